@@ -18,7 +18,7 @@ import click
 from .._text import traced
 from .._version import __version__
 from .options import CODES, GLOBALS, write_end
-from .terminal import FAILED, INTERRUPTED, USAGE, Failed, UsageError, complain, say, warnings_shown
+from .terminal import FAILED, INTERRUPTED, USAGE, Failed, UsageError, complain, say, show_warnings
 
 SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Asking": {
@@ -60,10 +60,10 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
 }
 """By heading: the commands, each with its file in ``commands/`` and the line that the list of commands has."""
 
-ROOMS: Mapping[str, tuple[str, str]] = {name: row for rows in SECTIONS.values() for name, row in rows.items()}
-"""The same without headings."""
+COMMANDS: Mapping[str, tuple[str, str]] = {name: row for rows in SECTIONS.values() for name, row in rows.items()}
+"""By name: all commands, in the order of the help."""
 
-ALSO = {"run": "batch"}
+ALIASES = {"run": "batch"}
 """Older names of commands."""
 
 
@@ -71,27 +71,27 @@ COMPLETE = "_LLMDISPATCHER_COMPLETE"
 """The variable by which a shell's completion script asks for words."""
 
 
-class Rooms(click.Group):
+class Commands(click.Group):
     """All commands; a command's file is imported when it is called or explained."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order of the help."""
-        return list(ROOMS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, or of an older one."""
-        room = ROOMS.get(ALSO.get(cmd_name, cmd_name))
-        if room is None:
+        row = COMMANDS.get(ALIASES.get(cmd_name, cmd_name))
+        if row is None:
             return None
-        found: click.Command = import_module(f".commands.{room[0]}", __package__).command
-        return found
+        command: click.Command = import_module(f".commands.{row[0]}", __package__).command
+        return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """The command, or an error that says which may have been meant."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            near = get_close_matches(args[0], [*ROOMS, *ALSO], 1)
+            near = get_close_matches(args[0], [*COMMANDS, *ALIASES], 1)
             if not near:
                 raise
             raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
@@ -106,8 +106,8 @@ class Rooms(click.Group):
         """Names of commands without importing them."""
         from click.shell_completion import CompletionItem  # late: only a shell asks
 
-        found = [CompletionItem(name, help=text) for name, (_, text) in ROOMS.items() if name.startswith(incomplete)]
-        return found or super().shell_complete(ctx, incomplete)
+        items = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+        return items or super().shell_complete(ctx, incomplete)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Where to read on."""
@@ -120,7 +120,7 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
-top = Rooms(
+top = Commands(
     "llmdispatcher",
     help="Dispatch prompts to large language models, whoever serves them.",
     params=[
@@ -136,11 +136,11 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command; returns the exit code, whatever happens."""
     asked = os.environ.get(COMPLETE)
     if asked:
-        return _completed(asked)
+        return _complete(asked)
     given: dict[str, Any] = {}
     try:
-        with warnings_shown(given):
-            code = _invoked(list(arguments), given)
+        with show_warnings(given):
+            code = _invoke(list(arguments), given)
         if sys.stdout is not None:  # it is where somebody has closed it
             sys.stdout.flush()
         return code
@@ -153,10 +153,10 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - a traceback is for those who ask for it
         if given.get("debug"):
             say(traced(error))
-        return _told(error)
+        return _report(error)
 
 
-def _invoked(arguments: list[str], given: dict[str, Any]) -> int:
+def _invoke(arguments: list[str], given: dict[str, Any]) -> int:
     try:
         with top.make_context("llmdispatcher", arguments, obj=given) as context:
             return int(top.invoke(context) or 0)
@@ -164,13 +164,13 @@ def _invoked(arguments: list[str], given: dict[str, Any]) -> int:
         return left.exit_code
 
 
-def _completed(asked: str) -> int:
+def _complete(asked: str) -> int:
     from click.shell_completion import shell_complete  # late: only a shell asks
 
     return shell_complete(top, {}, "llmdispatcher", COMPLETE, asked)
 
 
-def _told(error: Exception) -> int:
+def _report(error: Exception) -> int:
     """Say what went wrong; the exit code for it."""
     for kinds, tell, code in _ENDS:
         if isinstance(error, kinds):
@@ -188,21 +188,21 @@ def _told(error: Exception) -> int:
     return FAILED
 
 
-def _misused(error: Any) -> str:
+def _usage_text(error: Any) -> str:
     """A wrong option, with the way to the help."""
     path = error.ctx.command_path if getattr(error, "ctx", None) is not None else "llmdispatcher"
     return f"{error.format_message()}\n{path} --help tells more"
 
 
-def _system(error: Any) -> str:
+def _system_text(error: Any) -> str:
     place = f"{error.filename}: " if error.filename else ""
     return f"{place}{error.strerror or type(error).__name__}"
 
 
 _ENDS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Callable[[Any], str], int], ...] = (
-    (click.UsageError, _misused, USAGE),
+    (click.UsageError, _usage_text, USAGE),
     (click.ClickException, lambda error: error.format_message(), FAILED),
     (UsageError, str, USAGE),
     (Failed, str, FAILED),
-    (OSError, _system, FAILED),
+    (OSError, _system_text, FAILED),
 )

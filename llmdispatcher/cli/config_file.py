@@ -35,7 +35,7 @@ class ConfigFile:
         except TypeError as error:
             raise ConfigError(f"config: {error}") from None
 
-    def made(self) -> list[HttpVendor]:
+    def make_vendors(self) -> list[HttpVendor]:
         """Its vendors. Raises :class:`ConfigError`."""
         return [_vendor(name, table) for name, table in self.vendors.items()]
 

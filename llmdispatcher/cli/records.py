@@ -27,7 +27,7 @@ _PATIENCE = 2.0
 FILTERS = ("origin", "id_at_origin", "user", "alias", "vendor", "model")
 
 
-def place(settings: Settings, configured: Any = None) -> str | None:
+def ledger_address(settings: Settings, configured: Any = None) -> str | None:
     """Where calls are written to: what was named, else the user's own ledger where there is one; ``None`` is nowhere.
 
     ``configured`` is the ledger of a configuration; options stand before it, ``DATABASE_URL`` behind. A database that only
@@ -37,13 +37,13 @@ def place(settings: Settings, configured: Any = None) -> str | None:
         return settings.database
     if configured is not None:
         return str(configured)
-    if settings.database is not None and _no_ledger(settings.database) is None:
+    if settings.database is not None and _why_no_ledger(settings.database) is None:
         return settings.database
     own = own_file(OWN)
     return str(own) if own is not None and find_spec("sqlalchemy") is not None else None
 
 
-def to_make(settings: Settings) -> Ledger:
+def ledger_to_make(settings: Settings) -> Ledger:
     """The ledger to make: in the database that is named (by ``DATABASE_URL``, if it can hold one), else the user's own."""
     if settings.database is not None:
         try:
@@ -55,10 +55,10 @@ def to_make(settings: Settings) -> Ledger:
 
 
 @contextmanager
-def opened(settings: Settings, *, make: bool = False) -> Iterator[Ledger]:
+def open_ledger(settings: Settings, *, make: bool = False) -> Iterator[Ledger]:
     """The ledger, up to date. Raises :class:`UsageError` where there is none, unless it is to be made."""
     database, why = settings.database, None
-    if database is not None and not settings.database_given and (why := _no_ledger(database)) is not None:
+    if database is not None and not settings.database_given and (why := _why_no_ledger(database)) is not None:
         database = None
     with accounting.Ledger(database if database is not None else own_file(OWN) or made_folder() / OWN) as ledger:
         if not make and not ledger.is_there():
@@ -71,7 +71,7 @@ def opened(settings: Settings, *, make: bool = False) -> Iterator[Ledger]:
         yield ledger
 
 
-def _no_ledger(url: str) -> str | None:
+def _why_no_ledger(url: str) -> str | None:
     """Why a database that only the environment names is no ledger, ``None`` where it is one; nothing is made or changed there."""
     try:
         with accounting.Ledger(url, timeout=_PATIENCE) as ledger:
@@ -102,6 +102,6 @@ def with_filters(function: Any) -> Any:
     return function
 
 
-def chosen(given: Mapping[str, Any], *more: str) -> dict[str, Any]:
+def filters_of(given: Mapping[str, Any], *more: str) -> dict[str, Any]:
     """The filters that were given, as keywords of a ledger's questions."""
     return {name: given[name] for name in (*FILTERS, "start", "end", *more) if given.get(name) is not None}

@@ -86,7 +86,7 @@ CHARACTERS = (
 
 
 @attrs.frozen(kw_only=True)
-class Asked:
+class VendorChoice:
     """Whom a command wants.
 
     ``simulate`` nobody real; ``or_simulate`` nobody real where nobody has a key; ``substitute`` a similar model of another vendor
@@ -103,9 +103,9 @@ class Asked:
     """Seconds for each call where neither the call nor the configuration says; ``None`` is the library's own."""
 
 
-def patient(*, simulate: bool) -> Asked:
+def for_terminal(*, simulate: bool) -> VendorChoice:
     """For a person before a terminal, who sees the answer grow and can stop it: a long one is no failure."""
-    return Asked(simulate=simulate, timeout=300.0)
+    return VendorChoice(simulate=simulate, timeout=300.0)
 
 
 @attrs.frozen(kw_only=True)
@@ -125,38 +125,38 @@ class Session:
 
 
 @contextmanager
-def assembled(settings: Settings, asked: Asked) -> Iterator[Session]:
+def open_session(settings: Settings, choice: VendorChoice) -> Iterator[Session]:
     """The dispatcher for a command; everything is closed at the end.
 
     Raises :class:`UsageError` where nobody can be asked.
     """
     file = config_file.read(settings.config)
-    real = [] if asked.simulate else real_vendors(file, asked)
-    simulated = not real and (asked.simulate or asked.or_simulate)
-    assumed = not real and not simulated and asked.dry_for is not None
+    real = [] if choice.simulate else real_vendors(file, choice)
+    simulated = not real and (choice.simulate or choice.or_simulate)
+    assumed = not real and not simulated and choice.dry_for is not None
     if assumed:
-        real = _without_keys(file, asked)
+        real = _without_keys(file, choice)
     if not real and not simulated:
-        raise UsageError(_nobody())
+        raise UsageError(_no_vendor_text())
     with ExitStack() as running:
         names = {one.name for one in real} or {character.kind for character in CHARACTERS}
-        more = _defaults(file, asked, names, simulated=simulated) | _own(file, settings, asked, simulated=simulated)
+        more = _defaults(file, choice, names, simulated=simulated) | _own(file, settings, choice, simulated=simulated)
         dispatcher = running.enter_context(Dispatcher(file.config(**more)))
         if simulated:
-            told = _register_simulated(dispatcher, running, substitute=asked.substitute)
+            told = _register_simulated(dispatcher, running, substitute=choice.substitute)
         else:
-            told = _register_real(dispatcher, real, asked)
+            told = _register_real(dispatcher, real, choice)
         if assumed:
             told = f"No vendor has a key. Nothing is sent, so this is as if {', '.join(dispatcher.get_vendors())} had one."
         yield Session(dispatcher=dispatcher, told=told, simulated=simulated, keys_assumed=assumed)
 
 
-def _defaults(file: config_file.ConfigFile, asked: Asked, names: Container[str], *, simulated: bool) -> dict[str, Any]:
+def _defaults(file: config_file.ConfigFile, choice: VendorChoice, names: Container[str], *, simulated: bool) -> dict[str, Any]:
     """Where substitutes may answer, each model goes to its owner first, if that is there; simulated vendors are asked again soon.
 
     What the file says takes precedence.
     """
-    if not simulated and not asked.substitute:
+    if not simulated and not choice.substitute:
         return {}
     rules = [
         RoutingRule(condition=RoutingCondition(model_pattern=glob), vendor=name) for glob, name in _OWNERS.items() if name in names
@@ -174,13 +174,13 @@ def _defaults(file: config_file.ConfigFile, asked: Asked, names: Container[str],
     return {name: value for name, value in own.items() if name not in file.fields}
 
 
-def _own(file: config_file.ConfigFile, settings: Settings, asked: Asked, *, simulated: bool) -> dict[str, Any]:
+def _own(file: config_file.ConfigFile, settings: Settings, choice: VendorChoice, *, simulated: bool) -> dict[str, Any]:
     """Where calls are written down, which lockfile and profile hold, and who asks; simulated calls cost nothing and are nowhere."""
     own: dict[str, Any] = {}
     unless_said: dict[str, Any] = {"lockfile": True, "origin": "llmdispatcher"}
-    if asked.timeout is not None:
-        unless_said["timeout"] = asked.timeout
-    ledger = records.place(settings, file.fields.get("ledger"))
+    if choice.timeout is not None:
+        unless_said["timeout"] = choice.timeout
+    ledger = records.ledger_address(settings, file.fields.get("ledger"))
     if ledger is not None:
         own["ledger"] = None if simulated and not settings.database_given else ledger
     if settings.profile is not None:
@@ -188,20 +188,20 @@ def _own(file: config_file.ConfigFile, settings: Settings, asked: Asked, *, simu
     return {name: value for name, value in unless_said.items() if name not in file.fields} | own
 
 
-def real_vendors(file: config_file.ConfigFile, asked: Asked) -> list[HttpVendor]:
+def real_vendors(file: config_file.ConfigFile, choice: VendorChoice) -> list[HttpVendor]:
     """The vendors of the file, those whose keys are in the environment, and those whose keys are in the keychain."""
-    more: dict[str, Any] = {} if asked.limit is None else {"rate_limit": asked.limit}
-    found = {made.name: made for made in file.made()}
+    more: dict[str, Any] = {} if choice.limit is None else {"rate_limit": choice.limit}
+    found = {made.name: made for made in file.make_vendors()}
     for known in from_environment():
         if known.name not in found:
-            found[known.name] = vendor(known.name, **_stand_in(known.name, asked), **more)
-    for name in keychain.listed():
-        if name not in found and (key := _kept(name)) is not None:
-            found[name] = vendor(name, api_key=key, **_stand_in(name, asked), **more)
+            found[known.name] = vendor(known.name, **_stand_in(known.name, choice), **more)
+    for name in keychain.list_vendors():
+        if name not in found and (key := _keychain_key(name)) is not None:
+            found[name] = vendor(name, api_key=key, **_stand_in(name, choice), **more)
     return list(found.values())
 
 
-def _nobody() -> str:
+def _no_vendor_text() -> str:
     """What to say where no vendor can be asked: what is missing where a part is there, else how to give a key."""
     halves = "; ".join(f"{name}: {lack}" for name, lack in incomplete().items())
     if halves:
@@ -212,18 +212,18 @@ def _nobody() -> str:
     )
 
 
-def _without_keys(file: config_file.ConfigFile, asked: Asked) -> list[HttpVendor]:
+def _without_keys(file: config_file.ConfigFile, choice: VendorChoice) -> list[HttpVendor]:
     """Vendors to plan with where nobody has a key: the makers of the best-known models, those of the models that are asked for,
     and whom a model's name or the configuration names."""
-    heads = [model.partition(":")[0] for model in asked.dry_for or ()]
+    heads = [model.partition(":")[0] for model in choice.dry_for or ()]
     named = [name for _field, name in file.config().named_vendors()]
-    owners = [owner(model.rpartition(":")[2]) or "" for model in asked.dry_for or ()]
+    owners = [owner(model.rpartition(":")[2]) or "" for model in choice.dry_for or ()]
     rows = [vendor_row(name) for name in (*STAND_INS, *heads, *named, *owners)]
     kinds = dict.fromkeys([row.name for row in rows if row is not None])
-    return [vendor(kind, api_key=_NO_KEY, **_stand_in(kind, asked)) for kind in kinds]
+    return [vendor(kind, api_key=_NO_KEY, **_stand_in(kind, choice)) for kind in kinds]
 
 
-def _kept(name: str) -> str | None:
+def _keychain_key(name: str) -> str | None:
     """The key in the keychain; a keychain that cannot be opened keeps nobody from the other vendors."""
     try:
         return keychain.key_of(name)
@@ -232,17 +232,17 @@ def _kept(name: str) -> str | None:
         return None
 
 
-def _stand_in(kind: str, asked: Asked) -> dict[str, Any]:
-    return {"model_map": STAND_INS.get(kind, {})} if asked.substitute else {}
+def _stand_in(kind: str, choice: VendorChoice) -> dict[str, Any]:
+    return {"model_map": STAND_INS.get(kind, {})} if choice.substitute else {}
 
 
-def _register_real(dispatcher: Dispatcher, vendors: list[HttpVendor], asked: Asked) -> str:
+def _register_real(dispatcher: Dispatcher, vendors: list[HttpVendor], choice: VendorChoice) -> str:
     for one in vendors:
         dispatcher.register_vendor(one)
     dispatcher.check_vendors()  # what it warns of is shown
     substitutes = "; where a model's own vendor is missing or fails, a similar model of another answers"
     names = ", ".join(dispatcher.get_vendors())
-    return f"Asking {names}{substitutes if asked.substitute else ''}."
+    return f"Asking {names}{substitutes if choice.substitute else ''}."
 
 
 def _register_simulated(dispatcher: Dispatcher, running: ExitStack, *, substitute: bool) -> str:

@@ -1,8 +1,8 @@
 """Signals: Ctrl-C, SIGTERM and SIGHUP end a command in order, also as process 1 of a container.
 
-A process that is number 1 of its namespace ignores every signal without a handler, so :func:`endable` gives SIGTERM and SIGHUP one
-for the whole run: they raise :class:`Ended` in the main thread, as Ctrl-C raises ``KeyboardInterrupt``. While a vendor is asked
-:func:`stoppable` turns all three into cancellations.
+A process that is number 1 of its namespace ignores every signal without a handler, so :func:`catch_termination` gives SIGTERM and
+SIGHUP one for the whole run: they raise :class:`Ended` in the main thread, as Ctrl-C raises ``KeyboardInterrupt``.
+While a vendor is asked :func:`catch_signals` turns all three into cancellations.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Ended(BaseException):
 
 
 @contextmanager
-def endable() -> Iterator[None]:
+def catch_termination() -> Iterator[None]:
     """Have SIGTERM and SIGHUP raise :class:`Ended`; a handler that a program has set, and nohup, are left alone."""
     before = {}
     if threading.current_thread() is threading.main_thread():
@@ -110,21 +110,21 @@ class Stop:
 
 
 @contextmanager
-def stoppable(grace: float | None = None, told: str | None = None) -> Iterator[Stop]:
+def catch_signals(grace: float | None = None, told: str | None = None) -> Iterator[Stop]:
     """Turn Ctrl-C, SIGTERM and SIGHUP into a :class:`Stop`; ``told`` is printed when the ``grace`` begins.
 
     Only the main thread can have signals; in another one nothing stops the run early.
     """
     stop = Stop(grace)
     if threading.current_thread() is threading.main_thread():
-        with _handled(stop), _heard(stop, told):
+        with _handle_signals(stop), _hear_in_thread(stop, told):
             yield stop
     else:
         yield stop
 
 
 @contextmanager
-def _handled(stop: Stop) -> Iterator[None]:
+def _handle_signals(stop: Stop) -> Iterator[None]:
     times = 0
     before: dict[int, Any] = {number: signal.getsignal(number) for number in _ENDING}
     if _HANGUP is not None and before[_HANGUP] is signal.SIG_IGN:  # nohup
@@ -149,7 +149,7 @@ def _handled(stop: Stop) -> Iterator[None]:
 
 
 @contextmanager
-def _heard(stop: Stop, told: str | None) -> Iterator[None]:
+def _hear_in_thread(stop: Stop, told: str | None) -> Iterator[None]:
     """Hear of signals in a thread as well.
 
     A handler runs between two steps of the main thread. A signal that comes after the last step before a lock and before

@@ -145,7 +145,7 @@ class _Warnings(logging.Handler):
 
 
 @contextlib.contextmanager
-def warnings_shown(given: Mapping[str, Any]) -> Iterator[None]:
+def show_warnings(given: Mapping[str, Any]) -> Iterator[None]:
     """Show on stderr what the library warns of; ``given`` are the global options, which may still be read."""
     handler = _Warnings(given)
     TOP.addHandler(handler)
@@ -182,6 +182,6 @@ def _as_json(found: re.Match[str]) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else json.dumps(found[0])[1:-1]
 
 
-def shown(text: str, stream: TextIO) -> str:
+def for_stream(text: str, stream: TextIO) -> str:
     """The text as a stream may get it: with escapes for a terminal, untouched for a file or a pipe."""
     return plain(text) if stream.isatty() else text

@@ -11,8 +11,7 @@ import threading
 
 import pytest
 
-from llmdispatcher.cli import keychain
-from llmdispatcher.cli import session as fleet
+from llmdispatcher.cli import keychain, session
 from llmdispatcher.cli.settings import Settings
 from llmdispatcher.cli.terminal import Failed
 from llmdispatcher.testing import faults
@@ -291,14 +290,14 @@ def test_json_steers_no_terminal(command, openai, monkeypatch):
 def test_a_person_has_time(openai, away, said, seconds):
     """A long answer is no failure where somebody watches it, unless the configuration says so."""
     (away / "app.toml").write_text(said)
-    with fleet.assembled(Settings(config=away / "app.toml"), fleet.patient(simulate=False)) as opened:
+    with session.open_session(Settings(config=away / "app.toml"), session.for_terminal(simulate=False)) as opened:
         assert seconds == opened.dispatcher.config.timeout
 
 
 def test_a_keychain_that_is_shut_keeps_nobody_from_the_others(command, openai, monkeypatch):
     """It is told, and the environment's keys are used."""
     monkeypatch.setattr(sys, "stdin", None)
-    monkeypatch.setattr(keychain, "listed", lambda: ["anthropic"])
+    monkeypatch.setattr(keychain, "list_vendors", lambda: ["anthropic"])
     monkeypatch.setattr(keychain, "key_of", lambda name: (_ for _ in ()).throw(Failed("keychain: locked")))
     ended = command("ask", "-m", "gpt-4o-mini", "Hello")
 

@@ -86,7 +86,7 @@ def test_a_traceback_keeps_its_lines_and_no_other(command, monkeypatch):
     def fail(_settings):
         raise RuntimeError(f"x\nllmdispatcher: forged {EVIL} postgresql://app:hunter2/x@host/db")
 
-    monkeypatch.setattr("llmdispatcher.cli.commands.info._told", fail)
+    monkeypatch.setattr("llmdispatcher.cli.commands.info._facts", fail)
     told = command("--debug", "info").err
 
     assert "Traceback" in told

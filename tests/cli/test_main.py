@@ -187,12 +187,12 @@ def test_a_terminal_is_not_steered():
     """Controls, returns and marks that reorder text are written as escapes; tabs, lines and letters of all kinds stay."""
     text = "\x1b[31mred\x07\r\n\tß\u202e漢\x9b2J"
 
-    assert "\\x1b[31mred\\x07\n\tß\\u202e漢\\x9b2J" == terminal.shown(text, Terminal())
+    assert "\\x1b[31mred\\x07\n\tß\\u202e漢\\x9b2J" == terminal.for_stream(text, Terminal())
 
 
 def test_a_pipe_gets_everything():
     """What is not a terminal cannot be steered."""
-    assert "\x1b[31m" == terminal.shown("\x1b[31m", io.StringIO())
+    assert "\x1b[31m" == terminal.for_stream("\x1b[31m", io.StringIO())
 
 
 def test_trouble_is_escaped_as_well(capsys):

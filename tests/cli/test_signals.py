@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from llmdispatcher import Dispatcher, OpenAIVendor, Request, RetryPolicy
-from llmdispatcher.cli.signals import Ended, endable, stoppable
+from llmdispatcher.cli.signals import Ended, catch_signals, catch_termination
 from llmdispatcher.testing import LoopbackServer, faults
 
 from ..conftest import PATIENCE
@@ -20,7 +20,7 @@ SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 @pytest.mark.parametrize(("number", "code"), SIGNALS.items(), ids=str)
 def test_the_first_signal_cancels(number, code):
     """No exception at an arbitrary place; what is in flight hears of it."""
-    with stoppable() as stop:
+    with catch_signals() as stop:
         signal.raise_signal(number)
 
         assert (True, code) == (stop.cancel.cancelled, stop.code)
@@ -29,7 +29,7 @@ def test_the_first_signal_cancels(number, code):
 @pytest.mark.parametrize("number", SIGNALS, ids=str)
 def test_with_a_grace_the_first_signal_lets_end_and_the_second_cancels(number):
     """Whichever the second is; the exit code is that of the first."""
-    with stoppable(grace=1000) as stop:
+    with catch_signals(grace=1000) as stop:
         stop.cancel.busy = True
         signal.raise_signal(number)
         assert (True, False) == (stop.cancel.draining, stop.cancel.cancelled)
@@ -41,7 +41,7 @@ def test_with_a_grace_the_first_signal_lets_end_and_the_second_cancels(number):
 def test_a_grace_ends():
     """By itself."""
     cancelled = threading.Event()
-    with stoppable(grace=0.01) as stop:
+    with catch_signals(grace=0.01) as stop:
         stop.cancel.subscribe(cancelled.set)
         stop.cancel.busy = True
         signal.raise_signal(signal.SIGTERM)
@@ -51,7 +51,7 @@ def test_a_grace_ends():
 
 def test_the_third_signal_acts_as_ever():
     """For a run that does not even end when it is cancelled."""
-    with endable(), stoppable(grace=1000):
+    with catch_termination(), catch_signals(grace=1000):
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
         with pytest.raises(Ended):
@@ -61,7 +61,7 @@ def test_the_third_signal_acts_as_ever():
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=str)
 def test_signals_end_what_does_not_listen(number):
     """A command that waits for something else; main() tells the code."""
-    with pytest.raises(Ended) as caught, endable():
+    with pytest.raises(Ended) as caught, catch_termination():
         signal.raise_signal(number)
 
     assert SIGNALS[number] == caught.value.code
@@ -74,9 +74,9 @@ def test_handlers_of_a_program_are_left_alone():
     before = signal.signal(signal.SIGTERM, lambda *_: heard.append("TERM"))
     hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with endable():
+        with catch_termination():
             signal.raise_signal(signal.SIGTERM)
-            with stoppable() as stop:
+            with catch_signals() as stop:
                 signal.raise_signal(signal.SIGHUP)
                 assert not stop.cancel.cancelled
     finally:
@@ -90,7 +90,7 @@ def test_a_busy_main_thread_does_not_delay_it():
     """Also where the signal comes to another thread while the main one waits for a lock without end."""
     heard, held = threading.Event(), threading.Lock()
     held.acquire()
-    with stoppable() as stop:
+    with catch_signals() as stop:
         stop.cancel.subscribe(held.release)
         stop.cancel.subscribe(heard.set)
         threading.Thread(target=signal.raise_signal, args=(signal.SIGINT,)).start()
@@ -101,7 +101,7 @@ def test_a_busy_main_thread_does_not_delay_it():
 
 def test_the_second_ctrl_c_interrupts():
     """As it would have without the command line."""
-    with stoppable():
+    with catch_signals():
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
@@ -110,7 +110,7 @@ def test_the_second_ctrl_c_interrupts():
 def test_the_handler_is_put_back():
     """A program that calls main() keeps its own."""
     before = signal.getsignal(signal.SIGINT)
-    with stoppable():
+    with catch_signals():
         assert before is not signal.getsignal(signal.SIGINT)
 
     assert before is signal.getsignal(signal.SIGINT)
@@ -122,7 +122,7 @@ def test_other_threads_have_no_signals():
     stops = []
 
     def work():
-        with stoppable() as stop:
+        with catch_signals() as stop:
             stops.append(stop.cancel.cancelled)
 
     thread = threading.Thread(target=work)

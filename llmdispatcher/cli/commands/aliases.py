@@ -24,7 +24,7 @@ def command(settings: Settings, lockfile: Path | None) -> int:
         return OK
     if aliases:
         print_rows(("alias", "models"), [(name, ", ".join(models)) for name, models in aliases.items()], no_color=settings.no_color)
-    tell(f"{len(aliases)} aliases; profile {profile} of {lock.told(found)}")
+    tell(f"{len(aliases)} aliases; profile {profile} of {lock.describe(found)}")
     for extension in found.extensions():
         if extension.problem is not None:
             complain(extension.problem)

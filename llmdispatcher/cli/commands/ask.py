@@ -24,8 +24,8 @@ from ...types import ANY_MODEL, Message, Part, Request, Response, TextPart, anal
 from .. import session
 from ..options import COUNT, FILE, Positive, a_command
 from ..settings import Settings
-from ..signals import Stop, stoppable
-from ..terminal import OK, UsageError, say, shown, tell_json
+from ..signals import Stop, catch_signals
+from ..terminal import OK, UsageError, for_stream, say, tell_json
 
 MODEL = "LLMDISPATCHER_MODEL"
 """The variable that names the model where no option does."""
@@ -45,11 +45,11 @@ def model_of(given: str | None) -> str:
 
 def prompt_of(words: Sequence[str]) -> str:
     """What was typed and what was piped in, one below the other; empty where there is neither."""
-    piped = "" if sys.stdin is None or sys.stdin.isatty() else _piped()
+    piped = "" if sys.stdin is None or sys.stdin.isatty() else _read_stdin()
     return "\n\n".join(text for text in (" ".join(words), piped) if text.strip())
 
 
-def _piped() -> str:
+def _read_stdin() -> str:
     data = sys.stdin.buffer.read()
     try:
         return data.decode().removeprefix("\ufeff").rstrip("\n")
@@ -57,7 +57,7 @@ def _piped() -> str:
         raise UsageError(f"stdin: not UTF-8 text, at byte {error.start + 1}; attach what is no text with --file") from None
 
 
-def attached(files: Sequence[str], images: Sequence[str]) -> list[Part]:
+def attachments(files: Sequence[str], images: Sequence[str]) -> list[Part]:
     """The files and images as parts of a message; text stands in it as text. Raises :class:`UsageError`."""
     try:
         return [*(_file(name) for name in files), *(image(name) for name in images)]
@@ -114,7 +114,7 @@ def speak(dispatcher: Dispatcher, request: Request, stop: Stop, timeout: float |
         with dispatcher.send_streaming(request, timeout=timeout, cancel=stop.cancel) as stream:
             for chunk in stream:
                 if chunk.content:
-                    out.write(shown(chunk.content, out))
+                    out.write(for_stream(chunk.content, out))
                     out.flush()
                     last = chunk.content
             return stream.response()
@@ -127,7 +127,7 @@ def speak(dispatcher: Dispatcher, request: Request, stop: Stop, timeout: float |
 def write(response: Response) -> None:
     """Print a whole answer."""
     text = response.content
-    sys.stdout.write(shown(text, sys.stdout) + ("" if text.endswith("\n") else "\n"))
+    sys.stdout.write(for_stream(text, sys.stdout) + ("" if text.endswith("\n") else "\n"))
     sys.stdout.flush()
 
 
@@ -184,7 +184,7 @@ def command(settings: Settings, **given: Any) -> int:
     """
     request = request_of(
         prompt_of(given["prompt"]),
-        attached(given["files"], given["images"]),
+        attachments(given["files"], given["images"]),
         given["system"],
         model=model_of(given["model"]),
         max_tokens=given["max_tokens"],
@@ -194,12 +194,12 @@ def command(settings: Settings, **given: Any) -> int:
     as_json = settings.json or given["json_output"]
     whole = as_json or given["no_stream"] or request.response_format is not None or not sys.stdout.isatty()
     with (
-        stoppable() as stop,
-        session.assembled(settings, session.patient(simulate=given["simulate"])) as opened,
+        catch_signals() as stop,
+        session.open_session(settings, session.for_terminal(simulate=given["simulate"])) as opened,
     ):
         opened.warn_of_simulation(settings)
         try:
-            response = _asked(opened.dispatcher, request, stop, given["timeout"], whole=whole)
+            response = _send(opened.dispatcher, request, stop, given["timeout"], whole=whole)
         except Cancelled:
             return stop.code
     if as_json:
@@ -212,7 +212,7 @@ def command(settings: Settings, **given: Any) -> int:
     return OK
 
 
-def _asked(dispatcher: Dispatcher, request: Request, stop: Stop, timeout: float | None, *, whole: bool) -> Response:
+def _send(dispatcher: Dispatcher, request: Request, stop: Stop, timeout: float | None, *, whole: bool) -> Response:
     if whole:
         return dispatcher.send(request, timeout=timeout, cancel=stop.cancel)
     return speak(dispatcher, request, stop, timeout)

@@ -42,9 +42,9 @@ from ...resilience import AdaptiveConcurrency, RateLimit
 from .. import session
 from ..options import COUNT, FILE, GLOBALS, Positive, a_command
 from ..settings import Settings
-from ..signals import GRACE, Stop, stoppable
+from ..signals import GRACE, Stop, catch_signals
 from ..tables import console, print_rows
-from ..terminal import FAILED, OK, UsageError, complain, say, shown, tell, tell_json
+from ..terminal import FAILED, OK, UsageError, complain, for_stream, say, tell, tell_json
 from . import ask
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def command(settings: Settings, **given: Any) -> int:
     if options.output == Path("-"):
         raise UsageError("--output: - names no file; give a name, or /dev/stdout to print the answers")
     lines = _read(choose_prompts(options.file), options)
-    with ExitStack() as outermost, session.assembled(settings, _vendors(options, lines)) as opened:
+    with ExitStack() as outermost, session.open_session(settings, _vendors(options, lines)) as opened:
         if _is_done(options, lines, simulated=opened.simulated):
             say(f"{options.output}: all is answered")
             return OK
@@ -173,7 +173,7 @@ def command(settings: Settings, **given: Any) -> int:
         if not _agreed(opened, lines, options):
             return FAILED
         # Signals are heard to the end, and not before: a question at the terminal is ended by one.
-        stop = outermost.enter_context(stoppable(GRACE, None if settings.quiet else _ENDING))
+        stop = outermost.enter_context(catch_signals(GRACE, None if settings.quiet else _ENDING))
         tally = _run(opened, lines, options, settings, stop)
         _print_tally(tally, settings)  # before the ledger is closed, which may take the seconds that are left
     if stop.signal is not None:
@@ -252,14 +252,14 @@ def _is_done(options: Options, lines: list[PromptLine], *, simulated: bool) -> b
     return is_complete(options.output, lines, simulated=simulated)
 
 
-def _vendors(options: Options, lines: list[PromptLine]) -> session.Asked:
+def _vendors(options: Options, lines: list[PromptLine]) -> session.VendorChoice:
     limit = RateLimit(
         requests_per_minute=options.rpm,
         tokens_per_minute=options.tpm,
         adaptive=AdaptiveConcurrency(initial=options.workers, maximum=options.workers),
     )
     models = dict.fromkeys([line.request.model for line in lines if isinstance(line, Prompt)])
-    return session.Asked(
+    return session.VendorChoice(
         simulate=options.simulate,
         or_simulate=options.or_simulate,
         substitute=options.substitute,
@@ -305,7 +305,7 @@ def _print_stream(prompt: Prompt, stream: StreamingResponse) -> None:
     out.write(escaped(f"[{prompt.id}] ") if out.isatty() else f"[{prompt.id}] ")
     try:
         for chunk in stream:
-            out.write(shown(chunk.content, out))
+            out.write(for_stream(chunk.content, out))
             out.flush()
     finally:
         out.write("\n\n")

@@ -37,8 +37,8 @@ def command(settings: Settings, **given: Any) -> int:
     """List the latest calls of the ledger, the latest first, or tell one in full. Prompts and answers are nowhere."""
     if given["call_id"]:
         return _one(settings, given["call_id"])
-    with records.opened(settings) as ledger:
-        found = ledger.list_recent_calls(limit=given["limit"], **records.chosen(given, "status", "before"))
+    with records.open_ledger(settings) as ledger:
+        found = ledger.list_recent_calls(limit=given["limit"], **records.filters_of(given, "status", "before"))
     if settings.json:
         tell_json([call.as_dict() for call in found])
     elif found:
@@ -50,7 +50,7 @@ def command(settings: Settings, **given: Any) -> int:
 
 
 def _one(settings: Settings, call_id: str) -> int:
-    with records.opened(settings) as ledger:
+    with records.open_ledger(settings) as ledger:
         call, attempts = ledger.get_call(call_id), ledger.get_attempts(call_id)
     if call is None:
         complain(f"{call_id}: there is no such call; `llmdispatcher calls` lists the latest")

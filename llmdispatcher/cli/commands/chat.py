@@ -24,7 +24,7 @@ from ...types import Message, Request, Response, Usage
 from .. import session
 from ..options import COUNT, FILE, Positive, a_command
 from ..settings import Settings
-from ..signals import Ended, Stop, stoppable
+from ..signals import Ended, Stop, catch_signals
 from ..terminal import FAILED, OK, Lines, UsageError, complain, say, tell
 from . import ask
 from .ask import dollars, speak, tell_answer
@@ -48,7 +48,7 @@ class Conversation:
         before = [Message.system(self.system)] if self.system else []
         return Request(self.model, [*before, *self.turns, Message.user(text)], **self.fields)
 
-    def said(self, text: str, response: Response) -> None:
+    def add(self, text: str, response: Response) -> None:
         """Remember a question and its answer."""
         self.turns += [Message.user(text), response.message]
         self.answers += 1
@@ -56,7 +56,7 @@ class Conversation:
         self.cost += response.usage.cost or 0
         self.unpriced += response.usage.cost is None
 
-    def taken_back(self) -> str | None:
+    def take_back(self) -> str | None:
         """Forget the last question and its answer; the question, ``None`` where there was none."""
         if len(self.turns) < 2:
             return None
@@ -72,7 +72,7 @@ class Conversation:
         write_file(path, f"{json.dumps(told, ensure_ascii=False, indent=2)}\n".encode("utf-8", "backslashreplace"))
 
     @classmethod
-    def loaded(cls, path: Path) -> Self:
+    def load(cls, path: Path) -> Self:
         """Read one that was saved. Raises :class:`UsageError`."""
         try:
             told = json.loads(path.read_text(encoding="utf-8"))
@@ -110,7 +110,7 @@ class Talk:
         self.last = text
         stop = Stop()
         try:
-            with stoppable() as stop:
+            with catch_signals() as stop:
                 response = speak(self.dispatcher, self.conversation.request(text), stop, self.timeout)
         except (Cancelled, KeyboardInterrupt):
             if stop.signal not in (None, signal.SIGINT):
@@ -120,7 +120,7 @@ class Talk:
         except DispatchError as error:
             self.complain(f"{type(error).__name__}: {error}")
             return
-        self.conversation.said(text, response)
+        self.conversation.add(text, response)
         tell_answer(response, self.settings)
 
     def obey(self, line: str) -> bool:
@@ -128,12 +128,12 @@ class Talk:
         word, _, rest = line.partition(" ")
         if word in ("/exit", "/quit"):
             return False
-        deed = DEEDS.get(word)
-        if deed is None:
+        action = SLASH_COMMANDS.get(word)
+        if action is None:
             self.complain(f"{word}: no such command; /help lists them")
             return True
         try:
-            deed[0](self, rest.strip())
+            action[0](self, rest.strip())
         except (UsageError, ConfigError) as error:
             self.complain(str(error))
         except OSError as error:
@@ -160,7 +160,7 @@ def talk(dispatcher: Dispatcher, conversation: Conversation, settings: Settings,
 
 
 def _help(_talk: Talk, _rest: str) -> None:
-    for name, (_, text) in DEEDS.items():
+    for name, (_, text) in SLASH_COMMANDS.items():
         tell(f"  {name:<10} {text}")
     tell(f"  {'/exit':<10} end the chat; so does Ctrl-D")
 
@@ -182,7 +182,7 @@ def _save(talk: Talk, rest: str) -> None:
 
 
 def _load(talk: Talk, rest: str) -> None:
-    loaded = Conversation.loaded(_named(rest, "/load"))
+    loaded = Conversation.load(_named(rest, "/load"))
     known = talk.conversation
     known.turns, known.system, known.model = loaded.turns, loaded.system, loaded.model or known.model
     tell(f"{len(loaded.turns)} turns with {known.model}")
@@ -200,7 +200,7 @@ def _retry(talk: Talk, _rest: str) -> None:
     if talk.last is None:
         raise UsageError("/retry: nothing was asked yet")
     if turns and turns[-2].text == talk.last:
-        talk.conversation.taken_back()
+        talk.conversation.take_back()
     talk.ask(talk.last)
 
 
@@ -215,7 +215,7 @@ def _named(rest: str, command: str) -> Path:
     return user_path(rest, command)
 
 
-DEEDS: Mapping[str, tuple[Callable[[Talk, str], None], str]] = {
+SLASH_COMMANDS: Mapping[str, tuple[Callable[[Talk, str], None], str]] = {
     "/help": (_help, "this list"),
     "/model": (_model, "tell the model, or take another: /model openai:gpt-4o"),
     "/system": (_system, "tell what the model is told beforehand, or change it; - for nothing"),
@@ -252,10 +252,10 @@ def command(settings: Settings, **given: Any) -> int:
     user's own folder, for the arrow keys; conversations are kept only by /save.
     """
     load: Path | None = given["load"]
-    conversation = Conversation.loaded(load) if load is not None else Conversation()
+    conversation = Conversation.load(load) if load is not None else Conversation()
     conversation.model = given["model"] or conversation.model or ask.model_of(None)
     conversation.system = given["system"] or conversation.system
     conversation.fields = {name: given[name] for name in ("max_tokens", "temperature") if given[name] is not None}
-    with session.assembled(settings, session.patient(simulate=given["simulate"])) as opened:
+    with session.open_session(settings, session.for_terminal(simulate=given["simulate"])) as opened:
         opened.warn_of_simulation(settings)
         return talk(opened.dispatcher, conversation, settings, given["timeout"])

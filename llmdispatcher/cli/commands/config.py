@@ -50,7 +50,7 @@ def _unready(found: config_file.ConfigFile) -> tuple[list[str], list[str]]:
     unknown: list[str] = []
     lacking: list[str] = []
     for part, number in found.right_parts():
-        made = {vendor.name: vendor for vendor in session.real_vendors(part, session.Asked())}
+        made = {vendor.name: vendor for vendor in session.real_vendors(part, session.VendorChoice())}
         told = [one for one in unready(part.config(), made) if one.vendor in made or one.vendor not in found.vendors]
         for one in told:
             text = f"config.{one}" if number is None else f"config.{one}".replace("[0]", f"[{number}]", 1)

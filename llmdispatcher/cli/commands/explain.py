@@ -40,7 +40,7 @@ def command(settings: Settings, **given: Any) -> int:
         user=given["user"],
         max_tokens=given["max_tokens"],
     )
-    with session.assembled(settings, session.Asked(simulate=given["simulate"], dry_for=(request.model,))) as opened:
+    with session.open_session(settings, session.VendorChoice(simulate=given["simulate"], dry_for=(request.model,))) as opened:
         opened.warn_of_simulation(settings)
         plan = opened.dispatcher.explain(request, streaming=given["stream"])
     if opened.keys_assumed and not settings.quiet:

@@ -32,9 +32,9 @@ def command(settings: Settings, **given: Any) -> int:
         raise UsageError(f"{file} exists; choose another name, or --force to overwrite it")
     if file is None and given["format"] == "parquet":
         raise UsageError("--format parquet: it cannot go through a pipe; name a FILE")
-    with records.opened(settings) as ledger:
+    with records.open_ledger(settings) as ledger:
         target = sys.stdout if file is None else file
-        report = ledger.export_usage_logs(target, given["format"], attempts=given["attempts"], **records.chosen(given))
+        report = ledger.export_usage_logs(target, given["format"], attempts=given["attempts"], **records.filters_of(given))
     if not settings.quiet:
         say(f"{report.rows:,} calls{f' in {file}' if file is not None else ''}")
     return OK

@@ -21,7 +21,7 @@ from ..terminal import FAILED, OK, tell_json
 @click.option("--simulate", is_flag=True, help="Ask simulated vendors, one of which is down.")
 def command(settings: Settings, timeout: float, simulate: bool) -> int:
     """Ask every vendor that has a key for its list of models; that costs nothing and shows that address and key are good."""
-    with session.assembled(settings, session.Asked(simulate=simulate)) as opened:
+    with session.open_session(settings, session.VendorChoice(simulate=simulate)) as opened:
         opened.warn_of_simulation(settings, whole=True)
         found = opened.dispatcher.health_check(timeout=timeout)
     if settings.json:

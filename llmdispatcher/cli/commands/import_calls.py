@@ -28,7 +28,7 @@ def command(settings: Settings, file: Path, format: str | None) -> int:
     """Take calls into the ledger, each once, however often it is imported."""
     if not file.is_file():
         raise UsageError(f"{file}: No such file")
-    with records.opened(settings, make=True) as ledger:
+    with records.open_ledger(settings, make=True) as ledger:
         report = ledger.import_usage_logs(file, format)
     for problem in report.problems[:_MOST_TOLD]:
         complain(f"{file}:{problem.line}: {problem.reason}")

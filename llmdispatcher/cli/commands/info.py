@@ -36,16 +36,16 @@ _NO_FOLDER = "none, since this user has no home folder; LLMDISPATCHER_HOME names
 @a_command("info", examples=("llmdispatcher info", "llmdispatcher info --json"))
 def command(settings: Settings) -> int:
     """Tell versions, places and extras; no key, no address and no password."""
-    told = _told(settings)
+    facts = _facts(settings)
     if settings.json:
-        tell_json(told)
+        tell_json(facts)
         return OK
-    for name, value in (told | {"data_folder": told["data_folder"] or _NO_FOLDER}).items():
+    for name, value in (facts | {"data_folder": facts["data_folder"] or _NO_FOLDER}).items():
         tell(f"{name.replace('_', ' '):<12} {_line(value)}")
     return OK
 
 
-def _told(settings: Settings) -> dict[str, Any]:
+def _facts(settings: Settings) -> dict[str, Any]:
     folder = data_folder()
     environment = [row.name for row in vendor_rows() if any(os.environ.get(name) for name in row.key_env)]
     return {
@@ -56,7 +56,7 @@ def _told(settings: Settings) -> dict[str, Any]:
         "config": str(settings.config) if settings.config is not None else None,
         "profile": settings.profile,
         "database": _kind(settings.database) if settings.database else None,
-        "keys": {"environment": environment, "keychain": keychain.listed()},
+        "keys": {"environment": environment, "keychain": keychain.list_vendors()},
         "extras": {name: _installed(packages) for name, packages in _EXTRAS.items()},
     }
 

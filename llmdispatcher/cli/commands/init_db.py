@@ -34,7 +34,7 @@ def command(settings: Settings, yes: bool) -> int:
     Asks before it writes into a database that holds other tables, as an application's DATABASE_URL may. Once the user's own ledger
     is there, `ask`, `chat` and `batch` write every call into it, never a prompt or an answer.
     """
-    with records.to_make(settings) as ledger:
+    with records.ledger_to_make(settings) as ledger:
         if not yes and not ledger.is_there() and not _agreed(ledger):
             return FAILED
         return report(settings, ledger)

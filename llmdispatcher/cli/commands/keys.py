@@ -26,20 +26,20 @@ def put(settings: Settings, vendor: str) -> int:
 
     A key is typed, pasted or piped in, and never an argument, where other users and the shell's history would see it.
     """
-    name = keychain.known_vendor(vendor)
+    name = keychain.vendor_name(vendor)
     key = click.prompt(f"Key of {name}", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
     if not key.strip():
         raise UsageError("there is no key; type it, or pipe it in")
     keychain.put(name, key.strip())
     if not settings.quiet:
-        say(f"kept in the keychain: {name} {keychain.masked(key.strip())}")
+        say(f"kept in the keychain: {name} {keychain.mask(key.strip())}")
     return OK
 
 
 @a_command("list", suite=command, examples=("llmdispatcher keys list", "llmdispatcher keys list --json"))
 def show(settings: Settings) -> int:
     """List the vendors that have a key in the keychain, and the ends of the keys."""
-    rows = [(name, keychain.masked(keychain.key_of(name) or "")) for name in keychain.listed()]
+    rows = [(name, keychain.mask(keychain.key_of(name) or "")) for name in keychain.list_vendors()]
     if settings.json:
         tell_json([{"vendor": name, "key": key} for name, key in rows])
     elif rows:
@@ -53,7 +53,7 @@ def show(settings: Settings) -> int:
 @click.argument("vendor", help="A vendor whose key is in the keychain.")
 def remove(settings: Settings, vendor: str) -> int:
     """Forget a vendor's key."""
-    name = keychain.known_vendor(vendor)
+    name = keychain.vendor_name(vendor)
     keychain.remove(name)
     if not settings.quiet:
         say(f"forgotten: {name}")

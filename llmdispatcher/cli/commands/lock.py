@@ -55,7 +55,7 @@ def registry_of(settings: Settings, given: str | None) -> Registry:
     return Registry(given or configured or os.environ.get(REGISTRY) or PUBLISHED)
 
 
-def told(lockfile: Lockfile) -> str:
+def describe(lockfile: Lockfile) -> str:
     """The lockfile's place, for people."""
     return "the lockfile of llmdispatcher itself" if lockfile.is_bundled else str(lockfile.path)
 
@@ -110,17 +110,17 @@ def validate(settings: Settings, lockfile: Path | None) -> int:
         complain(error.message, lines=True)
         return USAGE
     except ConfigError as error:
-        _told(settings, list(getattr(error, "problems", ()) or [error.message]))
+        _print_mistakes(settings, list(getattr(error, "problems", ()) or [error.message]))
         return FAILED
     if settings.json:
-        _told(settings, [])
+        _print_mistakes(settings, [])
     elif not settings.quiet:
         profiles = {name: len(profile.bindings) for name, profile in found.contents.profiles.items()}
-        tell(f"{told(found)}: nothing is wrong ({', '.join(f'{name}: {count}' for name, count in profiles.items())})")
+        tell(f"{describe(found)}: nothing is wrong ({', '.join(f'{name}: {count}' for name, count in profiles.items())})")
     return OK
 
 
-def _told(settings: Settings, mistakes: list[str]) -> None:
+def _print_mistakes(settings: Settings, mistakes: list[str]) -> None:
     if settings.json:
         tell_json({"valid": not mistakes, "mistakes": mistakes})
         return
@@ -155,7 +155,7 @@ def check(settings: Settings, lockfile: Path | None, aliases: tuple[str, ...]) -
     for text in missing:
         complain(text)
     if not missing and not settings.quiet:
-        tell(f"{told(found)}: nothing is missing")
+        tell(f"{describe(found)}: nothing is missing")
     return FAILED if missing else OK
 
 

@@ -14,5 +14,5 @@ def command(settings: Settings) -> int:
 
     Every other command does the same when it opens the ledger; this one is for whoever wants to do it at a time of his own.
     """
-    with records.opened(settings) as ledger:
+    with records.open_ledger(settings) as ledger:
         return report(settings, ledger)

@@ -14,7 +14,7 @@ import click
 from ...catalog import ABILITIES, ModelFacts, all_models, canonical, vendor_row, vendor_rows
 from ...runtime import SYSTEM_CLOCK
 from .. import config_file, session
-from ..keychain import known_vendor
+from ..keychain import vendor_name
 from ..options import Positive, a_command
 from ..settings import Settings
 from ..tables import print_rows
@@ -52,7 +52,7 @@ def command(settings: Settings, **given: Any) -> int:
     """
     if given["live"]:
         return _live(settings, given["vendor"], given)
-    vendor = known_vendor(given["vendor"]) if given["vendor"] else None
+    vendor = vendor_name(given["vendor"]) if given["vendor"] else None
     unknown = sorted(set(given["capabilities"]) - set(ABILITIES))
     if unknown:
         raise UsageError(f"--capability {unknown[0]}: no such capability; use {', '.join(ABILITIES)}")
@@ -114,10 +114,10 @@ def _as_json(facts: ModelFacts) -> dict[str, Any]:
 def _live(settings: Settings, vendor: str | None, given: dict[str, Any]) -> int:
     if vendor is None:
         raise UsageError("--live: name the vendor to ask with --vendor")
-    ready = {canonical(one.name) for one in session.real_vendors(config_file.read(settings.config), session.Asked())}
+    ready = {canonical(one.name) for one in session.real_vendors(config_file.read(settings.config), session.VendorChoice())}
     if canonical(vendor) not in ready:
         raise UsageError(f"--live: {_lack(vendor)}")
-    with session.assembled(settings, session.Asked()) as opened:
+    with session.open_session(settings, session.VendorChoice()) as opened:
         found = opened.dispatcher.list_models(vendor, timeout=given["timeout"])
         names = [name for name in found if fnmatchcase(name, given["pattern"] or "*")]
     if settings.json:
@@ -129,6 +129,6 @@ def _live(settings: Settings, vendor: str | None, given: dict[str, Any]) -> int:
 
 def _lack(vendor: str) -> str:
     """What to do so that a vendor can be asked for its list."""
-    row = vendor_row(known_vendor(vendor))
+    row = vendor_row(vendor_name(vendor))
     assert row is not None
     return f"{row.name} cannot be asked from here; set {' or '.join(row.url_env if row.keyless else row.key_env)}"

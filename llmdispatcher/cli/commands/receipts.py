@@ -94,9 +94,9 @@ def create(settings: Settings, **given: Any) -> int:
     chosen: dict[str, Any] = {name: aware(given[name]) for name in ("since", "until") if given[name] is not None}
     chosen |= {"origin": given["origin"]} if given["origin"] is not None else {}
     calls = None if not given["calls"] else given["calls"][0] if len(given["calls"]) == 1 else given["calls"]
-    with records.opened(settings) as ledger:
+    with records.open_ledger(settings) as ledger:
         if given["dry_run"]:
-            return _told(accounting.Receipts(ledger).preview(calls, **chosen), settings)
+            return _print_preview(accounting.Receipts(ledger).preview(calls, **chosen), settings)
         made = accounting.Receipts(ledger, signing_key(given["key"])).create(
             calls, description=given["description"], tags=given["tags"], **chosen
         )
@@ -132,16 +132,16 @@ def verify(settings: Settings, **given: Any) -> int:
     if given["file"] is not None:
         found = accounting.verify_receipts(given["file"], trusted, anchor=anchor)
     else:
-        with records.opened(settings) as ledger:
+        with records.open_ledger(settings) as ledger:
             found = accounting.Receipts(ledger).verify(public_keys=trusted, anchor=anchor)
-    return _verified(found, settings)
+    return _print_verification(found, settings)
 
 
 @a_command("list", suite=command, examples=("llmdispatcher receipts list", "llmdispatcher receipts list --limit 5 --json"))
 @click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="At most so many.")
 def show(settings: Settings, limit: int) -> int:
     """List receipts, the newest first, and how many calls have none."""
-    with records.opened(settings) as ledger:
+    with records.open_ledger(settings) as ledger:
         found = accounting.Receipts(ledger).list(limit=limit)
     if settings.json:
         tell_json([receipt.as_dict() for receipt in found])
@@ -166,7 +166,7 @@ def export(settings: Settings, file: Path, rows: bool, force: bool) -> int:
     """Write the whole chain of receipts, for others to verify."""
     if file.exists() and not force:
         raise UsageError(f"{file} exists; choose another name, or --force to overwrite it")
-    with records.opened(settings) as ledger:
+    with records.open_ledger(settings) as ledger:
         count = accounting.Receipts(ledger).export(file, rows=rows)
     if not settings.quiet:
         tell(f"{file}: {count} receipts")
@@ -183,8 +183,8 @@ def export(settings: Settings, file: Path, rows: bool, force: bool) -> int:
 def public_key(settings: Settings, pem: bool, key: Path | None) -> int:
     """Print the public keys, older ones too where a ledger has them, to be published."""
     own = signing_key(key)
-    if records.place(settings) is not None:
-        with records.opened(settings) as ledger:
+    if records.ledger_address(settings) is not None:
+        with records.open_ledger(settings) as ledger:
             keys = accounting.Receipts(ledger, own).public_keys()
     else:
         keys = accounting.PublicKeys.of(own.public)
@@ -192,7 +192,7 @@ def public_key(settings: Settings, pem: bool, key: Path | None) -> int:
     return OK
 
 
-def _verified(found: ReceiptVerification, settings: Settings) -> int:
+def _print_verification(found: ReceiptVerification, settings: Settings) -> int:
     if settings.json:
         tell_json(found.as_dict())
         return OK if found.valid else FAILED
@@ -227,7 +227,7 @@ def _model(call: Mapping[str, Any]) -> str:
     return f"{call.get('vendor') or ''}:{call.get('model') or ''}, US$ {call.get('cost') or 'unknown'}"
 
 
-def _told(summary: Any, settings: Settings) -> int:
+def _print_preview(summary: Any, settings: Settings) -> int:
     if settings.json:
         tell_json({"calls": summary.total_calls, "tokens": summary.total_tokens, "cost": str(summary.total_cost)})
     else:

@@ -187,10 +187,10 @@ def command(settings: Settings, **given: Any) -> int:
     On a terminal a row of bars shows the cost of each day. Calls whose price is not known count as 0, and are counted.
     """
     by = given["by"] or (None if given["group_by"] else "model")
-    asked = records.chosen(given) | {"days": given["days"], "timezone": given["timezone"]}
+    asked = records.filters_of(given) | {"days": given["days"], "timezone": given["timezone"]}
     if given["plot"] is not None:
         check_picture(given["plot"])
-    with records.opened(settings) as ledger:
+    with records.open_ledger(settings) as ledger:
         stats = ledger.get_usage_stats(**asked, group_by=given["group_by"], by=by)
         drawn = given["plot"] is not None or sys.stdout.isatty()
         course = ledger.get_usage_stats(**asked, group_by=given["group_by"] or "day") if drawn else stats

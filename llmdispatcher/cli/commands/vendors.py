@@ -25,9 +25,9 @@ def command(settings: Settings, ready: bool) -> int:
     Keys are looked for in the environment and in the keychain, and never shown. `llmdispatcher health` asks the vendors themselves.
     """
     file = config_file.read(settings.config)
-    own = {made.name: made for made in file.made()}
-    rows = [_told(row, own.pop(row.name, None)) for row in vendor_rows()]
-    rows += [_told(row, made) for made in own.values() if (row := vendor_row(made.kind)) is not None]
+    own = {made.name: made for made in file.make_vendors()}
+    rows = [_vendor_record(row, own.pop(row.name, None)) for row in vendor_rows()]
+    rows += [_vendor_record(row, made) for made in own.values() if (row := vendor_row(made.kind)) is not None]
     rows = [row for row in rows if row["key"] is not None or not ready]
     if settings.json:
         tell_json(rows)
@@ -39,16 +39,16 @@ def command(settings: Settings, ready: bool) -> int:
     return OK
 
 
-def _row(told: dict[str, Any]) -> tuple[str, ...]:
-    return told["name"], told["format"], told["key"] or "–", ", ".join(told["variables"]) or "–"
+def _row(record: dict[str, Any]) -> tuple[str, ...]:
+    return record["name"], record["format"], record["key"] or "–", ", ".join(record["variables"]) or "–"
 
 
-def _told(row: VendorRow, in_file: HttpVendor | None) -> dict[str, Any]:
+def _vendor_record(row: VendorRow, in_file: HttpVendor | None) -> dict[str, Any]:
     """A vendor of the catalog, or of the configuration, with its address."""
     return {
         "name": in_file.name if in_file is not None else row.name,
         "format": row.codec,
-        "key": "configuration" if in_file is not None else _place(row),
+        "key": "configuration" if in_file is not None else _key_source(row),
         "variables": [*row.key_env, *row.url_env],
         "url": _address(in_file or vendor(row.name), row),
     }
@@ -63,8 +63,8 @@ def _address(made: HttpVendor, row: VendorRow) -> str | None:
         return None
 
 
-def _place(row: VendorRow) -> str | None:
+def _key_source(row: VendorRow) -> str | None:
     """Where a vendor's key is; ``None`` where it has none."""
     if any(os.environ.get(name) for name in (row.url_env if row.keyless else row.key_env)):
         return "environment"
-    return "keychain" if row.name in keychain.listed() else None
+    return "keychain" if row.name in keychain.list_vendors() else None
