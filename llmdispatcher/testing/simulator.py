@@ -16,8 +16,8 @@ import attrs
 from ..runtime import SYSTEM_CLOCK
 from ..types import Response
 from .answers import SimulatedResponse, draw, obedient, plausible
-from .faults.base import Fault, FaultContext, last_chunk, send_all
-from .faults.refusals import status
+from .fault_context import Fault, FaultContext, send_all
+from .faults import status
 from .formats import FORMATS, recognise
 from .formats.base import ApiError, Format, SimulatedRequest
 from .loopback import LoopbackServer, Peer, WireRequest
@@ -251,7 +251,7 @@ class VendorSimulator:
             send_all(peer, pieces.all)
         elif not _paced(peer, pieces.all, seconds):
             return True
-        last_chunk(peer)
+        peer.chunk(b"")
         return False
 
 

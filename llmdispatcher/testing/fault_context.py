@@ -1,15 +1,18 @@
-"""The base class of faults, and the context that a fault is given."""
+"""What a fault is, and the context that it is given."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Iterable
+from typing import Concatenate, ParamSpec
 
 import attrs
 
-from ...types import Response
-from ..answers import SimulatedResponse
-from ..formats.base import ApiError, Format, Pieces, SimulatedRequest, dumps
-from ..loopback import Peer
+from ..types import Response
+from .answers import SimulatedResponse
+from .formats.base import ApiError, Format, Pieces, SimulatedRequest, dumps
+from .loopback import Peer
 
 # A whole answer has no words on the wire; cut into this many parts it can be stalled, cut and trickled like a stream.
 _PARTS = 20
@@ -73,6 +76,33 @@ class Fault:
     endless: bool = attrs.field(default=False, kw_only=True)
 
 
+_P = ParamSpec("_P")
+
+
+def fault(
+    name: str = "", *, endless: bool = False
+) -> Callable[[Callable[Concatenate[Peer, FaultContext, _P], bool | None]], Callable[_P, Fault]]:
+    """Make of a function that misbehaves one that returns a :class:`Fault`, given what follows the peer and the context.
+
+    The fault is called *name*, in which ``{words}`` stands for an argument, or like the function.
+    """
+
+    def decorate(act: Callable[Concatenate[Peer, FaultContext, _P], bool | None]) -> Callable[_P, Fault]:
+        signature = inspect.Signature([*inspect.signature(act).parameters.values()][2:], return_annotation="Fault")
+
+        @functools.wraps(act)
+        def make(*given: _P.args, **named: _P.kwargs) -> Fault:
+            arguments = signature.bind(*given, **named)
+            arguments.apply_defaults()
+            full_name = (name or act.__name__).format(**arguments.arguments)
+            return Fault(full_name, lambda peer, context: act(peer, context, *given, **named), endless=endless)
+
+        make.__signature__ = signature  # type: ignore[attr-defined]  # what `inspect` reads
+        return make
+
+    return decorate
+
+
 def cut(pieces: Pieces, words: int) -> list[bytes]:
     """The events up to so many words, without what ends the answer."""
     return [*pieces.opening, *pieces.deltas[:words]]
@@ -81,8 +111,3 @@ def cut(pieces: Pieces, words: int) -> list[bytes]:
 def send_all(peer: Peer, events: Iterable[bytes]) -> None:
     """Write events as chunks, all in one go."""
     peer.send(b"".join([b"%x\r\n%s\r\n" % (len(event), event) for event in events if event]))
-
-
-def last_chunk(peer: Peer) -> None:
-    """End a chunked body as HTTP wants it."""
-    peer.chunk(b"")
