@@ -155,7 +155,7 @@ class FakeVendor:
         """The next answer as a whole; raises where the script says so."""
         answer = self._take(request)
         self._linger(deadline)
-        return self._response(_resolved(answer, request), request)
+        return self._response(answer(request) if callable(answer) else answer, request)
 
     def stream(self, request: Request, deadline: Deadline) -> Iterator[StreamChunk]:
         """The next answer in pieces; a scripted exception comes out of the iterator, not of this call."""
@@ -192,7 +192,8 @@ class FakeVendor:
 
     def _chunks(self, answer: Any, request: Request, deadline: Deadline) -> Iterator[StreamChunk]:
         self._linger(deadline)
-        answer = _resolved(answer, request)
+        if callable(answer):
+            answer = answer(request)
         if isinstance(answer, BaseException | str | Response):
             answer = _cut(self._response(answer, request))
         for chunk in _listed(answer):
@@ -201,11 +202,6 @@ class FakeVendor:
 
     def __repr__(self) -> str:
         return f"FakeVendor(name={self.name!r}, hits={self.hits})"
-
-
-def _resolved(answer: Any, request: Request) -> Any:
-    call: Callable[[Request], Any] | None = answer if callable(answer) else None
-    return call(request) if call is not None else answer
 
 
 def _listed(answer: Iterable[Any]) -> Iterator[StreamChunk]:

@@ -523,7 +523,7 @@ def trickle(peer: Peer, context: FaultContext, seconds: float = 0.6) -> bool:
 def pings_for_ever(peer: Peer, context: FaultContext, interval: float = 0.1) -> bool:
     """Signs of life, but never a word (S9)."""
     context.start(peer)
-    ping = context.form.ping() if context.request.stream else b" "
+    ping = context.form.ping if context.request.stream else b" "
     while not peer.wait(interval):
         peer.chunk(ping)
     return True

@@ -113,7 +113,7 @@ def _completed(facts: Facts, given: Response) -> Response:
 
 
 def chunks(facts: Facts, answer: SimulatedResponse | Response) -> tuple[StreamChunk, Iterator[StreamChunk], StreamChunk]:
-    """The same as it is streamed: what begins it, the words, what ends it."""
+    """A streamed answer: what begins it, the words, what ends it."""
     if isinstance(answer, Response):
         begun, *said, ended = unfold(_completed(facts, answer))
         return begun, iter(said), ended
@@ -205,6 +205,10 @@ _KINDS: Mapping[str, type[DispatchError]] = {
 }
 
 
+ErrorTexts = Mapping[str | int, str | tuple[str, str]]
+"""By kind or status, 0 for every other: the vendor's usual message, or that and its code."""
+
+
 @attrs.frozen
 class Pieces:
     """An answer in the parts that a stream sends: what comes before the first word, the words, what ends it."""
@@ -231,27 +235,24 @@ class Format(ABC):
     id_header: ClassVar[str] = "x-request-id"
     """The header that bears the request's id."""
     codec: ClassVar[Codec]
+    key_header: ClassVar[str] = ""
+    """The header that bears the key; a bearer token counts, too."""
+    errors: ClassVar[ErrorTexts]
+    ping: ClassVar[bytes]
+    """A sign of life that says nothing."""
     names: ClassVar[Names] = Names()
     separator: ClassVar[bytes] = b"\n\n"
     """What ends an event."""
     is_list: ClassVar[bool] = False
     """Whether it only lists models, which clients do in between; what is scripted is for other requests."""
 
-    @abstractmethod
     def key(self, headers: Mapping[str, str]) -> str | None:
-        """The API key that the request shows."""
+        """The API key that the request shows; one in the address is refused, since it would leak into logs."""
+        return headers.get(self.key_header) or bearer(headers)
 
     @abstractmethod
     def check(self, request: SimulatedRequest) -> ApiError | None:
         """What is wrong with the request, as a real server would find it."""
-
-    @abstractmethod
-    def words(self, api_error: ApiError) -> tuple[str, str | None]:
-        """The vendor's usual message for a trouble, and its code."""
-
-    @abstractmethod
-    def ping(self) -> bytes:
-        """A sign of life that says nothing."""
 
     def read(self, body: bytes, path: str) -> Inbound | None:
         """The request in a body, ``None`` where that is none."""
@@ -297,8 +298,9 @@ class Format(ABC):
         return self.codec.writer().fail(self.fault(api_error))
 
     def fault(self, api_error: ApiError) -> DispatchError:
-        """A trouble as the error that a codec writes."""
-        message, code = self.words(api_error)
+        """The error that a codec writes."""
+        words = self.errors.get(api_error.kind) or self.errors.get(api_error.status) or self.errors[0]
+        message, code = (words, None) if isinstance(words, str) else words
         return api_error.error(api_error.message or message, status=api_error.status, code=api_error.code or code)
 
     def _facts(self, request: SimulatedRequest) -> Facts:
