@@ -43,7 +43,7 @@ class AnswersFile:
         """
         if resume:
             output = output or _latest_unfinished()
-            force = force or (output is not None and (_loses_nothing(output) or _has_journal_again(output)))
+            force = force or (output is not None and (_loses_nothing(output) or _restore_journal(output)))
         if output is None:
             return cls._create_default()
         if prompts is not None and output.exists() and output.samefile(prompts):
@@ -102,6 +102,18 @@ def _latest_unfinished() -> Path | None:
     return latest.with_suffix("") if latest is not None else None
 
 
+def _read_answers(path: Path) -> list[dict[str, Any]] | None:
+    """The records of an answers file; ``None`` for other content, and for a pipe, which would wait for a writer."""
+    if not path.is_file():
+        return None
+    try:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            records = [json.loads(line) for line in file]
+    except (OSError, ValueError, RecursionError):
+        return None
+    return records if all(isinstance(record, dict) for record in records) else None
+
+
 def _loses_nothing(answers: Path) -> bool:
     """Whether a file may be written anew: its journal has all that is in it, or no real answer is in it.
 
@@ -109,25 +121,20 @@ def _loses_nothing(answers: Path) -> bool:
     """
     if journal_path(answers).exists():
         return True
-    if not answers.is_file():  # a pipe, which would wait for a writer
-        return False
-    try:
-        with answers.open(encoding="utf-8", newline="\n") as file:
-            return all(json.loads(line)["simulated"] is True for line in file)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return False
+    records = _read_answers(answers)
+    return records is not None and all(record.get("simulated") is True for record in records)
 
 
-def _has_journal_again(answers: Path) -> bool:
+def _restore_journal(answers: Path) -> bool:
     """Make a journal of a finished file, so that its answers can be taken by the text of their lines; whether that was possible."""
-    if not answers.is_file():
+    records = _read_answers(answers)
+    if records is None or not all("error" in record or FINGERPRINT in record for record in records):
         return False
+    answered = [record for record in records if "error" not in record]
+    entries = [json.dumps({"key": record[FINGERPRINT], "answer": record}) + "\n" for record in answered]
     try:
-        with answers.open(encoding="utf-8", newline="\n") as file:
-            records = [json.loads(line) for line in file]
-        entries = [{"key": record[FINGERPRINT], "answer": record} for record in records if "error" not in record]
-        write_file(journal_path(answers), "".join([json.dumps(entry) + "\n" for entry in entries]).encode("ascii"))
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        write_file(journal_path(answers), "".join(entries).encode("ascii"))
+    except OSError:
         return False
     return True
 
@@ -137,16 +144,12 @@ def is_complete(answers: Path, lines: Sequence[PromptLine], *, simulated: bool =
 
     Answers of simulated vendors count only where ``simulated`` ones are wanted.
     """
-    if not answers.is_file() or journal_path(answers).exists():
+    records = _read_answers(answers)
+    if records is None or journal_path(answers).exists():
         return False
-    try:
-        with answers.open(encoding="utf-8", newline="\n") as file:
-            records = [json.loads(line) for line in file]
-        answered = [record for record in records if "error" not in record and (simulated or "simulated" not in record)]
-        wanted = [(line.id, line.key) for line in lines if isinstance(line, Prompt)]
-        return len(wanted) == len(lines) and [(record["id"], record[FINGERPRINT]) for record in answered] == wanted
-    except (OSError, ValueError, TypeError, KeyError):
-        return False
+    answered = [record for record in records if "error" not in record and (simulated or "simulated" not in record)]
+    wanted = [(line.id, line.key) for line in lines if isinstance(line, Prompt)]
+    return len(wanted) == len(lines) and [(record.get("id"), record.get(FINGERPRINT)) for record in answered] == wanted
 
 
 def _is_device(path: Path) -> bool:

@@ -17,7 +17,7 @@ import attrs
 from ..dispatcher import Dispatcher, StreamingResponse
 from ..errors import AllTargetsFailed, AuthenticationError, Cancelled, DispatchError, QuotaExceeded, RateLimitError
 from ..runtime import SYSTEM_CLOCK, Cancellation, fan_out, new_lock
-from ..types import AttemptRecord, EmbeddingRequest, Embeddings, Response, Usage, plausible_cost
+from ..types import AttemptRecord, EmbeddingRequest, Embeddings, Request, Response, Usage, plausible_cost
 from .estimate import Tally, plan_of
 from .files import FINGERPRINT, AnswersFile, Journal
 from .prompts import InvalidLine, Prompt, PromptLine
@@ -252,16 +252,15 @@ class BatchRunner:
     def _send(self, line: PromptLine, refusals: _Refusals) -> _Answer | DispatchError | None:
         if not isinstance(line, Prompt) or not self._may_send(line, refusals):
             return None
-        return self._heard(lambda: self._asked(line), refusals)
+        return self._note(lambda: self._ask(line.request), refusals)
 
-    def _asked(self, prompt: Prompt) -> _Answer:
-        request = prompt.request
+    def _ask(self, request: Request | EmbeddingRequest) -> _Answer:
         if not isinstance(request, EmbeddingRequest):
             return self.dispatcher.send(request, timeout=self.timeout, cancel=self.cancel)
         fields = attrs.asdict(request, recurse=False)
         return self.dispatcher.embed(fields.pop("model"), fields.pop("texts"), timeout=self.timeout, cancel=self.cancel, **fields)
 
-    def _heard(self, ask: Callable[[], _Answer], refusals: _Refusals) -> _Answer | DispatchError | None:
+    def _note(self, ask: Callable[[], _Answer], refusals: _Refusals) -> _Answer | DispatchError | None:
         """The answer or the failure that asking comes to; ``None`` where it was cancelled."""
         try:
             answer = ask()
@@ -318,7 +317,7 @@ class BatchRunner:
                     self.on_stream(line, opened)
                 return opened.response()
 
-        return self._heard(read, refusals)
+        return self._note(read, refusals)
 
     def _write(self, lines: Sequence[PromptLine], results: Iterator[_Result], answers: AnswersFile) -> _Count:
         """Write each result as it comes."""

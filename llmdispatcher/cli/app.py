@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -17,7 +17,8 @@ import click
 
 from .._text import traced
 from .._version import __version__
-from .options import CODES, GLOBALS, write_end
+from ..errors import ConfigError, DispatchError, ModelNotFound
+from .options import CODES, COMPLETE, GLOBALS, write_end
 from .terminal import FAILED, INTERRUPTED, USAGE, Failed, UsageError, complain, say, show_warnings
 
 SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
@@ -65,10 +66,6 @@ COMMANDS: Mapping[str, tuple[str, str]] = {name: row for rows in SECTIONS.values
 
 ALIASES = {"run": "batch"}
 """Older names of commands."""
-
-
-COMPLETE = "_LLMDISPATCHER_COMPLETE"
-"""The variable by which a shell's completion script asks for words."""
 
 
 class Commands(click.Group):
@@ -172,37 +169,24 @@ def _complete(asked: str) -> int:
 
 def _report(error: Exception) -> int:
     """Say what went wrong; the exit code for it."""
-    for kinds, tell, code in _ENDS:
-        if isinstance(error, kinds):
-            complain(tell(error), lines=kinds is click.UsageError)
-            return code
-    from ..errors import ConfigError, DispatchError, ModelNotFound  # late: most commands that fail have loaded them
-
-    if isinstance(error, ConfigError):
-        complain(error.message, lines=True)
-        return USAGE
-    if isinstance(error, DispatchError):
-        complain(f"{type(error).__name__}: {error}")
-        return USAGE if isinstance(error, ModelNotFound) and not error.attempts else FAILED
-    complain(f"{type(error).__name__}: {error} (--debug shows where)")
-    return FAILED
-
-
-def _usage_text(error: Any) -> str:
-    """A wrong option, with the way to the help."""
-    path = error.ctx.command_path if getattr(error, "ctx", None) is not None else "llmdispatcher"
-    return f"{error.format_message()}\n{path} --help tells more"
-
-
-def _system_text(error: Any) -> str:
-    place = f"{error.filename}: " if error.filename else ""
-    return f"{place}{error.strerror or type(error).__name__}"
-
-
-_ENDS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Callable[[Any], str], int], ...] = (
-    (click.UsageError, _usage_text, USAGE),
-    (click.ClickException, lambda error: error.format_message(), FAILED),
-    (UsageError, str, USAGE),
-    (Failed, str, FAILED),
-    (OSError, _system_text, FAILED),
-)
+    code = FAILED
+    match error:
+        case click.UsageError():
+            path = error.ctx.command_path if error.ctx is not None else "llmdispatcher"
+            text, code = f"{error.format_message()}\n{path} --help tells more", USAGE
+        case click.ClickException():
+            text = error.format_message()
+        case UsageError() | Failed():
+            text, code = str(error), USAGE if isinstance(error, UsageError) else FAILED
+        case OSError():
+            place = f"{error.filename}: " if error.filename else ""
+            text = f"{place}{error.strerror or type(error).__name__}"
+        case ConfigError():
+            text, code = error.message, USAGE
+        case DispatchError():
+            text = f"{type(error).__name__}: {error}"
+            code = USAGE if isinstance(error, ModelNotFound) and not error.attempts else FAILED
+        case _:
+            text = f"{type(error).__name__}: {error} (--debug shows where)"
+    complain(text, lines=isinstance(error, click.UsageError | ConfigError))
+    return code

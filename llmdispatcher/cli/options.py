@@ -6,14 +6,15 @@ import functools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 CODES = "0 ok, 1 failed, 2 wrong usage, 130 interrupted"
 """What every exit code means, unless a command says more."""
+
+COMPLETE = "_LLMDISPATCHER_COMPLETE"
+"""The variable by which a shell's completion script asks for words."""
 
 
 def remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
@@ -95,26 +96,20 @@ def write_end(examples: Sequence[str], codes: str, formatter: click.HelpFormatte
     formatter.write_text(f"Exit codes: {codes}.")
 
 
-def with_settings(function: F) -> F:
-    """Hand the global options to a command as its first argument."""
-
-    @functools.wraps(function)
-    def called(**given: Any) -> Any:
-        from .settings import Settings  # late: --help needs no attrs
-
-        given_globally = click.get_current_context().find_root().ensure_object(dict)
-        return function(Settings.of(given_globally, os.environ), **given)
-
-    return called  # type: ignore[return-value]  # a decorator that takes an argument away from what it wraps
-
-
 def a_command(
     name: str, *, examples: Sequence[str], codes: str = CODES, suite: Suite | None = None
 ) -> Callable[[Callable[..., int]], Explained]:
     """Make a command of a function of the settings and its options, in *suite* if given; its docstring is the help."""
 
     def decorate(function: Callable[..., int]) -> Explained:
-        command = click.command(name, cls=Explained, examples=examples, codes=codes)(with_settings(function))
+        @functools.wraps(function)
+        def run(**given: Any) -> int:
+            from .settings import Settings  # late: --help needs no attrs
+
+            given_globally = click.get_current_context().find_root().ensure_object(dict)
+            return function(Settings.of(given_globally, os.environ), **given)
+
+        command = click.command(name, cls=Explained, examples=examples, codes=codes)(run)
         if suite is not None:
             suite.add_command(command)
         return command

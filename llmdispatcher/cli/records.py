@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,15 @@ OWN = "ledger.db"
 _PATIENCE = 2.0
 """Seconds that an application's database may take to answer; no command is to wait for it."""
 
-FILTERS = ("origin", "id_at_origin", "user", "alias", "vendor", "model")
+FILTERS = {
+    "origin": "Only calls of this application.",
+    "id_at_origin": "Only calls for this thing of the application's.",
+    "user": "Only this user's calls.",
+    "alias": "Only calls that asked for this alias.",
+    "vendor": "Only calls that this vendor answered.",
+    "model": "Only this model's, or vendor:model's.",
+}
+"""By name: the text of the option."""
 
 
 def ledger_address(settings: Settings, configured: Any = None) -> str | None:
@@ -82,17 +90,7 @@ def _why_no_ledger(url: str) -> str | None:
 
 def with_filters(function: Any) -> Any:
     """Options that say which calls are meant."""
-    told: Mapping[str, str] = {
-        "origin": "Only calls of this application.",
-        "id_at_origin": "Only calls for this thing of the application's.",
-        "user": "Only this user's calls.",
-        "alias": "Only calls that asked for this alias.",
-        "vendor": "Only calls that this vendor answered.",
-        "model": "Only this model's, or vendor:model's.",
-    }
-    options: list[Callable[[Any], Any]] = [
-        click.option(f"--{name.replace('_', '-')}", metavar="NAME", help=text) for name, text in told.items()
-    ]
+    options = [click.option(f"--{name.replace('_', '-')}", metavar="NAME", help=text) for name, text in FILTERS.items()]
     options += [
         click.option("--start", metavar="DAY", help="From this day or moment on, such as 2026-11-01."),
         click.option("--end", metavar="DAY", help="Until the end of this day, or this moment."),

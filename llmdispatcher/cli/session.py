@@ -42,35 +42,33 @@ _NO_KEY = "no-key"
 """What stands for the key of a vendor that nothing is sent to."""
 
 _OWNERS = {"claude-*": "anthropic", "gemini-*": "google", "gpt-*": "openai"}
+_AZURE_FIRST = RoutingRule(
+    condition=RoutingCondition(model_pattern="gpt-4.1*"), vendor="azure", priority=10, name="gpt-4.1 on Azure first"
+)
 
 
 @attrs.frozen(kw_only=True)
 class Character:
-    """What a simulated vendor is like. Seconds, output tokens a second, share of requests that fail."""
+    """What a simulated vendor is like: seconds, output tokens a second, the share of requests that fail, and their statuses."""
 
     kind: str
     latency: float
     tokens_per_second: float
     error_rate: float = 0.0
-    errors: tuple[str, ...] = ()
+    errors: tuple[int, ...] = ()
     told: str
 
 
 CHARACTERS = (
     Character(
-        kind="azure",
-        latency=0.02,
-        tokens_per_second=400,
-        error_rate=1,
-        errors=("unavailable",),
-        told="first for gpt-4.1, and down (503)",
+        kind="azure", latency=0.02, tokens_per_second=400, error_rate=1, errors=(503,), told="first for gpt-4.1, and down (503)"
     ),
     Character(
         kind="openai",
         latency=0.12,
         tokens_per_second=500,
         error_rate=0.25,
-        errors=("rate_limit",),
+        errors=(429,),
         told="quick, limits the rate now and then (429)",
     ),
     Character(kind="anthropic", latency=0.3, tokens_per_second=250, told="slow and dear, never fails"),
@@ -79,7 +77,7 @@ CHARACTERS = (
         latency=0.05,
         tokens_per_second=900,
         error_rate=0.1,
-        errors=("internal", "overloaded"),
+        errors=(500, 529),
         told="fast and cheap, stumbles (500, 529)",
     ),
 )
@@ -140,8 +138,8 @@ def open_session(settings: Settings, choice: VendorChoice) -> Iterator[Session]:
         raise UsageError(_no_vendor_text())
     with ExitStack() as running:
         names = {one.name for one in real} or {character.kind for character in CHARACTERS}
-        more = _defaults(file, choice, names, simulated=simulated) | _own(file, settings, choice, simulated=simulated)
-        dispatcher = running.enter_context(Dispatcher(file.config(**more)))
+        fields = _config_fields(file, settings, choice, names, simulated=simulated)
+        dispatcher = running.enter_context(Dispatcher(file.config(**fields)))
         if simulated:
             told = _register_simulated(dispatcher, running, substitute=choice.substitute)
         else:
@@ -151,41 +149,35 @@ def open_session(settings: Settings, choice: VendorChoice) -> Iterator[Session]:
         yield Session(dispatcher=dispatcher, told=told, simulated=simulated, keys_assumed=assumed)
 
 
-def _defaults(file: config_file.ConfigFile, choice: VendorChoice, names: Container[str], *, simulated: bool) -> dict[str, Any]:
-    """Where substitutes may answer, each model goes to its owner first, if that is there; simulated vendors are asked again soon.
+def _config_fields(
+    file: config_file.ConfigFile, settings: Settings, choice: VendorChoice, names: Container[str], *, simulated: bool
+) -> dict[str, Any]:
+    """The fields of the configuration that the command line sets.
 
-    What the file says takes precedence.
+    The database and the profile that were given precede what the file says; the other fields count where it says nothing. Where
+    substitutes may answer, each model goes to its owner first, if that is there. Simulated vendors are asked again soon, and their
+    calls, which cost nothing, are logged in a database that was given only.
     """
-    if not simulated and not choice.substitute:
-        return {}
-    rules = [
-        RoutingRule(condition=RoutingCondition(model_pattern=glob), vendor=name) for glob, name in _OWNERS.items() if name in names
-    ]
-    own: dict[str, Any] = {"routing_rules": rules}
-    if simulated:
-        first = RoutingRule(
-            condition=RoutingCondition(model_pattern="gpt-4.1*"), vendor="azure", priority=10, name="gpt-4.1 on Azure first"
-        )
-        own = {
-            "routing_rules": [first, *rules],
-            "retry_policy": RetryPolicy(max_retries=10, initial_delay=0.1, max_delay=1.0),
-            "retry_budget": RetryBudget(enabled=False),
-        }
-    return {name: value for name, value in own.items() if name not in file.fields}
-
-
-def _own(file: config_file.ConfigFile, settings: Settings, choice: VendorChoice, *, simulated: bool) -> dict[str, Any]:
-    """Where calls are written down, which lockfile and profile hold, and who asks; simulated calls cost nothing and are nowhere."""
-    own: dict[str, Any] = {}
     unless_said: dict[str, Any] = {"lockfile": True, "origin": "llmdispatcher"}
     if choice.timeout is not None:
         unless_said["timeout"] = choice.timeout
+    if simulated or choice.substitute:
+        rules = [
+            RoutingRule(condition=RoutingCondition(model_pattern=glob), vendor=name)
+            for glob, name in _OWNERS.items()
+            if name in names
+        ]
+        unless_said["routing_rules"] = [_AZURE_FIRST, *rules] if simulated else rules
+    if simulated:
+        unless_said["retry_policy"] = RetryPolicy(max_retries=10, initial_delay=0.1, max_delay=1.0)
+        unless_said["retry_budget"] = RetryBudget(enabled=False)
+    own: dict[str, Any] = {name: value for name, value in unless_said.items() if name not in file.fields}
     ledger = records.ledger_address(settings, file.fields.get("ledger"))
     if ledger is not None:
         own["ledger"] = None if simulated and not settings.database_given else ledger
     if settings.profile is not None:
         own["profile"] = settings.profile
-    return {name: value for name, value in unless_said.items() if name not in file.fields} | own
+    return own
 
 
 def real_vendors(file: config_file.ConfigFile, choice: VendorChoice) -> list[HttpVendor]:
@@ -265,16 +257,10 @@ def _register_simulated(dispatcher: Dispatcher, running: ExitStack, *, substitut
 def _simulator(character: Character) -> VendorSimulator:
     from ..testing import VendorSimulator, faults  # late: only a run without keys needs them
 
-    named = {
-        "unavailable": faults.status(503),
-        "internal": faults.status(500),
-        "overloaded": faults.status(529),
-        "rate_limit": faults.rate_limit_ms(400),
-    }
     return VendorSimulator(
         latency=character.latency,
         tokens_per_second=character.tokens_per_second,
         error_rate=character.error_rate,
-        errors=tuple(named[name] for name in character.errors) or (named["unavailable"],),
+        errors=[faults.rate_limit_ms(400) if status == 429 else faults.status(status) for status in character.errors],
         seed=len(character.kind),
     )

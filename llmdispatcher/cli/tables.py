@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._text import escaped
+from .terminal import tell_json
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from .settings import Settings
 
 
 _PIPE_WIDTH = 120
@@ -21,6 +24,20 @@ def console(width: int | None = None, *, no_color: bool = False) -> Console:
     from rich.console import Console  # late: help draws no tables
 
     return Console(width=None if sys.stdout.isatty() else width or _PIPE_WIDTH, no_color=no_color or None, highlight=False)
+
+
+def cell(value: Any, spec: str = "") -> str:
+    """The formatted value; a dash for ``None``."""
+    return "–" if value is None else format(value, spec)
+
+
+def print_records(settings: Settings, as_json: Any, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Print records, as JSON with ``--json``, else as a table; False where there is none to draw."""
+    if settings.json:
+        tell_json(as_json)
+    elif rows:
+        print_rows(heads, rows, no_color=settings.no_color)
+    return settings.json or bool(rows)
 
 
 def print_rows(heads: Sequence[str], rows: Iterable[Sequence[str]], *, no_color: bool = False) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import ssl
 import threading
 from collections import deque
@@ -19,7 +18,7 @@ from .answers import SimulatedResponse, draw, obedient, plausible
 from .fault_context import Fault, FaultContext, send_all
 from .faults import status
 from .formats import FORMATS, recognise
-from .formats.base import ApiError, Format, SimulatedRequest
+from .formats.base import ApiError, Format, SimulatedRequest, parse_json
 from .loopback import LoopbackServer, Peer, WireRequest
 
 Said = str | SimulatedResponse | Response
@@ -162,7 +161,7 @@ class VendorSimulator:
             return True
 
     def _record(self, wire: WireRequest, form: Format | None, said: dict[str, str]) -> tuple[SimulatedRequest, Scripted | None]:
-        parsed, asked = _parsed(wire.body), form.read(wire.body, wire.target) if form is not None else None
+        parsed, asked = parse_json(wire.body), form.read(wire.body, wire.target) if form is not None else None
         fields = parsed if isinstance(parsed, dict) else {}
         with self._changed:
             number = len(self.requests)
@@ -284,10 +283,3 @@ def _paced(peer: Peer, events: Sequence[bytes], seconds: float) -> bool:
         if sent < len(events) and peer.wait(max(_TICK, began + sent * each - SYSTEM_CLOCK.monotonic())):
             return False
     return True
-
-
-def _parsed(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None

@@ -221,12 +221,3 @@ def test_progress_elsewhere_is_ten_lines(capsys):
             advance()
 
     assert 10 == len(capsys.readouterr().err.splitlines())
-
-
-def test_a_bar_needs_rich(monkeypatch):
-    """Also with --json, where only the bar needs it."""
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setitem(sys.modules, "rich.console", None)
-
-    with pytest.raises(UsageError, match="needs rich"), progress(1):
-        pass

@@ -494,7 +494,7 @@ def test_a_folder_that_takes_no_file_is_told(command, prompts, openai, monkeypat
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(batch.AnswersFile, "_open", refuse)
+    monkeypatch.setattr("llmdispatcher.batch.AnswersFile._open", refuse)
     ended = command("batch", prompts({}))
 
     assert (2, "llmdispatcher: answers.jsonl: Permission denied; choose an --output") == (ended.code, ended.err.splitlines()[-1])

@@ -17,25 +17,8 @@ import attrs
 import click
 from click.core import ParameterSource
 
+from ... import batch
 from ..._text import escaped, without_passwords
-from ...batch import (
-    NOBODY,
-    STDIN,
-    Advance,
-    AnswersFile,
-    BatchRunner,
-    InvalidLine,
-    Journal,
-    ModelEstimate,
-    Prompt,
-    PromptLine,
-    RunningTotal,
-    Tally,
-    estimate_cost,
-    is_complete,
-    read_prompts,
-    total_cost,
-)
 from ...dispatcher import Stats, StreamingResponse, VendorStats
 from ...errors import ConfigError, DispatchError, InvalidRequest
 from ...resilience import AdaptiveConcurrency, RateLimit
@@ -168,7 +151,7 @@ def command(settings: Settings, **given: Any) -> int:
         if not settings.quiet:
             say(opened.told)
         if options.dry_run:
-            _print_estimates(estimate_cost(opened.dispatcher, lines), opened, settings)
+            _print_estimates(batch.estimate_cost(opened.dispatcher, lines), opened, settings)
             return OK
         if not _agreed(opened, lines, options):
             return FAILED
@@ -181,13 +164,13 @@ def command(settings: Settings, **given: Any) -> int:
     return FAILED if tally.answered < tally.prompts else OK
 
 
-def _run(opened: session.Session, lines: list[PromptLine], options: Options, settings: Settings, stop: Stop) -> Tally:
+def _run(opened: session.Session, lines: list[batch.PromptLine], options: Options, settings: Settings, stop: Stop) -> batch.Tally:
     """Send the prompts, and show how far it has come."""
     with (
         _open_files(options, choose_prompts(options.file)) as (answers, journal),
         progress(len(lines), quiet=settings.quiet or options.stream, no_color=settings.no_color) as advance,
     ):
-        runner = BatchRunner(
+        runner = batch.BatchRunner(
             dispatcher=opened.dispatcher,
             workers=options.workers,
             timeout=options.timeout,
@@ -223,42 +206,42 @@ def _is_piped() -> bool:
     return stat.S_ISFIFO(kind) or stat.S_ISREG(kind) or stat.S_ISSOCK(kind)
 
 
-def _read(source: Path | None, options: Options) -> list[PromptLine]:
+def _read(source: Path | None, options: Options) -> list[batch.PromptLine]:
     """Read the prompts, and tell which lines are invalid. Raises :class:`UsageError` where all are."""
     if source is None and sys.stdin is None:
         raise UsageError("-: there is no standard input; name a file of prompts")
     if source is None and sys.stdin.isatty():
         say("Type the prompts, a line each; Ctrl-D ends them.")
     try:
-        lines = read_prompts(source or sys.stdin.buffer, options.limit, model=ask.named_model(options.model))
+        lines = batch.read_prompts(source or sys.stdin.buffer, options.limit, model=ask.named_model(options.model))
     except InvalidRequest as error:
         raise UsageError(error.message) from None
-    invalid = [line for line in lines if isinstance(line, InvalidLine)]
+    invalid = [line for line in lines if isinstance(line, batch.InvalidLine)]
     for line in invalid[:_MOST_FAILURES]:
-        complain(f"{source or STDIN}:{line.line}: {line.text}")
+        complain(f"{source or batch.STDIN}:{line.line}: {line.text}")
     if len(invalid) > _MOST_FAILURES:
-        complain(f"{source or STDIN}: {len(invalid) - _MOST_FAILURES} more lines are invalid")
+        complain(f"{source or batch.STDIN}: {len(invalid) - _MOST_FAILURES} more lines are invalid")
     if len(invalid) == len(lines):
         raise UsageError(
-            f"{source or STDIN}: every line is invalid, so nothing was sent and no file was written; correct the lines"
+            f"{source or batch.STDIN}: every line is invalid, so nothing was sent and no file was written; correct the lines"
         )
     return lines
 
 
-def _is_done(options: Options, lines: list[PromptLine], *, simulated: bool) -> bool:
+def _is_done(options: Options, lines: list[batch.PromptLine], *, simulated: bool) -> bool:
     """Whether a resumed batch has all its answers; those of simulated vendors count where only such are asked."""
     if not options.resume or options.output is None or options.force:
         return False
-    return is_complete(options.output, lines, simulated=simulated)
+    return batch.is_complete(options.output, lines, simulated=simulated)
 
 
-def _vendors(options: Options, lines: list[PromptLine]) -> session.VendorChoice:
+def _vendors(options: Options, lines: list[batch.PromptLine]) -> session.VendorChoice:
     limit = RateLimit(
         requests_per_minute=options.rpm,
         tokens_per_minute=options.tpm,
         adaptive=AdaptiveConcurrency(initial=options.workers, maximum=options.workers),
     )
-    models = dict.fromkeys([line.request.model for line in lines if isinstance(line, Prompt)])
+    models = dict.fromkeys([line.request.model for line in lines if isinstance(line, batch.Prompt)])
     return session.VendorChoice(
         simulate=options.simulate,
         or_simulate=options.or_simulate,
@@ -269,13 +252,13 @@ def _vendors(options: Options, lines: list[PromptLine]) -> session.VendorChoice:
 
 
 @contextmanager
-def _open_files(options: Options, prompts: Path | None) -> Iterator[tuple[AnswersFile, Journal]]:
+def _open_files(options: Options, prompts: Path | None) -> Iterator[tuple[batch.AnswersFile, batch.Journal]]:
     """Open the answers file and its journal; what the library says of its parameters is said of the options of that name."""
     with ExitStack() as opened:
         try:
-            answers = AnswersFile.create(options.output, prompts=prompts, force=options.force, resume=options.resume)
+            answers = batch.AnswersFile.create(options.output, prompts=prompts, force=options.force, resume=options.resume)
             opened.enter_context(answers)
-            journal = opened.enter_context(Journal.open(answers, resume=options.resume, warn=complain))
+            journal = opened.enter_context(batch.Journal.open(answers, resume=options.resume, warn=complain))
         except ConfigError as error:
             raise UsageError(_error_text(error)) from None
         yield answers, journal
@@ -287,10 +270,10 @@ def _error_text(error: ConfigError) -> str:
     return f"{error.message}; {remedy}" if remedy else error.message
 
 
-def _failure_printer() -> Callable[[PromptLine, DispatchError | None], None]:
+def _failure_printer() -> Callable[[batch.PromptLine, DispatchError | None], None]:
     failed = 0
 
-    def print_failure(line: PromptLine, error: DispatchError | None) -> None:
+    def print_failure(line: batch.PromptLine, error: DispatchError | None) -> None:
         nonlocal failed
         failed += 1
         if error is not None and failed <= _MOST_FAILURES:
@@ -299,7 +282,7 @@ def _failure_printer() -> Callable[[PromptLine, DispatchError | None], None]:
     return print_failure
 
 
-def _print_stream(prompt: Prompt, stream: StreamingResponse) -> None:
+def _print_stream(prompt: batch.Prompt, stream: StreamingResponse) -> None:
     """Print an answer while it arrives."""
     out = sys.stdout
     out.write(escaped(f"[{prompt.id}] ") if out.isatty() else f"[{prompt.id}] ")
@@ -313,7 +296,7 @@ def _print_stream(prompt: Prompt, stream: StreamingResponse) -> None:
 
 
 @contextmanager
-def progress(total: int, *, quiet: bool = False, no_color: bool = False) -> Iterator[Advance]:
+def progress(total: int, *, quiet: bool = False, no_color: bool = False) -> Iterator[batch.Advance]:
     """Show how far a batch has come: a bar on a terminal, a line now and then elsewhere. Yields what to call after each prompt."""
     if quiet:
         yield lambda *, cost=None, failed=False: None
@@ -325,15 +308,13 @@ def progress(total: int, *, quiet: bool = False, no_color: bool = False) -> Iter
 
 
 @contextmanager
-def _progress_bar(total: int, no_color: bool) -> Iterator[Advance]:
-    try:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    except ImportError:
-        raise UsageError("the command line needs rich: pip install 'llmdispatcher[cli]'") from None
+def _progress_bar(total: int, no_color: bool) -> Iterator[batch.Advance]:
+    from rich.console import Console  # late: only a terminal has a bar
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
     so_far = TextColumn("{task.description}")
     columns = (TextColumn("dispatching"), BarColumn(), MofNCompleteColumn(), so_far, TimeElapsedColumn(), TimeRemainingColumn())
-    running = RunningTotal()
+    running = batch.RunningTotal()
     with Progress(*columns, console=Console(stderr=True, no_color=no_color or None)) as bar:
         task = bar.add_task(str(running), total=total)
 
@@ -344,8 +325,8 @@ def _progress_bar(total: int, no_color: bool) -> Iterator[Advance]:
         yield advance
 
 
-def _progress_lines(total: int) -> Advance:
-    running = RunningTotal()
+def _progress_lines(total: int) -> batch.Advance:
+    running = batch.RunningTotal()
 
     def advance(*, cost: Decimal | None = None, failed: bool = False) -> None:
         done, text = running.add(cost=cost, failed=failed)
@@ -355,31 +336,31 @@ def _progress_lines(total: int) -> Advance:
     return advance
 
 
-def _print_estimates(estimates: Mapping[str, ModelEstimate], opened: session.Session, settings: Settings) -> None:
+def _print_estimates(estimates: Mapping[str, batch.ModelEstimate], opened: session.Session, settings: Settings) -> None:
     if settings.json:
         models = {name: attrs.asdict(estimate) for name, estimate in sorted(estimates.items())}
         assumed = {"keys_assumed": True} if opened.keys_assumed else {}
-        tell_json({"cost_estimated": total_cost(estimates), "models": models} | assumed)
+        tell_json({"cost_estimated": batch.total_cost(estimates), "models": models} | assumed)
         return
     heads = ("model", "prompts", "tokens in", "tokens out", "US$ about")
     rows = [(name, *_estimate_cells(estimate)) for name, estimate in sorted(estimates.items())]
     print_rows(heads, rows, no_color=settings.no_color)
     prompts = sum(estimate.prompts for estimate in estimates.values())
-    tell(f"about US$ {total_cost(estimates):.4f} for {_counted(prompts)}{_doubt(estimates)}; nothing was sent")
+    tell(f"about US$ {batch.total_cost(estimates):.4f} for {_counted(prompts)}{_doubt(estimates)}; nothing was sent")
     _tell_missing(estimates)
 
 
-def _estimate_cells(estimate: ModelEstimate) -> tuple[str, ...]:
+def _estimate_cells(estimate: batch.ModelEstimate) -> tuple[str, ...]:
     cost = "unknown" if estimate.unpriced == estimate.prompts else f"{estimate.cost:.4f}"
     return str(estimate.prompts), f"{estimate.input_tokens:,}", f"{estimate.output_tokens:,}", cost
 
 
-def _agreed(opened: session.Session, lines: list[PromptLine], options: Options) -> bool:
+def _agreed(opened: session.Session, lines: list[batch.PromptLine], options: Options) -> bool:
     """Whether a batch may begin: nobody wants to be asked about its price, it keeps ``--max-cost``, or a person says so."""
     if options.yes or opened.simulated or not (options.confirm or options.max_cost is not None):
         return True
-    estimates = estimate_cost(opened.dispatcher, lines)
-    amount = total_cost(estimates)
+    estimates = batch.estimate_cost(opened.dispatcher, lines)
+    amount = batch.total_cost(estimates)
     unsure = any(estimate.unpriced for estimate in estimates.values())
     over = options.max_cost is not None and (unsure or amount > Decimal(str(options.max_cost)))
     if not options.confirm and not over:
@@ -391,14 +372,14 @@ def _agreed(opened: session.Session, lines: list[PromptLine], options: Options) 
     return _consented(f"this may cost about US$ {amount:.4f} for {_counted(prompts)}{_doubt(estimates)}{cap}")
 
 
-def _tell_estimates(estimates: Mapping[str, ModelEstimate]) -> None:
+def _tell_estimates(estimates: Mapping[str, batch.ModelEstimate]) -> None:
     for name, estimate in sorted(estimates.items())[:_MOST_MODELS]:
         cost = _estimate_cells(estimate)[-1]
-        say(f"  {name}: {_counted(estimate.prompts)}" + ("" if name.startswith(NOBODY) else f", about US$ {cost}"))
+        say(f"  {name}: {_counted(estimate.prompts)}" + ("" if name.startswith(batch.NOBODY) else f", about US$ {cost}"))
     _tell_missing(estimates)
 
 
-def _tell_missing(estimates: Mapping[str, ModelEstimate]) -> None:
+def _tell_missing(estimates: Mapping[str, batch.ModelEstimate]) -> None:
     unlimited = sum(estimate.unlimited for estimate in estimates.values())
     if unlimited:
         assumed = sum(estimate.assumed_tokens for estimate in estimates.values())
@@ -406,7 +387,7 @@ def _tell_missing(estimates: Mapping[str, ModelEstimate]) -> None:
             f"  {_counted(unlimited)} without max_tokens: {assumed:,} tokens of output are assumed, and longer answers cost more;"
             " max_tokens in a line limits its answer"
         )
-    if any(name.startswith(NOBODY) for name in estimates):
+    if any(name.startswith(batch.NOBODY) for name in estimates):
         say("  prompts for models that nobody has will fail; --substitute lets a similar model of another vendor answer it")
 
 
@@ -427,12 +408,12 @@ def _consented(text: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _doubt(estimates: Mapping[str, ModelEstimate]) -> str:
+def _doubt(estimates: Mapping[str, batch.ModelEstimate]) -> str:
     unpriced = sum(estimate.unpriced for estimate in estimates.values())
     return f", and {_counted(unpriced)} to models whose price is not known" if unpriced else ""
 
 
-def _print_tally(tally: Tally, settings: Settings) -> None:
+def _print_tally(tally: batch.Tally, settings: Settings) -> None:
     """Print what came of it, and how to go on."""
     if settings.json:
         tell_json(tally.as_dict())
@@ -483,7 +464,7 @@ def _words(option: click.Option, value: Any) -> list[str]:
     return [name, without_passwords(text)]
 
 
-def _summary(tally: Tally) -> str:
+def _summary(tally: batch.Tally) -> str:
     before = f" ({tally.before} of them before)" if tally.before else ""
     parts = [f"{tally.answered} of {tally.prompts} prompts answered{before}", f"{tally.failed} failed"]
     parts += [f"{tally.missing} not asked to the end"] if tally.missing else []
@@ -494,7 +475,7 @@ def _summary(tally: Tally) -> str:
     )
 
 
-def _stats_table(tally: Tally) -> Table:
+def _stats_table(tally: batch.Tally) -> Table:
     from rich.box import SIMPLE  # late: only people read tables
     from rich.table import Table
 

@@ -8,8 +8,8 @@ import click
 
 from ..options import Positive, a_command
 from ..settings import Settings
-from ..tables import print_rows
-from ..terminal import FAILED, OK, tell_json
+from ..tables import cell, print_records
+from ..terminal import FAILED, OK
 from . import lock
 from .lock import FROM
 
@@ -31,12 +31,7 @@ def command(settings: Settings, **given: Any) -> int:
         states = registry.refresh(timeout=given["timeout"])
     finally:
         registry.close()
-    if settings.json:
-        tell_json({name: state.as_dict() for name, state in states.items()})
-    else:
-        rows = [
-            (name, "–" if state.version is None else str(state.version), state.state, state.reason)
-            for name, state in states.items()
-        ]
-        print_rows(("vendor", "version", "state", "reason"), rows, no_color=settings.no_color)
+    rows = [(name, cell(state.version), state.state, state.reason) for name, state in states.items()]
+    as_json = {name: state.as_dict() for name, state in states.items()}
+    print_records(settings, as_json, ("vendor", "version", "state", "reason"), rows)
     return OK if states and all(state.version is not None and state.source == "registry" for state in states.values()) else FAILED

@@ -9,8 +9,8 @@ import click
 from .. import keychain
 from ..options import Suite, a_command
 from ..settings import Settings
-from ..tables import print_rows
-from ..terminal import OK, UsageError, say, tell_json
+from ..tables import print_records
+from ..terminal import OK, UsageError, say
 
 command = Suite(
     "keys",
@@ -40,11 +40,7 @@ def put(settings: Settings, vendor: str) -> int:
 def show(settings: Settings) -> int:
     """List the vendors that have a key in the keychain, and the ends of the keys."""
     rows = [(name, keychain.mask(keychain.key_of(name) or "")) for name in keychain.list_vendors()]
-    if settings.json:
-        tell_json([{"vendor": name, "key": key} for name, key in rows])
-    elif rows:
-        print_rows(("vendor", "key"), rows, no_color=settings.no_color)
-    else:
+    if not print_records(settings, [{"vendor": name, "key": key} for name, key in rows], ("vendor", "key"), rows):
         say("there is no key in the keychain; `llmdispatcher keys set VENDOR` puts one there")
     return OK
 

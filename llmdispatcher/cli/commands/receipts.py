@@ -14,7 +14,7 @@ from ...runtime import from_environment, made_folder, own_file
 from .. import records
 from ..options import FILE, Suite, a_command
 from ..settings import Settings
-from ..tables import print_rows
+from ..tables import print_records
 from ..terminal import FAILED, OK, UsageError, complain, plain, tell, tell_json
 from .ask import dollars
 
@@ -143,13 +143,8 @@ def show(settings: Settings, limit: int) -> int:
     """List receipts, the newest first, and how many calls have none."""
     with records.open_ledger(settings) as ledger:
         found = accounting.Receipts(ledger).list(limit=limit)
-    if settings.json:
-        tell_json([receipt.as_dict() for receipt in found])
-    elif found:
-        print_rows(
-            ("number", "receipt", "signed (UTC)", "kind", "says"), [_row(receipt) for receipt in found], no_color=settings.no_color
-        )
-    else:
+    heads = ("number", "receipt", "signed (UTC)", "kind", "says")
+    if not print_records(settings, [receipt.as_dict() for receipt in found], heads, [_row(receipt) for receipt in found]):
         tell("there is no receipt")
     return OK
 

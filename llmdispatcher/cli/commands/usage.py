@@ -10,7 +10,7 @@ import importlib.util
 import itertools
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from importlib import import_module
@@ -21,11 +21,10 @@ from xml.sax.saxutils import escape
 import click
 
 from ..._text import escaped
-from ...errors import InvalidRequest
 from .. import records
 from ..options import COUNT, FILE, a_command
 from ..settings import Settings
-from ..tables import print_rows
+from ..tables import cell, print_rows
 from ..terminal import OK, UsageError, plain, say, tell, tell_json
 from .ask import dollars
 
@@ -110,54 +109,16 @@ def _png(path: Path, points: Sequence[Point], title: str) -> None:
     figure.savefig(path, format="png", dpi=100)
 
 
-BARS = "▁▂▃▄▅▆▇█"
-"""Eight heights; ``"_.:-=+*#"`` does on a terminal without them."""
-
-Number = float | Decimal
+_BARS = "▁▂▃▄▅▆▇█"
 
 
-def sparkline(values: Iterable[Number | None], *, width: int | None = None, bars: str = BARS) -> str:
-    """One character for each value; the tallest bar is the greatest value, the lowest is 0 (or the least, if that is negative).
-
-    ``None`` and what is not finite is a blank. More values than ``width`` are drawn together, each character the mean of its
-    share, so that a peak keeps its place. Raises :class:`~llmdispatcher.InvalidRequest` for a width below 1 or no bars.
-    """
-    if width is not None and width < 1:
-        raise InvalidRequest(f"width: {width!r} has no room; give at least 1")
-    if not bars:
-        raise InvalidRequest("bars: an empty text draws nothing; give characters from the lowest to the tallest")
-    heights = [_height(value) for value in values]
-    if width is not None and len(heights) > width:
-        heights = [_mean(share) for share in _shares(heights, width)]
-    known = [height for height in heights if height is not None]
-    low, high = min([0.0, *known]), max([0.0, *known])
-    return "".join([" " if height is None else bars[_step(height, low, high, len(bars))] for height in heights])
-
-
-def _height(value: Number | None) -> float | None:
-    if value is None:
-        return None
-    try:
-        height = float(value)
-    except (OverflowError, ValueError):  # an int beyond any float, a signalling NaN
-        return None
-    return height if math.isfinite(height) else None
-
-
-def _shares(heights: Sequence[float | None], width: int) -> list[Sequence[float | None]]:
-    edges = [place * len(heights) // width for place in range(width + 1)]
-    return [heights[begin:end] for begin, end in itertools.pairwise(edges)]
-
-
-def _mean(share: Sequence[float | None]) -> float | None:
-    known = [height for height in share if height is not None]
-    return math.fsum(height / len(known) for height in known) if known else None
-
-
-def _step(height: float, low: float, high: float, steps: int) -> int:
-    """Which bar: the lowest for the low end alone, so that a little is told from nothing."""
-    share = (height / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.0
-    return min(steps - 1, math.ceil(share * (steps - 1)))
+def sparkline(amounts: Sequence[Decimal], width: int) -> str:
+    """Draw a bar for each amount, from 0 to the greatest; more amounts than *width* are drawn as the means of equal shares."""
+    count = min(len(amounts), width)
+    edges = [place * len(amounts) // count for place in range(count + 1)] if count else []
+    heights = [float(sum(amounts[begin:end])) / (end - begin) for begin, end in itertools.pairwise(edges)]
+    most = max([0.0, *heights]) or 1.0
+    return "".join([_BARS[math.ceil(max(0.0, height) / most * (len(_BARS) - 1))] for height in heights])
 
 
 _PERIODS = ("day", "week", "month")
@@ -206,7 +167,7 @@ def command(settings: Settings, **given: Any) -> int:
 
 
 def _show(stats: UsageStats, course: UsageStats, settings: Settings) -> None:
-    heads = [head for head, wanted in ((stats.group_by, stats.group_by), (stats.by, stats.by)) if wanted]
+    heads = [head for head in (stats.group_by, stats.by) if head]
     heads += ["calls", "failed", "tokens in", "tokens out", "US$", "seconds"]
     rows = [_row(bucket, stats) for bucket in stats.buckets]
     if rows:
@@ -232,10 +193,9 @@ def closing(stats: UsageStats) -> str:
 def _row(bucket: UsageBucket, stats: UsageStats) -> list[str]:
     names = [bucket.period or ""] if stats.group_by else []
     names += [plain(bucket.value or "–")] if stats.by else []
-    seconds = "–" if bucket.average_latency is None else f"{bucket.average_latency:.2f}"
     failed = bucket.total_calls - bucket.successful_calls
     return [*names, f"{bucket.total_calls:,}", f"{failed:,}", f"{bucket.input_tokens:,}", f"{bucket.output_tokens:,}",
-            f"{bucket.total_cost:.4f}", seconds]  # fmt: skip
+            f"{bucket.total_cost:.4f}", cell(bucket.average_latency, ".2f")]  # fmt: skip
 
 
 def _write_csv(stats: UsageStats) -> None:

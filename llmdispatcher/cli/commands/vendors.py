@@ -13,8 +13,8 @@ from ...vendors import HttpVendor, vendor
 from .. import config_file, keychain
 from ..options import a_command
 from ..settings import Settings
-from ..tables import print_rows
-from ..terminal import OK, complain, say, tell_json
+from ..tables import print_records
+from ..terminal import OK, complain, say
 
 
 @a_command("vendors", examples=("llmdispatcher vendors", "llmdispatcher vendors --ready --json"))
@@ -29,13 +29,8 @@ def command(settings: Settings, ready: bool) -> int:
     rows = [_vendor_record(row, own.pop(row.name, None)) for row in vendor_rows()]
     rows += [_vendor_record(row, made) for made in own.values() if (row := vendor_row(made.kind)) is not None]
     rows = [row for row in rows if row["key"] is not None or not ready]
-    if settings.json:
-        tell_json(rows)
-        return OK
-    if not rows:
+    if not print_records(settings, rows, ("vendor", "format", "key", "variables"), [_row(row) for row in rows]):
         say("llmdispatcher: no vendor can be asked from here; `llmdispatcher vendors` lists the variables of their keys")
-        return OK
-    print_rows(("vendor", "format", "key", "variables"), [_row(row) for row in rows], no_color=settings.no_color)
     return OK
 
 

@@ -317,6 +317,14 @@ def _asked(request: SimulatedRequest) -> Inbound:
     return request.server_request
 
 
+def parse_json(data: bytes) -> Any:
+    """The value; ``None`` for what is no JSON."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
 def dumps(value: Any) -> bytes:
     """Compact JSON, with characters as they are."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -7,7 +7,6 @@ their full name. Vectors depend on the text alone.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import struct
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from ...errors import InvalidRequest
 from ...types import EmbeddingRequest, Embeddings, Usage
 from ...wire import EMBEDDING_CODECS, Inbound
 from ..answers import count_tokens
-from .base import ApiError, Format, SimulatedRequest, dumps
+from .base import ApiError, Format, SimulatedRequest, dumps, parse_json
 from .vendors import AnthropicFormat, AzureFormat, GeminiFormat, OllamaFormat, OpenAIFormat, ResponsesFormat
 
 _LOCAL = ("llama3.2", "llama3.1:8b", "qwen3", "gemma3", "mistral", "nomic-embed-text")
@@ -138,18 +137,11 @@ class GeminiCount(CountFormat, GeminiFormat):
 
     def read(self, body: bytes, path: str) -> Inbound | None:
         """The conversation in a body."""
-        return super().read(dumps(_whole(_object(body))), path)
+        return super().read(dumps(_whole(parse_json(body))), path)
 
     def check(self, request: SimulatedRequest) -> ApiError | None:
         """As for an answer to it."""
         return self.check_conversation(_whole(request.json))
-
-
-def _object(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _whole(asked: Any) -> Any:
