@@ -49,8 +49,8 @@ def estimate_cost(dispatcher: Dispatcher, lines: Iterable[PromptLine]) -> dict[s
             continue
         plan = plan_of(dispatcher, line)
         target = next(iter(plan.targets), None) if plan is not None else None
-        estimate = estimates.setdefault(str(target or _without_target(line, plan)), ModelEstimate())
-        tokens = tokens_of(line.routed)
+        estimate = estimates.setdefault(str(target or _name_without_target(line, plan)), ModelEstimate())
+        tokens = tokens_of(line.routing_request)
         cost = _PRICES.estimate(target, tokens) if target is not None else Decimal(0)
         estimate.prompts += 1
         estimate.input_tokens += tokens.input_tokens
@@ -66,12 +66,12 @@ def estimate_cost(dispatcher: Dispatcher, lines: Iterable[PromptLine]) -> dict[s
 def plan_of(dispatcher: Dispatcher, prompt: Prompt) -> Plan | None:
     """Return whom a prompt would be sent to, in order; ``None`` where it cannot be routed."""
     try:
-        return dispatcher.explain(prompt.routed)
+        return dispatcher.explain(prompt.routing_request)
     except DispatchError:
         return None
 
 
-def _without_target(prompt: Prompt, plan: Plan | None) -> str:
+def _name_without_target(prompt: Prompt, plan: Plan | None) -> str:
     """The name of the estimate: a local vendor's list of models, which is read first, may still tell that it has the model."""
     unread = plan.unread if plan is not None else ()
     return f"{unread[0]}:{prompt.request.model}, if it has it" if unread else f"{NOBODY}{prompt.request.model}"

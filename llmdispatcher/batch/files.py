@@ -167,7 +167,7 @@ class Journal:
         self._syncing = new_lock()
         self._written = 0
         self._synced = 0
-        self._left = False
+        self._is_left = False
 
     @classmethod
     def open(cls, answers: AnswersFile, *, resume: bool, warn: Callable[[str], None]) -> Self:
@@ -201,7 +201,7 @@ class Journal:
             return found.pop(0) if found else None
 
     @property
-    def used_up(self) -> bool:
+    def is_used_up(self) -> bool:
         """Whether each of its earlier answers was taken: else some belong to prompts that were not read this time."""
         return not any(self._answered.values())
 
@@ -222,7 +222,7 @@ class Journal:
 
     def remove(self) -> None:
         """Delete the file: all prompts are answered."""
-        self._left = self._path is not None and not delete_file(self._path)
+        self._is_left = self._path is not None and not delete_file(self._path)
 
     def __enter__(self) -> Self:
         return self
@@ -230,7 +230,7 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         if self._path is not None:
             os.close(self._file)
-            if self._left:
+            if self._is_left:
                 delete_file(self._path)
 
 

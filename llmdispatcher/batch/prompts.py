@@ -51,7 +51,7 @@ class Prompt:
     key: str = ""
 
     @property
-    def routed(self) -> Request:
+    def routing_request(self) -> Request:
         """The request by which the targets are chosen."""
         return self.request if isinstance(self.request, Request) else self.request.as_request()
 
@@ -84,7 +84,7 @@ def read_prompts(file: Path | IO[bytes], limit: int | None = None, *, model: str
         raise ConfigError(f"{name}: there is no prompt in it; give one JSON object or one text a line")
     is_json = any(isinstance(line.value, dict) for line in lines) or lines[0].data[:1] in (b"{", b"[")
     found = [_json_prompt(line, model) for line in lines] if is_json else [_plain_prompt(line, model, name) for line in lines]
-    return list(_without_repeated_ids(found))
+    return list(_reject_repeated_ids(found))
 
 
 @attrs.frozen
@@ -114,10 +114,10 @@ def _lines(stream: IO[bytes], name: str) -> Iterator[_Line]:
         if b"\0" in data:
             raise ConfigError(f"{where}: there is a zero byte in it, so this is no UTF-8 text; save the prompts as UTF-8")
         if data := data.strip():
-            yield _parsed(number, data)
+            yield _parse_line(number, data)
 
 
-def _parsed(number: int, data: bytes) -> _Line:
+def _parse_line(number: int, data: bytes) -> _Line:
     try:
         return _Line(number, data, json.loads(data.decode()))
     except UnicodeDecodeError as error:
@@ -155,12 +155,12 @@ def _json_prompt(line: _Line, model: str | None) -> PromptLine:
         request, added = _request_of(value, model)
         return Prompt(number, name, request, _fingerprint(line.data, added))
     except DispatchError as error:
-        return InvalidLine(number, name, _shortened(error.message))
+        return InvalidLine(number, name, _shorten(error.message))
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         return InvalidLine(number, name, f"a field has the wrong shape ({type(error).__name__}); see the fields of Request")
 
 
-def _shortened(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 100]} … {text[-100:]}"
 
 
@@ -258,7 +258,7 @@ def _openai_line(value: dict[str, Any], model: str | None) -> tuple[Request | Em
         raise InvalidRequest(f"body.{error.message}") from None
 
 
-def _without_repeated_ids(lines: Iterable[PromptLine]) -> Iterator[PromptLine]:
+def _reject_repeated_ids(lines: Iterable[PromptLine]) -> Iterator[PromptLine]:
     """The lines; one whose id another line before it has is invalid, since nobody could tell whose answer it is."""
     seen: dict[str | int, int] = {}
     for line in lines:
@@ -266,5 +266,5 @@ def _without_repeated_ids(lines: Iterable[PromptLine]) -> Iterator[PromptLine]:
         if first == line.line:
             yield line
         else:
-            text = _shortened(f"id: {line.id!r} is the id of line {first} too; give each line an id of its own")
+            text = _shorten(f"id: {line.id!r} is the id of line {first} too; give each line an id of its own")
             yield InvalidLine(line.line, line.id, text)

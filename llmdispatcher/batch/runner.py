@@ -91,7 +91,7 @@ class _Refusals:
         return tuple(self._left_out.values())
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def reasons(self) -> tuple[str, ...]:
         """A sentence for each reason why prompts were not sent."""
         many = (f"{self._failed} prompts failed, and max_failures is {self._most}",) if self._ended else ()
         return (*self.left_out, *many)
@@ -100,7 +100,7 @@ class _Refusals:
     def _ended(self) -> bool:
         return self._most is not None and self._failed >= self._most
 
-    def answered(self, answer: _Answer) -> None:
+    def note_answer(self, answer: _Answer) -> None:
         """Note an answer: key and account of its vendor are good; others may have refused it before."""
         trace: Sequence[AttemptRecord] = (isinstance(answer, Response) and answer.trace) or ()
         asked = trace[-1].model if trace else answer.model
@@ -112,21 +112,21 @@ class _Refusals:
         told = {one.vendor: one for one in trace if one.error in _REFUSED}
         for one in told.values():
             what = "the account" if one.error in _SPENT else "the key"
-            self._refused(one.vendor, one.model, f"{one.error}, status {one.status}", what, one_model=one.status == 403)
+            self._count_refusal(one.vendor, one.model, f"{one.error}, status {one.status}", what, one_model=one.status == 403)
 
-    def failed(self, error: DispatchError) -> None:
+    def note_failure(self, error: DispatchError) -> None:
         """Note a prompt that failed, and who refused it for its key or account, or for its rate for over an hour."""
         with self._lock:
             self._failed += 1
         failures = error.failures if isinstance(error, AllTargetsFailed) else (error,)
-        told = {one.vendor: (one, what) for one in failures if one.vendor and (what := self._refusal(one)) is not None}
+        told = {one.vendor: (one, what) for one in failures if one.vendor and (what := self._refused_part(one)) is not None}
         for vendor, (one, what) in told.items():
             one_model = one.status == 403 or isinstance(one, RateLimitError)
-            self._refused(
+            self._count_refusal(
                 vendor or "", one.model, f"{type(one).__name__}: {one.message}", what, one_model=one_model, most=self._most
             )
 
-    def _refusal(self, error: DispatchError) -> str | None:
+    def _refused_part(self, error: DispatchError) -> str | None:
         """What a vendor refuses with this error that it will refuse further prompts, too; ``None`` for all others."""
         if isinstance(error, QuotaExceeded):
             return "the account"
@@ -140,7 +140,9 @@ class _Refusals:
                 self._waits.add(who)  # errors that follow tell how long the library leaves it alone, which is less
             return "further requests for over an hour" if who in self._waits else None
 
-    def _refused(self, vendor: str, model: str | None, text: str, what: str, *, one_model: bool, most: int | None = None) -> None:
+    def _count_refusal(
+        self, vendor: str, model: str | None, text: str, what: str, *, one_model: bool, most: int | None = None
+    ) -> None:
         """Count a refusal, and leave out whom it is one too many of."""
         one_model = one_model and model is not None
         who = f"{vendor}:{model}" if one_model else vendor
@@ -153,7 +155,7 @@ class _Refusals:
             self._left_out[who] = f"{who} refused {what}{often} ({text})"
         self._dispatcher.leave_alone(vendor, model=model if one_model else None, seconds=_RUN)
 
-    def forbid(self, prompt: Prompt) -> bool:
+    def must_skip(self, prompt: Prompt) -> bool:
         """Whether a prompt need not be sent: the batch ends, or everybody who could answer it is left out."""
         if self._ended or not self._left_out:
             return self._ended
@@ -195,7 +197,7 @@ class BatchRunner:
         results = self._stream_all(lines, journal, refusals) if self.stream else self._send_all(lines, journal, refusals)
         with closing(results):
             count = self._write(lines, results, answers)
-        if count.answered == len(lines) and journal.used_up:
+        if count.answered == len(lines) and journal.is_used_up:
             answers.sync()
             journal.remove()
         return Tally(
@@ -209,28 +211,28 @@ class BatchRunner:
             answers=answers.path,
             simulated=self.simulated,
             left_out=refusals.left_out,
-            stopped=refusals.told if count.answered + count.failed < len(lines) else (),
+            stopped=refusals.reasons if count.answered + count.failed < len(lines) else (),
         )
 
-    def _earlier(self, line: PromptLine, journal: Journal) -> _EarlierAnswer | None:
+    def _earlier_answer(self, line: PromptLine, journal: Journal) -> _EarlierAnswer | None:
         """The answer of an earlier run; one that was made up does not count where real vendors are asked."""
         record = journal.take(line)
         while record is not None and record.get("simulated") and not self.simulated:
             record = journal.take(line)
-        return None if record is None else _EarlierAnswer(self._belonging(line, {**record, "id": line.id}))
+        return None if record is None else _EarlierAnswer(self._with_fingerprint(line, {**record, "id": line.id}))
 
     def _record(self, line: PromptLine, result: _Answer | DispatchError | None) -> dict[str, Any]:
-        record = self._belonging(line, result_record(line, result))
+        record = self._with_fingerprint(line, result_record(line, result))
         return {**record, "simulated": True} if self.simulated else record
 
     @staticmethod
-    def _belonging(line: PromptLine, record: dict[str, Any]) -> dict[str, Any]:
+    def _with_fingerprint(line: PromptLine, record: dict[str, Any]) -> dict[str, Any]:
         """The record of an answer with the fingerprint of the line that it answers."""
         return record if isinstance(line, InvalidLine) or "error" in record else {**record, FINGERPRINT: line.key}
 
     def _send_all(self, lines: Sequence[PromptLine], journal: Journal, refusals: _Refusals) -> Generator[_Result]:
         def answer(line: PromptLine) -> _Result:
-            earlier = self._earlier(line, journal)
+            earlier = self._earlier_answer(line, journal)
             if earlier is not None:
                 self.advance(cost=plausible_cost(earlier.record.get("cost")))
                 return earlier
@@ -247,7 +249,7 @@ class BatchRunner:
     def _may_send(self, line: PromptLine, refusals: _Refusals) -> bool:
         if isinstance(line, InvalidLine) or self.cancel.draining or self.cancel.cancelled:
             return False
-        return not refusals.forbid(line)
+        return not refusals.must_skip(line)
 
     def _send(self, line: PromptLine, refusals: _Refusals) -> _Answer | DispatchError | None:
         if not isinstance(line, Prompt) or not self._may_send(line, refusals):
@@ -267,13 +269,13 @@ class BatchRunner:
         except Cancelled:
             return None
         except DispatchError as error:
-            refusals.failed(error)
+            refusals.note_failure(error)
             return error
-        refusals.answered(answer)
+        refusals.note_answer(answer)
         return answer
 
     def _stream_all(self, lines: Sequence[PromptLine], journal: Journal, refusals: _Refusals) -> Generator[_Result]:
-        earlier = {line.line: found for line in lines if (found := self._earlier(line, journal)) is not None}
+        earlier = {line.line: found for line in lines if (found := self._earlier_answer(line, journal)) is not None}
         rest = [line for line in lines if line.line not in earlier]
         with closing(self._stream_ahead(rest, refusals)) as results:
             for line in lines:
@@ -304,7 +306,7 @@ class BatchRunner:
         try:
             return self.dispatcher.send_streaming(request, timeout=self.timeout, cancel=self.cancel)
         except DispatchError as error:
-            refusals.failed(error)
+            refusals.note_failure(error)
             return error
 
     def _read_stream(self, line: PromptLine, opened: _Opened, refusals: _Refusals) -> _Answer | DispatchError | None:
@@ -357,7 +359,7 @@ def _embeddings_record(embeddings: Embeddings) -> dict[str, Any]:
         "embeddings": embeddings.vectors,
         "usage": _usage_record(embeddings.usage),
         "cost": embeddings.usage.cost,
-        "latency": _rounded(embeddings.latency),
+        "latency": _round(embeddings.latency),
     }
 
 
@@ -370,7 +372,7 @@ def response_record(response: Response) -> dict[str, Any]:
         "finish_reason": response.finish_reason,
         "usage": _usage_record(response.usage),
         "cost": response.usage.cost,
-        "latency": _rounded(response.latency),
+        "latency": _round(response.latency),
         "attempts": [_attempt_record(attempt) for attempt in response.trace or ()],
     }
     if response.tool_calls:
@@ -392,12 +394,12 @@ def _usage_record(usage: Usage) -> dict[str, int]:
 
 
 def _attempt_record(attempt: Any) -> dict[str, Any]:
-    record = {"vendor": attempt.vendor, "model": attempt.model, "latency": _rounded(attempt.latency)}
-    more = {"first_token": _rounded(attempt.first_token), "error": attempt.error, "status": attempt.status}
+    record = {"vendor": attempt.vendor, "model": attempt.model, "latency": _round(attempt.latency)}
+    more = {"first_token": _round(attempt.first_token), "error": attempt.error, "status": attempt.status}
     return record | {name: value for name, value in more.items() if value is not None}
 
 
-def _rounded(seconds: float | None) -> float | None:
+def _round(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
 
 

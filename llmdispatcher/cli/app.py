@@ -19,7 +19,7 @@ from .._text import traced
 from .._version import __version__
 from ..errors import ConfigError, DispatchError, ModelNotFound
 from .options import CODES, COMPLETE, GLOBALS, write_end
-from .terminal import FAILED, INTERRUPTED, USAGE, Failed, UsageError, complain, say, show_warnings
+from .terminal import FAILED, INTERRUPTED, USAGE, CommandFailed, UsageError, complain, say, show_warnings
 
 SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Asking": {
@@ -176,7 +176,7 @@ def _report(error: Exception) -> int:
             text, code = f"{error.format_message()}\n{path} --help tells more", USAGE
         case click.ClickException():
             text = error.format_message()
-        case UsageError() | Failed():
+        case UsageError() | CommandFailed():
             text, code = str(error), USAGE if isinstance(error, UsageError) else FAILED
         case OSError():
             place = f"{error.filename}: " if error.filename else ""

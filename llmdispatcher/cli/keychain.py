@@ -10,7 +10,7 @@ from typing import Any
 from ..catalog import vendor_row, vendor_rows
 from ..runtime import made_folder, own_file, write_file
 from ..vendors import checked_key
-from .terminal import Failed, UsageError
+from .terminal import CommandFailed, UsageError
 
 SERVICE = "llmdispatcher"
 _LIST = "keys.json"
@@ -27,7 +27,7 @@ def list_vendors() -> list[str]:
 
 
 def key_of(vendor: str) -> str | None:
-    """The key of a vendor; ``None`` where there is none. Raises :class:`Failed` where the keychain cannot be opened."""
+    """The key of a vendor; ``None`` where there is none. Raises :class:`CommandFailed` where the keychain cannot be opened."""
     return _call_keyring("get_password", vendor) or None
 
 
@@ -70,7 +70,7 @@ def _call_keyring(verb: str, vendor: str, *more: str) -> Any:
     except keyring.errors.KeyringError as error:
         row = vendor_row(vendor)
         instead = f"; set {' or '.join(row.key_env)} instead" if row is not None else ""
-        raise Failed(f"keychain: {type(error).__name__}: {error}{instead}") from None
+        raise CommandFailed(f"keychain: {type(error).__name__}: {error}{instead}") from None
 
 
 def _write_list(names: list[str]) -> None:

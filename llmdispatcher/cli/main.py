@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Sequence
 
-from .signals import Ended, catch_termination
+from .signals import TerminatedBySignal, catch_termination
 from .terminal import USAGE, complain
 
 _NEEDED = ("click", "rich")
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with catch_termination():
             return _run(arguments)
-    except Ended as ended:
+    except TerminatedBySignal as ended:
         return ended.code
 
 

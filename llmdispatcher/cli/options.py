@@ -43,7 +43,7 @@ GLOBALS = (
 """Every command takes these."""
 
 
-class Explained(click.Command):
+class DocumentedCommand(click.Command):
     """A command whose help has examples, exit codes, and the global options by themselves."""
 
     def __init__(self, *given: Any, examples: Sequence[str] = (), codes: str = CODES, **more: Any) -> None:
@@ -71,7 +71,7 @@ class Explained(click.Command):
         write_end(self.examples, self.codes, formatter)
 
 
-class Suite(Explained, click.Group):
+class Suite(DocumentedCommand, click.Group):
     """A command that has subcommands."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -96,12 +96,12 @@ def write_end(examples: Sequence[str], codes: str, formatter: click.HelpFormatte
     formatter.write_text(f"Exit codes: {codes}.")
 
 
-def a_command(
+def make_command(
     name: str, *, examples: Sequence[str], codes: str = CODES, suite: Suite | None = None
-) -> Callable[[Callable[..., int]], Explained]:
+) -> Callable[[Callable[..., int]], DocumentedCommand]:
     """Make a command of a function of the settings and its options, in *suite* if given; its docstring is the help."""
 
-    def decorate(function: Callable[..., int]) -> Explained:
+    def decorate(function: Callable[..., int]) -> DocumentedCommand:
         @functools.wraps(function)
         def run(**given: Any) -> int:
             from .settings import Settings  # late: --help needs no attrs
@@ -109,7 +109,7 @@ def a_command(
             given_globally = click.get_current_context().find_root().ensure_object(dict)
             return function(Settings.of(given_globally, os.environ), **given)
 
-        command = click.command(name, cls=Explained, examples=examples, codes=codes)(run)
+        command = click.command(name, cls=DocumentedCommand, examples=examples, codes=codes)(run)
         if suite is not None:
             suite.add_command(command)
         return command

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..accounting import Ledger
 
 
-OWN = "ledger.db"
+LEDGER_FILE = "ledger.db"
 """The user's own ledger, in the folder for his data; `llmdispatcher init-db` makes it."""
 _PATIENCE = 2.0
 """Seconds that an application's database may take to answer; no command is to wait for it."""
@@ -47,7 +47,7 @@ def ledger_address(settings: Settings, configured: Any = None) -> str | None:
         return str(configured)
     if settings.database is not None and _why_no_ledger(settings.database) is None:
         return settings.database
-    own = own_file(OWN)
+    own = own_file(LEDGER_FILE)
     return str(own) if own is not None and find_spec("sqlalchemy") is not None else None
 
 
@@ -59,7 +59,7 @@ def ledger_to_make(settings: Settings) -> Ledger:
         except ConfigError:
             if settings.database_given:
                 raise
-    return accounting.Ledger(made_folder() / OWN)
+    return accounting.Ledger(made_folder() / LEDGER_FILE)
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def open_ledger(settings: Settings, *, make: bool = False) -> Iterator[Ledger]:
     database, why = settings.database, None
     if database is not None and not settings.database_given and (why := _why_no_ledger(database)) is not None:
         database = None
-    with accounting.Ledger(database if database is not None else own_file(OWN) or made_folder() / OWN) as ledger:
+    with accounting.Ledger(database if database is not None else own_file(LEDGER_FILE) or made_folder() / LEDGER_FILE) as ledger:
         if not make and not ledger.is_there():
             skipped = f" (DATABASE_URL was skipped: {why})" if why is not None else ""
             shown = ledger.address.shown

@@ -15,7 +15,7 @@ from ..routing import RoutingCondition, RoutingRule
 from ..vendors import HttpVendor, from_environment, incomplete, vendor
 from . import config_file, keychain, records
 from .settings import Settings
-from .terminal import Failed, UsageError, complain, say
+from .terminal import CommandFailed, UsageError, complain, say
 
 if TYPE_CHECKING:
     from ..testing import VendorSimulator
@@ -56,12 +56,17 @@ class Character:
     tokens_per_second: float
     error_rate: float = 0.0
     errors: tuple[int, ...] = ()
-    told: str
+    description: str
 
 
 CHARACTERS = (
     Character(
-        kind="azure", latency=0.02, tokens_per_second=400, error_rate=1, errors=(503,), told="first for gpt-4.1, and down (503)"
+        kind="azure",
+        latency=0.02,
+        tokens_per_second=400,
+        error_rate=1,
+        errors=(503,),
+        description="first for gpt-4.1, and down (503)",
     ),
     Character(
         kind="openai",
@@ -69,16 +74,16 @@ CHARACTERS = (
         tokens_per_second=500,
         error_rate=0.25,
         errors=(429,),
-        told="quick, limits the rate now and then (429)",
+        description="quick, limits the rate now and then (429)",
     ),
-    Character(kind="anthropic", latency=0.3, tokens_per_second=250, told="slow and dear, never fails"),
+    Character(kind="anthropic", latency=0.3, tokens_per_second=250, description="slow and dear, never fails"),
     Character(
         kind="google",
         latency=0.05,
         tokens_per_second=900,
         error_rate=0.1,
         errors=(500, 529),
-        told="fast and cheap, stumbles (500, 529)",
+        description="fast and cheap, stumbles (500, 529)",
     ),
 )
 
@@ -111,7 +116,7 @@ class Session:
     """A dispatcher, one line that tells people who is in it, and whether all its vendors are simulated."""
 
     dispatcher: Dispatcher
-    told: str
+    description: str
     simulated: bool
     keys_assumed: bool = False
     """Nobody has a key, and nothing is sent: the vendors are there as if they had one."""
@@ -119,7 +124,7 @@ class Session:
     def warn_of_simulation(self, settings: Settings, *, whole: bool = False) -> None:
         """Say on stderr that vendors are simulated, where they are; ``whole`` tells what each of them is like."""
         if self.simulated and not settings.quiet:
-            say(self.told if whole else self.told.partition("\n")[0].rstrip(":.") + ".")
+            say(self.description if whole else self.description.partition("\n")[0].rstrip(":.") + ".")
 
 
 @contextmanager
@@ -133,7 +138,7 @@ def open_session(settings: Settings, choice: VendorChoice) -> Iterator[Session]:
     simulated = not real and (choice.simulate or choice.or_simulate)
     assumed = not real and not simulated and choice.dry_for is not None
     if assumed:
-        real = _without_keys(file, choice)
+        real = _vendors_without_keys(file, choice)
     if not real and not simulated:
         raise UsageError(_no_vendor_text())
     with ExitStack() as running:
@@ -141,12 +146,12 @@ def open_session(settings: Settings, choice: VendorChoice) -> Iterator[Session]:
         fields = _config_fields(file, settings, choice, names, simulated=simulated)
         dispatcher = running.enter_context(Dispatcher(file.config(**fields)))
         if simulated:
-            told = _register_simulated(dispatcher, running, substitute=choice.substitute)
+            description = _register_simulated(dispatcher, running, substitute=choice.substitute)
         else:
-            told = _register_real(dispatcher, real, choice)
+            description = _register_real(dispatcher, real, choice)
         if assumed:
-            told = f"No vendor has a key. Nothing is sent, so this is as if {', '.join(dispatcher.get_vendors())} had one."
-        yield Session(dispatcher=dispatcher, told=told, simulated=simulated, keys_assumed=assumed)
+            description = f"No vendor has a key. Nothing is sent, so this is as if {', '.join(dispatcher.get_vendors())} had one."
+        yield Session(dispatcher=dispatcher, description=description, simulated=simulated, keys_assumed=assumed)
 
 
 def _config_fields(
@@ -204,7 +209,7 @@ def _no_vendor_text() -> str:
     )
 
 
-def _without_keys(file: config_file.ConfigFile, choice: VendorChoice) -> list[HttpVendor]:
+def _vendors_without_keys(file: config_file.ConfigFile, choice: VendorChoice) -> list[HttpVendor]:
     """Vendors to plan with where nobody has a key: the makers of the best-known models, those of the models that are asked for,
     and whom a model's name or the configuration names."""
     heads = [model.partition(":")[0] for model in choice.dry_for or ()]
@@ -219,7 +224,7 @@ def _keychain_key(name: str) -> str | None:
     """The key in the keychain; a keychain that cannot be opened keeps nobody from the other vendors."""
     try:
         return keychain.key_of(name)
-    except (Failed, UsageError) as error:
+    except (CommandFailed, UsageError) as error:
         complain(f"{name}: {error}")
         return None
 
@@ -250,7 +255,7 @@ def _register_simulated(dispatcher: Dispatcher, running: ExitStack, *, substitut
                 trust_env=False,
             )
         )
-    lines = [f"  {character.kind:<10} {character.told}" for character in CHARACTERS]
+    lines = [f"  {character.kind:<10} {character.description}" for character in CHARACTERS]
     return "\n".join(["Nothing is sent anywhere: four simulated vendors on this machine answer, with made-up text.", *lines])
 
 

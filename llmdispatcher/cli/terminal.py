@@ -24,12 +24,12 @@ from ..runtime import made_folder
 
 PROMPT = "> "
 FENCE = '"""'
-_MOST = 1000
+_MAX_HISTORY = 1000
 _PASTED = 0.03
 """Seconds within which the next line of a paste is there; a person does not type the next one so soon."""
 
 
-class Lines:
+class QuestionReader:
     """Where questions come from; ``None`` is the end. Ctrl-C at the prompt is a ``KeyboardInterrupt``."""
 
     def __init__(self) -> None:
@@ -50,31 +50,31 @@ class Lines:
     def __exit__(self, *_: object) -> None:
         if self._history is not None:
             with contextlib.suppress(OSError):
-                self._readline.set_history_length(_MOST)
+                self._readline.set_history_length(_MAX_HISTORY)
                 self._readline.write_history_file(str(self._history))
 
-    def question(self) -> str | None:
+    def read(self) -> str | None:
         """The next question: a line, the lines of a paste, or what stands between two fences."""
-        first = self._line(PROMPT)
+        first = self._read_line(PROMPT)
         if first is None:
             return None
         if first.strip() == FENCE:
-            return self._fenced()
+            return self._read_fenced()
         lines = [first]
-        while not first.startswith("/") and self._more_is_there():
-            line = self._line("")
+        while not first.startswith("/") and self._has_more():
+            line = self._read_line("")
             if line is None:
                 break
             lines.append(line)
         return "\n".join(lines).strip()
 
-    def _fenced(self) -> str:
+    def _read_fenced(self) -> str:
         lines: list[str] = []
-        while (line := self._line("")) is not None and line.strip() != FENCE:
+        while (line := self._read_line("")) is not None and line.strip() != FENCE:
             lines.append(line)
         return "\n".join(lines)
 
-    def _line(self, prompt: str) -> str | None:
+    def _read_line(self, prompt: str) -> str | None:
         if not self.interactive:
             line = sys.stdin.readline()
             return line.rstrip("\r\n") if line else None
@@ -84,7 +84,7 @@ class Lines:
             print()
             return None
 
-    def _more_is_there(self) -> bool:
+    def _has_more(self) -> bool:
         """Whether a line came at once behind the last one: then both were pasted. Only readline leaves it where that is seen."""
         if self._readline is None or sys.platform == "win32":
             return False
@@ -101,7 +101,7 @@ class UsageError(Exception):
     """The user can mend this; the text says how."""
 
 
-class Failed(Exception):
+class CommandFailed(Exception):
     """What was asked for cannot be done; the text says why. Exit code 1."""
 
 

@@ -112,7 +112,7 @@ _CLOSINGS = (
 )
 
 
-def plausible(prompt: str, seed: int = 0) -> str:
+def plausible_text(prompt: str, seed: int = 0) -> str:
     """Two to nine sentences on the words of the prompt, the same for the same prompt and seed."""
     words = list(dict.fromkeys(word.lower() for word in _WORDS.findall(prompt) if word.lower() not in _COMMON))[:40]
     topics = words or ["the matter", "its details"]
@@ -127,28 +127,28 @@ def plausible(prompt: str, seed: int = 0) -> str:
     return " ".join([sentence(_OPENINGS, 0), *middle, sentence(_CLOSINGS, -1)])
 
 
-def obedient(request: Request, prompt: str, seed: int = 0) -> SimulatedResponse:
+def response_to(request: Request, prompt: str, seed: int = 0) -> SimulatedResponse:
     """What a willing model answers: a call where one is forced, JSON of the form that is asked for, else :func:`plausible` text.
 
     It thinks in one sentence where thoughts are asked for. The same request and seed give the same answer.
     """
-    text = plausible(prompt, seed)
+    text = plausible_text(prompt, seed)
     thinks = request.reasoning_tokens or request.reasoning_summary or (request.reasoning_effort or "none") != "none"
     reasoning = text.partition(".")[0] + "." if thinks else ""
-    tool = _forced(request)
+    tool = _forced_tool(request)
     if tool is not None:
-        arguments = json.dumps(_fitting(tool.parameters), ensure_ascii=False)
+        arguments = json.dumps(_example_or_empty(tool.parameters), ensure_ascii=False)
         return SimulatedResponse(tool_calls=ToolCall(name=tool.name, arguments=arguments), reasoning=reasoning)
     form = request.response_format or {}
     if form.get("type") == "json_schema":
         schema = (form.get("json_schema") or {}).get("schema") or {}
-        text = json.dumps(_fitting(schema), ensure_ascii=False)
+        text = json.dumps(_example_or_empty(schema), ensure_ascii=False)
     elif form.get("type") == "json_object":
         text = json.dumps({"answer": text}, ensure_ascii=False)
     return SimulatedResponse(text, reasoning=reasoning)
 
 
-def _fitting(schema: Any) -> Any:
+def _example_or_empty(schema: Any) -> Any:
     """A value that fits a client's schema; an empty object for a schema that is none."""
     try:
         return example(schema)
@@ -156,7 +156,7 @@ def _fitting(schema: Any) -> Any:
         return {}
 
 
-def _forced(request: Request) -> Tool | None:
+def _forced_tool(request: Request) -> Tool | None:
     """The tool that a choice demands; of several, the first."""
     tools, choice = [tool for tool in request.tools if isinstance(tool, Tool)], request.tool_choice
     if isinstance(choice, Mapping):
@@ -187,7 +187,7 @@ def example(schema: Any, root: Any = None, depth: int = 0) -> Any:
     if not isinstance(schema, Mapping) or depth > _MOST_DEPTH:
         return {}
     if isinstance(schema.get("$ref"), str):
-        return example(_pointed(root, schema["$ref"]), root, depth + 1)
+        return example(_resolve(root, schema["$ref"]), root, depth + 1)
     for keyword in ("const", "default"):
         if keyword in schema:
             return schema[keyword]
@@ -200,13 +200,13 @@ def example(schema: Any, root: Any = None, depth: int = 0) -> Any:
     if schema.get("allOf"):
         merged: dict[str, Any] = {name: value for name, value in schema.items() if name != "allOf"}
         for part in schema["allOf"]:
-            part = _pointed(root, part["$ref"]) if "$ref" in part else part
+            part = _resolve(root, part["$ref"]) if "$ref" in part else part
             merged |= {**part, "properties": {**merged.get("properties", {}), **part.get("properties", {})}}
         return example(merged, root, depth + 1)
-    return _of_type(schema, root, depth)
+    return _example_of_type(schema, root, depth)
 
 
-def _of_type(schema: Mapping[str, Any], root: Any, depth: int) -> Any:
+def _example_of_type(schema: Mapping[str, Any], root: Any, depth: int) -> Any:
     kind = schema.get("type") or ("object" if "properties" in schema else "array" if "items" in schema else "string")
     kind = kind[0] if isinstance(kind, list) else kind
     if kind == "object":
@@ -236,7 +236,7 @@ def _number_in(schema: Mapping[str, Any], *, whole: bool) -> float:
     return int(value) if whole else float(value)
 
 
-def _pointed(root: Any, pointer: str) -> Any:
+def _resolve(root: Any, pointer: str) -> Any:
     """What a local ``$ref`` names; an empty schema where there is nothing."""
     found = root
     for step in pointer.removeprefix("#").strip("/").split("/"):

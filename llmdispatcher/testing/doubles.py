@@ -154,7 +154,7 @@ class FakeVendor:
     def send(self, request: Request, deadline: Deadline) -> Response:
         """The next answer as a whole; raises where the script says so."""
         answer = self._take(request)
-        self._linger(deadline)
+        self._wait_latency(deadline)
         return self._response(answer(request) if callable(answer) else answer, request)
 
     def stream(self, request: Request, deadline: Deadline) -> Iterator[StreamChunk]:
@@ -174,7 +174,7 @@ class FakeVendor:
             self._next = after
             return self._answers[now]
 
-    def _linger(self, deadline: Deadline) -> None:
+    def _wait_latency(self, deadline: Deadline) -> None:
         deadline.check()
         if self.latency > 0:
             deadline.sleep(self.latency)
@@ -188,15 +188,15 @@ class FakeVendor:
             )
         if isinstance(answer, Response):
             return attrs.evolve(answer, vendor=answer.vendor or self.name, model=answer.model or request.model)
-        return attrs.evolve(fold(_listed(answer)), vendor=self.name, model=request.model)
+        return attrs.evolve(fold(_to_chunks(answer)), vendor=self.name, model=request.model)
 
     def _chunks(self, answer: Any, request: Request, deadline: Deadline) -> Iterator[StreamChunk]:
-        self._linger(deadline)
+        self._wait_latency(deadline)
         if callable(answer):
             answer = answer(request)
         if isinstance(answer, BaseException | str | Response):
-            answer = _cut(self._response(answer, request))
-        for chunk in _listed(answer):
+            answer = _split(self._response(answer, request))
+        for chunk in _to_chunks(answer):
             deadline.check()
             yield chunk
 
@@ -204,14 +204,14 @@ class FakeVendor:
         return f"FakeVendor(name={self.name!r}, hits={self.hits})"
 
 
-def _listed(answer: Iterable[Any]) -> Iterator[StreamChunk]:
+def _to_chunks(answer: Iterable[Any]) -> Iterator[StreamChunk]:
     for item in answer:
         if isinstance(item, BaseException):
             raise to_raise(item)
         yield item if isinstance(item, StreamChunk) else StreamChunk(content=item)
 
 
-def _cut(response: Response) -> Iterator[StreamChunk]:
+def _split(response: Response) -> Iterator[StreamChunk]:
     if response.reasoning:
         yield StreamChunk(reasoning=response.reasoning)
     yield from (StreamChunk(content=piece, model=response.model) for piece in pieces(response.content))

@@ -105,7 +105,7 @@ def eof_cut(peer: Peer, context: FaultContext, words: int = 3) -> bool:
 @fault()
 def gzip_bomb(peer: Peer, context: FaultContext, mebibytes: int = 1024) -> bool:
     """About a thousandth of it on the wire, blanks when unpacked (B6)."""
-    member, unpacked = _blanks(8 << 20)
+    member, unpacked = _zip_blanks(8 << 20)
     kind = context.pieces().content_type
     length = len(member) * -(-(mebibytes << 20) // unpacked)
     peer.head(200, ("Content-Type", kind), ("Content-Encoding", "gzip"), ("Content-Length", str(length)))
@@ -160,7 +160,7 @@ def bytewise(peer: Peer, context: FaultContext) -> None:
 
 
 @functools.lru_cache(maxsize=1)
-def _blanks(size: int) -> tuple[bytes, int]:
+def _zip_blanks(size: int) -> tuple[bytes, int]:
     return gzip.compress(b" " * size), size
 
 
@@ -370,33 +370,33 @@ def giant_json(peer: Peer, context: FaultContext, mebibytes: int = 200) -> bool:
 
 def deep_json(depth: int = 100_000) -> Fault:
     """JSON nested deeper than any parser's stack (B8)."""
-    return _spoiled_json("deep_json", lambda body: b'{"deep":' + b"[" * depth + b"]" * depth + b"," + body[1:])
+    return _spoil_json("deep_json", lambda body: b'{"deep":' + b"[" * depth + b"]" * depth + b"," + body[1:])
 
 
 def huge_integer(digits: int = 5_000) -> Fault:
     """A number of more digits than Python converts (B8)."""
-    return _spoiled_json("huge_integer", lambda body: b'{"huge":' + b"9" * digits + b"," + body[1:])
+    return _spoil_json("huge_integer", lambda body: b'{"huge":' + b"9" * digits + b"," + body[1:])
 
 
 def not_a_number() -> Fault:
     """NaN and Infinity, which JSON does not have (B8)."""
-    return _spoiled_json("not_a_number", lambda body: b'{"odd":[NaN,-Infinity],' + body[1:])
+    return _spoil_json("not_a_number", lambda body: b'{"odd":[NaN,-Infinity],' + body[1:])
 
 
 def duplicate_keys() -> Fault:
     """Every key twice, first empty (B8)."""
     empty = b'{"choices":[],"content":[],"candidates":[],"delta":{},"usage":null,'
-    return _spoiled_json("duplicate_keys", lambda body: empty + body[1:])
+    return _spoil_json("duplicate_keys", lambda body: empty + body[1:])
 
 
 def lone_surrogate() -> Fault:
     """Half of a character, escaped (B8)."""
-    return _spoiled_text("lone_surrogate", b"\\ud83d")
+    return _spoil_text("lone_surrogate", b"\\ud83d")
 
 
 def invalid_utf8() -> Fault:
     """Bytes that are no UTF-8 within the text (S6)."""
-    return _spoiled_text("invalid_utf8", b"\xff\xc3\x28")
+    return _spoil_text("invalid_utf8", b"\xff\xc3\x28")
 
 
 @fault()
@@ -450,7 +450,7 @@ def error_event(words: int | None = None, api_error: ApiError = OVERLOADED) -> F
     return Fault("error_event_first" if words is None else f"error_event_after_{words}_words", act)
 
 
-def _spoiled_json(name: str, spoil: Callable[[bytes], bytes]) -> Fault:
+def _spoil_json(name: str, spoil: Callable[[bytes], bytes]) -> Fault:
     def act(peer: Peer, context: FaultContext) -> None:
         pieces = context.pieces()
         if not context.request.stream:
@@ -465,7 +465,7 @@ def _spoiled_json(name: str, spoil: Callable[[bytes], bytes]) -> Fault:
     return Fault(name, act)
 
 
-def _spoiled_text(name: str, replacement: bytes) -> Fault:
+def _spoil_text(name: str, replacement: bytes) -> Fault:
     def act(peer: Peer, context: FaultContext) -> None:
         answer = context.compose()
         said = SimulatedResponse(answer.content) if isinstance(answer, Response) else answer
@@ -553,12 +553,12 @@ def truncated_last_event(peer: Peer, context: FaultContext) -> None:
 
 def crlf() -> Fault:
     """A healthy stream with CR LF line ends (S2)."""
-    return _respelled("crlf", lambda body: _LINE_END.sub(b"\r\n", body))
+    return _respell("crlf", lambda body: _LINE_END.sub(b"\r\n", body))
 
 
 def cr_only() -> Fault:
     """A healthy stream with bare CR line ends (S2)."""
-    return _respelled("cr_only", lambda body: _LINE_END.sub(b"\r", body))
+    return _respell("cr_only", lambda body: _LINE_END.sub(b"\r", body))
 
 
 def mixed_line_ends() -> Fault:
@@ -569,33 +569,33 @@ def mixed_line_ends() -> Fault:
         ends = (b"\n\n", b"\r\n\n", b"\r\r")
         return b"".join(event + ends[number % 3] for number, event in enumerate(events) if event)
 
-    return _respelled("mixed_line_ends", mixed)
+    return _respell("mixed_line_ends", mixed)
 
 
 def byte_order_mark() -> Fault:
     """A healthy stream after a BOM (S2)."""
-    return _respelled("byte_order_mark", lambda body: b"\xef\xbb\xbf" + body)
+    return _respell("byte_order_mark", lambda body: b"\xef\xbb\xbf" + body)
 
 
 def comments() -> Fault:
     """A healthy stream with a comment before every event (S2)."""
-    return _respelled("comments", lambda body: b": hello\n\n" + body.replace(b"\n\n", b"\n\n: PROCESSING\n\n"))
+    return _respell("comments", lambda body: b": hello\n\n" + body.replace(b"\n\n", b"\n\n: PROCESSING\n\n"))
 
 
 def odd_fields() -> Fault:
     """A healthy stream among unknown fields, a bad ``retry``, an ``id`` with NUL, ``data`` without a colon (S2)."""
     odd = b"foo: bar\nretry: soon\nid: a\x00b\nbaz\n\n"
-    return _respelled("odd_fields", lambda body: odd + body)
+    return _respell("odd_fields", lambda body: odd + body)
 
 
 def giant_line(mebibytes: int = 8) -> Fault:
     """One line of so many MiB before a healthy stream (S5)."""
-    return _respelled("giant_line", lambda body: b": " + b"x" * (mebibytes << 20) + b"\n\n" + body)
+    return _respell("giant_line", lambda body: b": " + b"x" * (mebibytes << 20) + b"\n\n" + body)
 
 
 def many_comments(count: int = 1_000_000) -> Fault:
     """So many comment lines before a healthy stream (S5)."""
-    return _respelled("many_comments", lambda body: b":\n" * count + b"\n" + body)
+    return _respell("many_comments", lambda body: b":\n" * count + b"\n" + body)
 
 
 @fault()
@@ -611,7 +611,7 @@ def many_events(peer: Peer, context: FaultContext, count: int = 100_000) -> bool
     return False
 
 
-def _respelled(name: str, respell: Callable[[bytes], bytes]) -> Fault:
+def _respell(name: str, respell: Callable[[bytes], bytes]) -> Fault:
     """The healthy stream in another spelling; a whole answer stays as it is."""
 
     def act(peer: Peer, context: FaultContext) -> None:

@@ -14,7 +14,7 @@ import attrs
 
 from ..runtime import SYSTEM_CLOCK
 from ..types import Response
-from .answers import SimulatedResponse, draw, obedient, plausible
+from .answers import SimulatedResponse, draw, plausible_text, response_to
 from .fault_context import Fault, FaultContext, send_all
 from .faults import status
 from .formats import FORMATS, recognise
@@ -171,7 +171,7 @@ class VendorSimulator:
                 headers=wire.headers,
                 json=parsed,
                 model=said.get("model") or str(fields.get("model") or ""),
-                stream=asked.stream if asked is not None else _streams(fields, said),
+                stream=asked.stream if asked is not None else _wants_stream(fields, said),
                 server_request=asked,
                 connection=wire.connection,
                 reused=wire.connection in self._used,
@@ -195,7 +195,7 @@ class VendorSimulator:
         if scripted is None and draw(self.seed, number, "fails") < self.error_rate:
             fault = self.errors[int(draw(self.seed, number, "how") * len(self.errors))]
             return fault.act(peer, context)
-        aside = context.form.aside(context.request, self.models)
+        aside = context.form.side_response(context.request, self.models)
         if aside is not None:
             peer.reply(200, aside, *context.headers)
             return False
@@ -204,13 +204,13 @@ class VendorSimulator:
         except Exception:
             context.refuse(peer, ApiError(500, message="The simulator's own answer failed."))
             raise
-        return self._speak(peer, context, answer)
+        return self._respond(peer, context, answer)
 
     def _refusal(self, context: FaultContext) -> ApiError | None:
         key = context.form.key(context.request.headers)
         if not key or (self.keys is not None and key not in self.keys):
             return ApiError(401, "key")
-        api_error = _objection(context.form, context.request)
+        api_error = _find_mistake(context.form, context.request)
         if (
             api_error is None
             and not context.form.is_list
@@ -228,12 +228,12 @@ class VendorSimulator:
         if said is None:
             prompt = form.turns(request)[-1]
             asked = request.server_request
-            said = plausible(prompt, self.seed) if asked is None else obedient(asked.request, prompt, self.seed)
+            said = plausible_text(prompt, self.seed) if asked is None else response_to(asked.request, prompt, self.seed)
         if isinstance(said, Response):
             return said
         return (SimulatedResponse(said) if isinstance(said, str) else said).truncate(*form.limits(request))
 
-    def _speak(self, peer: Peer, context: FaultContext, answer: SimulatedResponse | Response) -> bool:
+    def _respond(self, peer: Peer, context: FaultContext, answer: SimulatedResponse | Response) -> bool:
         rate = self.tokens_per_second
         seconds = _tokens(answer) / rate if rate else 0.0
         if context.request.stream:
@@ -248,7 +248,7 @@ class VendorSimulator:
         peer.start_stream(*context.headers, content_type=pieces.content_type)
         if not seconds:
             send_all(peer, pieces.all)
-        elif not _paced(peer, pieces.all, seconds):
+        elif not _send_paced(peer, pieces.all, seconds):
             return True
         peer.chunk(b"")
         return False
@@ -258,22 +258,22 @@ def _tokens(answer: SimulatedResponse | Response) -> int:
     return answer.usage.output_tokens if isinstance(answer, Response) else answer.output_tokens + answer.reasoning_tokens
 
 
-def _objection(form: Format, request: SimulatedRequest) -> ApiError | None:
+def _find_mistake(form: Format, request: SimulatedRequest) -> ApiError | None:
     try:
         api_error = form.check(request)
-        if api_error is None and form.aside(request, ()) is None:
+        if api_error is None and form.side_response(request, ()) is None:
             (form.pieces if request.stream else form.body)(request, SimulatedResponse().truncate(*form.limits(request)))
     except (TypeError, AttributeError, LookupError):
         return ApiError(400)
     return api_error
 
 
-def _streams(fields: dict[str, Any], said: dict[str, str]) -> bool:
+def _wants_stream(fields: dict[str, Any], said: dict[str, str]) -> bool:
     """Whether a request that could not be read seems to want a stream."""
     return said["verb"] == "streamGenerateContent" if "verb" in said else fields.get("stream") is True
 
 
-def _paced(peer: Peer, events: Sequence[bytes], seconds: float) -> bool:
+def _send_paced(peer: Peer, events: Sequence[bytes], seconds: float) -> bool:
     """Send the events evenly over ``seconds``, in step with the clock; False when the server is closing."""
     began, each, sent = SYSTEM_CLOCK.monotonic(), seconds / len(events), 0
     while sent < len(events):

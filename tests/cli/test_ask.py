@@ -13,7 +13,7 @@ import pytest
 
 from llmdispatcher.cli import keychain, session
 from llmdispatcher.cli.settings import Settings
-from llmdispatcher.cli.terminal import Failed
+from llmdispatcher.cli.terminal import CommandFailed
 from llmdispatcher.testing import faults
 
 from .ptys import Pty
@@ -298,7 +298,7 @@ def test_a_keychain_that_is_shut_keeps_nobody_from_the_others(command, openai, m
     """It is told, and the environment's keys are used."""
     monkeypatch.setattr(sys, "stdin", None)
     monkeypatch.setattr(keychain, "list_vendors", lambda: ["anthropic"])
-    monkeypatch.setattr(keychain, "key_of", lambda name: (_ for _ in ()).throw(Failed("keychain: locked")))
+    monkeypatch.setattr(keychain, "key_of", lambda name: (_ for _ in ()).throw(CommandFailed("keychain: locked")))
     ended = command("ask", "-m", "gpt-4o-mini", "Hello")
 
     assert (0, 1) == (ended.code, openai.hits)

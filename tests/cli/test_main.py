@@ -16,7 +16,7 @@ from llmdispatcher._version import __version__
 from llmdispatcher.cli import terminal
 from llmdispatcher.cli.commands import simulate
 from llmdispatcher.cli.commands.batch import progress
-from llmdispatcher.cli.terminal import Failed, UsageError
+from llmdispatcher.cli.terminal import CommandFailed, UsageError
 
 
 def test_version(command):
@@ -139,7 +139,7 @@ ENDS = {
     "usage": (UsageError("no"), 2, "llmdispatcher: no\n"),
     "configuration": (ConfigError("timeout: no"), 2, "llmdispatcher: timeout: no\n"),
     "dispatch": (VendorUnavailable("down"), 1, "llmdispatcher: VendorUnavailable: down\n"),
-    "failed": (Failed("no"), 1, "llmdispatcher: no\n"),
+    "failed": (CommandFailed("no"), 1, "llmdispatcher: no\n"),
     "system": (PermissionError(13, "Permission denied", "a.txt"), 1, "llmdispatcher: a.txt: Permission denied\n"),
     "bug": (ZeroDivisionError("by 0"), 1, "llmdispatcher: ZeroDivisionError: by 0 (--debug shows where)\n"),
 }

@@ -456,7 +456,7 @@ def test_simulated_vendors_cost_nothing(command, prompts):
 )
 def test_the_hint_hides_a_password(url):
     """It goes to a terminal, and into logs."""
-    name, shown = batch._words(batch.GLOBALS[0], url)
+    name, shown = batch._option_words(batch.GLOBALS[0], url)
 
     assert "--db" == name
     assert "***" in shown

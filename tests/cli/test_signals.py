@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from llmdispatcher import Dispatcher, OpenAIVendor, Request, RetryPolicy
-from llmdispatcher.cli.signals import Ended, catch_signals, catch_termination
+from llmdispatcher.cli.signals import TerminatedBySignal, catch_signals, catch_termination
 from llmdispatcher.testing import LoopbackServer, faults
 
 from ..conftest import PATIENCE
@@ -54,14 +54,14 @@ def test_the_third_signal_acts_as_ever():
     with catch_termination(), catch_signals(grace=1000):
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
-        with pytest.raises(Ended):
+        with pytest.raises(TerminatedBySignal):
             signal.raise_signal(signal.SIGTERM)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=str)
 def test_signals_end_what_does_not_listen(number):
     """A command that waits for something else; main() tells the code."""
-    with pytest.raises(Ended) as caught, catch_termination():
+    with pytest.raises(TerminatedBySignal) as caught, catch_termination():
         signal.raise_signal(number)
 
     assert SIGNALS[number] == caught.value.code

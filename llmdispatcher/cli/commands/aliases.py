@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..options import a_command
+from ..options import make_command
 from ..settings import Settings
 from ..tables import print_records
 from ..terminal import OK, complain, tell
 from . import lock
-from .lock import LOCKFILE
+from .lock import LOCKFILE_OPTION
 
 
-@a_command("aliases", examples=("llmdispatcher aliases", "llmdispatcher aliases --profile prod --json"))
-@LOCKFILE
+@make_command("aliases", examples=("llmdispatcher aliases", "llmdispatcher aliases --profile prod --json"))
+@LOCKFILE_OPTION
 def command(settings: Settings, lockfile: Path | None) -> int:
     """List the aliases of a profile, those of extended packages too, and the models they stand for, the first choice first."""
     found = lock.find_lockfile(lockfile)

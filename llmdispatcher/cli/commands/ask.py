@@ -22,7 +22,7 @@ from ...dispatcher import Dispatcher
 from ...errors import Cancelled, InvalidRequest
 from ...types import ANY_MODEL, Message, Part, Request, Response, TextPart, analyze_file, image
 from .. import session
-from ..options import COUNT, FILE, Positive, a_command
+from ..options import COUNT, FILE, Positive, make_command
 from ..settings import Settings
 from ..signals import Stop, catch_signals
 from ..terminal import OK, UsageError, for_stream, say, tell_json
@@ -107,7 +107,7 @@ def request_of(prompt: str, parts: Sequence[Part], system: str | None, **fields:
         raise UsageError(error.message) from None
 
 
-def speak(dispatcher: Dispatcher, request: Request, stop: Stop, timeout: float | None) -> Response:
+def print_stream(dispatcher: Dispatcher, request: Request, stop: Stop, timeout: float | None) -> Response:
     """Print an answer while it arrives; ends its line, whatever happens. Raises what goes wrong."""
     out, last = sys.stdout, "\n"
     try:
@@ -131,7 +131,7 @@ def write(response: Response) -> None:
     sys.stdout.flush()
 
 
-def tell_answer(response: Response, settings: Settings) -> None:
+def report_response(response: Response, settings: Settings) -> None:
     """One line beside the answer, where people read it: who answered, and for how much."""
     if response.refusal:
         say(f"llmdispatcher: the model refuses: {escaped(response.refusal)}")
@@ -151,7 +151,7 @@ def dollars(amount: Decimal | None) -> str:
     return f"US$ {amount:.{min(places, 12)}f}"
 
 
-@a_command(
+@make_command(
     "ask",
     examples=(
         'llmdispatcher ask "Why is the sky blue?"',
@@ -208,11 +208,11 @@ def command(settings: Settings, **given: Any) -> int:
         write(response)
     if given["trace"]:
         say(str(response.trace))
-    tell_answer(response, settings)
+    report_response(response, settings)
     return OK
 
 
 def _send(dispatcher: Dispatcher, request: Request, stop: Stop, timeout: float | None, *, whole: bool) -> Response:
     if whole:
         return dispatcher.send(request, timeout=timeout, cancel=stop.cancel)
-    return speak(dispatcher, request, stop, timeout)
+    return print_stream(dispatcher, request, stop, timeout)

@@ -23,7 +23,7 @@ from ...dispatcher import Stats, StreamingResponse, VendorStats
 from ...errors import ConfigError, DispatchError, InvalidRequest
 from ...resilience import AdaptiveConcurrency, RateLimit
 from .. import session
-from ..options import COUNT, FILE, GLOBALS, Positive, a_command
+from ..options import COUNT, FILE, GLOBALS, Positive, make_command
 from ..settings import Settings
 from ..signals import GRACE, Stop, catch_signals
 from ..tables import console, print_rows
@@ -71,7 +71,7 @@ class Options:
     yes: bool
 
 
-@a_command(
+@make_command(
     "batch",
     examples=(
         "llmdispatcher batch prompts.jsonl --output answers.jsonl",
@@ -149,11 +149,11 @@ def command(settings: Settings, **given: Any) -> int:
             say(f"{options.output}: all is answered")
             return OK
         if not settings.quiet:
-            say(opened.told)
+            say(opened.description)
         if options.dry_run:
             _print_estimates(batch.estimate_cost(opened.dispatcher, lines), opened, settings)
             return OK
-        if not _agreed(opened, lines, options):
+        if not _may_begin(opened, lines, options):
             return FAILED
         # Signals are heard to the end, and not before: a question at the terminal is ended by one.
         stop = outermost.enter_context(catch_signals(GRACE, None if settings.quiet else _ENDING))
@@ -346,8 +346,8 @@ def _print_estimates(estimates: Mapping[str, batch.ModelEstimate], opened: sessi
     rows = [(name, *_estimate_cells(estimate)) for name, estimate in sorted(estimates.items())]
     print_rows(heads, rows, no_color=settings.no_color)
     prompts = sum(estimate.prompts for estimate in estimates.values())
-    tell(f"about US$ {batch.total_cost(estimates):.4f} for {_counted(prompts)}{_doubt(estimates)}; nothing was sent")
-    _tell_missing(estimates)
+    tell(f"about US$ {batch.total_cost(estimates):.4f} for {_prompts_text(prompts)}{_unpriced_text(estimates)}; nothing was sent")
+    _tell_limits(estimates)
 
 
 def _estimate_cells(estimate: batch.ModelEstimate) -> tuple[str, ...]:
@@ -355,7 +355,7 @@ def _estimate_cells(estimate: batch.ModelEstimate) -> tuple[str, ...]:
     return str(estimate.prompts), f"{estimate.input_tokens:,}", f"{estimate.output_tokens:,}", cost
 
 
-def _agreed(opened: session.Session, lines: list[batch.PromptLine], options: Options) -> bool:
+def _may_begin(opened: session.Session, lines: list[batch.PromptLine], options: Options) -> bool:
     """Whether a batch may begin: nobody wants to be asked about its price, it keeps ``--max-cost``, or a person says so."""
     if options.yes or opened.simulated or not (options.confirm or options.max_cost is not None):
         return True
@@ -369,23 +369,23 @@ def _agreed(opened: session.Session, lines: list[batch.PromptLine], options: Opt
         _tell_estimates(estimates)
     prompts = sum(estimate.prompts for estimate in estimates.values())
     cap = f", and --max-cost is {_plain_number(options.max_cost)}" if over and options.max_cost is not None else ""
-    return _consented(f"this may cost about US$ {amount:.4f} for {_counted(prompts)}{_doubt(estimates)}{cap}")
+    return _confirm(f"this may cost about US$ {amount:.4f} for {_prompts_text(prompts)}{_unpriced_text(estimates)}{cap}")
 
 
 def _tell_estimates(estimates: Mapping[str, batch.ModelEstimate]) -> None:
     for name, estimate in sorted(estimates.items())[:_MOST_MODELS]:
         cost = _estimate_cells(estimate)[-1]
-        say(f"  {name}: {_counted(estimate.prompts)}" + ("" if name.startswith(batch.NOBODY) else f", about US$ {cost}"))
-    _tell_missing(estimates)
+        say(f"  {name}: {_prompts_text(estimate.prompts)}" + ("" if name.startswith(batch.NOBODY) else f", about US$ {cost}"))
+    _tell_limits(estimates)
 
 
-def _tell_missing(estimates: Mapping[str, batch.ModelEstimate]) -> None:
+def _tell_limits(estimates: Mapping[str, batch.ModelEstimate]) -> None:
     unlimited = sum(estimate.unlimited for estimate in estimates.values())
     if unlimited:
         assumed = sum(estimate.assumed_tokens for estimate in estimates.values())
         say(
-            f"  {_counted(unlimited)} without max_tokens: {assumed:,} tokens of output are assumed, and longer answers cost more;"
-            " max_tokens in a line limits its answer"
+            f"  {_prompts_text(unlimited)} without max_tokens: {assumed:,} tokens of output are assumed, and longer answers cost"
+            " more; max_tokens in a line limits its answer"
         )
     if any(name.startswith(batch.NOBODY) for name in estimates):
         say("  prompts for models that nobody has will fail; --substitute lets a similar model of another vendor answer it")
@@ -396,11 +396,11 @@ def _plain_number(number: float) -> str:
     return f"{Decimal(str(number)):f}".removesuffix(".0")
 
 
-def _counted(prompts: int) -> str:
+def _prompts_text(prompts: int) -> str:
     return f"{prompts} prompt{'' if prompts == 1 else 's'}"
 
 
-def _consented(text: str) -> bool:
+def _confirm(text: str) -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
         complain(f"{text}; nobody can be asked whether to go on, so nothing was sent: --yes sends it all the same")
         return False
@@ -408,9 +408,9 @@ def _consented(text: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _doubt(estimates: Mapping[str, batch.ModelEstimate]) -> str:
+def _unpriced_text(estimates: Mapping[str, batch.ModelEstimate]) -> str:
     unpriced = sum(estimate.unpriced for estimate in estimates.values())
-    return f", and {_counted(unpriced)} to models whose price is not known" if unpriced else ""
+    return f", and {_prompts_text(unpriced)} to models whose price is not known" if unpriced else ""
 
 
 def _print_tally(tally: batch.Tally, settings: Settings) -> None:
@@ -429,11 +429,11 @@ def _print_tally(tally: batch.Tally, settings: Settings) -> None:
         if reason not in tally.left_out:
             complain(f"{reason}; no further prompts were sent; a higher --max-failures allows more failures")
     if tally.answered < tally.prompts and not settings.quiet and tally.answers.is_file():
-        command, from_stdin = _resuming(tally.answers)
+        command, from_stdin = _resume_command(tally.answers)
         say(f"To ask the rest{', with the same prompts on standard input' if from_stdin else ''}: {command}")
 
 
-def _resuming(answers: Path) -> tuple[str, bool]:
+def _resume_command(answers: Path) -> tuple[str, bool]:
     """The command that asks the rest, with every option that was given; and whether it reads standard input."""
     context = click.get_current_context()
     from_stdin = choose_prompts(context.params["file"]) is None
@@ -441,21 +441,21 @@ def _resuming(answers: Path) -> tuple[str, bool]:
     given: dict[str, Any] = context.find_root().ensure_object(dict)
     for option in GLOBALS:
         if option.name in given:
-            words += _words(option, given[option.name])
+            words += _option_words(option, given[option.name])
     words.append("batch")
     for param in context.command.params:
         value = context.params.get(param.name or "")
         if context.get_parameter_source(param.name or "") is not ParameterSource.COMMANDLINE or param.name in ("output", "force"):
             continue
         if isinstance(param, click.Option):
-            words += _words(param, value) if param.name != "resume" else []
+            words += _option_words(param, value) if param.name != "resume" else []
         else:
             words.append(str(value))
     words += ["-"] if from_stdin and "-" not in words else []
     return shlex.join([*words, "--output", str(answers), "--resume"]), from_stdin
 
 
-def _words(option: click.Option, value: Any) -> list[str]:
+def _option_words(option: click.Option, value: Any) -> list[str]:
     """An option as it is typed, but for a password."""
     name = option.opts[-1]
     if option.is_flag:

@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from ...catalog import Lockfile
-from ..options import a_command
+from ..options import make_command
 from ..settings import Settings
 from ..terminal import OK, UsageError, tell
 from . import lock
-from .lock import LOCKFILE
+from .lock import LOCKFILE_OPTION
 
 
-@a_command(
+@make_command(
     "bind",
     examples=(
         'llmdispatcher bind summarizer "openai:gpt-4o-mini,anthropic:claude-haiku-4-5"',
@@ -25,7 +25,7 @@ from .lock import LOCKFILE
 @click.argument("alias", help="Its name.")
 @click.argument("models", required=False, metavar='["M1,M2"]', help="Models, the first choice first, with commas between them.")
 @click.option("--remove", is_flag=True, help="Take the alias out.")
-@LOCKFILE
+@LOCKFILE_OPTION
 def command(settings: Settings, alias: str, models: str | None, remove: bool, lockfile: Path | None) -> int:
     """Let an alias stand for models in a profile of the lockfile; what it stood for is replaced, comments stay.
 
@@ -33,7 +33,7 @@ def command(settings: Settings, alias: str, models: str | None, remove: bool, lo
     """
     if remove is (models is not None):
         raise UsageError('bind: give models, such as "openai:gpt-4o-mini,anthropic:claude-haiku-4-5", or --remove')
-    found = _own(lockfile)
+    found = _lockfile_to_change(lockfile)
     if remove:
         if not found.unbind(alias, profile=settings.profile):
             raise UsageError(f"{alias}: there is no such alias in the profile {found.profile_in_use(settings.profile)!r}")
@@ -46,8 +46,8 @@ def command(settings: Settings, alias: str, models: str | None, remove: bool, lo
     return OK
 
 
-def _own(path: Path | None) -> Lockfile:
+def _lockfile_to_change(path: Path | None) -> Lockfile:
     if path is not None and not path.exists():
         return Lockfile.create_default(path)
     found = lock.find_lockfile(path)
-    return Lockfile.create_default(lock.NEW) if found.is_bundled else found
+    return Lockfile.create_default(lock.DEFAULT_FILE) if found.is_bundled else found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import records
-from ..options import a_command
+from ..options import make_command
 from ..settings import Settings
 from ..tables import cell, print_records, print_rows
 from ..terminal import FAILED, OK, complain, tell, tell_json
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _STATUSES = ("open", "success", "error", "timeout", "rate_limited", "cancelled", "unknown")
 
 
-@a_command(
+@make_command(
     "calls",
     examples=(
         "llmdispatcher calls",
@@ -36,7 +36,7 @@ _STATUSES = ("open", "success", "error", "timeout", "rate_limited", "cancelled",
 def command(settings: Settings, **given: Any) -> int:
     """List the latest calls of the ledger, the latest first, or tell one in full. Prompts and answers are nowhere."""
     if given["call_id"]:
-        return _one(settings, given["call_id"])
+        return _show_call(settings, given["call_id"])
     with records.open_ledger(settings) as ledger:
         found = ledger.list_recent_calls(limit=given["limit"], **records.filters_of(given, "status", "before"))
     heads = ("call", "begun (UTC)", "model", "status", "tokens in", "tokens out", "US$", "seconds")
@@ -45,7 +45,7 @@ def command(settings: Settings, **given: Any) -> int:
     return OK
 
 
-def _one(settings: Settings, call_id: str) -> int:
+def _show_call(settings: Settings, call_id: str) -> int:
     with records.open_ledger(settings) as ledger:
         call, attempts = ledger.get_call(call_id), ledger.get_attempts(call_id)
     if call is None:

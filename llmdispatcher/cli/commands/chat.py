@@ -22,12 +22,12 @@ from ...errors import Cancelled, ConfigError, DispatchError
 from ...runtime import user_path, write_file
 from ...types import Message, Request, Response, Usage
 from .. import session
-from ..options import COUNT, FILE, Positive, a_command
+from ..options import COUNT, FILE, Positive, make_command
 from ..settings import Settings
-from ..signals import Ended, Stop, catch_signals
-from ..terminal import FAILED, OK, Lines, UsageError, complain, say, tell
+from ..signals import Stop, TerminatedBySignal, catch_signals
+from ..terminal import FAILED, OK, QuestionReader, UsageError, complain, say, tell
 from . import ask
-from .ask import dollars, speak, tell_answer
+from .ask import dollars, print_stream, report_response
 
 
 @attrs.define(eq=False)
@@ -111,17 +111,17 @@ class Talk:
         stop = Stop()
         try:
             with catch_signals() as stop:
-                response = speak(self.dispatcher, self.conversation.request(text), stop, self.timeout)
+                response = print_stream(self.dispatcher, self.conversation.request(text), stop, self.timeout)
         except (Cancelled, KeyboardInterrupt):
             if stop.signal not in (None, signal.SIGINT):
-                raise Ended(stop.signal) from None
+                raise TerminatedBySignal(stop.signal) from None
             say("[stopped; /retry asks again]")
             return
         except DispatchError as error:
             self.complain(f"{type(error).__name__}: {error}")
             return
         self.conversation.add(text, response)
-        tell_answer(response, self.settings)
+        report_response(response, self.settings)
 
     def obey(self, line: str) -> bool:
         """Carry out what begins with a slash; False ends the chat."""
@@ -144,12 +144,12 @@ class Talk:
 def talk(dispatcher: Dispatcher, conversation: Conversation, settings: Settings, timeout: float | None) -> int:
     """Talk until Ctrl-D, /exit or the end of a pipe; the exit code, which tells of failures where nobody sits before it."""
     under_way = Talk(dispatcher, conversation, settings, timeout)
-    with Lines() as lines:
+    with QuestionReader() as lines:
         if lines.interactive and not settings.quiet:
             say(f"Talking with {escaped(conversation.model)}; /help tells the commands, Ctrl-D ends.")
         while True:
             try:
-                line = lines.question()
+                line = lines.read()
             except KeyboardInterrupt:
                 say("\n[Ctrl-D or /exit ends the chat]")
                 continue
@@ -177,12 +177,12 @@ def _system(talk: Talk, rest: str) -> None:
 
 
 def _save(talk: Talk, rest: str) -> None:
-    talk.conversation.save(_named(rest, "/save"))
+    talk.conversation.save(_path_of(rest, "/save"))
     tell(f"saved in {rest}")
 
 
 def _load(talk: Talk, rest: str) -> None:
-    loaded = Conversation.load(_named(rest, "/load"))
+    loaded = Conversation.load(_path_of(rest, "/load"))
     known = talk.conversation
     known.turns, known.system, known.model = loaded.turns, loaded.system, loaded.model or known.model
     tell(f"{len(loaded.turns)} turns with {known.model}")
@@ -209,7 +209,7 @@ def _clear(talk: Talk, _rest: str) -> None:
     tell("nothing was said")
 
 
-def _named(rest: str, command: str) -> Path:
+def _path_of(rest: str, command: str) -> Path:
     if not rest:
         raise UsageError(f"{command}: which file? {command} talk.json")
     return user_path(rest, command)
@@ -228,7 +228,7 @@ SLASH_COMMANDS: Mapping[str, tuple[Callable[[Talk, str], None], str]] = {
 """By word: what it does, and the line of /help."""
 
 
-@a_command(
+@make_command(
     "chat",
     examples=(
         "llmdispatcher chat",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from ..options import COMPLETE, a_command
+from ..options import COMPLETE, make_command
 from ..settings import Settings
 from ..terminal import OK
 
 
-@a_command(
+@make_command(
     "completion",
     examples=(
         "llmdispatcher completion bash >> ~/.bashrc",

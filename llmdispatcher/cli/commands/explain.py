@@ -7,13 +7,13 @@ from typing import Any
 import click
 
 from .. import session
-from ..options import COUNT, a_command
+from ..options import COUNT, make_command
 from ..settings import Settings
 from ..terminal import FAILED, OK, for_commands, say, tell, tell_json
 from . import ask
 
 
-@a_command(
+@make_command(
     "explain",
     examples=('llmdispatcher explain "Why is the sky blue?"', "llmdispatcher explain --model gpt-4o --json Hello"),
     codes="0 somebody would be asked, if only for a list of models, 1 nobody, 2 wrong usage, 130 interrupted",
@@ -44,7 +44,7 @@ def command(settings: Settings, **given: Any) -> int:
         opened.warn_of_simulation(settings)
         plan = opened.dispatcher.explain(request, streaming=given["stream"])
     if opened.keys_assumed and not settings.quiet:
-        say(opened.told)
+        say(opened.description)
     if settings.json:
         marks = {"keys_assumed": opened.keys_assumed, "simulated": opened.simulated}
         told = plan.as_dict()

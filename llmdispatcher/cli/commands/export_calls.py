@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from .. import records
-from ..options import FILE, a_command
+from ..options import FILE, make_command
 from ..settings import Settings
 from ..terminal import OK, UsageError, say
 
 
-@a_command(
+@make_command(
     "export",
     examples=("llmdispatcher export calls.jsonl", "llmdispatcher export --start 2026-11-01 --format csv > calls.csv"),
 )

@@ -6,13 +6,13 @@ import attrs
 import click
 
 from .. import session
-from ..options import Positive, a_command
+from ..options import Positive, make_command
 from ..settings import Settings
 from ..tables import cell, print_records
 from ..terminal import FAILED, OK
 
 
-@a_command(
+@make_command(
     "health",
     examples=("llmdispatcher health", "llmdispatcher health --timeout 2 --json", "llmdispatcher health --simulate"),
     codes="0 all can be asked, 1 one of them cannot, 2 wrong usage, 130 interrupted",

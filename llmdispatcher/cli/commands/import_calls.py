@@ -8,14 +8,14 @@ import attrs
 import click
 
 from .. import records
-from ..options import FILE, a_command
+from ..options import FILE, make_command
 from ..settings import Settings
 from ..terminal import FAILED, OK, UsageError, complain, say, tell_json
 
 _MOST_TOLD = 20
 
 
-@a_command(
+@make_command(
     "import",
     examples=("llmdispatcher import calls.jsonl", "llmdispatcher --db postgresql://me@host/calls import calls.csv"),
     codes="0 ok, 1 some rows are no calls (the rest was taken in), 2 wrong usage, 130 interrupted (run it again)",

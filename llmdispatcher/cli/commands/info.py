@@ -12,7 +12,7 @@ from ..._version import __version__
 from ...catalog import all_models, vendor_rows
 from ...runtime import data_folder
 from .. import keychain
-from ..options import a_command
+from ..options import make_command
 from ..settings import Settings
 from ..terminal import OK, tell, tell_json
 
@@ -33,7 +33,7 @@ _EXTRAS = {
 _NO_FOLDER = "none, since this user has no home folder; LLMDISPATCHER_HOME names one"
 
 
-@a_command("info", examples=("llmdispatcher info", "llmdispatcher info --json"))
+@make_command("info", examples=("llmdispatcher info", "llmdispatcher info --json"))
 def command(settings: Settings) -> int:
     """Tell versions, places and extras; no key, no address and no password."""
     facts = _facts(settings)
@@ -57,7 +57,7 @@ def _facts(settings: Settings) -> dict[str, Any]:
         "profile": settings.profile,
         "database": _kind(settings.database) if settings.database else None,
         "keys": {"environment": environment, "keychain": keychain.list_vendors()},
-        "extras": {name: _installed(packages) for name, packages in _EXTRAS.items()},
+        "extras": {name: _versions(packages) for name, packages in _EXTRAS.items()},
     }
 
 
@@ -67,7 +67,7 @@ def _kind(database: str) -> str:
     return kind if colon else "sqlite"
 
 
-def _installed(packages: tuple[str, ...]) -> str | None:
+def _versions(packages: tuple[str, ...]) -> str | None:
     """The versions of an extra's packages; ``None`` where one is missing."""
     if any(importlib.util.find_spec(name) is None for name in packages):
         return None

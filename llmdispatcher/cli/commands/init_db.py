@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import records
-from ..options import a_command
+from ..options import make_command
 from ..settings import Settings
 from ..terminal import FAILED, OK, UsageError, plain, tell, tell_json
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MOST_NAMED = 5
 
 
-@a_command(
+@make_command(
     "init-db",
     examples=(
         "llmdispatcher init-db",
@@ -35,7 +35,7 @@ def command(settings: Settings, yes: bool) -> int:
     is there, `ask`, `chat` and `batch` write every call into it, never a prompt or an answer.
     """
     with records.ledger_to_make(settings) as ledger:
-        if not yes and not ledger.is_there() and not _agreed(ledger):
+        if not yes and not ledger.is_there() and not _may_make_tables(ledger):
             return FAILED
         return report(settings, ledger)
 
@@ -50,7 +50,7 @@ def report(settings: Settings, ledger: Ledger) -> int:
     return OK
 
 
-def _agreed(ledger: Ledger) -> bool:
+def _may_make_tables(ledger: Ledger) -> bool:
     """Whether tables may be made. Raises :class:`UsageError` where others are there and nobody can be asked."""
     others = ledger.foreign_tables()
     if not others:

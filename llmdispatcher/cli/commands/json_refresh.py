@@ -6,20 +6,20 @@ from typing import Any
 
 import click
 
-from ..options import Positive, a_command
+from ..options import Positive, make_command
 from ..settings import Settings
 from ..tables import cell, print_records
 from ..terminal import FAILED, OK
 from . import lock
-from .lock import FROM
+from .lock import REGISTRY_OPTION
 
 
-@a_command(
+@make_command(
     "json-refresh",
     examples=("llmdispatcher json-refresh", "llmdispatcher json-refresh --registry https://registry.example.com --json"),
     codes="0 all are fresh, 1 a vendor is not (what was known of it counts on), 2 wrong usage, 130 interrupted",
 )
-@FROM
+@REGISTRY_OPTION
 @click.option("--timeout", type=Positive(), default=30.0, show_default=True, metavar="S", help="Seconds for all together.")
 def command(settings: Settings, **given: Any) -> int:
     """Ask the registry now, and keep what it publishes on this machine, for every program that uses the same registry.

@@ -7,7 +7,7 @@ import sys
 import click
 
 from .. import keychain
-from ..options import Suite, a_command
+from ..options import Suite, make_command
 from ..settings import Settings
 from ..tables import print_records
 from ..terminal import OK, UsageError, say
@@ -19,7 +19,7 @@ command = Suite(
 )
 
 
-@a_command("set", suite=command, examples=("llmdispatcher keys set openai", "pass show openai | llmdispatcher keys set openai"))
+@make_command("set", suite=command, examples=("llmdispatcher keys set openai", "pass show openai | llmdispatcher keys set openai"))
 @click.argument("vendor", help="A vendor of the catalog.")
 def put(settings: Settings, vendor: str) -> int:
     """Ask for a vendor's key, without showing it, and keep it.
@@ -36,7 +36,7 @@ def put(settings: Settings, vendor: str) -> int:
     return OK
 
 
-@a_command("list", suite=command, examples=("llmdispatcher keys list", "llmdispatcher keys list --json"))
+@make_command("list", suite=command, examples=("llmdispatcher keys list", "llmdispatcher keys list --json"))
 def show(settings: Settings) -> int:
     """List the vendors that have a key in the keychain, and the ends of the keys."""
     rows = [(name, keychain.mask(keychain.key_of(name) or "")) for name in keychain.list_vendors()]
@@ -45,7 +45,7 @@ def show(settings: Settings) -> int:
     return OK
 
 
-@a_command("remove", suite=command, examples=("llmdispatcher keys remove openai",))
+@make_command("remove", suite=command, examples=("llmdispatcher keys remove openai",))
 @click.argument("vendor", help="A vendor whose key is in the keychain.")
 def remove(settings: Settings, vendor: str) -> int:
     """Forget a vendor's key."""

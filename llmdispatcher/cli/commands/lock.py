@@ -11,7 +11,7 @@ import click
 from ...catalog import BUNDLED, Lockfile
 from ...errors import ConfigError, DispatchError, LockfileNotFound
 from .. import config_file
-from ..options import FILE, Suite, a_command
+from ..options import FILE, Suite, make_command
 from ..settings import Settings
 from ..terminal import FAILED, OK, USAGE, UsageError, complain, tell, tell_json
 
@@ -19,16 +19,18 @@ if TYPE_CHECKING:
     from ...catalog import Registry
 
 
-NEW = Path("llmdispatcher.lock")
+DEFAULT_FILE = Path("llmdispatcher.lock")
 """What a lockfile is called where nobody said."""
 
 REGISTRY = "LLMDISPATCHER_REGISTRY"
 """The variable that names a registry."""
 
-LOCKFILE = click.option("--lockfile", type=FILE, metavar="FILE", help="Which lockfile; else the one that holds in this folder.")
+LOCKFILE_OPTION = click.option(
+    "--lockfile", type=FILE, metavar="FILE", help="Which lockfile; else the one that holds in this folder."
+)
 """The option of every command that is about a lockfile."""
 
-FROM = click.option(
+REGISTRY_OPTION = click.option(
     "--registry", metavar="URL|DIR", help=f"Which registry; else that of --config, of ${REGISTRY}, or the published one."
 )
 """The option of every command that asks a registry."""
@@ -74,13 +76,15 @@ command = Suite(
 )
 
 
-@a_command("init", suite=command, examples=("llmdispatcher lock init", "llmdispatcher lock init config/llmdispatcher.lock --bare"))
+@make_command(
+    "init", suite=command, examples=("llmdispatcher lock init", "llmdispatcher lock init config/llmdispatcher.lock --bare")
+)
 @click.argument("file", type=FILE, required=False, metavar="[FILE]", help="Where; else llmdispatcher.lock, here.")
 @click.option("--bare", is_flag=True, help="Without the aliases fast, balanced and deep to begin with.")
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 def init(settings: Settings, file: Path | None, bare: bool, force: bool) -> int:
     """Write a new lockfile with the profiles default, prod, staging and dev."""
-    path = file or NEW
+    path = file or DEFAULT_FILE
     if path.exists() and not force:
         raise UsageError(f"{path} exists; --force replaces it, `llmdispatcher bind` changes it")
     made = Lockfile.create_default(path)
@@ -95,13 +99,13 @@ def init(settings: Settings, file: Path | None, bare: bool, force: bool) -> int:
     return OK
 
 
-@a_command(
+@make_command(
     "validate",
     suite=command,
     examples=("llmdispatcher lock validate", "llmdispatcher lock validate --lockfile config/llmdispatcher.lock --json"),
     codes="0 it can be used, 1 something in it is wrong, 2 there is none, 130 interrupted",
 )
-@LOCKFILE
+@LOCKFILE_OPTION
 def validate(settings: Settings, lockfile: Path | None) -> int:
     """Read a lockfile and name every mistake in it."""
     try:
@@ -128,13 +132,13 @@ def _print_mistakes(settings: Settings, mistakes: list[str]) -> None:
         complain(text)
 
 
-@a_command(
+@make_command(
     "check",
     suite=command,
     examples=("llmdispatcher lock check", "llmdispatcher lock check --require summarizer --require chat --profile prod"),
     codes="0 all is there, 1 a package or a required alias is missing, 2 there is no lockfile or it is broken, 130 interrupted",
 )
-@LOCKFILE
+@LOCKFILE_OPTION
 @click.option("--require", "aliases", multiple=True, metavar="ALIAS", help="An alias that must be there; any number.")
 def check(settings: Settings, lockfile: Path | None, aliases: tuple[str, ...]) -> int:
     """See that the packages whose aliases a lockfile extends are installed, and that aliases are there."""
@@ -159,14 +163,14 @@ def check(settings: Settings, lockfile: Path | None, aliases: tuple[str, ...]) -
     return FAILED if missing else OK
 
 
-@a_command(
+@make_command(
     "bump-registry",
     suite=command,
     examples=("llmdispatcher lock bump-registry", "llmdispatcher lock bump-registry --vendor openai --profile prod"),
     codes="0 ok, 1 a vendor could not be asked for (the others are pinned), 2 wrong usage, 130 interrupted",
 )
-@LOCKFILE
-@FROM
+@LOCKFILE_OPTION
+@REGISTRY_OPTION
 @click.option("--vendor", "vendors", multiple=True, metavar="NAME", help="Only this vendor; else all of the profile's models.")
 def bump(settings: Settings, **given: Any) -> int:
     """Pin a profile to the versions of models and prices that the registry publishes now, and tell what changes."""

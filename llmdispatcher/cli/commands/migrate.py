@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from .. import records
-from ..options import a_command
+from ..options import make_command
 from ..settings import Settings
 from .init_db import report
 
 
-@a_command("migrate", examples=("llmdispatcher migrate", "llmdispatcher --db postgresql://me@host/calls migrate"))
+@make_command("migrate", examples=("llmdispatcher migrate", "llmdispatcher --db postgresql://me@host/calls migrate"))
 def command(settings: Settings) -> int:
     """Bring the tables of a ledger up to what this version knows; many processes may do so at once, one does it.
 

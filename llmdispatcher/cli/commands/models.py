@@ -15,7 +15,7 @@ from ...catalog import ABILITIES, ModelFacts, all_models, canonical, vendor_row,
 from ...runtime import SYSTEM_CLOCK
 from .. import config_file, session
 from ..keychain import vendor_name
-from ..options import Positive, a_command
+from ..options import Positive, make_command
 from ..settings import Settings
 from ..tables import print_rows
 from ..terminal import FAILED, OK, UsageError, say, tell, tell_json
@@ -23,7 +23,7 @@ from ..terminal import FAILED, OK, UsageError, say, tell, tell_json
 _HEADS = ("model", "context", "output", "US$/M in", "US$/M out", "can")
 
 
-@a_command(
+@make_command(
     "models",
     examples=(
         "llmdispatcher models --vendor anthropic",
@@ -51,25 +51,25 @@ def command(settings: Settings, **given: Any) -> int:
     The facts come with the package; the last line says of which day they are.
     """
     if given["live"]:
-        return _live(settings, given["vendor"], given)
+        return _list_live(settings, given["vendor"], given)
     vendor = vendor_name(given["vendor"]) if given["vendor"] else None
     unknown = sorted(set(given["capabilities"]) - set(ABILITIES))
     if unknown:
         raise UsageError(f"--capability {unknown[0]}: no such capability; use {', '.join(ABILITIES)}")
-    found = list(_chosen(vendor, given))
+    found = list(_select(vendor, given))
     if settings.json:
         tell_json([_as_json(facts) for facts in found])
     elif found:
         print_rows(_HEADS, [_row(facts) for facts in found], no_color=settings.no_color)
         tell(f"{len(found)} models, {found[0].price_version}")
     if not found:
-        near = _near(given["pattern"] or "")
+        near = _similar_names(given["pattern"] or "")
         meant = f"; did you mean {' or '.join(near)}?" if near else "; --all includes retired models and those of resellers"
         say(f"llmdispatcher: no model matches{meant}")
     return OK if found else FAILED
 
 
-def _chosen(vendor: str | None, given: dict[str, Any]) -> Iterator[ModelFacts]:
+def _select(vendor: str | None, given: dict[str, Any]) -> Iterator[ModelFacts]:
     today = SYSTEM_CLOCK.now().date()
     pattern = (given["pattern"] or "*").lower()
     for row in vendor_rows():
@@ -83,7 +83,7 @@ def _chosen(vendor: str | None, given: dict[str, Any]) -> Iterator[ModelFacts]:
                 yield facts
 
 
-def _near(name: str) -> list[str]:
+def _similar_names(name: str) -> list[str]:
     """Names of models that one without wildcards may have meant."""
     if not name or any(letter in name for letter in "*?["):
         return []
@@ -111,12 +111,12 @@ def _as_json(facts: ModelFacts) -> dict[str, Any]:
     return told | {name: sorted(told[name]) for name in ("capabilities", "lacks", "quirks")} | {"ref": facts.ref}
 
 
-def _live(settings: Settings, vendor: str | None, given: dict[str, Any]) -> int:
+def _list_live(settings: Settings, vendor: str | None, given: dict[str, Any]) -> int:
     if vendor is None:
         raise UsageError("--live: name the vendor to ask with --vendor")
     ready = {canonical(one.name) for one in session.real_vendors(config_file.read(settings.config), session.VendorChoice())}
     if canonical(vendor) not in ready:
-        raise UsageError(f"--live: {_lack(vendor)}")
+        raise UsageError(f"--live: {_remedy(vendor)}")
     with session.open_session(settings, session.VendorChoice()) as opened:
         found = opened.dispatcher.list_models(vendor, timeout=given["timeout"])
         names = [name for name in found if fnmatchcase(name, given["pattern"] or "*")]
@@ -127,7 +127,7 @@ def _live(settings: Settings, vendor: str | None, given: dict[str, Any]) -> int:
     return OK if names else FAILED
 
 
-def _lack(vendor: str) -> str:
+def _remedy(vendor: str) -> str:
     """What to do so that a vendor can be asked for its list."""
     row = vendor_row(vendor_name(vendor))
     assert row is not None

@@ -12,7 +12,7 @@ import click
 from ... import accounting
 from ...runtime import from_environment, made_folder, own_file
 from .. import records
-from ..options import FILE, Suite, a_command
+from ..options import FILE, Suite, make_command
 from ..settings import Settings
 from ..tables import print_records
 from ..terminal import FAILED, OK, UsageError, complain, plain, tell, tell_json
@@ -21,11 +21,11 @@ from .ask import dollars
 if TYPE_CHECKING:
     from ...accounting import Receipt, ReceiptVerification, SigningKey
 
-FORMS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
+TIME_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
 """How a moment may be written; without an offset it is UTC."""
 
 
-OWN = "receipts.key"
+KEY_FILE = "receipts.key"
 """The user's own private key, in the folder for his data."""
 
 
@@ -35,13 +35,13 @@ def signing_key(path: Path | None) -> SigningKey:
         return accounting.SigningKey.load(path)
     if from_environment(accounting.ENVIRONMENT) is not None:
         return accounting.SigningKey.from_environment()
-    own = own_file(OWN)
+    own = own_file(KEY_FILE)
     if own is not None:
         return accounting.SigningKey.load(own)
     raise UsageError("there is no key; `llmdispatcher receipts new-key` makes one, --key FILE names one")
 
 
-def aware(moment: datetime) -> datetime:
+def make_aware(moment: datetime) -> datetime:
     """UTC where a moment says no offset."""
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
@@ -57,13 +57,13 @@ _KEY = click.option(
 )
 
 
-@a_command(
+@make_command(
     "new-key", suite=command, examples=("llmdispatcher receipts new-key", "llmdispatcher receipts new-key keys/receipts.key")
 )
 @click.argument("file", type=FILE, required=False, metavar="[FILE]", help="Where; else in the user's own folder.")
 def new_key(settings: Settings, file: Path | None) -> int:
     """Make a private key that signs receipts, in a file for its owner alone; a key is never overwritten."""
-    path = file or made_folder() / OWN
+    path = file or made_folder() / KEY_FILE
     key_id = accounting.SigningKey.generate(path).key_id
     if settings.json:
         tell_json({"path": str(path), "key_id": key_id})
@@ -72,7 +72,7 @@ def new_key(settings: Settings, file: Path | None) -> int:
     return OK
 
 
-@a_command(
+@make_command(
     "create",
     suite=command,
     examples=(
@@ -82,8 +82,8 @@ def new_key(settings: Settings, file: Path | None) -> int:
     ),
 )
 @click.argument("calls", nargs=-1, metavar="[ID]...", help="These calls; else all that have ended and have no receipt.")
-@click.option("--since", type=click.DateTime(FORMS), metavar="TIME", help="Only calls that began then or later.")
-@click.option("--until", type=click.DateTime(FORMS), metavar="TIME", help="Only calls that began before.")
+@click.option("--since", type=click.DateTime(TIME_FORMATS), metavar="TIME", help="Only calls that began then or later.")
+@click.option("--until", type=click.DateTime(TIME_FORMATS), metavar="TIME", help="Only calls that began before.")
 @click.option("--origin", metavar="NAME", help="Only calls of this application.")
 @click.option("--description", default="", metavar="TEXT", help="What it is for.")
 @click.option("--tag", "tags", multiple=True, metavar="TEXT", help="A word to find it by; any number.")
@@ -91,7 +91,7 @@ def new_key(settings: Settings, file: Path | None) -> int:
 @_KEY
 def create(settings: Settings, **given: Any) -> int:
     """Sign a receipt for calls of the ledger. A call has at most one."""
-    chosen: dict[str, Any] = {name: aware(given[name]) for name in ("since", "until") if given[name] is not None}
+    chosen: dict[str, Any] = {name: make_aware(given[name]) for name in ("since", "until") if given[name] is not None}
     chosen |= {"origin": given["origin"]} if given["origin"] is not None else {}
     calls = None if not given["calls"] else given["calls"][0] if len(given["calls"]) == 1 else given["calls"]
     with records.open_ledger(settings) as ledger:
@@ -107,7 +107,7 @@ def create(settings: Settings, **given: Any) -> int:
     return OK
 
 
-@a_command(
+@make_command(
     "verify",
     suite=command,
     examples=(
@@ -137,7 +137,7 @@ def verify(settings: Settings, **given: Any) -> int:
     return _print_verification(found, settings)
 
 
-@a_command("list", suite=command, examples=("llmdispatcher receipts list", "llmdispatcher receipts list --limit 5 --json"))
+@make_command("list", suite=command, examples=("llmdispatcher receipts list", "llmdispatcher receipts list --limit 5 --json"))
 @click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="At most so many.")
 def show(settings: Settings, limit: int) -> int:
     """List receipts, the newest first, and how many calls have none."""
@@ -149,7 +149,7 @@ def show(settings: Settings, limit: int) -> int:
     return OK
 
 
-@a_command(
+@make_command(
     "export",
     suite=command,
     examples=("llmdispatcher receipts export receipts.jsonl", "llmdispatcher receipts export all.jsonl --rows"),
@@ -168,7 +168,7 @@ def export(settings: Settings, file: Path, rows: bool, force: bool) -> int:
     return OK
 
 
-@a_command(
+@make_command(
     "public-key",
     suite=command,
     examples=("llmdispatcher receipts public-key > public-keys.json", "llmdispatcher receipts public-key --pem"),
@@ -203,14 +203,20 @@ def _print_verification(found: ReceiptVerification, settings: Settings) -> int:
 
 
 def _line(receipt: Receipt) -> str:
-    return f"{receipt.receipt_id} (number {receipt.sequence}): {_says(receipt)}"
+    return f"{receipt.receipt_id} (number {receipt.sequence}): {_summary_text(receipt)}"
 
 
 def _row(receipt: Receipt) -> tuple[str, ...]:
-    return str(receipt.sequence), receipt.receipt_id, f"{receipt.timestamp:%Y-%m-%d %H:%M:%S}", receipt.receipt_type, _says(receipt)
+    return (
+        str(receipt.sequence),
+        receipt.receipt_id,
+        f"{receipt.timestamp:%Y-%m-%d %H:%M:%S}",
+        receipt.receipt_type,
+        _summary_text(receipt),
+    )
 
 
-def _says(receipt: Receipt) -> str:
+def _summary_text(receipt: Receipt) -> str:
     summary, call = receipt.summary, receipt.call
     words = f"; {receipt.description}" if receipt.description else ""
     if summary is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..options import Positive, a_command
+from ..options import Positive, make_command
 from ..settings import Settings
 from ..terminal import UsageError, say
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...testing import VendorSimulator
 
 
-@a_command("simulate", examples=("llmdispatcher simulate", "llmdispatcher simulate --port 0 --error-rate 0.2 --latency 0.5"))
+@make_command("simulate", examples=("llmdispatcher simulate", "llmdispatcher simulate --port 0 --error-rate 0.2 --latency 0.5"))
 @click.option("--port", type=click.IntRange(0, 65535), default=8100, show_default=True, help="Which port; 0 takes a free one.")
 @click.option("--latency", type=click.FloatRange(min=0), default=0.1, show_default=True, help="Seconds before the first byte.")
 @click.option("--tokens-per-second", type=Positive(), default=100.0, show_default=True, help="The pace of the answers.")

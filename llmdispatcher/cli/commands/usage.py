@@ -22,7 +22,7 @@ import click
 
 from ..._text import escaped
 from .. import records
-from ..options import COUNT, FILE, a_command
+from ..options import COUNT, FILE, make_command
 from ..settings import Settings
 from ..tables import cell, print_rows
 from ..terminal import OK, UsageError, plain, say, tell, tell_json
@@ -125,7 +125,7 @@ _PERIODS = ("day", "week", "month")
 _BY = ("model", "vendor", "origin", "alias", "user")
 
 
-@a_command(
+@make_command(
     "usage",
     examples=(
         "llmdispatcher usage",

@@ -11,13 +11,13 @@ from ...catalog import VendorRow, vendor_row, vendor_rows
 from ...errors import ConfigError
 from ...vendors import HttpVendor, vendor
 from .. import config_file, keychain
-from ..options import a_command
+from ..options import make_command
 from ..settings import Settings
 from ..tables import print_records
 from ..terminal import OK, complain, say
 
 
-@a_command("vendors", examples=("llmdispatcher vendors", "llmdispatcher vendors --ready --json"))
+@make_command("vendors", examples=("llmdispatcher vendors", "llmdispatcher vendors --ready --json"))
 @click.option("--ready", is_flag=True, help="Only those that can be asked from here.")
 def command(settings: Settings, ready: bool) -> int:
     """List the vendors: their format, the variable of their key, and where a key was found.

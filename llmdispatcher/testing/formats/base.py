@@ -83,7 +83,7 @@ class Facts:
 def response(facts: Facts, answer: SimulatedResponse | Response) -> Response:
     """A whole answer; one that was given as a response is only completed."""
     if isinstance(answer, Response):
-        return _completed(facts, answer)
+        return _complete(facts, answer)
     calls, thought = facts.calls(answer), facts.thought(answer)
     said: tuple[Part, ...] = (TextPart(text=answer.text),) if answer.text else ()
     return Response(
@@ -101,7 +101,7 @@ def response(facts: Facts, answer: SimulatedResponse | Response) -> Response:
     )
 
 
-def _completed(facts: Facts, given: Response) -> Response:
+def _complete(facts: Facts, given: Response) -> Response:
     """What a vendor always says, where it was not given."""
     return attrs.evolve(
         given,
@@ -115,7 +115,7 @@ def _completed(facts: Facts, given: Response) -> Response:
 def chunks(facts: Facts, answer: SimulatedResponse | Response) -> tuple[StreamChunk, Iterator[StreamChunk], StreamChunk]:
     """A streamed answer: what begins it, the words, what ends it."""
     if isinstance(answer, Response):
-        begun, *said, ended = unfold(_completed(facts, answer))
+        begun, *said, ended = unfold(_complete(facts, answer))
         return begun, iter(said), ended
     begun = StreamChunk(
         model=facts.model,
@@ -124,10 +124,10 @@ def chunks(facts: Facts, answer: SimulatedResponse | Response) -> tuple[StreamCh
         usage=facts.usage(None) if facts.names.early_usage else None,
     )
     ended = StreamChunk(finish_reason=answer.reason, finish_reason_raw=facts.raw(answer), usage=facts.usage(answer))
-    return begun, _said(facts, answer), ended
+    return begun, _content_chunks(facts, answer), ended
 
 
-def _said(facts: Facts, answer: SimulatedResponse) -> Iterator[StreamChunk]:
+def _content_chunks(facts: Facts, answer: SimulatedResponse) -> Iterator[StreamChunk]:
     for piece in pieces(answer.reasoning):
         yield _thought(piece)
     for part in facts.thought(answer):
@@ -261,17 +261,17 @@ class Format(ABC):
         except InvalidRequest:
             return None
 
-    def aside(self, request: SimulatedRequest, models: Sequence[str]) -> bytes | None:
+    def side_response(self, request: SimulatedRequest, models: Sequence[str]) -> bytes | None:
         """The answer to what is no conversation, a list, vectors or a count; ``models`` are globs of those that there are."""
         return None
 
     def turns(self, request: SimulatedRequest) -> list[str]:
         """What is said in the conversation, turn by turn, the system's words first."""
-        return [message.text for message in _asked(request).request.messages]
+        return [message.text for message in _inbound_of(request).request.messages]
 
     def limits(self, request: SimulatedRequest) -> tuple[int | None, Sequence[str]]:
         """The most output tokens, and the stop sequences."""
-        asked = _asked(request).request
+        asked = _inbound_of(request).request
         return asked.max_tokens, asked.stop
 
     def body(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> bytes:
@@ -311,7 +311,7 @@ class Format(ABC):
         return [event + self.separator for event in data.split(self.separator)[:-1]]
 
 
-def _asked(request: SimulatedRequest) -> Inbound:
+def _inbound_of(request: SimulatedRequest) -> Inbound:
     if request.server_request is None:
         raise LookupError("the request is none")
     return request.server_request

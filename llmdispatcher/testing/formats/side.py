@@ -40,14 +40,14 @@ class ListFormat(Format):
         """Nothing but the key matters."""
         return None
 
-    def aside(self, request: SimulatedRequest, models: Sequence[str]) -> bytes:
+    def side_response(self, request: SimulatedRequest, models: Sequence[str]) -> bytes:
         """The list."""
         known = models_of(self.kind) or _LOCAL
         named = [name for name in models if not any(mark in name for mark in "*?[")]
         names = [name for name in known if any(fnmatchcase(name, glob) for glob in models)]
-        return dumps(self.listed(list(dict.fromkeys([*names, *named]))))
+        return dumps(self.document(list(dict.fromkeys([*names, *named]))))
 
-    def listed(self, names: Sequence[str]) -> Mapping[str, Any]:
+    def document(self, names: Sequence[str]) -> Mapping[str, Any]:
         """The document, as OpenAI writes it. https://platform.openai.com/docs/api-reference/models/list"""
         models = [{"id": name, "object": "model", "created": _CREATED, "owned_by": self.kind} for name in names]
         return {"object": "list", "data": models}
@@ -73,7 +73,7 @@ class AnthropicModels(ListFormat, AnthropicFormat):
     name = "anthropic_models"
     kind = "anthropic"
 
-    def listed(self, names: Sequence[str]) -> Mapping[str, Any]:
+    def document(self, names: Sequence[str]) -> Mapping[str, Any]:
         """https://platform.claude.com/docs/en/api/models-list"""
         unknown = {"max_input_tokens": None, "max_tokens": None, "capabilities": None}
         facts = {"type": "model", "created_at": "2023-11-14T22:13:20Z", **unknown}
@@ -88,7 +88,7 @@ class GeminiModels(ListFormat, GeminiFormat):
     name = "gemini_models"
     kind = "google"
 
-    def listed(self, names: Sequence[str]) -> Mapping[str, Any]:
+    def document(self, names: Sequence[str]) -> Mapping[str, Any]:
         """https://ai.google.dev/api/models"""
         return {"models": [{"name": f"models/{name}", "displayName": name} for name in names]}
 
@@ -99,19 +99,19 @@ class OllamaModels(ListFormat, OllamaFormat):
     name = "ollama_models"
     kind = "ollama"
 
-    def listed(self, names: Sequence[str]) -> Mapping[str, Any]:
+    def document(self, names: Sequence[str]) -> Mapping[str, Any]:
         """https://docs.ollama.com/api/tags"""
         return {"models": [{"name": name, "model": name, "size": 0} for name in names]}
 
 
 class CountFormat(Format):
-    """A count of the tokens of a conversation; :attr:`answered` is the field that has it."""
+    """A count of the tokens of a conversation; :attr:`count_field` is the field that has it."""
 
-    answered: ClassVar[str] = "input_tokens"
+    count_field: ClassVar[str] = "input_tokens"
 
-    def aside(self, request: SimulatedRequest, models: Sequence[str]) -> bytes:
+    def side_response(self, request: SimulatedRequest, models: Sequence[str]) -> bytes:
         """The count."""
-        return dumps({self.answered: self._facts(request).input_tokens})
+        return dumps({self.count_field: self._facts(request).input_tokens})
 
 
 class AnthropicCount(CountFormat, AnthropicFormat):
@@ -133,18 +133,18 @@ class GeminiCount(CountFormat, GeminiFormat):
     """``:countTokens``, with the conversation itself or with the request for an answer in it."""
 
     name = "gemini_count"
-    answered = "totalTokens"
+    count_field = "totalTokens"
 
     def read(self, body: bytes, path: str) -> Inbound | None:
         """The conversation in a body."""
-        return super().read(dumps(_whole(parse_json(body))), path)
+        return super().read(dumps(_conversation_in(parse_json(body))), path)
 
     def check(self, request: SimulatedRequest) -> ApiError | None:
         """As for an answer to it."""
-        return self.check_conversation(_whole(request.json))
+        return self.check_conversation(_conversation_in(request.json))
 
 
-def _whole(asked: Any) -> Any:
+def _conversation_in(asked: Any) -> Any:
     return asked.get("generateContentRequest", asked) if isinstance(asked, dict) else asked
 
 
@@ -160,7 +160,7 @@ class VectorFormat(Format):
     def check(self, request: SimulatedRequest) -> ApiError | None:
         """JSON, a model, texts, a sane length."""
         try:
-            asked = self._asked(request)
+            asked = self._read_vector_request(request)
         except InvalidRequest as error:
             return ApiError(400, message=error.message)
         if not request.model:
@@ -169,19 +169,19 @@ class VectorFormat(Format):
             return ApiError(400, message=f"dimensions: expected a value from 1 to {_MOST_DIMENSIONS}", param="dimensions")
         return None
 
-    def aside(self, request: SimulatedRequest, models: Sequence[str]) -> bytes:
+    def side_response(self, request: SimulatedRequest, models: Sequence[str]) -> bytes:
         """The vectors."""
-        asked = self._asked(request)
+        asked = self._read_vector_request(request)
         texts = asked.texts or tuple(map(repr, _token_lists(asked)))
         found = tuple([vector_of(text, asked.dimensions or DIMENSIONS) for text in texts])
         usage = Usage(input_tokens=sum(count_tokens(text) for text in texts))
-        return self.written(Embeddings(vectors=found, model=request.model, usage=usage), asked, request)
+        return self.write_vectors(Embeddings(vectors=found, model=request.model, usage=usage), asked, request)
 
-    def written(self, found: Embeddings, asked: EmbeddingRequest, request: SimulatedRequest) -> bytes:
+    def write_vectors(self, found: Embeddings, asked: EmbeddingRequest, request: SimulatedRequest) -> bytes:
         """The body of the answer."""
         return EMBEDDING_CODECS[self.embeddings].write_response(found, asked)
 
-    def _asked(self, request: SimulatedRequest) -> EmbeddingRequest:
+    def _read_vector_request(self, request: SimulatedRequest) -> EmbeddingRequest:
         return EMBEDDING_CODECS[self.embeddings].read_request(dumps(request.json), request.path.partition("?")[0])
 
 
@@ -219,11 +219,11 @@ class GeminiVectors(VectorFormat, GeminiFormat):
     name = "gemini_embeddings"
     embeddings = "gemini"
 
-    def written(self, found: Embeddings, asked: EmbeddingRequest, request: SimulatedRequest) -> bytes:
+    def write_vectors(self, found: Embeddings, asked: EmbeddingRequest, request: SimulatedRequest) -> bytes:
         """The body of the answer, which for a single text has no list."""
         if ":embedContent" in request.path:
             return dumps({"embedding": {"values": found.vectors[0]}})
-        return super().written(found, asked, request)
+        return super().write_vectors(found, asked, request)
 
 
 class OllamaVectors(VectorFormat, OllamaFormat):

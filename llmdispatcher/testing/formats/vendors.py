@@ -313,16 +313,16 @@ class AzureFormat(OpenAIFormat):
 
     def body(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> bytes:
         """With the filter's verdict on the answer."""
-        return _filtered(super().body(request, answer), _SAFE)
+        return _with_verdict(super().body(request, answer), _SAFE)
 
     def pieces(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> Pieces:
         """The filter's verdict on the prompt comes first, and one with every piece."""
         pieces = super().pieces(request, answer)
         return attrs.evolve(
             pieces,
-            opening=[_PROMPT, *_each(pieces.opening, {})],
-            deltas=_each(pieces.deltas, _SAFE),
-            closing=_each(pieces.closing, {}),
+            opening=[_PROMPT, *_with_verdicts(pieces.opening, {})],
+            deltas=_with_verdicts(pieces.deltas, _SAFE),
+            closing=_with_verdicts(pieces.closing, {}),
         )
 
     def error(self, api_error: ApiError) -> tuple[int, dict[str, Any]]:
@@ -356,12 +356,12 @@ _FILTERED = {
 _CHOICE = b'"choices":[{'
 
 
-def _filtered(document: bytes, verdict: Mapping[str, Any]) -> bytes:
+def _with_verdict(document: bytes, verdict: Mapping[str, Any]) -> bytes:
     """A verdict in every choice; what opens it stands nowhere else, since text has its quotes escaped."""
     return document.replace(_CHOICE, b'%s"content_filter_results":%s,' % (_CHOICE, dumps(verdict)))
 
 
-def _each(events: Iterable[bytes], verdict: Mapping[str, Any]) -> list[bytes]:
+def _with_verdicts(events: Iterable[bytes], verdict: Mapping[str, Any]) -> list[bytes]:
     opened = b'%s"content_filter_results":%s,' % (_CHOICE, dumps(verdict))
     return [event.replace(_CHOICE, opened) for event in events]
 
