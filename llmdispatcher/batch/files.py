@@ -21,11 +21,11 @@ from .prompts import InvalidLine, Prompt, PromptLine
 
 DEFAULT_OUTPUT = Path("answers.jsonl")
 FINGERPRINT = "fingerprint"
-"""The field of an answer that tells which line it belongs to."""
+"""The field of an answer that holds the key of its line."""
 
 
 class AnswersFile:
-    """An open answers file; ``path`` is where it is. Each line is handed to the system as soon as it is written."""
+    """An open answers file at ``path``. Each line is flushed as soon as it is written."""
 
     def __init__(self, path: Path, stream: TextIO) -> None:
         self.path = path
@@ -35,10 +35,10 @@ class AnswersFile:
     def create(cls, output: Path | None, *, prompts: Path | None, force: bool = False, resume: bool = False) -> Self:
         """Open ``output``, or the first free of answers.jsonl, answers-2.jsonl, …; never an existing file unless ``force``.
 
-        With ``resume`` a file that has a journal may be written anew, since the journal holds what is in it, and one that has only
-        simulated answers; of a file without one a journal is made, where each answer tells which line it belongs to. Without
-        ``output`` it is the one begun last. ``prompts`` is the file of prompts, if they are in a file;
-        it is never overwritten.
+        With ``resume``, a file that has a journal or only simulated answers may be written anew, and a journal is made of a file
+        whose answers have the keys of their lines. Without ``output``, ``resume`` takes the unfinished file begun last. ``prompts``
+        is the file of prompts, if they are in a file; it is never overwritten.
+
         Raises :class:`~llmdispatcher.ConfigError`, whose ``remedy`` speaks of these parameters.
         """
         if resume:
@@ -70,11 +70,11 @@ class AnswersFile:
 
     @classmethod
     def _open(cls, path: Path, mode: Literal["w", "x"]) -> Self:
-        # backslashreplace makes of half a surrogate pair, which UTF-8 cannot hold, the escape that JSON has for it.
+        # backslashreplace turns half a surrogate pair, which UTF-8 cannot encode, into its JSON escape.
         return cls(path, path.open(mode, encoding="utf-8", errors="backslashreplace", newline="\n"))
 
     def sync(self) -> None:
-        """Return when all is on the disk."""
+        """Return when all lines are on the disk."""
         self._stream.flush()
         if not _is_device(self.path):
             os.fsync(self._stream.fileno())
@@ -126,7 +126,7 @@ def _loses_nothing(answers: Path) -> bool:
 
 
 def _restore_journal(answers: Path) -> bool:
-    """Make a journal of a finished file, so that its answers can be taken by the text of their lines; whether that was possible."""
+    """Make a journal of a finished file, so that its answers are found by the keys of their lines; False if that is impossible."""
     records = _read_answers(answers)
     if records is None or not all("error" in record or FINGERPRINT in record for record in records):
         return False
@@ -157,7 +157,7 @@ def _is_device(path: Path) -> bool:
 
 
 class Journal:
-    """The answers of a batch so far; safe under threads. Beside a device there is no journal, and nothing is remembered."""
+    """The answers of a batch so far; safe under threads. An output that is a device has no journal file."""
 
     def __init__(self, path: Path | None, file: int, answered: dict[str, list[dict[str, Any]]]) -> None:
         self._path = path
@@ -171,7 +171,7 @@ class Journal:
 
     @classmethod
     def open(cls, answers: AnswersFile, *, resume: bool, warn: Callable[[str], None]) -> Self:
-        """Open the journal of an answers file; with ``resume`` the answers in it are used, else it is emptied.
+        """Open the journal of an answers file. With ``resume`` its answers are used, else it is emptied.
 
         ``warn`` is called with a sentence for each line that is no line of a journal.
         Raises :class:`~llmdispatcher.ConfigError` where another process has it open.
@@ -202,7 +202,7 @@ class Journal:
 
     @property
     def is_used_up(self) -> bool:
-        """Whether each of its earlier answers was taken: else some belong to prompts that were not read this time."""
+        """Whether each earlier answer was taken; else some belong to prompts that were not read this time."""
         return not any(self._answered.values())
 
     def add(self, line: PromptLine, record: Mapping[str, Any]) -> None:
@@ -235,7 +235,7 @@ class Journal:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have a new file's name on the disk as well; not every system can."""
+    """Write the name of a new file to the disk, on systems that can."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

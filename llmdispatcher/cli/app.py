@@ -59,10 +59,10 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "simulate": ("simulate", "Serve pretended vendors on a port."),
     },
 }
-"""By heading: the commands, each with its file in ``commands/`` and the line that the list of commands has."""
+"""The commands by heading: each has its file in ``commands/`` and its line in the list of commands."""
 
 COMMANDS: Mapping[str, tuple[str, str]] = {name: row for rows in SECTIONS.values() for name, row in rows.items()}
-"""By name: all commands, in the order of the help."""
+"""All commands by name, in the order of the help."""
 
 ALIASES = {"run": "batch"}
 """Older names of commands."""
@@ -72,11 +72,11 @@ class Commands(click.Group):
     """All commands; a command's file is imported when it is called or explained."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of the help."""
+        """Return the names in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, or of an older one."""
+        """Return the command of a name, which may be an older one."""
         row = COMMANDS.get(ALIASES.get(cmd_name, cmd_name))
         if row is None:
             return None
@@ -84,7 +84,7 @@ class Commands(click.Group):
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command, or an error that says which may have been meant."""
+        """Resolve the command; the error for an unknown one suggests a similar name."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -94,20 +94,20 @@ class Commands(click.Group):
             raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Under their headings."""
+        """Write the commands under their headings."""
         for heading, rows in SECTIONS.items():
             with formatter.section(heading):
                 formatter.write_dl([(name, text) for name, (_, text) in rows.items()], col_max=14)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
-        """Names of commands without importing them."""
+        """Complete the names of commands without importing them."""
         from click.shell_completion import CompletionItem  # late: only a shell asks
 
         items = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
         return items or super().shell_complete(ctx, incomplete)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Where to read on."""
+        """Write an example and the exit codes."""
         write_end(("llmdispatcher COMMAND --help",), CODES, formatter)
 
 
@@ -138,11 +138,11 @@ def run(arguments: Sequence[str]) -> int:
     try:
         with show_warnings(given):
             code = _invoke(list(arguments), given)
-        if sys.stdout is not None:  # it is where somebody has closed it
+        if sys.stdout is not None:  # it is if somebody has closed it
             sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # Whoever read our output has gone; what the interpreter flushes at its end must not complain again.
+        # The reader of our output is gone; the flush at the interpreter's end must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (KeyboardInterrupt, click.Abort):
@@ -168,7 +168,7 @@ def _complete(asked: str) -> int:
 
 
 def _report(error: Exception) -> int:
-    """Say what went wrong; the exit code for it."""
+    """Print what went wrong; returns the exit code for it."""
     code = FAILED
     match error:
         case click.UsageError():

@@ -17,7 +17,7 @@ _LIST = "keys.json"
 
 
 def list_vendors() -> list[str]:
-    """The vendors whose keys were put into the keychain."""
+    """Return the vendors whose keys are in the keychain."""
     file = own_file(_LIST)
     try:
         names = json.loads(file.read_text(encoding="utf-8")) if file is not None else []
@@ -27,19 +27,19 @@ def list_vendors() -> list[str]:
 
 
 def key_of(vendor: str) -> str | None:
-    """The key of a vendor; ``None`` where there is none. Raises :class:`CommandFailed` where the keychain cannot be opened."""
+    """Return the key of a vendor or ``None``. Raises :class:`CommandFailed` if the keychain cannot be opened."""
     return _call_keyring("get_password", vendor) or None
 
 
 def put(vendor: str, key: str) -> None:
-    """Keep a key. Raises :class:`UsageError` for a vendor that is not in the catalog, :class:`ConfigError` for what is no key."""
+    """Store a key. Raises :class:`UsageError` for a vendor that is not in the catalog, :class:`ConfigError` for what is no key."""
     checked_key(key, vendor)
     _call_keyring("set_password", vendor, key)
     _write_list([*list_vendors(), vendor])
 
 
 def remove(vendor: str) -> None:
-    """Forget a key. Raises :class:`UsageError` where there is none."""
+    """Delete a key. Raises :class:`UsageError` if there is none."""
     if vendor not in list_vendors():
         raise UsageError(f"{vendor}: the keychain has no key of this vendor; `llmdispatcher keys list` shows which it has")
     if key_of(vendor) is not None:
@@ -48,7 +48,7 @@ def remove(vendor: str) -> None:
 
 
 def vendor_name(name: str) -> str:
-    """The catalog's name of a vendor. Raises :class:`UsageError`."""
+    """Return the catalog's name of a vendor. Raises :class:`UsageError`."""
     row = vendor_row(name)
     if row is None:
         known = ", ".join(row.name for row in vendor_rows())
@@ -57,7 +57,7 @@ def vendor_name(name: str) -> str:
 
 
 def mask(key: str) -> str:
-    """A key as it may be seen: its first and last four characters, where enough of it stays hidden."""
+    """Mask a key; its first and last four characters stay, if that hides enough of it."""
     return f"{key[:4]}…{key[-4:]}" if len(key) >= 20 else "…"
 
 

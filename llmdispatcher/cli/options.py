@@ -28,7 +28,7 @@ def _global(name: str, text: str, **more: Any) -> click.Option:
 
 
 FILE = click.Path(dir_okay=False, path_type=Path)
-"""A file, there or not."""
+"""The path of a file, which need not exist."""
 
 GLOBALS = (
     _global("--db", "The database of the ledger, sqlite:///FILE or postgresql://...; before $DATABASE_URL.", metavar="URL"),
@@ -40,11 +40,11 @@ GLOBALS = (
     _global("--debug", "Show where an error came from, and what the library logs.", is_flag=True),
     _global("--no-color", "No colours; so does the variable NO_COLOR.", is_flag=True),
 )
-"""Every command takes these."""
+"""The options of every command."""
 
 
 class DocumentedCommand(click.Command):
-    """A command whose help has examples, exit codes, and the global options by themselves."""
+    """A command whose help has examples, exit codes and a section of global options."""
 
     def __init__(self, *given: Any, examples: Sequence[str] = (), codes: str = CODES, **more: Any) -> None:
         super().__init__(*given, **more)
@@ -52,22 +52,22 @@ class DocumentedCommand(click.Command):
         self.codes = codes
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Its own and the global ones."""
+        """Return its own parameters and the global options."""
         return [*super().get_params(ctx)[:-1], *GLOBALS, *super().get_params(ctx)[-1:]]
 
     def format_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Its arguments, under a heading of one word like the others."""
+        """Write its arguments under a heading."""
         own = [param for param in super().get_params(ctx) if isinstance(param, click.Argument)]
         _write_section("Arguments", own, ctx, formatter)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Its own options, then the global ones."""
+        """Write its own options, then the global ones."""
         own = [param for param in super().get_params(ctx) if not isinstance(param, click.Argument)]
         _write_section("Options", own, ctx, formatter)
         _write_section("Global options", GLOBALS, ctx, formatter)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Examples as they are typed, and exit codes."""
+        """Write the examples and the exit codes."""
         write_end(self.examples, self.codes, formatter)
 
 
@@ -87,7 +87,7 @@ def _write_section(heading: str, params: Sequence[click.Parameter], ctx: click.C
 
 
 def write_end(examples: Sequence[str], codes: str, formatter: click.HelpFormatter) -> None:
-    """What stands at the end of a help text."""
+    """Write the end of a help text."""
     if examples:
         with formatter.section("Examples"):
             for example in examples:
@@ -123,7 +123,7 @@ class Positive(click.ParamType[float]):
     name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number; complains about what is none."""
+        """Return the number; fail for anything else."""
         try:
             number = float(value)
         except ValueError:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 LEDGER_FILE = "ledger.db"
-"""The user's own ledger, in the folder for his data; `llmdispatcher init-db` makes it."""
+"""The user's own ledger, in the user's data folder; `llmdispatcher init-db` makes it."""
 _PATIENCE = 2.0
-"""Seconds that an application's database may take to answer; no command is to wait for it."""
+"""Seconds that an application's database has to answer."""
 
 FILTERS = {
     "origin": "Only calls of this application.",
@@ -36,10 +36,10 @@ FILTERS = {
 
 
 def ledger_address(settings: Settings, configured: Any = None) -> str | None:
-    """Where calls are written to: what was named, else the user's own ledger where there is one; ``None`` is nowhere.
+    """Return the address of the ledger, ``None`` if calls are not logged.
 
-    ``configured`` is the ledger of a configuration; options stand before it, ``DATABASE_URL`` behind. A database that only
-    ``DATABASE_URL`` names counts where it is a ledger already: else it is an application's.
+    It is the database of an option, else *configured*, the ledger of a configuration, else ``DATABASE_URL``, else the user's own
+    ledger if there is one. ``DATABASE_URL`` counts only if that database has a ledger already: else it is an application's.
     """
     if settings.database is not None and settings.database_given:
         return settings.database
@@ -52,7 +52,7 @@ def ledger_address(settings: Settings, configured: Any = None) -> str | None:
 
 
 def ledger_to_make(settings: Settings) -> Ledger:
-    """The ledger to make: in the database that is named (by ``DATABASE_URL``, if it can hold one), else the user's own."""
+    """Return the ledger to make: in the database that is named (by ``DATABASE_URL``, if it can hold one), else the user's own."""
     if settings.database is not None:
         try:
             return accounting.Ledger(settings.database)
@@ -64,7 +64,7 @@ def ledger_to_make(settings: Settings) -> Ledger:
 
 @contextmanager
 def open_ledger(settings: Settings, *, make: bool = False) -> Iterator[Ledger]:
-    """The ledger, up to date. Raises :class:`UsageError` where there is none, unless it is to be made."""
+    """Open the ledger and bring it up to date. Raises :class:`UsageError` if there is none, unless *make*."""
     database, why = settings.database, None
     if database is not None and not settings.database_given and (why := _why_no_ledger(database)) is not None:
         database = None
@@ -89,7 +89,7 @@ def _why_no_ledger(url: str) -> str | None:
 
 
 def with_filters(function: Any) -> Any:
-    """Options that say which calls are meant."""
+    """Add the options that select calls."""
     options = [click.option(f"--{name.replace('_', '-')}", metavar="NAME", help=text) for name, text in FILTERS.items()]
     options += [
         click.option("--start", metavar="DAY", help="From this day or moment on, such as 2026-11-01."),
@@ -101,5 +101,5 @@ def with_filters(function: Any) -> Any:
 
 
 def filters_of(given: Mapping[str, Any], *more: str) -> dict[str, Any]:
-    """The filters that were given, as keywords of a ledger's questions."""
+    """Return the filters that were given, as keyword arguments of the ledger's queries."""
     return {name: given[name] for name in (*FILTERS, "start", "end", *more) if given.get(name) is not None}

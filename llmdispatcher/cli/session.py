@@ -1,4 +1,4 @@
-"""The vendors of one run of the command line: those whose keys are known, or, where that is asked for, four simulated ones."""
+"""The vendors of one run of the command line: those that have a key, or four simulated ones."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ STAND_INS: Mapping[str, Mapping[str, str]] = {
         "claude-*": "gemini-2.5-pro",
     },
 }
-"""By vendor: which of its models answers for one that it does not have. Azure's names are deployments; it stands in for none."""
+"""By vendor: which of its models answers for one that it does not have. Azure's names are deployments, so it substitutes none."""
 
 _NO_KEY = "no-key"
-"""What stands for the key of a vendor that nothing is sent to."""
+"""The key of a vendor to which nothing is sent."""
 
 _OWNERS = {"claude-*": "anthropic", "gemini-*": "google", "gpt-*": "openai"}
 _AZURE_FIRST = RoutingRule(
@@ -90,36 +90,36 @@ CHARACTERS = (
 
 @attrs.frozen(kw_only=True)
 class VendorChoice:
-    """Whom a command wants.
+    """The vendors that a command asks.
 
-    ``simulate`` nobody real; ``or_simulate`` nobody real where nobody has a key; ``substitute`` a similar model of another vendor
-    where a model's own is missing or fails.
+    ``simulate``: simulated ones; ``or_simulate``: simulated ones if no vendor has a key; ``substitute``: a similar model of another
+    vendor answers if a model's own vendor is missing or fails.
     """
 
     simulate: bool = False
     or_simulate: bool = False
     substitute: bool = False
     dry_for: Sequence[str] | None = None
-    """The models that nothing is sent for: such a command needs no key. ``None`` for a command that sends."""
+    """The models to plan for without sending, which needs no key; ``None`` for a command that sends."""
     limit: RateLimit | None = None
     timeout: float | None = None
-    """Seconds for each call where neither the call nor the configuration says; ``None`` is the library's own."""
+    """Seconds for each call unless the call or the configuration says; ``None`` for the library's default."""
 
 
 def for_terminal(*, simulate: bool) -> VendorChoice:
-    """For a person before a terminal, who sees the answer grow and can stop it: a long one is no failure."""
+    """For a person at a terminal, who sees the answer arrive and can stop it: it may take long."""
     return VendorChoice(simulate=simulate, timeout=300.0)
 
 
 @attrs.frozen(kw_only=True)
 class Session:
-    """A dispatcher, one line that tells people who is in it, and whether all its vendors are simulated."""
+    """A dispatcher; ``description`` tells people which vendors it has, ``simulated`` whether they are simulated."""
 
     dispatcher: Dispatcher
     description: str
     simulated: bool
     keys_assumed: bool = False
-    """Nobody has a key, and nothing is sent: the vendors are there as if they had one."""
+    """No vendor has a key, and nothing is sent: vendors are registered as if they had one."""
 
     def warn_of_simulation(self, settings: Settings, *, whole: bool = False) -> None:
         """Say on stderr that vendors are simulated, where they are; ``whole`` tells what each of them is like."""
@@ -129,9 +129,9 @@ class Session:
 
 @contextmanager
 def open_session(settings: Settings, choice: VendorChoice) -> Iterator[Session]:
-    """The dispatcher for a command; everything is closed at the end.
+    """Open the dispatcher of a command, and close everything at the end.
 
-    Raises :class:`UsageError` where nobody can be asked.
+    Raises :class:`UsageError` if there is no vendor to ask.
     """
     file = config_file.read(settings.config)
     real = [] if choice.simulate else real_vendors(file, choice)
@@ -186,7 +186,7 @@ def _config_fields(
 
 
 def real_vendors(file: config_file.ConfigFile, choice: VendorChoice) -> list[HttpVendor]:
-    """The vendors of the file, those whose keys are in the environment, and those whose keys are in the keychain."""
+    """Return the vendors of the file, and those whose keys are in the environment or in the keychain."""
     more: dict[str, Any] = {} if choice.limit is None else {"rate_limit": choice.limit}
     found = {made.name: made for made in file.make_vendors()}
     for known in from_environment():
@@ -199,7 +199,7 @@ def real_vendors(file: config_file.ConfigFile, choice: VendorChoice) -> list[Htt
 
 
 def _no_vendor_text() -> str:
-    """What to say where no vendor can be asked: what is missing where a part is there, else how to give a key."""
+    """The text if no vendor can be asked: what a half-configured vendor lacks, else how to give a key."""
     halves = "; ".join(f"{name}: {lack}" for name, lack in incomplete().items())
     if halves:
         return f"nobody can be asked: {halves}"
@@ -210,8 +210,8 @@ def _no_vendor_text() -> str:
 
 
 def _vendors_without_keys(file: config_file.ConfigFile, choice: VendorChoice) -> list[HttpVendor]:
-    """Vendors to plan with where nobody has a key: the makers of the best-known models, those of the models that are asked for,
-    and whom a model's name or the configuration names."""
+    """Vendors to plan with if none has a key: the makers of the best-known models and of those in ``dry_for``, and the vendors that
+    a model's prefix or the configuration names."""
     heads = [model.partition(":")[0] for model in choice.dry_for or ()]
     named = [name for _field, name in file.config().named_vendors()]
     owners = [owner(model.rpartition(":")[2]) or "" for model in choice.dry_for or ()]
@@ -221,7 +221,7 @@ def _vendors_without_keys(file: config_file.ConfigFile, choice: VendorChoice) ->
 
 
 def _keychain_key(name: str) -> str | None:
-    """The key in the keychain; a keychain that cannot be opened keeps nobody from the other vendors."""
+    """The key in the keychain; if it cannot be opened, that is reported, and the other vendors are asked."""
     try:
         return keychain.key_of(name)
     except (CommandFailed, UsageError) as error:
@@ -236,7 +236,7 @@ def _stand_in(kind: str, choice: VendorChoice) -> dict[str, Any]:
 def _register_real(dispatcher: Dispatcher, vendors: list[HttpVendor], choice: VendorChoice) -> str:
     for one in vendors:
         dispatcher.register_vendor(one)
-    dispatcher.check_vendors()  # what it warns of is shown
+    dispatcher.check_vendors()  # its warnings are printed
     substitutes = "; where a model's own vendor is missing or fails, a similar model of another answers"
     names = ", ".join(dispatcher.get_vendors())
     return f"Asking {names}{substitutes if choice.substitute else ''}."

@@ -1,8 +1,8 @@
-"""Signals: Ctrl-C, SIGTERM and SIGHUP end a command in order, also as process 1 of a container.
+"""Signals: Ctrl-C, SIGTERM and SIGHUP end a command in an orderly way, also as process 1 of a container.
 
 A process that is number 1 of its namespace ignores every signal without a handler, so :func:`catch_termination` gives SIGTERM and
 SIGHUP one for the whole run: they raise :class:`TerminatedBySignal` in the main thread, as Ctrl-C raises ``KeyboardInterrupt``.
-While a vendor is asked :func:`catch_signals` turns all three into cancellations.
+While a vendor is asked, :func:`catch_signals` turns all three into cancellations.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _HANGUP: int | None = getattr(signal, "SIGHUP", None)
 """Windows has no such signal."""
 _ENDING = tuple(number for number in (signal.SIGINT, signal.SIGTERM, _HANGUP) if number is not None)
 GRACE = 20.0
-"""Seconds for what is under way to end; Kubernetes kills 30 seconds after SIGTERM, and the summary comes after that."""
+"""Seconds that running requests have to end: Kubernetes kills 30 seconds after SIGTERM, and the summary comes before that."""
 
 
 class TerminatedBySignal(BaseException):
@@ -64,7 +64,7 @@ def _put_back(handlers: dict[int, Any]) -> None:
 
 
 def _leave_terminal(number: int) -> None:
-    """After a hangup send what is written to the lost terminal nowhere; writing to it would fail."""
+    """After a hangup, write to the null device: writing to the lost terminal would fail."""
     if number != _HANGUP:
         return
     for stream in (sys.stdout, sys.stderr):
@@ -75,10 +75,10 @@ def _leave_terminal(number: int) -> None:
 
 
 class Stop:
-    """What signals have asked for so far: ``signal`` is the first, ``None`` where none came; ``cancel`` ends what is under way.
+    """The signals so far: ``signal`` is the number of the first, or ``None``; ``cancel`` ends the running requests.
 
-    With ``grace`` the first signal only drains it, so that answers which are paid for may still come; it is cancelled by the
-    second, or after so many seconds. The signal after that acts as if nobody listened.
+    With ``grace`` the first signal only drains ``cancel``, so that answers that are paid for may still arrive; the second signal
+    cancels it, and so does the end of that many seconds. The signal after that has its usual effect.
     """
 
     def __init__(self, grace: float | None = None) -> None:
@@ -95,11 +95,11 @@ class Stop:
 
     @property
     def max_signals(self) -> int:
-        """How many signals are taken in."""
+        """How many signals are handled here; the next one has its usual effect."""
         return 1 if self.grace is None else 2
 
     def receive(self, number: int, times: int) -> None:
-        """Take in a signal, the ``times``-th; safe to be told twice, and in a signal handler."""
+        """Note the ``times``-th signal. Safe in a signal handler, and if it is called twice for one signal."""
         if self.signal is None:
             self.signal = number
         reason = f"{signal.Signals(number).name} stopped the run"
@@ -113,7 +113,7 @@ class Stop:
 def catch_signals(grace: float | None = None, message: str | None = None) -> Iterator[Stop]:
     """Turn Ctrl-C, SIGTERM and SIGHUP into a :class:`Stop`; ``message`` is printed when the ``grace`` begins.
 
-    Only the main thread can have signals; in another one nothing stops the run early.
+    Only the main thread receives signals; in another thread nothing stops the run early.
     """
     stop = Stop(grace)
     if threading.current_thread() is threading.main_thread():
@@ -150,11 +150,11 @@ def _handle_signals(stop: Stop) -> Iterator[None]:
 
 @contextmanager
 def _listen_in_thread(stop: Stop, message: str | None) -> Iterator[None]:
-    """Hear of signals in a thread as well.
+    """Note signals in a thread as well.
 
-    A handler runs between two steps of the main thread. A signal that comes after the last step before a lock and before
-    the wait for it does not end that wait, and the handler would not run before the lock is free: measured, once in 500.
-    Windows cannot wait for a pipe; there the handler alone hears, and what is under way ends when it ends, or by a second signal.
+    A handler runs between two bytecodes of the main thread. If a signal arrives just before the main thread waits for a lock, its
+    handler runs only when the lock is free; this was measured once in 500 signals. Windows cannot wait for a pipe: there only the
+    handler notes signals.
     """
     if os.name == "nt" or not hasattr(os, "set_blocking"):
         yield
@@ -174,7 +174,7 @@ def _listen_in_thread(stop: Stop, message: str | None) -> Iterator[None]:
 
 
 def _listen(ear: int, stop: Stop, message: str | None) -> None:
-    """Read the numbers of signals until the pipe is closed, and end the grace when its time is over."""
+    """Read the numbers of signals until the pipe is closed; cancel when the grace is over."""
     from ..runtime import SYSTEM_CLOCK  # late: as above
 
     times = 0

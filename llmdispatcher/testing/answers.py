@@ -1,4 +1,4 @@
-"""The responses of simulated vendors: ``SimulatedResponse``, its tokens, and what is made of a request if nothing is scripted."""
+"""The responses of simulated vendors: ``SimulatedResponse``, its tokens, and the response to a request if none is scripted."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class SimulatedResponse:
         return count_tokens(self.reasoning)
 
     def truncate(self, max_tokens: int | None, stops: Sequence[str] = ()) -> SimulatedResponse:
-        """The answer as it comes out under a request's limits."""
+        """Return the response under a request's limits."""
         found = [(at, stop) for stop in stops if stop and (at := self.text.find(stop)) >= 0]
         answer = self
         if found:
@@ -68,17 +68,17 @@ class SimulatedResponse:
 
 
 def count_tokens(text: str) -> int:
-    """A quarter of the characters, rounded up: what all simulated usage is made of."""
+    """Return a quarter of the characters, rounded up: the tokens of all simulated usage."""
     return -(-len(text) // 4)
 
 
 def pieces(text: str) -> list[str]:
-    """The text word by word, each with the blank before it, as a stream delivers it."""
+    """Split a text into words, each with the blank before it, as a stream delivers them."""
     return _PIECES.findall(text)
 
 
 def draw(seed: int, *what: object) -> float:
-    """A number in [0, 1) that depends on its arguments alone, so that a run can be repeated whatever its threads do."""
+    """Return a number in [0, 1) that depends on the arguments alone, so that a run can be repeated whatever its threads do."""
     digest = hashlib.blake2b(repr((seed, what)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
@@ -113,7 +113,7 @@ _CLOSINGS = (
 
 
 def plausible_text(prompt: str, seed: int = 0) -> str:
-    """Two to nine sentences on the words of the prompt, the same for the same prompt and seed."""
+    """Return two to nine sentences about the words of the prompt, the same for the same prompt and seed."""
     words = list(dict.fromkeys(word.lower() for word in _WORDS.findall(prompt) if word.lower() not in _COMMON))[:40]
     topics = words or ["the matter", "its details"]
 
@@ -128,9 +128,9 @@ def plausible_text(prompt: str, seed: int = 0) -> str:
 
 
 def response_to(request: Request, prompt: str, seed: int = 0) -> SimulatedResponse:
-    """What a willing model answers: a call where one is forced, JSON of the form that is asked for, else :func:`plausible` text.
+    """Return a response that does what the request asks: a forced tool call, JSON of the requested form, else plausible text.
 
-    It thinks in one sentence where thoughts are asked for. The same request and seed give the same answer.
+    Its reasoning is one sentence if the request asks for reasoning. The same request and seed give the same response.
     """
     text = plausible_text(prompt, seed)
     thinks = request.reasoning_tokens or request.reasoning_summary or (request.reasoning_effort or "none") != "none"
@@ -149,7 +149,7 @@ def response_to(request: Request, prompt: str, seed: int = 0) -> SimulatedRespon
 
 
 def _example_or_empty(schema: Any) -> Any:
-    """A value that fits a client's schema; an empty object for a schema that is none."""
+    """A value that fits a client's schema; an empty object for an invalid schema."""
     try:
         return example(schema)
     except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError):
@@ -157,7 +157,7 @@ def _example_or_empty(schema: Any) -> Any:
 
 
 def _forced_tool(request: Request) -> Tool | None:
-    """The tool that a choice demands; of several, the first."""
+    """The first tool that the choice demands."""
     tools, choice = [tool for tool in request.tools if isinstance(tool, Tool)], request.tool_choice
     if isinstance(choice, Mapping):
         named = choice.get("function")
@@ -182,7 +182,7 @@ _MOST_DEPTH = 16
 
 
 def example(schema: Any, root: Any = None, depth: int = 0) -> Any:
-    """A value that fits a JSON schema made of the keywords that are in common use; patterns are not looked at."""
+    """Return a value that fits a JSON schema of common keywords; patterns are ignored."""
     root = schema if root is None else root
     if not isinstance(schema, Mapping) or depth > _MOST_DEPTH:
         return {}
@@ -237,7 +237,7 @@ def _number_in(schema: Mapping[str, Any], *, whole: bool) -> float:
 
 
 def _resolve(root: Any, pointer: str) -> Any:
-    """What a local ``$ref`` names; an empty schema where there is nothing."""
+    """The target of a local ``$ref``; an empty schema if there is none."""
     found = root
     for step in pointer.removeprefix("#").strip("/").split("/"):
         if step:

@@ -18,17 +18,17 @@ from ..runtime import Deadline
 from ..types import Capabilities, Request, Response, StreamChunk, ToolCallDelta, Usage, fold
 from .answers import count_tokens, pieces
 
-# How often a blocked wait looks whether another thread has moved the clock: a gate can only be waited for, not the two of them.
+# Seconds between two looks at the clock of a blocked wait, which can wait for the gate only, not for the clock as well.
 _LOOK_AGAIN = 0.002
 
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class ManualClock:
-    """Time moves only by :meth:`advance`, or by a wait that nobody ends; the other implementation of ``clock.Clock``.
+    """A clock whose time moves only by :meth:`advance`, or by a wait that nobody ends.
 
-    By default a wait moves the clock itself by its ``seconds``, which is right for one sleeper at a time. With ``blocking`` waits
-    really wait until another thread advances the clock far enough (see :meth:`await_sleepers`). ``chances`` are the numbers
+    By default a wait moves the clock by its ``seconds``, which is right for one sleeper at a time. With ``blocking``, waits
+    block until another thread advances the clock far enough (see :meth:`await_sleepers`). ``chances`` are the numbers
     that :meth:`random` gives, over and over. ``on_wait`` is called with the seconds of each wait before it begins: the place to
     cancel something "during" a sleep. ``sleeps`` records the seconds of every wait.
     """
@@ -51,15 +51,15 @@ class ManualClock:
         self._chances = itertools.cycle(tuple(chances))
 
     def monotonic(self) -> float:
-        """Seconds on the hand-moved scale."""
+        """Return the seconds on this clock."""
         return self._time
 
     def now(self) -> datetime:
-        """The first of January 2026 plus what the clock has been moved."""
+        """Return 1 January 2026 plus the time that the clock has been moved."""
         return _EPOCH + timedelta(seconds=self._time - self._start)
 
     def random(self) -> float:
-        """The next of the given ``chances``."""
+        """Return the next of the given ``chances``."""
         with self._changed:
             return next(self._chances)
 
@@ -142,27 +142,27 @@ class FakeVendor:
         return len(self.seen)
 
     def claim_on(self, model: str) -> NameClaim:
-        """It has every model, or those that its ``capabilities`` list."""
+        """Claim every model, or those that its ``capabilities`` list."""
         listed = self.capabilities.models
         return NameClaim.LISTED if not listed or any(fnmatchcase(model, pattern) for pattern in listed) else NameClaim.CLOSED
 
     def script(self, *responses: Any) -> None:
-        """Answer with these from now on."""
+        """Give these responses from now on."""
         with self._lock:
             self._answers, self._next = responses or (DEFAULT_ANSWER,), 0
 
     def send(self, request: Request, deadline: Deadline) -> Response:
-        """The next answer as a whole; raises where the script says so."""
+        """Return the next response; raise it if it is an exception."""
         answer = self._take(request)
         self._wait_latency(deadline)
         return self._response(answer(request) if callable(answer) else answer, request)
 
     def stream(self, request: Request, deadline: Deadline) -> Iterator[StreamChunk]:
-        """The next answer in pieces; a scripted exception comes out of the iterator, not of this call."""
+        """Return the next response in chunks; the iterator, not this call, raises a scripted exception."""
         return self._chunks(self._take(request), request, deadline)
 
     def is_available(self) -> bool:
-        """What ``available`` says."""
+        """Return ``available``."""
         return self.available
 
     def _take(self, request: Request) -> Any:

@@ -14,13 +14,13 @@ from .answers import SimulatedResponse
 from .formats.base import ApiError, Format, Pieces, SimulatedRequest, dumps
 from .loopback import Peer
 
-# A whole answer has no words on the wire; cut into this many parts it can be stalled, cut and trickled like a stream.
+# A whole response is split into this many parts, so that it can be stalled, cut and trickled like a stream.
 _PARTS = 20
 
 
 @attrs.frozen(kw_only=True)
 class FaultContext:
-    """One request that a fault answers: the format, the healthy answer, the headers that go with it."""
+    """One request that a fault answers: its format, the healthy response, and the headers."""
 
     request: SimulatedRequest
     form: Format
@@ -28,15 +28,15 @@ class FaultContext:
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """The headers of every answer."""
+        """The headers of every response."""
         return ((self.form.id_header, f"req_{self.request.id}"),)
 
     def body(self, response: SimulatedResponse | Response | None = None) -> bytes:
-        """The healthy answer as one JSON object, whether or not a stream was asked for."""
+        """Return the healthy response as one JSON object, whether or not a stream was asked for."""
         return self.form.body(self.request, response or self.compose())
 
     def pieces(self, response: SimulatedResponse | Response | None = None) -> Pieces:
-        """The healthy answer as it goes over the wire: events, or for a whole answer the parts of its JSON."""
+        """Return the healthy response as it is sent: events, or for a whole response the parts of its JSON."""
         if self.request.stream:
             return self.form.pieces(self.request, response or self.compose())
         body = self.body(response)
@@ -45,30 +45,30 @@ class FaultContext:
         return Pieces([], parts[:-1], parts[-1:], "application/json")
 
     def encode(self) -> bytes:
-        """All bytes of the healthy answer."""
+        """Return all bytes of the healthy response."""
         return b"".join(self.pieces().all)
 
     def refuse(self, peer: Peer, api_error: ApiError, headers: Iterable[tuple[str, str]] = ()) -> None:
-        """Answer with the vendor's error."""
+        """Send the vendor's error response."""
         status, body = self.form.error(api_error)
         peer.reply(status, dumps(body), *self.headers, *headers)
 
     def start(self, peer: Peer, content_type: str | None = None) -> Pieces:
-        """Write the head of a chunked answer; returns the pieces that belong into it."""
+        """Send the head of a chunked response; returns the pieces of its body."""
         pieces = self.pieces()
         peer.start_stream(*self.headers, content_type=content_type or pieces.content_type)
         return pieces
 
 
 Act = Callable[[Peer, FaultContext], bool | None]
-"""Misbehaves towards one request; a true result closes the connection."""
+"""Answers one request with a fault; a true result closes the connection."""
 
 
 @attrs.frozen
 class Fault:
     """One way to misbehave; a value that can be scripted any number of times.
 
-    ``endless`` says that it goes on until the client gives up (or the simulator closes).
+    ``endless``: it goes on until the client gives up or the simulator closes.
     """
 
     name: str
@@ -82,9 +82,10 @@ _P = ParamSpec("_P")
 def fault(
     name: str = "", *, endless: bool = False
 ) -> Callable[[Callable[Concatenate[Peer, FaultContext, _P], bool | None]], Callable[_P, Fault]]:
-    """Make of a function that misbehaves one that returns a :class:`Fault`, given what follows the peer and the context.
+    """Turn a function that answers a request into one that returns a :class:`Fault`.
 
-    The fault is called *name*, in which ``{words}`` stands for an argument, or like the function.
+    The new function takes the parameters behind the peer and the context. *name*, where ``{words}`` stands for an argument, is the
+    fault's name; without it, the function's name is.
     """
 
     def decorate(act: Callable[Concatenate[Peer, FaultContext, _P], bool | None]) -> Callable[_P, Fault]:
@@ -104,10 +105,10 @@ def fault(
 
 
 def cut(pieces: Pieces, words: int) -> list[bytes]:
-    """The events up to so many words, without what ends the answer."""
+    """Return the events up to so many words, without the end."""
     return [*pieces.opening, *pieces.deltas[:words]]
 
 
 def send_all(peer: Peer, events: Iterable[bytes]) -> None:
-    """Write events as chunks, all in one go."""
+    """Send events as chunks, all at once."""
     peer.send(b"".join([b"%x\r\n%s\r\n" % (len(event), event) for event in events if event]))

@@ -26,9 +26,9 @@ Answers = Said | Callable[[Any], Said] | Sequence[Said | Callable[[Any], Said]]
 Scripted = Fault | Said
 
 OK = Fault("ok", lambda _peer, _scene: None)
-"""In a script: an ordinary answer."""
+"""In a script: an ordinary response."""
 
-# Below this a thread cannot keep a pace anyway: words that are due within it go out together.
+# Seconds. No thread keeps a finer pace: words that are due within this time are sent together.
 _TICK = 0.002
 
 
@@ -36,7 +36,7 @@ _TICK = 0.002
 class VendorSimulator:
     """OpenAI (chat and responses), Azure, Anthropic, Gemini and Ollama behind one port; the path of a request tells which.
 
-    They answer conversations, and make lists of models, vectors of texts and counts of tokens where the vendor does.
+    They answer conversations, and list models, embed texts and count tokens as the vendor does.
     ``responses`` is a string, a :class:`SimulatedResponse`, a :class:`~llmdispatcher.Response` (sent as it is),
     a callable that takes the request's JSON and returns one of them, or a list of these that is gone through again and again;
     by default sentences are made from the prompt, and calls and JSON where the request demands them. A callable that raises is a
@@ -120,19 +120,19 @@ class VendorSimulator:
         return self._server.connections if self._server is not None else 0
 
     def script(self, *next_ones: Scripted) -> Self:
-        """What the next requests get, one each: faults, :data:`OK`, or answers; after that all is as before."""
+        """Give each of the next requests a fault, :data:`OK`, or a response; later requests are answered as before."""
         with self._changed:
             self._script.extend(next_ones)
         return self
 
     def always(self, what: Scripted) -> Self:
-        """What every request gets from now on for which nothing is scripted; ``always(OK)`` ends it."""
+        """Give this to every request from now on for which nothing is scripted; ``always(OK)`` ends it."""
         with self._changed:
             self._always = None if what is OK else what
         return self
 
     def await_hits(self, count: int, timeout: float = 5.0) -> bool:
-        """Wait until so many requests have come in; False when they did not in time."""
+        """Wait until so many requests have come in; False if they did not in time."""
         with self._changed:
             return self._changed.wait_for(lambda: len(self.requests) >= count, timeout)
 
@@ -269,12 +269,12 @@ def _find_mistake(form: Format, request: SimulatedRequest) -> ApiError | None:
 
 
 def _wants_stream(fields: dict[str, Any], said: dict[str, str]) -> bool:
-    """Whether a request that could not be read seems to want a stream."""
+    """Whether a request that could not be decoded seems to want a stream."""
     return said["verb"] == "streamGenerateContent" if "verb" in said else fields.get("stream") is True
 
 
 def _send_paced(peer: Peer, events: Sequence[bytes], seconds: float) -> bool:
-    """Send the events evenly over ``seconds``, in step with the clock; False when the server is closing."""
+    """Send the events evenly over ``seconds``; False if the server is closing."""
     began, each, sent = SYSTEM_CLOCK.monotonic(), seconds / len(events), 0
     while sent < len(events):
         due = min(len(events), 1 + int((SYSTEM_CLOCK.monotonic() - began) / each))

@@ -192,17 +192,6 @@ def test_trace_tells_who_was_asked(command, monkeypatch):
     assert "openai:gpt-4.1" in ended.err
 
 
-def test_a_model_cannot_steer_the_terminal(openai):
-    """Neither by a title, nor by a cleared screen, nor by turned-around text; letters of all widths stay."""
-    openai.responses = "a\x1b]0;owned\x07b\x1b[2Jc\u202ed 漢字 😀\r!"
-    with Pty("ask", "-m", "gpt-4o-mini", "--quiet", "Hello") as terminal:
-        terminal.until(r"漢字 😀\\r!")
-
-        assert 0 == terminal.ended()
-    assert "a\\x1b]0;owned\\x07b\\x1b[2Jc\\u202ed 漢字 😀\\r!" in terminal.text
-    assert "\x1b]" not in terminal.seen
-
-
 def test_a_pipe_gets_it_as_it_is(openai):
     """A file must hold what the model said."""
     openai.responses = "a\x1b[2Jb\u202e"

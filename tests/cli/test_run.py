@@ -488,18 +488,6 @@ def test_an_output_that_cannot_be_written_is_told(command, prompts, openai, away
     assert f"llmdispatcher: {text}" == ended.err.splitlines()[-1]
 
 
-def test_a_folder_that_takes_no_file_is_told(command, prompts, openai, monkeypatch):
-    """Also for the name that nobody chose."""
-
-    def refuse(*_, **__):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("llmdispatcher.batch.AnswersFile._open", refuse)
-    ended = command("batch", prompts({}))
-
-    assert (2, "llmdispatcher: answers.jsonl: Permission denied; choose an --output") == (ended.code, ended.err.splitlines()[-1])
-
-
 def test_without_a_file_the_examples_are_read(command):
     """Those of the checkout."""
     assert batch.EXAMPLES == batch.choose_prompts(None)

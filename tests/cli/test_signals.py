@@ -7,12 +7,9 @@ import threading
 
 import pytest
 
-from llmdispatcher import Dispatcher, OpenAIVendor, Request, RetryPolicy
 from llmdispatcher.cli.signals import TerminatedBySignal, catch_signals, catch_termination
-from llmdispatcher.testing import LoopbackServer, faults
 
 from ..conftest import PATIENCE
-from .conftest import records
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -130,49 +127,3 @@ def test_other_threads_have_no_signals():
     thread.join()
 
     assert [False] == stops
-
-
-@pytest.mark.parametrize("more", [[], ["--stream"]], ids=["plain", "streamed"])
-def test_a_stopped_run_keeps_its_answers(command, prompts, openai, away, more):
-    """What was answered is in the file; what a second signal cancels is neither answered nor failed, like what was not sent."""
-    openai.script("One.").always(faults.silent())
-    watcher = threading.Thread(target=_interrupt_after, args=(openai, 2))
-    watcher.start()
-    ended = command("run", prompts(*({"id": number} for number in range(6))), "--workers", 1, *more)
-    watcher.join()
-
-    assert ended.code in (130, 143)
-    assert [0] == [line["id"] for line in records(away / "answers.jsonl")]
-    assert "1 of 6 prompts answered, 0 failed, 5 not asked to the end" in ended.out
-    assert "6 of 6 done" not in ended.err
-
-
-def _interrupt_after(simulator, hits):
-    simulator.await_hits(hits, timeout=PATIENCE)
-    for number in (signal.SIGINT, signal.SIGTERM):  # the kernel may make one of two that are alike, and turn the order round
-        signal.pthread_kill(threading.main_thread().ident, number)
-
-
-def test_simulate_ends_with_ctrl_c(command):
-    """It serves any key until then."""
-    with LoopbackServer(lambda peer, request: None) as free:
-        port = free.port
-    answers = []
-    watcher = threading.Thread(target=_ask_and_interrupt, args=(port, answers))
-    watcher.start()
-    ended = command("simulate", "--port", port, "--latency", 0.001)
-    watcher.join()
-
-    assert 130 == ended.code
-    assert 1 == len(answers)
-    assert f"export ANTHROPIC_BASE_URL=http://127.0.0.1:{port}\n" in ended.out
-
-
-def _ask_and_interrupt(port, answers):
-    patient = {"retry_policy": RetryPolicy(max_retries=2000, backoff_strategy="fixed", initial_delay=0.02)}
-    try:
-        with Dispatcher(patient) as dispatcher:
-            dispatcher.register_vendor(OpenAIVendor(api_key="any", base_url=f"http://127.0.0.1:{port}/v1", trust_env=False))
-            answers.append(dispatcher.send(Request("gpt-4o", "Hello", max_tokens=5)))
-    finally:
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)

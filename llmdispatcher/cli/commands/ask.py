@@ -1,7 +1,7 @@
 """``ask``: ask one question and print the response.
 
-The question is made of what was typed, piped in and attached. Words are printed as they arrive, without characters that would
-control the terminal; the cost follows.
+The question is what was typed, piped in and attached. The answer is printed as it arrives, without characters that would control
+the terminal; the cost follows.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from ..signals import Stop, catch_signals
 from ..terminal import OK, UsageError, for_stream, say, tell_json
 
 MODEL = "LLMDISPATCHER_MODEL"
-"""The variable that names the model where no option does."""
+"""The variable that names the model if no option does."""
 
 NO_PROMPT = 'there is no prompt; write it behind the command ("Why is the sky blue?"), or pipe it in'
 
 
 def named_model(given: str | None) -> str | None:
-    """The model that an option or the environment names."""
+    """Return the model that an option or the environment names."""
     return given or os.environ.get(MODEL) or None
 
 
 def model_of(given: str | None) -> str:
-    """The model to ask: the option's, the environment's, else whichever the mode "auto" finds best."""
+    """Return the model to ask: the option's, the environment's, else "auto"."""
     return named_model(given) or ANY_MODEL
 
 
 def prompt_of(words: Sequence[str]) -> str:
-    """What was typed and what was piped in, one below the other; empty where there is neither."""
+    """Return what was typed and what was piped in, one below the other."""
     piped = "" if sys.stdin is None or sys.stdin.isatty() else _read_stdin()
     return "\n\n".join(text for text in (" ".join(words), piped) if text.strip())
 
@@ -58,7 +58,7 @@ def _read_stdin() -> str:
 
 
 def attachments(files: Sequence[str], images: Sequence[str]) -> list[Part]:
-    """The files and images as parts of a message; text stands in it as text. Raises :class:`UsageError`."""
+    """Return the files and images as parts of a message; text files become text. Raises :class:`UsageError`."""
     try:
         return [*(_file(name) for name in files), *(image(name) for name in images)]
     except InvalidRequest as error:
@@ -71,7 +71,7 @@ def _file(name: str) -> Part:
 
 
 def _text(path: Path) -> str | None:
-    """What a file says, if it is text that is not also a document of its own kind."""
+    """The content of a file of text; ``None`` for any other kind."""
     try:
         data = path.read_bytes() if path.is_file() else b"\0"
         return None if b"\0" in data or data.startswith(b"%PDF") or not data else data.decode()
@@ -80,7 +80,7 @@ def _text(path: Path) -> str | None:
 
 
 def schema_of(path: Path | None) -> Any:
-    """The JSON schema in a file. Raises :class:`UsageError`."""
+    """Read a JSON schema. Raises :class:`UsageError`."""
     if path is None:
         return None
     try:
@@ -97,7 +97,7 @@ def schema_of(path: Path | None) -> Any:
 
 
 def request_of(prompt: str, parts: Sequence[Part], system: str | None, **fields: Any) -> Request:
-    """The request. Raises :class:`UsageError` that names the field that is wrong."""
+    """Make the request. Raises :class:`UsageError`, which names the field that is wrong."""
     if not prompt and not parts:
         raise UsageError(NO_PROMPT)
     asked = Message.user(prompt, *parts) if prompt else Message.user(*parts)
@@ -108,7 +108,7 @@ def request_of(prompt: str, parts: Sequence[Part], system: str | None, **fields:
 
 
 def print_stream(dispatcher: Dispatcher, request: Request, stop: Stop, timeout: float | None) -> Response:
-    """Print an answer while it arrives; ends its line, whatever happens. Raises what goes wrong."""
+    """Print an answer while it arrives, and end its line even if it fails."""
     out, last = sys.stdout, "\n"
     try:
         with dispatcher.send_streaming(request, timeout=timeout, cancel=stop.cancel) as stream:
@@ -132,7 +132,7 @@ def write(response: Response) -> None:
 
 
 def report_response(response: Response, settings: Settings) -> None:
-    """One line beside the answer, where people read it: who answered, and for how much."""
+    """Tell on stderr if the answer is a refusal or was cut off, and on a terminal who answered, and for how much."""
     if response.refusal:
         say(f"llmdispatcher: the model refuses: {escaped(response.refusal)}")
     if response.finish_reason == "length":
@@ -144,7 +144,7 @@ def report_response(response: Response, settings: Settings) -> None:
 
 
 def dollars(amount: Decimal | None) -> str:
-    """US dollars for people: as many places as the first two digits that are not 0 need."""
+    """Format US dollars with two significant digits at least, and two places."""
     if amount is None:
         return "price unknown"
     places = max(2, 1 - amount.adjusted()) if amount else 2

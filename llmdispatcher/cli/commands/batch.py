@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "prompts.jsonl"
 _MOST_FAILURES = 10
-"""Failed prompts, and invalid lines, that are told one by one; the answers file has them all."""
+"""Failed prompts, and invalid lines, that are printed one by one; the answers file has them all."""
 _MOST_LINES = 10
-"""Lines of progress where no terminal draws a bar."""
+"""Lines of progress if there is no terminal for a bar."""
 _MOST_MODELS = 20
-"""Models whose estimates are told before the question whether to go on."""
+"""Models whose estimates are printed before the question whether to go on."""
 _HEADS = ("vendor", "calls", "errors", "retries", "fail-\novers", "p50\ns", "p95\ns", "tokens\nin", "tokens\nout", "US$")
 _CAPTION = "failovers: calls that came to this vendor because another had failed"
 _ENDING = f"Ending: no more prompts are sent; those under way are waited for, {GRACE:g} s at most. Once more cancels them."
@@ -155,17 +155,17 @@ def command(settings: Settings, **given: Any) -> int:
             return OK
         if not _may_begin(opened, lines, options):
             return FAILED
-        # Signals are heard to the end, and not before: a question at the terminal is ended by one.
+        # Only from here on: before, a signal ends the question at the terminal.
         stop = outermost.enter_context(catch_signals(GRACE, None if settings.quiet else _ENDING))
         tally = _run(opened, lines, options, settings, stop)
-        _print_tally(tally, settings)  # before the ledger is closed, which may take the seconds that are left
+        _print_tally(tally, settings)  # before the ledger closes, which may take the rest of the grace
     if stop.signal is not None:
         return stop.code
     return FAILED if tally.answered < tally.prompts else OK
 
 
 def _run(opened: session.Session, lines: list[batch.PromptLine], options: Options, settings: Settings, stop: Stop) -> batch.Tally:
-    """Send the prompts, and show how far it has come."""
+    """Send the prompts and show the progress."""
     with (
         _open_files(options, choose_prompts(options.file)) as (answers, journal),
         progress(len(lines), quiet=settings.quiet or options.stream, no_color=settings.no_color) as advance,
@@ -198,7 +198,7 @@ def choose_prompts(file: Path | None) -> Path | None:
 
 
 def _is_piped() -> bool:
-    """Whether standard input is a pipe, a socket or a file; a terminal and the null device are none of these."""
+    """Whether standard input is a pipe, a socket or a file, not a terminal or the null device."""
     try:
         kind = os.fstat(sys.stdin.fileno()).st_mode
     except (AttributeError, OSError, ValueError):  # it is closed, or is no file of the system
@@ -207,7 +207,7 @@ def _is_piped() -> bool:
 
 
 def _read(source: Path | None, options: Options) -> list[batch.PromptLine]:
-    """Read the prompts, and tell which lines are invalid. Raises :class:`UsageError` where all are."""
+    """Read the prompts and report invalid lines. Raises :class:`UsageError` if all are invalid."""
     if source is None and sys.stdin is None:
         raise UsageError("-: there is no standard input; name a file of prompts")
     if source is None and sys.stdin.isatty():
@@ -229,7 +229,7 @@ def _read(source: Path | None, options: Options) -> list[batch.PromptLine]:
 
 
 def _is_done(options: Options, lines: list[batch.PromptLine], *, simulated: bool) -> bool:
-    """Whether a resumed batch has all its answers; those of simulated vendors count where only such are asked."""
+    """Whether a resumed batch has all its answers; those of simulated vendors count only if such are asked."""
     if not options.resume or options.output is None or options.force:
         return False
     return batch.is_complete(options.output, lines, simulated=simulated)
@@ -253,7 +253,7 @@ def _vendors(options: Options, lines: list[batch.PromptLine]) -> session.VendorC
 
 @contextmanager
 def _open_files(options: Options, prompts: Path | None) -> Iterator[tuple[batch.AnswersFile, batch.Journal]]:
-    """Open the answers file and its journal; what the library says of its parameters is said of the options of that name."""
+    """Open the answers file and its journal. Raises :class:`UsageError`, which names options where the library names parameters."""
     with ExitStack() as opened:
         try:
             answers = batch.AnswersFile.create(options.output, prompts=prompts, force=options.force, resume=options.resume)
@@ -265,7 +265,7 @@ def _open_files(options: Options, prompts: Path | None) -> Iterator[tuple[batch.
 
 
 def _error_text(error: ConfigError) -> str:
-    """Return an error of the batch's files as users of the command read it: parameters are options."""
+    """The text of an error, with options in the place of parameters."""
     remedy = re.sub(r"\b(output|force)\b", r"--\1", error.remedy or "")
     return f"{error.message}; {remedy}" if remedy else error.message
 
@@ -297,7 +297,7 @@ def _print_stream(prompt: batch.Prompt, stream: StreamingResponse) -> None:
 
 @contextmanager
 def progress(total: int, *, quiet: bool = False, no_color: bool = False) -> Iterator[batch.Advance]:
-    """Show how far a batch has come: a bar on a terminal, a line now and then elsewhere. Yields what to call after each prompt."""
+    """Show the progress: a bar on a terminal, a line now and then elsewhere. Yields the function to call after each prompt."""
     if quiet:
         yield lambda *, cost=None, failed=False: None
     elif sys.stderr.isatty():
@@ -356,7 +356,7 @@ def _estimate_cells(estimate: batch.ModelEstimate) -> tuple[str, ...]:
 
 
 def _may_begin(opened: session.Session, lines: list[batch.PromptLine], options: Options) -> bool:
-    """Whether a batch may begin: nobody wants to be asked about its price, it keeps ``--max-cost``, or a person says so."""
+    """Whether a batch may begin: no option asks for a confirmation, ``--max-cost`` suffices, or a person confirms."""
     if options.yes or opened.simulated or not (options.confirm or options.max_cost is not None):
         return True
     estimates = batch.estimate_cost(opened.dispatcher, lines)
@@ -414,7 +414,7 @@ def _unpriced_text(estimates: Mapping[str, batch.ModelEstimate]) -> str:
 
 
 def _print_tally(tally: batch.Tally, settings: Settings) -> None:
-    """Print what came of it, and how to go on."""
+    """Print the result, and the command that asks the rest."""
     if settings.json:
         tell_json(tally.as_dict())
     else:
@@ -434,7 +434,7 @@ def _print_tally(tally: batch.Tally, settings: Settings) -> None:
 
 
 def _resume_command(answers: Path) -> tuple[str, bool]:
-    """The command that asks the rest, with every option that was given; and whether it reads standard input."""
+    """The command that asks the rest, with every option that was given; True if it reads standard input."""
     context = click.get_current_context()
     from_stdin = choose_prompts(context.params["file"]) is None
     words = ["llmdispatcher"]
@@ -456,7 +456,7 @@ def _resume_command(answers: Path) -> tuple[str, bool]:
 
 
 def _option_words(option: click.Option, value: Any) -> list[str]:
-    """An option as it is typed, but for a password."""
+    """An option as it is typed, without a password."""
     name = option.opts[-1]
     if option.is_flag:
         return [name]

@@ -37,12 +37,12 @@ def command(settings: Settings, alias: str, models: str | None, remove: bool, lo
     if remove:
         if not found.unbind(alias, profile=settings.profile):
             raise UsageError(f"{alias}: there is no such alias in the profile {found.profile_in_use(settings.profile)!r}")
-        told = "is gone"
+        change = "is gone"
     else:
-        told = f"→ {', '.join(found.bind(alias, models or '', profile=settings.profile).models)}"
+        change = f"→ {', '.join(found.bind(alias, models or '', profile=settings.profile).models)}"
     path = found.save()
     if not settings.quiet:
-        tell(f"{path}: {alias} {told} ({found.profile_in_use(settings.profile)})")
+        tell(f"{path}: {alias} {change} ({found.profile_in_use(settings.profile)})")
     return OK
 
 

@@ -51,11 +51,11 @@ def _show_call(settings: Settings, call_id: str) -> int:
     if call is None:
         complain(f"{call_id}: there is no such call; `llmdispatcher calls` lists the latest")
         return FAILED
-    told = call.as_dict()
+    record = call.as_dict()
     if settings.json:
-        tell_json(told | {"attempt_records": [one.as_dict() for one in attempts]})
+        tell_json(record | {"attempt_records": [one.as_dict() for one in attempts]})
         return OK
-    for name, value in told.items():
+    for name, value in record.items():
         if value not in (None, {}, False):
             tell(f"{name.replace('_', ' '):<22} {value}")
     if attempts:

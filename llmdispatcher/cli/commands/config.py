@@ -46,15 +46,15 @@ def check(settings: Settings, file: Path | None) -> int:
 
 
 def _find_unready(found: config_file.ConfigFile) -> tuple[list[str], list[str]]:
-    """The vendors that what has no mistake names: those that nobody knows, and those that lack a key or an address."""
+    """The vendors that the valid parts name and nobody knows, and those that lack a key or an address."""
     unknown: list[str] = []
     lacking: list[str] = []
-    for part, number in found.right_parts():
+    for part, number in found.valid_parts():
         made = {vendor.name: vendor for vendor in session.real_vendors(part, session.VendorChoice())}
-        told = [one for one in unready(part.config(), made) if one.vendor in made or one.vendor not in found.vendors]
-        for one in told:
+        problems = [one for one in unready(part.config(), made) if one.vendor in made or one.vendor not in found.vendors]
+        for one in problems:
             text = f"config.{one}" if number is None else f"config.{one}".replace("[0]", f"[{number}]", 1)
             (lacking if one.is_known else unknown).append(text)
-        lacks = {name: made[name].missing() for name in part.vendors if name not in [one.vendor for one in told]}
+        lacks = {name: made[name].missing() for name in part.vendors if name not in [one.vendor for one in problems]}
         lacking += [f"vendors.{name}: {lack}" for name, lack in lacks.items() if lack is not None]
     return unknown, lacking

@@ -47,9 +47,9 @@ def command(settings: Settings, **given: Any) -> int:
         say(opened.description)
     if settings.json:
         marks = {"keys_assumed": opened.keys_assumed, "simulated": opened.simulated}
-        told = plan.as_dict()
+        record = plan.as_dict()
         tell_json(
-            told | {"hint": for_commands(told["hint"] or "") or None} | {name: True for name, holds in marks.items() if holds}
+            record | {"hint": for_commands(record["hint"] or "") or None} | {name: True for name, holds in marks.items() if holds}
         )
     else:
         tell(*str(plan).split("\n"))

@@ -1,4 +1,4 @@
-"""``info``: versions, paths and installed extras: what a bug report should contain."""
+"""``info``: the versions, paths and extras that a bug report should contain."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _EXTRAS = {
     "limits": ("limits",),
     "tokens": ("tiktoken",),
 }
-"""By extra: what it installs."""
+"""The packages of each extra."""
 
 
 _NO_FOLDER = "none, since this user has no home folder; LLMDISPATCHER_HOME names one"
@@ -62,13 +62,13 @@ def _facts(settings: Settings) -> dict[str, Any]:
 
 
 def _kind(database: str) -> str:
-    """What kind of database a path or an address means."""
+    """The kind of database of a path or an address."""
     kind, colon, _ = database.partition("://")
     return kind if colon else "sqlite"
 
 
 def _versions(packages: tuple[str, ...]) -> str | None:
-    """The versions of an extra's packages; ``None`` where one is missing."""
+    """The versions of an extra's packages; ``None`` if one is missing."""
     if any(importlib.util.find_spec(name) is None for name in packages):
         return None
     return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)

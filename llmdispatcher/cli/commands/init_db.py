@@ -41,7 +41,7 @@ def command(settings: Settings, yes: bool) -> int:
 
 
 def report(settings: Settings, ledger: Ledger) -> int:
-    """Bring the tables up to date and tell their version."""
+    """Bring the tables up to date and print their version."""
     version, shown = ledger.migrate(), ledger.address.shown
     if settings.json:
         tell_json({"database": shown, "schema": version})
@@ -51,14 +51,14 @@ def report(settings: Settings, ledger: Ledger) -> int:
 
 
 def _may_make_tables(ledger: Ledger) -> bool:
-    """Whether tables may be made. Raises :class:`UsageError` where others are there and nobody can be asked."""
+    """Whether tables may be made. Raises :class:`UsageError` if there are others and nobody can be asked."""
     others = ledger.foreign_tables()
     if not others:
         return True
     named = plain(", ".join(others[:_MOST_NAMED])) + (", ..." if len(others) > _MOST_NAMED else "")
     count = "1 table that is" if len(others) == 1 else f"{len(others):,} tables that are"
-    told = f"{ledger.address.shown} holds {count} not the ledger's ({named})"
+    text = f"{ledger.address.shown} holds {count} not the ledger's ({named})"
     beside = "the ledger's tables (llmdispatcher_...) beside them"
     if not sys.stdin.isatty():
-        raise UsageError(f"{told}; --yes makes {beside}, --db and --sqlite name another database")
-    return click.confirm(f"{told}. Make {beside}?", err=True)
+        raise UsageError(f"{text}; --yes makes {beside}, --db and --sqlite name another database")
+    return click.confirm(f"{text}. Make {beside}?", err=True)

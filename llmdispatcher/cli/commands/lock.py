@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_FILE = Path("llmdispatcher.lock")
-"""What a lockfile is called where nobody said."""
+"""The name of a lockfile if none is given."""
 
 REGISTRY = "LLMDISPATCHER_REGISTRY"
 """The variable that names a registry."""
@@ -28,7 +28,7 @@ REGISTRY = "LLMDISPATCHER_REGISTRY"
 LOCKFILE_OPTION = click.option(
     "--lockfile", type=FILE, metavar="FILE", help="Which lockfile; else the one that holds in this folder."
 )
-"""The option of every command that is about a lockfile."""
+"""The option of every command that uses a lockfile."""
 
 REGISTRY_OPTION = click.option(
     "--registry", metavar="URL|DIR", help=f"Which registry; else that of --config, of ${REGISTRY}, or the published one."
@@ -37,12 +37,12 @@ REGISTRY_OPTION = click.option(
 
 
 def find_lockfile(path: Path | None) -> Lockfile:
-    """The lockfile that is meant."""
+    """Return the lockfile of the option, else the one that applies in this folder."""
     return Lockfile.load(path) if path is not None else Lockfile.discover()
 
 
 def own_lockfile(path: Path | None) -> Lockfile:
-    """The lockfile that is meant, but for the one that comes with the library. Raises :class:`UsageError` where there is none."""
+    """Return a lockfile of the user's own. Raises :class:`UsageError` if there is only the library's."""
     found = find_lockfile(path)
     if path is None and found.is_bundled:
         raise UsageError("there is no lockfile here; `llmdispatcher lock init` makes one, --lockfile names another")
@@ -50,7 +50,7 @@ def own_lockfile(path: Path | None) -> Lockfile:
 
 
 def registry_of(settings: Settings, given: str | None) -> Registry:
-    """The registry that is meant; nothing is asked yet."""
+    """Return the registry of the option, the configuration or the environment, else the published one; nothing is asked yet."""
     from ...catalog import PUBLISHED, Registry  # late: only who asks one needs it
 
     configured: Any = config_file.read(settings.config).fields.get("registry")
@@ -58,12 +58,12 @@ def registry_of(settings: Settings, given: str | None) -> Registry:
 
 
 def describe(lockfile: Lockfile) -> str:
-    """The lockfile's place, for people."""
+    """Return the path of the lockfile, for people."""
     return "the lockfile of llmdispatcher itself" if lockfile.is_bundled else str(lockfile.path)
 
 
 def complain_of(text: str) -> None:
-    """Each line of an error of many lines."""
+    """Print each line of an error by itself."""
     for line in text.splitlines():
         if line.strip():
             complain(line)
@@ -193,6 +193,6 @@ def bump(settings: Settings, **given: Any) -> int:
 
 
 def _vendors(profile: Any) -> list[str]:
-    """The vendors that a profile's models name, and those it has pinned."""
+    """The vendors that a profile's models name, and those that it pins."""
     named = {model.partition(":")[0] for binding in profile.bindings.values() for model in binding.models if ":" in model}
     return sorted(named | set(profile.registry_versions))

@@ -84,7 +84,7 @@ def _select(vendor: str | None, given: dict[str, Any]) -> Iterator[ModelFacts]:
 
 
 def _similar_names(name: str) -> list[str]:
-    """Names of models that one without wildcards may have meant."""
+    """Names of models like a name without wildcards."""
     if not name or any(letter in name for letter in "*?["):
         return []
     today = SYSTEM_CLOCK.now().date()
@@ -107,8 +107,8 @@ def _tokens(count: int) -> str:
 
 
 def _as_json(facts: ModelFacts) -> dict[str, Any]:
-    told = attrs.asdict(facts, recurse=False)
-    return told | {name: sorted(told[name]) for name in ("capabilities", "lacks", "quirks")} | {"ref": facts.ref}
+    record = attrs.asdict(facts, recurse=False)
+    return record | {name: sorted(record[name]) for name in ("capabilities", "lacks", "quirks")} | {"ref": facts.ref}
 
 
 def _list_live(settings: Settings, vendor: str | None, given: dict[str, Any]) -> int:
@@ -128,7 +128,7 @@ def _list_live(settings: Settings, vendor: str | None, given: dict[str, Any]) ->
 
 
 def _remedy(vendor: str) -> str:
-    """What to do so that a vendor can be asked for its list."""
+    """How to make a vendor available."""
     row = vendor_row(vendor_name(vendor))
     assert row is not None
     return f"{row.name} cannot be asked from here; set {' or '.join(row.url_env if row.keyless else row.key_env)}"

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from ...accounting import Receipt, ReceiptVerification, SigningKey
 
 TIME_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
-"""How a moment may be written; without an offset it is UTC."""
+"""The forms of a time; without an offset it is UTC."""
 
 
 KEY_FILE = "receipts.key"
-"""The user's own private key, in the folder for his data."""
+"""The user's own private key, in the user's data folder."""
 
 
 def signing_key(path: Path | None) -> SigningKey:
-    """The private key that is meant. Raises :class:`UsageError` where there is none."""
+    """Return the private key of the option, the environment or the user. Raises :class:`UsageError` if there is none."""
     if path is not None:
         return accounting.SigningKey.load(path)
     if from_environment(accounting.ENVIRONMENT) is not None:
@@ -42,7 +42,7 @@ def signing_key(path: Path | None) -> SigningKey:
 
 
 def make_aware(moment: datetime) -> datetime:
-    """UTC where a moment says no offset."""
+    """Return the time with an offset: UTC if it has none."""
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
@@ -196,8 +196,8 @@ def _print_verification(found: ReceiptVerification, settings: Settings) -> int:
     for warning in found.warnings:
         complain(f"warning: {warning}")
     if not settings.quiet:
-        told = "nothing is wrong" if found.valid else f"{len(found.problems)} things are wrong"
-        tell(f"{found.receipts} receipts, {found.calls} calls: {told}")
+        verdict = "nothing is wrong" if found.valid else f"{len(found.problems)} things are wrong"
+        tell(f"{found.receipts} receipts, {found.calls} calls: {verdict}")
         tell(f"head: {found.head}" if found.head is not None else "head: none")
     return OK if found.valid else FAILED
 
@@ -218,10 +218,10 @@ def _row(receipt: Receipt) -> tuple[str, ...]:
 
 def _summary_text(receipt: Receipt) -> str:
     summary, call = receipt.summary, receipt.call
-    words = f"; {receipt.description}" if receipt.description else ""
+    text = f"; {receipt.description}" if receipt.description else ""
     if summary is not None:
-        return plain(f"{summary.total_calls} calls, {summary.total_tokens} tokens, {dollars(summary.total_cost)}{words}")
-    return plain(f"{_model(call)}{words}") if call is not None else plain(f"another key signs from here on{words}")
+        return plain(f"{summary.total_calls} calls, {summary.total_tokens} tokens, {dollars(summary.total_cost)}{text}")
+    return plain(f"{_model(call)}{text}") if call is not None else plain(f"another key signs from here on{text}")
 
 
 def _model(call: Mapping[str, Any]) -> str:

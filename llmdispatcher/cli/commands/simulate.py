@@ -35,9 +35,10 @@ def command(settings: Settings, **given: Any) -> int:
     except OSError as error:
         raise UsageError(f"port {given['port']}: {error.strerror}; choose another --port, or 0 for a free one") from None
     with simulator:
-        told = addresses(simulator)
+        variables = addresses(simulator)
         print(
-            json.dumps(told) if settings.json else "\n".join(f"export {name}={value}" for name, value in told.items()), flush=True
+            json.dumps(variables) if settings.json else "\n".join(f"export {name}={value}" for name, value in variables.items()),
+            flush=True,
         )
         if not settings.quiet:
             say("Serving simulated vendors; any key is good. Ctrl-C ends it.")
@@ -46,7 +47,7 @@ def command(settings: Settings, **given: Any) -> int:
 
 
 def addresses(simulator: VendorSimulator) -> dict[str, str]:
-    """The variables that lead every vendor to a simulator."""
+    """Return the variables that send every vendor's requests to a simulator."""
     return {
         "OPENAI_BASE_URL": simulator.openai_url,
         "OPENAI_API_KEY": "simulated",

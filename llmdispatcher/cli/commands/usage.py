@@ -39,7 +39,7 @@ _LABELS = 8
 
 
 def check_picture(path: Path) -> None:
-    """Complain about a picture that cannot be drawn before anything else is done."""
+    """Raise :class:`UsageError` for a picture that cannot be drawn."""
     kind = path.suffix.lower()
     if kind not in (".svg", ".png"):
         raise UsageError(f"--plot: {path}: what kind of picture is that? use a name that ends in .svg or .png")
@@ -59,7 +59,7 @@ def draw_picture(path: Path, points: Sequence[Point], *, title: str) -> None:
 
 
 def svg(points: Sequence[Point], title: str) -> str:
-    """The picture as SVG: a bar for each period, each with its amount as its tooltip."""
+    """Return an SVG with a bar for each period, whose tooltip is the amount."""
     most = max([amount for _, amount in points] or [Decimal(0)]) or Decimal(1)
     room = (_WIDTH - _LEFT - 20) / max(1, len(points))
     every = max(1, -(-len(points) // _LABELS))
@@ -90,8 +90,8 @@ def _bar(place: int, point: Point, room: float, most: Decimal, *, named: bool) -
     floor = _HEIGHT - _BOTTOM
     height = float(amount / most) * (floor - _TOP)
     x, wide = _LEFT + place * room + room * 0.1, room * 0.8
-    told = f"<title>{escape(name)}: ${amount:f}</title>"
-    lines = [f'<rect x="{x:.1f}" y="{floor - height:.1f}" width="{wide:.1f}" height="{height:.1f}" fill="#4472c4">{told}</rect>']
+    title = f"<title>{escape(name)}: ${amount:f}</title>"
+    lines = [f'<rect x="{x:.1f}" y="{floor - height:.1f}" width="{wide:.1f}" height="{height:.1f}" fill="#4472c4">{title}</rect>']
     if named:
         lines.append(f'<text x="{x + wide / 2:.1f}" y="{floor + 20}" text-anchor="middle">{escape(name)}</text>')
     return lines
@@ -178,7 +178,7 @@ def _show(stats: UsageStats, course: UsageStats, settings: Settings) -> None:
 
 
 def closing(stats: UsageStats) -> str:
-    """The span in one sentence."""
+    """Return one sentence about the whole span."""
     parts = [
         f"{stats.total_calls:,} calls",
         f"{stats.input_tokens:,} tokens in, {stats.output_tokens:,} out",
@@ -207,7 +207,7 @@ def _write_csv(stats: UsageStats) -> None:
 
 
 def _cell(value: Any) -> Any:
-    """A value that no spreadsheet takes for a formula, and that steers no terminal."""
+    """Quote what a spreadsheet would take for a formula, and escape what would control a terminal."""
     if isinstance(value, str) and sys.stdout.isatty():
         value = escaped(value)
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

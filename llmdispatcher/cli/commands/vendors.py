@@ -39,7 +39,7 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _vendor_record(row: VendorRow, in_file: HttpVendor | None) -> dict[str, Any]:
-    """A vendor of the catalog, or of the configuration, with its address."""
+    """The record of a vendor of the catalog, or of the configuration."""
     return {
         "name": in_file.name if in_file is not None else row.name,
         "format": row.codec,
@@ -50,7 +50,7 @@ def _vendor_record(row: VendorRow, in_file: HttpVendor | None) -> dict[str, Any]
 
 
 def _address(made: HttpVendor, row: VendorRow) -> str | None:
-    """Where a vendor is asked, or the form of its addresses; ``None`` where there is none, or a wrong one, which is told."""
+    """A vendor's address, or the pattern of its addresses; ``None`` without one. A wrong one is reported."""
     try:
         return made.base_url or row.base_url
     except ConfigError as error:
@@ -59,7 +59,7 @@ def _address(made: HttpVendor, row: VendorRow) -> str | None:
 
 
 def _key_source(row: VendorRow) -> str | None:
-    """Where a vendor's key is; ``None`` where it has none."""
+    """Where a vendor's key is; ``None`` if it has none."""
     if any(os.environ.get(name) for name in (row.url_env if row.keyless else row.key_env)):
         return "environment"
     return "keychain" if row.name in keychain.list_vendors() else None

@@ -1,7 +1,7 @@
-"""What simulated vendors answer beside conversations: lists of models, vectors of texts, counts of tokens.
+"""The other responses of simulated vendors: lists of models, vectors of texts, counts of tokens.
 
-A list has the models that the catalog knows of the vendor, as far as the simulator is to have them, and those that it is to have by
-their full name. Vectors depend on the text alone.
+A list has the vendor's models of the catalog that match the simulator's globs, and the models that it names in full. Vectors depend
+on the text alone.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from .base import ApiError, Format, SimulatedRequest, dumps, parse_json
 from .vendors import AnthropicFormat, AzureFormat, GeminiFormat, OllamaFormat, OpenAIFormat, ResponsesFormat
 
 _LOCAL = ("llama3.2", "llama3.1:8b", "qwen3", "gemma3", "mistral", "nomic-embed-text")
-"""What an Ollama at home might have; the catalog knows no models of one."""
+"""The models of a local Ollama; the catalog has none."""
 _CREATED = 1_700_000_000
-"""Every model's birthday, in seconds since the epoch."""
+"""When every model was made, in seconds since the epoch."""
 DIMENSIONS = 256
-"""The length of a vector where the request does not say."""
+"""The length of a vector if the request does not say."""
 _MOST_DIMENSIONS = 4096
 
 
 class ListFormat(Format):
-    """A list of models; which they are, :attr:`kind` and the simulator's globs tell."""
+    """A list of models of the vendor :attr:`kind`."""
 
     is_list = True
     kind: ClassVar[str]
 
     def check(self, request: SimulatedRequest) -> ApiError | None:
-        """Nothing but the key matters."""
+        """Only the key matters."""
         return None
 
     def side_response(self, request: SimulatedRequest, models: Sequence[str]) -> bytes:
-        """The list."""
+        """Return the list."""
         known = models_of(self.kind) or _LOCAL
         named = [name for name in models if not any(mark in name for mark in "*?[")]
         names = [name for name in known if any(fnmatchcase(name, glob) for glob in models)]
         return dumps(self.document(list(dict.fromkeys([*names, *named]))))
 
     def document(self, names: Sequence[str]) -> Mapping[str, Any]:
-        """The document, as OpenAI writes it. https://platform.openai.com/docs/api-reference/models/list"""
+        """Return the document as OpenAI writes it: https://platform.openai.com/docs/api-reference/models/list"""
         models = [{"id": name, "object": "model", "created": _CREATED, "owned_by": self.kind} for name in names]
         return {"object": "list", "data": models}
 
@@ -105,12 +105,12 @@ class OllamaModels(ListFormat, OllamaFormat):
 
 
 class CountFormat(Format):
-    """A count of the tokens of a conversation; :attr:`count_field` is the field that has it."""
+    """A count of the tokens of a conversation, in :attr:`count_field`."""
 
     count_field: ClassVar[str] = "input_tokens"
 
     def side_response(self, request: SimulatedRequest, models: Sequence[str]) -> bytes:
-        """The count."""
+        """Return the count."""
         return dumps({self.count_field: self._facts(request).input_tokens})
 
 
@@ -130,17 +130,17 @@ class ResponsesCount(CountFormat, ResponsesFormat):
 
 
 class GeminiCount(CountFormat, GeminiFormat):
-    """``:countTokens``, with the conversation itself or with the request for an answer in it."""
+    """``:countTokens``, with a conversation or a whole request."""
 
     name = "gemini_count"
     count_field = "totalTokens"
 
     def read(self, body: bytes, path: str) -> Inbound | None:
-        """The conversation in a body."""
+        """Read the conversation in a body."""
         return super().read(dumps(_conversation_in(parse_json(body))), path)
 
     def check(self, request: SimulatedRequest) -> ApiError | None:
-        """As for an answer to it."""
+        """Check the conversation."""
         return self.check_conversation(_conversation_in(request.json))
 
 
@@ -154,11 +154,11 @@ class VectorFormat(Format):
     embeddings: ClassVar[str]
 
     def read(self, body: bytes, path: str) -> Inbound | None:
-        """It is no conversation."""
+        """Return ``None``: it is no conversation."""
         return None
 
     def check(self, request: SimulatedRequest) -> ApiError | None:
-        """JSON, a model, texts, a sane length."""
+        """Check JSON, model, texts and length, in this order."""
         try:
             asked = self._read_vector_request(request)
         except InvalidRequest as error:
@@ -170,7 +170,7 @@ class VectorFormat(Format):
         return None
 
     def side_response(self, request: SimulatedRequest, models: Sequence[str]) -> bytes:
-        """The vectors."""
+        """Return the vectors."""
         asked = self._read_vector_request(request)
         texts = asked.texts or tuple(map(repr, _token_lists(asked)))
         found = tuple([vector_of(text, asked.dimensions or DIMENSIONS) for text in texts])
@@ -178,7 +178,7 @@ class VectorFormat(Format):
         return self.write_vectors(Embeddings(vectors=found, model=request.model, usage=usage), asked, request)
 
     def write_vectors(self, found: Embeddings, asked: EmbeddingRequest, request: SimulatedRequest) -> bytes:
-        """The body of the answer."""
+        """Return the body of the response."""
         return EMBEDDING_CODECS[self.embeddings].write_response(found, asked)
 
     def _read_vector_request(self, request: SimulatedRequest) -> EmbeddingRequest:
@@ -186,13 +186,13 @@ class VectorFormat(Format):
 
 
 def _token_lists(asked: EmbeddingRequest) -> Sequence[Any]:
-    """What stands in the place of the texts: one list of tokens, or several."""
+    """One list of tokens, or several, in the place of texts."""
     given = asked.extra_params.get("input") or asked.extra_params.get("requests") or [asked.extra_params]
     return given if isinstance(given, list) and isinstance(given[0], list | dict) else [given]
 
 
 def vector_of(text: str, dimensions: int) -> tuple[float, ...]:
-    """A vector of length 1, the same for the same text."""
+    """Return a vector of length 1, the same for the same text."""
     drawn = hashlib.shake_256(text.encode("utf-8", "replace")).digest(2 * dimensions)
     numbers = [number - 32767.5 for number in struct.unpack(f"<{dimensions}H", drawn)]
     length = math.hypot(*numbers)
@@ -220,7 +220,7 @@ class GeminiVectors(VectorFormat, GeminiFormat):
     embeddings = "gemini"
 
     def write_vectors(self, found: Embeddings, asked: EmbeddingRequest, request: SimulatedRequest) -> bytes:
-        """The body of the answer, which for a single text has no list."""
+        """Return the body, which has no list for a single text."""
         if ":embedContent" in request.path:
             return dumps({"embedding": {"values": found.vectors[0]}})
         return super().write_vectors(found, asked, request)

@@ -1,6 +1,6 @@
 """The simulated formats: OpenAI chat (and Azure's), OpenAI responses, Anthropic, Gemini, Ollama (WIRE.md §1–§5).
 
-The texts and codes of OpenAI's errors are one table for both of its formats.
+Both of OpenAI's formats have one table of errors.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class AnthropicFormat(Format):
     ping = b'event: ping\ndata: {"type":"ping"}\n\n'
 
     def check(self, request: SimulatedRequest) -> ApiError | None:
-        """Version, JSON, required fields, roles, ranges, in this order."""
+        """Check version, JSON, required fields, roles, ranges, in this order."""
         version = request.headers.get("anthropic-version")
         if version is None:
             return ApiError(400, message="anthropic-version: header is required")
@@ -67,7 +67,7 @@ class AnthropicFormat(Format):
         return self._missing(asked) or _wrong_turns(asked["messages"]) or _wrong_sampling(asked, version)
 
     def pieces(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> Pieces:
-        """With a ping before the first word."""
+        """Encode with a ping before the first word."""
         pieces = super().pieces(request, answer)
         return attrs.evolve(pieces, opening=[*pieces.opening, self.ping])
 
@@ -138,17 +138,17 @@ class GeminiFormat(Format):
     ping = b": ping\r\n\r\n"
 
     def check(self, request: SimulatedRequest) -> ApiError | None:
-        """JSON, contents, roles, parts, ranges, in this order."""
+        """Check JSON, contents, roles, parts, ranges, in this order."""
         return self.check_conversation(request.json)
 
     def check_conversation(self, asked: Any) -> ApiError | None:
-        """What is wrong with the body of a conversation: contents, roles, parts, ranges, in this order."""
+        """Check contents, roles, parts and ranges of a conversation, in this order."""
         if not isinstance(asked, dict):
             return ApiError(400, message="Invalid JSON payload received. Unable to parse the body.")
         return _wrong_contents(asked.get("contents")) or _wrong_config(asked.get("generationConfig") or {})
 
     def pieces(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> Pieces:
-        """A full response per event; a JSON array where ``alt=sse`` is missing."""
+        """Encode a full response per event; without ``alt=sse`` they are one JSON array."""
         pieces = super().pieces(request, answer)
         if "alt=sse" in request.path:
             return pieces
@@ -157,7 +157,7 @@ class GeminiFormat(Format):
         return Pieces([b"["], [event + b",\r\n" for event in listed[:-1]], [listed[-1] + b"]"], "application/json; charset=UTF-8")
 
     def error(self, api_error: ApiError) -> tuple[int, dict[str, Any]]:
-        """With the details that tell what the words do not; a wrong key is a 400 here, as it is at Google."""
+        """Add the details; a wrong key is a 400, as at Google."""
         if api_error.kind == "key":
             api_error = ApiError(400, "key", message=api_error.message)
         status, body = super().error(api_error)
@@ -221,11 +221,11 @@ class OllamaFormat(Format):
     ping = b"\n"
 
     def key(self, headers: Mapping[str, str]) -> str | None:
-        """A bearer token; at home nobody asks for one."""
+        """Return a bearer token, or a stand-in: a local server asks for none."""
         return bearer(headers) or "none"
 
     def check(self, request: SimulatedRequest) -> ApiError | None:
-        """JSON and model; an empty conversation only loads the model."""
+        """Check JSON and model; an empty conversation only loads the model."""
         if not isinstance(request.json, dict):
             return ApiError(400, message="invalid character at the beginning of value")
         return None if request.model else ApiError(400, message="model is required")
@@ -274,7 +274,7 @@ class OpenAIFormat(Format):
     ping = b": keep-alive\n\n"
 
     def check(self, request: SimulatedRequest) -> ApiError | None:
-        """JSON, model, messages, roles, ranges, in this order."""
+        """Check JSON, model, messages, roles, ranges, in this order."""
         asked = request.json
         if not isinstance(asked, dict):
             return ApiError(400, message="We could not parse the JSON body of your request.")
@@ -285,7 +285,7 @@ class OpenAIFormat(Format):
         return _wrong_messages(asked.get("messages")) or _wrong_numbers(asked, _CHAT_RANGES)
 
     def error(self, api_error: ApiError) -> tuple[int, dict[str, Any]]:
-        """With the parameter that it is about, which errors of ours do not tell apart."""
+        """Add the parameter, which the library's errors do not have."""
         status, body = super().error(api_error)
         body["error"]["param"] = api_error.param or ("model" if api_error.kind == "model" else None)
         return status, body
@@ -306,17 +306,17 @@ class AzureFormat(OpenAIFormat):
     key_header = "api-key"
 
     def check(self, request: SimulatedRequest) -> ApiError | None:
-        """Also that a deployment's address has its ``api-version``."""
+        """Check, too, that a deployment's address has an ``api-version``."""
         if "/deployments/" in request.path and "api-version=" not in request.path:
             return ApiError(404)
         return super().check(request)
 
     def body(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> bytes:
-        """With the filter's verdict on the answer."""
+        """Encode with the filter's verdict on the response."""
         return _with_verdict(super().body(request, answer), _SAFE)
 
     def pieces(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> Pieces:
-        """The filter's verdict on the prompt comes first, and one with every piece."""
+        """Encode with the filter's verdict on the prompt first, and one with every piece."""
         pieces = super().pieces(request, answer)
         return attrs.evolve(
             pieces,
@@ -326,7 +326,7 @@ class AzureFormat(OpenAIFormat):
         )
 
     def error(self, api_error: ApiError) -> tuple[int, dict[str, Any]]:
-        """Azure's own words where its gateway answers before OpenAI does."""
+        """Return Azure's own error if its gateway answers before OpenAI does."""
         if api_error.kind == "filter":
             return api_error.status, {"error": _FILTERED}
         code, message = _AZURE.get(api_error.kind or str(api_error.status), (None, ""))
@@ -357,7 +357,7 @@ _CHOICE = b'"choices":[{'
 
 
 def _with_verdict(document: bytes, verdict: Mapping[str, Any]) -> bytes:
-    """A verdict in every choice; what opens it stands nowhere else, since text has its quotes escaped."""
+    """Add a verdict to every choice. Its beginning is nowhere else, since text has its quotes escaped."""
     return document.replace(_CHOICE, b'%s"content_filter_results":%s,' % (_CHOICE, dumps(verdict)))
 
 
@@ -403,7 +403,7 @@ class ResponsesFormat(Format):
     ping = b": keep-alive\n\n"
 
     def check(self, request: SimulatedRequest) -> ApiError | None:
-        """JSON, model, input, ranges, in this order."""
+        """Check JSON, model, input, ranges, in this order."""
         asked = request.json
         if not isinstance(asked, dict):
             return ApiError(400, message="We could not parse the JSON body of your request.")
