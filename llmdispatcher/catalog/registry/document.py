@@ -101,11 +101,11 @@ class RegistryModel:
             raise ValueError("provider, model_name and key do not agree")
         supports, lacks = _flags(row)
         long = row.get("supports_long_context_pricing") is not False
-        told: dict[str, Any] = {field: _dollars(row, names) for field, names in DOLLARS.items()}
-        told |= {field: _tokens(row, given) for field, given in TOKENS.items()}
-        told |= {field: _date(row, given) for field, given in _DATES.items()}
+        values: dict[str, Any] = {field: _dollars(row, names) for field, names in DOLLARS.items()}
+        values |= {field: _tokens(row, given) for field, given in TOKENS.items()}
+        values |= {field: _date(row, given) for field, given in _DATES.items()}
         if not long:
-            told = {field: value for field, value in told.items() if not field.startswith("long_")}
+            values = {field: value for field, value in values.items() if not field.startswith("long_")}
         return cls(
             vendor=vendor,
             name=name,
@@ -117,20 +117,20 @@ class RegistryModel:
             endpoint=_text(row, "api_endpoint") or None,
             reasons=_flag(row, "is_reasoning_model", otherwise=False),
             active=_flag(row, "is_active", otherwise=True),
-            **told,
+            **values,
         )
 
     def as_dict(self) -> dict[str, Any]:
         """The row in the published layout, without what is unknown."""
-        told: dict[str, Any] = {"provider": self.vendor, "model_name": self.name, "display_name": self.display_name}
-        told |= {"description": self.description, "model_aliases": list(self.aliases), "api_endpoint": self.endpoint}
-        told |= {names[0]: _number(getattr(self, field)) for field, names in DOLLARS.items()}
-        told |= {given: getattr(self, field) for field, given in TOKENS.items()}
-        told |= {f"supports_{name}": True for name in sorted(self.supports)}
-        told |= {f"supports_{name}": False for name in sorted(self.lacks)}
-        told |= {"is_reasoning_model": self.reasons, "is_active": self.active}
-        told |= {given: value.isoformat() for field, given in _DATES.items() if (value := getattr(self, field)) is not None}
-        return {name: value for name, value in told.items() if value is not None}
+        values: dict[str, Any] = {"provider": self.vendor, "model_name": self.name, "display_name": self.display_name}
+        values |= {"description": self.description, "model_aliases": list(self.aliases), "api_endpoint": self.endpoint}
+        values |= {names[0]: _number(getattr(self, field)) for field, names in DOLLARS.items()}
+        values |= {given: getattr(self, field) for field, given in TOKENS.items()}
+        values |= {f"supports_{name}": True for name in sorted(self.supports)}
+        values |= {f"supports_{name}": False for name in sorted(self.lacks)}
+        values |= {"is_reasoning_model": self.reasons, "is_active": self.active}
+        values |= {given: value.isoformat() for field, given in _DATES.items() if (value := getattr(self, field)) is not None}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def plain(text: str) -> bool:
@@ -151,10 +151,10 @@ def _dollars(row: Mapping[str, Any], names: tuple[str, ...]) -> Decimal | None:
         raise ValueError(f"{name} is no number")
     if not 0 <= value <= MOST_DOLLARS:  # neither is a NaN
         raise ValueError(f"{name} is not within 0 to {MOST_DOLLARS} US dollars")
-    return _rounded(Decimal(str(value)))
+    return _round(Decimal(str(value)))
 
 
-def _rounded(amount: Decimal) -> Decimal:
+def _round(amount: Decimal) -> Decimal:
     """The amount with at most twelve decimals, as nobody publishes more; noise of floats lies beyond."""
     cut = _EXACT.quantize(amount, _LEAST)
     return amount if cut == amount else cut.normalize(_EXACT)
@@ -177,14 +177,14 @@ def _flag(row: Mapping[str, Any], name: str, *, otherwise: bool) -> bool:
 
 
 def _flags(row: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
-    told = {name: value for name, value in row.items() if value is not None and name.startswith(_SUPPORTS)}
-    for name, value in told.items():
+    values = {name: value for name, value in row.items() if value is not None and name.startswith(_SUPPORTS)}
+    for name, value in values.items():
         if not isinstance(value, bool):
             raise ValueError(f"{name[:MOST_LETTERS]!a} is neither true nor false")
-    if len(told) > _MOST_FLAGS or not plain("".join(told)) or max(map(len, told), default=0) > MOST_LETTERS:
+    if len(values) > _MOST_FLAGS or not plain("".join(values)) or max(map(len, values), default=0) > MOST_LETTERS:
         raise ValueError("supports_* are too many, or not names")
-    yes = frozenset([name.removeprefix(_SUPPORTS) for name, value in told.items() if value])
-    return yes, frozenset([name.removeprefix(_SUPPORTS) for name, value in told.items() if not value])
+    yes = frozenset([name.removeprefix(_SUPPORTS) for name, value in values.items() if value])
+    return yes, frozenset([name.removeprefix(_SUPPORTS) for name, value in values.items() if not value])
 
 
 def _text(row: Mapping[str, Any], name: str, *, most: int = MOST_LETTERS, required: bool = False) -> str:
@@ -260,11 +260,11 @@ class Edition:
 
     def as_dict(self) -> dict[str, Any]:
         """The document in the published layout."""
-        told = {"provider": self.vendor, "version": self.version, _SUM: self.checksum}
+        values = {"provider": self.vendor, "version": self.version, _SUM: self.checksum}
         if self.updated_at is not None:
-            told["updated_at"] = self.updated_at.isoformat()
+            values["updated_at"] = self.updated_at.isoformat()
         models = {model.ref: model.as_dict() for model in self.models.values()}
-        return {name: value for name, value in told.items() if value is not None} | {"models": models}
+        return {name: value for name, value in values.items() if value is not None} | {"models": models}
 
 
 def read_edition(vendor: str, body: bytes, version: int | None = None) -> Edition:
@@ -339,7 +339,7 @@ def _refuse(constant: str) -> Any:
 
 
 def checksum_holds(edition: Edition, before: str | None) -> bool | None:
-    """Whether an edition's checksum is that of its document; ``None`` where that cannot be told. To be reported, not to reject.
+    """Whether an edition's checksum is that of its document; ``None`` if that is unknown. For reports, not to reject.
 
     It is the SHA-256 of the document as sorted compact JSON, with the checksum of the version ``before`` in the place of its own:
     a chain. First versions have none there. Of the published ones two match neither.
