@@ -64,7 +64,7 @@ def estimate_cost(dispatcher: Dispatcher, lines: Iterable[PromptLine]) -> dict[s
 
 
 def plan_of(dispatcher: Dispatcher, prompt: Prompt) -> Plan | None:
-    """Return whom a prompt would be sent to, in order; ``None`` where it cannot be routed."""
+    """Return the plan of a prompt, ``None`` if it cannot be routed."""
     try:
         return dispatcher.explain(prompt.routing_request)
     except DispatchError:

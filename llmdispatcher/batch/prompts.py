@@ -89,7 +89,7 @@ def read_prompts(file: Path | IO[bytes], limit: int | None = None, *, model: str
 
 @attrs.frozen
 class _Line:
-    """A stripped line; ``value`` is its JSON, ``mistake`` says why it is none."""
+    """A stripped line; ``value`` is its JSON, ``mistake`` says why it has none."""
 
     number: int
     data: bytes

@@ -388,7 +388,7 @@ class NameClaim(enum.Enum):
     FOREIGN = "foreign"
     """It has its maker's models only, and this name is another's."""
     CLOSED = "closed"
-    """Its user gave the only names that it is asked for; this is none of them."""
+    """Its user listed the names that it is asked for, and this is not among them."""
 
     @property
     def has_it(self) -> bool:

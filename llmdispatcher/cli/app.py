@@ -25,39 +25,37 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Asking": {
         "ask": ("ask", "Ask one question and print the answer."),
         "chat": ("chat", "Talk with a model."),
-        "batch": ("batch", "Ask a file of prompts; goes on where it was stopped."),
+        "batch": ("batch", "Ask a file of prompts; a stopped batch can be resumed."),
     },
     "Looking": {
         "models": ("models", "List models, their limits and prices."),
-        "vendors": ("vendors", "List vendors, and who has a key."),
-        "explain": ("explain", "Tell who would be asked, and why."),
-        "health": ("health", "Ask the vendors how they are."),
-        "info": ("info", "Tell versions, places and extras."),
+        "vendors": ("vendors", "List vendors, and which of them have a key."),
+        "explain": ("explain", "Show which models would be asked, and why."),
+        "health": ("health", "Check whether the vendors are available."),
+        "info": ("info", "Show versions, paths and extras."),
     },
     "Accounting": {
-        "usage": ("usage", "Tell what was used and what it cost."),
-        "calls": ("calls", "List the latest calls, or tell one in full."),
+        "usage": ("usage", "Show what was used and what it cost."),
+        "calls": ("calls", "List the latest calls, or show one in full."),
         "export": ("export_calls", "Write the calls to a file."),
-        "import": ("import_calls", "Take calls in from a file."),
-        "init-db": ("init_db", "Make the ledger."),
+        "import": ("import_calls", "Add the calls of a file."),
+        "init-db": ("init_db", "Create the ledger."),
         "migrate": ("migrate", "Bring the ledger's tables up to date."),
-        "receipts": ("receipts", "Sign what calls cost, and verify it."),
+        "receipts": ("receipts", "Sign what calls cost, and verify receipts."),
     },
     "Models by name": {
-        "lock": ("lock", "Make and check a lockfile of aliases."),
-        "bind": ("bind", "Let an alias stand for models."),
+        "lock": ("lock", "Create and check a lockfile of aliases."),
+        "bind": ("bind", "Bind an alias to models."),
         "aliases": ("aliases", "List aliases and their models."),
         "json-refresh": ("json_refresh", "Fetch models and prices from the registry."),
     },
     "Setting up": {
         "config": ("config", "Check a configuration."),
-        "keys": ("keys", "Keep keys in the system's keychain."),
-        "cache": ("cache", "Look at a cache of answers, or empty it."),
+        "keys": ("keys", "Store keys in the system's keychain."),
+        "cache": ("cache", "Inspect a cache of answers, or empty it."),
         "completion": ("completion", "Print a shell's completion script."),
     },
-    "Tools": {
-        "simulate": ("simulate", "Serve pretended vendors on a port."),
-    },
+    "Tools": {"simulate": ("simulate", "Serve simulated vendors on a port.")},
 }
 """The commands by heading: each has its file in ``commands/`` and its line in the list of commands."""
 
@@ -138,7 +136,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         with show_warnings(given):
             code = _invoke(list(arguments), given)
-        if sys.stdout is not None:  # it is if somebody has closed it
+        if sys.stdout is not None:  # None if it was closed at the start
             sys.stdout.flush()
         return code
     except BrokenPipeError:

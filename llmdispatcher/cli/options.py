@@ -32,13 +32,13 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 GLOBALS = (
     _global("--db", "The database of the ledger, sqlite:///FILE or postgresql://...; before $DATABASE_URL.", metavar="URL"),
-    _global("--sqlite", "The same for an SQLite file.", metavar="PATH", type=FILE),
-    _global("--profile", "Which profile of the lockfile holds; before $LLMDISPATCHER_PROFILE.", metavar="NAME"),
+    _global("--sqlite", "The database of the ledger, as an SQLite file.", metavar="PATH", type=FILE),
+    _global("--profile", "The profile of the lockfile; before $LLMDISPATCHER_PROFILE.", metavar="NAME"),
     _global("--config", "A TOML or JSON file: fields of Config, and [vendors.NAME] tables.", metavar="FILE", type=FILE),
     _global("--json", "Print JSON for programs.", is_flag=True),
-    _global("--quiet", "Say nothing beside the output but what went wrong.", is_flag=True),
+    _global("--quiet", "Print only the output and errors.", is_flag=True),
     _global("--debug", "Show where an error came from, and what the library logs.", is_flag=True),
-    _global("--no-color", "No colours; so does the variable NO_COLOR.", is_flag=True),
+    _global("--no-color", "Print no colours; the variable NO_COLOR does the same.", is_flag=True),
 )
 """The options of every command."""
 

@@ -26,7 +26,7 @@ _PATIENCE = 2.0
 
 FILTERS = {
     "origin": "Only calls of this application.",
-    "id_at_origin": "Only calls for this thing of the application's.",
+    "id_at_origin": "Only calls with this id at the application.",
     "user": "Only this user's calls.",
     "alias": "Only calls that asked for this alias.",
     "vendor": "Only calls that this vendor answered.",

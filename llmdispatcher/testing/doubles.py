@@ -25,7 +25,7 @@ _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class ManualClock:
-    """A clock whose time moves only by :meth:`advance`, or by a wait that nobody ends.
+    """A clock whose time moves only by :meth:`advance`, or by a wait that is not ended.
 
     By default a wait moves the clock by its ``seconds``, which is right for one sleeper at a time. With ``blocking``, waits
     block until another thread advances the clock far enough (see :meth:`await_sleepers`). ``chances`` are the numbers

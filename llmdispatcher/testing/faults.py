@@ -125,7 +125,7 @@ def gzip_cut(peer: Peer, context: FaultContext) -> bool:
 
 @fault("mislabelled_{encoding}")
 def mislabelled(peer: Peer, context: FaultContext, encoding: str = "gzip") -> bool:
-    """A plain body that claims an encoding: gzip that is none, or br and zstd that nobody asked for (B7)."""
+    """A plain body labelled with an encoding: gzip, or br and zstd, which no client asked for (B7)."""
     kind = context.pieces().content_type
     peer.reply(200, context.encode(), ("Content-Encoding", encoding), *context.headers, content_type=kind)
     return True
@@ -211,7 +211,7 @@ def _say_nothing(peer: Peer) -> None:
 
 
 def mute_tls() -> AbstractContextManager[str]:
-    """The same behind https: the handshake gets no answer (N6)."""
+    """A mute https server: the handshake gets no answer (N6)."""
     return mute("https")
 
 
@@ -727,32 +727,12 @@ FAULTS: Mapping[str, tuple[Fault, ...]] = MappingProxyType(
         "B4": (short_body(), eof_cut()),
         "B5": (trickled_chunk_size(), long_chunk_size()),
         "B6": (gzip_bomb(),),
-        "B7": (
-            gzip_cut(),
-            mislabelled("gzip"),
-            mislabelled("br"),
-            mislabelled("zstd"),
-            chained_encodings(),
-        ),
-        "B8": (
-            giant_json(),
-            deep_json(),
-            huge_integer(),
-            not_a_number(),
-            duplicate_keys(),
-            lone_surrogate(),
-        ),
+        "B7": (gzip_cut(), mislabelled("gzip"), mislabelled("br"), mislabelled("zstd"), chained_encodings()),
+        "B8": (giant_json(), deep_json(), huge_integer(), not_a_number(), duplicate_keys(), lone_surrogate()),
         "B9": (html(), empty(), no_content()),
         "B10": (error_in_200(), error_event(), error_event(3)),
         "S1": (bytewise(),),
-        "S2": (
-            crlf(),
-            cr_only(),
-            mixed_line_ends(),
-            byte_order_mark(),
-            comments(),
-            odd_fields(),
-        ),
+        "S2": (crlf(), cr_only(), mixed_line_ends(), byte_order_mark(), comments(), odd_fields()),
         "S3": (truncated_last_event(),),
         "S4": (eof_after(3), cut_after(3), cut_before_words()),
         "S5": (giant_line(), many_events(), many_comments()),
@@ -779,12 +759,7 @@ FAULTS: Mapping[str, tuple[Fault, ...]] = MappingProxyType(
         ),
         "R3": (rate_limit(), quota()),
         "R4": (*(status(code) for code in _TRANSIENT), html(502)),
-        "R5": (
-            *(status(code) for code in _FINAL),
-            context_overflow(),
-            filtered(),
-            model_missing(),
-        ),
+        "R5": (*(status(code) for code in _FINAL), context_overflow(), filtered(), model_missing()),
         "R6": (status(503, ("x-should-retry", "false")), status(400, ("x-should-retry", "true"))),
     }
 )

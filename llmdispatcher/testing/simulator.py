@@ -87,7 +87,9 @@ class VendorSimulator:
     @property
     def url(self) -> str:
         """The address without a path; starts the server."""
-        return self._started().url
+        self.start()
+        assert self._server is not None
+        return self._server.url
 
     @property
     def openai_url(self) -> str:
@@ -135,11 +137,6 @@ class VendorSimulator:
         """Wait until so many requests have come in; False if they did not in time."""
         with self._changed:
             return self._changed.wait_for(lambda: len(self.requests) >= count, timeout)
-
-    def _started(self) -> LoopbackServer:
-        self.start()
-        assert self._server is not None
-        return self._server
 
     def _handle(self, peer: Peer, wire: WireRequest) -> bool | None:
         if wire.method in ("GET", "HEAD") and wire.target in ("/", "/health"):  # a probe, no request to a vendor

@@ -258,7 +258,7 @@ _DAY = 86400.0
 
 
 class Registry:
-    """Models and prices that somebody publishes for each vendor; share one between threads and dispatchers.
+    """Published models and prices of each vendor; share one between threads and dispatchers.
 
     ``source`` is an https:// address (http:// for this machine), a ``file://`` address or a folder. Making one does no I/O.
     ``versions`` pins vendors to a version, fetched once and kept for ever; of the others the current one counts, asked for again
@@ -306,9 +306,9 @@ class Registry:
         self._thread = RefreshThread(self.apply, self._round, self.wait)
 
     def load(self, *, timeout: float | None = None, cancel: Cancellation | None = None) -> dict[str, Edition]:
-        """The edition that counts for each vendor, asking only for what is due. Never raises for a registry's faults.
+        """Return the edition in use of each vendor, asking only for what is due. Never raises for a registry's faults.
 
-        A vendor that the registry gives nothing usable of is left out: for it the packaged catalog counts, and ``status`` says why.
+        A vendor without a usable edition is left out: its rows of the packaged catalog count, and ``status`` says why.
         """
         return self._all(self._deadline(timeout, cancel), force=False)
 
@@ -320,9 +320,9 @@ class Registry:
         return self.status()
 
     def apply(self) -> bool:
-        """Put what is held over the catalog, for this process: models, prices, and their ``price_version`` "registry openai 7".
+        """Put the editions in use over the catalog, in this process: models, prices, their ``price_version`` "registry openai 7".
 
-        The rows of another registry go. Asks nobody; False where nothing is held.
+        The rows of another registry go. Sends no request; returns False if there are no rows.
         """
         held = self.editions()
         if held and held != self._shown:
@@ -341,24 +341,24 @@ class Registry:
             self._reader.close()
 
     def status(self) -> dict[str, RegistryStatus]:
-        """How each vendor's models stand, by what is in memory or on disk; asks nobody."""
+        """Return the status of each vendor's models, by what is in memory or on disk; sends no request."""
         return {vendor: self._status(vendor) for vendor in self._known_names()}
 
     def editions(self) -> dict[str, Edition]:
-        """The editions that count, by what is in memory or on disk; asks nobody."""
+        """Return the editions in use, by what is in memory or on disk; sends no request."""
         copies = {vendor: self._cache.held(models_of(vendor, self.versions.get(vendor))) for vendor in self._known_names()}
         return {vendor: copy.value for vendor, copy in copies.items() if copy is not None}
 
     def edition(self, vendor: str, version: int | None = None, *, timeout: float | None = None) -> Edition:
-        """A vendor's current edition, or one of its versions. Raises :class:`DispatchError` where it cannot be had."""
+        """Return a vendor's current edition, or one of its versions. Raises :class:`DispatchError` if it cannot be fetched."""
         deadline = self._deadline(timeout)
         return self._cache.get(models_of(vendor_name(vendor), checked_version(version)), deadline).value
 
     def assert_fresh(self, *vendors: str, max_age_days: float | None = None, timeout: float | None = None) -> None:
-        """Ask the registry now, and raise :class:`RegistryStale` where what counts is not the newest that it publishes.
+        """Ask the registry now, and raise :class:`RegistryStale` if the edition in use is not the newest that it publishes.
 
-        So it is where the registry does not answer, and where a pinned version is behind. With ``max_age_days`` it is also where
-        that was published longer ago than so many days, or does not say when.
+        That includes a registry that does not answer, and a pinned version that is behind. With ``max_age_days`` it includes an
+        edition that was published longer ago than so many days, or does not say when.
         """
         deadline = self._deadline(timeout)
         for vendor in [vendor_name(name) for name in vendors] or self._names(deadline, force=True):
@@ -376,7 +376,7 @@ class Registry:
                 raise self._stale(vendor, f"{reason}, and {max_age_days:g} are allowed")
 
     def drift(self, versions: Mapping[str, int] | None = None, *, timeout: float | None = None) -> Drift:
-        """How pinned ``versions`` (those of this registry where not given) differ from what is current now."""
+        """Return how pinned ``versions``, by default those of this registry, differ from the current ones."""
         deadline, found, unknown = self._deadline(timeout), {}, {}
         for vendor, version in (self.versions if versions is None else pins(versions)).items():
             try:
@@ -387,9 +387,9 @@ class Registry:
         return Drift(vendors=found, unknown=unknown)
 
     def changelog(self, vendor: str, since: int = 0, *, timeout: float | None = None) -> tuple[Changes, ...]:
-        """What each version of a vendor after ``since`` changed, from the immutable versions; one that is not there is passed over.
+        """Return what each version of a vendor after ``since`` changed; versions that are not published are skipped.
 
-        At most the last 100 versions are read. Raises :class:`DispatchError` where the current version cannot be had.
+        At most the last 100 versions are read. Raises :class:`DispatchError` if the current version cannot be fetched.
         """
         deadline, found = self._deadline(timeout), []
         steps = self._steps(vendor_name(vendor), since, deadline)
@@ -401,7 +401,7 @@ class Registry:
         return tuple(found)
 
     def verify(self, vendor: str, *, timeout: float | None = None) -> dict[int, bool | None]:
-        """Version -> whether its checksum holds, ``None`` where that cannot be told. Advice: nothing is rejected for it."""
+        """Return for each version whether its checksum holds, ``None`` if that is unknown. No version is rejected for it."""
         results, before = {}, None
         for edition in self._steps(vendor_name(vendor), 0, self._deadline(timeout)):
             results[edition.version] = checksum_holds(edition, before)
@@ -409,7 +409,7 @@ class Registry:
         return results
 
     def clear(self) -> int:
-        """Delete this registry's cache, which nothing else does; how many documents that were."""
+        """Delete this registry's cache; returns the number of documents. Nothing else deletes it."""
         self._trouble = {}
         return self._cache.forget()
 
@@ -419,7 +419,7 @@ class Registry:
         self._reader.close()
 
     def with_versions(self, versions: Mapping[str, int]) -> Registry:
-        """This registry with further pinned versions, such as those of a lockfile's profile; this one stays as it is."""
+        """Return this registry with further pinned versions, such as those of a lockfile's profile."""
         return self._alike(versions={**self.versions, **pins(versions)})
 
     def __repr__(self) -> str:

@@ -19,11 +19,11 @@ from ..._text import room_logger
 from ...errors import MalformedReply
 
 MOST_DOLLARS = 10_000
-"""US dollars per million tokens that a price may be: some fifteen times the dearest model there has been."""
+"""The limit of a price, in US dollars per million tokens: fifteen times the dearest model so far."""
 MOST_TOKENS = 10**9
-"""Tokens that a limit may be."""
+"""The greatest limit, in tokens."""
 MOST_LETTERS = 200
-"""Letters of a name; a description is cut at ten times as many."""
+"""Characters of a name; a description is cut at ten times as many."""
 MOST_ALIASES = 64
 _MOST_FLAGS = 128
 _SUPPORTS = "supports_"
@@ -41,7 +41,7 @@ DOLLARS: Mapping[str, tuple[str, ...]] = {
     "long_output": ("dollars_per_million_tokens_output_long_context",),
     "cache_storage": ("cache_storage_cost_per_million_tokens_per_hour",),
 }
-"""Price -> the published names of it; of several that are given the first counts."""
+"""Price -> its published names; the first one that is given counts."""
 TOKENS: Mapping[str, str] = {
     "long_above": "long_context_threshold_tokens",
     "max_input_tokens": "max_input_tokens",
@@ -93,7 +93,7 @@ class RegistryModel:
 
     @classmethod
     def from_row(cls, vendor: str, key: str, row: Any) -> RegistryModel:
-        """Read a published row. Raises ``ValueError`` with the reason why it is not to be used."""
+        """Read a published row. Raises ``ValueError`` with the reason why it is not used."""
         if not isinstance(row, Mapping):
             raise ValueError(f"a row is an object, not {type(row).__name__}")
         name = _text(row, "model_name", required=True)
@@ -121,7 +121,7 @@ class RegistryModel:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The row in the published layout, without what is unknown."""
+        """Return the row in the published layout, without unknown fields."""
         values: dict[str, Any] = {"provider": self.vendor, "model_name": self.name, "display_name": self.display_name}
         values |= {"description": self.description, "model_aliases": list(self.aliases), "api_endpoint": self.endpoint}
         values |= {names[0]: _number(getattr(self, field)) for field, names in DOLLARS.items()}
@@ -134,7 +134,7 @@ class RegistryModel:
 
 
 def plain(text: str) -> bool:
-    """Whether a text has no control characters, surrogates or the like."""
+    """Tell whether a text has no control characters, surrogates or the like."""
     return text.isprintable()
 
 
@@ -155,7 +155,7 @@ def _dollars(row: Mapping[str, Any], names: tuple[str, ...]) -> Decimal | None:
 
 
 def _round(amount: Decimal) -> Decimal:
-    """The amount with at most twelve decimals, as nobody publishes more; noise of floats lies beyond."""
+    """The amount with at most twelve decimals; the rest is noise of floats."""
     cut = _EXACT.quantize(amount, _LEAST)
     return amount if cut == amount else cut.normalize(_EXACT)
 
@@ -166,7 +166,7 @@ def _tokens(row: Mapping[str, Any], name: str) -> int | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_TOKENS:
         raise ValueError(f"{name} is not a whole number from 0 to {MOST_TOKENS}")
-    return value or None  # published ones say 0 where nobody knows
+    return value or None  # published rows say 0 for unknown
 
 
 def _flag(row: Mapping[str, Any], name: str, *, otherwise: bool) -> bool:
@@ -224,7 +224,7 @@ MOST_BYTES = 8 * 1024 * 1024
 """Bytes of one document; the largest published one has 135,000."""
 MOST_MODELS = 5_000
 MOST_VALUES = 200_000
-"""Values that a document may hold: small ones cost a hundred times their bytes once they are read, and time of all threads."""
+"""The number of values in a document: decoded, small values take a hundred times their bytes."""
 MOST_VERSION = 10**9
 _TOLD = 5
 _SUM = "content_sha256_jcs"
@@ -249,17 +249,17 @@ class Edition:
 
     @names.default
     def _all_names(self) -> Mapping[str, str]:
-        """Of two models that claim an alias the one with the largest name has it; a model's own name is nobody's alias."""
+        """If two models claim an alias, the one with the greater name has it; the name of a model is no alias of another."""
         aliases = {alias: name for name in sorted(self.models) for alias in self.models[name].aliases}
         return aliases | {name: name for name in self.models}
 
     def find(self, name: str) -> RegistryModel | None:
-        """The model of that name or alias, with or without the vendor before it."""
+        """Return the model of that name or alias, with or without the vendor before it, or ``None``."""
         listed = self.names.get(name.removeprefix(f"{self.vendor}:"))
         return None if listed is None else self.models[listed]
 
     def as_dict(self) -> dict[str, Any]:
-        """The document in the published layout."""
+        """Return the document in the published layout."""
         values = {"provider": self.vendor, "version": self.version, _SUM: self.checksum}
         if self.updated_at is not None:
             values["updated_at"] = self.updated_at.isoformat()
@@ -268,7 +268,7 @@ class Edition:
 
 
 def read_edition(vendor: str, body: bytes, version: int | None = None) -> Edition:
-    """The edition in a document, which must be of this vendor, and of this ``version`` where one is given.
+    """Read a document, which must be of this vendor, and of this ``version`` if one is given.
 
     Rows that are wrong are left out with a line in the log. Raises :class:`MalformedReply` for a document that is none.
     """
@@ -316,7 +316,7 @@ def _checksum(document: Mapping[str, Any]) -> str | None:
 
 
 def moment(value: Any) -> datetime | None:
-    """A time as people publish it, aware; one without a zone is UTC, and what is none is ``None``."""
+    """Return a published time as an aware datetime, ``None`` for anything else; without a zone it is UTC."""
     try:
         found = datetime.fromisoformat(value)
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
@@ -325,7 +325,7 @@ def moment(value: Any) -> datetime | None:
 
 
 def read_json(body: bytes) -> Any:
-    """The JSON in a document. Raises :class:`MalformedReply` for anything else, and for what would take too much to hold."""
+    """Parse a JSON document. Raises :class:`MalformedReply` for anything else, and for too many values."""
     if len(body) > MOST_BYTES or body.count(b",") + body.count(b"[") + body.count(b"{") > MOST_VALUES:
         raise MalformedReply(f"the registry's document has more than {MOST_BYTES} bytes or {MOST_VALUES} values")
     try:

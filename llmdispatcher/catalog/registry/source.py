@@ -131,7 +131,7 @@ class FolderReader:
         self._folder = folder
 
     def read(self, path: str, etag: str | None, deadline: Deadline) -> Reply:
-        """Read a file. Raises :class:`VendorUnavailable` where there is none, :class:`MalformedReply` for one that is too large."""
+        """Read a file. Raises :class:`VendorUnavailable` if it is missing, :class:`MalformedReply` if it is too large."""
         deadline.check()
         pages = self._folder / "pages"
         file = (pages if pages.is_dir() else self._folder) / path

@@ -185,7 +185,7 @@ class DocumentCache:
         return self._flights.fly(document.path, deadline, lambda: self._fetch(document, deadline, force=force))[0]
 
     def held(self, document: Document[T]) -> Copy[T] | None:
-        """Return what is in memory, else on disk; asks nobody."""
+        """Return what is in memory, else on disk; sends no request."""
         found: Copy[T] | None = self._held.get(document.path)
         return found or self._from_disk(document)
 
@@ -232,7 +232,7 @@ class DocumentCache:
 
 
 def _check_order(held: Copy[Any] | None, value: Any) -> None:
-    """Refuse a version older than the one held: it is from a stale server, or somebody rolls prices back."""
+    """Refuse a version older than the one held: it comes from a stale server, or prices are rolled back."""
     if held is not None and isinstance(value, Edition) and value.version < held.value.version:
         raise MalformedReply(
             f"registry {value.vendor}: it serves version {value.version} after {held.value.version}, which stays; "

@@ -163,18 +163,18 @@ def dollars(amount: Decimal | None) -> str:
 )
 @click.argument("prompt", nargs=-1, help="The question; words need no quotes unless the shell wants them.")
 @click.option("-m", "--model", help="A model, vendor:model or alias; else $LLMDISPATCHER_MODEL, else whichever fits best.")
-@click.option("-s", "--system", metavar="TEXT", help="What the model is told beforehand.")
+@click.option("-s", "--system", metavar="TEXT", help="The system prompt.")
 @click.option(
-    "-f", "--file", "files", multiple=True, metavar="FILE", help="Attach a text, document, recording or film; any number."
+    "-f", "--file", "files", multiple=True, metavar="FILE", help="Attach a text, document, recording or video; may be repeated."
 )
-@click.option("-i", "--image", "images", multiple=True, metavar="FILE|URL", help="Attach an image; any number.")
-@click.option("--schema", type=FILE, metavar="FILE", help="A file with a JSON schema that the answer has to fit.")
-@click.option("--max-tokens", type=COUNT, metavar="N", help="The most tokens of the answer.")
+@click.option("-i", "--image", "images", multiple=True, metavar="FILE|URL", help="Attach an image; may be repeated.")
+@click.option("--schema", type=FILE, metavar="FILE", help="A file with a JSON schema for the answer.")
+@click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of the answer's tokens.")
 @click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0 to 2; else the model's default.")
 @click.option("--timeout", type=Positive(), metavar="S", help="Seconds for everything, retries included.  [default: 300]")
-@click.option("--no-stream", is_flag=True, help="Print the answer when it is whole; so does a pipe.")
+@click.option("--no-stream", is_flag=True, help="Print the answer when it is complete, as through a pipe.")
 @click.option("--json-output", is_flag=True, help="Print the answer as JSON, with usage, cost and attempts; so does --json.")
-@click.option("--trace", is_flag=True, help="Tell on stderr who was asked, in which order, and why.")
+@click.option("--trace", is_flag=True, help="Print on stderr which models were asked, in which order, and why.")
 @click.option("--simulate", is_flag=True, help="Ask simulated vendors; nothing is sent.")
 def command(settings: Settings, **given: Any) -> int:
     """Ask one question and print the answer.

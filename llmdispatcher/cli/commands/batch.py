@@ -98,10 +98,10 @@ class Options:
     "--output",
     type=FILE,
     metavar="FILE",
-    help="Where answers go, in the order of the prompts; else answers.jsonl, or a fresh name.",
+    help="The file for the answers, in the order of the prompts; else answers.jsonl, or a new name.",
 )
 @click.option("--force", is_flag=True, help="Overwrite the --output file.")
-@click.option("--resume", is_flag=True, help="Go on with a batch that was stopped, or ask the prompts again that failed.")
+@click.option("--resume", is_flag=True, help="Resume a batch that was stopped; failed prompts are asked again.")
 @click.option("-m", "--model", help="The model of lines that name none; else $LLMDISPATCHER_MODEL.")
 @click.option(
     "--substitute", is_flag=True, help="Where a model's own vendor is missing or fails, let a similar model of another answer."
@@ -124,11 +124,11 @@ class Options:
 @click.option("--stream", is_flag=True, help="Stream the answers and print them while they arrive, in order.")
 @click.option("--simulate", is_flag=True, help="Ask simulated vendors even if there are keys; each answer says so.")
 @click.option("--or-simulate", is_flag=True, help="Ask simulated vendors where there is no key; each answer says so.")
-@click.option("--dry-run", is_flag=True, help="Tell what it may cost, by model, and send nothing; needs no key.")
+@click.option("--dry-run", is_flag=True, help="Show what it may cost, by model, and send nothing; needs no key.")
 @click.option(
     "--max-cost", type=Positive(), metavar="USD", help="Ask before a batch that may cost more; refuse where nobody can be asked."
 )
-@click.option("--confirm", is_flag=True, help="Tell what it may cost and ask before anything is sent to a real vendor.")
+@click.option("--confirm", is_flag=True, help="Show what it may cost, and ask before anything is sent to a real vendor.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def command(settings: Settings, **given: Any) -> int:
     """Ask every line of a file.
@@ -138,7 +138,7 @@ def command(settings: Settings, **given: Any) -> int:
     The vendors whose keys are known are asked. Without a file, what is piped in is asked, else the example prompts of the sources.
 
     Beside the answers a journal (FILE.journal) is kept until all are there. After Ctrl-C, SIGTERM, a crash or failures the same
-    command with --resume asks only what has no answer yet. Vendors that refuse for their rate are asked by fewer workers at once.
+    command with --resume asks only what has no answer yet. A vendor that limits the rate is asked by fewer workers.
     """
     options = Options(**given)
     if options.output == Path("-"):

@@ -24,12 +24,12 @@ from .lock import LOCKFILE_OPTION
 )
 @click.argument("alias", help="Its name.")
 @click.argument("models", required=False, metavar='["M1,M2"]', help="Models, the first choice first, with commas between them.")
-@click.option("--remove", is_flag=True, help="Take the alias out.")
+@click.option("--remove", is_flag=True, help="Remove the alias.")
 @LOCKFILE_OPTION
 def command(settings: Settings, alias: str, models: str | None, remove: bool, lockfile: Path | None) -> int:
-    """Let an alias stand for models in a profile of the lockfile; what it stood for is replaced, comments stay.
+    """Bind an alias to models in a profile of the lockfile; a former binding is replaced, comments stay.
 
-    Where there is no lockfile in this folder, one is made.
+    If this folder has no lockfile, one is made.
     """
     if remove is (models is not None):
         raise UsageError('bind: give models, such as "openai:gpt-4o-mini,anthropic:claude-haiku-4-5", or --remove')

@@ -16,7 +16,7 @@ from ..options import Suite, make_command
 from ..settings import Settings
 from ..terminal import FAILED, OK, UsageError, say, tell, tell_json
 
-command = Suite("cache", help="Look at a cache of answers, or empty it.", examples=("llmdispatcher cache info answers.db",))
+command = Suite("cache", help="Inspect a cache of answers, or empty it.", examples=("llmdispatcher cache info answers.db",))
 
 _STORE = "A file or redis://host:6379/0; else that of --config."
 
@@ -46,7 +46,7 @@ def info(settings: Settings, store: str | None) -> int:
 @click.argument("store", required=False, metavar="[STORE]", help=_STORE)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def clear(settings: Settings, store: str | None, yes: bool) -> int:
-    """Forget all answers in a store, for all programs that use it."""
+    """Delete all answers in a store, for all programs that use it."""
     place = _store_of(settings, store)
     found = inspect_store(place)
     if not yes and not _confirm(f"Forget {found.entries:,} answers in {shown_store(place)}?"):

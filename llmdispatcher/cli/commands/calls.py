@@ -28,13 +28,15 @@ _STATUSES = ("open", "success", "error", "timeout", "rate_limited", "cancelled",
     ),
     codes="0 ok, 1 there is no such call, 2 wrong usage, 130 interrupted",
 )
-@click.argument("call_id", required=False, metavar="[ID]", help="One call, with everybody who was asked.")
-@click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="At most so many.")
-@click.option("--before", metavar="ID", help="Only calls before this one; how a page goes on.")
-@click.option("--status", type=click.Choice(_STATUSES), help="Only calls that ended so.")
+@click.argument("call_id", required=False, metavar="[ID]", help="One call, with all its attempts.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="The number of rows at most."
+)
+@click.option("--before", metavar="ID", help="Only calls before this one, for the next page.")
+@click.option("--status", type=click.Choice(_STATUSES), help="Only calls with this status.")
 @records.with_filters
 def command(settings: Settings, **given: Any) -> int:
-    """List the latest calls of the ledger, the latest first, or tell one in full. Prompts and answers are nowhere."""
+    """List the latest calls of the ledger, the latest first, or show one in full. The ledger holds neither prompts nor answers."""
     if given["call_id"]:
         return _show_call(settings, given["call_id"])
     with records.open_ledger(settings) as ledger:

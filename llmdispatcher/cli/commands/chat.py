@@ -229,9 +229,9 @@ SLASH_COMMANDS: Mapping[str, tuple[Callable[[Chat, str], None], str]] = {
     codes="0 ok, 1 from a pipe: a question or a command failed, 2 wrong usage, 130 interrupted",
 )
 @click.option("-m", "--model", help="A model, vendor:model or alias; else $LLMDISPATCHER_MODEL, else whichever fits best.")
-@click.option("-s", "--system", metavar="TEXT", help="What the model is told beforehand.")
-@click.option("--load", type=FILE, metavar="FILE", help="Go on with a conversation that /save has written.")
-@click.option("--max-tokens", type=COUNT, metavar="N", help="The most tokens of each answer.")
+@click.option("-s", "--system", metavar="TEXT", help="The system prompt.")
+@click.option("--load", type=FILE, metavar="FILE", help="Continue a conversation that /save has written.")
+@click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of each answer's tokens.")
 @click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0 to 2; else the model's default.")
 @click.option("--timeout", type=Positive(), metavar="S", help="Seconds for each answer, retries included.  [default: 300]")
 @click.option("--simulate", is_flag=True, help="Ask simulated vendors; nothing is sent.")

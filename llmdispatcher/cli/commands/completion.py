@@ -18,7 +18,7 @@ from ..terminal import OK
         "llmdispatcher completion fish > ~/.config/fish/completions/llmdispatcher.fish",
     ),
 )
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), help="Whose script.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), help="The shell.")
 def command(settings: Settings, shell: str) -> int:
     """Print the script that makes a shell complete commands, options and their values."""
     kind = get_completion_class(shell)

@@ -46,7 +46,7 @@ def check(settings: Settings, file: Path | None) -> int:
 
 
 def _find_unready(found: config_file.ConfigFile) -> tuple[list[str], list[str]]:
-    """The vendors that the valid parts name and nobody knows, and those that lack a key or an address."""
+    """The vendors in the valid parts that are unknown, and those that lack a key or an address."""
     unknown: list[str] = []
     lacking: list[str] = []
     for part, number in found.valid_parts():

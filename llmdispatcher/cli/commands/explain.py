@@ -18,15 +18,15 @@ from . import ask
     examples=('llmdispatcher explain "Why is the sky blue?"', "llmdispatcher explain --model gpt-4o --json Hello"),
     codes="0 somebody would be asked, if only for a list of models, 1 nobody, 2 wrong usage, 130 interrupted",
 )
-@click.argument("prompt", nargs=-1, help="The question, as for `ask`; it may be left out.")
+@click.argument("prompt", nargs=-1, help="The question, as for `ask`; optional.")
 @click.option("-m", "--model", help="A model, vendor:model or alias; else $LLMDISPATCHER_MODEL, else whichever fits best.")
 @click.option("--mode", metavar="NAME", help='A mode of routing, such as "fast" or "cost_saving".')
 @click.option("--user", metavar="NAME", help="Whose question it is, for rules and sticky balancing.")
-@click.option("--max-tokens", type=COUNT, metavar="N", help="The most tokens of the answer.")
-@click.option("--stream", is_flag=True, help="As for a streamed answer.")
-@click.option("--simulate", is_flag=True, help="Among simulated vendors.")
+@click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of the answer's tokens.")
+@click.option("--stream", is_flag=True, help="Explain a streamed call.")
+@click.option("--simulate", is_flag=True, help="Use simulated vendors.")
 def command(settings: Settings, **given: Any) -> int:
-    """Tell which vendors and models would be asked, in which order and why, and why others would not.
+    """Show which vendors and models would be asked, in which order and why, and why others would not.
 
     Nothing is sent, so no key is needed: where there is none, the vendors of the model are taken as if they had one. A local server
     such as Ollama is not asked for its list of models either, and the explanation says that it would be.

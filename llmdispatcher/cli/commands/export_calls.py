@@ -18,14 +18,14 @@ from ..terminal import OK, UsageError, say
     examples=("llmdispatcher export calls.jsonl", "llmdispatcher export --start 2026-11-01 --format csv > calls.csv"),
 )
 @click.argument("file", type=FILE, required=False, metavar="[FILE]", help="Where to; else stdout.")
-@click.option("--format", type=click.Choice(["jsonl", "json", "csv", "parquet"]), help="Else by the end of the name, else jsonl.")
-@click.option("--attempts", is_flag=True, help="Everybody who was asked too, in the JSON forms.")
+@click.option("--format", type=click.Choice(["jsonl", "json", "csv", "parquet"]), help="Else by the file's suffix, else jsonl.")
+@click.option("--attempts", is_flag=True, help="Write the attempts, too, in the JSON formats.")
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 @records.with_filters
 def command(settings: Settings, **given: Any) -> int:
     """Write the calls that have ended, the oldest first; a file is readable by its owner alone.
 
-    What it writes `llmdispatcher import` reads, here or elsewhere. In CSV what a spreadsheet would take for a formula is quoted.
+    `llmdispatcher import` reads such files. In CSV, text that a spreadsheet would take for a formula is quoted.
     """
     file = given["file"]
     if file is not None and file.exists() and not given["force"]:

@@ -22,10 +22,10 @@ _MOST_TOLD = 20
 )
 @click.argument("file", type=FILE, help="JSON Lines, JSON, CSV or Parquet, as `export` writes them or llmring has logged them.")
 @click.option(
-    "--format", type=click.Choice(["jsonl", "json", "csv", "parquet"]), help="Else by the end of the name, else as it begins."
+    "--format", type=click.Choice(["jsonl", "json", "csv", "parquet"]), help="Else by the file's suffix, else by its content."
 )
 def command(settings: Settings, file: Path, format: str | None) -> int:
-    """Take calls into the ledger, each once, however often it is imported."""
+    """Add calls to the ledger, each once, however often they are imported."""
     if not file.is_file():
         raise UsageError(f"{file}: No such file")
     with records.open_ledger(settings, make=True) as ledger:

@@ -35,7 +35,7 @@ _NO_FOLDER = "none, since this user has no home folder; LLMDISPATCHER_HOME names
 
 @make_command("info", examples=("llmdispatcher info", "llmdispatcher info --json"))
 def command(settings: Settings) -> int:
-    """Tell versions, places and extras; no key, no address and no password."""
+    """Show versions, paths and extras, without keys, addresses and passwords."""
     facts = _facts(settings)
     if settings.json:
         tell_json(facts)

@@ -27,7 +27,7 @@ _MOST_NAMED = 5
     ),
     codes="0 ok, 1 failed or declined, 2 wrong usage, 130 interrupted",
 )
-@click.option("-y", "--yes", is_flag=True, help="Do not ask, though the database holds tables of an application.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask if the database holds tables of an application.")
 def command(settings: Settings, yes: bool) -> int:
     """Make the ledger's tables, in the user's own SQLite file, or in the database that is named; idempotent.
 

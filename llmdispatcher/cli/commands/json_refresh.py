@@ -24,7 +24,7 @@ from .lock import REGISTRY_OPTION
 def command(settings: Settings, **given: Any) -> int:
     """Ask the registry now, and keep what it publishes on this machine, for every program that uses the same registry.
 
-    A registry that is away, broken or hostile changes nothing: what was known counts on.
+    A registry that is unavailable, broken or hostile changes nothing: earlier data still counts.
     """
     registry = lock.registry_of(settings, given["registry"])
     try:

@@ -22,7 +22,7 @@ command = Suite(
 @make_command("set", suite=command, examples=("llmdispatcher keys set openai", "pass show openai | llmdispatcher keys set openai"))
 @click.argument("vendor", help="A vendor of the catalog.")
 def put(settings: Settings, vendor: str) -> int:
-    """Ask for a vendor's key, without showing it, and keep it.
+    """Ask for a vendor's key, without showing it, and store it.
 
     A key is typed, pasted or piped in, and never an argument, where other users and the shell's history would see it.
     """
@@ -48,7 +48,7 @@ def show(settings: Settings) -> int:
 @make_command("remove", suite=command, examples=("llmdispatcher keys remove openai",))
 @click.argument("vendor", help="A vendor whose key is in the keychain.")
 def remove(settings: Settings, vendor: str) -> int:
-    """Forget a vendor's key."""
+    """Delete a vendor's key."""
     name = keychain.vendor_name(vendor)
     keychain.remove(name)
     if not settings.quiet:

@@ -26,12 +26,12 @@ REGISTRY = "LLMDISPATCHER_REGISTRY"
 """The variable that names a registry."""
 
 LOCKFILE_OPTION = click.option(
-    "--lockfile", type=FILE, metavar="FILE", help="Which lockfile; else the one that holds in this folder."
+    "--lockfile", type=FILE, metavar="FILE", help="The lockfile; else the one that applies in this folder."
 )
 """The option of every command that uses a lockfile."""
 
 REGISTRY_OPTION = click.option(
-    "--registry", metavar="URL|DIR", help=f"Which registry; else that of --config, of ${REGISTRY}, or the published one."
+    "--registry", metavar="URL|DIR", help=f"The registry; else that of --config, of ${REGISTRY}, or the published one."
 )
 """The option of every command that asks a registry."""
 
@@ -80,7 +80,7 @@ command = Suite(
     "init", suite=command, examples=("llmdispatcher lock init", "llmdispatcher lock init config/llmdispatcher.lock --bare")
 )
 @click.argument("file", type=FILE, required=False, metavar="[FILE]", help="Where; else llmdispatcher.lock, here.")
-@click.option("--bare", is_flag=True, help="Without the aliases fast, balanced and deep to begin with.")
+@click.option("--bare", is_flag=True, help="Write no aliases; else fast, balanced and deep.")
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 def init(settings: Settings, file: Path | None, bare: bool, force: bool) -> int:
     """Write a new lockfile with the profiles default, prod, staging and dev."""
@@ -139,9 +139,9 @@ def _print_mistakes(settings: Settings, mistakes: list[str]) -> None:
     codes="0 all is there, 1 a package or a required alias is missing, 2 there is no lockfile or it is broken, 130 interrupted",
 )
 @LOCKFILE_OPTION
-@click.option("--require", "aliases", multiple=True, metavar="ALIAS", help="An alias that must be there; any number.")
+@click.option("--require", "aliases", multiple=True, metavar="ALIAS", help="An alias that must exist; may be repeated.")
 def check(settings: Settings, lockfile: Path | None, aliases: tuple[str, ...]) -> int:
-    """See that the packages whose aliases a lockfile extends are installed, and that aliases are there."""
+    """Check that the packages that a lockfile extends are installed, and that aliases exist."""
     try:
         found = own_lockfile(lockfile)
     except ConfigError as error:
@@ -173,7 +173,7 @@ def check(settings: Settings, lockfile: Path | None, aliases: tuple[str, ...]) -
 @REGISTRY_OPTION
 @click.option("--vendor", "vendors", multiple=True, metavar="NAME", help="Only this vendor; else all of the profile's models.")
 def bump(settings: Settings, **given: Any) -> int:
-    """Pin a profile to the versions of models and prices that the registry publishes now, and tell what changes."""
+    """Pin a profile to the versions of models and prices that the registry publishes now, and print what changes."""
     lockfile = own_lockfile(given["lockfile"])
     registry = registry_of(settings, given["registry"])
     profile = lockfile.contents.profile(lockfile.profile_in_use(settings.profile))

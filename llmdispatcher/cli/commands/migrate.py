@@ -12,7 +12,7 @@ from .init_db import report
 def command(settings: Settings) -> int:
     """Bring the tables of a ledger up to what this version knows; many processes may do so at once, one does it.
 
-    Every other command does the same when it opens the ledger; this one is for whoever wants to do it at a time of his own.
+    Every other command does the same when it opens the ledger; this one does it at a time of your choice.
     """
     with records.open_ledger(settings) as ledger:
         return report(settings, ledger)

@@ -33,22 +33,22 @@ _HEADS = ("model", "context", "output", "US$/M in", "US$/M out", "can")
     ),
     codes="0 ok, 1 no model matches, 2 wrong usage, 130 interrupted",
 )
-@click.argument("pattern", required=False, metavar="[GLOB]", help="Only models whose names or aliases are like that.")
-@click.option("--vendor", metavar="NAME", help="Only this vendor's.")
+@click.argument("pattern", required=False, metavar="[GLOB]", help="Only models whose names or aliases match.")
+@click.option("--vendor", metavar="NAME", help="Only models of this vendor.")
 @click.option(
     "--capability",
     "capabilities",
     multiple=True,
     metavar="WORD",
-    help="Only models that are known to have it, such as vision; any number.",
+    help="Only models with this capability, such as vision; may be repeated.",
 )
 @click.option("--all", "everything", is_flag=True, help="Retired models, and those of resellers, too.")
-@click.option("--live", is_flag=True, help="Ask the --vendor itself which it has; costs nothing.")
+@click.option("--live", is_flag=True, help="Ask the --vendor itself for its models; costs nothing.")
 @click.option("--timeout", type=Positive(), default=15.0, show_default=True, metavar="S", help="Seconds for --live.")
 def command(settings: Settings, **given: Any) -> int:
     """List the models of the catalog: limits, prices per million tokens, and what they can.
 
-    The facts come with the package; the last line says of which day they are.
+    The facts come with the package; the last line has their date.
     """
     if given["live"]:
         return _list_live(settings, given["vendor"], given)

@@ -85,9 +85,9 @@ def new_key(settings: Settings, file: Path | None) -> int:
 @click.option("--since", type=click.DateTime(TIME_FORMATS), metavar="TIME", help="Only calls that began then or later.")
 @click.option("--until", type=click.DateTime(TIME_FORMATS), metavar="TIME", help="Only calls that began before.")
 @click.option("--origin", metavar="NAME", help="Only calls of this application.")
-@click.option("--description", default="", metavar="TEXT", help="What it is for.")
-@click.option("--tag", "tags", multiple=True, metavar="TEXT", help="A word to find it by; any number.")
-@click.option("--dry-run", is_flag=True, help="Tell what it would say, and sign nothing.")
+@click.option("--description", default="", metavar="TEXT", help="The purpose of the receipt.")
+@click.option("--tag", "tags", multiple=True, metavar="TEXT", help="A tag of the receipt; may be repeated.")
+@click.option("--dry-run", is_flag=True, help="Show what it would say, and sign nothing.")
 @_KEY
 def create(settings: Settings, **given: Any) -> int:
     """Sign a receipt for calls of the ledger. A call has at most one."""
@@ -123,7 +123,9 @@ def create(settings: Settings, **given: Any) -> int:
 @click.option(
     "--public-key", "public", type=FILE, metavar="FILE", help="The keys to trust, JSON or PEM; else the public half of --key."
 )
-@click.option("--anchor", metavar="TEXT", help="A head of the chain that was noted before; shows what was cut off since.")
+@click.option(
+    "--anchor", metavar="TEXT", help="A head of the chain that was noted earlier; shows whether receipts are missing since."
+)
 @_KEY
 def verify(settings: Settings, **given: Any) -> int:
     """Verify receipts. With a FILE and --public-key neither a ledger nor a network is needed."""
@@ -138,7 +140,9 @@ def verify(settings: Settings, **given: Any) -> int:
 
 
 @make_command("list", suite=command, examples=("llmdispatcher receipts list", "llmdispatcher receipts list --limit 5 --json"))
-@click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="At most so many.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="The number of rows at most."
+)
 def show(settings: Settings, limit: int) -> int:
     """List receipts, the newest first, and how many calls have none."""
     with records.open_ledger(settings) as ledger:
@@ -155,7 +159,7 @@ def show(settings: Settings, limit: int) -> int:
     examples=("llmdispatcher receipts export receipts.jsonl", "llmdispatcher receipts export all.jsonl --rows"),
 )
 @click.argument("file", type=FILE, help="Where to; JSON Lines where the name ends in .jsonl, else JSON.")
-@click.option("--rows", is_flag=True, help="The certified rows of the calls too, users included.")
+@click.option("--rows", is_flag=True, help="Write the certified rows of the calls, too, users included.")
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 def export(settings: Settings, file: Path, rows: bool, force: bool) -> int:
     """Write the whole chain of receipts, for others to verify."""

@@ -137,15 +137,17 @@ _BY = ("model", "vendor", "origin", "alias", "user")
 )
 @click.option("--days", type=COUNT, default=30, show_default=True, metavar="N", help="The last N days, without --start and --end.")
 @click.option("--group-by", type=click.Choice(_PERIODS), help="A line for each period.")
-@click.option("--by", type=click.Choice(_BY), help="A line for each of these.  [default: model, without --group-by]")
+@click.option("--by", type=click.Choice(_BY), help="A line for each value of this.  [default: model, without --group-by]")
 @records.with_filters
-@click.option("--timezone", default="UTC", show_default=True, metavar="ZONE", help="Whose days they are, such as Europe/Zurich.")
+@click.option(
+    "--timezone", default="UTC", show_default=True, metavar="ZONE", help="The time zone of the days, such as Europe/Zurich."
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--plot", type=FILE, metavar="FILE", help="Draw the cost of each period; .svg, or .png with the extra `plot`.")
 def command(settings: Settings, **given: Any) -> int:
-    """Tell how many calls there were, their tokens and their cost, from the ledger.
+    """Show the number of calls, their tokens and their cost, from the ledger.
 
-    On a terminal a row of bars shows the cost of each day. Calls whose price is not known count as 0, and are counted.
+    On a terminal a row of bars shows the cost of each day. Calls without a known price cost 0 here, and their number is shown.
     """
     by = given["by"] or (None if given["group_by"] else "model")
     asked = records.filters_of(given) | {"days": given["days"], "timezone": given["timezone"]}

@@ -18,7 +18,7 @@ from ..terminal import OK, complain, say
 
 
 @make_command("vendors", examples=("llmdispatcher vendors", "llmdispatcher vendors --ready --json"))
-@click.option("--ready", is_flag=True, help="Only those that can be asked from here.")
+@click.option("--ready", is_flag=True, help="Only vendors that can be asked from here.")
 def command(settings: Settings, ready: bool) -> int:
     """List the vendors: their format, the variable of their key, and where a key was found.
 

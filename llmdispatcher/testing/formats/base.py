@@ -255,7 +255,7 @@ class Format(ABC):
         """Return what is wrong with the request, as a real server would find it."""
 
     def read(self, body: bytes, path: str) -> Inbound | None:
-        """Decode the request in a body; ``None`` if it is none."""
+        """Decode a request; ``None`` for an invalid body."""
         try:
             return self.codec.read_request(body, path)
         except InvalidRequest:
