@@ -15,14 +15,14 @@ from .._text import room_logger
 from ..errors import DispatchError
 from ..runtime import Clock, Deadline
 from ..types import ChunkSource, Request, Response, StreamChunk, itself, not_pickled, unfold
-from .entry import Entry, Hit, Place, Unkeyable, as_hit, key_of, recalled
+from .entry import CacheTarget, Entry, Hit, Unkeyable, as_hit, decode_hit, key_of
 from .settings import REDIS, CacheStats, ResponseCache, Tally
-from .single_flight import Flights, Landed, Source, Tee, Teed, Tees
-from .stores import GuardedStore
+from .single_flight import SharedResult, SingleFlight, Source, Tee, Teed, Tees
+from .stores import SafeStore
 
 
-class Replayed:
-    """An entry as a stream; ``finish`` gives the whole answer by ``recall``, as a plain call would."""
+class ReplayedStream:
+    """A cached response as a stream; ``finish`` returns the whole response from ``recall``, as a plain call does."""
 
     def __init__(self, response: Response, recall: Callable[[Response], Response], fail: Callable[[DispatchError], object]) -> None:
         self._response = response
@@ -31,7 +31,7 @@ class Replayed:
         self.vendor = response.vendor
         self.model = response.model
         self.movable = True
-        self.batches = _replayed(response)
+        self.batches = _replay_batches(response)
         self.close = self.batches.close
 
     def finish(self, _folded: Response) -> Response:
@@ -39,16 +39,16 @@ class Replayed:
         return self._recall(self._response)
 
     def fail(self, error: DispatchError, _partial: Response) -> None:
-        """Settle as a failure: the reader has stopped it."""
+        """Settle as a failure: the reader stopped the stream."""
         self._fail(error)
 
 
-def _replayed(response: Response) -> Generator[list[StreamChunk]]:
+def _replay_batches(response: Response) -> Generator[list[StreamChunk]]:
     yield list(unfold(response))
 
 
-class Recorded:
-    """A stream on its way; ``keep`` is given the answer when it has ended, settled and passed every check."""
+class RecordedStream:
+    """A stream to be cached; ``keep`` gets the response when it has ended, is settled, and has passed every check."""
 
     def __init__(self, opened: ChunkSource, keep: Callable[[Response], object]) -> None:
         self._opened = opened
@@ -60,7 +60,7 @@ class Recorded:
         self.close = opened.close
 
     def finish(self, response: Response) -> Response:
-        """Settle as a success, then keep it."""
+        """Settle as a success, then keep the response."""
         finished = self._opened.finish(response)
         self._keep(finished)
         return finished
@@ -73,16 +73,8 @@ class Recorded:
 logger = room_logger("cache")
 
 
-def _nothing_wrong(_response: Response) -> None:
-    """Every answer will do."""
-
-
-def _unheard(_error: DispatchError) -> None:
-    """Nobody settles."""
-
-
-def _adopted(_source: Source, _error: DispatchError | None) -> None:
-    """Nobody settles."""
+def _do_nothing(*_: object) -> None:
+    pass
 
 
 def _as_it_is(response: Response) -> Response:
@@ -90,21 +82,21 @@ def _as_it_is(response: Response) -> Response:
 
 
 @attrs.define(kw_only=True, eq=False)
-class Inquiry:
-    """One request, the places where it would be asked, in order, and by when.
+class CacheRequest:
+    """One request, its targets in order, and its deadline.
 
-    ``check`` raises a :class:`DispatchError` for an answer that must be neither kept nor given to others. ``recall`` is handed an
-    answer that nobody was asked for, settles the call and gives what the caller gets; ``fail`` settles it as failed. ``source``
-    makes the call for a stream that others read too, and ``adopt`` settles this one as that ended, or with an error of its own.
+    ``check`` raises a :class:`DispatchError` for a response that must be neither kept nor shared. ``recall`` gets a cached
+    response, settles the call, and returns the caller's response; ``fail`` settles the call as failed. ``source`` makes the call of
+    a shared stream, and ``adopt`` settles this call as that one ended, or with an error of its own.
     """
 
     request: Request
-    places: Sequence[Place]
+    places: Sequence[CacheTarget]
     deadline: Deadline
-    check: Callable[[Response], object] = _nothing_wrong
+    check: Callable[[Response], object] = _do_nothing
     recall: Callable[[Response], Response] = _as_it_is
-    fail: Callable[[DispatchError], object] = _unheard
-    adopt: Callable[[Any, DispatchError | None], object] = _adopted
+    fail: Callable[[DispatchError], object] = _do_nothing
+    adopt: Callable[[Any, DispatchError | None], object] = _do_nothing
     source: Callable[[], Source] | None = None
 
     def failed(self, error: BaseException) -> None:
@@ -112,7 +104,7 @@ class Inquiry:
         self.fail(error if isinstance(error, DispatchError) else DispatchError(f"interrupted by {type(error).__name__}"))
 
     def accepts(self, response: Response) -> bool:
-        """Whether the check lets an answer through."""
+        """Tell whether a response passes the check."""
         try:
             self.check(response)
         except DispatchError:
@@ -122,7 +114,7 @@ class Inquiry:
 
 @attrs.define(eq=False)
 class _Slot:
-    """Where an answer is looked for, and how long it may stay there; ``era`` counts how often the cache was cleared."""
+    """The key and the time to live of a response; ``era`` counts how often the cache was cleared."""
 
     key: str
     ttl: float
@@ -131,7 +123,7 @@ class _Slot:
 
 
 class AnswerCache:
-    """Answers that need not be asked for again; safe to share between threads and after a fork.
+    """Cached responses; safe to share between threads and after a fork.
 
     Nothing is opened before the first use. Raises :class:`ConfigError` for a Redis server without the extra ``redis``.
     """
@@ -145,49 +137,51 @@ class AnswerCache:
             check_installed()
         self.settings = settings
         self._tally = Tally()
-        self._store = GuardedStore(settings, clock, self._tally)
-        self._flights: Flights[Landed] = Flights()
+        self._store = SafeStore(settings, clock, self._tally)
+        self._flights: SingleFlight[SharedResult] = SingleFlight()
         self._streams = Tees()
         self._era = 0
-        self._latest = object()  # another one whenever an answer is kept
+        self._latest = object()  # a new object whenever a response is kept
 
-    def send(self, inquiry: Inquiry, ask: Callable[[], Response]) -> Response:
-        """The answer out of the store, or of the same call under way, or of ``ask``, which is then kept."""
-        slot = self._slot(inquiry)
+    def send(self, cache_request: CacheRequest, ask: Callable[[], Response]) -> Response:
+        """Return the response from the store, of an identical call in flight, or of ``ask``, which is then kept."""
+        slot = self._slot(cache_request)
         if slot is None:
             return ask()
         latest = self._latest
-        known = self._known(inquiry, self._store.get(slot.key))
+        known = self._read_hit(cache_request, self._store.get(slot.key))
         if known is not None:
-            return inquiry.recall(self._spared(known, "hits"))
+            return cache_request.recall(self._count_hit(known, "hits"))
         try:
-            landed, others = self._flights.fly(slot.key, inquiry.deadline, partial(self._led, inquiry, slot, ask, latest))
+            landed, others = self._flights.fly(
+                slot.key, cache_request.deadline, partial(self._lead, cache_request, slot, ask, latest)
+            )
         except BaseException as error:
-            inquiry.failed(error)
+            cache_request.failed(error)
             raise
         if not (others or landed.hit):
             return landed.response
-        return inquiry.recall(self._spared(_again(landed), "shared" if others else "hits"))
+        return cache_request.recall(self._count_hit(_again(landed), "shared" if others else "hits"))
 
-    def stream(self, inquiry: Inquiry, begin: Callable[[], ChunkSource]) -> ChunkSource:
-        """The answer out of the store piece by piece, or the stream of ``begin``, which is kept when it has ended.
+    def stream(self, cache_request: CacheRequest, begin: Callable[[], ChunkSource]) -> ChunkSource:
+        """Return the cached response as a stream, or the stream of ``begin``, which is kept when it has ended.
 
-        Where the inquiry has a source, all who ask the same meanwhile read the same stream, each at his own pace.
+        If the request has a source, identical calls meanwhile read the same stream, each at its own pace.
         """
-        slot = self._slot(inquiry)
+        slot = self._slot(cache_request)
         if slot is None:
             return begin()
-        known = self._known(inquiry, self._store.get(slot.key))
+        known = self._read_hit(cache_request, self._store.get(slot.key))
         if known is not None:
-            return Replayed(self._spared(known, "hits"), inquiry.recall, inquiry.fail)
-        if inquiry.source is not None:
-            return self._teed(inquiry, slot, inquiry.source)
+            return ReplayedStream(self._count_hit(known, "hits"), cache_request.recall, cache_request.fail)
+        if cache_request.source is not None:
+            return self._share_stream(cache_request, slot, cache_request.source)
         self._tally.add("misses")
         opened = begin()
-        return Recorded(opened, partial(self._keep, inquiry, slot, (opened.vendor, opened.model)))
+        return RecordedStream(opened, partial(self._keep, cache_request, slot, (opened.vendor, opened.model)))
 
-    def _teed(self, inquiry: Inquiry, slot: _Slot, source: Callable[[], Source]) -> Teed:
-        """The stream of all who ask this now."""
+    def _share_stream(self, cache_request: CacheRequest, slot: _Slot, source: Callable[[], Source]) -> Teed:
+        """The stream that identical calls share."""
 
         def ask() -> Tee:
             self._tally.add("misses")
@@ -195,125 +189,125 @@ class AnswerCache:
             try:
                 opened = made.begin()
             except DispatchError as error:
-                inquiry.adopt(made, error)
+                cache_request.adopt(made, error)
                 raise
             return self._streams.open(
-                slot.key, made, opened, lambda response: self._keep(inquiry, slot, (opened.vendor, opened.model), response)
+                slot.key, made, opened, lambda response: self._keep(cache_request, slot, (opened.vendor, opened.model), response)
             )
 
         try:
-            tee, others = self._streams.joined(slot.key, inquiry.deadline, ask)
+            tee, others = self._streams.join(slot.key, cache_request.deadline, ask)
         except BaseException as error:
-            inquiry.failed(error)
+            cache_request.failed(error)
             raise
-        return Teed(tee, inquiry.deadline, _Settled(self, inquiry), lead=not others)
+        return Teed(tee, cache_request.deadline, _ReaderSettlement(self, cache_request), lead=not others)
 
     def clear(self) -> bool:
-        """Forget all answers, for all that share the store, and those under way here; False, logged, where the store fails."""
+        """Delete all responses in the store, and keep none that is in flight here; a failure is logged, and returns False."""
         self._era += 1
         return self._store.clear()
 
     def stats(self) -> CacheStats:
-        """The counts as of one moment."""
+        """Return the counts of this moment."""
         return self._tally.snapshot()
 
     def close(self) -> None:
-        """Give back the store's connections; new ones are opened if the cache is used again."""
+        """Close the store's connections; a later use opens new ones."""
         self._store.close()
 
-    def _slot(self, inquiry: Inquiry) -> _Slot | None:
-        """Where to look; ``None`` for a request that is not cached."""
-        request, settings = inquiry.request, self.settings
+    def _slot(self, cache_request: CacheRequest) -> _Slot | None:
+        """The slot of a request, ``None`` if it is not cached."""
+        request, settings = cache_request.request, self.settings
         ttl = settings.ttl_of(request)
-        if ttl is None or not inquiry.places:
+        if ttl is None or not cache_request.places:
             return None
         try:
             tenant = settings.tenant_of(request)
             if settings.tenant is not None and tenant in (None, ""):
                 return None
-            return _Slot(key_of(request, inquiry.places[0], tenant), ttl, tenant, self._era)
+            return _Slot(key_of(request, cache_request.places[0], tenant), ttl, tenant, self._era)
         except Unkeyable as error:
             logger.debug("not cached: %s", error)
         except Exception as foreign:  # noqa: BLE001 - a tenant function of the user's may raise anything
             self._store.complain("its tenant function", foreign)
         return None
 
-    def _known(self, inquiry: Inquiry, entry: bytes | None) -> Hit | None:
+    def _read_hit(self, cache_request: CacheRequest, entry: bytes | None) -> Hit | None:
         known = self._store.read(entry) if entry is not None else None
-        return known if known is not None and inquiry.accepts(known.response) else None
+        return known if known is not None and cache_request.accepts(known.response) else None
 
-    def _led(self, inquiry: Inquiry, slot: _Slot, ask: Callable[[], Response], latest: object) -> Landed:
-        """The answer of the one that asks for all; somebody here may have been faster between the look and the lead."""
+    def _lead(self, cache_request: CacheRequest, slot: _Slot, ask: Callable[[], Response], latest: object) -> SharedResult:
+        """Ask for all waiting calls, unless the response has been kept in the meantime."""
         if self._latest is not latest:
             entry = self._store.get(slot.key)
-            known = self._known(inquiry, entry)
+            known = self._read_hit(cache_request, entry)
             if known is not None:
-                return Landed(response=known.response, entry=entry, hit=True)
+                return SharedResult(response=known.response, entry=entry, hit=True)
         self._tally.add("misses")
         response = ask()
-        return self._keep(inquiry, slot, _answered_by(response), response)
+        return self._keep(cache_request, slot, _answered_by(response), response)
 
-    def _keep(self, inquiry: Inquiry, slot: _Slot, where: tuple[str, str] | None, response: Response) -> Landed:
-        """Store a whole answer, under the place that gave it; others that wait may have one that is cut off, too."""
-        if not inquiry.accepts(response):
-            return Landed(response=response, shared=False)
+    def _keep(self, cache_request: CacheRequest, slot: _Slot, where: tuple[str, str] | None, response: Response) -> SharedResult:
+        """Store a whole response, under the target that gave it; waiting calls get one that was cut off, too."""
+        if not cache_request.accepts(response):
+            return SharedResult(response=response, shared=False)
         try:
             entry = Entry(response)
         except (TypeError, ValueError, RecursionError) as error:
             logger.debug("an answer is not kept: %s", type(error).__name__)
-            return Landed(response=response)
-        key = _key_at(inquiry, slot, where)
+            return SharedResult(response=response)
+        key = _key_at(cache_request, slot, where)
         settings = self.settings
         if key is not None and entry.fits(settings.max_entry_bytes) and settings.worth_keeping(response) and slot.era == self._era:
             self._store.put(key, entry, slot.ttl)
             self._latest = object()
-        return Landed(response=response, entry=entry)
+        return SharedResult(response=response, entry=entry)
 
-    def _spared(self, hit: Hit, how: str) -> Response:
+    def _count_hit(self, hit: Hit, how: str) -> Response:
         self._tally.spared(how, hit.saved)
         return hit.response
 
-    def shared(self, landed: Landed) -> Response:
-        """An answer that another had asked for, as a hit."""
-        return self._spared(_again(landed), "shared")
+    def shared(self, landed: SharedResult) -> Response:
+        """Return the response of another call as a hit."""
+        return self._count_hit(_again(landed), "shared")
 
 
 @attrs.frozen
-class _Settled:
-    """How one reader of a stream that others read too is settled: with what it cost, or as a hit."""
+class _ReaderSettlement:
+    """Settles one reader of a shared stream: with its cost, or as a hit."""
 
     cache: AnswerCache
-    inquiry: Inquiry
+    cache_request: CacheRequest
 
-    def finished(self, landed: Landed, source: Source, *, pays: bool) -> Response:
-        """With the whole answer."""
+    def finished(self, landed: SharedResult, source: Source, *, pays: bool) -> Response:
+        """Settle with the whole response."""
         if not pays:
-            return self.inquiry.recall(self.cache.shared(landed))
-        self.inquiry.adopt(source, None)
+            return self.cache_request.recall(self.cache.shared(landed))
+        self.cache_request.adopt(source, None)
         return landed.response
 
     def failed(self, error: DispatchError, source: Source, *, pays: bool) -> None:
-        """With a failure."""
+        """Settle with a failure."""
         if pays:
-            self.inquiry.adopt(source, error)
+            self.cache_request.adopt(source, error)
         else:
-            self.inquiry.fail(error)
+            self.cache_request.fail(error)
 
 
-def _again(landed: Landed) -> Hit:
-    """An answer for somebody else than who had asked."""
-    return recalled(bytes(landed.entry)) if landed.entry is not None else as_hit(landed.response)
+def _again(landed: SharedResult) -> Hit:
+    """A shared response as a hit of another call."""
+    return decode_hit(bytes(landed.entry)) if landed.entry is not None else as_hit(landed.response)
 
 
 def _answered_by(response: Response) -> tuple[str, str] | None:
-    """Vendor and model that were asked, by the trace, since an answer may name its model in more detail; ``None`` without one."""
+    """The vendor and the model asked, by the trace, since the response may name its model in more detail."""
     answered = [record for record in response.trace or () if record.error is None]
     return (answered[-1].vendor, answered[-1].model) if answered else None
 
 
-def _key_at(inquiry: Inquiry, slot: _Slot, where: tuple[str, str] | None) -> str | None:
-    """The key of the place that answered: the first, or one that stood in for it."""
-    for number, place in enumerate(inquiry.places):
+def _key_at(cache_request: CacheRequest, slot: _Slot, where: tuple[str, str] | None) -> str | None:
+    """The key of the target that answered: the first, or a fallback."""
+    for number, place in enumerate(cache_request.places):
         if where in (None, (place.vendor, place.model)):
-            return key_of(inquiry.request, place, slot.tenant) if number else slot.key
+            return key_of(cache_request.request, place, slot.tenant) if number else slot.key
     return None

@@ -5,7 +5,7 @@
      │        └─────► failed, cancelled, or not to be shared ──► the next waiter leads
      └────► waits, within its own deadline ──► has the response, leads, or gives up
 ```
-Every way out of a flight goes through one method (:meth:`Flights._leave`), so no waiter waits for a call that is gone.
+Every way out of a flight goes through one method (:meth:`SingleFlight._leave`), so no waiter waits for a call that is gone.
 
 A stream is shared by a :class:`Tee`: each reader gets it from its beginning. A thread of the tee reads the vendor, so that no
 reader waits for a slower one. The vendor is stopped when the last reader has left. Of the calls that share it, the first to end is
@@ -30,8 +30,8 @@ from ..types import ChunkSource, Fold, Response, StreamChunk
 
 
 @attrs.frozen(kw_only=True)
-class Landed:
-    """An answer, and the entry that others are given; ``shared`` is whether they may have it at all."""
+class SharedResult:
+    """A response, and its entry for other calls; ``shared``: they may have it."""
 
     response: Response
     entry: SupportsBytes | None = None
@@ -40,18 +40,18 @@ class Landed:
 
 
 class Shareable(Protocol):
-    """What a flight brings."""
+    """The result of a flight."""
 
     @property
     def shared(self) -> bool:
-        """Whether others may have it."""
+        """Whether other calls may have it."""
 
 
 T = TypeVar("T", bound=Shareable)
 
 
 class _Seat(Generic[T]):
-    """One caller in a flight; ``thread`` is its own, the ``gate`` is made for who waits."""
+    """One caller in a flight, and its ``thread``; the ``gate`` is made for one that waits."""
 
     __slots__ = ("gate", "landed", "leads", "thread")
 
@@ -62,12 +62,12 @@ class _Seat(Generic[T]):
         self.gate: threading.Lock
 
     def open(self) -> None:
-        """Wake who waits; whoever comes second finds it open."""
+        """Wake the waiting caller; a second call does nothing."""
         with contextlib.suppress(RuntimeError):
             self.gate.release()
 
     def wait(self, deadline: Deadline) -> None:
-        """Until the gate opens. Raises :class:`Cancelled` and :class:`DeadlineExceeded`."""
+        """Wait until the gate opens. Raises :class:`Cancelled` and :class:`DeadlineExceeded`."""
         key = deadline.cancellation.subscribe(self.open)
         try:
             deadline.clock.wait(self.gate, deadline.check())
@@ -78,7 +78,7 @@ class _Seat(Generic[T]):
 
 
 class _Flight(Generic[T]):
-    """Who leads, and who waits, in order."""
+    """The caller that leads, and those that wait, in order."""
 
     __slots__ = ("leader", "waiting")
 
@@ -87,8 +87,8 @@ class _Flight(Generic[T]):
         self.waiting: dict[_Seat[T], None] = {}
 
 
-class Flights(Generic[T]):
-    """The questions that are being asked now; safe under threads and after a fork."""
+class SingleFlight(Generic[T]):
+    """The calls in flight, by key; safe under threads and after a fork."""
 
     def __init__(self) -> None:
         self._lock = new_lock()
@@ -96,7 +96,7 @@ class Flights(Generic[T]):
         self._pid = os.getpid()
 
     def fly(self, key: str, deadline: Deadline, ask: Callable[[], T]) -> tuple[T, bool]:
-        """The answer, and whether it is another's. What ``ask`` raises is raised here alone, and nobody else is told."""
+        """Return the result, and whether it is another call's. What ``ask`` raises is raised here alone."""
         seat: _Seat[T] = _Seat()
         try:
             if not self._join(key, seat):
@@ -113,9 +113,9 @@ class Flights(Generic[T]):
             self._leave(key, seat)
 
     def _join(self, key: str, seat: _Seat[T]) -> bool:
-        """Take a seat; False for a thread that leads this flight itself and would wait for its own end."""
+        """Take a seat; False for a thread that leads this flight itself, and would wait for itself."""
         with self._lock:
-            if self._pid != os.getpid():  # whoever was in a flight at a fork does not exist here
+            if self._pid != os.getpid():  # the callers of a flight do not exist in a forked child
                 self._flights, self._pid = {}, os.getpid()
             flight = self._flights.get(key)
             if flight is None:
@@ -130,7 +130,7 @@ class Flights(Generic[T]):
             return True
 
     def _leave(self, key: str, seat: _Seat[T]) -> None:
-        """Give up the seat: a leader hands out its answer, or the lead; a waiter is waited for by nobody."""
+        """Give up the seat: a leader hands out its result, or the lead."""
         with self._lock:
             flight = self._flights.get(key)
             if flight is None:
@@ -138,15 +138,15 @@ class Flights(Generic[T]):
             flight.waiting.pop(seat, None)
             if flight.leader is not seat:
                 return
-            woken = self._handed_on(flight, seat.landed) if flight.waiting else ()
+            woken = self._hand_on(flight, seat.landed) if flight.waiting else ()
             if flight.leader is seat:
                 del self._flights[key]
         for other in woken:
             other.open()
 
     @staticmethod
-    def _handed_on(flight: _Flight[T], landed: T | None) -> Sequence[_Seat[T]]:
-        """Whoever is to be woken: all that wait, with the answer, or without one the first, as the new leader."""
+    def _hand_on(flight: _Flight[T], landed: T | None) -> Sequence[_Seat[T]]:
+        """The callers to wake: all that wait, with the result, or without one the first, as the new leader."""
         woken = list(flight.waiting)[: None if landed is not None else 1]
         for seat in woken:
             del flight.waiting[seat]
@@ -161,27 +161,29 @@ _numbers = itertools.count(1)
 
 
 class Source(Protocol):
-    """A call that is made for whoever reads it; once it is loose it is bound to none of them."""
+    """A call that its readers share; :meth:`loosen` detaches it from the one that began it."""
 
     def begin(self) -> ChunkSource:
-        """Up to the first output, within the time of the one who asks."""
+        """Begin, up to the first output, within the deadline of the one that asks."""
 
     def loosen(self) -> None:
         """From now on only :meth:`stop` ends it."""
 
     def stop(self) -> None:
-        """End it."""
+        """End the call."""
 
 
 class Tee:
-    """One stream, all that has come of it, and those who read it. ``keep`` is given the whole, and its result is ``kept``."""
+    """One stream, its chunks so far, and its readers. ``keep`` gets the whole response, and its result is ``kept``."""
 
     shared = True
 
-    def __init__(self, source: Source, opened: ChunkSource, keep: Callable[[Response], Landed], over: Callable[[], None]) -> None:
+    def __init__(
+        self, source: Source, opened: ChunkSource, keep: Callable[[Response], SharedResult], over: Callable[[], None]
+    ) -> None:
         self.source = source
         self.opened = opened
-        self.kept: Landed | None = None
+        self.kept: SharedResult | None = None
         self._keep = keep
         self._tell_over = over
         self._lock = threading.Lock()
@@ -194,7 +196,7 @@ class Tee:
         self._last: Callable[[bool], None] | None = None
 
     def start(self) -> None:
-        """Read on in a thread. Raises :class:`Overloaded`, and gives the stream up, where none can be started."""
+        """Read on in a thread. Raises :class:`Overloaded`, and gives up the stream, if none can be started."""
         thread = threading.Thread(target=self._read_on, name=f"llmdispatcher-tee-{next(_numbers)}", daemon=True)
         self.source.loosen()
         try:
@@ -207,7 +209,7 @@ class Tee:
             raise failure from None
 
     def join(self, *, lead: bool = False) -> bool:
-        """Become a reader, of one that has just ended well, too; False where it failed, or everybody has left."""
+        """Become a reader, also of a stream that has just ended well; False if it failed, or all readers have left."""
         with self._lock:
             for_others = self.kept is not None and self.kept.shared
             if self._last is not None or (self._over and not for_others):
@@ -217,13 +219,13 @@ class Tee:
             return True
 
     def done(self, *, lead: bool) -> bool:
-        """Leave at the end; whether this reader is the one that pays: the first, or, if he left before, the next."""
+        """Leave at the end; returns whether this reader pays: the first one, or, if it left before, the next."""
         with self._lock:
             self._readers -= 1
             return (lead or not self._led) and self._pays()
 
     def leave(self, settle: Callable[[bool], None], *, lead: bool) -> None:
-        """Leave before the end. ``settle`` is told whether to pay: here, or when a stream that nobody reads has stopped."""
+        """Leave before the end. ``settle`` is told whether to pay: now, or when a stream without readers has stopped."""
         with self._lock:
             self._readers -= 1
             self._led = self._led and not lead
@@ -241,7 +243,7 @@ class Tee:
         return bool(self._unpaid) and self._unpaid.pop()
 
     def batches(self, deadline: Deadline) -> Generator[list[StreamChunk]]:
-        """All that came and comes, within the reader's own time. Raises what the vendor's stream ended with."""
+        """Yield all chunks, within the reader's own deadline. Raises the error of the vendor's stream."""
         place = 0
         while True:
             if place < len(self._batches):
@@ -271,7 +273,7 @@ class Tee:
 
     def _wake(self) -> None:
         while self._gates:
-            with contextlib.suppress(IndexError):  # whoever waited has just taken his own away
+            with contextlib.suppress(IndexError):  # the waiting reader has just removed its own
                 _open(self._gates.pop())
 
     def _read_on(self) -> None:
@@ -306,15 +308,15 @@ class Tee:
 
 
 class Tees:
-    """The streams that are being read now, by key; safe under threads and after a fork."""
+    """The streams in flight, by key; safe under threads and after a fork."""
 
     def __init__(self) -> None:
-        self._flights: Flights[Tee] = Flights()
+        self._flights: SingleFlight[Tee] = SingleFlight()
         self._live: dict[str, Tee] = {}
         self._pid = os.getpid()
 
-    def joined(self, key: str, deadline: Deadline, ask: Callable[[], Tee]) -> tuple[Tee, bool]:
-        """The stream to read, as one of its readers, and whether it is another's."""
+    def join(self, key: str, deadline: Deadline, ask: Callable[[], Tee]) -> tuple[Tee, bool]:
+        """Join or begin a stream; returns it, and whether another call began it."""
         while True:
             tee = self._live.get(key) if self._pid == os.getpid() else None
             if tee is not None and tee.join():
@@ -323,8 +325,8 @@ class Tees:
             if not others or tee.join():
                 return tee, others
 
-    def open(self, key: str, source: Source, opened: ChunkSource, keep: Callable[[Response], Landed]) -> Tee:
-        """A stream that has begun, with its leader as its reader, for others to find."""
+    def open(self, key: str, source: Source, opened: ChunkSource, keep: Callable[[Response], SharedResult]) -> Tee:
+        """Register a stream that has begun, with its leader as reader."""
         tee = Tee(source, opened, keep, lambda: self._forget(key, tee))
         tee.join(lead=True)
         if self._pid != os.getpid():
@@ -339,7 +341,7 @@ class Tees:
 
 
 def _open(gate: threading.Lock) -> None:
-    with contextlib.suppress(RuntimeError):  # somebody was faster
+    with contextlib.suppress(RuntimeError):  # another thread was faster
         gate.release()
 
 
@@ -352,7 +354,7 @@ def _interrupted(error: BaseException, partial: Response) -> DispatchError:
 
 
 class Teed:
-    """One reader's view of a :class:`Tee`, as an open stream; ``settle`` is given how the call ends, and whether it pays."""
+    """One reader's view of a :class:`Tee`, as an open stream; ``settle`` is told how the call ends, and whether it pays."""
 
     movable = True
 
@@ -366,20 +368,20 @@ class Teed:
         self.close = self.batches.close
 
     def finish(self, _folded: Response) -> Response:
-        """Settle as a success: as the one that pays, or as a hit."""
+        """Settle as a success: with the cost, or as a hit."""
         pays = self._tee.done(lead=self._lead)
         return self._settle.finished(self._tee.kept, self._tee.source, pays=pays)  # type: ignore[arg-type]  # it is there at the end
 
     def fail(self, error: DispatchError, _partial: Response) -> None:
-        """Settle as a failure; the last to leave pays for what was read for nobody."""
+        """Settle as a failure; the last reader to leave pays for the stream."""
         self._tee.leave(lambda pays: self._settle.failed(error, self._tee.source, pays=pays), lead=self._lead)
 
 
 class Settle(Protocol):
-    """How the call of one reader is settled."""
+    """Settles the call of one reader."""
 
-    def finished(self, landed: Landed, source: Source, *, pays: bool) -> Response:
-        """With the whole answer."""
+    def finished(self, landed: SharedResult, source: Source, *, pays: bool) -> Response:
+        """Settle with the whole response."""
 
     def failed(self, error: DispatchError, source: Source, *, pays: bool) -> None:
-        """With a failure, his own or the vendor's."""
+        """Settle with a failure, the reader's own or the vendor's."""

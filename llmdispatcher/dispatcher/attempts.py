@@ -17,7 +17,7 @@ import attrs
 
 from .._text import room_logger
 from ..accounting import Spending
-from ..cache import AnswerCache, Inquiry, place
+from ..cache import AnswerCache, CacheRequest, cache_target
 from ..catalog import CAPABILITIES, Target
 from ..errors import (
     AllTargetsFailed,
@@ -555,16 +555,16 @@ class Memory:
 
     def send(self, call: Call, route: Route) -> Response:
         """The answer from memory, from the same call under way, or from a vendor."""
-        return self.cache.send(self._inquiry(call, route, streamed=False), partial(self.conductor.send, call, route))
+        return self.cache.send(self._cache_request(call, route, streamed=False), partial(self.conductor.send, call, route))
 
     def stream(self, call: Call, route: Route) -> ChunkSource:
         """The same, piece by piece."""
-        inquiry = self._inquiry(call, route, streamed=True)
-        inquiry.source = lambda: _Source(self.conductor, call, call.detached(), route)
-        inquiry.adopt = lambda source, error: call.adopt(source.away, error)
-        return self.cache.stream(inquiry, partial(self.conductor.stream, call, route))
+        cache_request = self._cache_request(call, route, streamed=True)
+        cache_request.source = lambda: _Source(self.conductor, call, call.detached(), route)
+        cache_request.adopt = lambda source, error: call.adopt(source.away, error)
+        return self.cache.stream(cache_request, partial(self.conductor.stream, call, route))
 
-    def _inquiry(self, call: Call, route: Route, *, streamed: bool) -> Inquiry:
+    def _cache_request(self, call: Call, route: Route, *, streamed: bool) -> CacheRequest:
         def form(response: Response) -> Response:
             return structured.read(call.request, response, call.deadline)
 
@@ -572,9 +572,9 @@ class Memory:
             recalled = call.recall(response)
             return form(recalled) if streamed else recalled
 
-        return Inquiry(
+        return CacheRequest(
             request=call.request,
-            places=[place(self.vendors[target.vendor], target.vendor, target.model) for target in route.targets],
+            places=[cache_target(self.vendors[target.vendor], target.vendor, target.model) for target in route.targets],
             deadline=call.deadline,
             check=form,
             recall=recall,

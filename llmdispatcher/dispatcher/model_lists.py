@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from ..cache import Flights
+from ..cache import SingleFlight
 from ..errors import DeadlineExceeded, DispatchError
 from ..runtime import Deadline, fan_out, new_lock
 from ..types import is_model_name
@@ -39,7 +39,7 @@ class ModelLists:
     def __init__(self) -> None:
         self._lock = new_lock()
         self._lists: dict[str, _Listed] = {}
-        self._flights: Flights[_Listed] = Flights()
+        self._flights: SingleFlight[_Listed] = SingleFlight()
 
     def has(self, vendor: str, model: str) -> bool | None:
         """Whether a vendor says that it has a model; ``None`` where it has not said anything."""

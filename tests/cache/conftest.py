@@ -11,12 +11,12 @@ import attrs
 import pytest
 
 from llmdispatcher import Deadline, Request, Response, ResponseCache, Usage
-from llmdispatcher.cache import AnswerCache, Inquiry
-from llmdispatcher.cache.entry import Place
+from llmdispatcher.cache import AnswerCache, CacheRequest
+from llmdispatcher.cache.entry import CacheTarget
 from llmdispatcher.runtime import SYSTEM_CLOCK
 from llmdispatcher.testing import ManualClock
 
-PLACE = Place("openai", "m", "openai")
+PLACE = CacheTarget("openai", "m", "openai")
 REQUEST = Request("m", "Why is the sky blue?")
 ANSWER = Response(
     content="Rayleigh.",
@@ -48,9 +48,9 @@ class Vendor:
         return answer
 
 
-def inquiry(request=REQUEST, *places, clock=SYSTEM_CLOCK, seconds=None, **settings):
+def cache_request(request=REQUEST, *places, clock=SYSTEM_CLOCK, seconds=None, **settings):
     deadline = settings.pop("deadline", None) or Deadline.after(seconds, clock=clock)
-    return Inquiry(request=request, places=places or (PLACE,), deadline=deadline, **settings)
+    return CacheRequest(request=request, places=places or (PLACE,), deadline=deadline, **settings)
 
 
 def cache(clock=SYSTEM_CLOCK, **settings):

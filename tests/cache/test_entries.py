@@ -27,7 +27,7 @@ from llmdispatcher import (
     Usage,
     VideoPart,
 )
-from llmdispatcher.cache.entry import Entry, as_hit, dump, load, recalled
+from llmdispatcher.cache.entry import Entry, as_hit, decode_hit, dump, load
 
 from .conftest import ANSWER
 
@@ -100,7 +100,7 @@ def test_any_answer_comes_back(response):
 
 def test_a_hit_is_marked_and_costs_nothing():
     """Its tokens are those of the first time, and what it cost then is told."""
-    hit = recalled(dump(FULL))
+    hit = decode_hit(dump(FULL))
 
     assert (True, Decimal(0), "priced", 1, 2) == (
         hit.response.cached,
@@ -115,7 +115,7 @@ def test_a_hit_is_marked_and_costs_nothing():
 
 def test_a_hit_of_unknown_cost_costs_nothing_either():
     """Nobody was asked."""
-    hit = recalled(dump(Response(content="x")))
+    hit = decode_hit(dump(Response(content="x")))
 
     assert (Decimal(0), None) == (hit.response.usage.cost, hit.saved)
 
@@ -123,9 +123,9 @@ def test_a_hit_of_unknown_cost_costs_nothing_either():
 def test_hits_share_nothing_that_can_be_changed():
     """A caller who changes what was raw changes it for nobody else."""
     entry = dump(ANSWER)
-    recalled(entry).response.usage.raw["n"] = 2
+    decode_hit(entry).response.usage.raw["n"] = 2
 
-    assert {"n": 1} == recalled(entry).response.usage.raw
+    assert {"n": 1} == decode_hit(entry).response.usage.raw
 
 
 def test_read_only_mappings_are_kept():
@@ -153,7 +153,7 @@ def test_what_is_no_json_is_refused():
         b'["Response", 3]',
     ],
 )
-@pytest.mark.parametrize("read", [load, recalled])
+@pytest.mark.parametrize("read", [load, decode_hit])
 def test_junk_is_no_answer(data, read):
     """Whatever a store gives, only an answer is made of it, or an exception."""
     with pytest.raises(Exception):  # noqa: B017 - any will do; who reads catches them all
@@ -166,7 +166,7 @@ def test_an_entry_says_the_same_whenever_it_is_written(response):
     entry = Entry(response)
 
     assert [load(dump(response))] * 2 == [load(bytes(entry)), load(bytes(entry))]
-    assert recalled(dump(response)) == recalled(bytes(entry))
+    assert decode_hit(dump(response)) == decode_hit(bytes(entry))
 
 
 def test_whoever_has_the_answer_cannot_change_its_entry():
@@ -238,7 +238,7 @@ def test_an_entry_of_absurd_numbers_is_none(field, value):
     pair = json.loads(dump(ANSWER))
     pair[1]["usage"][1][field] = value
     with pytest.raises(ValueError, match="does not use so much"):
-        recalled(json.dumps(pair).encode())
+        decode_hit(json.dumps(pair).encode())
 
 
 @pytest.mark.parametrize("cost", ["-1", "NaN", "1e999999", "Infinity", 1e308, "x", [], True])
@@ -246,6 +246,6 @@ def test_an_absurd_cost_saves_nothing(cost):
     """What it cost the first time is only told."""
     pair = json.loads(dump(ANSWER))
     pair[1]["usage"][1]["cost"] = cost
-    hit = recalled(json.dumps(pair).encode())
+    hit = decode_hit(json.dumps(pair).encode())
 
     assert (Decimal(0), None) == (hit.response.usage.cost, hit.saved)

@@ -9,7 +9,7 @@ import pytest
 from llmdispatcher import Cancellation, Cancelled, Deadline, DeadlineExceeded, InvalidRequest, MalformedReply, VendorUnavailable
 from llmdispatcher.testing import ManualClock
 
-from .conftest import ANSWER, PATIENCE, REQUEST, Vendor, cache, counts, in_threads, inquiry, until
+from .conftest import ANSWER, PATIENCE, REQUEST, Vendor, cache, cache_request, counts, in_threads, until
 
 COUNT = 32
 
@@ -21,7 +21,7 @@ def waiting(made):
 
 def herd(made, ask, count=COUNT, **settings):
     """Results of so many threads that all ask the same."""
-    return in_threads(count, lambda _number: made.send(inquiry(**settings), ask))
+    return in_threads(count, lambda _number: made.send(cache_request(**settings), ask))
 
 
 class Held(Vendor):
@@ -49,7 +49,7 @@ def led(made, vendor, count, failures=0):
 
     def run():
         try:
-            result = made.send(inquiry(), vendor)
+            result = made.send(cache_request(), vendor)
         except BaseException as error:
             result = error
         with lock:
@@ -89,11 +89,11 @@ def test_a_race_from_cold(round_):
 def test_other_questions_do_not_wait():
     """Each key has a flight of its own."""
     made, held = cache(), Held()
-    thread = threading.Thread(target=made.send, args=(inquiry(), held), daemon=True)
+    thread = threading.Thread(target=made.send, args=(cache_request(), held), daemon=True)
     thread.start()
     until(lambda: held.asked)
 
-    assert not made.send(inquiry(attrs.evolve(REQUEST, seed=1)), Vendor()).cached
+    assert not made.send(cache_request(attrs.evolve(REQUEST, seed=1)), Vendor()).cached
     held.go.set()
     thread.join(PATIENCE)
 
@@ -136,14 +136,14 @@ def test_a_cancelled_leader_hands_on_the_lead():
 
     def lead():
         try:
-            made.send(inquiry(deadline=deadline), wait_for_cancel)
+            made.send(cache_request(deadline=deadline), wait_for_cancel)
         except Cancelled as error:
             results.append(error)
 
     threads = [threading.Thread(target=lead, daemon=True)]
     threads[0].start()
     until(lambda: made._flights._flights)
-    threads.append(threading.Thread(target=lambda: results.append(made.send(inquiry(), vendor)), daemon=True))
+    threads.append(threading.Thread(target=lambda: results.append(made.send(cache_request(), vendor)), daemon=True))
     threads[1].start()
     until(lambda: waiting(made) == 1)
     cancellation.cancel("enough")
@@ -159,7 +159,7 @@ def follower(made, deadline, told):
 
     def run():
         try:
-            ended.append(made.send(inquiry(deadline=deadline, fail=told.append), Vendor()))
+            ended.append(made.send(cache_request(deadline=deadline, fail=told.append), Vendor()))
         except Exception as error:
             ended.append(error)
 
@@ -173,7 +173,7 @@ def test_a_waiter_keeps_to_its_own_deadline():
     """It gives up, settles its call as failed, and the flight goes on without it."""
     clock = ManualClock(blocking=True)
     made, held, told = cache(clock), Held(), []
-    leader = threading.Thread(target=made.send, args=(inquiry(clock=clock), held), daemon=True)
+    leader = threading.Thread(target=made.send, args=(cache_request(clock=clock), held), daemon=True)
     leader.start()
     until(lambda: held.asked)
     thread, ended = follower(made, Deadline.after(5, clock=clock), told)
@@ -190,7 +190,7 @@ def test_a_waiter_keeps_to_its_own_deadline():
 def test_a_waiter_can_be_cancelled():
     """At once, also without a deadline."""
     made, held, told, cancellation = cache(), Held(), [], Cancellation()
-    leader = threading.Thread(target=made.send, args=(inquiry(), held), daemon=True)
+    leader = threading.Thread(target=made.send, args=(cache_request(), held), daemon=True)
     leader.start()
     until(lambda: held.asked)
     thread, ended = follower(made, Deadline.after(None, cancellation=cancellation), told)
@@ -221,7 +221,7 @@ def test_an_answer_that_was_cut_off_is_shared_but_not_kept():
     results = led(made, vendor, 4)
 
     assert (1, {"length"}) == (vendor.asked, {result.finish_reason for result in results})
-    assert not made.send(inquiry(), vendor).cached
+    assert not made.send(cache_request(), vendor).cached
 
 
 def test_an_answer_that_is_no_json_is_shared_but_not_kept():
@@ -238,19 +238,20 @@ def test_a_leader_that_asks_again_does_not_wait_for_itself():
     """A vendor may itself be made of a dispatcher."""
     made, vendor = cache(), Vendor()
 
-    assert "Rayleigh." == made.send(inquiry(seconds=PATIENCE), lambda: made.send(inquiry(seconds=PATIENCE), vendor)).content
+    outer, inner = cache_request(seconds=PATIENCE), cache_request(seconds=PATIENCE)
+    assert "Rayleigh." == made.send(outer, lambda: made.send(inner, vendor)).content
 
 
 def test_a_forked_child_waits_for_nobody():
     """Who led at the fork does not exist in the child."""
     made, held = cache(), Held()
-    leader = threading.Thread(target=made.send, args=(inquiry(), held), daemon=True)
+    leader = threading.Thread(target=made.send, args=(cache_request(), held), daemon=True)
     leader.start()
     until(lambda: held.asked)
     child = os.fork()
     if child == 0:
         try:
-            os._exit(0 if made.send(inquiry(seconds=PATIENCE), Vendor()).content == "Rayleigh." else 1)
+            os._exit(0 if made.send(cache_request(seconds=PATIENCE), Vendor()).content == "Rayleigh." else 1)
         finally:
             os._exit(2)
     held.go.set()

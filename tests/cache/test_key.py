@@ -22,10 +22,10 @@ from llmdispatcher import (
     VideoPart,
     tool,
 )
-from llmdispatcher.cache import place
-from llmdispatcher.cache.entry import Place, Unkeyable, key_of
+from llmdispatcher.cache import cache_target
+from llmdispatcher.cache.entry import CacheTarget, Unkeyable, key_of
 
-PLACE = Place("openai", "gpt-4o", ("openai", "https://api.example.com/v1"))
+PLACE = CacheTarget("openai", "gpt-4o", ("openai", "https://api.example.com/v1"))
 CALL = ToolCall(name="look", arguments='{"at": 1}', id="c1", signature="s", kind="function", extra={"x": {"a": 1}})
 FULL = Request(
     "gpt-4o",
@@ -184,10 +184,10 @@ def test_what_is_not_sent_does_not_count():
 @pytest.mark.parametrize(
     "where",
     [
-        Place("azure", *PLACE[1:]),
-        Place("openai", "gpt-4o-mini", PLACE.identity),
-        Place("openai", "gpt-4o", ("openai", "https://eu.example.com/v1")),
-        Place("openai", "gpt-4o"),
+        CacheTarget("azure", *PLACE[1:]),
+        CacheTarget("openai", "gpt-4o-mini", PLACE.identity),
+        CacheTarget("openai", "gpt-4o", ("openai", "https://eu.example.com/v1")),
+        CacheTarget("openai", "gpt-4o"),
     ],
 )
 def test_the_target_counts(where):
@@ -257,5 +257,5 @@ class Telling(Plain):
 
 def test_a_vendor_says_what_tells_it_apart():
     """By its identity, or by its kind and class."""
-    assert Place("a", "m", Telling.identity) == place(Telling(), "a", "m")
-    assert Place("a", "m", (None, "Plain")) == place(Plain(), "a", "m")
+    assert CacheTarget("a", "m", Telling.identity) == cache_target(Telling(), "a", "m")
+    assert CacheTarget("a", "m", (None, "Plain")) == cache_target(Plain(), "a", "m")

@@ -11,7 +11,7 @@ from llmdispatcher import ConfigError
 from llmdispatcher.cache import redis
 from llmdispatcher.cache.redis import RedisStore, Resting
 
-from .conftest import ANSWER, PATIENCE, REQUEST, Vendor, cache, counts, in_threads, inquiry
+from .conftest import ANSWER, PATIENCE, REQUEST, Vendor, cache, cache_request, counts, in_threads
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ def test_clearing_touches_nothing_else(store):
 def test_answers_are_shared(store, redis_server, clock):
     """A second cache, as on another machine, finds what the first has kept."""
     first, second = (cache(clock, store=redis_server.url, store_timeout=PATIENCE) for _ in range(2))
-    first.send(inquiry(), Vendor())
-    hit = second.send(inquiry(), Vendor())
+    first.send(cache_request(), Vendor())
+    hit = second.send(cache_request(), Vendor())
     first.close()
     second.close()
 
@@ -73,7 +73,7 @@ def test_races_on_a_server(store, redis_server):
         for step in range(10):
             seed = (number + step) % 16
             request, answer = attrs.evolve(REQUEST, seed=seed), attrs.evolve(ANSWER, content=str(seed))
-            assert str(seed) == made.send(inquiry(request), lambda answer=answer: answer).content
+            assert str(seed) == made.send(cache_request(request), lambda answer=answer: answer).content
         return "done"
 
     results = in_threads(32, work)
@@ -103,14 +103,14 @@ def test_a_forked_child_has_a_client_of_its_own(store):
 def test_a_server_that_comes_back_is_used_again(store, redis_server, clock):
     """Down, it is left alone for a while and every call goes on; up again, it is asked."""
     made, vendor = cache(clock, store=redis_server.url, store_timeout=PATIENCE), Vendor()
-    made.send(inquiry(), vendor)
+    made.send(cache_request(), vendor)
     redis_server.stop()
     try:
-        down = [made.send(inquiry(), vendor).cached for _ in range(2)]
+        down = [made.send(cache_request(), vendor).cached for _ in range(2)]
     finally:
         redis_server.start()
     clock.advance(redis.REST)
-    up = [made.send(inquiry(), vendor).cached for _ in range(2)]
+    up = [made.send(cache_request(), vendor).cached for _ in range(2)]
     made.close()
 
     assert ([False, False], [False, True]) == (down, up)
@@ -119,7 +119,7 @@ def test_a_server_that_comes_back_is_used_again(store, redis_server, clock):
 def test_a_connection_that_the_server_closed_is_made_anew(store):
     """A server closes what is idle; that is no failure."""
     store.put("k", b"v", 60)
-    killer = store._made()
+    killer = store._connect()
     killer.client_kill_filter(_type="normal", skipme=True)
     killer.close()
 
@@ -132,7 +132,7 @@ def test_a_server_that_is_down_is_told_once_a_minute(clock, caplog):
     made, vendor = cache(clock, store="redis://user:geheim@127.0.0.1:1/0"), Vendor()
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            made.send(inquiry(), vendor)
+            made.send(cache_request(), vendor)
             clock.advance(10)
 
     assert (3, 1) == (vendor.asked, len(caplog.records))
@@ -145,7 +145,7 @@ def test_a_server_that_says_nothing_holds_up_no_call_for_long(clock, silent):
     pytest.importorskip("redis", reason="the extra 'redis' is not installed")
     made, vendor = cache(clock, store=f"redis://127.0.0.1:{silent}/0", store_timeout=0.1), Vendor()
     begun = time.monotonic()
-    made.send(inquiry(), vendor)
+    made.send(cache_request(), vendor)
 
     assert time.monotonic() - begun < PATIENCE / 2  # nothing else would end it
 

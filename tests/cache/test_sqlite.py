@@ -14,7 +14,7 @@ import pytest
 from llmdispatcher.cache import sqlite
 from llmdispatcher.cache.sqlite import SqliteStore
 
-from .conftest import ANSWER, PATIENCE, REQUEST, Vendor, cache, counts, in_threads, inquiry
+from .conftest import ANSWER, PATIENCE, REQUEST, Vendor, cache, cache_request, counts, in_threads
 
 
 @pytest.fixture
@@ -128,8 +128,8 @@ def test_closing(store):
 def test_answers_survive_the_process(path, clock):
     """A second cache, as in another process, finds what the first has kept."""
     first, second = (cache(clock, store=path) for _ in range(2))
-    first.send(inquiry(), Vendor())
-    hit = second.send(inquiry(), Vendor())
+    first.send(cache_request(), Vendor())
+    hit = second.send(cache_request(), Vendor())
     first.close()
     second.close()
 
@@ -144,7 +144,7 @@ def test_races_in_a_file(path):
         for step in range(10):
             seed = (number + step) % 16
             request, answer = attrs.evolve(REQUEST, seed=seed), attrs.evolve(ANSWER, content=str(seed))
-            assert str(seed) == made.send(inquiry(request), lambda answer=answer: answer).content
+            assert str(seed) == made.send(cache_request(request), lambda answer=answer: answer).content
         return "done"
 
     results = in_threads(32, work)
@@ -160,7 +160,7 @@ def test_a_folder_that_is_missing_is_told_with_the_path(path, clock, caplog):
     """And what to do about it."""
     nowhere = str(Path(path).parent / "nowhere" / "cache.db")
     with caplog.at_level(logging.WARNING):
-        cache(clock, store=nowhere).send(inquiry(), Vendor())
+        cache(clock, store=nowhere).send(cache_request(), Vendor())
 
     said = caplog.records[0].getMessage()
     assert " )" not in said
@@ -191,7 +191,7 @@ def test_a_file_that_is_no_database_is_left_alone(path, clock, caplog):
     made, vendor = cache(clock, store=path), Vendor()
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            made.send(inquiry(), vendor)
+            made.send(cache_request(), vendor)
             clock.advance(100)
 
     assert (3, {"errors": 1, "misses": 3}) == (vendor.asked, counts(made))
@@ -205,11 +205,11 @@ def test_a_ruined_database_is_given_up(path, clock):
     """As one whose pages somebody wrote over."""
     made, vendor = cache(clock, store=path), Vendor()
     for seed in range(20):
-        made.send(inquiry(attrs.evolve(REQUEST, seed=seed)), vendor)
+        made.send(cache_request(attrs.evolve(REQUEST, seed=seed)), vendor)
     made.close()
     Path(path).write_bytes(Path(path).read_bytes()[:100].ljust(50_000, b"\xff"))
     again = cache(clock, store=path)
-    answers = [again.send(inquiry(attrs.evolve(REQUEST, seed=seed)), vendor).content for seed in range(20)]
+    answers = [again.send(cache_request(attrs.evolve(REQUEST, seed=seed)), vendor).content for seed in range(20)]
 
     assert (["Rayleigh."] * 20, True) == (answers, again._store._off)
 
@@ -218,7 +218,7 @@ def test_a_ruined_database_is_given_up(path, clock):
 def test_a_path_that_cannot_be_opened_costs_no_call(tmp_path, clock, where):
     """A folder that is not there, or one in place of a file."""
     made, vendor = cache(clock, store=str(tmp_path / where)), Vendor()
-    made.send(inquiry(), vendor)
+    made.send(cache_request(), vendor)
 
     assert (1, False) == (vendor.asked, made.clear())
 
@@ -226,11 +226,11 @@ def test_a_path_that_cannot_be_opened_costs_no_call(tmp_path, clock, where):
 def test_a_locked_file_holds_up_no_call_for_long(path):
     """Another process writes: the answer is not kept, the call goes on within the store's time."""
     made, vendor = cache(store=path, store_timeout=0.05), Vendor()
-    made.send(inquiry(), vendor)
+    made.send(cache_request(), vendor)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    answer = made.send(inquiry(attrs.evolve(REQUEST, seed=1)), vendor)
-    known = made.send(inquiry(), vendor).cached
+    answer = made.send(cache_request(attrs.evolve(REQUEST, seed=1)), vendor)
+    known = made.send(cache_request(), vendor).cached
     other.close()
     made.close()
 
@@ -320,7 +320,7 @@ def test_a_fork_amid_a_query_leaves_the_file_to_the_parent(store, monkeypatch):
         with pytest.raises(sqlite.StoreBroken, match="open at the fork"):
             store.get("k")
 
-    with store._borrowed():
+    with store._borrow():
         code = in_child(work)
 
     assert (0, b"v") == (code, store.get("k"))

@@ -28,7 +28,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from ..._text import room_logger
-from ...cache import Flights
+from ...cache import SingleFlight
 from ...errors import DispatchError, MalformedReply
 from ...runtime import Clock, Deadline, new_lock
 from .document import MOST_BYTES, Edition, moment
@@ -175,7 +175,7 @@ class DocumentCache:
         self._clock = clock
         self._lock = new_lock()
         self._held: dict[str, Copy[Any]] = {}
-        self._flights: Flights[Copy[Any]] = Flights()
+        self._flights: SingleFlight[Copy[Any]] = SingleFlight()
 
     def get(self, document: Document[T], deadline: Deadline, *, force: bool = False) -> Copy[T]:
         """Return the document; with ``force`` the registry is asked even before it is due. Raises :class:`DispatchError`."""
