@@ -28,7 +28,7 @@ class Blocking(FakeVendor):
         super().__init__()
         self.arrived = threading.Semaphore(0)
 
-    def _linger(self, deadline: Deadline) -> None:
+    def _wait_latency(self, deadline: Deadline) -> None:
         self.arrived.release()
         deadline.sleep(600)
 

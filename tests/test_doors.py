@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import llmdispatcher
+from llmdispatcher import testing
 
 PACKAGE = Path(llmdispatcher.__file__).parent
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
@@ -99,6 +100,7 @@ def test_a_module_that_cannot_be_loaded_says_why(tmp_path):
     assert "ImportError: shop.goods cannot be loaded: module 'os' has no attribute 'no_such_call'" == done.stderr.splitlines()[-1]
 
 
-def test_the_top_offers_what_it_lists():
+@pytest.mark.parametrize("module", [llmdispatcher, testing], ids=["top", "testing"])
+def test_a_public_module_offers_what_it_lists(module):
     """``dir`` and ``__all__`` agree, and each name loads."""
-    assert [] == [name for name in llmdispatcher.__all__ if name not in dir(llmdispatcher) or not hasattr(llmdispatcher, name)]
+    assert [] == [name for name in module.__all__ if name not in dir(module) or not hasattr(module, name)]

@@ -27,7 +27,7 @@ from llmdispatcher import (
     errors,
 )
 from llmdispatcher.testing import FAULTS, UNREACHABLE, VendorSimulator
-from llmdispatcher.testing.faults.http import stale
+from llmdispatcher.testing.faults import stale
 
 from .conftest import PATIENCE
 from .matrix.conftest import hangs, undisturbed

@@ -28,30 +28,9 @@ else:
     __getattr__, __dir__ = door(
         __name__,
         {
-            "estimate": (
-                "estimate_cost",
-                "ModelEstimate",
-                "NOBODY",
-                "RunningTotal",
-                "Tally",
-                "total_cost",
-            ),
-            "files": (
-                "AnswersFile",
-                "is_complete",
-                "Journal",
-            ),
-            "prompts": (
-                "InvalidLine",
-                "Prompt",
-                "PromptLine",
-                "read_prompts",
-                "STDIN",
-            ),
-            "runner": (
-                "Advance",
-                "BatchRunner",
-                "response_record",
-            ),
+            "estimate": ("estimate_cost", "ModelEstimate", "NOBODY", "RunningTotal", "Tally", "total_cost"),
+            "files": ("AnswersFile", "is_complete", "Journal"),
+            "prompts": ("InvalidLine", "Prompt", "PromptLine", "read_prompts", "STDIN"),
+            "runner": ("Advance", "BatchRunner", "response_record"),
         },
     )

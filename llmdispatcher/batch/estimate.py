@@ -18,7 +18,7 @@ from .prompts import InvalidLine, Prompt, PromptLine
 
 _PRICES = CostOptimization(prefer_cheap=False)
 NOBODY = "nobody has "
-"""How the name of an estimate begins whose prompts have no target."""
+"""The beginning of the name of an estimate for prompts without a target."""
 
 
 @attrs.define(eq=False)
@@ -49,8 +49,8 @@ def estimate_cost(dispatcher: Dispatcher, lines: Iterable[PromptLine]) -> dict[s
             continue
         plan = plan_of(dispatcher, line)
         target = next(iter(plan.targets), None) if plan is not None else None
-        estimate = estimates.setdefault(str(target or _without_target(line, plan)), ModelEstimate())
-        tokens = tokens_of(line.routed)
+        estimate = estimates.setdefault(str(target or _name_without_target(line, plan)), ModelEstimate())
+        tokens = tokens_of(line.routing_request)
         cost = _PRICES.estimate(target, tokens) if target is not None else Decimal(0)
         estimate.prompts += 1
         estimate.input_tokens += tokens.input_tokens
@@ -64,15 +64,15 @@ def estimate_cost(dispatcher: Dispatcher, lines: Iterable[PromptLine]) -> dict[s
 
 
 def plan_of(dispatcher: Dispatcher, prompt: Prompt) -> Plan | None:
-    """Return whom a prompt would be sent to, in order; ``None`` where it cannot be routed."""
+    """Return the plan of a prompt, ``None`` if it cannot be routed."""
     try:
-        return dispatcher.explain(prompt.routed)
+        return dispatcher.explain(prompt.routing_request)
     except DispatchError:
         return None
 
 
-def _without_target(prompt: Prompt, plan: Plan | None) -> str:
-    """The name of the estimate: a local vendor's list of models, which is read first, may still tell that it has the model."""
+def _name_without_target(prompt: Prompt, plan: Plan | None) -> str:
+    """The name of the estimate; the list of a local vendor, read when it is asked, may still have the model."""
     unread = plan.unread if plan is not None else ()
     return f"{unread[0]}:{prompt.request.model}, if it has it" if unread else f"{NOBODY}{prompt.request.model}"
 
@@ -91,7 +91,7 @@ class RunningTotal:
         self._cost = Decimal(0)
 
     def add(self, *, cost: Decimal | None = None, failed: bool = False) -> tuple[int, str]:
-        """Count one more prompt; returns how many have ended, and a text with the failures and the cost so far."""
+        """Count one more prompt; returns how many have ended, and the failures and the cost so far as text."""
         with self._lock:
             self._done += 1
             self._failed += failed
@@ -104,11 +104,11 @@ class RunningTotal:
 
 @attrs.frozen(kw_only=True)
 class Tally:
-    """One run in numbers; ``seconds`` is wall time, ``before`` those of the answered that an earlier run had sent.
+    """The numbers of one run; ``seconds`` is wall time, ``before`` counts the answers of earlier runs among the ``answered``.
 
-    ``invalid`` of the failed are lines that cannot be read and were not asked. ``left_out`` has a sentence for each vendor that was
-    asked no more, since it refused key or account, ``stopped`` one for each reason why prompts were not sent, but for signals.
-    ``simulated``: no vendor was real.
+    ``invalid`` of the failed are lines that cannot be read and were not asked. ``left_out`` has a sentence for each vendor that is
+    no longer asked, since it refused key or account; ``stopped`` has one for each reason, except signals, why prompts were not
+    sent. ``simulated``: the vendors were simulated.
     """
 
     stats: Stats
@@ -126,12 +126,12 @@ class Tally:
 
     @property
     def missing(self) -> int:
-        """Prompts that were neither answered nor failed, since the run was stopped."""
+        """Prompts that neither were answered nor failed, since the run was stopped."""
         return self.prompts - self.answered - self.failed
 
     @property
     def rate(self) -> float:
-        """Prompts that this run asked, a second."""
+        """Prompts a second that this run asked."""
         return (self.answered - self.before + self.failed - self.invalid) / self.seconds if self.seconds else 0.0
 
     def as_dict(self) -> dict[str, Any]:

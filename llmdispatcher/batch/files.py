@@ -21,11 +21,11 @@ from .prompts import InvalidLine, Prompt, PromptLine
 
 DEFAULT_OUTPUT = Path("answers.jsonl")
 FINGERPRINT = "fingerprint"
-"""The field of an answer that tells which line it belongs to."""
+"""The field of an answer that holds the key of its line."""
 
 
 class AnswersFile:
-    """An open answers file; ``path`` is where it is. Each line is handed to the system as soon as it is written."""
+    """An open answers file at ``path``. Each line is flushed as soon as it is written."""
 
     def __init__(self, path: Path, stream: TextIO) -> None:
         self.path = path
@@ -35,17 +35,17 @@ class AnswersFile:
     def create(cls, output: Path | None, *, prompts: Path | None, force: bool = False, resume: bool = False) -> Self:
         """Open ``output``, or the first free of answers.jsonl, answers-2.jsonl, …; never an existing file unless ``force``.
 
-        With ``resume`` a file that has a journal may be written anew, since the journal holds what is in it, and one that has only
-        simulated answers; of a file without one a journal is made, where each answer tells which line it belongs to. Without
-        ``output`` it is the one begun last, if that is unfinished. ``prompts`` is the file of prompts, if they are in a file;
-        it is never overwritten.
+        With ``resume``, a file that has a journal or only simulated answers may be written anew, and a journal is made of a file
+        whose answers have the keys of their lines. Without ``output``, ``resume`` takes the unfinished file begun last. ``prompts``
+        is the file of prompts, if they are in a file; it is never overwritten.
+
         Raises :class:`~llmdispatcher.ConfigError`, whose ``remedy`` speaks of these parameters.
         """
         if resume:
             output = output or _latest_unfinished()
             if output is None and DEFAULT_OUTPUT.exists() and not _loses_nothing(DEFAULT_OUTPUT):
                 raise ConfigError(f"no batch with answers in {DEFAULT_OUTPUT} is unfinished", remedy="name its answers by output")
-            force = force or (output is not None and (_loses_nothing(output) or _has_journal_again(output)))
+            force = force or (output is not None and (_loses_nothing(output) or _restore_journal(output)))
         if output is None:
             return cls._create_default()
         if prompts is not None and output.exists() and output.samefile(prompts):
@@ -72,11 +72,11 @@ class AnswersFile:
 
     @classmethod
     def _open(cls, path: Path, mode: Literal["w", "x"]) -> Self:
-        # backslashreplace makes of half a surrogate pair, which UTF-8 cannot hold, the escape that JSON has for it.
+        # backslashreplace turns half a surrogate pair, which UTF-8 cannot encode, into its JSON escape.
         return cls(path, path.open(mode, encoding="utf-8", errors="backslashreplace", newline="\n"))
 
     def sync(self) -> None:
-        """Return when all is on the disk."""
+        """Return when all lines are on the disk."""
         self._stream.flush()
         if not _is_device(self.path):
             os.fsync(self._stream.fileno())
@@ -104,6 +104,18 @@ def _latest_unfinished() -> Path | None:
     return latest.with_suffix("") if latest is not None else None
 
 
+def _read_answers(path: Path) -> list[dict[str, Any]] | None:
+    """The records of an answers file; ``None`` for other content, and for a pipe, which would wait for a writer."""
+    if not path.is_file():
+        return None
+    try:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            records = [json.loads(line) for line in file]
+    except (OSError, ValueError, RecursionError):
+        return None
+    return records if all(isinstance(record, dict) for record in records) else None
+
+
 def _loses_nothing(answers: Path) -> bool:
     """Whether a file may be written anew: its journal has all that is in it, or no real answer is in it.
 
@@ -111,25 +123,20 @@ def _loses_nothing(answers: Path) -> bool:
     """
     if journal_path(answers).exists():
         return True
-    if not answers.is_file():  # a pipe, which would wait for a writer
-        return False
-    try:
-        with answers.open(encoding="utf-8", newline="\n") as file:
-            return all(json.loads(line)["simulated"] is True for line in file)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return False
+    records = _read_answers(answers)
+    return records is not None and all(record.get("simulated") is True for record in records)
 
 
-def _has_journal_again(answers: Path) -> bool:
-    """Make a journal of a finished file, so that its answers can be taken by the text of their lines; whether that was possible."""
-    if not answers.is_file():
+def _restore_journal(answers: Path) -> bool:
+    """Make a journal of a finished file, so that its answers are found by the keys of their lines; False if that is impossible."""
+    records = _read_answers(answers)
+    if records is None or not all("error" in record or FINGERPRINT in record for record in records):
         return False
+    answered = [record for record in records if "error" not in record]
+    entries = [json.dumps({"key": record[FINGERPRINT], "answer": record}) + "\n" for record in answered]
     try:
-        with answers.open(encoding="utf-8", newline="\n") as file:
-            records = [json.loads(line) for line in file]
-        entries = [{"key": record[FINGERPRINT], "answer": record} for record in records if "error" not in record]
-        write_file(journal_path(answers), "".join([json.dumps(entry) + "\n" for entry in entries]).encode("ascii"))
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        write_file(journal_path(answers), "".join(entries).encode("ascii"))
+    except OSError:
         return False
     return True
 
@@ -139,16 +146,12 @@ def is_complete(answers: Path, lines: Sequence[PromptLine], *, simulated: bool =
 
     Answers of simulated vendors count only where ``simulated`` ones are wanted.
     """
-    if not answers.is_file() or journal_path(answers).exists():
+    records = _read_answers(answers)
+    if records is None or journal_path(answers).exists():
         return False
-    try:
-        with answers.open(encoding="utf-8", newline="\n") as file:
-            records = [json.loads(line) for line in file]
-        answered = [record for record in records if "error" not in record and (simulated or "simulated" not in record)]
-        wanted = [(line.id, line.key) for line in lines if isinstance(line, Prompt)]
-        return len(wanted) == len(lines) and [(record["id"], record[FINGERPRINT]) for record in answered] == wanted
-    except (OSError, ValueError, TypeError, KeyError):
-        return False
+    answered = [record for record in records if "error" not in record and (simulated or "simulated" not in record)]
+    wanted = [(line.id, line.key) for line in lines if isinstance(line, Prompt)]
+    return len(wanted) == len(lines) and [(record.get("id"), record.get(FINGERPRINT)) for record in answered] == wanted
 
 
 def _is_device(path: Path) -> bool:
@@ -156,7 +159,7 @@ def _is_device(path: Path) -> bool:
 
 
 class Journal:
-    """The answers of a batch so far; safe under threads. Beside a device there is no journal, and nothing is remembered."""
+    """The answers of a batch so far; safe under threads. An output that is a device has no journal file."""
 
     def __init__(self, path: Path | None, file: int, answered: dict[str, list[dict[str, Any]]]) -> None:
         self._path = path
@@ -166,11 +169,11 @@ class Journal:
         self._syncing = new_lock()
         self._written = 0
         self._synced = 0
-        self._left = False
+        self._is_left = False
 
     @classmethod
     def open(cls, answers: AnswersFile, *, resume: bool, warn: Callable[[str], None]) -> Self:
-        """Open the journal of an answers file; with ``resume`` the answers in it are used, else it is emptied.
+        """Open the journal of an answers file. With ``resume`` its answers are used, else it is emptied.
 
         ``warn`` is called with a sentence for each line that is no line of a journal.
         Raises :class:`~llmdispatcher.ConfigError` where another process has it open.
@@ -200,8 +203,8 @@ class Journal:
             return found.pop(0) if found else None
 
     @property
-    def used_up(self) -> bool:
-        """Whether each of its earlier answers was taken: else some belong to prompts that were not read this time."""
+    def is_used_up(self) -> bool:
+        """Whether each earlier answer was taken; else some belong to prompts that were not read this time."""
         return not any(self._answered.values())
 
     def add(self, line: PromptLine, record: Mapping[str, Any]) -> None:
@@ -221,7 +224,7 @@ class Journal:
 
     def remove(self) -> None:
         """Delete the file: all prompts are answered."""
-        self._left = self._path is not None and not delete_file(self._path)
+        self._is_left = self._path is not None and not delete_file(self._path)
 
     def __enter__(self) -> Self:
         return self
@@ -229,12 +232,12 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         if self._path is not None:
             os.close(self._file)
-            if self._left:
+            if self._is_left:
                 delete_file(self._path)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have a new file's name on the disk as well; not every system can."""
+    """Write the name of a new file to the disk, on systems that can."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -24,13 +24,13 @@ from ..types import ANY_MODEL, EmbeddingRequest, Request, choices
 from ..wire import CODECS, EMBEDDING_CODECS
 
 STDIN = "standard input"
-"""What a file is called in errors that has no name."""
+"""The name, in errors, of a file without one."""
 MAX_LINE = 64 << 20
 """Bytes of one line; vendors take requests of up to about 50 MB."""
 MAX_ID = 512
-"""Characters of an id; it is told with each failure."""
+"""Characters of an id, which is printed with each failure."""
 _LONGEST_TEXT = 400
-"""Characters of an error; a value in it can be as long as the line."""
+"""Characters of an error, which may quote a value as long as the line."""
 _FIELDS = tuple(field.name for field in attrs.fields(Request))
 _ENCODINGS = {
     codecs.BOM_UTF32_LE: "UTF-32",
@@ -38,7 +38,7 @@ _ENCODINGS = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
-"""By the mark that a file begins with; the longer marks come first, since one begins like another."""
+"""By the mark at the beginning of a file. Longer marks come first, since one begins like a shorter one."""
 
 
 @attrs.frozen
@@ -51,8 +51,8 @@ class Prompt:
     key: str = ""
 
     @property
-    def routed(self) -> Request:
-        """The request by which the targets are chosen."""
+    def routing_request(self) -> Request:
+        """The request by which targets are chosen."""
         return self.request if isinstance(self.request, Request) else self.request.as_request()
 
 
@@ -84,12 +84,12 @@ def read_prompts(file: Path | IO[bytes], limit: int | None = None, *, model: str
         raise ConfigError(f"{name}: there is no prompt in it; give one JSON object or one text a line")
     is_json = any(isinstance(line.value, dict) for line in lines) or lines[0].data[:1] in (b"{", b"[")
     found = [_json_prompt(line, model) for line in lines] if is_json else [_plain_prompt(line, model, name) for line in lines]
-    return list(_without_repeated_ids(found))
+    return list(_reject_repeated_ids(found))
 
 
 @attrs.frozen
 class _Line:
-    """A line without the blanks around it; ``value`` is its JSON, ``mistake`` says why it has none."""
+    """A stripped line; ``value`` is its JSON, ``mistake`` says why it has none."""
 
     number: int
     data: bytes
@@ -114,10 +114,10 @@ def _lines(stream: IO[bytes], name: str) -> Iterator[_Line]:
         if b"\0" in data:
             raise ConfigError(f"{where}: there is a zero byte in it, so this is no UTF-8 text; save the prompts as UTF-8")
         if data := data.strip():
-            yield _parsed(number, data)
+            yield _parse_line(number, data)
 
 
-def _parsed(number: int, data: bytes) -> _Line:
+def _parse_line(number: int, data: bytes) -> _Line:
     try:
         return _Line(number, data, json.loads(data.decode()))
     except UnicodeDecodeError as error:
@@ -136,7 +136,7 @@ def _plain_prompt(line: _Line, model: str | None, name: str) -> Prompt:
 
 
 def _fingerprint(data: bytes, model: str | None) -> str:
-    """What a line is known by. A model that the line does not name is part of it."""
+    """The key of a line in a journal. A model that the line does not name is part of it."""
     return blake2b(
         data if model is None else b"%s\0%s" % (data, model.encode(errors="backslashreplace")), digest_size=16
     ).hexdigest()
@@ -155,12 +155,12 @@ def _json_prompt(line: _Line, model: str | None) -> PromptLine:
         request, added = _request_of(value, model)
         return Prompt(number, name, request, _fingerprint(line.data, added))
     except DispatchError as error:
-        return InvalidLine(number, name, _shortened(error.message))
+        return InvalidLine(number, name, _shorten(error.message))
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         return InvalidLine(number, name, f"a field has the wrong shape ({type(error).__name__}); see the fields of Request")
 
 
-def _shortened(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 100]} … {text[-100:]}"
 
 
@@ -197,7 +197,7 @@ def _request_of(value: dict[str, Any], model: str | None) -> tuple[Request | Emb
 
 
 def _with_model(fields: dict[str, Any], model: str | None) -> str | None:
-    """Add a model where none is named; the one that was added."""
+    """Add *model* if *fields* name none; returns the model if it was added."""
     if fields.get("model") is not None or model is None:
         return None
     fields["model"] = model
@@ -233,7 +233,7 @@ _URLS: Mapping[str, Callable[[bytes], Request | EmbeddingRequest]] = {
     "/v1/responses": _responses,
     "/v1/embeddings": _embeddings,
 }
-"""What a line of OpenAI's batch format may ask. https://platform.openai.com/docs/guides/batch, where Azure leaves out ``/v1``"""
+"""The addresses of OpenAI's batch format, https://platform.openai.com/docs/guides/batch; Azure's have no ``/v1``."""
 _OPENAI_FIELDS = ("method", "url", "body")
 
 
@@ -259,13 +259,13 @@ def _openai_line(value: dict[str, Any], model: str | None) -> tuple[Request | Em
         raise InvalidRequest(f"body.{error.message}") from None
 
 
-def _without_repeated_ids(lines: Iterable[PromptLine]) -> Iterator[PromptLine]:
-    """The lines; one whose id another line before it has is invalid, since nobody could tell whose answer it is."""
+def _reject_repeated_ids(lines: Iterable[PromptLine]) -> Iterator[PromptLine]:
+    """Yield the lines; one with the id of a line before it is invalid, since its answer could not be told from the other's."""
     seen: dict[str | int, int] = {}
     for line in lines:
         first = seen.setdefault(line.id, line.line) if isinstance(line, Prompt) else line.line
         if first == line.line:
             yield line
         else:
-            text = _shortened(f"id: {line.id!r} is the id of line {first} too; give each line an id of its own")
+            text = _shorten(f"id: {line.id!r} is the id of line {first} too; give each line an id of its own")
             yield InvalidLine(line.line, line.id, text)

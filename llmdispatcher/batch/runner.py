@@ -1,7 +1,7 @@
 """Run a batch: each prompt is sent once, each answer is in the journal before it counts, and the answers file is in order.
 
-A vendor that refuses the key, or whose account is empty, would refuse every prompt: :class:`_Refusals` counts that, and has it left
-alone. The prompts that only such vendors could answer are not sent any more.
+A vendor that refuses the key, or whose account is empty, would refuse every prompt: :class:`_Refusals` counts that and leaves the
+vendor out. Prompts that only such vendors could answer are not sent any more.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ import attrs
 from ..dispatcher import Dispatcher, StreamingResponse
 from ..errors import AllTargetsFailed, AuthenticationError, Cancelled, DispatchError, QuotaExceeded, RateLimitError
 from ..runtime import SYSTEM_CLOCK, Cancellation, fan_out, new_lock
-from ..types import AttemptRecord, EmbeddingRequest, Embeddings, Response, Usage, plausible_cost
+from ..types import AttemptRecord, EmbeddingRequest, Embeddings, Request, Response, Usage, plausible_cost
 from .estimate import Tally, plan_of
 from .files import FINGERPRINT, AnswersFile, Journal
 from .prompts import InvalidLine, Prompt, PromptLine
 
 
 class Advance(Protocol):
-    """To be called after each prompt, from any thread, with what its answer cost."""
+    """A function called after each prompt, from any thread, with the cost of its answer."""
 
     def __call__(self, *, cost: Decimal | None = None, failed: bool = False) -> None: ...
 
 
 @attrs.frozen
 class _EarlierAnswer:
-    """The answer that an earlier run got for a prompt."""
+    """The answer of an earlier run."""
 
     record: dict[str, Any]
 
@@ -58,21 +58,21 @@ class _Count:
 
 
 REFUSALS = 5
-"""Prompts in a row that a vendor may refuse for its account, one model, or a key that was good before, where ``max_failures`` does
-not say."""
+"""Prompts in a row that a vendor may refuse for its account, one model, or a key that was good before, unless ``max_failures``
+says how many."""
 LONG_WAIT = 3600.0
-"""Seconds that a vendor may ask to be left alone for its rate; one that asks for more is counted like a spent account."""
+"""Seconds: a rate limit with a longer ``retry_after`` is counted like a spent account."""
 _RUN = 7 * 86_400.0
-"""Seconds for which a vendor that is left out is left alone; no run takes longer."""
+"""Seconds for which a vendor is left out; no run takes longer."""
 
 
 class _Refusals:
-    """What speaks against sending further prompts, and to whom; safe under threads.
+    """Counts refusals and decides which vendors and models are left out; safe under threads.
 
-    A vendor that refuses its key before it has answered anything is left out at once; of a prompt that fails, with ``most``, after
-    so many. One that refuses its account, or a key that was good, is left out after so many prompts without an answer between
-    them, and so is a model whose rate limit asks for a wait of over an hour. Of a key that may not use one model (403) that model
-    is left out. With ``most`` the batch ends after so many failures of any kind.
+    A vendor that refuses its key before it has answered anything is left out at once. One that refuses its account, or a key that
+    was good, is left out after :data:`REFUSALS` prompts in a row, and so is a model whose rate limit asks for over an hour. If the
+    key may not use one model (403), that model is left out. ``most``, if given, takes the place of these numbers for prompts that
+    fail, and ends the batch after so many failures of any kind.
     """
 
     def __init__(self, dispatcher: Dispatcher, most: int | None) -> None:
@@ -87,11 +87,11 @@ class _Refusals:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """A sentence for each vendor that is not asked any more."""
+        """A sentence for each vendor that is left out."""
         return tuple(self._left_out.values())
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def reasons(self) -> tuple[str, ...]:
         """A sentence for each reason why prompts were not sent."""
         many = (f"{self._failed} prompts failed, and max_failures is {self._most}",) if self._ended else ()
         return (*self.left_out, *many)
@@ -100,8 +100,8 @@ class _Refusals:
     def _ended(self) -> bool:
         return self._most is not None and self._failed >= self._most
 
-    def answered(self, answer: _Answer) -> None:
-        """Note an answer: key and account of its vendor are good; others may have refused it before."""
+    def note_answer(self, answer: _Answer) -> None:
+        """Note an answer: key and account of its vendor are good. Vendors asked before it may have refused."""
         trace: Sequence[AttemptRecord] = (isinstance(answer, Response) and answer.trace) or ()
         asked = trace[-1].model if trace else answer.model
         with self._lock:
@@ -109,25 +109,25 @@ class _Refusals:
             self._in_a_row.pop(answer.vendor or "", None)
             self._in_a_row.pop(f"{answer.vendor}:{asked}", None)
             self._waits.discard(f"{answer.vendor}:{asked}")
-        told = {one.vendor: one for one in trace if one.error in _REFUSED}
-        for one in told.values():
+        refusals = {one.vendor: one for one in trace if one.error in _REFUSED}
+        for one in refusals.values():
             what = "the account" if one.error in _SPENT else "the key"
-            self._refused(one.vendor, one.model, f"{one.error}, status {one.status}", what, one_model=one.status == 403)
+            self._count_refusal(one.vendor, one.model, f"{one.error}, status {one.status}", what, one_model=one.status == 403)
 
-    def failed(self, error: DispatchError) -> None:
-        """Note a prompt that failed, and who refused it for its key or account, or for its rate for over an hour."""
+    def note_failure(self, error: DispatchError) -> None:
+        """Note a failed prompt, and the vendors that refused key or account, or their rate for over an hour."""
         with self._lock:
             self._failed += 1
         failures = error.failures if isinstance(error, AllTargetsFailed) else (error,)
-        told = {one.vendor: (one, what) for one in failures if one.vendor and (what := self._refusal(one)) is not None}
-        for vendor, (one, what) in told.items():
+        refusals = {one.vendor: (one, what) for one in failures if one.vendor and (what := self._refused_part(one)) is not None}
+        for vendor, (one, what) in refusals.items():
             one_model = one.status == 403 or isinstance(one, RateLimitError)
-            self._refused(
+            self._count_refusal(
                 vendor or "", one.model, f"{type(one).__name__}: {one.message}", what, one_model=one_model, most=self._most
             )
 
-    def _refusal(self, error: DispatchError) -> str | None:
-        """What a vendor refuses with this error that it will refuse further prompts, too; ``None`` for all others."""
+    def _refused_part(self, error: DispatchError) -> str | None:
+        """What the error refuses that further prompts would be refused, too; ``None`` for other errors."""
         if isinstance(error, QuotaExceeded):
             return "the account"
         if isinstance(error, AuthenticationError):
@@ -137,11 +137,13 @@ class _Refusals:
         who = f"{error.vendor}:{error.model}"
         with self._lock:
             if (error.retry_after or 0) > LONG_WAIT:
-                self._waits.add(who)  # errors that follow tell how long the library leaves it alone, which is less
+                self._waits.add(who)  # later errors have the rest of the library's own cooldown, which is shorter
             return "further requests for over an hour" if who in self._waits else None
 
-    def _refused(self, vendor: str, model: str | None, text: str, what: str, *, one_model: bool, most: int | None = None) -> None:
-        """Count a refusal, and leave out whom it is one too many of."""
+    def _count_refusal(
+        self, vendor: str, model: str | None, text: str, what: str, *, one_model: bool, most: int | None = None
+    ) -> None:
+        """Count a refusal, and leave out its vendor or model if it is one too many."""
         one_model = one_model and model is not None
         who = f"{vendor}:{model}" if one_model else vendor
         with self._lock:
@@ -153,8 +155,8 @@ class _Refusals:
             self._left_out[who] = f"{who} refused {what}{often} ({text})"
         self._dispatcher.leave_alone(vendor, model=model if one_model else None, seconds=_RUN)
 
-    def forbid(self, prompt: Prompt) -> bool:
-        """Whether a prompt need not be sent: the batch ends, or everybody who could answer it is left out."""
+    def must_skip(self, prompt: Prompt) -> bool:
+        """Whether a prompt is not to be sent: the batch ends, or all its targets are left out."""
         if self._ended or not self._left_out:
             return self._ended
         plan = plan_of(self._dispatcher, prompt)
@@ -167,12 +169,12 @@ class BatchRunner:
     """Send the prompts of a batch and write down what comes back.
 
     - ``workers``: prompts in flight at once; ``timeout``: seconds for each, all retries and failovers included.
-    - ``cancel``: its ``drain()`` sends nothing more and lets end what is under way, since it is paid for; ``cancel()`` ends
-      that too.
-    - ``max_failures``: sends no further prompt after so many have failed. Without it only a vendor is left out that refuses its
-      key, or for five prompts in a row its account or, with a ``retry_after`` of over an hour, its rate; the others are asked on.
-    - ``simulated``: the vendors are pretended; each line of the answers says so, and earlier answers of such vendors are taken.
-    - ``advance``: called after each prompt as it ends, from the workers' threads; not where answers are streamed.
+    - ``cancel``: after its ``drain()`` nothing more is sent, but running requests, which are paid for, end; ``cancel()`` ends
+      them too.
+    - ``max_failures``: no further prompt is sent after so many failures. Without it a vendor is left out that refuses its key, or
+      for five prompts in a row its account or, with a ``retry_after`` of over an hour, its rate; the others are still asked.
+    - ``simulated``: the vendors are simulated; each line of the answers says so, and earlier simulated answers count.
+    - ``advance``: called after each prompt, from the workers' threads; not called if answers are streamed.
     - ``stream``: stream the answers; ``on_stream`` is called with each prompt and its open stream, in the order of the prompts.
     - ``on_failure``: called for each line that failed, in order; the error is ``None`` where the line is invalid.
     """
@@ -195,7 +197,7 @@ class BatchRunner:
         results = self._stream_all(lines, journal, refusals) if self.stream else self._send_all(lines, journal, refusals)
         with closing(results):
             count = self._write(lines, results, answers)
-        if count.answered == len(lines) and journal.used_up:
+        if count.answered == len(lines) and journal.is_used_up:
             answers.sync()
             journal.remove()
         return Tally(
@@ -210,28 +212,28 @@ class BatchRunner:
             answers=answers.path,
             simulated=self.simulated,
             left_out=refusals.left_out,
-            stopped=refusals.told if count.answered + count.failed < len(lines) else (),
+            stopped=refusals.reasons if count.answered + count.failed < len(lines) else (),
         )
 
-    def _earlier(self, line: PromptLine, journal: Journal) -> _EarlierAnswer | None:
-        """The answer of an earlier run; one that was made up does not count where real vendors are asked."""
+    def _earlier_answer(self, line: PromptLine, journal: Journal) -> _EarlierAnswer | None:
+        """The answer of an earlier run; a simulated one does not count if real vendors are asked."""
         record = journal.take(line)
         while record is not None and record.get("simulated") and not self.simulated:
             record = journal.take(line)
-        return None if record is None else _EarlierAnswer(self._belonging(line, {**record, "id": line.id}))
+        return None if record is None else _EarlierAnswer(self._with_fingerprint(line, {**record, "id": line.id}))
 
     def _record(self, line: PromptLine, result: _Answer | DispatchError | None) -> dict[str, Any]:
-        record = self._belonging(line, result_record(line, result))
+        record = self._with_fingerprint(line, result_record(line, result))
         return {**record, "simulated": True} if self.simulated else record
 
     @staticmethod
-    def _belonging(line: PromptLine, record: dict[str, Any]) -> dict[str, Any]:
-        """The record of an answer with the fingerprint of the line that it answers."""
+    def _with_fingerprint(line: PromptLine, record: dict[str, Any]) -> dict[str, Any]:
+        """The record of an answer with the key of its line."""
         return record if isinstance(line, InvalidLine) or "error" in record else {**record, FINGERPRINT: line.key}
 
     def _send_all(self, lines: Sequence[PromptLine], journal: Journal, refusals: _Refusals) -> Generator[_Result]:
         def answer(line: PromptLine) -> _Result:
-            earlier = self._earlier(line, journal)
+            earlier = self._earlier_answer(line, journal)
             if earlier is not None:
                 self.advance(cost=plausible_cost(earlier.record.get("cost")))
                 return earlier
@@ -239,7 +241,7 @@ class BatchRunner:
             if isinstance(result, _Answer):
                 journal.add(line, self._record(line, result))
                 self.advance(cost=result.usage.cost)
-            elif result is not None or isinstance(line, InvalidLine):  # else it was not sent, or cancelled before its end
+            elif result is not None or isinstance(line, InvalidLine):  # else it was not sent, or was cancelled
                 self.advance(failed=True)
             return result
 
@@ -248,34 +250,33 @@ class BatchRunner:
     def _may_send(self, line: PromptLine, refusals: _Refusals) -> bool:
         if isinstance(line, InvalidLine) or self.cancel.draining or self.cancel.cancelled:
             return False
-        return not refusals.forbid(line)
+        return not refusals.must_skip(line)
 
     def _send(self, line: PromptLine, refusals: _Refusals) -> _Answer | DispatchError | None:
         if not isinstance(line, Prompt) or not self._may_send(line, refusals):
             return None
-        return self._heard(lambda: self._asked(line), refusals)
+        return self._note(lambda: self._ask(line.request), refusals)
 
-    def _asked(self, prompt: Prompt) -> _Answer:
-        request = prompt.request
+    def _ask(self, request: Request | EmbeddingRequest) -> _Answer:
         if not isinstance(request, EmbeddingRequest):
             return self.dispatcher.send(request, timeout=self.timeout, cancel=self.cancel)
         fields = attrs.asdict(request, recurse=False)
         return self.dispatcher.embed(fields.pop("model"), fields.pop("texts"), timeout=self.timeout, cancel=self.cancel, **fields)
 
-    def _heard(self, ask: Callable[[], _Answer], refusals: _Refusals) -> _Answer | DispatchError | None:
-        """The answer or the failure that asking comes to; ``None`` where it was cancelled."""
+    def _note(self, ask: Callable[[], _Answer], refusals: _Refusals) -> _Answer | DispatchError | None:
+        """Ask, and note the answer or the failure; ``None`` if it was cancelled."""
         try:
             answer = ask()
         except Cancelled:
             return None
         except DispatchError as error:
-            refusals.failed(error)
+            refusals.note_failure(error)
             return error
-        refusals.answered(answer)
+        refusals.note_answer(answer)
         return answer
 
     def _stream_all(self, lines: Sequence[PromptLine], journal: Journal, refusals: _Refusals) -> Generator[_Result]:
-        earlier = {line.line: found for line in lines if (found := self._earlier(line, journal)) is not None}
+        earlier = {line.line: found for line in lines if (found := self._earlier_answer(line, journal)) is not None}
         rest = [line for line in lines if line.line not in earlier]
         with closing(self._stream_ahead(rest, refusals)) as results:
             for line in lines:
@@ -287,7 +288,7 @@ class BatchRunner:
     def _stream_ahead(self, lines: Iterable[PromptLine], refusals: _Refusals) -> Generator[_Answer | DispatchError | None]:
         """Yield the results in the order of the lines.
 
-        Streams ahead of the front one fill their channels, and then hold their vendors back.
+        The streams behind the first one fill their channels, and then their vendors wait.
         """
         opened: deque[tuple[PromptLine, _Opened]] = deque()
         for line in lines:
@@ -306,7 +307,7 @@ class BatchRunner:
         try:
             return self.dispatcher.send_streaming(request, timeout=self.timeout, cancel=self.cancel)
         except DispatchError as error:
-            refusals.failed(error)
+            refusals.note_failure(error)
             return error
 
     def _read_stream(self, line: PromptLine, opened: _Opened, refusals: _Refusals) -> _Answer | DispatchError | None:
@@ -319,7 +320,7 @@ class BatchRunner:
                     self.on_stream(line, opened)
                 return opened.response()
 
-        return self._heard(read, refusals)
+        return self._note(read, refusals)
 
     def _write(self, lines: Sequence[PromptLine], results: Iterator[_Result], answers: AnswersFile) -> _Count:
         """Write each result as it comes."""
@@ -359,7 +360,7 @@ def _embeddings_record(embeddings: Embeddings) -> dict[str, Any]:
         "embeddings": embeddings.vectors,
         "usage": _usage_record(embeddings.usage),
         "cost": embeddings.usage.cost,
-        "latency": _rounded(embeddings.latency),
+        "latency": _round(embeddings.latency),
     }
 
 
@@ -372,7 +373,7 @@ def response_record(response: Response) -> dict[str, Any]:
         "finish_reason": response.finish_reason,
         "usage": _usage_record(response.usage),
         "cost": response.usage.cost,
-        "latency": _rounded(response.latency),
+        "latency": _round(response.latency),
         "attempts": [_attempt_record(attempt) for attempt in response.trace or ()],
     }
     if response.tool_calls:
@@ -394,12 +395,12 @@ def _usage_record(usage: Usage) -> dict[str, int]:
 
 
 def _attempt_record(attempt: Any) -> dict[str, Any]:
-    record = {"vendor": attempt.vendor, "model": attempt.model, "latency": _rounded(attempt.latency)}
-    more = {"first_token": _rounded(attempt.first_token), "error": attempt.error, "status": attempt.status}
+    record = {"vendor": attempt.vendor, "model": attempt.model, "latency": _round(attempt.latency)}
+    more = {"first_token": _round(attempt.first_token), "error": attempt.error, "status": attempt.status}
     return record | {name: value for name, value in more.items() if value is not None}
 
 
-def _rounded(seconds: float | None) -> float | None:
+def _round(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
 
 

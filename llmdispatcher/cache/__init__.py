@@ -9,11 +9,11 @@ from .._lazy import door
 if TYPE_CHECKING:
     from .cache import AnswerCache as AnswerCache
     from .cache import CacheRequest as CacheRequest
-    from .entry import place as place
-    from .inventory import inspect_store as inspect_store
+    from .entry import cache_target as cache_target
     from .settings import CacheStats as CacheStats
     from .settings import ResponseCache as ResponseCache
     from .single_flight import SingleFlight as SingleFlight
+    from .stores import inspect_store as inspect_store
 else:
     __getattr__, __dir__ = door(
         __name__,
@@ -22,12 +22,12 @@ else:
                 "AnswerCache",
                 "CacheRequest",
             ),
-            "entry": ("place",),
-            "inventory": ("inspect_store",),
+            "entry": ("cache_target",),
             "settings": (
                 "CacheStats",
                 "ResponseCache",
             ),
             "single_flight": ("SingleFlight",),
+            "stores": ("inspect_store",),
         },
     )

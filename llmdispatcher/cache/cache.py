@@ -15,25 +15,23 @@ from .._text import room_logger
 from ..errors import DispatchError
 from ..runtime import Clock, Deadline
 from ..types import ChunkSource, Request, Response, StreamChunk, itself, not_pickled, unfold
-from .entry import CacheEntry, CacheTarget, Hit, Unkeyable, as_hit, key_of, load_hit
-from .settings import REDIS, CacheCounts, CacheStats, ResponseCache, attempts_in
-from .single_flight import SharedResult, SingleFlight, Source, Tee, TeeReader, TeeRegistry
+from .entry import CacheTarget, Entry, Hit, Unkeyable, as_hit, decode_hit, key_of
+from .settings import REDIS, CacheStats, ResponseCache, Tally, attempts_in
+from .single_flight import SharedResult, SingleFlight, Source, Tee, Teed, Tees
 from .stores import SafeStore
 
 
 class ReplayedStream:
-    """An entry as a stream; ``finish`` gives the whole answer by ``recall``, as a plain call would."""
+    """A cached response as a stream; ``finish`` returns the whole response from ``recall``, as a plain call does."""
 
-    def __init__(
-        self, response: Response, from_cache: Callable[[Response], Response], fail: Callable[[DispatchError], object]
-    ) -> None:
+    def __init__(self, response: Response, recall: Callable[[Response], Response], fail: Callable[[DispatchError], object]) -> None:
         self._response = response
-        self._recall = from_cache
+        self._recall = recall
         self._fail = fail
         self.vendor = response.vendor
         self.model = response.model
         self.movable = True
-        self.batches = _replayed(response)
+        self.batches = _replay_batches(response)
         self.close = self.batches.close
 
     def finish(self, _folded: Response) -> Response:
@@ -41,16 +39,16 @@ class ReplayedStream:
         return self._recall(self._response)
 
     def fail(self, error: DispatchError, _partial: Response) -> None:
-        """Settle as a failure: the reader has stopped it."""
+        """Settle as a failure: the reader stopped the stream."""
         self._fail(error)
 
 
-def _replayed(response: Response) -> Generator[list[StreamChunk]]:
+def _replay_batches(response: Response) -> Generator[list[StreamChunk]]:
     yield list(unfold(response))
 
 
 class RecordedStream:
-    """A stream on its way; ``keep`` is given the answer when it has ended, settled and passed every check."""
+    """A stream to be cached; ``keep`` gets the response when it has ended, is settled, and has passed every check."""
 
     def __init__(self, opened: ChunkSource, keep: Callable[[Response], object]) -> None:
         self._opened = opened
@@ -62,7 +60,7 @@ class RecordedStream:
         self.close = opened.close
 
     def finish(self, response: Response) -> Response:
-        """Settle as a success, then keep it."""
+        """Settle as a success, then keep the response."""
         finished = self._opened.finish(response)
         self._keep(finished)
         return finished
@@ -75,12 +73,8 @@ class RecordedStream:
 logger = room_logger("cache")
 
 
-def _unheard(_error: DispatchError) -> None:
-    """Nobody settles."""
-
-
-def _adopted(_source: Source, _error: DispatchError | None) -> None:
-    """Nobody settles."""
+def _do_nothing(*_: object) -> None:
+    pass
 
 
 def _as_it_is(response: Response) -> Response:
@@ -89,20 +83,20 @@ def _as_it_is(response: Response) -> Response:
 
 @attrs.define(kw_only=True, eq=False)
 class CacheRequest:
-    """One request, the places where it would be asked, in order, and by when.
+    """One request, its targets in order, and its deadline.
 
-    ``check`` raises a :class:`DispatchError` for an answer that must be neither kept nor given to others. ``recall`` is handed an
-    answer that nobody was asked for, settles the call and gives what the caller gets; ``fail`` settles it as failed. ``source``
-    makes the call for a stream that others read too, and ``adopt`` settles this one as that ended, or with an error of its own.
+    ``check`` raises a :class:`DispatchError` for a response that must be neither kept nor shared. ``recall`` gets a cached
+    response, settles the call, and returns the caller's response; ``fail`` settles the call as failed. ``source`` makes the call of
+    a shared stream, and ``adopt`` settles this call as that one ended, or with an error of its own.
     """
 
     request: Request
     places: Sequence[CacheTarget]
     deadline: Deadline
     check: Callable[[Response], object] | None = None
-    from_cache: Callable[[Response], Response] = _as_it_is
-    fail: Callable[[DispatchError], object] = _unheard
-    adopt: Callable[[Any, DispatchError | None], object] = _adopted
+    recall: Callable[[Response], Response] = _as_it_is
+    fail: Callable[[DispatchError], object] = _do_nothing
+    adopt: Callable[[Any, DispatchError | None], object] = _do_nothing
     source: Callable[[], Source] | None = None
 
     def failed(self, error: BaseException) -> None:
@@ -110,7 +104,7 @@ class CacheRequest:
         self.fail(error if isinstance(error, DispatchError) else DispatchError(f"interrupted by {type(error).__name__}"))
 
     def accepts(self, response: Response) -> bool:
-        """Whether the check, if there is one, lets an answer through."""
+        """Tell whether a response passes the check, if there is one."""
         try:
             if self.check is not None:
                 self.check(response)
@@ -120,8 +114,8 @@ class CacheRequest:
 
 
 @attrs.define(eq=False)
-class _StoreKey:
-    """Where an answer is looked for, and how long it may stay there; ``era`` counts how often the cache was cleared."""
+class _Slot:
+    """The key and the time to live of a response; ``era`` counts how often the cache was cleared."""
 
     key: str
     ttl: float
@@ -130,7 +124,7 @@ class _StoreKey:
 
 
 class AnswerCache:
-    """Answers that need not be asked for again; safe to share between threads and after a fork.
+    """Cached responses; safe to share between threads and after a fork.
 
     Nothing is opened before the first use. Raises :class:`ConfigError` for a Redis server without the extra ``redis``.
     """
@@ -143,52 +137,52 @@ class AnswerCache:
 
             check_installed()
         self.settings = settings
-        self._tally = CacheCounts()
+        self._tally = Tally()
         self._store = SafeStore(settings, clock, self._tally)
-        self._single_flight: SingleFlight[SharedResult] = SingleFlight()
-        self._streams = TeeRegistry()
+        self._flights: SingleFlight[SharedResult] = SingleFlight()
+        self._streams = Tees()
         self._era = 0
-        self._latest = object()  # another one whenever an answer is kept
+        self._latest = object()  # a new object whenever a response is kept
 
     def send(self, cache_request: CacheRequest, ask: Callable[[], Response]) -> Response:
-        """The answer out of the store, or of the same call under way, or of ``ask``, which is then kept."""
+        """Return the response from the store, of an identical call in flight, or of ``ask``, which is then kept."""
         slot = self._slot(cache_request)
         if slot is None:
             return ask()
         latest = self._latest
-        known = self._known(cache_request, self._store.get(slot.key))
+        known = self._read_hit(cache_request, self._store.get(slot.key))
         if known is not None:
-            return cache_request.from_cache(self._spared(known, "hits"))
+            return cache_request.recall(self._count_hit(known, "hits"))
         try:
-            result, others = self._single_flight.ask_once(
-                slot.key, cache_request.deadline, partial(self._ask_and_keep, cache_request, slot, ask, latest)
+            landed, others = self._flights.fly(
+                slot.key, cache_request.deadline, partial(self._lead, cache_request, slot, ask, latest)
             )
         except BaseException as error:
             cache_request.failed(error)
             raise
-        if not (others or result.hit):
-            return result.response
-        return cache_request.from_cache(self._spared(_again(result), "shared" if others else "hits"))
+        if not (others or landed.hit):
+            return landed.response
+        return cache_request.recall(self._count_hit(_again(landed), "shared" if others else "hits"))
 
     def stream(self, cache_request: CacheRequest, begin: Callable[[], ChunkSource]) -> ChunkSource:
-        """The answer out of the store piece by piece, or the stream of ``begin``, which is kept when it has ended.
+        """Return the cached response as a stream, or the stream of ``begin``, which is kept when it has ended.
 
-        Where the inquiry has a source, all who ask the same meanwhile read the same stream, each at his own pace.
+        If the request has a source, identical calls meanwhile read the same stream, each at its own pace.
         """
         slot = self._slot(cache_request)
         if slot is None:
             return begin()
-        known = self._known(cache_request, self._store.get(slot.key))
+        known = self._read_hit(cache_request, self._store.get(slot.key))
         if known is not None:
-            return ReplayedStream(self._spared(known, "hits"), cache_request.from_cache, cache_request.fail)
+            return ReplayedStream(self._count_hit(known, "hits"), cache_request.recall, cache_request.fail)
         if cache_request.source is not None:
-            return self._teed(cache_request, slot, cache_request.source)
+            return self._share_stream(cache_request, slot, cache_request.source)
         self._tally.add("misses")
         opened = begin()
         return RecordedStream(opened, partial(self._keep, cache_request, slot, (opened.vendor, opened.model)))
 
-    def _teed(self, cache_request: CacheRequest, slot: _StoreKey, source: Callable[[], Source]) -> TeeReader:
-        """The stream of all who ask this now."""
+    def _share_stream(self, cache_request: CacheRequest, slot: _Slot, source: Callable[[], Source]) -> Teed:
+        """The stream that identical calls share."""
 
         def ask() -> Tee:
             self._tally.add("misses")
@@ -203,27 +197,27 @@ class AnswerCache:
             )
 
         try:
-            tee, others = self._streams.joined(slot.key, cache_request.deadline, ask)
+            tee, others = self._streams.join(slot.key, cache_request.deadline, ask)
         except BaseException as error:
             cache_request.failed(error)
             raise
-        return TeeReader(tee, cache_request.deadline, _Settled(self, cache_request), lead=not others)
+        return Teed(tee, cache_request.deadline, _ReaderSettlement(self, cache_request), lead=not others)
 
     def clear(self) -> bool:
-        """Forget all answers, for all that share the store, and those under way here; False, logged, where the store fails."""
+        """Delete all responses in the store, and keep none that is in flight here; a failure is logged, and returns False."""
         self._era += 1
         return self._store.clear()
 
     def stats(self) -> CacheStats:
-        """The counts as of one moment."""
+        """Return the counts of this moment."""
         return self._tally.snapshot()
 
     def close(self) -> None:
-        """Give back the store's connections; new ones are opened if the cache is used again."""
+        """Close the store's connections; a later use opens new ones."""
         self._store.close()
 
-    def _slot(self, cache_request: CacheRequest) -> _StoreKey | None:
-        """Where to look; ``None`` for a request that is not cached."""
+    def _slot(self, cache_request: CacheRequest) -> _Slot | None:
+        """The slot of a request, ``None`` if it is not cached."""
         request, settings = cache_request.request, self.settings
         ttl = settings.ttl_of(request)
         if ttl is None or not cache_request.places:
@@ -232,38 +226,34 @@ class AnswerCache:
             tenant = settings.tenant_of(request) if settings.tenant is not None else None
             if settings.tenant is not None and tenant in (None, ""):
                 return None
-            return _StoreKey(key_of(request, cache_request.places[0], tenant), ttl, tenant, self._era)
+            return _Slot(key_of(request, cache_request.places[0], tenant), ttl, tenant, self._era)
         except Unkeyable as error:
             logger.debug("not cached: %s", error)
         except Exception as foreign:  # noqa: BLE001 - a tenant function of the user's may raise anything
             self._store.complain("its tenant function", foreign)
         return None
 
-    def _known(self, cache_request: CacheRequest, entry: bytes | None) -> Hit | None:
+    def _read_hit(self, cache_request: CacheRequest, entry: bytes | None) -> Hit | None:
         known = self._store.read(entry) if entry is not None else None
         return known if known is not None and cache_request.accepts(known.response) else None
 
-    def _ask_and_keep(
-        self, cache_request: CacheRequest, slot: _StoreKey, ask: Callable[[], Response], latest: object
-    ) -> SharedResult:
-        """The answer of the one that asks for all; somebody here may have been faster between the look and the lead."""
+    def _lead(self, cache_request: CacheRequest, slot: _Slot, ask: Callable[[], Response], latest: object) -> SharedResult:
+        """Ask for all waiting calls, unless the response has been kept in the meantime."""
         if self._latest is not latest:
             entry = self._store.get(slot.key)
-            known = self._known(cache_request, entry)
+            known = self._read_hit(cache_request, entry)
             if known is not None:
                 return SharedResult(response=known.response, entry=entry, hit=True)
         self._tally.add("misses")
         response = ask()
         return self._keep(cache_request, slot, _answered_by(response), response)
 
-    def _keep(
-        self, cache_request: CacheRequest, slot: _StoreKey, where: tuple[str, str] | None, response: Response
-    ) -> SharedResult:
-        """Store a whole answer, under the place that gave it; others that wait may have one that is cut off, too."""
+    def _keep(self, cache_request: CacheRequest, slot: _Slot, where: tuple[str, str] | None, response: Response) -> SharedResult:
+        """Store a whole response, under the target that gave it; waiting calls get one that was cut off, too."""
         if not cache_request.accepts(response):
             return SharedResult(response=response, shared=False)
         try:
-            entry = CacheEntry(response)
+            entry = Entry(response)
         except (TypeError, ValueError, RecursionError) as error:
             logger.debug("an answer is not kept: %s", type(error).__name__)
             return SharedResult(response=response)
@@ -274,52 +264,52 @@ class AnswerCache:
             self._latest = object()
         return SharedResult(response=response, entry=entry)
 
-    def _spared(self, hit: Hit, how: str) -> Response:
+    def _count_hit(self, hit: Hit, how: str) -> Response:
         self._tally.spared(how, hit.saved)
         return hit.response
 
-    def shared(self, result: SharedResult) -> Response:
-        """An answer that another had asked for, as a hit."""
-        return self._spared(_again(result), "shared")
+    def shared(self, landed: SharedResult) -> Response:
+        """Return the response of another call as a hit."""
+        return self._count_hit(_again(landed), "shared")
 
 
 @attrs.frozen
-class _Settled:
-    """How one reader of a stream that others read too is settled: with what it cost, or as a hit."""
+class _ReaderSettlement:
+    """Settles one reader of a shared stream: with its cost, or as a hit."""
 
     cache: AnswerCache
     cache_request: CacheRequest
 
-    def finished(self, result: SharedResult, source: Source, *, pays: bool) -> Response:
-        """With the whole answer."""
+    def finished(self, landed: SharedResult, source: Source, *, pays: bool) -> Response:
+        """Settle with the whole response."""
         if not pays:
-            return self.cache_request.from_cache(self.cache.shared(result))
+            return self.cache_request.recall(self.cache.shared(landed))
         self.cache_request.adopt(source, None)
-        return result.response
+        return landed.response
 
     def failed(self, error: DispatchError, source: Source, *, pays: bool) -> None:
-        """With a failure."""
+        """Settle with a failure."""
         if pays:
             self.cache_request.adopt(source, error)
         else:
             self.cache_request.fail(error)
 
 
-def _again(result: SharedResult) -> Hit:
-    """An answer for somebody else than who had asked."""
-    return load_hit(bytes(result.entry)) if result.entry is not None else as_hit(result.response)
+def _again(landed: SharedResult) -> Hit:
+    """A shared response as a hit of another call."""
+    return decode_hit(bytes(landed.entry)) if landed.entry is not None else as_hit(landed.response)
 
 
 def _answered_by(response: Response) -> tuple[str, str] | None:
-    """Vendor and model that were asked, by the trace, since an answer may name its model in more detail; ``None`` without one."""
+    """The vendor and the model asked, by the trace, since the response may name its model in more detail."""
     for record in reversed(attempts_in(response)):
         if record.error is None:
             return record.vendor, record.model
     return None
 
 
-def _key_at(cache_request: CacheRequest, slot: _StoreKey, where: tuple[str, str] | None) -> str | None:
-    """The key of the place that answered: the first, or one that stood in for it."""
+def _key_at(cache_request: CacheRequest, slot: _Slot, where: tuple[str, str] | None) -> str | None:
+    """The key of the target that answered: the first, or a fallback."""
     for number, place in enumerate(cache_request.places):
         if where in (None, (place.vendor, place.model)):
             return key_of(cache_request.request, place, slot.tenant) if number else slot.key

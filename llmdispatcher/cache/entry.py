@@ -38,7 +38,7 @@ from ..types import (
 
 
 class Shape:
-    """Which fields of a class count; made once for each class."""
+    """The fields of a class that are stored; made once for each class."""
 
     __slots__ = ("_defaults", "_names", "values")
 
@@ -49,11 +49,11 @@ class Shape:
         self.values: Callable[[Any], tuple[Any, ...]] = attrgetter(*self._names)
 
     def said(self, value: Any) -> dict[str, Any]:
-        """The fields that are not at their default."""
+        """Return the fields that are not at their default."""
         return self.named(self.values(value))
 
     def named(self, values: tuple[Any, ...]) -> dict[str, Any]:
-        """Those of the values of all fields that are not at their default, by name."""
+        """Return the values that are not at their default, by name."""
         if values == self._defaults:
             return {}
         return {
@@ -71,19 +71,19 @@ def _default(field: attrs.Attribute[Any]) -> Any:
 
 
 _NO_DEFAULT = object()
-"""What nothing equals: a default that depends on the value's other fields is always written."""
+"""Equal to nothing, so that a field whose default depends on other fields is always written."""
 
 
 VERSION = 2
-"""Of entries and keys; a change of either, or of what a codec makes of the same bytes, raises it, and old entries are not found."""
+"""The version of entries and keys. A change of either, or of what a codec decodes, raises it; old entries are not found then."""
 
 _OF_THE_CALL = frozenset({"parsed", "trace", "rate_limit_remaining", "latency", "cached", "cost_details"})
-"""What belongs to one call, not to the answer."""
+"""Fields of one call, not of the response."""
 
 _LISTS = ("parts", "tool_calls", "citations", "logprobs", "other_choices", "dropped")
 _lists = attrgetter(*_LISTS)
 _LONGEST_LETTER, _FACTS = 12, 65536
-"""Bytes of JSON: the most for one character, and more than the facts of an answer have without its text."""
+"""Bytes of JSON: the most for one character, and a bound for a response without its text."""
 
 _ATOMS = frozenset({int, float, str, bool, type(None), datetime, Decimal})
 
@@ -91,28 +91,27 @@ Reader = Callable[[Any], Any]
 
 
 class Hit(NamedTuple):
-    """An answer that nobody was asked for: marked, its tokens kept, its cost 0; ``saved`` is what it cost the first time."""
+    """A cached response: marked, with its tokens, and a cost of 0; ``saved`` is what it cost the first time."""
 
     response: Response
     saved: Decimal | None
 
 
-class CacheEntry:
-    """An answer on its way into a store. Its bytes are made when somebody first wants them, as few answers are asked for again.
+class Entry:
+    """A response for a store. Its bytes are made at their first use, since few responses are asked for again.
 
-    One that holds more than text and numbers is written at once, since whoever has it might change that. Raises what :func:`dump`
-    raises.
+    One that holds more than text and numbers is encoded at once, since its owner might change it. Raises what :func:`dump` raises.
     """
 
     __slots__ = ("_data", "_letters", "_values")
 
     def __init__(self, response: Response) -> None:
-        self._values = _flat(response)
+        self._values = _plain_values(response)
         self._data = None if self._values else dump(response)
         self._letters = len(response.content) + len(response.reasoning) + (len(self._values[2]) if self._values else 0)
 
     def __bytes__(self) -> bytes:
-        values = self._values  # before the look at the data: whoever else writes it empties these last
+        values = self._values  # read before the data: another thread that encodes it empties these last
         if self._data is None:
             answer, usage, raw = values
             counted = {**_FLAT_USAGE.named(usage), "raw": json.loads(raw)}
@@ -121,12 +120,12 @@ class CacheEntry:
         return self._data
 
     def fits(self, most: int) -> bool:
-        """Whether the bytes are at most that many; a short text is not written to be counted."""
+        """Tell whether the entry has at most so many bytes; a short text is not encoded for that."""
         return (self._data is None and _LONGEST_LETTER * self._letters + _FACTS <= most) or len(bytes(self)) <= most
 
 
-def _flat(response: Response) -> tuple[Any, ...]:
-    """The values of an answer that is all text and numbers, of which none can change; its usage as told is JSON. Else nothing."""
+def _plain_values(response: Response) -> tuple[Any, ...]:
+    """The values of a response of text and numbers only, which cannot change; its raw usage is JSON. Else an empty tuple."""
     usage = response.usage
     if any(_lists(response)) or usage.tool_requests:
         return ()
@@ -135,26 +134,26 @@ def _flat(response: Response) -> tuple[Any, ...]:
 
 
 def dump(response: Response) -> bytes:
-    """The answer as bytes. Raises ``TypeError`` or ``ValueError`` for what a vendor of the user's put there that is no JSON."""
+    """Encode a response. Raises ``TypeError`` or ``ValueError`` for a value of a user's vendor that is no JSON."""
     return _encode(response).encode()
 
 
 def load(data: bytes) -> Response:
-    """The answer again. Raises some ``Exception`` for bytes that are none."""
-    response = _made(json.loads(data))
+    """Decode a response. Raises some ``Exception`` for other bytes."""
+    response = _build(json.loads(data))
     if not isinstance(response, Response):
         raise ValueError(f"{type(response).__name__} is no answer")
     return response
 
 
-def load_hit(data: bytes) -> Hit:
-    """An entry as the answer that nobody was asked for; the marks are put in before the object is made, which is far cheaper."""
+def decode_hit(data: bytes) -> Hit:
+    """Decode an entry as a hit; the marks are set before the object is made, which is far cheaper."""
     pair = json.loads(data)
     usage = pair[1].setdefault("usage", ["Usage", {}])[1]
     cost = usage.get("cost")
     usage.update(cost=0, cost_status="priced")
     pair[1].update(cached=True, trace=())
-    response = _made(pair)
+    response = _build(pair)
     if not isinstance(response, Response):
         raise ValueError(f"{type(response).__name__} is no answer")
     if plausible(response.usage) is not response.usage:
@@ -163,18 +162,18 @@ def load_hit(data: bytes) -> Hit:
 
 
 def as_hit(response: Response) -> Hit:
-    """The same of an answer that no entry could be made of."""
+    """Return a response as a hit, without an entry."""
     usage = attrs.evolve(response.usage, cost=Decimal(0), cost_status="priced", cost_details=CostDetails())
     marked = attrs.evolve(response, usage=usage, cached=True, parsed=None, trace=(), rate_limit_remaining=None, latency=None)
     return Hit(marked, response.usage.cost)
 
 
-def _many(values: Any) -> tuple[Any, ...]:
-    return tuple([_made(value) for value in values])
+def _build_all(values: Any) -> tuple[Any, ...]:
+    return tuple([_build(value) for value in values])
 
 
-def _made(value: Any) -> Any:
-    """The object that a pair of name and fields stands for."""
+def _build(value: Any) -> Any:
+    """The object of a pair of name and fields."""
     name, fields = value
     for field, read in _READERS[name].items():
         if fields.get(field) is not None:
@@ -185,16 +184,16 @@ def _made(value: Any) -> Any:
 _ENTRY_KINDS: Mapping[str, type[attrs.AttrsInstance]] = {
     kind.__name__: kind for kind in (Response, Choice, Usage, Citation, *get_args(Part))
 }
-_CHOICE: Mapping[str, Reader] = {"parts": _many, "tool_calls": _many, "logprobs": tuple}
+_CHOICE: Mapping[str, Reader] = {"parts": _build_all, "tool_calls": _build_all, "logprobs": tuple}
 _BYTES: Mapping[str, Reader] = {"data": base64.b64decode}
 _READERS: Mapping[str, Mapping[str, Reader]] = {
     **{name: {} for name in _ENTRY_KINDS},
     "Choice": _CHOICE,
     "Response": {
         **_CHOICE,
-        "usage": _made,
-        "citations": _many,
-        "other_choices": _many,
+        "usage": _build,
+        "citations": _build_all,
+        "other_choices": _build_all,
         "dropped": tuple,
         "created_at": datetime.fromisoformat,
     },
@@ -206,7 +205,7 @@ _READERS: Mapping[str, Mapping[str, Reader]] = {
 _SHAPES = {kind: Shape(kind, _OF_THE_CALL) for kind in _ENTRY_KINDS.values()}
 _FLAT_ANSWER = Shape(Response, {*_OF_THE_CALL, *_LISTS, "usage"})
 _FLAT_USAGE = Shape(Usage, {*_OF_THE_CALL, "raw", "tool_requests"})
-"""What an answer of text and numbers has."""
+"""The fields of a response of text and numbers."""
 
 
 def _entry_json(value: Any) -> Any:
@@ -243,7 +242,7 @@ _FLOATS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 
 
 class CacheTarget(NamedTuple):
-    """Who is asked: the vendor's registered name, its name for the model, and what else tells it from another of that name."""
+    """A target: the vendor's registered name, its name for the model, and what tells it from another vendor of that name."""
 
     vendor: str
     model: str
@@ -254,11 +253,11 @@ class Unkeyable(ValueError):
     """A request that has no canonical form, such as one with an object in ``extra_params`` that is no JSON."""
 
 
-def place(vendor: Any, name: str, model: str) -> CacheTarget:
-    """The place of a vendor that is asked for ``model``.
+def cache_target(vendor: Any, name: str, model: str) -> CacheTarget:
+    """Return the target of a vendor and a model.
 
-    A vendor tells by its optional ``identity`` what its answers depend on beside the request: kind, address, API. One without it
-    is told by its ``kind`` and its class.
+    A vendor's optional ``identity`` is what its responses depend on beside the request: kind, address, API. Without it, its
+    ``kind`` and its class count.
     """
     identity = getattr(vendor, "identity", None)
     if identity is None:
@@ -267,9 +266,9 @@ def place(vendor: Any, name: str, model: str) -> CacheTarget:
 
 
 def key_of(request: Request, where: CacheTarget, tenant: Any = None) -> str:
-    """The key of a request at a place, for a tenant. Raises :class:`Unkeyable`."""
+    """Return the key of a request to a target, for a tenant. Raises :class:`Unkeyable`."""
     try:
-        numbers = [number if number is None else float(number) for number in _numbers(request)]  # 1 and 1.0 are the same wish
+        numbers = [number if number is None else float(number) for number in _numbers(request)]  # 1 and 1.0 are the same
         fields = list(_fields(request))
         fields[_MESSAGES] = [_message(message) for message in request.messages]
         text = _canonical([VERSION, where, tenant, fields, numbers])
@@ -294,7 +293,7 @@ _KEY_KINDS: dict[type, Callable[[Any], Any]] = {kind: _all(kind) for kind in (*g
 
 
 def _key_json(value: Any) -> Any:
-    """What JSON can hold of a value that it cannot hold itself."""
+    """The JSON of a value that JSON does not have."""
     if isinstance(value, bytes | bytearray):
         return {"sha256": hashlib.sha256(value).hexdigest(), "bytes": len(value)}
     if isinstance(value, Mapping):

@@ -6,6 +6,7 @@ is not asked again for :data:`REST`, so a server that is down costs a call at mo
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from importlib import import_module
@@ -16,30 +17,31 @@ from ..errors import ConfigError
 from ..runtime import Clock, new_lock
 from ..types import itself, not_pickled
 from .entry import VERSION
+from .store import StoreStats
 
 T = TypeVar("T")
 
 PREFIX = f"llmdispatcher:answer:{VERSION}:"
 REST = 1.0
-"""Seconds."""
+"""Seconds that a failed server is not asked."""
 
 _PAGE = 500
 _inherited: list[Any] = []
-"""Clients of a parent process, kept from being closed here: that would speak on the parent's connections."""
+"""Clients of a parent process, kept so that they are not closed here: that would write to the parent's connections."""
 
 
 class Resting(ConnectionError):
-    """The server has just failed and is not asked."""
+    """The server has just failed, and is not asked."""
 
 
 def check_installed() -> None:
-    """Raises :class:`ConfigError` where the extra is missing."""
+    """Raise :class:`ConfigError` if the extra is missing."""
     if find_spec("redis") is None:
         raise ConfigError("cache.store: a Redis server needs the extra 'redis'; install llmdispatcher[redis], or use a file")
 
 
 class RedisStore:
-    """Entries on a server, shared by all that reach it; how many it keeps is its own ``maxmemory-policy``."""
+    """Entries on a server, shared by all its clients; its own ``maxmemory-policy`` bounds their number."""
 
     __copy__, __reduce__ = itself, not_pickled
 
@@ -53,19 +55,19 @@ class RedisStore:
         self._rests_until = 0.0
 
     def get(self, key: str) -> bytes | None:
-        """The entry, if the server has it."""
-        entry: bytes | None = self._asked(lambda client: client.get(PREFIX + key))
+        """Return the entry if the server has it."""
+        entry: bytes | None = self._ask(lambda client: client.get(PREFIX + key))
         return entry
 
     def put(self, key: str, entry: SupportsBytes, ttl: float) -> int:
-        """Keep an entry; the server counts its time."""
+        """Store an entry, which the server expires."""
         data = bytes(entry)
-        self._asked(lambda client: client.set(PREFIX + key, data, px=max(1, round(ttl * 1000))))
+        self._ask(lambda client: client.set(PREFIX + key, data, px=max(1, round(ttl * 1000))))
         return 0
 
     def clear(self) -> None:
-        """Forget everything of ours, page by page; nothing else on the server is touched."""
-        self._asked(_cleared)
+        """Delete all entries of the library, page by page, and nothing else."""
+        self._ask(_clear)
 
     def close(self) -> None:
         """Close the connections of this process."""
@@ -74,7 +76,7 @@ class RedisStore:
         if client is not None and self._pid == os.getpid():
             client.close()
 
-    def _asked(self, ask: Callable[[Any], T]) -> T:
+    def _ask(self, ask: Callable[[Any], T]) -> T:
         if self._clock.monotonic() < self._rests_until:
             raise Resting
         try:
@@ -93,13 +95,13 @@ class RedisStore:
             client = self._client
         if client is not None:
             return client
-        made = self._made()
+        made = self._connect()
         with self._lock:
             self._client = self._client or made
             return self._client
 
-    def _made(self) -> Any:
-        """A client that has not connected yet. A connection that the server has closed is tried again, a time-out is not."""
+    def _connect(self) -> Any:
+        """A client without a connection. A closed connection is opened again, a time-out is not retried."""
         redis = import_module("redis")
         once = import_module("redis.retry").Retry(import_module("redis.backoff").NoBackoff(), 1, (redis.ConnectionError,))
         return redis.Redis.from_url(
@@ -107,7 +109,7 @@ class RedisStore:
         )
 
 
-def _cleared(client: Any) -> None:
+def _clear(client: Any) -> None:
     page: list[Any] = []
     for name in client.scan_iter(match=f"{PREFIX}*", count=_PAGE):
         page.append(name)
@@ -116,3 +118,14 @@ def _cleared(client: Any) -> None:
             page = []
     if page:
         client.unlink(*page)
+
+
+def inspect_server(url: str) -> StoreStats:
+    """Count the entries on a server. Raises :class:`ConfigError` if it cannot be asked."""
+    check_installed()
+    redis = import_module("redis")
+    try:
+        with contextlib.closing(redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)) as client:
+            return StoreStats(entries=sum(1 for _ in client.scan_iter(f"{PREFIX}*", count=1000)))
+    except (redis.RedisError, OSError, ValueError, TypeError) as error:  # the last two of a parameter behind the ?
+        raise ConfigError(f"cache.store: the server cannot be asked ({type(error).__name__})") from None

@@ -46,13 +46,13 @@ class CacheStats:
 
     @property
     def hit_rate(self) -> float:
-        """Answers that nobody was asked for, as a fraction of all looked up, 0 to 1; 0 before the first."""
+        """Hits and shared responses as a fraction of all look-ups, 0 to 1; 0 before the first."""
         spared = self.hits + self.shared
         return spared / (spared + self.misses) if spared else 0.0
 
 
-class CacheCounts:
-    """The running counts of a cache."""
+class Tally:
+    """The counters of a cache."""
 
     def __init__(self) -> None:
         self._lock = new_lock()
@@ -60,26 +60,26 @@ class CacheCounts:
         self._saved = Decimal(0)
 
     def add(self, name: str, step: int = 1) -> None:
-        """Count one thing more."""
+        """Add to a counter."""
         with self._lock:
             self._counts[name] = self._counts.get(name, 0) + step
 
     def spared(self, how: str, cost: Decimal | None) -> None:
-        """Count an answer that nobody was asked for, and what it cost the first time."""
+        """Count a hit or a shared response, and what it cost the first time."""
         with self._lock:
             self._counts[how] = self._counts.get(how, 0) + 1
             if cost:
                 self._saved = EXACT.add(self._saved, cost)
 
     def snapshot(self) -> CacheStats:
-        """All counts of one moment."""
+        """Return all counts of this moment."""
         with self._lock:
             return CacheStats(**self._counts, saved_cost=self._saved)
 
 
 MEMORY = "memory"
 REDIS = ("redis://", "rediss://", "unix://")
-"""How the address of a Redis server begins."""
+"""The beginnings of a Redis server's address."""
 
 
 def _above_zero(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -95,7 +95,7 @@ def _some(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 
 
 def _place(value: Any) -> Any:
-    """A path as text; the address of a server as others read it too."""
+    """A path as text; a server's address in its normal form."""
     value = str(value) if isinstance(value, Path) else value
     return ServerAddress.of(value, "store").url if isinstance(value, str) and is_server(value) else value
 
@@ -116,7 +116,7 @@ def _reasons(value: Any) -> tuple[str, ...]:
 
 
 def attempts_in(response: Response) -> Sequence[Any]:
-    """The attempts that an answer's trace tells of."""
+    """The attempts in a response's trace."""
     return getattr(response.trace, "attempts", response.trace) or ()
 
 
@@ -146,7 +146,7 @@ class ResponseCache:
     tenant: str | Callable[[Request], Any] | None = attrs.field(default=None, validator=_tenant)
 
     def ttl_of(self, request: Request) -> float | None:
-        """For how many seconds an answer to this request may be given again; ``None`` where it may not."""
+        """Return the seconds for which a response to this request may be reused, ``None`` if it may not."""
         if request.cache is None:
             return self.ttl if self.enabled and self._by_rule(request) else None
         wish = CacheWish.of(request.cache)
@@ -160,13 +160,13 @@ class ResponseCache:
         return (self.tools or not request.tools) and (not request.extra_params or stored_param(request.extra_params) is None)
 
     def tenant_of(self, request: Request) -> Any:
-        """Whose request it is, ``None`` where that is not said; what a function of the user's raises comes through."""
+        """Return the tenant of a request, or ``None``. Raises what a function of the user's raises."""
         if callable(self.tenant):
             return self.tenant(request)
         return request.metadata.get(self.tenant) if self.tenant is not None else None
 
     def worth_keeping(self, response: Response) -> bool:
-        """Whether an answer is whole, and one model's. A vendor that gives no finish reason is believed that it has finished."""
+        """Tell whether a response is complete, and from one model. Without a finish reason it counts as complete."""
         for record in attempts_in(response):
             if record.continuation:
                 return False

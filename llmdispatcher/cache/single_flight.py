@@ -28,7 +28,7 @@ from ..types import ChunkSource, Fold, Response, StreamChunk
 
 
 class SharedResult(NamedTuple):
-    """An answer, and the entry that others are given; ``shared`` is whether they may have it at all."""
+    """A response, and its entry for other calls; ``shared``: they may have it."""
 
     response: Response
     entry: SupportsBytes | None = None
@@ -37,87 +37,87 @@ class SharedResult(NamedTuple):
 
 
 class Shareable(Protocol):
-    """What a flight brings."""
+    """The result of a flight."""
 
     @property
     def shared(self) -> bool:
-        """Whether others may have it."""
+        """Whether other calls may have it."""
 
 
 T = TypeVar("T", bound=Shareable)
 
 
-class _Caller(Generic[T]):
-    """One caller in a flight; ``thread`` is its own, the ``gate`` is made for who waits."""
+class _Seat(Generic[T]):
+    """One caller in a flight, and its ``thread``; the ``gate`` is made for one that waits."""
 
-    __slots__ = ("gate", "leads", "result", "thread")
+    __slots__ = ("gate", "landed", "leads", "thread")
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
         self.leads = False
-        self.result: T | None = None
+        self.landed: T | None = None
         self.gate: threading.Lock
 
     def open(self) -> None:
-        """Wake who waits; whoever comes second finds it open."""
+        """Wake the waiting caller; a second call does nothing."""
         with contextlib.suppress(RuntimeError):
             self.gate.release()
 
     def wait(self, deadline: Deadline) -> None:
-        """Until the gate opens. Raises :class:`Cancelled` and :class:`DeadlineExceeded`."""
+        """Wait until the gate opens. Raises :class:`Cancelled` and :class:`DeadlineExceeded`."""
         key = deadline.cancellation.subscribe(self.open)
         try:
             deadline.clock.wait(self.gate, deadline.check())
         finally:
             deadline.cancellation.unsubscribe(key)
-        if self.result is None:
+        if self.landed is None:
             deadline.check()
 
 
 class _Flight(Generic[T]):
-    """Who leads, and who waits, in order."""
+    """The caller that leads, and those that wait, in order."""
 
     __slots__ = ("leader", "waiting")
 
-    def __init__(self, leader: _Caller[T]) -> None:
+    def __init__(self, leader: _Seat[T]) -> None:
         self.leader = leader
-        self.waiting: dict[_Caller[T], None] = {}
+        self.waiting: dict[_Seat[T], None] = {}
 
 
 class SingleFlight(Generic[T]):
-    """The questions that are being asked now; safe under threads and after a fork."""
+    """The calls in flight, by key; safe under threads and after a fork."""
 
     def __init__(self) -> None:
         self._lock = new_lock()
-        self._single_flight: dict[str, _Flight[T]] = {}
+        self._flights: dict[str, _Flight[T]] = {}
         self._pid = os.getpid()
 
-    def ask_once(self, key: str, deadline: Deadline, ask: Callable[[], T]) -> tuple[T, bool]:
-        """The answer, and whether it is another's. What ``ask`` raises is raised here alone, and nobody else is told."""
-        seat: _Caller[T] = _Caller()
+    def fly(self, key: str, deadline: Deadline, ask: Callable[[], T]) -> tuple[T, bool]:
+        """Return the result, and whether it is another call's. What ``ask`` raises is raised here alone."""
+        seat: _Seat[T] = _Seat()
         try:
             if not self._join(key, seat):
                 return ask(), False
             while not seat.leads:
                 seat.wait(deadline)
-                if seat.result is not None:
-                    return seat.result, True
-            result = ask()
-            if result.shared:
-                seat.result = result
-            return result, False
+                if seat.landed is not None:
+                    return seat.landed, True
+            landed = ask()
+            if landed.shared:
+                seat.landed = landed
+            return landed, False
         finally:
             self._leave(key, seat)
 
-    def _join(self, key: str, seat: _Caller[T]) -> bool:
-        """Take a seat; False for a thread that leads this flight itself and would wait for its own end."""
+    def _join(self, key: str, seat: _Seat[T]) -> bool:
+        """Take a seat; False for a thread that leads this flight itself, and would wait for itself."""
         with self._lock:
-            if self._pid != os.getpid():  # whoever was in a flight at a fork does not exist here
-                self._single_flight, self._pid = {}, os.getpid()
-            flight = self._single_flight.get(key)
+            if self._pid != os.getpid():  # the callers of a flight do not exist in a forked child
+                self._flights, self._pid = {}, os.getpid()
+            flight = self._flights.get(key)
             if flight is None:
                 seat.leads = True
-                self._single_flight[key] = _Flight(seat)
+                self._flights[key] = _Flight(seat)
                 return True
             if flight.leader.thread == seat.thread:
                 return False
@@ -126,29 +126,29 @@ class SingleFlight(Generic[T]):
             flight.waiting[seat] = None
             return True
 
-    def _leave(self, key: str, seat: _Caller[T]) -> None:
-        """Give up the seat: a leader hands out its answer, or the lead; a waiter is waited for by nobody."""
+    def _leave(self, key: str, seat: _Seat[T]) -> None:
+        """Give up the seat: a leader hands out its result, or the lead."""
         with self._lock:
-            flight = self._single_flight.get(key)
+            flight = self._flights.get(key)
             if flight is None:
                 return
             flight.waiting.pop(seat, None)
             if flight.leader is not seat:
                 return
-            woken = self._handed_on(flight, seat.result) if flight.waiting else ()
+            woken = self._hand_on(flight, seat.landed) if flight.waiting else ()
             if flight.leader is seat:
-                del self._single_flight[key]
+                del self._flights[key]
         for other in woken:
             other.open()
 
     @staticmethod
-    def _handed_on(flight: _Flight[T], result: T | None) -> Sequence[_Caller[T]]:
-        """Whoever is to be woken: all that wait, with the answer, or without one the first, as the new leader."""
-        woken = list(flight.waiting)[: None if result is not None else 1]
+    def _hand_on(flight: _Flight[T], landed: T | None) -> Sequence[_Seat[T]]:
+        """The callers to wake: all that wait, with the result, or without one the first, as the new leader."""
+        woken = list(flight.waiting)[: None if landed is not None else 1]
         for seat in woken:
             del flight.waiting[seat]
-            seat.result = result
-            if result is None:
+            seat.landed = landed
+            if landed is None:
                 seat.leads = True
                 flight.leader = seat
         return woken
@@ -158,20 +158,20 @@ _numbers = itertools.count(1)
 
 
 class Source(Protocol):
-    """A call that is made for whoever reads it; once it is loose it is bound to none of them."""
+    """A call that its readers share; :meth:`loosen` detaches it from the one that began it."""
 
     def begin(self) -> ChunkSource:
-        """Up to the first output, within the time of the one who asks."""
+        """Begin, up to the first output, within the deadline of the one that asks."""
 
     def loosen(self) -> None:
         """From now on only :meth:`stop` ends it."""
 
     def stop(self) -> None:
-        """End it."""
+        """End the call."""
 
 
 class Tee:
-    """One stream, all that has come of it, and those who read it. ``keep`` is given the whole, and its result is ``kept``."""
+    """One stream, its chunks so far, and its readers. ``keep`` gets the whole response, and its result is ``kept``."""
 
     shared = True
 
@@ -187,13 +187,13 @@ class Tee:
         self._batches: list[list[StreamChunk]] = []
         self._gates: list[threading.Lock] = []
         self._failure: DispatchError | None = None
-        self._over = self._ask_and_keep = False
+        self._over = self._led = False
         self._readers = 0
         self._unpaid = [True]
         self._last: Callable[[bool], None] | None = None
 
     def start(self) -> None:
-        """Read on in a thread. Raises :class:`Overloaded`, and gives the stream up, where none can be started."""
+        """Read on in a thread. Raises :class:`Overloaded`, and gives up the stream, if none can be started."""
         thread = threading.Thread(target=self._read_on, name=f"llmdispatcher-tee-{next(_numbers)}", daemon=True)
         self.source.loosen()
         try:
@@ -206,26 +206,26 @@ class Tee:
             raise failure from None
 
     def join(self, *, lead: bool = False) -> bool:
-        """Become a reader, of one that has just ended well, too; False where it failed, or everybody has left."""
+        """Become a reader, also of a stream that has just ended well; False if it failed, or all readers have left."""
         with self._lock:
             for_others = self.kept is not None and self.kept.shared
             if self._last is not None or (self._over and not for_others):
                 return False
             self._readers += 1
-            self._ask_and_keep = self._ask_and_keep or lead
+            self._led = self._led or lead
             return True
 
     def done(self, *, lead: bool) -> bool:
-        """Leave at the end; whether this reader is the one that pays: the first, or, if he left before, the next."""
+        """Leave at the end; returns whether this reader pays: the first one, or, if it left before, the next."""
         with self._lock:
             self._readers -= 1
-            return (lead or not self._ask_and_keep) and self._pays()
+            return (lead or not self._led) and self._pays()
 
     def leave(self, settle: Callable[[bool], None], *, lead: bool) -> None:
-        """Leave before the end. ``settle`` is told whether to pay: here, or when a stream that nobody reads has stopped."""
+        """Leave before the end. ``settle`` is told whether to pay: now, or when a stream without readers has stopped."""
         with self._lock:
             self._readers -= 1
-            self._ask_and_keep = self._ask_and_keep and not lead
+            self._led = self._led and not lead
             if not self._readers:
                 self._last = settle
             waits = self._last is not None and not self._over
@@ -240,7 +240,7 @@ class Tee:
         return bool(self._unpaid) and self._unpaid.pop()
 
     def batches(self, deadline: Deadline) -> Generator[list[StreamChunk]]:
-        """All that came and comes, within the reader's own time. Raises what the vendor's stream ended with."""
+        """Yield all chunks, within the reader's own deadline. Raises the error of the vendor's stream."""
         place = 0
         while True:
             if place < len(self._batches):
@@ -270,7 +270,7 @@ class Tee:
 
     def _wake(self) -> None:
         while self._gates:
-            with contextlib.suppress(IndexError):  # whoever waited has just taken his own away
+            with contextlib.suppress(IndexError):  # the waiting reader has just removed its own
                 _open(self._gates.pop())
 
     def _read_on(self) -> None:
@@ -304,26 +304,26 @@ class Tee:
             self._last(self._pays())
 
 
-class TeeRegistry:
-    """The streams that are being read now, by key; safe under threads and after a fork."""
+class Tees:
+    """The streams in flight, by key; safe under threads and after a fork."""
 
     def __init__(self) -> None:
-        self._single_flight: SingleFlight[Tee] = SingleFlight()
+        self._flights: SingleFlight[Tee] = SingleFlight()
         self._live: dict[str, Tee] = {}
         self._pid = os.getpid()
 
-    def joined(self, key: str, deadline: Deadline, ask: Callable[[], Tee]) -> tuple[Tee, bool]:
-        """The stream to read, as one of its readers, and whether it is another's."""
+    def join(self, key: str, deadline: Deadline, ask: Callable[[], Tee]) -> tuple[Tee, bool]:
+        """Join or begin a stream; returns it, and whether another call began it."""
         while True:
             tee = self._live.get(key) if self._pid == os.getpid() else None
             if tee is not None and tee.join():
                 return tee, True
-            tee, others = self._single_flight.ask_once(key, deadline, ask)
+            tee, others = self._flights.fly(key, deadline, ask)
             if not others or tee.join():
                 return tee, others
 
     def open(self, key: str, source: Source, opened: ChunkSource, keep: Callable[[Response], SharedResult]) -> Tee:
-        """A stream that has begun, with its leader as its reader, for others to find."""
+        """Register a stream that has begun, with its leader as reader."""
         tee = Tee(source, opened, keep, lambda: self._forget(key, tee))
         tee.join(lead=True)
         if self._pid != os.getpid():
@@ -338,7 +338,7 @@ class TeeRegistry:
 
 
 def _open(gate: threading.Lock) -> None:
-    with contextlib.suppress(RuntimeError):  # somebody was faster
+    with contextlib.suppress(RuntimeError):  # another thread was faster
         gate.release()
 
 
@@ -350,8 +350,8 @@ def _interrupted(error: BaseException, partial: Response) -> DispatchError:
     return failure
 
 
-class TeeReader:
-    """One reader's view of a :class:`Tee`, as an open stream; ``settle`` is given how the call ends, and whether it pays."""
+class Teed:
+    """One reader's view of a :class:`Tee`, as an open stream; ``settle`` is told how the call ends, and whether it pays."""
 
     movable = True
 
@@ -365,20 +365,20 @@ class TeeReader:
         self.close = self.batches.close
 
     def finish(self, _folded: Response) -> Response:
-        """Settle as a success: as the one that pays, or as a hit."""
+        """Settle as a success: with the cost, or as a hit."""
         pays = self._tee.done(lead=self._lead)
         return self._settle.finished(self._tee.kept, self._tee.source, pays=pays)  # type: ignore[arg-type]  # it is there at the end
 
     def fail(self, error: DispatchError, _partial: Response) -> None:
-        """Settle as a failure; the last to leave pays for what was read for nobody."""
+        """Settle as a failure; the last reader to leave pays for the stream."""
         self._tee.leave(lambda pays: self._settle.failed(error, self._tee.source, pays=pays), lead=self._lead)
 
 
 class Settle(Protocol):
-    """How the call of one reader is settled."""
+    """Settles the call of one reader."""
 
-    def finished(self, result: SharedResult, source: Source, *, pays: bool) -> Response:
-        """With the whole answer."""
+    def finished(self, landed: SharedResult, source: Source, *, pays: bool) -> Response:
+        """Settle with the whole response."""
 
     def failed(self, error: DispatchError, source: Source, *, pays: bool) -> None:
-        """With a failure, his own or the vendor's."""
+        """Settle with a failure, the reader's own or the vendor's."""

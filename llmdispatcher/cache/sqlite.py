@@ -14,13 +14,16 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import SupportsBytes
+from urllib.parse import quote
 
-from ..runtime import Clock, make_file, new_lock, on_fork
-from .store import StoreBroken
+from ..errors import ConfigError
+from ..runtime import SYSTEM_CLOCK, Clock, make_file, new_lock, on_fork
+from .store import StoreBroken, StoreStats
 
 PATIENCE = 0.5
-"""Seconds that a fork waits for a query that is under way."""
+"""Seconds that a fork waits for a running query."""
 
 MOST_IDLE = 8
 """Connections that are kept open for the next thread."""
@@ -38,6 +41,7 @@ _SURPLUS = """
     DELETE FROM llmdispatcher_answers WHERE key IN
     (SELECT key FROM llmdispatcher_answers ORDER BY expires DESC, key LIMIT -1 OFFSET ?)
 """
+_COUNT = "SELECT COUNT(*), COALESCE(SUM(LENGTH(entry)), 0), COALESCE(SUM(expires <= ?), 0) FROM llmdispatcher_answers"
 _CLEAR = "DELETE FROM llmdispatcher_answers"
 
 _stores: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
@@ -46,7 +50,7 @@ _inherited: list[sqlite3.Connection] = []
 
 
 class SqliteStore:
-    """At most so many entries in a file, which only its owner may read when this makes it. Expiry goes by the wall clock."""
+    """At most so many entries in a file, which is made readable for its owner only. Entries expire by the wall clock."""
 
     def __init__(self, path: str, max_entries: int, timeout: float, clock: Clock) -> None:
         self._path = path
@@ -65,16 +69,16 @@ class SqliteStore:
         _stores.add(self)
 
     def get(self, key: str) -> bytes | None:
-        """The entry, unless it has expired."""
-        with self._borrowed() as connection:
+        """Return the entry, unless it has expired."""
+        with self._borrow() as connection:
             if connection is None:
                 return None
             row = connection.execute(_GET, (key, self._now())).fetchone()
             return row[0] if row is not None else None
 
     def put(self, key: str, entry: SupportsBytes, ttl: float) -> int:
-        """Keep an entry; now and then, by how many the file may have, what is too much goes."""
-        with self._borrowed() as connection:
+        """Store an entry; every thousandth of ``max_entries`` puts, surplus entries are deleted."""
+        with self._borrow() as connection:
             if connection is None:
                 return 0
             now = self._now()
@@ -86,18 +90,18 @@ class SqliteStore:
             return connection.execute(_SURPLUS, (self._max_entries,)).rowcount
 
     def clear(self) -> None:
-        """Forget everything, for all processes."""
-        with self._borrowed() as connection:
+        """Delete all entries, for all processes."""
+        with self._borrow() as connection:
             if connection is not None:
                 connection.execute(_CLEAR)
 
     def close(self) -> None:
-        """Close what is idle."""
+        """Close idle connections."""
         if self._pid == os.getpid():
             _close_all(self._idle, self._pid)
 
     def before_fork(self) -> None:
-        """Close what is idle, wait for what is not."""
+        """Close idle connections, and wait for the others."""
         with self._lock:
             self._forking = True
             self._drained = threading.Lock()
@@ -108,21 +112,21 @@ class SqliteStore:
             self._drained.acquire(timeout=PATIENCE)
 
     def after_fork(self) -> None:
-        """Let others begin again, in the parent and in the child."""
+        """Allow statements again, in the parent and in the child."""
         self._forking, self._drained = False, None
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
 
     @contextmanager
-    def _borrowed(self) -> Iterator[sqlite3.Connection | None]:
-        """A connection for this thread alone; ``None`` for the moment that a fork takes."""
+    def _borrow(self) -> Iterator[sqlite3.Connection | None]:
+        """A connection for this thread alone; ``None`` during a fork."""
         if not self._begin():
             yield None
             return
         connection: sqlite3.Connection | None = None
         try:
-            connection = self._left_idle() or self._opened()
+            connection = self._take_idle() or self._connect()
             yield connection
             with self._lock:
                 if len(self._idle) < MOST_IDLE and not self._forking:
@@ -130,28 +134,28 @@ class SqliteStore:
                     connection = None
         except sqlite3.DatabaseError as error:
             self._judge(error)
-            raise  # what is locked now need not be the next time
+            raise  # a lock may be gone the next time
         finally:
             if connection is not None:
                 connection.close()
             self._end()
 
-    def _left_idle(self) -> sqlite3.Connection | None:
+    def _take_idle(self) -> sqlite3.Connection | None:
         with self._lock:
             return self._idle.pop() if self._idle else None
 
     def _begin(self) -> bool:
         with self._lock:
             if self._pid != os.getpid():
-                self._arrive()
+                self._reset_after_fork()
             if self._broken:
                 raise StoreBroken(self._broken)
             if not self._forking:
                 self._busy += 1
             return not self._forking
 
-    def _arrive(self) -> None:
-        """Find oneself in a forked child."""
+    def _reset_after_fork(self) -> None:
+        """Reset the state in a forked child."""
         if self._idle or self._busy:
             self._broken = "a connection was open at the fork"
             _inherited.extend(self._idle)
@@ -166,16 +170,16 @@ class SqliteStore:
                     self._drained.release()
 
     def _judge(self, error: sqlite3.DatabaseError) -> None:
-        """Give the file up where it is none of ours or ruined; it is left as it is, for whoever owns it."""
+        """Give up a file that is corrupt or no database of ours; it stays as it is."""
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _RUINED:
             self._broken = error.sqlite_errorname
             raise StoreBroken(self._broken) from error
 
-    def _opened(self) -> sqlite3.Connection:
+    def _connect(self) -> sqlite3.Connection:
         make_file(self._path)
         connection = sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False)
         try:
-            with contextlib.suppress(sqlite3.OperationalError):  # another is just doing it; it is the file's, not the connection's
+            with contextlib.suppress(sqlite3.OperationalError):  # another connection is just doing it, and it holds for the file
                 connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.executescript(_SETUP)
@@ -186,14 +190,14 @@ class SqliteStore:
 
 
 def _close_all(connections: list[sqlite3.Connection], pid: int) -> None:
-    """Close them, one by one, so that no two threads take the same; not those of another process."""
+    """Close connections of this process one by one, so that no two threads take the same."""
     while connections and pid == os.getpid():
         with contextlib.suppress(IndexError):
             connections.pop().close()
 
 
 _turn = new_lock()
-"""Held while a thread forks: a second one would fork while the first is closing a connection."""
+"""Held while a thread forks: another thread must not fork while this one closes connections."""
 
 
 def _before_fork() -> None:
@@ -213,3 +217,15 @@ def _after_fork_in_parent() -> None:
 
 
 on_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork)
+
+
+def inspect_file(path: Path) -> StoreStats:
+    """Count the entries in a file, read-only. Raises :class:`ConfigError` if it is no store."""
+    if not path.is_file():
+        raise ConfigError(f"cache.store: {str(path)!r} is not there; a first answer makes it")
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=5)) as connection:
+            entries, size, expired = connection.execute(_COUNT, (SYSTEM_CLOCK.now().timestamp(),)).fetchone()
+    except sqlite3.DatabaseError as error:
+        raise ConfigError(f"cache.store: {str(path)!r} is no store of answers ({error})") from None
+    return StoreStats(entries=entries, expired=expired, size=size)

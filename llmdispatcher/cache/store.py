@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Protocol, SupportsBytes
 
+import attrs
+
 from ..runtime import Clock, new_lock
 
 
 class MemoryStore:
-    """At most so many entries; getting and putting take the same time however many there are."""
+    """At most so many entries; getting and putting take constant time."""
 
     def __init__(self, max_entries: int, clock: Clock) -> None:
         self._max_entries = max_entries
@@ -22,7 +24,7 @@ class MemoryStore:
         self._entries: OrderedDict[str, tuple[float, SupportsBytes]] = OrderedDict()
 
     def get(self, key: str) -> bytes | None:
-        """The entry, which is then the one used last."""
+        """Return the entry, which is then the last used."""
         now = self._clock.monotonic()
         with self._lock:
             found = self._entries.get(key)
@@ -47,29 +49,38 @@ class MemoryStore:
         return evicted
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete all entries."""
         with self._lock:
             self._entries = OrderedDict()
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there are no connections."""
+
+
+@attrs.frozen(kw_only=True)
+class StoreStats:
+    """How many ``entries`` a store has, how many of them have ``expired``, and their ``size`` in bytes, ``None`` on a server."""
+
+    entries: int
+    expired: int = 0
+    size: int | None = None
 
 
 class StoreBroken(Exception):
-    """The store will not work again in this process, such as a file that is no database; the cache stops asking it."""
+    """The store does not work in this process any more, such as a file that is no database; the cache stops asking it."""
 
 
 class Store(Protocol):
-    """Where entries are kept; safe under threads and after a fork."""
+    """A store of entries; safe under threads and after a fork."""
 
     def get(self, key: str) -> bytes | None:
-        """The entry of that key, if there is one that has not expired."""
+        """Return the entry of a key, unless there is none or it has expired."""
 
     def put(self, key: str, entry: SupportsBytes, ttl: float) -> int:
-        """Keep an entry for ``ttl`` seconds; gives how many others had to go for it."""
+        """Keep an entry for ``ttl`` seconds; returns the number of evicted entries."""
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete all entries."""
 
     def close(self) -> None:
-        """Give back connections; the store opens new ones if it is used again."""
+        """Close connections; a later use opens new ones."""

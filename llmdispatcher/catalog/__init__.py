@@ -66,15 +66,8 @@ else:
                 "vendor_rows",
                 "VendorRow",
             ),
-            "lockfile.alias": (
-                "Alias",
-                "goes_on",
-            ),
-            "lockfile.aliases": (
-                "Aliases",
-                "Source",
-                "source",
-            ),
+            "lockfile.alias": ("Alias", "goes_on"),
+            "lockfile.aliases": ("Aliases", "Source", "source"),
             "lockfile.lockfile": ("Lockfile",),
             "lockfile.paths": ("BUNDLED",),
             "models": (
@@ -92,20 +85,10 @@ else:
                 "price_at",
                 "room_for_thoughts",
             ),
-            "nearest": (
-                "newer_first",
-                "stand_ins",
-            ),
-            "registry.client": (
-                "Registry",
-                "registry_from",
-            ),
+            "nearest": ("newer_first", "stand_ins"),
+            "registry.client": ("Registry", "registry_from"),
             "registry.source": ("PUBLISHED",),
             "registry.status": ("RegistryStatus",),
-            "target": (
-                "known",
-                "Target",
-                "without",
-            ),
+            "target": ("known", "Target", "without"),
         },
     )

@@ -67,25 +67,25 @@ def _row(name: str, fields: Mapping[str, Any]) -> VendorRow:
 
 
 def canonical(name: str) -> str:
-    """A vendor's one name: lower case, without blanks, "azure-openai" and "azure" being the same."""
+    """Return a vendor's canonical name: lower case, without blanks, "azure" for "azure-openai"."""
     name = name.strip().lower()
     return _ALIASES.get(name, name)
 
 
 def vendor_row(name: str) -> VendorRow | None:
-    """The row of a vendor by its name or alias."""
+    """Return the row of a vendor, by its name or alias."""
     return _table().get(canonical(name))
 
 
 def vendor_rows() -> tuple[VendorRow, ...]:
-    """All rows, in the order in which a bare model name is placed."""
+    """Return all rows, in the order in which a bare model name is looked up."""
     return tuple(_table().values())
 
 
 def in_family(kind: str, model: str) -> bool:
-    """Whether the model's name is of this vendor's families.
+    """Tell whether the model's name belongs to this vendor's families.
 
-    A name with a tag, such as ``deepseek-r1:8b``, is one of a local server: only a family with a colon of its own has it.
+    A name with a tag, such as ``deepseek-r1:8b``, is that of a local server: only a family with a colon matches it.
     """
     row = vendor_row(kind)
     if row is None:
@@ -97,26 +97,26 @@ def in_family(kind: str, model: str) -> bool:
 
 
 FREE_PRICE = Price.flat(Decimal(0))
-"""The price of a server of one's own."""
+"""The price of a model on the user's own server."""
 _FREE_ROW: Mapping[str, Any] = {"input": "0", "output": "0"}
 
 
 def is_free(row: VendorRow, model: str) -> bool:
-    """Whether a model costs nothing at a vendor, if that is a server of one's own."""
+    """Tell whether a model costs nothing at a vendor, which is then the user's own server."""
     return row.free and not any(fnmatchcase(model, pattern) for pattern in row.paid_models)
 
 
-_REMEMBERED = 4096
+_CACHE_SIZE = 4096
 CAPABILITIES = ("streaming", "vision", "tools", "json_schema", "audio", "documents", "reasoning", "embeddings")
-"""What a request may use and a model may lack."""
+"""The capabilities that a request may use and a model may lack."""
 
 
 @attrs.frozen(kw_only=True)
 class Traits:
-    """What counts for one model: ``quirks`` for the codec, the ``efforts`` it knows (empty: any), the ``api`` it is reached by.
+    """The traits of one model: ``quirks`` for the codec, the ``efforts`` that it knows (empty: any), the ``api`` that it needs.
 
-    ``limits`` are how much of a thing it takes, by words of the wire's ``LIMITS``.
-    ``lacks`` are words of :data:`CAPABILITIES`; what is in neither of its rows is unknown, and unknown is able.
+    ``limits`` are its limits, by words of the wire's ``LIMITS``. ``lacks`` are words of :data:`CAPABILITIES`; a capability that no
+    row names counts as there.
     """
 
     quirks: frozenset[str] = frozenset()
@@ -150,23 +150,23 @@ def families() -> tuple[_Family, ...]:
     return tuple([_Family(**row) for row in _traits()["family"]])
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_CACHE_SIZE)
 def answers_prompts(model: str) -> bool:
-    """Whether a model answers prompts, as far as its name tells; one that makes vectors, ranks, hears or speaks does not."""
+    """Tell whether a model answers prompts, by its name; one for embeddings, ranking, speech or transcription does not."""
     name = model.lower().rpartition("/")[2]
     return not any(fnmatchcase(name, pattern) for pattern in _traits()["no_prompts"]["models"])
 
 
 @cache
-def _at(vendor: str) -> tuple[tuple[_Family, re.Pattern[str]], ...]:
-    """The families of a vendor's models, each with all its globs as one pattern, which is many times faster than one by one."""
+def _families_of(vendor: str) -> tuple[tuple[_Family, re.Pattern[str]], ...]:
+    """The families of a vendor's models, each with its globs as one pattern, which is many times faster than single globs."""
     mine = [family for family in families() if "*" in family.vendors or vendor in family.vendors]
     return tuple([(family, re.compile("|".join(map(translate, family.models)))) for family in mine])
 
 
-@lru_cache(maxsize=_REMEMBERED)
-def _own(vendor: str) -> Traits:
-    """What counts for every model of a vendor that is of no family."""
+@lru_cache(maxsize=_CACHE_SIZE)
+def _own_traits(vendor: str) -> Traits:
+    """The traits of a vendor's models that belong to no family."""
     row = vendor_row(vendor)
     quirks = frozenset(row.quirks if row is not None else ())
     return Traits(
@@ -176,22 +176,20 @@ def _own(vendor: str) -> Traits:
     )
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_CACHE_SIZE)
 def traits_of(kind: str, model: str) -> Traits:
-    """What counts for a model at a vendor: the vendor's own quirks, and those of every family that the name is of.
+    """Return the traits of a model at a vendor: the vendor's own quirks, and those of every family that matches the name.
 
-    Of a vendor of no ``kind`` nothing is known.
+    Without a ``kind`` there are none.
     """
     if not kind:
         return Traits()
     vendor, row = canonical(kind), vendor_row(kind)
     name = model.lower().removeprefix("models/")
     short = name.rpartition("/")[2]
-    mine = [
-        family for family, glob in _at(vendor) if glob.match(name) is not None or (short != name and glob.match(short) is not None)
-    ]
+    mine = [family for family, glob in _families_of(vendor) if glob.match(name) or (short != name and glob.match(short))]
     if not mine:
-        return _own(vendor)
+        return _own_traits(vendor)
     quirks = frozenset(row.quirks if row is not None else ()).union(*[family.quirks for family in mine])
     lacks = frozenset(("reasoning",) if "no_effort" in quirks else ())
     return Traits(
@@ -205,9 +203,9 @@ def traits_of(kind: str, model: str) -> Traits:
 
 @attrs.frozen(kw_only=True)
 class Pace:
-    """Output tokens per second, and how many an answer has by default, without thoughts and with them.
+    """Output tokens per second, and the usual number in an answer, without thoughts and with them.
 
-    ``thinks`` tells that the model thinks before it answers without being asked to.
+    ``thinks``: the model thinks before it answers, without being asked to.
     """
 
     tokens_per_second: float
@@ -221,9 +219,9 @@ def _paces() -> tuple[Mapping[str, Any], ...]:
     return tuple(tomllib.loads((pkgutil.get_data(__package__, "data/paces.toml") or b"").decode())["pace"])
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_CACHE_SIZE)
 def pace_of(kind: str, model: str) -> Pace:
-    """What is known of a model at a vendor; the first row is of all models."""
+    """Return the pace of a model at a vendor; the first row is for all models."""
     vendor, name = canonical(kind), model.lower().removeprefix("models/")
     known: dict[str, Any] = {}
     for row in _paces():
@@ -235,12 +233,12 @@ def pace_of(kind: str, model: str) -> Pace:
 
 
 def usual_thoughts(effort: str) -> int:
-    """Tokens of thought that an effort usually needs at a model of OpenAI's."""
+    """Return the tokens of thought that an effort usually needs at OpenAI's models."""
     return int(_traits()["room_for_thoughts"][effort])
 
 
 ABILITIES = (*CAPABILITIES, "audio_output", "video", "prompt_caching", "web_search", "computer_use")
-"""What a model can be known to be able to: what requests may use, and more."""
+"""All known abilities of models: the capabilities that requests may use, and more."""
 _BY_DEFAULT = frozenset({"streaming"})
 _VECTORS = frozenset(CAPABILITIES) - {"embeddings"}
 
@@ -278,7 +276,7 @@ class ModelFacts:
 
     @cached_property
     def price(self) -> Price | None:
-        """What its tokens cost, read from ``price_row`` when it is first asked for; ``None`` where nothing is known."""
+        """The price, read from ``price_row`` at the first use; ``None`` if it is not known."""
         if self.price_row is _FREE_ROW:
             return FREE_PRICE
         return Price.from_row(self.price_row) if self.price_row is not None else None
@@ -290,12 +288,12 @@ class ModelFacts:
 
     @property
     def supports_sampling_params(self) -> bool:
-        """Whether the model takes temperature, top_p and the like; one that does not answers them with a 400."""
+        """Whether the model takes temperature, top_p and the like; else it answers them with a 400."""
         return "no_sampling" not in self.quirks
 
     @property
     def supports_vision(self) -> bool:
-        """Whether it is known to see."""
+        """Whether it is known to take images."""
         return "vision" in self.capabilities
 
     @property
@@ -305,11 +303,11 @@ class ModelFacts:
 
     @property
     def supports_streaming(self) -> bool:
-        """Whether it answers in pieces, as every model does that is not known not to."""
+        """Whether it streams, as every model does that is not known not to."""
         return "streaming" not in self.lacks
 
     def is_active(self, day: datetime.date) -> bool:
-        """Whether the vendor serves it on a day, as far as is known."""
+        """Tell whether the vendor serves it on a day, as far as is known."""
         return not self.retired and (self.deprecated is None or day < self.deprecated)
 
 
@@ -331,7 +329,7 @@ def facts_of(vendor: str, name: str, row: Mapping[str, Any], version: str) -> Mo
         price_row=row.get("price") or _free_row(vendor, name),
         context_window=row.get("context_window", 0),
         max_tokens=row.get("max_tokens", 0),
-        capabilities=_able(frozenset(row.get("can", ()))) - lacks,
+        capabilities=_with_default(frozenset(row.get("can", ()))) - lacks,
         lacks=lacks,
         quirks=own.quirks,
         aliases=tuple(row.get("aliases", ())),
@@ -351,7 +349,7 @@ def _free_row(vendor: str, name: str) -> Mapping[str, Any] | None:
 
 
 @lru_cache(maxsize=1024)
-def _able(words: frozenset[str]) -> frozenset[str]:
+def _with_default(words: frozenset[str]) -> frozenset[str]:
     return words | _BY_DEFAULT
 
 

@@ -37,7 +37,7 @@ from .facts import (
 )
 from .rows import checked_rows
 
-_REMEMBERED = 4096
+_CACHE_SIZE = 4096
 _FINE_TUNED = "ft:"
 """How the name of a fine-tuned model begins at OpenAI: "ft:base:organization:suffix:id", a checkpoint's with ":ckpt-step-90" more.
 
@@ -51,7 +51,7 @@ Rows = Mapping[str, Mapping[str, Any]]
 
 @cache
 def _packaged(vendor: str) -> Mapping[str, Any]:
-    """One vendor's file; empty for a vendor that has none."""
+    """The file of a vendor; empty if it has none."""
     row = vendor_row(vendor)
     if row is None:
         return _NOT_THERE
@@ -68,7 +68,7 @@ def _packaged(vendor: str) -> Mapping[str, Any]:
 
 
 class _VendorModels:
-    """One vendor's rows, by name and alias; facts are made when they are asked for, once."""
+    """One vendor's rows, by name and alias; facts are made once, when they are asked for."""
 
     def __init__(self, vendor: str, layers: Iterable[tuple[Rows, str]] = ()) -> None:
         document = _packaged(vendor)
@@ -78,24 +78,24 @@ class _VendorModels:
         self._listed = {alias: name for name, row in self._rows.items() for alias in row.get("aliases", ())}
         self._versions: dict[str, str] = {}
         for rows, version in layers:
-            self._put_over(rows, version)
+            self._overlay_rows(rows, version)
         self._facts: dict[str, ModelFacts] = {}
 
-    def _put_over(self, rows: Rows, version: str) -> None:
-        beneath = {name: self._beneath(name) for name in rows}
+    def _overlay_rows(self, rows: Rows, version: str) -> None:
+        beneath = {name: self._row_beneath(name) for name in rows}
         for name, row in rows.items():
-            self._rows[name], self._versions[name] = _over(row, beneath[name]), version
+            self._rows[name], self._versions[name] = _merge(row, beneath[name]), version
             self._listed.pop(name, None)
         self._listed |= {alias: name for name, row in rows.items() for alias in row.get("aliases", ()) if alias not in self._rows}
 
-    def _beneath(self, name: str) -> Mapping[str, Any]:
-        """The row that another is put over, without its other names where it is known by one of these."""
+    def _row_beneath(self, name: str) -> Mapping[str, Any]:
+        """The row below an overlay's row; without its aliases if the overlay's name is one of them."""
         listed = self._row_name(name)
         row = self._rows[listed] if listed is not None else {}
         return row if listed == name else {field: value for field, value in row.items() if field != "aliases"}
 
     def _row_name(self, name: str) -> str | None:
-        """The name of the row that tells of a model: its own, that of which it is an alias, or that of its fine-tuned base."""
+        """The name of a model's row: its own name, the name that it is an alias of, or that of its fine-tuned base."""
         listed = self._listed.get(name, name)
         if listed in self._rows:
             return listed
@@ -107,7 +107,7 @@ class _VendorModels:
         return listed if listed in self._rows else next(dated, None)
 
     def find(self, name: str) -> ModelFacts | None:
-        """The facts of a model, under the name asked for."""
+        """Return the facts of a model, under the given name."""
         found = self._facts.get(name)
         if found is not None:
             return found
@@ -118,25 +118,25 @@ class _VendorModels:
             version = self._versions.get(listed, self._catalog)
             self._facts[listed] = facts_of(self._vendor, listed, self._rows[listed], version)
         found = self._facts[listed] if name == listed else attrs.evolve(self._facts[listed], model=name)
-        if name in self._listed:  # fine-tuned names have no end
+        if name in self._listed:  # the number of fine-tuned names has no bound
             self._facts[name] = found
         return found
 
     def names(self) -> Iterator[str]:
-        """The names, without aliases, in order."""
+        """Return the names, without aliases, in order."""
         return iter(self._rows)
 
     def aliases(self) -> Iterator[str]:
-        """The other names."""
+        """Return the aliases."""
         return iter(self._listed)
 
     def is_checked(self, name: str) -> bool:
-        """Whether a row was checked on the vendor's pages."""
+        """Tell whether a row was checked on the vendor's pages."""
         return bool(self._rows[name].get("checked", False))
 
 
-def _over(row: Mapping[str, Any], packaged: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A row over the packaged one, whose tiers, bands and further classes stay where both say the same of plain tokens."""
+def _merge(row: Mapping[str, Any], packaged: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row over the packaged one, whose tiers, bands and further classes stay if both have the same price of plain tokens."""
     merged = {**packaged, **row}
     price, known = row.get("price"), packaged.get("price")
     if price and known and all(Decimal(price[name]) == Decimal(known[name]) for name in ("input", "output")):
@@ -148,77 +148,77 @@ def _over(row: Mapping[str, Any], packaged: Mapping[str, Any]) -> Mapping[str, A
 
 @attrs.frozen
 class Layer:
-    """Rows that are put over those of the package, by vendor; ``version`` is one for all, or one for each vendor."""
+    """Rows over those of the package, by vendor; ``version`` is one for all, or one for each vendor."""
 
     rows: Mapping[str, Rows] = attrs.field(factory=dict)
     version: str | Mapping[str, str] = ""
 
     def of(self, vendor: str) -> tuple[Rows, str]:
-        """A vendor's rows, and their version."""
+        """Return a vendor's rows and their version."""
         version = self.version if isinstance(self.version, str) else self.version.get(vendor, "")
         return self.rows.get(vendor, {}), version
 
 
 class CatalogSnapshot:
-    """All vendors' rows: those of the package, over them a registry's, over these one's own.
+    """All vendors' rows: those of the package, over them a registry's, over these the caller's own.
 
-    A vendor's are read at the first question about it; safe under threads, since nothing is ever changed.
+    A vendor's rows are read at its first look-up. It is safe under threads, since its rows never change.
     """
 
     def __init__(self, registry: Layer | None = None, own: Layer | None = None) -> None:
         self.registry, self.own = registry or Layer(), own or Layer()
-        self._shelves: dict[tuple[str, str], _VendorModels] = {}
+        self._by_vendor: dict[tuple[str, str], _VendorModels] = {}
         self._checked: dict[str, tuple[ModelFacts, ...]] = {}
         self.owners: dict[str, str | None] = {}
 
-    def _shelf(self, vendor: str, account: str = "") -> _VendorModels:
-        """A vendor's rows; with ``account`` those of the vendor that is registered by this name, over them its own."""
+    def _models(self, vendor: str, account: str = "") -> _VendorModels:
+        """A vendor's rows; with ``account``, the name of a registered vendor, over them that vendor's own."""
         if account == vendor or account not in self.own.rows:
             account = ""
-        shelf = self._shelves.get((vendor, account))
-        if shelf is None:
+        models = self._by_vendor.get((vendor, account))
+        if models is None:
             if not account and vendor not in self.vendors() and vendor_row(vendor) is None:
-                return _EMPTY  # a name that anybody made up is not remembered
+                return _EMPTY  # an invented name is not remembered
             layers = [self.registry.of(vendor), self.own.of(vendor), *([self.own.of(account)] if account else [])]
-            shelf = self._shelves[vendor, account] = _VendorModels(vendor, layers)
-        return shelf
+            models = self._by_vendor[vendor, account] = _VendorModels(vendor, layers)
+        return models
 
     def find(self, vendor: str, model: str, account: str = "") -> ModelFacts | None:
-        """The facts of a model at a vendor, by name or alias; ``account`` is the name under which the vendor is registered."""
-        return self._shelf(vendor, account).find(model.removeprefix("models/"))
+        """Return the facts of a model at a vendor, by name or alias; ``account`` is the name of the registered vendor."""
+        return self._models(vendor, account).find(model.removeprefix("models/"))
 
     def listed(self, vendor: str) -> Iterator[ModelFacts]:
-        """The facts of all models of a vendor, each once."""
-        shelf = self._shelf(vendor)
-        return (facts for name in shelf.names() if (facts := shelf.find(name)) is not None)
+        """Return the facts of all models of a vendor, each once."""
+        models = self._models(vendor)
+        return (facts for name in models.names() if (facts := models.find(name)) is not None)
 
     def names(self, vendor: str) -> list[str]:
-        """All names and aliases at a vendor."""
-        shelf = self._shelf(vendor)
-        return [*shelf.names(), *shelf.aliases()]
+        """Return all names and aliases at a vendor."""
+        models = self._models(vendor)
+        return [*models.names(), *models.aliases()]
 
     def checked(self, vendor: str) -> tuple[ModelFacts, ...]:
-        """The facts that were checked on the vendor's own pages."""
+        """Return the facts that were checked on the vendor's own pages."""
         found = self._checked.get(vendor)
         if found is None:
-            shelf = self._shelf(vendor)
-            facts = [shelf.find(name) for name in shelf.names() if shelf.is_checked(name)]
+            models = self._models(vendor)
+            facts = [models.find(name) for name in models.names() if models.is_checked(name)]
             found = tuple([one for one in facts if one is not None])
-            if shelf is not _EMPTY:
+            if models is not _EMPTY:
                 self._checked[vendor] = found
         return found
 
     def vendors(self) -> list[str]:
-        """The vendors that rows were put over without the catalog having them."""
+        """Return the vendors of overlays that the catalog does not have."""
         return [vendor for vendor in {**self.registry.rows, **self.own.rows} if vendor_row(vendor) is None]
 
     def accounts(self) -> list[str]:
-        """Those of one's own among them, which must be names of registered vendors."""
+        """Return those of the caller's own overlay, which must be names of registered vendors."""
         return [vendor for vendor in self.own.rows if vendor_row(vendor) is None]
 
     def remember_owner(self, model: str, vendor: str | None) -> None:
-        """Keep whom a name belongs to; of names without end only some are kept."""
-        if len(self.owners) >= _REMEMBERED:
+        """Remember the owner of a name; only so many are remembered."""
+        if len(self.owners) >= _CACHE_SIZE:
             self.owners = {}
         self.owners[model] = vendor
 
@@ -226,13 +226,13 @@ class CatalogSnapshot:
 _EMPTY = _VendorModels("")
 
 
-_edition = CatalogSnapshot()
+_snapshot = CatalogSnapshot()
 _lock = new_lock()
 
 
 def edition() -> CatalogSnapshot:
-    """The rows that count now; another object as soon as others do."""
-    return _edition
+    """Return the current rows; a change of rows makes another object."""
+    return _snapshot
 
 
 def overlay(rows: Mapping[str, Mapping[str, Mapping[str, Any]]] | None, version: str | Mapping[str, str] = "overlay") -> None:
@@ -248,12 +248,12 @@ def overlay(rows: Mapping[str, Mapping[str, Mapping[str, Any]]] | None, version:
     known at its vendor, unless the row has a price, as that of a new model does; rows of a vendor that is neither in
     the catalog nor registered when a dispatcher is next used are an error there.
     """
-    global _edition
-    versions = version if isinstance(version, str) else {canonical(name): told for name, told in version.items()}
+    global _snapshot
+    versions = version if isinstance(version, str) else {canonical(name): text for name, text in version.items()}
     own = Layer(checked_rows({} if rows is None else rows), versions)
     with _lock:
-        _check_fits(own, CatalogSnapshot(_edition.registry))
-        _edition = CatalogSnapshot(_edition.registry, own)
+        _check_fits(own, CatalogSnapshot(_snapshot.registry))
+        _snapshot = CatalogSnapshot(_snapshot.registry, own)
 
 
 def _check_fits(own: Layer, others: CatalogSnapshot) -> None:
@@ -263,8 +263,8 @@ def _check_fits(own: Layer, others: CatalogSnapshot) -> None:
     """
     for vendor, rows in own.rows.items():
         row = vendor_row(vendor)
-        for model, told in rows.items() if row is not None and not (row.any_model or row.own_names) else ():
-            if "price" not in told and others.find(vendor, model) is None:
+        for model, fields in rows.items() if row is not None and not (row.any_model or row.own_names) else ():
+            if "price" not in fields and others.find(vendor, model) is None:
                 near = difflib.get_close_matches(model, others.names(vendor), 1, _ALIKE)
                 meant = f"did you mean {near[0]!r}? " if near else ""
                 raise ConfigError(
@@ -273,46 +273,46 @@ def _check_fits(own: Layer, others: CatalogSnapshot) -> None:
 
 
 def apply_registry(rows: Mapping[str, Rows], versions: Mapping[str, str]) -> None:
-    """Put the rows of a registry over the packaged ones, beneath one's own; those of another registry go."""
-    global _edition
+    """Put the rows of a registry over the packaged ones, below the caller's own; they replace those of another registry."""
+    global _snapshot
     with _lock:
-        _edition = CatalogSnapshot(Layer(rows, versions), _edition.own)
+        _snapshot = CatalogSnapshot(Layer(rows, versions), _snapshot.own)
 
 
 def models_of(kind: str) -> tuple[str, ...]:
-    """The names and aliases of the models at a vendor that were checked on its own pages: those that are chosen unasked."""
+    """Return the names and aliases of a vendor's models that were checked on its own pages; only these are chosen by default."""
     return tuple([name for facts in _checked(kind) for name in (facts.listed, *facts.aliases)])
 
 
 def model_names(kind: str) -> tuple[str, ...]:
-    """The names of those models, each once; none for a vendor that the catalog knows no models of."""
+    """Return the names of a vendor's checked models, each once."""
     return tuple([facts.listed for facts in _checked(kind)])
 
 
 def _checked(kind: str) -> tuple[ModelFacts, ...]:
-    return _edition.checked(canonical(kind))
+    return _snapshot.checked(canonical(kind))
 
 
 def all_models(kind: str) -> Iterator[ModelFacts]:
-    """Everything that is known of a vendor's models, each once."""
-    return _edition.listed(canonical(kind))
+    """Return all facts of a vendor's models."""
+    return _snapshot.listed(canonical(kind))
 
 
 def model_facts(kind: str, model: str, account: str = "") -> ModelFacts | None:
-    """What is known of a model at a vendor, by exact name or alias; ``None`` where nothing is, however alike the names.
+    """Return the facts of a model at a vendor, by exact name or alias, or ``None``.
 
     A fine-tuned model ("ft:gpt-4o-mini-2024-07-18:acme::abc123") is known by its base. ``account`` is the name under which the
     vendor is registered, whose own rows count for more than those of its kind.
     """
-    return _edition.find(canonical(kind), model, canonical(account))
+    return _snapshot.find(canonical(kind), model, canonical(account))
 
 
 _COUNTING_THOUGHTS = ("openai_responses", "gemini")
-"""Wire formats whose limit is of thoughts and answer together, whoever is asked."""
+"""Wire formats whose limit counts thoughts and answer together."""
 
 
 def room_for_thoughts(request: Request, kind: str, model: str) -> int:
-    """Tokens that are sent above a request's ``max_tokens``, for thoughts that the model counts in the limit of its answer.
+    """Return the tokens to send above a request's ``max_tokens``, for thoughts that the model counts in the limit of its answer.
 
     0 without ``max_tokens``, where the model does not think or counts apart, and where the limit was written as one of both:
     in ``extra_params``, or by a client whose format has such a limit. Else ``reasoning_tokens``, or what the effort usually needs
@@ -332,7 +332,7 @@ def room_for_thoughts(request: Request, kind: str, model: str) -> int:
 
 
 def _is_of_both(request: Request) -> bool:
-    """Whether a client's limit is one of thoughts and answer together."""
+    """Whether a client's limit counts thoughts and answer together."""
     if request.wire_format == "openai_chat":
         return bool(request.metadata.get("openai_chat", {}).get("max_tokens") == "max_completion_tokens")
     if request.wire_format == "anthropic_messages":
@@ -341,7 +341,7 @@ def _is_of_both(request: Request) -> bool:
 
 
 def price_at(kind: str, model: str, account: str = "", *, free: bool | None = None) -> tuple[Price | None, str | None]:
-    """The price of a model at a vendor, and the edition that it is of; ``(None, None)`` where the model is not known.
+    """Return the price of a model at a vendor and its version; ``(None, None)`` if the model is not known.
 
     A server of one's own costs nothing: it is ``free``, as its row of the catalog says of a vendor that nothing else is known of.
     """
@@ -355,40 +355,40 @@ def price_at(kind: str, model: str, account: str = "", *, free: bool | None = No
 
 
 def owner(model: str) -> str | None:
-    """The vendor that a model name belongs to: the one it pins, else by the checked rows, else by the families of names."""
-    current = _edition
+    """Return the vendor of a model name: the one that it pins, else by the checked rows, else by the families of names."""
+    current = _snapshot
     known = current.owners.get(model, "")
     if known == "":
-        known = _owner(current, model)
+        known = _find_owner(current, model)
         current.remember_owner(model, known)
     return known
 
 
-def _owner(current: CatalogSnapshot, model: str) -> str | None:
+def _find_owner(current: CatalogSnapshot, model: str) -> str | None:
     pinned = vendor_row(model.partition(":")[0]) if ":" in model else None
     if pinned is not None:
         return pinned.name
-    told = ((row.name, current.find(row.name, model)) for row in vendor_rows() if not row.any_model)
-    listed = (name for name, facts in told if facts is not None and facts.checked)
+    candidates = ((row.name, current.find(row.name, model)) for row in vendor_rows() if not row.any_model)
+    listed = (name for name, facts in candidates if facts is not None and facts.checked)
     alike = (row.name for row in vendor_rows() if in_family(row.name, model))
     return next(listed, None) or next(alike, None)
 
 
 class NameClaim(enum.Enum):
-    """What is known about a vendor and a model's name."""
+    """What is known about a vendor and the name of a model."""
 
     LISTED = "listed"
     """It has the model: the catalog, its user, or its own list says so."""
     FAMILY = "family"
     """The name is new, and of a family that is the vendor's own."""
     ANY = "any"
-    """It has models of any maker, or of any name, and whether this one is among them nobody knows."""
+    """It has models of any maker, or of any name; whether it has this one is unknown."""
     UNKNOWN = "unknown"
     """It has its maker's models only, and no vendor is known to have this name."""
     FOREIGN = "foreign"
     """It has its maker's models only, and this name is another's."""
     CLOSED = "closed"
-    """Its user gave the only names that it is asked for, and this is none of them."""
+    """Its user listed the names that it is asked for, and this is not among them."""
 
     @property
     def has_it(self) -> bool:
@@ -397,7 +397,7 @@ class NameClaim(enum.Enum):
 
 
 def claim_on(kind: str, model: str, account: str = "") -> NameClaim:
-    """What the catalog, and rows of one's own for an ``account``, know about a vendor and a model's name.
+    """Return what the catalog, and the caller's rows for an ``account``, tell about a vendor and the name of a model.
 
     A vendor that the catalog does not have may have any model.
     """
@@ -424,15 +424,15 @@ def list_models(vendor: str | None = None, capabilities: Iterable[str] = (), *, 
     vendor serves no longer are left out. It asks nobody: what a vendor says of itself, ``dispatcher.list_models(vendor)`` tells.
     Raises :class:`ConfigError` for a vendor or a capability that the catalog does not have.
     """
-    wanted = _wanted(capabilities)
-    vendors = _vendors() if vendor is None else [_known(vendor)]
+    wanted = _check_capabilities(capabilities)
+    vendors = _vendors() if vendor is None else [_vendor_name(vendor)]
     today = SYSTEM_CLOCK.now().date()
     found = (facts for name in vendors for facts in edition().listed(name))
     return tuple([facts for facts in found if wanted <= facts.capabilities and (not active_only or facts.is_active(today))])
 
 
 def get_model(ref: str) -> ModelFacts:
-    """What the catalog knows of a model, by ``"vendor:model"`` or by the model's bare name; aliases count.
+    """Return the catalog's facts of a model, by ``"vendor:model"`` or by the model's bare name; aliases count.
 
     A bare name is looked for first at the vendor whose name it is. Raises :class:`ModelNotFound` that tells names that are alike,
     :class:`ConfigError` where ``ref`` is no text.
@@ -458,14 +458,14 @@ def _vendors() -> list[str]:
     return [*(row.name for row in vendor_rows()), *edition().vendors()]
 
 
-def _known(vendor: str) -> str:
+def _vendor_name(vendor: str) -> str:
     name = canonical(vendor) if isinstance(vendor, str) else ""
     if vendor_row(name) is None and name not in edition().vendors():
         raise ConfigError(f"vendor: {vendor!r} is not in the catalog; {choices(vendor, _vendors(), 'there are {}')}")
     return name
 
 
-def _wanted(capabilities: Iterable[str]) -> frozenset[str]:
+def _check_capabilities(capabilities: Iterable[str]) -> frozenset[str]:
     words = frozenset((capabilities,) if isinstance(capabilities, str) else capabilities)
     for word in sorted(words - {*ABILITIES}):
         raise ConfigError(f"capabilities: {word!r} is not one that is known of models; {choices(word, ABILITIES, 'there are {}')}")

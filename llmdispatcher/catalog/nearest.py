@@ -1,4 +1,4 @@
-"""The models of a vendor that come nearest to another vendor's model: by abilities, window and class of price."""
+"""The models of a vendor that are nearest to another vendor's model, by abilities, window and price."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from .facts import ModelFacts, vendor_rows
 from .models import all_models, model_facts, model_names, owner
 
 _ABILITIES = frozenset({"tools", "vision", "json_schema"})
-"""What an application is likely to rely on without saying so in each request."""
+"""The abilities that an application is likely to rely on without asking for them in each request."""
 _LACK, _SMALL_WINDOW = 2.0, 1.0
-"""How far away a missing ability and a smaller window are, in doublings of the price."""
+"""The distance of a missing ability and of a smaller window, in doublings of the price."""
 _LEAST = 1e-6
 _DATE = re.compile(r"\d{4}-\d\d-\d\d|\d{8}")
 _NUMBER = re.compile(r"\d+")
 
 
 def stand_ins(kind: str, model: str) -> tuple[str, ...]:
-    """The names of a vendor's models that can stand in for a model which it does not have, the nearest first.
+    """Return the names of a vendor's models that can stand in for a model that it does not have, the nearest first.
 
-    Only models are among them that the vendor serves today, that answer in words and have a price. Of a model that the catalog does
-    not know, the one with the most similar name counts; without one the cheapest comes first.
+    They are models that the vendor serves today, that answer with text and have a price. For a model that the catalog does not
+    have, the facts of the most similar name count; without one, the cheapest comes first.
     """
     today = SYSTEM_CLOCK.now().date()
     there = [
         facts for facts in all_models(kind) if facts.kind != "embedding" and facts.price is not None and facts.is_active(today)
     ]
     there = [facts for facts in there if facts.checked] or there
-    asked = _asked(model)
+    asked = _facts_of(model)
     return tuple([facts.listed for facts in sorted(there, key=lambda facts: _distance(facts, asked))])
 
 
 def newer_first(name: str) -> tuple[bool, list[int]]:
-    """A key to sort models' names by: the newer version comes first, a name without one last; dates are no versions."""
+    """Return a key that sorts the names of models: the newer version first, a name without one last; dates are no versions."""
     numbers = [-int(number) for number in _NUMBER.findall(_DATE.sub("", name))]
     return not numbers, [*numbers, 1]
 
 
-def _asked(model: str) -> ModelFacts | None:
-    """What is known of a model by its bare name, or of the one with the most similar name."""
+def _facts_of(model: str) -> ModelFacts | None:
+    """The facts of a model by its bare name, or of the one with the most similar name."""
     mine = owner(model)
     vendors = [mine] if mine is not None else [row.name for row in vendor_rows()]
     found = next((facts for vendor in vendors if (facts := model_facts(vendor, model)) is not None), None)
@@ -53,7 +53,7 @@ def _asked(model: str) -> ModelFacts | None:
 
 
 def _distance(facts: ModelFacts, asked: ModelFacts | None) -> tuple[object, ...]:
-    """How far away a model is; of models that are as far away the cheaper one is nearer, then the newer one."""
+    """The distance of a model; at the same distance the cheaper model is nearer, then the newer one."""
     own = _dollars(facts.price)
     version = newer_first(facts.listed)
     if asked is None:
@@ -66,5 +66,5 @@ def _distance(facts: ModelFacts, asked: ModelFacts | None) -> tuple[object, ...]
 
 
 def _dollars(price: Price | None) -> float:
-    """What a usual call costs, in proportion: three tokens are read for each that is written."""
+    """The cost of a usual call, in proportion: three input tokens for each output token."""
     return max(float(3 * price.input + price.output), _LEAST) if price is not None else _LEAST

@@ -1,4 +1,4 @@
-"""Rows of one's own prices and facts, checked before they count: every mistake is a :class:`ConfigError` with its path."""
+"""Check the caller's own rows of prices and facts: every mistake is a :class:`ConfigError` with its path."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Check = Callable[[str, Any], Any]
 
 _ALIKE = 0.6
 _MISSPELT = 0.8
-"""How alike two names are, by ``difflib``, that may be meant for each other, and of which one is a typing error."""
+"""Similarity, by ``difflib``, of names that are suggested (``_ALIKE``), and of a typing error (``_MISSPELT``)."""
 _AMOUNTS = tuple([field.name for field in attrs.fields(Price) if field.type in (Decimal, "Decimal")])
 _MOST_DOLLARS = 1_000_000
 _TIERS = ("batch", "flex", "priority")
@@ -31,14 +31,14 @@ _PLAIN = re.compile(r"[^a-z0-9]")
 
 
 def checked_rows(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """The rows by vendor and model, amounts as decimals. Raises :class:`ConfigError` for the first mistake."""
+    """Return the rows by vendor and model, amounts as decimals. Raises :class:`ConfigError` for the first mistake."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for vendor, models in _mapping("overlay", rows, "vendors").items():
         path = f"overlay[{vendor!r}]"
         name = _vendor(path, vendor)
-        told = found.setdefault(name, {})
+        checked = found.setdefault(name, {})
         for model, row in _mapping(path, models, "models").items():
-            told[_model(path, name, model)] = _row(f"{path}[{model!r}]", row)
+            checked[_model(path, name, model)] = _row(f"{path}[{model!r}]", row)
     return found
 
 
@@ -49,9 +49,9 @@ def _mapping(path: str, value: Any, of: str) -> Mapping[Any, Any]:
 
 
 def _vendor(path: str, vendor: Any) -> str:
-    """The vendor's name in its one spelling; one that is a typing error of a vendor of the catalog is refused at once.
+    """The vendor's canonical name. A typing error of a vendor of the catalog is refused.
 
-    Any other may be registered later under that name.
+    Any other name may be registered later.
     """
     if not isinstance(vendor, str) or not vendor.strip():
         raise ConfigError(f"{path}: this is no vendor's name; give that of the catalog, or that under which it is registered")
@@ -87,7 +87,7 @@ def _fields(path: str, row: Any, known: Collection[str]) -> Mapping[str, Any]:
 
 
 def _price(path: str, price: Any) -> dict[str, Any]:
-    """A whole price: both of plain tokens, and what else differs."""
+    """A whole price: input, output, and what differs from them."""
     row = _part(path, price, ("bands", "tiers", "calls", "off_peak", "later"))
     for name in ("input", "output"):
         if name not in row:
@@ -96,12 +96,12 @@ def _price(path: str, price: Any) -> dict[str, Any]:
 
 
 def _part(path: str, row: Any, places: Collection[str]) -> dict[str, Any]:
-    """A price, or what of one differs from the price around it; ``places`` are the fields beside amounts that it may have."""
-    told = {}
+    """A price, or the fields that differ from the price around it; ``places`` are the allowed fields beside amounts."""
+    checked = {}
     for name, value in _fields(path, row, (*_AMOUNTS, *places)).items():
         check: _Check = _PLACES.get(name, _amount)
-        told[name] = check(f"{path}.{name}", value)
-    return told
+        checked[name] = check(f"{path}.{name}", value)
+    return checked
 
 
 def _amount(path: str, value: Any) -> Decimal:
@@ -112,20 +112,20 @@ def _amount(path: str, value: Any) -> Decimal:
 
 
 def _bands(path: str, bands: Any) -> list[dict[str, Any]]:
-    return [_needing(f"{path}[{place}]", band, ("above",), ("above",)) for place, band in enumerate(_list(path, bands))]
+    return [_part_with(f"{path}[{place}]", band, ("above",), ("above",)) for place, band in enumerate(_list(path, bands))]
 
 
 def _later(path: str, prices: Any) -> list[dict[str, Any]]:
     places = ("valid_from", "bands", "tiers", "calls", "off_peak")
-    return [_needing(f"{path}[{place}]", price, places, ("valid_from",)) for place, price in enumerate(_list(path, prices))]
+    return [_part_with(f"{path}[{place}]", price, places, ("valid_from",)) for place, price in enumerate(_list(path, prices))]
 
 
-def _needing(path: str, row: Any, places: Collection[str], needed: Collection[str]) -> dict[str, Any]:
-    told = _part(path, row, places)
+def _part_with(path: str, row: Any, places: Collection[str], needed: Collection[str]) -> dict[str, Any]:
+    checked = _part(path, row, places)
     for name in needed:
-        if name not in told:
+        if name not in checked:
             raise ConfigError(f"{path}.{name}: it is missing")
-    return told
+    return checked
 
 
 def _tiers(path: str, tiers: Any) -> dict[str, dict[str, Any]]:
@@ -137,14 +137,17 @@ def _calls(path: str, calls: Any) -> dict[str, Decimal]:
 
 
 def _off_peak(path: str, price: Any) -> dict[str, Any]:
-    return _needing(path, price, ("windows",), ("windows",))
+    return _part_with(path, price, ("windows",), ("windows",))
 
 
 def _windows(path: str, windows: Any) -> list[dict[str, Any]]:
     found = []
     for place, window in enumerate(_list(path, windows)):
-        told = _fields(f"{path}[{place}]", window, _WINDOWS)
-        hours, days = _list(f"{path}[{place}].hours", told.get("hours")), _list(f"{path}[{place}].weekdays", told.get("weekdays"))
+        fields = _fields(f"{path}[{place}]", window, _WINDOWS)
+        hours, days = (
+            _list(f"{path}[{place}].hours", fields.get("hours")),
+            _list(f"{path}[{place}].weekdays", fields.get("weekdays")),
+        )
         if not all(isinstance(span, str) and _HOURS.fullmatch(span) for span in hours):
             raise ConfigError(f"{path}[{place}].hours: {hours!r} are no hours; give ['16:30-24:00'], in UTC")
         if not all(isinstance(day, int) and 1 <= day <= 7 for day in days):

@@ -1,4 +1,4 @@
-"""A target: one vendor and one model, with the facts known of that pair."""
+"""A target: one vendor and one model, with the facts of that pair."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ class Target:
 
     @property
     def is_free(self) -> bool:
-        """Whether it is a model that runs on a server of one's own, and has no price."""
+        """Whether the model runs on the user's own server, and costs nothing."""
         return self.price is FREE_PRICE
 
     def asked_for(self, model: str) -> Target:
-        """The same vendor asked for another model, with what the catalog knows of that."""
-        told = known(self.kind, model, self.vendor, free=self.free)
-        told["lacks"] |= self.lacks & OF_VENDORS if self.kind is not None else self.lacks
-        return attrs.evolve(self, model=model, **told)
+        """Return a target of the same vendor for another model, with that model's facts."""
+        fields = known(self.kind, model, self.vendor, free=self.free)
+        fields["lacks"] |= self.lacks & OF_VENDORS if self.kind is not None else self.lacks
+        return attrs.evolve(self, model=model, **fields)
 
 
 OF_VENDORS = frozenset({"streaming", "embeddings"})
@@ -70,12 +70,12 @@ _FLAGS = (("streaming", "supports_streaming"), ("vision", "supports_vision"), ("
 
 
 def without(able: Capabilities) -> frozenset[str]:
-    """What those three flags of a vendor's capabilities say that it lacks."""
+    """Return what a vendor lacks, by the three flags of its capabilities."""
     return frozenset([name for name, flag in _FLAGS if not getattr(able, flag)])
 
 
 def known(kind: str | None, model: str, account: str = "", *, free: bool = False) -> dict[str, Any]:
-    """The fields of a target that are known of a vendor's model: by the catalog's ``kind``, and by rows of one's own.
+    """Return the fields of a target for a vendor's model, by the catalog's ``kind`` and the caller's own rows.
 
     ``account`` is the name under which the vendor is registered, ``free`` says that it is a server of one's own.
     """

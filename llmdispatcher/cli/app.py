@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -17,100 +17,95 @@ import click
 
 from .._text import traced
 from .._version import __version__
-from .options import CODES, GLOBALS, write_end
-from .terminal import FAILED, INTERRUPTED, USAGE, Failed, UsageError, complain, say, warnings_shown
+from ..errors import ConfigError, DispatchError, ModelNotFound
+from .options import CODES, COMPLETE, GLOBALS, write_end
+from .terminal import FAILED, INTERRUPTED, USAGE, CommandFailed, UsageError, complain, say, show_warnings
 
 SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Asking": {
         "ask": ("ask", "Ask one question and print the answer."),
         "chat": ("chat", "Talk with a model."),
-        "batch": ("batch", "Ask a file of prompts; goes on where it was stopped."),
+        "batch": ("batch", "Ask a file of prompts; a stopped batch can be resumed."),
     },
     "Looking": {
         "models": ("models", "List models, their limits and prices."),
-        "vendors": ("vendors", "List vendors, and who has a key."),
-        "explain": ("explain", "Tell who would be asked, and why."),
-        "health": ("health", "Ask the vendors how they are."),
-        "info": ("info", "Tell versions, places and extras."),
+        "vendors": ("vendors", "List vendors, and which of them have a key."),
+        "explain": ("explain", "Show which models would be asked, and why."),
+        "health": ("health", "Check whether the vendors are available."),
+        "info": ("info", "Show versions, paths and extras."),
     },
     "Accounting": {
-        "usage": ("usage", "Tell what was used and what it cost."),
-        "calls": ("calls", "List the latest calls, or tell one in full."),
+        "usage": ("usage", "Show what was used and what it cost."),
+        "calls": ("calls", "List the latest calls, or show one in full."),
         "export": ("export_calls", "Write the calls to a file."),
-        "import": ("import_calls", "Take calls in from a file."),
-        "init-db": ("init_db", "Make the ledger."),
+        "import": ("import_calls", "Add the calls of a file."),
+        "init-db": ("init_db", "Create the ledger."),
         "migrate": ("migrate", "Bring the ledger's tables up to date."),
-        "receipts": ("receipts", "Sign what calls cost, and verify it."),
+        "receipts": ("receipts", "Sign what calls cost, and verify receipts."),
     },
     "Models by name": {
-        "lock": ("lock", "Make and check a lockfile of aliases."),
-        "bind": ("bind", "Let an alias stand for models."),
+        "lock": ("lock", "Create and check a lockfile of aliases."),
+        "bind": ("bind", "Bind an alias to models."),
         "aliases": ("aliases", "List aliases and their models."),
         "json-refresh": ("json_refresh", "Fetch models and prices from the registry."),
     },
     "Setting up": {
         "config": ("config", "Check a configuration."),
-        "keys": ("keys", "Keep keys in the system's keychain."),
-        "cache": ("cache", "Look at a cache of answers, or empty it."),
+        "keys": ("keys", "Store keys in the system's keychain."),
+        "cache": ("cache", "Inspect a cache of answers, or empty it."),
         "completion": ("completion", "Print a shell's completion script."),
     },
-    "Tools": {
-        "simulate": ("simulate", "Serve pretended vendors on a port."),
-    },
+    "Tools": {"simulate": ("simulate", "Serve simulated vendors on a port.")},
 }
-"""By heading: the commands, each with its file in ``commands/`` and the line that the list of commands has."""
+"""The commands by heading: each has its file in ``commands/`` and its line in the list of commands."""
 
-ROOMS: Mapping[str, tuple[str, str]] = {name: row for rows in SECTIONS.values() for name, row in rows.items()}
-"""The same without headings."""
+COMMANDS: Mapping[str, tuple[str, str]] = {name: row for rows in SECTIONS.values() for name, row in rows.items()}
+"""All commands by name, in the order of the help."""
 
-ALSO = {"run": "batch"}
+ALIASES = {"run": "batch"}
 """Older names of commands."""
 
 
-COMPLETE = "_LLMDISPATCHER_COMPLETE"
-"""The variable by which a shell's completion script asks for words."""
-
-
-class Rooms(click.Group):
+class Commands(click.Group):
     """All commands; a command's file is imported when it is called or explained."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of the help."""
-        return list(ROOMS)
+        """Return the names in the order of the help."""
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, or of an older one."""
-        room = ROOMS.get(ALSO.get(cmd_name, cmd_name))
-        if room is None:
+        """Return the command of a name, which may be an older one."""
+        row = COMMANDS.get(ALIASES.get(cmd_name, cmd_name))
+        if row is None:
             return None
-        found: click.Command = import_module(f".commands.{room[0]}", __package__).command
-        return found
+        command: click.Command = import_module(f".commands.{row[0]}", __package__).command
+        return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command, or an error that says which may have been meant."""
+        """Resolve the command; the error for an unknown one suggests a similar name."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            near = get_close_matches(args[0], [*ROOMS, *ALSO], 1)
+            near = get_close_matches(args[0], [*COMMANDS, *ALIASES], 1)
             if not near:
                 raise
             raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Under their headings."""
+        """Write the commands under their headings."""
         for heading, rows in SECTIONS.items():
             with formatter.section(heading):
                 formatter.write_dl([(name, text) for name, (_, text) in rows.items()], col_max=14)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
-        """Names of commands without importing them."""
+        """Complete the names of commands without importing them."""
         from click.shell_completion import CompletionItem  # late: only a shell asks
 
-        found = [CompletionItem(name, help=text) for name, (_, text) in ROOMS.items() if name.startswith(incomplete)]
-        return found or super().shell_complete(ctx, incomplete)
+        items = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+        return items or super().shell_complete(ctx, incomplete)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Where to read on."""
+        """Write an example and the exit codes."""
         write_end(("llmdispatcher COMMAND --help",), CODES, formatter)
 
 
@@ -120,7 +115,7 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
-top = Rooms(
+top = Commands(
     "llmdispatcher",
     help="Dispatch prompts to large language models, whoever serves them.",
     params=[
@@ -136,16 +131,16 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command; returns the exit code, whatever happens."""
     asked = os.environ.get(COMPLETE)
     if asked:
-        return _completed(asked)
+        return _complete(asked)
     given: dict[str, Any] = {}
     try:
-        with warnings_shown(given):
-            code = _invoked(list(arguments), given)
-        if sys.stdout is not None:  # it is where somebody has closed it
+        with show_warnings(given):
+            code = _invoke(list(arguments), given)
+        if sys.stdout is not None:  # None if it was closed at the start
             sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # Whoever read our output has gone; what the interpreter flushes at its end must not complain again.
+        # The reader of our output is gone; the flush at the interpreter's end must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (KeyboardInterrupt, click.Abort):
@@ -153,10 +148,10 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - a traceback is for those who ask for it
         if given.get("debug"):
             say(traced(error))
-        return _told(error)
+        return _report(error)
 
 
-def _invoked(arguments: list[str], given: dict[str, Any]) -> int:
+def _invoke(arguments: list[str], given: dict[str, Any]) -> int:
     try:
         with top.make_context("llmdispatcher", arguments, obj=given) as context:
             return int(top.invoke(context) or 0)
@@ -164,45 +159,32 @@ def _invoked(arguments: list[str], given: dict[str, Any]) -> int:
         return left.exit_code
 
 
-def _completed(asked: str) -> int:
+def _complete(asked: str) -> int:
     from click.shell_completion import shell_complete  # late: only a shell asks
 
     return shell_complete(top, {}, "llmdispatcher", COMPLETE, asked)
 
 
-def _told(error: Exception) -> int:
-    """Say what went wrong; the exit code for it."""
-    for kinds, tell, code in _ENDS:
-        if isinstance(error, kinds):
-            complain(tell(error), lines=kinds is click.UsageError)
-            return code
-    from ..errors import ConfigError, DispatchError, ModelNotFound  # late: most commands that fail have loaded them
-
-    if isinstance(error, ConfigError):
-        complain(error.message, lines=True)
-        return USAGE
-    if isinstance(error, DispatchError):
-        complain(f"{type(error).__name__}: {error}")
-        return USAGE if isinstance(error, ModelNotFound) and not error.attempts else FAILED
-    complain(f"{type(error).__name__}: {error} (--debug shows where)")
-    return FAILED
-
-
-def _misused(error: Any) -> str:
-    """A wrong option, with the way to the help."""
-    path = error.ctx.command_path if getattr(error, "ctx", None) is not None else "llmdispatcher"
-    return f"{error.format_message()}\n{path} --help tells more"
-
-
-def _system(error: Any) -> str:
-    place = f"{error.filename}: " if error.filename else ""
-    return f"{place}{error.strerror or type(error).__name__}"
-
-
-_ENDS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Callable[[Any], str], int], ...] = (
-    (click.UsageError, _misused, USAGE),
-    (click.ClickException, lambda error: error.format_message(), FAILED),
-    (UsageError, str, USAGE),
-    (Failed, str, FAILED),
-    (OSError, _system, FAILED),
-)
+def _report(error: Exception) -> int:
+    """Print what went wrong; returns the exit code for it."""
+    code = FAILED
+    match error:
+        case click.UsageError():
+            path = error.ctx.command_path if error.ctx is not None else "llmdispatcher"
+            text, code = f"{error.format_message()}\n{path} --help tells more", USAGE
+        case click.ClickException():
+            text = error.format_message()
+        case UsageError() | CommandFailed():
+            text, code = str(error), USAGE if isinstance(error, UsageError) else FAILED
+        case OSError():
+            place = f"{error.filename}: " if error.filename else ""
+            text = f"{place}{error.strerror or type(error).__name__}"
+        case ConfigError():
+            text, code = error.message, USAGE
+        case DispatchError():
+            text = f"{type(error).__name__}: {error}"
+            code = USAGE if isinstance(error, ModelNotFound) and not error.attempts else FAILED
+        case _:
+            text = f"{type(error).__name__}: {error} (--debug shows where)"
+    complain(text, lines=isinstance(error, click.UsageError | ConfigError))
+    return code

@@ -22,32 +22,32 @@ from .terminal import UsageError
 
 @attrs.frozen
 class ConfigFile:
-    """What a file says, not yet checked."""
+    """The content of a file, not yet checked."""
 
     path: Path | None = None
     fields: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     vendors: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
     def config(self, **more: Any) -> Config:
-        """The configuration, with ``more`` over it. Raises :class:`ConfigError` with the path of the first mistake."""
+        """Make the configuration; *more* overrides fields. Raises :class:`ConfigError` with the path of the first mistake."""
         try:
             return build(Config, {**self.fields, **more}, "config")
         except TypeError as error:
             raise ConfigError(f"config: {error}") from None
 
-    def made(self) -> list[HttpVendor]:
-        """Its vendors. Raises :class:`ConfigError`."""
+    def make_vendors(self) -> list[HttpVendor]:
+        """Make the vendors. Raises :class:`ConfigError`."""
         return [_vendor(name, table) for name, table in self.vendors.items()]
 
     def mistakes(self) -> list[str]:
-        """What is wrong with each field and each vendor, each with its path."""
-        told = [text for name, value in self.fields.items() for text in _mistakes(partial(_config, name), value)]
-        told += [text for name, table in self.vendors.items() for text in _mistakes(partial(_vendor, name), table)]
-        together = _mistake(self.config) if not told else None  # what only shows where two fields meet
-        return told if together is None else [together]
+        """Return every mistake of the fields and the vendors, with its path."""
+        found = [text for name, value in self.fields.items() for text in _mistakes(partial(_config, name), value)]
+        found += [text for name, table in self.vendors.items() for text in _mistakes(partial(_vendor, name), table)]
+        together = _mistake(self.config) if not found else None  # a mistake of two fields together
+        return found if together is None else [together]
 
-    def right_parts(self) -> Iterator[tuple[Self, int | None]]:
-        """What has no mistake: all such fields and vendors, then alone each such item of a list that has some, with its number."""
+    def valid_parts(self) -> Iterator[tuple[Self, int | None]]:
+        """Yield all fields and vendors without a mistake, then each valid item of a list that has mistakes, with its number."""
         right = {name: value for name, value in self.fields.items() if _mistake(partial(_config, name, value)) is None}
         vendors = {name: table for name, table in self.vendors.items() if _mistake(partial(_vendor, name, table)) is None}
         whole = attrs.evolve(self, fields=right, vendors=vendors)
@@ -60,7 +60,7 @@ class ConfigFile:
 
 
 def read(path: Path | None) -> ConfigFile:
-    """Read a file, TOML unless its name ends in .json; nothing where there is none. Raises :class:`UsageError`."""
+    """Read a file, TOML unless its name ends in .json; without a path the content is empty. Raises :class:`UsageError`."""
     if path is None:
         return ConfigFile()
     try:
@@ -99,7 +99,7 @@ def _config(name: str, value: Any) -> Config:
 
 
 def _mistakes(make: Callable[[Any], Any], value: Any) -> list[str]:
-    """Every mistake in a value: each item of a list is looked at alone, and a table again without the key that is wrong."""
+    """Every mistake in a value: each item of a list is checked alone, and a table again without the key that is wrong."""
     if isinstance(value, list) and len(value) > 1:
         by_item = [(number, text) for number, item in enumerate(value) for text in _mistakes(make, [item])]
         if by_item:
@@ -117,7 +117,7 @@ def _mistakes(make: Callable[[Any], Any], value: Any) -> list[str]:
 
 
 def _is_named(key: Any, text: str) -> bool:
-    """Whether a mistake is told of this key."""
+    """Whether the text of a mistake names this key."""
     return re.search(rf"(?:^|[.\s\]])(?:unknown key ')?{re.escape(str(key))}[:.\['\s]", text) is not None
 
 

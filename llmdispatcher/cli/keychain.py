@@ -11,14 +11,14 @@ from ..catalog import vendor_row, vendor_rows
 from ..runtime import made_folder, own_file, write_file
 from ..types import choices
 from ..vendors import checked_key
-from .terminal import Failed, UsageError
+from .terminal import CommandFailed, UsageError
 
 SERVICE = "llmdispatcher"
 _LIST = "keys.json"
 
 
-def listed() -> list[str]:
-    """The vendors whose keys were put into the keychain."""
+def list_vendors() -> list[str]:
+    """Return the vendors whose keys are in the keychain."""
     file = own_file(_LIST)
     try:
         names = json.loads(file.read_text(encoding="utf-8")) if file is not None else []
@@ -28,28 +28,28 @@ def listed() -> list[str]:
 
 
 def key_of(vendor: str) -> str | None:
-    """The key of a vendor; ``None`` where there is none. Raises :class:`Failed` where the keychain cannot be opened."""
-    return _asked("get_password", vendor) or None
+    """Return the key of a vendor or ``None``. Raises :class:`CommandFailed` if the keychain cannot be opened."""
+    return _call_keyring("get_password", vendor) or None
 
 
 def put(vendor: str, key: str) -> None:
-    """Keep a key. Raises :class:`UsageError` for a vendor that is not in the catalog, :class:`ConfigError` for what is no key."""
+    """Store a key. Raises :class:`UsageError` for a vendor that is not in the catalog, :class:`ConfigError` for what is no key."""
     checked_key(key, vendor)
-    _asked("set_password", vendor, key)
-    _note([*listed(), vendor])
+    _call_keyring("set_password", vendor, key)
+    _write_list([*list_vendors(), vendor])
 
 
 def remove(vendor: str) -> None:
-    """Forget a key. Raises :class:`UsageError` where there is none."""
-    if vendor not in listed():
+    """Delete a key. Raises :class:`UsageError` if there is none."""
+    if vendor not in list_vendors():
         raise UsageError(f"{vendor}: the keychain has no key of this vendor; `llmdispatcher keys list` shows which it has")
     if key_of(vendor) is not None:
-        _asked("delete_password", vendor)
-    _note([name for name in listed() if name != vendor])
+        _call_keyring("delete_password", vendor)
+    _write_list([name for name in list_vendors() if name != vendor])
 
 
-def known_vendor(name: str) -> str:
-    """The catalog's name of a vendor. Raises :class:`UsageError`."""
+def vendor_name(name: str) -> str:
+    """Return the catalog's name of a vendor. Raises :class:`UsageError`."""
     row = vendor_row(name)
     if row is None:
         hint = choices(name, [row.name for row in vendor_rows()], "there are {}")
@@ -57,12 +57,12 @@ def known_vendor(name: str) -> str:
     return row.name
 
 
-def masked(key: str) -> str:
-    """A key as it may be seen: its first and last four characters, where enough of it stays hidden."""
+def mask(key: str) -> str:
+    """Mask a key; its first and last four characters stay, if that hides enough of it."""
     return f"{key[:4]}…{key[-4:]}" if len(key) >= 20 else "…"
 
 
-def _asked(verb: str, vendor: str, *more: str) -> Any:
+def _call_keyring(verb: str, vendor: str, *more: str) -> Any:
     if importlib.util.find_spec("keyring") is None:
         raise UsageError("keys in the system's keychain need keyring: pip install 'llmdispatcher[keyring]'")
     keyring = import_module("keyring")
@@ -71,8 +71,8 @@ def _asked(verb: str, vendor: str, *more: str) -> Any:
     except keyring.errors.KeyringError as error:
         row = vendor_row(vendor)
         instead = f"; set {' or '.join(row.key_env)} instead" if row is not None else ""
-        raise Failed(f"keychain: {type(error).__name__}: {error}{instead}") from None
+        raise CommandFailed(f"keychain: {type(error).__name__}: {error}{instead}") from None
 
 
-def _note(names: list[str]) -> None:
+def _write_list(names: list[str]) -> None:
     write_file(made_folder() / _LIST, json.dumps(sorted(set(names))).encode())

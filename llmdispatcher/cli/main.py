@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Sequence
 
-from .signals import Ended, endable
+from .signals import TerminatedBySignal, catch_termination
 from .terminal import USAGE, complain
 
 _NEEDED = ("click", "rich")
@@ -17,9 +17,9 @@ INSTALL = "the command line needs {}: pip install 'llmdispatcher[cli]'"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code, that of a signal too."""
     try:
-        with endable():
+        with catch_termination():
             return _run(arguments)
-    except Ended as ended:
+    except TerminatedBySignal as ended:
         return ended.code
 
 

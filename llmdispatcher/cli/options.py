@@ -6,14 +6,15 @@ import functools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 CODES = "0 ok, 1 failed, 2 wrong usage, 130 interrupted"
 """What every exit code means, unless a command says more."""
+
+COMPLETE = "_LLMDISPATCHER_COMPLETE"
+"""The variable by which a shell's completion script asks for words."""
 
 
 def remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
@@ -27,23 +28,23 @@ def _global(name: str, text: str, **more: Any) -> click.Option:
 
 
 FILE = click.Path(dir_okay=False, path_type=Path)
-"""A file, there or not."""
+"""The path of a file, which need not exist."""
 
 GLOBALS = (
     _global("--db", "The database of the ledger, sqlite:///FILE or postgresql://...; before $DATABASE_URL.", metavar="URL"),
-    _global("--sqlite", "The same for an SQLite file.", metavar="PATH", type=FILE),
-    _global("--profile", "Which profile of the lockfile holds; before $LLMDISPATCHER_PROFILE.", metavar="NAME"),
+    _global("--sqlite", "The database of the ledger, as an SQLite file.", metavar="PATH", type=FILE),
+    _global("--profile", "The profile of the lockfile; before $LLMDISPATCHER_PROFILE.", metavar="NAME"),
     _global("--config", "A TOML or JSON file: fields of Config, and [vendors.NAME] tables.", metavar="FILE", type=FILE),
     _global("--json", "Print JSON for programs.", is_flag=True),
-    _global("--quiet", "Say nothing beside the output but what went wrong.", is_flag=True),
+    _global("--quiet", "Print only the output and errors.", is_flag=True),
     _global("--debug", "Show where an error came from, and what the library logs.", is_flag=True),
-    _global("--no-color", "No colours; so does the variable NO_COLOR.", is_flag=True),
+    _global("--no-color", "Print no colours; the variable NO_COLOR does the same.", is_flag=True),
 )
-"""Every command takes these."""
+"""The options of every command."""
 
 
-class Explained(click.Command):
-    """A command whose help has examples, exit codes, and the global options by themselves."""
+class DocumentedCommand(click.Command):
+    """A command whose help has examples, exit codes and a section of global options."""
 
     def __init__(self, *given: Any, examples: Sequence[str] = (), codes: str = CODES, **more: Any) -> None:
         super().__init__(*given, **more)
@@ -51,26 +52,26 @@ class Explained(click.Command):
         self.codes = codes
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Its own and the global ones."""
+        """Return its own parameters and the global options."""
         return [*super().get_params(ctx)[:-1], *GLOBALS, *super().get_params(ctx)[-1:]]
 
     def format_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Its arguments, under a heading of one word like the others."""
+        """Write its arguments under a heading."""
         own = [param for param in super().get_params(ctx) if isinstance(param, click.Argument)]
         _write_section("Arguments", own, ctx, formatter)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Its own options, then the global ones."""
+        """Write its own options, then the global ones."""
         own = [param for param in super().get_params(ctx) if not isinstance(param, click.Argument)]
         _write_section("Options", own, ctx, formatter)
         _write_section("Global options", GLOBALS, ctx, formatter)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Examples as they are typed, and exit codes."""
+        """Write the examples and the exit codes."""
         write_end(self.examples, self.codes, formatter)
 
 
-class Suite(Explained, click.Group):
+class Suite(DocumentedCommand, click.Group):
     """A command that has subcommands."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -86,7 +87,7 @@ def _write_section(heading: str, params: Sequence[click.Parameter], ctx: click.C
 
 
 def write_end(examples: Sequence[str], codes: str, formatter: click.HelpFormatter) -> None:
-    """What stands at the end of a help text."""
+    """Write the end of a help text."""
     if examples:
         with formatter.section("Examples"):
             for example in examples:
@@ -95,26 +96,20 @@ def write_end(examples: Sequence[str], codes: str, formatter: click.HelpFormatte
     formatter.write_text(f"Exit codes: {codes}.")
 
 
-def with_settings(function: F) -> F:
-    """Hand the global options to a command as its first argument."""
-
-    @functools.wraps(function)
-    def called(**given: Any) -> Any:
-        from .settings import Settings  # late: --help needs no attrs
-
-        given_globally = click.get_current_context().find_root().ensure_object(dict)
-        return function(Settings.of(given_globally, os.environ), **given)
-
-    return called  # type: ignore[return-value]  # a decorator that takes an argument away from what it wraps
-
-
-def a_command(
+def make_command(
     name: str, *, examples: Sequence[str], codes: str = CODES, suite: Suite | None = None
-) -> Callable[[Callable[..., int]], Explained]:
+) -> Callable[[Callable[..., int]], DocumentedCommand]:
     """Make a command of a function of the settings and its options, in *suite* if given; its docstring is the help."""
 
-    def decorate(function: Callable[..., int]) -> Explained:
-        command = click.command(name, cls=Explained, examples=examples, codes=codes)(with_settings(function))
+    def decorate(function: Callable[..., int]) -> DocumentedCommand:
+        @functools.wraps(function)
+        def run(**given: Any) -> int:
+            from .settings import Settings  # late: --help needs no attrs
+
+            given_globally = click.get_current_context().find_root().ensure_object(dict)
+            return function(Settings.of(given_globally, os.environ), **given)
+
+        command = click.command(name, cls=DocumentedCommand, examples=examples, codes=codes)(run)
         if suite is not None:
             suite.add_command(command)
         return command
@@ -128,7 +123,7 @@ class Positive(click.ParamType[float]):
     name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number; complains about what is none."""
+        """Return the number; fail for anything else."""
         try:
             number = float(value)
         except ValueError:

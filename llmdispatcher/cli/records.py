@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -19,48 +19,56 @@ if TYPE_CHECKING:
     from ..accounting import Ledger
 
 
-OWN = "ledger.db"
-"""The user's own ledger, in the folder for his data; `llmdispatcher init-db` makes it."""
+LEDGER_FILE = "ledger.db"
+"""The user's own ledger, in the user's data folder; `llmdispatcher init-db` makes it."""
 _PATIENCE = 2.0
-"""Seconds that an application's database may take to answer; no command is to wait for it."""
+"""Seconds that an application's database has to answer."""
 
-FILTERS = ("origin", "id_at_origin", "user", "alias", "vendor", "model")
+FILTERS = {
+    "origin": "Only calls of this application.",
+    "id_at_origin": "Only calls with this id at the application.",
+    "user": "Only this user's calls.",
+    "alias": "Only calls that asked for this alias.",
+    "vendor": "Only calls that this vendor answered.",
+    "model": "Only this model's, or vendor:model's.",
+}
+"""By name: the text of the option."""
 
 
-def place(settings: Settings, configured: Any = None) -> str | None:
-    """Where calls are written to: what was named, else the user's own ledger where there is one; ``None`` is nowhere.
+def ledger_address(settings: Settings, configured: Any = None) -> str | None:
+    """Return the address of the ledger, ``None`` if calls are not logged.
 
-    ``configured`` is the ledger of a configuration; options stand before it, ``DATABASE_URL`` behind. A database that only
-    ``DATABASE_URL`` names counts where it is a ledger already: else it is an application's.
+    It is the database of an option, else *configured*, the ledger of a configuration, else ``DATABASE_URL``, else the user's own
+    ledger if there is one. ``DATABASE_URL`` counts only if that database has a ledger already: else it is an application's.
     """
     if settings.database is not None and settings.database_given:
         return settings.database
     if configured is not None:
         return str(configured)
-    if settings.database is not None and _no_ledger(settings.database) is None:
+    if settings.database is not None and _why_no_ledger(settings.database) is None:
         return settings.database
-    own = own_file(OWN)
+    own = own_file(LEDGER_FILE)
     return str(own) if own is not None and find_spec("sqlalchemy") is not None else None
 
 
-def to_make(settings: Settings) -> Ledger:
-    """The ledger to make: in the database that is named (by ``DATABASE_URL``, if it can hold one), else the user's own."""
+def ledger_to_make(settings: Settings) -> Ledger:
+    """Return the ledger to make: in the database that is named (by ``DATABASE_URL``, if it can hold one), else the user's own."""
     if settings.database is not None:
         try:
             return accounting.Ledger(settings.database)
         except ConfigError:
             if settings.database_given:
                 raise
-    return accounting.Ledger(made_folder() / OWN)
+    return accounting.Ledger(made_folder() / LEDGER_FILE)
 
 
 @contextmanager
-def opened(settings: Settings, *, make: bool = False) -> Iterator[Ledger]:
-    """The ledger, up to date. Raises :class:`UsageError` where there is none, unless it is to be made."""
+def open_ledger(settings: Settings, *, make: bool = False) -> Iterator[Ledger]:
+    """Open the ledger and bring it up to date. Raises :class:`UsageError` if there is none, unless *make*."""
     database, why = settings.database, None
-    if database is not None and not settings.database_given and (why := _no_ledger(database)) is not None:
+    if database is not None and not settings.database_given and (why := _why_no_ledger(database)) is not None:
         database = None
-    with accounting.Ledger(database if database is not None else own_file(OWN) or made_folder() / OWN) as ledger:
+    with accounting.Ledger(database if database is not None else own_file(LEDGER_FILE) or made_folder() / LEDGER_FILE) as ledger:
         if not make and not ledger.is_there():
             skipped = f" (DATABASE_URL was skipped: {why})" if why is not None else ""
             shown = ledger.address.shown
@@ -71,7 +79,7 @@ def opened(settings: Settings, *, make: bool = False) -> Iterator[Ledger]:
         yield ledger
 
 
-def _no_ledger(url: str) -> str | None:
+def _why_no_ledger(url: str) -> str | None:
     """Why a database that only the environment names is no ledger, ``None`` where it is one; nothing is made or changed there."""
     try:
         with accounting.Ledger(url, timeout=_PATIENCE) as ledger:
@@ -81,18 +89,8 @@ def _no_ledger(url: str) -> str | None:
 
 
 def with_filters(function: Any) -> Any:
-    """Options that say which calls are meant."""
-    told: Mapping[str, str] = {
-        "origin": "Only calls of this application.",
-        "id_at_origin": "Only calls for this thing of the application's.",
-        "user": "Only this user's calls.",
-        "alias": "Only calls that asked for this alias.",
-        "vendor": "Only calls that this vendor answered.",
-        "model": "Only this model's, or vendor:model's.",
-    }
-    options: list[Callable[[Any], Any]] = [
-        click.option(f"--{name.replace('_', '-')}", metavar="NAME", help=text) for name, text in told.items()
-    ]
+    """Add the options that select calls."""
+    options = [click.option(f"--{name.replace('_', '-')}", metavar="NAME", help=text) for name, text in FILTERS.items()]
     options += [
         click.option("--start", metavar="DAY", help="From this day or moment on, such as 2026-11-01."),
         click.option("--end", metavar="DAY", help="Until the end of this day, or this moment."),
@@ -102,6 +100,6 @@ def with_filters(function: Any) -> Any:
     return function
 
 
-def chosen(given: Mapping[str, Any], *more: str) -> dict[str, Any]:
-    """The filters that were given, as keywords of a ledger's questions."""
+def filters_of(given: Mapping[str, Any], *more: str) -> dict[str, Any]:
+    """Return the filters that were given, as keyword arguments of the ledger's queries."""
     return {name: given[name] for name in (*FILTERS, "start", "end", *more) if given.get(name) is not None}

@@ -1,4 +1,4 @@
-"""The vendors of one run of the command line: those whose keys are known, or, where that is asked for, four simulated ones."""
+"""The vendors of one run of the command line: those that have a key, or four simulated ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..routing import RoutingCondition, RoutingRule
 from ..vendors import HttpVendor, from_environment, incomplete, misspelt_variables, vendor
 from . import config_file, keychain, records
 from .settings import Settings
-from .terminal import Failed, UsageError, complain, say
+from .terminal import CommandFailed, UsageError, complain, say
 
 if TYPE_CHECKING:
     from ..testing import VendorSimulator
@@ -36,24 +36,27 @@ STAND_INS: Mapping[str, Mapping[str, str]] = {
         "claude-*": "gemini-2.5-pro",
     },
 }
-"""By vendor: which of its models answers for one that it does not have. Azure's names are deployments; it stands in for none."""
+"""By vendor: which of its models answers for one that it does not have. Azure's names are deployments, so it substitutes none."""
 
 _NO_KEY = "no-key"
-"""What stands for the key of a vendor that nothing is sent to."""
+"""The key of a vendor to which nothing is sent."""
 
 _OWNERS = {"claude-*": "anthropic", "gemini-*": "google", "gpt-*": "openai"}
+_AZURE_FIRST = RoutingRule(
+    condition=RoutingCondition(model_pattern="gpt-4.1*"), vendor="azure", priority=10, name="gpt-4.1 on Azure first"
+)
 
 
 @attrs.frozen(kw_only=True)
 class Character:
-    """What a simulated vendor is like. Seconds, output tokens a second, share of requests that fail."""
+    """What a simulated vendor is like: seconds, output tokens a second, the share of requests that fail, and their statuses."""
 
     kind: str
     latency: float
     tokens_per_second: float
     error_rate: float = 0.0
-    errors: tuple[str, ...] = ()
-    told: str
+    errors: tuple[int, ...] = ()
+    description: str
 
 
 CHARACTERS = (
@@ -62,147 +65,141 @@ CHARACTERS = (
         latency=0.02,
         tokens_per_second=400,
         error_rate=1,
-        errors=("unavailable",),
-        told="first for gpt-4.1, and down (503)",
+        errors=(503,),
+        description="first for gpt-4.1, and down (503)",
     ),
     Character(
         kind="openai",
         latency=0.12,
         tokens_per_second=500,
         error_rate=0.25,
-        errors=("rate_limit",),
-        told="quick, limits the rate now and then (429)",
+        errors=(429,),
+        description="quick, limits the rate now and then (429)",
     ),
-    Character(kind="anthropic", latency=0.3, tokens_per_second=250, told="slow and dear, never fails"),
+    Character(kind="anthropic", latency=0.3, tokens_per_second=250, description="slow and dear, never fails"),
     Character(
         kind="google",
         latency=0.05,
         tokens_per_second=900,
         error_rate=0.1,
-        errors=("internal", "overloaded"),
-        told="fast and cheap, stumbles (500, 529)",
+        errors=(500, 529),
+        description="fast and cheap, stumbles (500, 529)",
     ),
 )
 
 
 @attrs.frozen(kw_only=True)
-class Asked:
-    """Whom a command wants.
+class VendorChoice:
+    """The vendors that a command asks.
 
-    ``simulate`` nobody real; ``or_simulate`` nobody real where nobody has a key; ``substitute`` a similar model of another vendor
-    where a model's own is missing or fails.
+    ``simulate``: simulated ones; ``or_simulate``: simulated ones if no vendor has a key; ``substitute``: a similar model of another
+    vendor answers if a model's own vendor is missing or fails.
     """
 
     simulate: bool = False
     or_simulate: bool = False
     substitute: bool = False
     dry_for: Sequence[str] | None = None
-    """The models that nothing is sent for: such a command needs no key. ``None`` for a command that sends."""
+    """The models to plan for without sending, which needs no key; ``None`` for a command that sends."""
     limit: RateLimit | None = None
     timeout: float | None = None
-    """Seconds for each call where neither the call nor the configuration says; ``None`` is the library's own."""
+    """Seconds for each call unless the call or the configuration says; ``None`` for the library's default."""
 
 
-def patient(*, simulate: bool) -> Asked:
-    """For a person before a terminal, who sees the answer grow and can stop it: a long one is no failure."""
-    return Asked(simulate=simulate, timeout=300.0)
+def for_terminal(*, simulate: bool) -> VendorChoice:
+    """For a person at a terminal, who sees the answer arrive and can stop it: it may take long."""
+    return VendorChoice(simulate=simulate, timeout=300.0)
 
 
 @attrs.frozen(kw_only=True)
 class Session:
-    """A dispatcher, one line that tells people who is in it, and whether all its vendors are simulated."""
+    """A dispatcher; ``description`` tells people which vendors it has, ``simulated`` whether they are simulated."""
 
     dispatcher: Dispatcher
-    told: str
+    description: str
     simulated: bool
     keys_assumed: bool = False
-    """Nobody has a key, and nothing is sent: the vendors are there as if they had one."""
+    """No vendor has a key, and nothing is sent: vendors are registered as if they had one."""
 
     def warn_of_simulation(self, settings: Settings, *, whole: bool = False) -> None:
         """Say on stderr that vendors are simulated, where they are; ``whole`` tells what each of them is like."""
         if self.simulated and not settings.quiet:
-            say(self.told if whole else self.told.partition("\n")[0].rstrip(":.") + ".")
+            say(self.description if whole else self.description.partition("\n")[0].rstrip(":.") + ".")
 
 
 @contextmanager
-def assembled(settings: Settings, asked: Asked) -> Iterator[Session]:
-    """The dispatcher for a command; everything is closed at the end.
+def open_session(settings: Settings, choice: VendorChoice) -> Iterator[Session]:
+    """Open the dispatcher of a command, and close everything at the end.
 
-    Raises :class:`UsageError` where nobody can be asked.
+    Raises :class:`UsageError` if there is no vendor to ask.
     """
     file = config_file.read(settings.config)
-    real = [] if asked.simulate else real_vendors(file, asked)
-    simulated = not real and (asked.simulate or asked.or_simulate)
-    assumed = not real and not simulated and asked.dry_for is not None
+    real = [] if choice.simulate else real_vendors(file, choice)
+    simulated = not real and (choice.simulate or choice.or_simulate)
+    assumed = not real and not simulated and choice.dry_for is not None
     if assumed:
-        real = _without_keys(file, asked)
+        real = _vendors_without_keys(file, choice)
     if not real and not simulated:
-        raise UsageError(_nobody())
+        raise UsageError(_no_vendor_text())
     with ExitStack() as running:
         names = {one.name for one in real} or {character.kind for character in CHARACTERS}
-        more = _defaults(file, asked, names, simulated=simulated) | _own(file, settings, asked, simulated=simulated)
-        dispatcher = running.enter_context(Dispatcher(file.config(**more)))
+        fields = _config_fields(file, settings, choice, names, simulated=simulated)
+        dispatcher = running.enter_context(Dispatcher(file.config(**fields)))
         if simulated:
-            told = _register_simulated(dispatcher, running, substitute=asked.substitute)
+            description = _register_simulated(dispatcher, running, substitute=choice.substitute)
         else:
-            told = _register_real(dispatcher, real, asked)
+            description = _register_real(dispatcher, real, choice)
         if assumed:
-            told = f"No vendor has a key. Nothing is sent, so this is as if {', '.join(dispatcher.get_vendors())} had one."
-        yield Session(dispatcher=dispatcher, told=told, simulated=simulated, keys_assumed=assumed)
+            description = f"No vendor has a key. Nothing is sent, so this is as if {', '.join(dispatcher.get_vendors())} had one."
+        yield Session(dispatcher=dispatcher, description=description, simulated=simulated, keys_assumed=assumed)
 
 
-def _defaults(file: config_file.ConfigFile, asked: Asked, names: Container[str], *, simulated: bool) -> dict[str, Any]:
-    """Where substitutes may answer, each model goes to its owner first, if that is there; simulated vendors are asked again soon.
+def _config_fields(
+    file: config_file.ConfigFile, settings: Settings, choice: VendorChoice, names: Container[str], *, simulated: bool
+) -> dict[str, Any]:
+    """The fields of the configuration that the command line sets.
 
-    What the file says takes precedence.
+    The database and the profile that were given precede what the file says; the other fields count where it says nothing. Where
+    substitutes may answer, each model goes to its owner first, if that is there. Simulated vendors are asked again soon, and their
+    calls, which cost nothing, are logged in a database that was given only.
     """
-    if not simulated and not asked.substitute:
-        return {}
-    rules = [
-        RoutingRule(condition=RoutingCondition(model_pattern=glob), vendor=name) for glob, name in _OWNERS.items() if name in names
-    ]
-    own: dict[str, Any] = {"routing_rules": rules}
-    if simulated:
-        first = RoutingRule(
-            condition=RoutingCondition(model_pattern="gpt-4.1*"), vendor="azure", priority=10, name="gpt-4.1 on Azure first"
-        )
-        own = {
-            "routing_rules": [first, *rules],
-            "retry_policy": RetryPolicy(max_retries=10, initial_delay=0.1, max_delay=1.0),
-            "retry_budget": RetryBudget(enabled=False),
-        }
-    return {name: value for name, value in own.items() if name not in file.fields}
-
-
-def _own(file: config_file.ConfigFile, settings: Settings, asked: Asked, *, simulated: bool) -> dict[str, Any]:
-    """Where calls are written down, which lockfile and profile hold, and who asks; simulated calls cost nothing and are nowhere."""
-    own: dict[str, Any] = {}
     unless_said: dict[str, Any] = {"lockfile": True, "origin": "llmdispatcher"}
-    if asked.timeout is not None:
-        unless_said["timeout"] = asked.timeout
-    ledger = records.place(settings, file.fields.get("ledger"))
+    if choice.timeout is not None:
+        unless_said["timeout"] = choice.timeout
+    if simulated or choice.substitute:
+        rules = [
+            RoutingRule(condition=RoutingCondition(model_pattern=glob), vendor=name)
+            for glob, name in _OWNERS.items()
+            if name in names
+        ]
+        unless_said["routing_rules"] = [_AZURE_FIRST, *rules] if simulated else rules
+    if simulated:
+        unless_said["retry_policy"] = RetryPolicy(max_retries=10, initial_delay=0.1, max_delay=1.0)
+        unless_said["retry_budget"] = RetryBudget(enabled=False)
+    own: dict[str, Any] = {name: value for name, value in unless_said.items() if name not in file.fields}
+    ledger = records.ledger_address(settings, file.fields.get("ledger"))
     if ledger is not None:
         own["ledger"] = None if simulated and not settings.database_given else ledger
     if settings.profile is not None:
         own["profile"] = settings.profile
-    return {name: value for name, value in unless_said.items() if name not in file.fields} | own
+    return own
 
 
-def real_vendors(file: config_file.ConfigFile, asked: Asked) -> list[HttpVendor]:
-    """The vendors of the file, those whose keys are in the environment, and those whose keys are in the keychain."""
-    more: dict[str, Any] = {} if asked.limit is None else {"rate_limit": asked.limit}
-    found = {made.name: made for made in file.made()}
+def real_vendors(file: config_file.ConfigFile, choice: VendorChoice) -> list[HttpVendor]:
+    """Return the vendors of the file, and those whose keys are in the environment or in the keychain."""
+    more: dict[str, Any] = {} if choice.limit is None else {"rate_limit": choice.limit}
+    found = {made.name: made for made in file.make_vendors()}
     for known in from_environment():
         if known.name not in found:
-            found[known.name] = vendor(known.name, **_stand_in(known.name, asked), **more)
-    for name in keychain.listed():
-        if name not in found and (key := _kept(name)) is not None:
-            found[name] = vendor(name, api_key=key, **_stand_in(name, asked), **more)
+            found[known.name] = vendor(known.name, **_stand_in(known.name, choice), **more)
+    for name in keychain.list_vendors():
+        if name not in found and (key := _keychain_key(name)) is not None:
+            found[name] = vendor(name, api_key=key, **_stand_in(name, choice), **more)
     return list(found.values())
 
 
-def _nobody() -> str:
-    """What to say where no vendor can be asked: what is missing where a part is there, else how to give a key."""
+def _no_vendor_text() -> str:
+    """The text if no vendor can be asked: what a half-configured vendor lacks, else how to give a key."""
     halves = "; ".join(f"{name}: {lack}" for name, lack in incomplete().items())
     if halves:
         return f"nobody can be asked: {halves}"
@@ -213,37 +210,37 @@ def _nobody() -> str:
     )
 
 
-def _without_keys(file: config_file.ConfigFile, asked: Asked) -> list[HttpVendor]:
-    """Vendors to plan with where nobody has a key: the makers of the best-known models, those of the models that are asked for,
-    and whom a model's name or the configuration names."""
-    heads = [model.partition(":")[0] for model in asked.dry_for or ()]
+def _vendors_without_keys(file: config_file.ConfigFile, choice: VendorChoice) -> list[HttpVendor]:
+    """Vendors to plan with if none has a key: the makers of the best-known models and of those in ``dry_for``, and the vendors that
+    a model's prefix or the configuration names."""
+    heads = [model.partition(":")[0] for model in choice.dry_for or ()]
     named = [name for _field, name in file.config().named_vendors()]
-    owners = [owner(model.rpartition(":")[2]) or "" for model in asked.dry_for or ()]
+    owners = [owner(model.rpartition(":")[2]) or "" for model in choice.dry_for or ()]
     rows = [vendor_row(name) for name in (*STAND_INS, *heads, *named, *owners)]
     kinds = dict.fromkeys([row.name for row in rows if row is not None])
-    return [vendor(kind, api_key=_NO_KEY, **_stand_in(kind, asked)) for kind in kinds]
+    return [vendor(kind, api_key=_NO_KEY, **_stand_in(kind, choice)) for kind in kinds]
 
 
-def _kept(name: str) -> str | None:
-    """The key in the keychain; a keychain that cannot be opened keeps nobody from the other vendors."""
+def _keychain_key(name: str) -> str | None:
+    """The key in the keychain; if it cannot be opened, that is reported, and the other vendors are asked."""
     try:
         return keychain.key_of(name)
-    except (Failed, UsageError) as error:
+    except (CommandFailed, UsageError) as error:
         complain(f"{name}: {error}")
         return None
 
 
-def _stand_in(kind: str, asked: Asked) -> dict[str, Any]:
-    return {"model_map": STAND_INS.get(kind, {})} if asked.substitute else {}
+def _stand_in(kind: str, choice: VendorChoice) -> dict[str, Any]:
+    return {"model_map": STAND_INS.get(kind, {})} if choice.substitute else {}
 
 
-def _register_real(dispatcher: Dispatcher, vendors: list[HttpVendor], asked: Asked) -> str:
+def _register_real(dispatcher: Dispatcher, vendors: list[HttpVendor], choice: VendorChoice) -> str:
     for one in vendors:
         dispatcher.register_vendor(one)
-    dispatcher.check_vendors()  # what it warns of is shown
+    dispatcher.check_vendors()  # its warnings are printed
     substitutes = "; where a model's own vendor is missing or fails, a similar model of another answers"
     names = ", ".join(dispatcher.get_vendors())
-    return f"Asking {names}{substitutes if asked.substitute else ''}."
+    return f"Asking {names}{substitutes if choice.substitute else ''}."
 
 
 def _register_simulated(dispatcher: Dispatcher, running: ExitStack, *, substitute: bool) -> str:
@@ -259,23 +256,17 @@ def _register_simulated(dispatcher: Dispatcher, running: ExitStack, *, substitut
                 trust_env=False,
             )
         )
-    lines = [f"  {character.kind:<10} {character.told}" for character in CHARACTERS]
+    lines = [f"  {character.kind:<10} {character.description}" for character in CHARACTERS]
     return "\n".join(["Nothing is sent anywhere: four simulated vendors on this machine answer, with made-up text.", *lines])
 
 
 def _simulator(character: Character) -> VendorSimulator:
     from ..testing import VendorSimulator, faults  # late: only a run without keys needs them
 
-    named = {
-        "unavailable": faults.status(503),
-        "internal": faults.status(500),
-        "overloaded": faults.status(529),
-        "rate_limit": faults.rate_limit_ms(400),
-    }
     return VendorSimulator(
         latency=character.latency,
         tokens_per_second=character.tokens_per_second,
         error_rate=character.error_rate,
-        errors=tuple(named[name] for name in character.errors) or (named["unavailable"],),
+        errors=[faults.rate_limit_ms(400) if status == 429 else faults.status(status) for status in character.errors],
         seed=len(character.kind),
     )

@@ -16,7 +16,7 @@ from .terminal import UsageError
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """What all commands take. ``database`` is a URL, ``None`` where none was named; ``database_given``: by an option."""
+    """The global options. ``database`` is a URL or ``None``; ``database_given`` says that an option named it."""
 
     database: str | None = attrs.field(default=None, repr=False)
     database_given: bool = False
@@ -29,7 +29,7 @@ class Settings:
 
     @classmethod
     def of(cls, given: Mapping[str, Any], environment: Mapping[str, str]) -> Self:
-        """From the options given, before the variables of the environment. Raises :class:`UsageError` and :class:`ConfigError`."""
+        """Read the options, which precede the variables of the environment. Raises :class:`UsageError` and :class:`ConfigError`."""
         if "db" in given and "sqlite" in given:
             raise UsageError("--db and --sqlite both name the database; give one of them")
         if given.get("debug"):

@@ -1,8 +1,8 @@
-"""Signals: Ctrl-C, SIGTERM and SIGHUP end a command in order, also as process 1 of a container.
+"""Signals: Ctrl-C, SIGTERM and SIGHUP end a command in an orderly way, also as process 1 of a container.
 
-A process that is number 1 of its namespace ignores every signal without a handler, so :func:`endable` gives SIGTERM and SIGHUP one
-for the whole run: they raise :class:`Ended` in the main thread, as Ctrl-C raises ``KeyboardInterrupt``. While a vendor is asked
-:func:`stoppable` turns all three into cancellations.
+A process that is number 1 of its namespace ignores every signal without a handler, so :func:`catch_termination` gives SIGTERM and
+SIGHUP one for the whole run: they raise :class:`TerminatedBySignal` in the main thread, as Ctrl-C raises ``KeyboardInterrupt``.
+While a vendor is asked, :func:`catch_signals` turns all three into cancellations.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _HANGUP: int | None = getattr(signal, "SIGHUP", None)
 """Windows has no such signal."""
 _ENDING = tuple(number for number in (signal.SIGINT, signal.SIGTERM, _HANGUP) if number is not None)
 GRACE = 20.0
-"""Seconds for what is under way to end; Kubernetes kills 30 seconds after SIGTERM, and the summary comes after that."""
+"""Seconds that running requests have to end: Kubernetes kills 30 seconds after SIGTERM, and the summary comes before that."""
 
 
-class Ended(BaseException):
+class TerminatedBySignal(BaseException):
     """A signal ends the command; ``code`` is the exit code that a shell expects."""
 
     def __init__(self, number: int) -> None:
@@ -40,8 +40,8 @@ class Ended(BaseException):
 
 
 @contextmanager
-def endable() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP raise :class:`Ended`; a handler that a program has set, and nohup, are left alone."""
+def catch_termination() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP raise :class:`TerminatedBySignal`; a handler that a program has set, and nohup, are left alone."""
     before = {}
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.SIG_DFL for number in _ENDING[1:] if signal.getsignal(number) is signal.SIG_DFL}
@@ -54,8 +54,8 @@ def endable() -> Iterator[None]:
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
-    _let_go(number)
-    raise Ended(number)
+    _leave_terminal(number)
+    raise TerminatedBySignal(number)
 
 
 def _put_back(handlers: dict[int, Any]) -> None:
@@ -63,8 +63,8 @@ def _put_back(handlers: dict[int, Any]) -> None:
         signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def _let_go(number: int) -> None:
-    """After a hangup send what is written to the lost terminal nowhere; writing to it would fail."""
+def _leave_terminal(number: int) -> None:
+    """After a hangup, write to the null device: writing to the lost terminal would fail."""
     if number != _HANGUP:
         return
     for stream in (sys.stdout, sys.stderr):
@@ -75,10 +75,10 @@ def _let_go(number: int) -> None:
 
 
 class Stop:
-    """What signals have asked for so far: ``signal`` is the first, ``None`` where none came; ``cancel`` ends what is under way.
+    """The signals so far: ``signal`` is the number of the first, or ``None``; ``cancel`` ends the running requests.
 
-    With ``grace`` the first signal only drains it, so that answers which are paid for may still come; it is cancelled by the
-    second, or after so many seconds. The signal after that acts as if nobody listened.
+    With ``grace`` the first signal only drains ``cancel``, so that answers that are paid for may still arrive; the second signal
+    cancels it, and so does the end of that many seconds. The signal after that has its usual effect.
     """
 
     def __init__(self, grace: float | None = None) -> None:
@@ -94,37 +94,37 @@ class Stop:
         return 128 + (self.signal or signal.SIGINT)
 
     @property
-    def patience(self) -> int:
-        """How many signals are taken in."""
+    def max_signals(self) -> int:
+        """How many signals are handled here; the next one has its usual effect."""
         return 1 if self.grace is None else 2
 
-    def hear(self, number: int, times: int) -> None:
-        """Take in a signal, the ``times``-th; safe to be told twice, and in a signal handler."""
+    def receive(self, number: int, times: int) -> None:
+        """Note the ``times``-th signal. Safe in a signal handler, and if it is called twice for one signal."""
         if self.signal is None:
             self.signal = number
         reason = f"{signal.Signals(number).name} stopped the run"
-        if times < self.patience:
+        if times < self.max_signals:
             self.cancel.drain(reason)
         else:
             self.cancel.cancel(reason)
 
 
 @contextmanager
-def stoppable(grace: float | None = None, told: str | None = None) -> Iterator[Stop]:
-    """Turn Ctrl-C, SIGTERM and SIGHUP into a :class:`Stop`; ``told`` is printed when the ``grace`` begins.
+def catch_signals(grace: float | None = None, message: str | None = None) -> Iterator[Stop]:
+    """Turn Ctrl-C, SIGTERM and SIGHUP into a :class:`Stop`; ``message`` is printed when the ``grace`` begins.
 
-    Only the main thread can have signals; in another one nothing stops the run early.
+    Only the main thread receives signals; in another thread nothing stops the run early.
     """
     stop = Stop(grace)
     if threading.current_thread() is threading.main_thread():
-        with _handled(stop), _heard(stop, told):
+        with _handle_signals(stop), _listen_in_thread(stop, message):
             yield stop
     else:
         yield stop
 
 
 @contextmanager
-def _handled(stop: Stop) -> Iterator[None]:
+def _handle_signals(stop: Stop) -> Iterator[None]:
     times = 0
     before: dict[int, Any] = {number: signal.getsignal(number) for number in _ENDING}
     if _HANGUP is not None and before[_HANGUP] is signal.SIG_IGN:  # nohup
@@ -133,12 +133,12 @@ def _handled(stop: Stop) -> Iterator[None]:
     def handle(number: int, _frame: FrameType | None) -> None:
         nonlocal times
         times += 1
-        if times > stop.patience:
+        if times > stop.max_signals:
             _put_back(before)
             signal.raise_signal(number)
             return
-        _let_go(number)
-        stop.hear(number, times)
+        _leave_terminal(number)
+        stop.receive(number, times)
 
     for number in before:
         signal.signal(number, handle)
@@ -149,12 +149,12 @@ def _handled(stop: Stop) -> Iterator[None]:
 
 
 @contextmanager
-def _heard(stop: Stop, told: str | None) -> Iterator[None]:
-    """Hear of signals in a thread as well.
+def _listen_in_thread(stop: Stop, message: str | None) -> Iterator[None]:
+    """Note signals in a thread as well.
 
-    A handler runs between two steps of the main thread. A signal that comes after the last step before a lock and before
-    the wait for it does not end that wait, and the handler would not run before the lock is free: measured, once in 500.
-    Windows cannot wait for a pipe; there the handler alone hears, and what is under way ends when it ends, or by a second signal.
+    A handler runs between two bytecodes of the main thread. If a signal arrives just before the main thread waits for a lock, its
+    handler runs only when the lock is free; this was measured once in 500 signals. Windows cannot wait for a pipe: there only the
+    handler notes signals.
     """
     if os.name == "nt" or not hasattr(os, "set_blocking"):
         yield
@@ -162,7 +162,7 @@ def _heard(stop: Stop, told: str | None) -> Iterator[None]:
     ear, mouth = os.pipe()
     os.set_blocking(mouth, False)
     before = signal.set_wakeup_fd(mouth, warn_on_full_buffer=False)
-    listener = threading.Thread(target=_listen, args=(ear, stop, told), name="llmdispatcher-signals", daemon=True)
+    listener = threading.Thread(target=_listen, args=(ear, stop, message), name="llmdispatcher-signals", daemon=True)
     listener.start()
     try:
         yield
@@ -173,8 +173,8 @@ def _heard(stop: Stop, told: str | None) -> Iterator[None]:
         os.close(ear)
 
 
-def _listen(ear: int, stop: Stop, told: str | None) -> None:
-    """Read the numbers of signals until the pipe is closed, and end the grace when its time is over."""
+def _listen(ear: int, stop: Stop, message: str | None) -> None:
+    """Read the numbers of signals until the pipe is closed; cancel when the grace is over."""
     from ..runtime import SYSTEM_CLOCK  # late: as above
 
     times = 0
@@ -190,8 +190,8 @@ def _listen(ear: int, stop: Stop, told: str | None) -> None:
             return
         if number[0] in _ENDING:
             times += 1
-            stop.hear(number[0], times)
+            stop.receive(number[0], times)
             if stop.grace is not None and times == 1:
                 end = SYSTEM_CLOCK.monotonic() + stop.grace
-                if told is not None:
-                    say(told)
+                if message is not None:
+                    say(message)

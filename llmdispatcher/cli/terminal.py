@@ -24,13 +24,13 @@ from ..runtime import made_folder
 
 PROMPT = "> "
 FENCE = '"""'
-_MOST = 1000
+_MAX_HISTORY = 1000
 _PASTED = 0.03
 """Seconds within which the next line of a paste is there; a person does not type the next one so soon."""
 
 
-class Lines:
-    """Where questions come from; ``None`` is the end. Ctrl-C at the prompt is a ``KeyboardInterrupt``."""
+class QuestionReader:
+    """Reads questions from a terminal or a pipe. Ctrl-C at the prompt raises ``KeyboardInterrupt``."""
 
     def __init__(self) -> None:
         self.interactive = sys.stdin.isatty()
@@ -40,7 +40,7 @@ class Lines:
 
     def __enter__(self) -> Self:
         if self._readline is not None:
-            with contextlib.suppress(OSError, ConfigError):  # a folder that cannot be had is no reason not to talk
+            with contextlib.suppress(OSError, ConfigError):  # without a folder there is no history
                 self._history = made_folder() / "chat_history"
                 self._history.touch(mode=0o600)
                 self._history.chmod(0o600)
@@ -50,31 +50,31 @@ class Lines:
     def __exit__(self, *_: object) -> None:
         if self._history is not None:
             with contextlib.suppress(OSError):
-                self._readline.set_history_length(_MOST)
+                self._readline.set_history_length(_MAX_HISTORY)
                 self._readline.write_history_file(str(self._history))
 
-    def question(self) -> str | None:
-        """The next question: a line, the lines of a paste, or what stands between two fences."""
-        first = self._line(PROMPT)
+    def read(self) -> str | None:
+        """Return the next question, a line, the lines of a paste, or those between two fences; ``None`` at the end."""
+        first = self._read_line(PROMPT)
         if first is None:
             return None
         if first.strip() == FENCE:
-            return self._fenced()
+            return self._read_fenced()
         lines = [first]
-        while not first.startswith("/") and self._more_is_there():
-            line = self._line("")
+        while not first.startswith("/") and self._has_more():
+            line = self._read_line("")
             if line is None:
                 break
             lines.append(line)
         return "\n".join(lines).strip()
 
-    def _fenced(self) -> str:
+    def _read_fenced(self) -> str:
         lines: list[str] = []
-        while (line := self._line("")) is not None and line.strip() != FENCE:
+        while (line := self._read_line("")) is not None and line.strip() != FENCE:
             lines.append(line)
         return "\n".join(lines)
 
-    def _line(self, prompt: str) -> str | None:
+    def _read_line(self, prompt: str) -> str | None:
         if not self.interactive:
             line = sys.stdin.readline()
             return line.rstrip("\r\n") if line else None
@@ -84,8 +84,8 @@ class Lines:
             print()
             return None
 
-    def _more_is_there(self) -> bool:
-        """Whether a line came at once behind the last one: then both were pasted. Only readline leaves it where that is seen."""
+    def _has_more(self) -> bool:
+        """Whether another line follows at once, as in a paste. Only readline leaves it where ``select`` sees it."""
         if self._readline is None or sys.platform == "win32":
             return False
         return bool(select.select([sys.stdin], [], [], _PASTED)[0])
@@ -98,23 +98,23 @@ _STEERING = re.compile(f"(?!\n)[{UNSEEN}]")
 
 
 class UsageError(Exception):
-    """The user can mend this; the text says how."""
+    """A mistake that the user can correct; the text says how. Exit code 2."""
 
 
-class Failed(Exception):
-    """What was asked for cannot be done; the text says why. Exit code 1."""
+class CommandFailed(Exception):
+    """The command cannot do its work; the text says why. Exit code 1."""
 
 
 def complain(text: str, *, lines: bool = False) -> None:
-    """One line of trouble; several where the text is the library's own and has ``lines``."""
+    """Print an error on stderr: one line, or with ``lines`` the lines of a text of the library's own."""
     text = for_commands(text)
     say(f"llmdispatcher: {text if lines else escaped(text)}")
 
 
 def for_commands(text: str) -> str:
-    """The text with what users of the command do to register a vendor, where the library tells programs what to call."""
+    """Replace the advice to call ``register_vendor``, which is for programs, by what a user of the command can do."""
     if "dispatcher.register_vendor(" in text:
-        from ..catalog import vendor_rows  # late: most runs have nothing to say of it
+        from ..catalog import vendor_rows  # late: few runs need it
         from ..vendors import how_to_register
 
         for row in vendor_rows():
@@ -125,28 +125,28 @@ def for_commands(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """One line beside the output; where nobody can read it any more, nothing."""
+    """Print a line on stderr; do nothing if stderr is gone."""
     with contextlib.suppress(OSError):
         sys.stderr.write(f"{plain(without_passwords(text))}\n")  # in one piece: other threads write lines, too
         sys.stderr.flush()
 
 
 class _Warnings(logging.Handler):
-    """Shows what the library logs as lines of trouble, without tracebacks."""
+    """Prints the library's warnings and errors, without tracebacks."""
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         super().__init__(logging.WARNING)
         self._given = given
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show one; with --quiet only what went wrong, with --debug nothing, since all of it is shown already."""
+        """Print a record; with --quiet only errors, with --debug none, since all records are printed already."""
         if not self._given.get("debug") and (record.levelno >= logging.ERROR or not self._given.get("quiet")):
             complain(record.getMessage())
 
 
 @contextlib.contextmanager
-def warnings_shown(given: Mapping[str, Any]) -> Iterator[None]:
-    """Show on stderr what the library warns of; ``given`` are the global options, which may still be read."""
+def show_warnings(given: Mapping[str, Any]) -> Iterator[None]:
+    """Print the library's warnings on stderr; ``given`` are the global options, which may be filled later."""
     handler = _Warnings(given)
     TOP.addHandler(handler)
     try:
@@ -156,23 +156,23 @@ def warnings_shown(given: Mapping[str, Any]) -> Iterator[None]:
 
 
 def tell(*lines: str) -> None:
-    """Lines of the output for people; a line feed within one is written as an escape."""
+    """Print lines of the output for people; a line feed within a line is written as an escape."""
     for line in lines:
         print(escaped(without_passwords(for_commands(line)), keep="\t"))
 
 
 def tell_json(value: Any) -> None:
-    """The output for programs."""
+    """Print the output for programs."""
     print(json_text(value))
 
 
 def plain(text: str) -> str:
-    """The text with its line feeds and tabs, and escapes for whatever else would control the terminal."""
+    """Escape what would control a terminal, except line feeds and tabs."""
     return escaped(text, keep="\n\t")
 
 
 def json_text(value: Any) -> str:
-    """JSON that people can read, with what would steer a terminal written as escapes; money is text."""
+    """Return indented JSON; what would control a terminal is escaped, and amounts of money are strings."""
     text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
     return _STEERING.sub(_as_json, text)
 
@@ -182,6 +182,6 @@ def _as_json(found: re.Match[str]) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else json.dumps(found[0])[1:-1]
 
 
-def shown(text: str, stream: TextIO) -> str:
-    """The text as a stream may get it: with escapes for a terminal, untouched for a file or a pipe."""
+def for_stream(text: str, stream: TextIO) -> str:
+    """Return the text with escapes if the stream is a terminal, unchanged for a file or a pipe."""
     return plain(text) if stream.isatty() else text

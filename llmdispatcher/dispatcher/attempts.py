@@ -17,7 +17,7 @@ import attrs
 
 from .._text import room_logger
 from ..accounting import Reservation, Spending
-from ..cache import AnswerCache, CacheRequest, place
+from ..cache import AnswerCache, CacheRequest, cache_target
 from ..catalog import CAPABILITIES, Target
 from ..errors import (
     AllTargetsFailed,
@@ -591,9 +591,9 @@ class ResponseCacheLayer:
 
         return CacheRequest(
             request=call.request,
-            places=[place(self.vendors[target.vendor], target.vendor, target.model) for target in route.targets],
+            places=[cache_target(self.vendors[target.vendor], target.vendor, target.model) for target in route.targets],
             deadline=call.deadline,
             check=form if call.request.response_format is not None else None,
-            from_cache=from_cache,
+            recall=from_cache,
             fail=call.fail,
         )

@@ -39,7 +39,7 @@ class ModelLists:
     def __init__(self) -> None:
         self._lock = new_lock()
         self._lists: dict[str, _Listed] = {}
-        self._single_flight: SingleFlight[_Listed] = SingleFlight()
+        self._flights: SingleFlight[_Listed] = SingleFlight()
 
     def has(self, vendor: str, model: str) -> bool | None:
         """Whether a vendor says that it has a model; ``None`` where it has not said anything."""
@@ -92,7 +92,7 @@ class ModelLists:
                 min(deadline.at, deadline.clock.monotonic() + patience), deadline.clock, deadline.cancellation, patience
             )
             try:
-                self._single_flight.ask_once(name, waits, lambda: self._listed(name, vendors[name], deadline, patience))
+                self._flights.fly(name, waits, lambda: self._listed(name, vendors[name], deadline, patience))
             except DeadlineExceeded:  # of a list that another call asks for, unless it is this call's own
                 deadline.check()
 

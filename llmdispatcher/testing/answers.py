@@ -1,4 +1,4 @@
-"""The responses of simulated vendors: ``SimulatedResponse``, its tokens, and what is made of a request if nothing is scripted."""
+"""The responses of simulated vendors: ``SimulatedResponse``, its tokens, and the response to a request if none is scripted."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class SimulatedResponse:
         return count_tokens(self.reasoning)
 
     def truncate(self, max_tokens: int | None, stops: Sequence[str] = ()) -> SimulatedResponse:
-        """The answer as it comes out under a request's limits."""
+        """Return the response under a request's limits."""
         found = [(at, stop) for stop in stops if stop and (at := self.text.find(stop)) >= 0]
         answer = self
         if found:
@@ -68,17 +68,17 @@ class SimulatedResponse:
 
 
 def count_tokens(text: str) -> int:
-    """A quarter of the characters, rounded up: what all simulated usage is made of."""
+    """Return a quarter of the characters, rounded up: the tokens of all simulated usage."""
     return -(-len(text) // 4)
 
 
 def pieces(text: str) -> list[str]:
-    """The text word by word, each with the blank before it, as a stream delivers it."""
+    """Split a text into words, each with the blank before it, as a stream delivers them."""
     return _PIECES.findall(text)
 
 
 def draw(seed: int, *what: object) -> float:
-    """A number in [0, 1) that depends on its arguments alone, so that a run can be repeated whatever its threads do."""
+    """Return a number in [0, 1) that depends on the arguments alone, so that a run can be repeated whatever its threads do."""
     digest = hashlib.blake2b(repr((seed, what)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
@@ -112,8 +112,8 @@ _CLOSINGS = (
 )
 
 
-def plausible(prompt: str, seed: int = 0) -> str:
-    """Two to nine sentences on the words of the prompt, the same for the same prompt and seed."""
+def plausible_text(prompt: str, seed: int = 0) -> str:
+    """Return two to nine sentences about the words of the prompt, the same for the same prompt and seed."""
     words = list(dict.fromkeys(word.lower() for word in _WORDS.findall(prompt) if word.lower() not in _COMMON))[:40]
     topics = words or ["the matter", "its details"]
 
@@ -127,37 +127,37 @@ def plausible(prompt: str, seed: int = 0) -> str:
     return " ".join([sentence(_OPENINGS, 0), *middle, sentence(_CLOSINGS, -1)])
 
 
-def obedient(request: Request, prompt: str, seed: int = 0) -> SimulatedResponse:
-    """What a willing model answers: a call where one is forced, JSON of the form that is asked for, else :func:`plausible` text.
+def response_to(request: Request, prompt: str, seed: int = 0) -> SimulatedResponse:
+    """Return a response that does what the request asks: a forced tool call, JSON of the requested form, else plausible text.
 
-    It thinks in one sentence where thoughts are asked for. The same request and seed give the same answer.
+    Its reasoning is one sentence if the request asks for reasoning. The same request and seed give the same response.
     """
-    text = plausible(prompt, seed)
+    text = plausible_text(prompt, seed)
     thinks = request.reasoning_tokens or request.reasoning_summary or (request.reasoning_effort or "none") != "none"
     reasoning = text.partition(".")[0] + "." if thinks else ""
-    tool = _forced(request)
+    tool = _forced_tool(request)
     if tool is not None:
-        arguments = json.dumps(_fitting(tool.parameters), ensure_ascii=False)
+        arguments = json.dumps(_example_or_empty(tool.parameters), ensure_ascii=False)
         return SimulatedResponse(tool_calls=ToolCall(name=tool.name, arguments=arguments), reasoning=reasoning)
     form = request.response_format or {}
     if form.get("type") == "json_schema":
         schema = (form.get("json_schema") or {}).get("schema") or {}
-        text = json.dumps(_fitting(schema), ensure_ascii=False)
+        text = json.dumps(_example_or_empty(schema), ensure_ascii=False)
     elif form.get("type") == "json_object":
         text = json.dumps({"answer": text}, ensure_ascii=False)
     return SimulatedResponse(text, reasoning=reasoning)
 
 
-def _fitting(schema: Any) -> Any:
-    """A value that fits a client's schema; an empty object for a schema that is none."""
+def _example_or_empty(schema: Any) -> Any:
+    """A value that fits a client's schema; an empty object for an invalid schema."""
     try:
         return example(schema)
     except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError):
         return {}
 
 
-def _forced(request: Request) -> Tool | None:
-    """The tool that a choice demands; of several, the first."""
+def _forced_tool(request: Request) -> Tool | None:
+    """The first tool that the choice demands."""
     tools, choice = [tool for tool in request.tools if isinstance(tool, Tool)], request.tool_choice
     if isinstance(choice, Mapping):
         named = choice.get("function")
@@ -182,12 +182,12 @@ _MOST_DEPTH = 16
 
 
 def example(schema: Any, root: Any = None, depth: int = 0) -> Any:
-    """A value that fits a JSON schema made of the keywords that are in common use; patterns are not looked at."""
+    """Return a value that fits a JSON schema of common keywords; patterns are ignored."""
     root = schema if root is None else root
     if not isinstance(schema, Mapping) or depth > _MOST_DEPTH:
         return {}
     if isinstance(schema.get("$ref"), str):
-        return example(_pointed(root, schema["$ref"]), root, depth + 1)
+        return example(_resolve(root, schema["$ref"]), root, depth + 1)
     for keyword in ("const", "default"):
         if keyword in schema:
             return schema[keyword]
@@ -200,13 +200,13 @@ def example(schema: Any, root: Any = None, depth: int = 0) -> Any:
     if schema.get("allOf"):
         merged: dict[str, Any] = {name: value for name, value in schema.items() if name != "allOf"}
         for part in schema["allOf"]:
-            part = _pointed(root, part["$ref"]) if "$ref" in part else part
+            part = _resolve(root, part["$ref"]) if "$ref" in part else part
             merged |= {**part, "properties": {**merged.get("properties", {}), **part.get("properties", {})}}
         return example(merged, root, depth + 1)
-    return _of_type(schema, root, depth)
+    return _example_of_type(schema, root, depth)
 
 
-def _of_type(schema: Mapping[str, Any], root: Any, depth: int) -> Any:
+def _example_of_type(schema: Mapping[str, Any], root: Any, depth: int) -> Any:
     kind = schema.get("type") or ("object" if "properties" in schema else "array" if "items" in schema else "string")
     kind = kind[0] if isinstance(kind, list) else kind
     if kind == "object":
@@ -236,8 +236,8 @@ def _number_in(schema: Mapping[str, Any], *, whole: bool) -> float:
     return int(value) if whole else float(value)
 
 
-def _pointed(root: Any, pointer: str) -> Any:
-    """What a local ``$ref`` names; an empty schema where there is nothing."""
+def _resolve(root: Any, pointer: str) -> Any:
+    """The target of a local ``$ref``; an empty schema if there is none."""
     found = root
     for step in pointer.removeprefix("#").strip("/").split("/"):
         if step:

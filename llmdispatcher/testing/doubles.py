@@ -18,17 +18,17 @@ from ..runtime import Deadline
 from ..types import Capabilities, Request, Response, StreamChunk, ToolCallDelta, Usage, fold, suggesting
 from .answers import count_tokens, pieces
 
-# How often a blocked wait looks whether another thread has moved the clock: a gate can only be waited for, not the two of them.
+# Seconds between two looks at the clock of a blocked wait, which can wait for the gate only, not for the clock as well.
 _LOOK_AGAIN = 0.002
 
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class ManualClock:
-    """Time moves only by :meth:`advance`, or by a wait that nobody ends; the other implementation of ``clock.Clock``.
+    """A clock whose time moves only by :meth:`advance`, or by a wait that is not ended.
 
-    By default a wait moves the clock itself by its ``seconds``, which is right for one sleeper at a time. With ``blocking`` waits
-    really wait until another thread advances the clock far enough (see :meth:`await_sleepers`). ``chances`` are the numbers
+    By default a wait moves the clock by its ``seconds``, which is right for one sleeper at a time. With ``blocking``, waits
+    block until another thread advances the clock far enough (see :meth:`await_sleepers`). ``chances`` are the numbers
     that :meth:`random` gives, over and over. ``on_wait`` is called with the seconds of each wait before it begins: the place to
     cancel something "during" a sleep. ``sleeps`` records the seconds of every wait.
     """
@@ -51,15 +51,15 @@ class ManualClock:
         self._chances = itertools.cycle(tuple(chances))
 
     def monotonic(self) -> float:
-        """Seconds on the hand-moved scale."""
+        """Return the seconds on this clock."""
         return self._time
 
     def now(self) -> datetime:
-        """The first of January 2026 plus what the clock has been moved."""
+        """Return 1 January 2026 plus the time that the clock has been moved."""
         return _EPOCH + timedelta(seconds=self._time - self._start)
 
     def random(self) -> float:
-        """The next of the given ``chances``."""
+        """Return the next of the given ``chances``."""
         with self._changed:
             return next(self._chances)
 
@@ -143,27 +143,27 @@ class FakeVendor:
         return len(self.seen)
 
     def claim_on(self, model: str) -> NameClaim:
-        """It has every model, or those that its ``capabilities`` list."""
+        """Claim every model, or those that its ``capabilities`` list."""
         listed = self.capabilities.models
         return NameClaim.LISTED if not listed or any(fnmatchcase(model, pattern) for pattern in listed) else NameClaim.CLOSED
 
     def script(self, *responses: Any) -> None:
-        """Answer with these from now on."""
+        """Give these responses from now on."""
         with self._lock:
             self._answers, self._next = responses or (DEFAULT_ANSWER,), 0
 
     def send(self, request: Request, deadline: Deadline) -> Response:
-        """The next answer as a whole; raises where the script says so."""
+        """Return the next response; raise it if it is an exception."""
         answer = self._take(request)
-        self._linger(deadline)
-        return self._response(_resolved(answer, request), request)
+        self._wait_latency(deadline)
+        return self._response(answer(request) if callable(answer) else answer, request)
 
     def stream(self, request: Request, deadline: Deadline) -> Iterator[StreamChunk]:
-        """The next answer in pieces; a scripted exception comes out of the iterator, not of this call."""
+        """Return the next response in chunks; the iterator, not this call, raises a scripted exception."""
         return self._chunks(self._take(request), request, deadline)
 
     def is_available(self) -> bool:
-        """What ``available`` says."""
+        """Return ``available``."""
         return self.available
 
     def _take(self, request: Request) -> Any:
@@ -175,7 +175,7 @@ class FakeVendor:
             self._next = after
             return self._answers[now]
 
-    def _linger(self, deadline: Deadline) -> None:
+    def _wait_latency(self, deadline: Deadline) -> None:
         deadline.check()
         if self.latency > 0:
             deadline.sleep(self.latency)
@@ -189,14 +189,15 @@ class FakeVendor:
             )
         if isinstance(answer, Response):
             return attrs.evolve(answer, vendor=answer.vendor or self.name, model=answer.model or request.model)
-        return attrs.evolve(fold(_listed(answer)), vendor=self.name, model=request.model)
+        return attrs.evolve(fold(_to_chunks(answer)), vendor=self.name, model=request.model)
 
     def _chunks(self, answer: Any, request: Request, deadline: Deadline) -> Iterator[StreamChunk]:
-        self._linger(deadline)
-        answer = _resolved(answer, request)
+        self._wait_latency(deadline)
+        if callable(answer):
+            answer = answer(request)
         if isinstance(answer, BaseException | str | Response):
-            answer = _cut(self._response(answer, request))
-        for chunk in _listed(answer):
+            answer = _split(self._response(answer, request))
+        for chunk in _to_chunks(answer):
             deadline.check()
             yield chunk
 
@@ -204,19 +205,14 @@ class FakeVendor:
         return f"FakeVendor(name={self.name!r}, hits={self.hits})"
 
 
-def _resolved(answer: Any, request: Request) -> Any:
-    call: Callable[[Request], Any] | None = answer if callable(answer) else None
-    return call(request) if call is not None else answer
-
-
-def _listed(answer: Iterable[Any]) -> Iterator[StreamChunk]:
+def _to_chunks(answer: Iterable[Any]) -> Iterator[StreamChunk]:
     for item in answer:
         if isinstance(item, BaseException):
             raise to_raise(item)
         yield item if isinstance(item, StreamChunk) else StreamChunk(content=item)
 
 
-def _cut(response: Response) -> Iterator[StreamChunk]:
+def _split(response: Response) -> Iterator[StreamChunk]:
     if response.reasoning:
         yield StreamChunk(reasoning=response.reasoning)
     yield from (StreamChunk(content=piece, model=response.model) for piece in pieces(response.content))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import socket
 import ssl
 import struct
@@ -222,15 +223,14 @@ class LoopbackServer:
                 return
 
 
-def _read_request(reader: object, number: int) -> WireRequest | None:
-    readline, read = reader.readline, reader.read  # type: ignore[attr-defined]  # a buffered socket file
-    start = readline(65537)
+def _read_request(reader: io.BufferedReader, number: int) -> WireRequest | None:
+    start = reader.readline(65537)
     if not start.strip():
         return None
     method, target, _ = start.decode("latin-1").split(" ", 2)
     headers: dict[str, str] = {}
-    while (line := readline(65537)) not in (b"\r\n", b"\n", b""):
+    while (line := reader.readline(65537)) not in (b"\r\n", b"\n", b""):
         name, _, value = line.decode("latin-1").partition(":")
         headers[name.strip().lower()] = value.strip()
-    body = read(int(headers.get("content-length", 0)))
+    body = reader.read(int(headers.get("content-length", 0)))
     return WireRequest(method=method, target=target, headers=headers, body=body, connection=number)

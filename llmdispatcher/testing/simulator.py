@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import ssl
 import threading
 from collections import deque
@@ -15,11 +14,11 @@ import attrs
 
 from ..runtime import SYSTEM_CLOCK
 from ..types import Response, suggesting
-from .answers import SimulatedResponse, draw, obedient, plausible
-from .faults.base import Fault, FaultContext, last_chunk, send_all
-from .faults.refusals import status
+from .answers import SimulatedResponse, draw, plausible_text, response_to
+from .fault_context import Fault, FaultContext, send_all
+from .faults import status
 from .formats import FORMATS, recognise
-from .formats.base import ApiError, Format, SimulatedRequest
+from .formats.base import ApiError, Format, SimulatedRequest, parse_json
 from .loopback import LoopbackServer, Peer, WireRequest
 
 Said = str | SimulatedResponse | Response
@@ -27,9 +26,9 @@ Answers = Said | Callable[[Any], Said] | Sequence[Said | Callable[[Any], Said]]
 Scripted = Fault | Said
 
 OK = Fault("ok", lambda _peer, _scene: None)
-"""In a script: an ordinary answer."""
+"""In a script: an ordinary response."""
 
-# Below this a thread cannot keep a pace anyway: words that are due within it go out together.
+# Seconds. No thread keeps a finer pace: words that are due within this time are sent together.
 _TICK = 0.002
 
 
@@ -38,7 +37,7 @@ _TICK = 0.002
 class VendorSimulator:
     """OpenAI (chat and responses), Azure, Anthropic, Gemini and Ollama behind one port; the path of a request tells which.
 
-    They answer conversations, and make lists of models, vectors of texts and counts of tokens where the vendor does.
+    They answer conversations, and list models, embed texts and count tokens as the vendor does.
     ``responses`` is a string, a :class:`SimulatedResponse`, a :class:`~llmdispatcher.Response` (sent as it is),
     a callable that takes the request's JSON and returns one of them, or a list of these that is gone through again and again;
     by default sentences are made from the prompt, and calls and JSON where the request demands them. A callable that raises is a
@@ -89,7 +88,9 @@ class VendorSimulator:
     @property
     def url(self) -> str:
         """The address without a path; starts the server."""
-        return self._started().url
+        self.start()
+        assert self._server is not None
+        return self._server.url
 
     @property
     def openai_url(self) -> str:
@@ -122,26 +123,21 @@ class VendorSimulator:
         return self._server.connections if self._server is not None else 0
 
     def script(self, *next_ones: Scripted) -> Self:
-        """What the next requests get, one each: faults, :data:`OK`, or answers; after that all is as before."""
+        """Give each of the next requests a fault, :data:`OK`, or a response; later requests are answered as before."""
         with self._changed:
             self._script.extend(next_ones)
         return self
 
     def always(self, what: Scripted) -> Self:
-        """What every request gets from now on for which nothing is scripted; ``always(OK)`` ends it."""
+        """Give this to every request from now on for which nothing is scripted; ``always(OK)`` ends it."""
         with self._changed:
             self._always = None if what is OK else what
         return self
 
     def await_hits(self, count: int, timeout: float = 5.0) -> bool:
-        """Wait until so many requests have come in; False when they did not in time."""
+        """Wait until so many requests have come in; False if they did not in time."""
         with self._changed:
             return self._changed.wait_for(lambda: len(self.requests) >= count, timeout)
-
-    def _started(self) -> LoopbackServer:
-        self.start()
-        assert self._server is not None
-        return self._server
 
     def _handle(self, peer: Peer, wire: WireRequest) -> bool | None:
         if wire.method in ("GET", "HEAD") and wire.target in ("/", "/health"):  # a probe, no request to a vendor
@@ -163,7 +159,7 @@ class VendorSimulator:
             return True
 
     def _record(self, wire: WireRequest, form: Format | None, said: dict[str, str]) -> tuple[SimulatedRequest, Scripted | None]:
-        parsed, asked = _parsed(wire.body), form.read(wire.body, wire.target) if form is not None else None
+        parsed, asked = parse_json(wire.body), form.read(wire.body, wire.target) if form is not None else None
         fields = parsed if isinstance(parsed, dict) else {}
         with self._changed:
             number = len(self.requests)
@@ -173,7 +169,7 @@ class VendorSimulator:
                 headers=wire.headers,
                 json=parsed,
                 model=said.get("model") or str(fields.get("model") or ""),
-                stream=asked.stream if asked is not None else _streams(fields, said),
+                stream=asked.stream if asked is not None else _wants_stream(fields, said),
                 server_request=asked,
                 connection=wire.connection,
                 reused=wire.connection in self._used,
@@ -197,7 +193,7 @@ class VendorSimulator:
         if scripted is None and draw(self.seed, number, "fails") < self.error_rate:
             fault = self.errors[int(draw(self.seed, number, "how") * len(self.errors))]
             return fault.act(peer, context)
-        aside = context.form.aside(context.request, self.models)
+        aside = context.form.side_response(context.request, self.models)
         if aside is not None:
             peer.reply(200, aside, *context.headers)
             return False
@@ -206,13 +202,13 @@ class VendorSimulator:
         except Exception:
             context.refuse(peer, ApiError(500, message="The simulator's own answer failed."))
             raise
-        return self._speak(peer, context, answer)
+        return self._respond(peer, context, answer)
 
     def _refusal(self, context: FaultContext) -> ApiError | None:
         key = context.form.key(context.request.headers)
         if not key or (self.keys is not None and key not in self.keys):
             return ApiError(401, "key")
-        api_error = _objection(context.form, context.request)
+        api_error = _find_mistake(context.form, context.request)
         if (
             api_error is None
             and not context.form.is_list
@@ -230,12 +226,12 @@ class VendorSimulator:
         if said is None:
             prompt = form.turns(request)[-1]
             asked = request.server_request
-            said = plausible(prompt, self.seed) if asked is None else obedient(asked.request, prompt, self.seed)
+            said = plausible_text(prompt, self.seed) if asked is None else response_to(asked.request, prompt, self.seed)
         if isinstance(said, Response):
             return said
         return (SimulatedResponse(said) if isinstance(said, str) else said).truncate(*form.limits(request))
 
-    def _speak(self, peer: Peer, context: FaultContext, answer: SimulatedResponse | Response) -> bool:
+    def _respond(self, peer: Peer, context: FaultContext, answer: SimulatedResponse | Response) -> bool:
         rate = self.tokens_per_second
         seconds = _tokens(answer) / rate if rate else 0.0
         if context.request.stream:
@@ -250,9 +246,9 @@ class VendorSimulator:
         peer.start_stream(*context.headers, content_type=pieces.content_type)
         if not seconds:
             send_all(peer, pieces.all)
-        elif not _paced(peer, pieces.all, seconds):
+        elif not _send_paced(peer, pieces.all, seconds):
             return True
-        last_chunk(peer)
+        peer.chunk(b"")
         return False
 
 
@@ -260,23 +256,23 @@ def _tokens(answer: SimulatedResponse | Response) -> int:
     return answer.usage.output_tokens if isinstance(answer, Response) else answer.output_tokens + answer.reasoning_tokens
 
 
-def _objection(form: Format, request: SimulatedRequest) -> ApiError | None:
+def _find_mistake(form: Format, request: SimulatedRequest) -> ApiError | None:
     try:
         api_error = form.check(request)
-        if api_error is None and form.aside(request, ()) is None:
+        if api_error is None and form.side_response(request, ()) is None:
             (form.pieces if request.stream else form.body)(request, SimulatedResponse().truncate(*form.limits(request)))
     except (TypeError, AttributeError, LookupError):
         return ApiError(400)
     return api_error
 
 
-def _streams(fields: dict[str, Any], said: dict[str, str]) -> bool:
-    """Whether a request that could not be read seems to want a stream."""
+def _wants_stream(fields: dict[str, Any], said: dict[str, str]) -> bool:
+    """Whether a request that could not be decoded seems to want a stream."""
     return said["verb"] == "streamGenerateContent" if "verb" in said else fields.get("stream") is True
 
 
-def _paced(peer: Peer, events: Sequence[bytes], seconds: float) -> bool:
-    """Send the events evenly over ``seconds``, in step with the clock; False when the server is closing."""
+def _send_paced(peer: Peer, events: Sequence[bytes], seconds: float) -> bool:
+    """Send the events evenly over ``seconds``; False if the server is closing."""
     began, each, sent = SYSTEM_CLOCK.monotonic(), seconds / len(events), 0
     while sent < len(events):
         due = min(len(events), 1 + int((SYSTEM_CLOCK.monotonic() - began) / each))
@@ -285,10 +281,3 @@ def _paced(peer: Peer, events: Sequence[bytes], seconds: float) -> bool:
         if sent < len(events) and peer.wait(max(_TICK, began + sent * each - SYSTEM_CLOCK.monotonic())):
             return False
     return True
-
-
-def _parsed(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None

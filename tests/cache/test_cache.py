@@ -178,7 +178,7 @@ def test_a_hit_is_settled_by_its_caller(clock):
     made = cache(clock)
     made.send(cache_request(), Vendor())
 
-    assert 2.5 == made.send(cache_request(from_cache=lambda hit: attrs.evolve(hit, latency=2.5)), Vendor()).latency
+    assert 2.5 == made.send(cache_request(recall=lambda hit: attrs.evolve(hit, latency=2.5)), Vendor()).latency
 
 
 def test_a_hit_that_does_not_pass_is_asked_for_again(clock):

@@ -27,7 +27,7 @@ from llmdispatcher import (
     Usage,
     VideoPart,
 )
-from llmdispatcher.cache.entry import CacheEntry, as_hit, dump, load, load_hit
+from llmdispatcher.cache.entry import Entry, as_hit, decode_hit, dump, load
 
 from .conftest import ANSWER
 
@@ -100,7 +100,7 @@ def test_any_answer_comes_back(response):
 
 def test_a_hit_is_marked_and_costs_nothing():
     """Its tokens are those of the first time, and what it cost then is told."""
-    hit = load_hit(dump(FULL))
+    hit = decode_hit(dump(FULL))
 
     assert (True, Decimal(0), "priced", 1, 2) == (
         hit.response.cached,
@@ -115,7 +115,7 @@ def test_a_hit_is_marked_and_costs_nothing():
 
 def test_a_hit_of_unknown_cost_costs_nothing_either():
     """Nobody was asked."""
-    hit = load_hit(dump(Response(content="x")))
+    hit = decode_hit(dump(Response(content="x")))
 
     assert (Decimal(0), None) == (hit.response.usage.cost, hit.saved)
 
@@ -123,9 +123,9 @@ def test_a_hit_of_unknown_cost_costs_nothing_either():
 def test_hits_share_nothing_that_can_be_changed():
     """A caller who changes what was raw changes it for nobody else."""
     entry = dump(ANSWER)
-    load_hit(entry).response.usage.raw["n"] = 2
+    decode_hit(entry).response.usage.raw["n"] = 2
 
-    assert {"n": 1} == load_hit(entry).response.usage.raw
+    assert {"n": 1} == decode_hit(entry).response.usage.raw
 
 
 def test_read_only_mappings_are_kept():
@@ -153,7 +153,7 @@ def test_what_is_no_json_is_refused():
         b'["Response", 3]',
     ],
 )
-@pytest.mark.parametrize("read", [load, load_hit])
+@pytest.mark.parametrize("read", [load, decode_hit])
 def test_junk_is_no_answer(data, read):
     """Whatever a store gives, only an answer is made of it, or an exception."""
     with pytest.raises(Exception):  # noqa: B017 - any will do; who reads catches them all
@@ -163,17 +163,17 @@ def test_junk_is_no_answer(data, read):
 @pytest.mark.parametrize("response", [ANSWER, FULL, Response(content="x"), attrs.evolve(FULL, parts=(), citations=())])
 def test_an_entry_says_the_same_whenever_it_is_written(response):
     """At once or when somebody wants it, and however often."""
-    entry = CacheEntry(response)
+    entry = Entry(response)
 
     assert [load(dump(response))] * 2 == [load(bytes(entry)), load(bytes(entry))]
-    assert load_hit(dump(response)) == load_hit(bytes(entry))
+    assert decode_hit(dump(response)) == decode_hit(bytes(entry))
 
 
 def test_whoever_has_the_answer_cannot_change_its_entry():
     """What holds more than text and numbers is written before the caller sees it."""
     call = ToolCall(name="f", arguments="{}", extra={"openai_chat": {"x": 1}})
     response = Response(tool_calls=(call,))
-    entry = CacheEntry(response)
+    entry = Entry(response)
     call.extra["openai_chat"]["x"] = 2
 
     assert 1 == load(bytes(entry)).tool_calls[0].extra["openai_chat"]["x"]
@@ -182,7 +182,7 @@ def test_whoever_has_the_answer_cannot_change_its_entry():
 def test_nor_the_record_of_what_it_consumed():
     """Which every answer has."""
     response = Response(content="x", usage=Usage(input_tokens=1, raw={"n": 1, "details": {"k": 1}}))
-    entry = CacheEntry(response)
+    entry = Entry(response)
     response.usage.raw["n"] = response.usage.raw["details"]["k"] = 2
 
     assert {"n": 1, "details": {"k": 1}} == load(bytes(entry)).usage.raw
@@ -190,12 +190,12 @@ def test_nor_the_record_of_what_it_consumed():
 
 def test_an_entry_is_written_by_many_at_once():
     """Whoever looks while another writes it gets the same bytes."""
-    whole, interval = bytes(CacheEntry(ANSWER)), sys.getswitchinterval()
+    whole, interval = bytes(Entry(ANSWER)), sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
         with ThreadPoolExecutor(4) as pool:
             for _ in range(200):
-                assert {whole} == set(pool.map(bytes, [CacheEntry(ANSWER)] * 8))
+                assert {whole} == set(pool.map(bytes, [Entry(ANSWER)] * 8))
     finally:
         sys.setswitchinterval(interval)
 
@@ -204,23 +204,23 @@ def test_an_entry_is_written_by_many_at_once():
 def test_what_is_no_json_is_refused_at_once(raw):
     """Before somebody counts on the entry."""
     with pytest.raises(TypeError):
-        CacheEntry(Response(content="x", usage=Usage(raw=raw)))
+        Entry(Response(content="x", usage=Usage(raw=raw)))
 
 
 @pytest.mark.parametrize("field", ["response_id", "finish_reason_raw", "service_tier", "request_id"])
 def test_so_is_an_odd_fact_of_the_answer(field):
     """A vendor of the user's own may put anything there."""
     with pytest.raises(TypeError):
-        CacheEntry(attrs.evolve(ANSWER, **{field: object()}))
+        Entry(attrs.evolve(ANSWER, **{field: object()}))
 
 
 @pytest.mark.parametrize("text", ["short", "a" * 90_000, "é" * 90_000, "𝄞" * 90_000])
 def test_an_entry_knows_whether_it_fits(text):
     """To the byte, whether it is written to be counted or not."""
-    size = len(bytes(CacheEntry(Response(content=text))))
+    size = len(bytes(Entry(Response(content=text))))
 
-    assert [True, False] == [CacheEntry(Response(content=text)).fits(size), CacheEntry(Response(content=text)).fits(size - 1)]
-    assert CacheEntry(Response(content=text)).fits(10_000_000)
+    assert [True, False] == [Entry(Response(content=text)).fits(size), Entry(Response(content=text)).fits(size - 1)]
+    assert Entry(Response(content=text)).fits(10_000_000)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_an_entry_of_absurd_numbers_is_none(field, value):
     pair = json.loads(dump(ANSWER))
     pair[1]["usage"][1][field] = value
     with pytest.raises(ValueError, match="does not use so much"):
-        load_hit(json.dumps(pair).encode())
+        decode_hit(json.dumps(pair).encode())
 
 
 @pytest.mark.parametrize("cost", ["-1", "NaN", "1e999999", "Infinity", 1e308, "x", [], True])
@@ -246,6 +246,6 @@ def test_an_absurd_cost_saves_nothing(cost):
     """What it cost the first time is only told."""
     pair = json.loads(dump(ANSWER))
     pair[1]["usage"][1]["cost"] = cost
-    hit = load_hit(json.dumps(pair).encode())
+    hit = decode_hit(json.dumps(pair).encode())
 
     assert (Decimal(0), None) == (hit.response.usage.cost, hit.saved)

@@ -16,7 +16,7 @@ COUNT = 32
 
 def waiting(made):
     """How many wait in all flights of a cache."""
-    return sum(len(flight.waiting) for flight in made._single_flight._single_flight.values())
+    return sum(len(flight.waiting) for flight in made._flights._flights.values())
 
 
 def herd(made, ask, count=COUNT, **settings):
@@ -122,7 +122,7 @@ def test_all_may_fail():
     results = herd(made, vendor)
 
     assert (COUNT, COUNT) == (vendor.asked, len({id(result) for result in results}))
-    assert {} == made._single_flight._single_flight
+    assert {} == made._flights._flights
 
 
 def test_a_cancelled_leader_hands_on_the_lead():
@@ -142,7 +142,7 @@ def test_a_cancelled_leader_hands_on_the_lead():
 
     threads = [threading.Thread(target=lead, daemon=True)]
     threads[0].start()
-    until(lambda: made._single_flight._single_flight)
+    until(lambda: made._flights._flights)
     threads.append(threading.Thread(target=lambda: results.append(made.send(cache_request(), vendor)), daemon=True))
     threads[1].start()
     until(lambda: waiting(made) == 1)
@@ -238,10 +238,8 @@ def test_a_leader_that_asks_again_does_not_wait_for_itself():
     """A vendor may itself be made of a dispatcher."""
     made, vendor = cache(), Vendor()
 
-    assert (
-        "Rayleigh."
-        == made.send(cache_request(seconds=PATIENCE), lambda: made.send(cache_request(seconds=PATIENCE), vendor)).content
-    )
+    outer, inner = cache_request(seconds=PATIENCE), cache_request(seconds=PATIENCE)
+    assert "Rayleigh." == made.send(outer, lambda: made.send(inner, vendor)).content
 
 
 def test_a_forked_child_waits_for_nobody():

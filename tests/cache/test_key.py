@@ -22,7 +22,7 @@ from llmdispatcher import (
     VideoPart,
     tool,
 )
-from llmdispatcher.cache import place
+from llmdispatcher.cache import cache_target
 from llmdispatcher.cache.entry import CacheTarget, Unkeyable, key_of
 
 PLACE = CacheTarget("openai", "gpt-4o", ("openai", "https://api.example.com/v1"))
@@ -257,5 +257,5 @@ class Telling(Plain):
 
 def test_a_vendor_says_what_tells_it_apart():
     """By its identity, or by its kind and class."""
-    assert CacheTarget("a", "m", Telling.identity) == place(Telling(), "a", "m")
-    assert CacheTarget("a", "m", (None, "Plain")) == place(Plain(), "a", "m")
+    assert CacheTarget("a", "m", Telling.identity) == cache_target(Telling(), "a", "m")
+    assert CacheTarget("a", "m", (None, "Plain")) == cache_target(Plain(), "a", "m")

@@ -119,7 +119,7 @@ def test_a_server_that_comes_back_is_used_again(store, redis_server, clock):
 def test_a_connection_that_the_server_closed_is_made_anew(store):
     """A server closes what is idle; that is no failure."""
     store.put("k", b"v", 60)
-    killer = store._made()
+    killer = store._connect()
     killer.client_kill_filter(_type="normal", skipme=True)
     killer.close()
 

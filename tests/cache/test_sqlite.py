@@ -320,7 +320,7 @@ def test_a_fork_amid_a_query_leaves_the_file_to_the_parent(store, monkeypatch):
         with pytest.raises(sqlite.StoreBroken, match="open at the fork"):
             store.get("k")
 
-    with store._borrowed():
+    with store._borrow():
         code = in_child(work)
 
     assert (0, b"v") == (code, store.get("k"))

@@ -16,7 +16,7 @@ from llmdispatcher.testing import VendorSimulator
 
 
 @attrs.frozen
-class Ended:
+class Result:
     """How a command ended."""
 
     code: int
@@ -38,15 +38,15 @@ def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     """Run a command line."""
 
-    def run(*arguments: object) -> Ended:
+    def run(*arguments: object) -> Result:
         try:
             code = main([str(argument) for argument in arguments])
         except SystemExit as left:
             code = int(left.code or 0)
-        return Ended(code, *capsys.readouterr())
+        return Result(code, *capsys.readouterr())
 
     return run
 

@@ -17,7 +17,7 @@ import pytest
 
 from llmdispatcher import Ledger, open_ledger
 from llmdispatcher.cli.commands import usage as picture
-from llmdispatcher.cli.records import place
+from llmdispatcher.cli.records import ledger_address
 from llmdispatcher.cli.settings import Settings
 from llmdispatcher.testing import faults
 
@@ -185,7 +185,7 @@ PLACES = {
 @pytest.mark.parametrize(("settings", "configured", "expected"), PLACES.values(), ids=PLACES)
 def test_where_calls_are_written_to(settings, configured, expected):
     """An option, then the configuration, then the environment; somebody else's database is left alone."""
-    assert expected == place(settings, configured)
+    assert expected == ledger_address(settings, configured)
 
 
 def test_a_database_url_that_is_a_ledger_counts(away):
@@ -193,7 +193,7 @@ def test_a_database_url_that_is_a_ledger_counts(away):
     with Ledger(away / "a.db") as made:
         made.migrate()
 
-    assert f"sqlite:///{away}/a.db" == place(Settings(database=f"sqlite:///{away}/a.db"))
+    assert f"sqlite:///{away}/a.db" == ledger_address(Settings(database=f"sqlite:///{away}/a.db"))
 
 
 @pytest.fixture

@@ -11,10 +11,9 @@ import threading
 
 import pytest
 
-from llmdispatcher.cli import keychain
-from llmdispatcher.cli import session as fleet
+from llmdispatcher.cli import keychain, session
 from llmdispatcher.cli.settings import Settings
-from llmdispatcher.cli.terminal import Failed
+from llmdispatcher.cli.terminal import CommandFailed
 from llmdispatcher.testing import faults
 
 from .ptys import Pty
@@ -193,17 +192,6 @@ def test_trace_tells_who_was_asked(command, monkeypatch):
     assert "openai:gpt-4.1" in ended.err
 
 
-def test_a_model_cannot_steer_the_terminal(openai):
-    """Neither by a title, nor by a cleared screen, nor by turned-around text; letters of all widths stay."""
-    openai.responses = "a\x1b]0;owned\x07b\x1b[2Jc\u202ed 漢字 😀\r!"
-    with Pty("ask", "-m", "gpt-4o-mini", "--quiet", "Hello") as terminal:
-        terminal.until(r"漢字 😀\\r!")
-
-        assert 0 == terminal.ended()
-    assert "a\\x1b]0;owned\\x07b\\x1b[2Jc\\u202ed 漢字 😀\\r!" in terminal.text
-    assert "\x1b]" not in terminal.seen
-
-
 def test_a_pipe_gets_it_as_it_is(openai):
     """A file must hold what the model said."""
     openai.responses = "a\x1b[2Jb\u202e"
@@ -291,15 +279,15 @@ def test_json_steers_no_terminal(command, openai, monkeypatch):
 def test_a_person_has_time(openai, away, said, seconds):
     """A long answer is no failure where somebody watches it, unless the configuration says so."""
     (away / "app.toml").write_text(said)
-    with fleet.assembled(Settings(config=away / "app.toml"), fleet.patient(simulate=False)) as opened:
+    with session.open_session(Settings(config=away / "app.toml"), session.for_terminal(simulate=False)) as opened:
         assert seconds == opened.dispatcher.config.timeout
 
 
 def test_a_keychain_that_is_shut_keeps_nobody_from_the_others(command, openai, monkeypatch):
     """It is told, and the environment's keys are used."""
     monkeypatch.setattr(sys, "stdin", None)
-    monkeypatch.setattr(keychain, "listed", lambda: ["anthropic"])
-    monkeypatch.setattr(keychain, "key_of", lambda name: (_ for _ in ()).throw(Failed("keychain: locked")))
+    monkeypatch.setattr(keychain, "list_vendors", lambda: ["anthropic"])
+    monkeypatch.setattr(keychain, "key_of", lambda name: (_ for _ in ()).throw(CommandFailed("keychain: locked")))
     ended = command("ask", "-m", "gpt-4o-mini", "Hello")
 
     assert (0, 1) == (ended.code, openai.hits)

@@ -252,7 +252,7 @@ def test_what_is_no_conversation_is_told(away, text):
     (away / "talk.json").write_text(text)
 
     with pytest.raises(UsageError, match="/save has not written this file"):
-        Conversation.loaded(away / "talk.json")
+        Conversation.load(away / "talk.json")
 
 
 def test_answers_without_a_price_are_counted(openai):

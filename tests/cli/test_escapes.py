@@ -10,6 +10,7 @@ import pytest
 
 from llmdispatcher.cli import terminal
 from llmdispatcher.testing import faults
+from tests.loopback_redis import quiet_port
 
 from .ptys import Pty
 
@@ -86,7 +87,7 @@ def test_a_traceback_keeps_its_lines_and_no_other(command, monkeypatch):
     def fail(_settings):
         raise RuntimeError(f"x\nllmdispatcher: forged {EVIL} postgresql://app:hunter2/x@host/db")
 
-    monkeypatch.setattr("llmdispatcher.cli.commands.info._told", fail)
+    monkeypatch.setattr("llmdispatcher.cli.commands.info._facts", fail)
     told = command("--debug", "info").err
 
     assert "Traceback" in told
@@ -95,27 +96,51 @@ def test_a_traceback_keeps_its_lines_and_no_other(command, monkeypatch):
     assert "hunter2" not in told
 
 
-@pytest.mark.parametrize("password", ["hunter2", "hunter2/x", "hunter2#x", "hunter2?x", "hunter2[x", "hunter2@x"])
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["--db", "ADDRESS", "init-db"],
-        ["--db", "ADDRESS", "usage"],
-        ["--db", "ADDRESS", "info"],
-        ["--debug", "--db", "ADDRESS", "calls"],
-        ["--db", "ADDRESS", "ask", "-m", "openai:gpt-4o-mini", "Hello"],
-        ["init-db", "ADDRESS"],
-        ["migrate", "--database", "ADDRESS"],
-        ["cache", "info", "CACHE"],
-        ["--debug", "cache", "clear", "CACHE", "--yes"],
-    ],
-    ids=" ".join,
-)
-def test_no_command_tells_the_password_of_a_database(openai, command, monkeypatch, words, password):
-    """However the address is written, and whatever goes wrong with it."""
-    monkeypatch.setattr(sys, "stdin", None)
-    for kind, scheme in (("ADDRESS", "postgresql"), ("CACHE", "redis")):
-        words = [word.replace(kind, f"{scheme}://app:{password}@127.0.0.1:1/db?connect_timeout=1") for word in words]
-    told = command(*words)
+FORMS = {
+    "nobody answers": "postgresql://app:{password}@127.0.0.1:{port}/db",
+    "a bad port": "postgresql://app:{password}@127.0.0.1:none/db",
+    "another driver": "postgresql+asyncpg://app:{password}@127.0.0.1:{port}/db",
+    "another database": "mysql://app:{password}@127.0.0.1:{port}/db",
+    "keywords": "host=127.0.0.1 port={port} user=app password={password} dbname=db",
+    "no scheme": "//app:{password}@127.0.0.1:{port}/db",
+    "of SQLite": "sqlite://app:{password}@127.0.0.1:{port}/db",
+    "no slash": "postgres:app:{password}@127.0.0.1:{port}/db",
+    "Redis": "redis://{password}@127.0.0.1:{port}/0",
+    "Redis with a parameter": "redis://127.0.0.1:{port}/0?password={password}&db=none",
+    "Redis with a parameter that there is not": "redis://127.0.0.1:{port}/0?none={password}",
+}
+PASSWORDS = ["hunter2", "hunter#2", "hunter?2", "hunter[2", "hunter@2", "hunter/2", "hunter%23%3F%5B%402"]
 
-    assert "hunter2" not in told.out + told.err
+
+@pytest.mark.parametrize("password", PASSWORDS)
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_no_command_tells_the_password_of_an_address(command, away, monkeypatch, openai, form, password):
+    """Each fails with one line, or goes on where another ledger will do, and no file has the address as its name."""
+    url = form.format(password=password, port=quiet_port())
+    for line in (
+        ("--db", url, "init-db", "--yes"),
+        ("--sqlite", url, "init-db", "--yes"),
+        ("--db", url, "--debug", "usage"),
+        ("--db", url, "--json", "calls"),
+        ("cache", "info", url),
+        ("--debug", "cache", "clear", url, "--yes"),
+    ):
+        ended = command(*line)
+        assert ended.code in (1, 2)
+        assert "hunter" not in ended.out + ended.err
+        assert "Traceback" not in ended.err or "--debug" in line
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("LLMRING_SQLITE_DB", url)
+    monkeypatch.setattr(sys, "stdin", None)
+    for line in (
+        ("init-db", "--yes"),
+        ("--debug", "usage"),
+        ("info",),
+        ("config",),
+        ("--db", url, "ask", "-m", "openai:gpt-4o-mini", "Hello"),
+        *([("init-db", url), ("migrate", "--database", url)] if url.startswith("postgresql") else []),  # wrong usage
+    ):
+        ended = command(*line)
+        assert "hunter" not in ended.out + ended.err
+
+    assert [] == [path for path in away.rglob("*") if "hunter" in str(path)]

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from llmdispatcher.cli.app import ALSO, ROOMS, top
+from llmdispatcher.cli.app import ALIASES, COMMANDS, top
 from llmdispatcher.cli.options import GLOBALS
 
 MOST = 1.7
@@ -30,21 +30,21 @@ def walked(command, path):
             yield from walked(command.get_command(context, name), (*path, name))
 
 
-COMMANDS = dict(walked(top, ()))
-EXAMPLES = [(path, example) for path, command in COMMANDS.items() for example in getattr(command, "examples", ())]
+ALL = dict(walked(top, ()))
+EXAMPLES = [(path, example) for path, command in ALL.items() for example in getattr(command, "examples", ())]
 
 
 def test_the_walk_finds_them_all():
     """Every command of the house, and those within suites."""
-    assert {(name,) for name in ROOMS} <= COMMANDS.keys()
-    assert {("keys", "set"), ("lock", "check"), ("receipts", "verify"), ("config", "check"), ("cache", "clear")} <= COMMANDS.keys()
+    assert {(name,) for name in COMMANDS} <= ALL.keys()
+    assert {("keys", "set"), ("lock", "check"), ("receipts", "verify"), ("config", "check"), ("cache", "clear")} <= ALL.keys()
 
 
-@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
 def test_every_command_explains_itself(path, command):
     """Its help, the help of each option and argument, an example and the exit codes."""
     ended = command(*path, "--help")
-    found = COMMANDS[path]
+    found = ALL[path]
     context = click.Context(found, info_name="x")
 
     assert 0 == ended.code
@@ -55,12 +55,10 @@ def test_every_command_explains_itself(path, command):
     assert all(option.opts[0] in ended.out for option in GLOBALS) or isinstance(found, click.Group)
 
 
-@pytest.mark.parametrize(
-    "path", [path for path, found in COMMANDS.items() if path and not isinstance(found, click.Group)], ids=" ".join
-)
+@pytest.mark.parametrize("path", [path for path, found in ALL.items() if path and not isinstance(found, click.Group)], ids=" ".join)
 def test_every_command_has_an_example(path):
     """Which begins as one would type it."""
-    assert any("llmdispatcher " in example for example in COMMANDS[path].examples)
+    assert any("llmdispatcher " in example for example in ALL[path].examples)
 
 
 @pytest.mark.parametrize(("path", "example"), EXAMPLES, ids=lambda value: value if isinstance(value, str) else None)
@@ -75,15 +73,15 @@ def test_every_example_can_be_read(path, example):
         name, found, rest = found.resolve_command(context, [*context._protected_args, *context.args])
         context = found.make_context(name, rest, parent=context)
 
-    assert found is COMMANDS[path] or isinstance(COMMANDS[path], click.Group)
+    assert found is ALL[path] or isinstance(ALL[path], click.Group)
 
 
 def test_the_list_says_what_the_commands_are():
     """Each file of a command is in the list, and each row of the list has a file."""
     folder = Path(import_module("llmdispatcher.cli.commands").__file__).parent
 
-    assert {file.stem for file in folder.glob("*.py")} - {"__init__"} == {room for room, _ in ROOMS.values()}
-    assert set(ALSO.values()) <= set(ROOMS)
+    assert {file.stem for file in folder.glob("*.py")} - {"__init__"} == {room for room, _ in COMMANDS.values()}
+    assert set(ALIASES.values()) <= set(COMMANDS)
 
 
 def test_run_is_an_older_name_of_batch(command):

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from llmdispatcher.cli.app import ROOMS
+from llmdispatcher.cli.app import COMMANDS
 
 from .ptys import Pty
 
@@ -67,4 +67,4 @@ def test_every_command_does_its_work(openai, away, prompts):
 
 def test_no_command_is_missing():
     """Those that do not end by themselves have terminals of their own."""
-    assert set(ROOMS) == {typed.split()[0] for typed, _code, _said in STEPS} | set(ELSEWHERE)
+    assert set(COMMANDS) == {typed.split()[0] for typed, _code, _said in STEPS} | set(ELSEWHERE)

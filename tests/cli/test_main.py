@@ -16,7 +16,7 @@ from llmdispatcher._version import __version__
 from llmdispatcher.cli import terminal
 from llmdispatcher.cli.commands import simulate
 from llmdispatcher.cli.commands.batch import progress
-from llmdispatcher.cli.terminal import Failed, UsageError
+from llmdispatcher.cli.terminal import CommandFailed, UsageError
 
 
 def test_version(command):
@@ -139,7 +139,7 @@ ENDS = {
     "usage": (UsageError("no"), 2, "llmdispatcher: no\n"),
     "configuration": (ConfigError("timeout: no"), 2, "llmdispatcher: timeout: no\n"),
     "dispatch": (VendorUnavailable("down"), 1, "llmdispatcher: VendorUnavailable: down\n"),
-    "failed": (Failed("no"), 1, "llmdispatcher: no\n"),
+    "failed": (CommandFailed("no"), 1, "llmdispatcher: no\n"),
     "system": (PermissionError(13, "Permission denied", "a.txt"), 1, "llmdispatcher: a.txt: Permission denied\n"),
     "bug": (ZeroDivisionError("by 0"), 1, "llmdispatcher: ZeroDivisionError: by 0 (--debug shows where)\n"),
 }
@@ -187,12 +187,12 @@ def test_a_terminal_is_not_steered():
     """Controls, returns and marks that reorder text are written as escapes; tabs, lines and letters of all kinds stay."""
     text = "\x1b[31mred\x07\r\n\tß\u202e漢\x9b2J"
 
-    assert "\\x1b[31mred\\x07\n\tß\\u202e漢\\x9b2J" == terminal.shown(text, Terminal())
+    assert "\\x1b[31mred\\x07\n\tß\\u202e漢\\x9b2J" == terminal.for_stream(text, Terminal())
 
 
 def test_a_pipe_gets_everything():
     """What is not a terminal cannot be steered."""
-    assert "\x1b[31m" == terminal.shown("\x1b[31m", io.StringIO())
+    assert "\x1b[31m" == terminal.for_stream("\x1b[31m", io.StringIO())
 
 
 def test_trouble_is_escaped_as_well(capsys):
@@ -221,12 +221,3 @@ def test_progress_elsewhere_is_ten_lines(capsys):
             advance()
 
     assert 10 == len(capsys.readouterr().err.splitlines())
-
-
-def test_a_bar_needs_rich(monkeypatch):
-    """Also with --json, where only the bar needs it."""
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setitem(sys.modules, "rich.console", None)
-
-    with pytest.raises(UsageError, match="needs rich"), progress(1):
-        pass

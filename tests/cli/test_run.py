@@ -466,7 +466,7 @@ def test_simulated_vendors_cost_nothing(command, prompts):
 )
 def test_the_hint_hides_a_password(url):
     """It goes to a terminal, and into logs."""
-    name, shown = batch._words(batch.GLOBALS[0], url)
+    name, shown = batch._option_words(batch.GLOBALS[0], url)
 
     assert "--db" == name
     assert "***" in shown
@@ -496,18 +496,6 @@ def test_an_output_that_cannot_be_written_is_told(command, prompts, openai, away
 
     assert (2, "", 0) == (ended.code, ended.out, openai.hits)
     assert f"llmdispatcher: {text}" == ended.err.splitlines()[-1]
-
-
-def test_a_folder_that_takes_no_file_is_told(command, prompts, openai, monkeypatch):
-    """Also for the name that nobody chose."""
-
-    def refuse(*_, **__):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(batch.AnswersFile, "_open", refuse)
-    ended = command("batch", prompts({}))
-
-    assert (2, "llmdispatcher: answers.jsonl: Permission denied; choose an --output") == (ended.code, ended.err.splitlines()[-1])
 
 
 def test_without_a_file_the_examples_are_read(command):

@@ -7,12 +7,9 @@ import threading
 
 import pytest
 
-from llmdispatcher import Dispatcher, OpenAIVendor, Request, RetryPolicy
-from llmdispatcher.cli.signals import Ended, endable, stoppable
-from llmdispatcher.testing import LoopbackServer, faults
+from llmdispatcher.cli.signals import TerminatedBySignal, catch_signals, catch_termination
 
 from ..conftest import PATIENCE
-from .conftest import records
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -20,7 +17,7 @@ SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 @pytest.mark.parametrize(("number", "code"), SIGNALS.items(), ids=str)
 def test_the_first_signal_cancels(number, code):
     """No exception at an arbitrary place; what is in flight hears of it."""
-    with stoppable() as stop:
+    with catch_signals() as stop:
         signal.raise_signal(number)
 
         assert (True, code) == (stop.cancel.cancelled, stop.code)
@@ -29,7 +26,7 @@ def test_the_first_signal_cancels(number, code):
 @pytest.mark.parametrize("number", SIGNALS, ids=str)
 def test_with_a_grace_the_first_signal_lets_end_and_the_second_cancels(number):
     """Whichever the second is; the exit code is that of the first."""
-    with stoppable(grace=1000) as stop:
+    with catch_signals(grace=1000) as stop:
         stop.cancel.busy = True
         signal.raise_signal(number)
         assert (True, False) == (stop.cancel.draining, stop.cancel.cancelled)
@@ -41,7 +38,7 @@ def test_with_a_grace_the_first_signal_lets_end_and_the_second_cancels(number):
 def test_a_grace_ends():
     """By itself."""
     cancelled = threading.Event()
-    with stoppable(grace=0.01) as stop:
+    with catch_signals(grace=0.01) as stop:
         stop.cancel.subscribe(cancelled.set)
         stop.cancel.busy = True
         signal.raise_signal(signal.SIGTERM)
@@ -51,17 +48,17 @@ def test_a_grace_ends():
 
 def test_the_third_signal_acts_as_ever():
     """For a run that does not even end when it is cancelled."""
-    with endable(), stoppable(grace=1000):
+    with catch_termination(), catch_signals(grace=1000):
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
-        with pytest.raises(Ended):
+        with pytest.raises(TerminatedBySignal):
             signal.raise_signal(signal.SIGTERM)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=str)
 def test_signals_end_what_does_not_listen(number):
     """A command that waits for something else; main() tells the code."""
-    with pytest.raises(Ended) as caught, endable():
+    with pytest.raises(TerminatedBySignal) as caught, catch_termination():
         signal.raise_signal(number)
 
     assert SIGNALS[number] == caught.value.code
@@ -74,9 +71,9 @@ def test_handlers_of_a_program_are_left_alone():
     before = signal.signal(signal.SIGTERM, lambda *_: heard.append("TERM"))
     hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with endable():
+        with catch_termination():
             signal.raise_signal(signal.SIGTERM)
-            with stoppable() as stop:
+            with catch_signals() as stop:
                 signal.raise_signal(signal.SIGHUP)
                 assert not stop.cancel.cancelled
     finally:
@@ -90,7 +87,7 @@ def test_a_busy_main_thread_does_not_delay_it():
     """Also where the signal comes to another thread while the main one waits for a lock without end."""
     heard, held = threading.Event(), threading.Lock()
     held.acquire()
-    with stoppable() as stop:
+    with catch_signals() as stop:
         stop.cancel.subscribe(held.release)
         stop.cancel.subscribe(heard.set)
         threading.Thread(target=signal.raise_signal, args=(signal.SIGINT,)).start()
@@ -101,7 +98,7 @@ def test_a_busy_main_thread_does_not_delay_it():
 
 def test_the_second_ctrl_c_interrupts():
     """As it would have without the command line."""
-    with stoppable():
+    with catch_signals():
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
@@ -110,7 +107,7 @@ def test_the_second_ctrl_c_interrupts():
 def test_the_handler_is_put_back():
     """A program that calls main() keeps its own."""
     before = signal.getsignal(signal.SIGINT)
-    with stoppable():
+    with catch_signals():
         assert before is not signal.getsignal(signal.SIGINT)
 
     assert before is signal.getsignal(signal.SIGINT)
@@ -122,7 +119,7 @@ def test_other_threads_have_no_signals():
     stops = []
 
     def work():
-        with stoppable() as stop:
+        with catch_signals() as stop:
             stops.append(stop.cancel.cancelled)
 
     thread = threading.Thread(target=work)
@@ -130,49 +127,3 @@ def test_other_threads_have_no_signals():
     thread.join()
 
     assert [False] == stops
-
-
-@pytest.mark.parametrize("more", [[], ["--stream"]], ids=["plain", "streamed"])
-def test_a_stopped_run_keeps_its_answers(command, prompts, openai, away, more):
-    """What was answered is in the file; what a second signal cancels is neither answered nor failed, like what was not sent."""
-    openai.script("One.").always(faults.silent())
-    watcher = threading.Thread(target=_interrupt_after, args=(openai, 2))
-    watcher.start()
-    ended = command("run", prompts(*({"id": number} for number in range(6))), "--workers", 1, *more)
-    watcher.join()
-
-    assert ended.code in (130, 143)
-    assert [0] == [line["id"] for line in records(away / "answers.jsonl")]
-    assert "1 of 6 prompts answered, 0 failed, 5 not asked to the end" in ended.out
-    assert "6 of 6 done" not in ended.err
-
-
-def _interrupt_after(simulator, hits):
-    simulator.await_hits(hits, timeout=PATIENCE)
-    for number in (signal.SIGINT, signal.SIGTERM):  # the kernel may make one of two that are alike, and turn the order round
-        signal.pthread_kill(threading.main_thread().ident, number)
-
-
-def test_simulate_ends_with_ctrl_c(command):
-    """It serves any key until then."""
-    with LoopbackServer(lambda peer, request: None) as free:
-        port = free.port
-    answers = []
-    watcher = threading.Thread(target=_ask_and_interrupt, args=(port, answers))
-    watcher.start()
-    ended = command("simulate", "--port", port, "--latency", 0.001)
-    watcher.join()
-
-    assert 130 == ended.code
-    assert 1 == len(answers)
-    assert f"export ANTHROPIC_BASE_URL=http://127.0.0.1:{port}\n" in ended.out
-
-
-def _ask_and_interrupt(port, answers):
-    patient = {"retry_policy": RetryPolicy(max_retries=2000, backoff_strategy="fixed", initial_delay=0.02)}
-    try:
-        with Dispatcher(patient) as dispatcher:
-            dispatcher.register_vendor(OpenAIVendor(api_key="any", base_url=f"http://127.0.0.1:{port}/v1", trust_env=False))
-            answers.append(dispatcher.send(Request("gpt-4o", "Hello", max_tokens=5)))
-    finally:
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)

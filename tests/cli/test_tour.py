@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 import pytest
 
-from llmdispatcher.cli.app import ROOMS, top
-from llmdispatcher.cli.commands.chat import DEEDS
+from llmdispatcher.cli.app import COMMANDS, top
+from llmdispatcher.cli.commands.chat import SLASH_COMMANDS
 from llmdispatcher.cli.options import GLOBALS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,8 +50,8 @@ def test_the_tour_works(openai, prompts, away, monkeypatch):
 
 def test_the_page_names_every_command():
     """Also those within suites."""
-    assert [] == [name for name in ROOMS if f"`{name}`" not in PAGE]
-    for name in ROOMS:
+    assert [] == [name for name in COMMANDS if f"`{name}`" not in PAGE]
+    for name in COMMANDS:
         found = top.get_command(click.Context(top), name)
         assert [] == [part for part in getattr(found, "commands", ()) if f"`{part}" not in PAGE]
 
@@ -63,7 +63,7 @@ def test_the_page_names_every_global_option():
 
 def test_the_page_names_every_command_of_a_chat():
     """As /help does."""
-    assert [] == [word for word in DEEDS if word not in PAGE]
+    assert [] == [word for word in SLASH_COMMANDS if word not in PAGE]
 
 
 def test_the_commands_that_simulate_are_named():
@@ -73,7 +73,7 @@ def test_the_commands_that_simulate_are_named():
     context = click.Context(top)
     able = {
         name
-        for name in ROOMS
+        for name in COMMANDS
         if any("--simulate" in option.opts for option in getattr(top.get_command(context, name), "params", ()))
     }
 

@@ -23,7 +23,7 @@ class Gated(FakeVendor):
         self.gate = threading.Event()
         self.asked = threading.Semaphore(0)
 
-    def _linger(self, deadline):
+    def _wait_latency(self, deadline):
         self.asked.release()
         while not self.gate.wait(0.005):
             deadline.check()

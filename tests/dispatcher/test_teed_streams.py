@@ -8,7 +8,6 @@ import pytest
 
 from llmdispatcher import Cancelled, Config, DeadlineExceeded, Dispatcher, OpenAIVendor, Request, StreamInterrupted
 from llmdispatcher.testing import Fault, VendorSimulator, faults
-from llmdispatcher.testing.faults.base import cut, last_chunk, send_all
 
 from ..conftest import PATIENCE, SLACK
 from .waiting import soon
@@ -48,12 +47,13 @@ class Stage:
     def hold(self, peer, scene):
         """Three words, and the others when the test says so."""
         pieces = scene.start(peer)
-        said = cut(pieces, 3)
-        send_all(peer, said)
+        first = len(pieces.opening) + 3
+        for event in pieces.all[:first]:
+            peer.chunk(event)
         while not self.go_on.is_set() and not peer.wait(0.005):
             pass
-        send_all(peer, pieces.all[len(said) :])
-        last_chunk(peer)
+        for event in [*pieces.all[first:], b""]:
+            peer.chunk(event)
 
     def readers(self, count, **settings):
         """So many at once."""

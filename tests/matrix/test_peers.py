@@ -9,7 +9,7 @@ import pytest
 
 from llmdispatcher import Config, Dispatcher, QuotaExceeded, RateLimitError, Request, RetryPolicy
 from llmdispatcher.testing import OK, PEER_FAULTS, VendorSimulator
-from llmdispatcher.testing.faults.stream import trickle
+from llmdispatcher.testing.faults import trickle
 
 from ..conftest import SLACK
 from .conftest import LIMIT, MODELS, Hurried, ask, vendor_at

@@ -172,7 +172,7 @@ LATE = {
         *("connections", "desk"),  # under the lock that a fork waits for
     },
     "cache/cache.py": {"__init__"},
-    "cache/stores.py": {"_maker"},  # the constructor of a cache
+    "cache/stores.py": {"_make_opener", "inspect_store"},  # the constructor of a cache; a question of the command line
     "catalog/lockfile/aliases.py": {"_read"},  # a lockfile is read when the first name is looked up
     "catalog/lockfile/lockfile.py": {"text_of"},  # a lockfile is saved
     "dispatcher/config.py": {"_registry"},  # the constructor of a configuration

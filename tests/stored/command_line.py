@@ -36,7 +36,7 @@ _SECTIONS = re.compile(r"^(?=\S.*:$)", re.MULTILINE)
 
 
 @attrs.frozen
-class Ended:
+class Result:
     """How a command ended."""
 
     code: int
@@ -44,7 +44,7 @@ class Ended:
     err: str
 
 
-def run(*words: object, typed: str | None = None) -> Ended:
+def run(*words: object, typed: str | None = None) -> Result:
     """Run a command line in this process; ``typed`` is what comes through its stdin, if it has one."""
     out, err, given = io.StringIO(), io.StringIO(), io.StringIO(typed) if typed is not None else None
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), mock.patch.object(sys, "stdin", given):
@@ -52,7 +52,7 @@ def run(*words: object, typed: str | None = None) -> Ended:
             code = main([str(word) for word in words])
         except SystemExit as left:
             code = int(left.code or 0)
-    return Ended(code, out.getvalue(), err.getvalue())
+    return Result(code, out.getvalue(), err.getvalue())
 
 
 @contextmanager

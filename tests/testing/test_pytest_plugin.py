@@ -3,9 +3,6 @@
 import subprocess
 import sys
 
-import pytest
-
-import llmdispatcher.testing as public
 from llmdispatcher import Deadline, Request
 
 from .conftest import ask
@@ -42,15 +39,3 @@ def test_loading_the_plugin_loads_little():
 
     assert "requests" not in output
     assert "['llmdispatcher.testing.plugin']" == output.strip()
-
-
-def test_the_door_is_complete():
-    """Every public name can be had, and no other."""
-    assert sorted(public.__all__) == sorted(name for name in public.__all__ if getattr(public, name) is not None)
-    with pytest.raises(AttributeError, match="nonsense"):
-        _ = public.nonsense
-
-
-def test_the_door_knows_its_names():
-    """``dir`` tells what may be imported."""
-    assert set(public.__all__) <= set(dir(public))

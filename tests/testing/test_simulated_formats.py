@@ -6,7 +6,7 @@ import pytest
 
 from llmdispatcher import Request, ToolCall
 from llmdispatcher.testing import ApiError, SimulatedRequest, SimulatedResponse, VendorSimulator
-from llmdispatcher.testing.answers import count_tokens, plausible
+from llmdispatcher.testing.answers import count_tokens, plausible_text
 from llmdispatcher.testing.formats import FORMATS as SPOKEN
 from llmdispatcher.types import fold
 from llmdispatcher.wire.codecs import CODECS
@@ -374,7 +374,7 @@ def test_text_is_found_in_every_kind_of_turn():
 
 def test_a_plausible_answer_varies_in_length():
     """Two to nine sentences."""
-    lengths = {plausible(f"prompt number {number}").count(".") for number in range(60)}
+    lengths = {plausible_text(f"prompt number {number}").count(".") for number in range(60)}
 
     assert {2, 9} <= lengths <= set(range(2, 10))
 

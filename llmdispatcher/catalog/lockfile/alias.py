@@ -7,12 +7,12 @@ from typing import Any
 import attrs
 
 GOES_ON = ("context", "policy", "quota", "auth")
-"""After which lasting failures a pool may go on to its next model: a conversation too long, a refusal by the vendor's policy, a
-spent quota, a refused key."""
+"""The lasting failures after which a pool may go on to its next model: a conversation too long, a refusal by the vendor's policy,
+a spent quota, a refused key."""
 
 
 def goes_on(value: Any) -> frozenset[str]:
-    """What a pool goes on after, from a list of words of :data:`GOES_ON`; raises ``ValueError`` for anything else."""
+    """Return a list of words of :data:`GOES_ON` as a set; raises ``ValueError`` for anything else."""
     if not isinstance(value, list | tuple | set | frozenset) or not all(word in GOES_ON for word in value):
         raise ValueError(f"{value!r} is not a list of {', '.join(GOES_ON)}")
     return frozenset(value)
@@ -20,10 +20,10 @@ def goes_on(value: Any) -> frozenset[str]:
 
 @attrs.frozen(eq=False)
 class Alias:
-    """What an alias stands for in a profile: ``models``, the first choice first. One object as long as that does not change.
+    """An alias in a profile: its ``models``, the first choice first. It is one object as long as it does not change.
 
-    ``profile`` is ``None`` for the pools of a configuration, which are in no lockfile. ``on`` says after which lasting failures the
-    next model is asked.
+    ``profile`` is ``None`` for the pools of a configuration, which are in no lockfile. ``on`` are the lasting failures
+    after which the next model is asked.
     """
 
     name: str

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 Source: TypeAlias = "Lockfile | Path | bool"
-"""A lockfile, its path, or whether it is to be looked for."""
+"""A lockfile, its path, or whether to look for one."""
 
 
 def source(value: Any) -> Source:
-    """What a configuration may say of its lockfile. Raises :class:`ConfigError`."""
+    """Read the field ``lockfile`` of a configuration. Raises :class:`ConfigError`."""
     if value is None or isinstance(value, bool):
         return bool(value)
     if isinstance(value, str | os.PathLike) and str(value).strip():
@@ -30,12 +30,12 @@ def source(value: Any) -> Source:
 
 
 def _is_lockfile(value: Any) -> TypeGuard[Lockfile]:
-    """Told by what it can do, since its class need not be loaded."""
+    """Duck typing: the class need not be loaded."""
     return hasattr(value, "profile_in_use")
 
 
 class Aliases:
-    """Looks names up in the lockfile of a configuration; ``profile`` holds where a request names none."""
+    """Looks names up in the lockfile of a configuration; ``profile`` is for requests that name none."""
 
     def __init__(self, source: Source, profile: str | None) -> None:
         self._profile = profile
@@ -45,27 +45,27 @@ class Aliases:
 
     @property
     def lockfile(self) -> Lockfile | None:
-        """The lockfile, read now if it was not before; ``None`` where the configuration has none."""
+        """The lockfile, read at the first use; ``None`` if the configuration has none."""
         return self._lockfile or self._read()
 
     def _read(self) -> Lockfile | None:
         if self._source is False:
             return None
-        from .lockfile import Lockfile  # late: whoever has no lockfile does not pay for one
+        from .lockfile import Lockfile  # late: only who has a lockfile pays for it
 
         read = Lockfile.load(self._source) if isinstance(self._source, Path) else Lockfile.discover()
         with self._lock:
-            self._lockfile = self._lockfile or read  # two threads may have read it at once; one of the two is kept
+            self._lockfile = self._lockfile or read  # another thread may have read it meanwhile
             return self._lockfile
 
     def profile(self, asked: str | None) -> str | None:
-        """The profile that a request says, else the configuration's."""
+        """Return the profile of a request, else the configuration's."""
         return asked if asked is not None and asked.strip() else self._profile
 
     def missing(self, name: str, profile: str | None) -> tuple[str, str] | None:
-        """For a name that nobody has: which lockfile, and the alias that it has not got.
+        """Return, for an unknown name, the lockfile and the alias that it lacks.
 
-        ``None`` for what cannot be an alias, and where the only lockfile is the package's own, unless that has one like it.
+        ``None`` for what cannot be an alias, and if the only lockfile is the package's own, unless that has a similar alias.
         """
         lockfile = self.lockfile
         if lockfile is None or ":" in name:
@@ -76,6 +76,6 @@ class Aliases:
         return str(lockfile.path or "the lockfile"), lack
 
     def find(self, name: str, profile: str | None = None) -> Alias | None:
-        """What a name stands for; ``None`` where it is no alias. Raises :class:`ConfigError` for a broken lockfile or profile."""
+        """Return the alias of that name, or ``None``. Raises :class:`ConfigError` for a broken lockfile or profile."""
         lockfile = self._lockfile or self._read()
         return lockfile.find(name, self.profile(profile)) if lockfile is not None else None

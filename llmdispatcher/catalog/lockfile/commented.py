@@ -1,4 +1,4 @@
-"""Change a TOML file and keep its comments. It is loaded when such a file is saved, since it needs tomlkit, an extra."""
+"""Change a TOML file and keep its comments. This module needs tomlkit, an extra, so it is loaded when such a file is saved."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from .reading import Contents, Source
 logger = room_logger("catalog")
 
 
-def changed(source: Source, contents: Contents) -> str:
-    """The text that was read, with what has changed in it."""
+def change_text(source: Source, contents: Contents) -> str:
+    """Return the text that was read, with the changes."""
     wanted: dict[str, Any] = tomllib.loads(source.text)
-    writing.apply(wanted, source.contents, contents, writing.itself)
-    text = _edited(source, contents)
-    if text is not None and _means(text) == wanted:
+    writing.apply(wanted, source.contents, contents, writing.as_is)
+    text = _edit(source, contents)
+    if text is not None and _parse(text) == wanted:
         return text
     logger.warning("the lockfile's tables stand in an order in which its comments cannot be kept; its values are")
     return tomlkit.dumps(wanted)
 
 
-def _edited(source: Source, contents: Contents) -> str | None:
-    """The text with the changes in place; ``None`` for one of the rare shapes that tomlkit reads and cannot change."""
+def _edit(source: Source, contents: Contents) -> str | None:
+    """The text with the changes in place; ``None`` for a rare shape that tomlkit reads and cannot change."""
     try:
         document = tomlkit.parse(source.text)
-        writing.apply(document, source.contents, contents, _item)
+        writing.apply(document, source.contents, contents, _make_item)
         return tomlkit.dumps(document)
     except (TOMLKitError, ValueError, TypeError, LookupError):
         return None
 
 
-def _item(value: Any, inside: Any) -> Any:
-    """An item for the tree; a table that is new has a blank line behind it, but for what is put into a single line."""
+def _make_item(value: Any, inside: Any) -> Any:
+    """An item for the tree; a new table has a blank line behind it, unless it is inline."""
     if isinstance(inside, Array | InlineTable):
         return value
     item = tomlkit.item(value)
@@ -47,7 +47,7 @@ def _item(value: Any, inside: Any) -> Any:
     return item
 
 
-def _means(text: str) -> Any:
+def _parse(text: str) -> Any:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:

@@ -21,14 +21,14 @@ from . import paths, plain_toml, reading, writing
 from .alias import Alias
 from .reading import PROFILES, Binding, Contents, Profile
 
-_REMEMBERED = 4096
-_UNASKED: Any = object()
-"""Not looked up yet, as opposed to looked up and not there."""
+_CACHE_SIZE = 4096
+_MISSING: Any = object()
+"""Not looked up yet, as opposed to ``None``: there is none."""
 
 
 @attrs.frozen
 class Extension:
-    """A package whose aliases a lockfile extends: the path of its lockfile, or what is wrong with it."""
+    """A package that a lockfile extends: the path of its lockfile, or what is wrong with it."""
 
     name: str
     path: Path | None = None
@@ -37,32 +37,32 @@ class Extension:
 
 
 class Extensions:
-    """The lockfiles of packages, each read once; one that is not there is looked for again."""
+    """The lockfiles of packages, each read once; a missing one is looked for again."""
 
     def __init__(self) -> None:
         self._known: dict[str, Extension] = {}
 
     def of(self, name: str) -> Extension:
-        """That of a package, by the name in ``extends``."""
+        """Return the lockfile of a package, by its name in ``extends``."""
         known = self._known.get(name)
         if known is not None:
             return known
         path = None
         try:
-            path = paths.in_package(name)
-            found = Extension(name, path, contents=reading.read(paths.text_at(path), str(path)).contents)
+            path = paths.find_in_package(name)
+            found = Extension(name, path, contents=reading.read(paths.read_text(path), str(path)).contents)
         except ConfigError as error:
             return Extension(name, path, error.message)
         return self._known.setdefault(name, found)
 
 
 def package_key(name: str) -> str:
-    """A package's one spelling: case, ``-``, ``_`` and ``.`` make no difference, as the packaging specifications have it."""
+    """Return a package's normalized name: case, ``-``, ``_`` and ``.`` make no difference, as in the packaging specifications."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
-def _spelled(alias: str, packages: Mapping[str, str]) -> str:
-    """An alias with its package as ``extends`` spells it; other names as they are."""
+def _spell(alias: str, packages: Mapping[str, str]) -> str:
+    """An alias with its package as ``extends`` spells it; other names are unchanged."""
     head, colon, tail = alias.partition(":")
     package = packages.get(package_key(head)) if colon else None
     return alias if package is None else f"{package}:{tail.strip()}"
@@ -70,7 +70,7 @@ def _spelled(alias: str, packages: Mapping[str, str]) -> str:
 
 @attrs.frozen(eq=False)
 class Table:
-    """A lockfile's contents, laid out for look-ups; ``where`` is the file, for messages. Never changed, but for its memory."""
+    """A lockfile's contents, arranged for look-ups; ``where`` is the file, for messages. Only its caches change."""
 
     contents: Contents
     extensions: Extensions
@@ -83,24 +83,24 @@ class Table:
 
     @classmethod
     def of(cls, contents: Contents, extensions: Extensions, where: str) -> Table:
-        """Laid out anew."""
+        """Arrange the contents."""
         packages = {package_key(name): name for name in contents.packages}
         bindings = {
-            name: {_spelled(alias, packages): binding for alias, binding in profile.bindings.items()}
+            name: {_spell(alias, packages): binding for alias, binding in profile.bindings.items()}
             for name, profile in contents.profiles.items()
         }
         names = frozenset([alias for bound in bindings.values() for alias in bound])
         return cls(contents, extensions, where, packages, bindings, names)
 
     def profile(self, given: str | None) -> str:
-        """The profile that holds: the one given, the environment's, or the default."""
+        """Return the profile in use: the one given, the environment's, or the default."""
         if given is not None and (given := given.strip()):
             return given
         named = paths.profile_of_environment()
         return named[0] if named is not None else self.contents.default_profile
 
     def existing(self, given: str | None) -> str:
-        """The same. Raises :class:`ConfigError` where the file has none of that name."""
+        """Return the profile in use. Raises :class:`ConfigError` if the file has none of that name."""
         name = self.profile(given)
         if name in self.contents.profiles or name == self.contents.default_profile:
             return name
@@ -109,46 +109,46 @@ class Table:
         raise ConfigError(f"{named[1] if named else 'profile'}: there is no {name!r} in {self.where}; there are {there}")
 
     def find(self, name: str, given: str | None) -> Alias | None:
-        """What a name stands for in a profile; ``None`` where it is no alias there."""
+        """Return the alias of that name in a profile, or ``None``."""
         name = name.strip()
         if name not in self.names:
             head, colon, _ = name.partition(":")
             if not colon or not self.packages or self._package(head) is None:
                 return None
         key = (name, self.profile(given))
-        found = self.found.get(key, _UNASKED)
-        return self._look_up(key, given) if found is _UNASKED else found
+        found = self.found.get(key, _MISSING)
+        return self._look_up(key, given) if found is _MISSING else found
 
     def _package(self, head: str) -> str | None:
-        """The extended package that stands before a colon, as ``extends`` spells it; ``None`` where none does."""
-        package: str | None = self.heads.get(head, _UNASKED)
-        if package is _UNASKED:
-            if len(self.heads) >= _REMEMBERED:
+        """The extended package before a colon, as ``extends`` spells it, or ``None``."""
+        package: str | None = self.heads.get(head, _MISSING)
+        if package is _MISSING:
+            if len(self.heads) >= _CACHE_SIZE:
                 self.heads.clear()
             package = self.heads[head] = self.packages.get(package_key(head))
         return package
 
     def _look_up(self, key: tuple[str, str], given: str | None) -> Alias | None:
         profile = self.existing(given)
-        name = _spelled(key[0], self.packages)
+        name = _spell(key[0], self.packages)
         binding = self.bindings.get(profile, {}).get(name)
         if binding is None:
             head, colon, tail = name.partition(":")
             package = self._package(head) if colon else None
             binding = self._of_package(package, tail, profile) if package is not None else None
         found = Alias(name, profile, binding.models, binding.on) if binding is not None else None
-        if len(self.found) >= _REMEMBERED:
+        if len(self.found) >= _CACHE_SIZE:
             self.found.clear()
         return self.found.setdefault(key, found)
 
     def _of_package(self, package: str, alias: str, profile: str) -> Binding | None:
-        """A package's own binding: of its profile of that name, else of its default; what it extends itself does not count."""
+        """A package's own binding in its profile of that name, else in its default profile; what it extends does not count."""
         extension = self.extensions.of(package)
         if extension.problem is not None:
             kind = LockfileNotFound if extension.path is None else LockfileInvalid
             raise kind(f"alias '{package}:{alias}': {extension.problem}")
-        theirs = extension.contents
-        return theirs.profile(profile).bindings.get(alias) or theirs.profile(theirs.default_profile).bindings.get(alias)
+        other = extension.contents
+        return other.profile(profile).bindings.get(alias) or other.profile(other.default_profile).bindings.get(alias)
 
 
 class Lockfile:
@@ -168,47 +168,47 @@ class Lockfile:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.path = path
-        """Where it was read from, and is saved to."""
+        """The file that it was read from and is saved to."""
         self._source = source
         self._clock = clock
         self._lock = new_lock()
-        self._saving = new_lock()  # held while a file is written: saves of one object come one after the other, nobody else waits
+        self._saving = new_lock()  # held while a file is written: saves of one object follow each other, other methods do not wait
         self._extensions = Extensions()
-        self._table = self._laid_out(contents or Contents())
+        self._table = self._lay_out(contents or Contents())
 
-    def _laid_out(self, contents: Contents) -> Table:
+    def _lay_out(self, contents: Contents) -> Table:
         return Table.of(contents, self._extensions, str(self.path or "the lockfile"))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, clock: Clock = SYSTEM_CLOCK) -> Self:
-        """The lockfile at a path, TOML or JSON. Raises :class:`LockfileNotFound`, or :class:`LockfileInvalid` with each mistake."""
-        file = paths.existing(user_path(path, "lockfile")).absolute()  # a server may change its folder before it saves
-        source = reading.read(paths.text_at(file), str(file))
+        """Read a lockfile, TOML or JSON. Raises :class:`LockfileNotFound`, or :class:`LockfileInvalid` with each mistake."""
+        file = paths.require_file(user_path(path, "lockfile")).absolute()  # the working directory may change before it is saved
+        source = reading.read(paths.read_text(file), str(file))
         return cls(source.contents, file, source=source, clock=clock)
 
     @classmethod
     def discover(cls, folder: str | os.PathLike[str] | None = None, *, clock: Clock = SYSTEM_CLOCK) -> Self:
-        """The lockfile that holds here.
+        """Read the lockfile that applies here.
 
         That of ``LLMDISPATCHER_LOCKFILE``, then ``LLMRING_LOCKFILE_PATH``; then ``llmdispatcher.lock``, then ``llmring.lock`` in
         ``folder``, without which it is the working directory; then the one that comes with the library.
         """
-        return cls.load(paths.discovered(Path(folder) if folder is not None else None), clock=clock)
+        return cls.load(paths.discover(Path(folder) if folder is not None else None), clock=clock)
 
     @classmethod
     def create_default(cls, path: str | os.PathLike[str] | None = None, *, clock: Clock = SYSTEM_CLOCK) -> Self:
-        """A new one with the empty profiles default, prod, staging and dev; nothing is written before ``save``."""
+        """Make a new lockfile with the empty profiles default, prod, staging and dev; nothing is written before ``save``."""
         contents = Contents(created_at=(now := clock.now()), updated_at=now, profiles={name: Profile(name) for name in PROFILES})
         return cls(contents, user_path(path, "lockfile").absolute() if path is not None else None, clock=clock)
 
     @property
     def contents(self) -> Contents:
-        """All that it says, as a value."""
+        """All that it says."""
         return self._table.contents
 
     @property
     def digest(self) -> str:
-        """SHA-256, hex, of the contents in canonical form; the name of this very state, times included."""
+        """SHA-256, hex, of the contents in canonical form, times included."""
         return self.contents.digest()
 
     @property
@@ -217,11 +217,11 @@ class Lockfile:
         return self.path == paths.BUNDLED
 
     def profile_in_use(self, profile: str | None = None) -> str:
-        """The profile that holds: the one given, the environment's, or the default. Whether it exists is not asked."""
+        """Return the profile in use: the one given, the environment's, or the default, whether or not it exists."""
         return self._table.profile(profile)
 
     def aliases(self, profile: str | None = None) -> dict[str, tuple[str, ...]]:
-        """All aliases of a profile with their models; those of extended packages that can be read follow, as ``pkg:alias``."""
+        """Return the aliases of a profile with their models; those of readable extended packages follow, as ``pkg:alias``."""
         table = self._table
         profile = table.existing(profile)
         known = {alias: binding.models for alias, binding in table.bindings.get(profile, {}).items()}
@@ -233,7 +233,7 @@ class Lockfile:
         return known
 
     def has_alias(self, alias: str, profile: str | None = None) -> bool:
-        """Whether a profile has the alias; one of a package that is not there, or cannot be read, it has not."""
+        """Tell whether a profile has the alias; False for one of a package that is missing or cannot be read."""
         try:
             return self.find(alias, profile) is not None
         except (LockfileNotFound, LockfileInvalid):
@@ -247,9 +247,9 @@ class Lockfile:
             raise self.missing(missing, profile, context)
 
     def resolve(self, alias: str, profile: str | None = None, *, available: Iterable[str] | None = None) -> tuple[str, ...]:
-        """The models of an alias, the first choice first; with ``available`` only those of such vendors, and bare names.
+        """Return the models of an alias, the first choice first; with ``available`` only those of such vendors, and bare names.
 
-        Raises :class:`ConfigError` for an unknown alias, with the text that would add it, and where no vendor is available.
+        Raises :class:`ConfigError` for an unknown alias, with the text that would add it, and if no vendor is available.
         """
         found = self.find(alias, profile)
         if found is None:
@@ -264,20 +264,20 @@ class Lockfile:
         return left
 
     def find(self, name: str, profile: str | None = None) -> Alias | None:
-        """What a name stands for in a profile; ``None`` where it is no alias there.
+        """Return the alias of that name in a profile, or ``None``.
 
         Raises :class:`ConfigError` for an unknown profile, :class:`LockfileNotFound` for a package that is not there.
         """
         return self._table.find(name, profile)
 
     def extensions(self) -> tuple[Extension, ...]:
-        """The packages of ``extends`` with their lockfiles, which are found without importing them, and what is wrong with each."""
+        """Return the packages of ``extends`` with their lockfiles, found without importing them, and what is wrong with each."""
         return tuple([self._extensions.of(name) for name in self.contents.packages])
 
     def bind(
         self, alias: str, models: str | Sequence[str], *, profile: str | None = None, constraints: Mapping[str, Any] | None = None
     ) -> Binding:
-        """Let an alias stand for models: a list, or a text with commas. What it stood for is replaced; a new profile is made."""
+        """Bind an alias to models: a list, or a text with commas. A former binding is replaced; a missing profile is made."""
         given: Any = models
         if not isinstance(given, str | Sequence):
             raise ConfigError(f"bind: {type(given).__name__} is not a list of models; give 'vendor:model', or a list of them")
@@ -291,43 +291,43 @@ class Lockfile:
             raise ConfigError(f"bind: constraints.on: {problem}")
         binding = Binding(alias.strip(), tuple([model.strip() for model in listed]), dict(constraints) if constraints else None)
 
-        def bound(there: Profile) -> Profile:
+        def with_binding(there: Profile) -> Profile:
             for model in binding.models:
                 if model in there.bindings or model == binding.alias:
                     raise ConfigError(f"bind: {model!r} is an alias itself; an alias holds models, such as 'vendor:model'")
             return attrs.evolve(there, bindings={**there.bindings, binding.alias: binding})
 
-        self._change(profile, bound)
+        self._change(profile, with_binding)
         return binding
 
     def unbind(self, alias: str, *, profile: str | None = None) -> bool:
-        """Take an alias out of a profile; whether it was there."""
+        """Remove an alias from a profile; returns whether it was there."""
 
-        def without(there: Profile) -> Profile:
+        def without_alias(there: Profile) -> Profile:
             return attrs.evolve(there, bindings={name: bound for name, bound in there.bindings.items() if name != alias.strip()})
 
-        return self._change(profile, without)
+        return self._change(profile, without_alias)
 
     def pin(self, vendor: str, version: int | None, *, profile: str | None = None) -> bool:
-        """Let a profile go by this version of a vendor's page of the registry, or with ``None`` by whichever is current."""
+        """Pin a profile to a version of a vendor's models in the registry, or with ``None`` to the current one."""
         if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 0):
             raise ConfigError(f"pin: {version!r} is no whole number ≥ 0; give the version of the vendor's page, or None")
 
-        def pinned(there: Profile) -> Profile:
+        def with_version(there: Profile) -> Profile:
             versions = {name: number for name, number in there.registry_versions.items() if name != vendor}
             return attrs.evolve(there, registry_versions=versions | ({} if version is None else {vendor: version}))
 
-        return self._change(profile, pinned)
+        return self._change(profile, with_version)
 
     def extend(self, *packages: str) -> None:
-        """Take in the aliases of these packages, as ``pkg:alias``; whether they are installed is seen when one is asked for."""
+        """Add the aliases of these packages, as ``pkg:alias``. A missing package is noticed when its alias is looked up."""
         for name in packages:
             if (problem := reading.package_problem(name)) is not None:
                 raise ConfigError(f"extend: {problem}")
         with self._lock:
             known = {package_key(name): name for name in self.contents.packages}
             added = {package_key(name): name for name in packages} | known
-            self._table = self._laid_out(
+            self._table = self._lay_out(
                 attrs.evolve(self.contents, packages=tuple(dict.fromkeys([*known.values(), *added.values()])))
             )
 
@@ -338,14 +338,14 @@ class Lockfile:
             changed = change(before.profile(name))
             if changed == before.profile(name) and name in before.profiles:
                 return False
-            self._table = self._laid_out(before.with_profile(changed))
+            self._table = self._lay_out(before.with_profile(changed))
         return True
 
     def save(self, path: str | os.PathLike[str] | None = None) -> Path:
-        """Write it, to where it came from or to another path, all at once; comments and unknown keys stay. Returns the path.
+        """Write it atomically, to its own path or another; comments and unknown keys stay. Returns the path.
 
-        ``updated_at`` becomes now. Raises :class:`ConfigError` where the file has been changed by others since it was read, or,
-        for a new lockfile, is there already. A path that is given is written in any case.
+        ``updated_at`` becomes now. Raises :class:`ConfigError` if the file has changed since it was read, or, for a new lockfile,
+        if it exists already. A path that is given is written in any case.
         """
         target = user_path(path, "save").absolute() if path is not None else self.path
         if target is None or target == paths.BUNDLED:
@@ -361,32 +361,32 @@ class Lockfile:
         if source is None and contents.created_at is None:
             contents = attrs.evolve(contents, created_at=now)
         if target == self.path and target.exists():
-            if source is not None and paths.text_at(target) != source.text:
+            if source is not None and paths.read_text(target) != source.text:
                 raise ConfigError(f"{target}: it has been changed since it was read; load it again, and make the change there")
             if source is None and not given:
                 raise ConfigError(f"{target}: there is a file already; load it and change it, or take it away first")
-        text = writing.checked(text_of(contents, source, form), contents, str(target))
+        text = writing.check(text_of(contents, source, form), contents, str(target))
         writing.replace(target, text)
         with self._lock:
             self.path, self._source = target, reading.Source(text, form, reading.plain(text, form), contents)
-            self._table = self._laid_out(attrs.evolve(self.contents, created_at=contents.created_at, updated_at=now))
+            self._table = self._lay_out(attrs.evolve(self.contents, created_at=contents.created_at, updated_at=now))
 
     def missing(self, aliases: Sequence[str], profile: str | None = None, context: str | None = None) -> ConfigError:
-        """The error for aliases that are not there; it shows the text that would add them."""
+        """Return the error for missing aliases, with the text that would add them."""
         name = self.profile_in_use(profile)
-        told = writing.missing_text(self.contents, self.path, name, aliases)
-        told += f"; {context} needs {'it' if len(aliases) == 1 else 'them'}" if context else ""
+        text = writing.missing_text(self.contents, self.path, name, aliases)
+        text += f"; {context} needs {'it' if len(aliases) == 1 else 'them'}" if context else ""
         problems = [extension.problem for extension in self.extensions() if extension.problem is not None]
-        told += "".join([f"; {problem}" for problem in problems if any(":" in alias for alias in aliases)])
-        bindings = [Binding(alias.strip(), _suggested(alias.strip())) for alias in aliases]
+        text += "".join([f"; {problem}" for problem in problems if any(":" in alias for alias in aliases)])
+        bindings = [Binding(alias.strip(), _suggest_models(alias.strip())) for alias in aliases]
         if self.path is None or self.is_bundled:
-            return ConfigError(f"{told}. Write llmdispatcher.lock:\n\n{writing.file_text(name, bindings)}")
+            return ConfigError(f"{text}. Write llmdispatcher.lock:\n\n{writing.file_text(name, bindings)}")
         source = self._source
-        form, text = (source.form, source.text) if source is not None else (reading.form_of(self.path.name), "")
-        return ConfigError(f"{told}. Add {writing.bindings_text(form, text, self.contents, name, bindings)}")
+        form, now = (source.form, source.text) if source is not None else (reading.form_of(self.path.name), "")
+        return ConfigError(f"{text}. Add {writing.bindings_text(form, now, self.contents, name, bindings)}")
 
     def describe_missing(self, alias: str, profile: str | None = None) -> str:
-        """That an alias is missing, for the middle of a sentence."""
+        """Describe a missing alias, for the middle of a sentence."""
         name = self.profile_in_use(profile)
         return f"an alias {alias!r} in the profile {name!r}{writing.hints_text(self.contents, name, [alias])}"
 
@@ -394,26 +394,26 @@ class Lockfile:
         return f"Lockfile({str(self.path) if self.path is not None else None!r}, {len(self._table.names)} aliases)"
 
 
-def _suggested(alias: str) -> tuple[str, ...]:
-    """Models for an alias, where the library's own lockfile has one of that name."""
-    bundled = reading.read(paths.text_at(paths.BUNDLED), paths.BUNDLED.name).contents
+def _suggest_models(alias: str) -> tuple[str, ...]:
+    """Models for an alias: those of the library's own lockfile, if it has the alias."""
+    bundled = reading.read(paths.read_text(paths.BUNDLED), paths.BUNDLED.name).contents
     binding = bundled.profile(bundled.default_profile).bindings.get(alias)
     return binding.models if binding is not None else writing.EXAMPLE
 
 
 def text_of(contents: Contents, source: reading.Source | None, form: str) -> str:
-    """The file's new text. Raises :class:`ConfigError` where a TOML file was read and tomlkit is not installed."""
+    """Return the file's new text. Raises :class:`ConfigError` if a TOML file was read and tomlkit is not installed."""
     if source is None or source.form != form:
         return plain_toml.document(writing.tree_of(contents)) if form == "toml" else writing.json_of(writing.tree_of(contents))
     if form == "json":
         tree = copy.deepcopy(dict(source.tree))
-        writing.apply(tree, source.contents, contents, writing.itself)
+        writing.apply(tree, source.contents, contents, writing.as_is)
         return writing.json_of(tree)
     try:
-        from .commented import changed
+        from .commented import change_text
     except ImportError:
         raise ConfigError(
             "a lockfile in TOML is changed with tomlkit, which keeps its comments; pip install 'llmdispatcher[lockfile]'"
         ) from None
-    text: str = changed(source, contents)
+    text: str = change_text(source, contents)
     return text

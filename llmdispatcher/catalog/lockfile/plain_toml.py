@@ -1,4 +1,4 @@
-"""A small TOML writer without dependencies, for new files and for the lines that a message shows."""
+"""A small TOML writer without dependencies, for new files and for the text in messages."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _ESCAPED = re.compile(r'["\\\x00-\x1f\x7f]')
 
 
 def document(tree: Mapping[str, Any]) -> str:
-    """A whole file: values first, then a section for each table and each entry of a list of tables."""
+    """Return a whole file: values first, then a section for each table and each entry of a list of tables."""
     return "\n".join(_section(tree, ())).strip("\n") + "\n"
 
 
 def section(tables: Sequence[str], tree: Mapping[str, Any]) -> str:
-    """A table at a place in a file, with its header."""
+    """Return a table with its header."""
     return "\n".join(_section(tree, tuple(tables))).strip("\n") + "\n"
 
 

@@ -27,13 +27,13 @@ _DECODER = json.JSONDecoder()
 _BLANK = " \t\r\n"
 
 
-def written(path: Path) -> str:
+def path_text(path: Path) -> str:
     """``profiles.prod.bindings[2].models``."""
     return "".join([f"[{step}]" if isinstance(step, int) else f".{step}" for step in path]).lstrip(".")
 
 
 def line_of(text: str, form: str, path: Path) -> int | None:
-    """The line, counted from 1, where ``path`` or the nearest thing around it stands; ``None`` where that cannot be told."""
+    """Return the line, from 1, of ``path`` or the nearest value around it; ``None`` if it is not found."""
     if form == "json":
         return _json_line(text, path)
     best: Path = ()
@@ -45,22 +45,22 @@ def line_of(text: str, form: str, path: Path) -> int | None:
 
 
 def _toml_places(text: str) -> Iterator[tuple[int, Path]]:
-    """What each line of a TOML text begins: a table, or a key in one."""
+    """The lines of a TOML text that begin a table or a key, with their paths."""
     table: Path = ()
     counts: dict[Path, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
         if stripped.startswith("["):
-            steps = _parsed(stripped)
+            steps = _keys_in(stripped)
             if steps:
-                table = _numbered(steps, counts, stripped.startswith("[["))
+                table = _add_numbers(steps, counts, stripped.startswith("[["))
                 yield number, table
         elif "=" in stripped:
-            yield number, (*table, *_parsed(f"{stripped.partition('=')[0]} = 0"))
+            yield number, (*table, *_keys_in(f"{stripped.partition('=')[0]} = 0"))
 
 
-def _parsed(line: str) -> Path:
-    """The keys that one line of TOML spells; none where it is no line of its own."""
+def _keys_in(line: str) -> Path:
+    """The keys in one line of TOML; none for a line that is no TOML by itself."""
     try:
         inner: Any = tomllib.loads(line)
     except tomllib.TOMLDecodeError:
@@ -72,8 +72,8 @@ def _parsed(line: str) -> Path:
     return tuple(steps)
 
 
-def _numbered(steps: Path, counts: dict[Path, int], more: bool) -> Path:
-    """A header's keys with the numbers of the list entries that it stands in; ``more`` begins a new one."""
+def _add_numbers(steps: Path, counts: dict[Path, int], more: bool) -> Path:
+    """The keys of a header, with the numbers of the list entries around it; ``more`` begins a new entry."""
     if more:
         counts[steps] = counts.get(steps, -1) + 1
     path: list[str | int] = []
@@ -93,8 +93,8 @@ def _json_line(text: str, path: Path) -> int | None:
 
 
 def _descend(text: str, path: Sequence[str | int]) -> int:
-    """Where the value at ``path`` begins, or the nearest one around it."""
-    at = _past(text, 0)
+    """The position of the value at ``path``, or of the nearest one around it."""
+    at = _skip_blanks(text, 0)
     for step in path:
         inner = next((place for name, place in _members(text, at) if name == step), None)
         if inner is None:
@@ -104,25 +104,25 @@ def _descend(text: str, path: Sequence[str | int]) -> int:
 
 
 def _members(text: str, at: int) -> Iterator[tuple[str | int, int]]:
-    """The keys, or numbers, of what stands in a JSON object or list, each with the place of its value."""
+    """The keys, or numbers, of a JSON object or list, each with the position of its value."""
     if text[at] not in "{[":
         return
     keyed, number = text[at] == "{", 0
-    at = _past(text, at + 1)
+    at = _skip_blanks(text, at + 1)
     while text[at] not in "}]":
         name: str | int = number
         if keyed:
             name, at = _DECODER.raw_decode(text, at)
-            at = _past(text, _past(text, at) + 1)
+            at = _skip_blanks(text, _skip_blanks(text, at) + 1)
         yield name, at
         _, at = _DECODER.raw_decode(text, at)
-        at = _past(text, at)
-        at = _past(text, at + 1) if text[at] == "," else at
+        at = _skip_blanks(text, at)
+        at = _skip_blanks(text, at + 1) if text[at] == "," else at
         number += 1
 
 
-def _past(text: str, at: int) -> int:
-    """The first place from ``at`` on that is not blank."""
+def _skip_blanks(text: str, at: int) -> int:
+    """The first position from ``at`` on that is not blank."""
     while text[at] in _BLANK:
         at += 1
     return at
@@ -131,14 +131,14 @@ def _past(text: str, at: int) -> int:
 VERSION = "1.0"
 DEFAULT_PROFILE = "default"
 PROFILES = (DEFAULT_PROFILE, "prod", "staging", "dev")
-"""What a new lockfile has."""
+"""The profiles of a new lockfile."""
 
 
 @attrs.frozen
 class Binding:
     """An alias and its models, the first choice first.
 
-    ``constraints`` are kept as they are written; of them ``on`` is read: after what it goes on.
+    ``constraints`` are kept as they are written; only ``on`` is read: the failures after which the next model is asked.
     """
 
     alias: str
@@ -147,25 +147,25 @@ class Binding:
 
     @property
     def on(self) -> frozenset[str]:
-        """What it goes on after, beside failures that pass."""
+        """The lasting failures after which the next model is asked."""
         return goes_on((self.constraints or {}).get("on", ()))
 
     def dump(self) -> dict[str, Any]:
-        """As a file holds it."""
+        """Return the binding as a file holds it."""
         said: dict[str, Any] = {"alias": self.alias, "models": list(self.models)}
         return said if self.constraints is None else said | {"constraints": self.constraints}
 
 
 @attrs.frozen
 class Profile:
-    """The aliases of one surrounding, such as ``prod``, and the registry's version of each vendor that it goes by."""
+    """The aliases of one environment, such as ``prod``, and the versions of vendors' models that it pins."""
 
     name: str
     bindings: Mapping[str, Binding] = attrs.field(factory=dict)
     registry_versions: Mapping[str, int] = attrs.field(factory=dict)
 
     def dump(self) -> dict[str, Any]:
-        """As a file holds it; empty lists are left out, so that a binding can be added at the end of the file by hand."""
+        """Return the profile as a file holds it, without empty lists: a binding can be added by hand at the end of the file."""
         said: dict[str, Any] = {"name": self.name}
         if self.bindings:
             said["bindings"] = [binding.dump() for binding in self.bindings.values()]
@@ -174,7 +174,7 @@ class Profile:
 
 @attrs.frozen(kw_only=True)
 class Contents:
-    """All that a lockfile says. Datetimes are aware; ``None`` where the file does not tell."""
+    """The contents of a lockfile. Datetimes are aware, or ``None``."""
 
     version: str = VERSION
     created_at: datetime | None = None
@@ -185,19 +185,19 @@ class Contents:
     profiles: Mapping[str, Profile] = attrs.field(factory=dict)
 
     def profile(self, name: str) -> Profile:
-        """The profile of that name; an empty one where there is none."""
+        """Return the profile of that name; an empty one if there is none."""
         return self.profiles.get(name) or Profile(name)
 
     def with_profile(self, profile: Profile) -> Contents:
-        """The same with this profile, in its place where there is one of its name."""
+        """Return the contents with this profile, in the place of the one with its name."""
         return attrs.evolve(self, profiles={**self.profiles, profile.name: profile})
 
     def aliases(self) -> frozenset[str]:
-        """The names that any profile binds."""
+        """Return the aliases of all profiles."""
         return frozenset([alias for profile in self.profiles.values() for alias in profile.bindings])
 
     def digest(self) -> str:
-        """SHA-256, hex, of the canonical form: compact JSON, sorted, every field there, datetimes with their offset."""
+        """Return the SHA-256, hex, of the canonical form: compact sorted JSON with every field, datetimes with their offset."""
         document = {
             "version": self.version,
             "created_at": self.created_at,
@@ -205,30 +205,30 @@ class Contents:
             "default_profile": self.default_profile,
             "metadata": self.metadata,
             "extends": {"packages": list(self.packages)},
-            "profiles": {name: _whole(profile) for name, profile in self.profiles.items()},
+            "profiles": {name: _profile_record(profile) for name, profile in self.profiles.items()},
         }
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), default=_plain)
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def _whole(profile: Profile) -> dict[str, Any]:
+def _profile_record(profile: Profile) -> dict[str, Any]:
     bindings = [binding.dump() | {"constraints": binding.constraints} for binding in profile.bindings.values()]
     return {"name": profile.name, "bindings": bindings, "registry_versions": profile.registry_versions}
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has no word for: mappings that are no dicts, and TOML's dates and times."""
+    """Values that are not JSON: mappings that are no dicts, and TOML's dates and times."""
     return dict(value) if isinstance(value, Mapping) else value.isoformat()
 
 
 _PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
-"""A distribution's name, https://packaging.python.org/en/latest/specifications/name-normalization/; no line end behind it."""
+"""A distribution's name, https://packaging.python.org/en/latest/specifications/name-normalization/; no line end follows."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @attrs.frozen
 class Source:
-    """A lockfile as it was read: its text, ``form`` ("toml" or "json"), the plain tree in it, and what that means."""
+    """A lockfile as it was read: its text, ``form`` ("toml" or "json"), the plain tree, and the contents."""
 
     text: str
     form: str
@@ -237,50 +237,50 @@ class Source:
 
 
 def form_of(name: str, text: str = "") -> str:
-    """``"json"`` or ``"toml"``, by the name of a file, else by what it begins with."""
+    """Return ``"json"`` or ``"toml"``, by the name of a file, else by its beginning."""
     return "json" if name.lower().endswith(".json") or text.lstrip("\ufeff \t\r\n").startswith("{") else "toml"
 
 
 def read(text: str, name: str) -> Source:
-    """The lockfile in a text; ``name`` is the file's, for messages. Raises :class:`LockfileInvalid`."""
+    """Read a lockfile; ``name`` is that of the file, for messages. Raises :class:`LockfileInvalid`."""
     form = form_of(name, text)
     try:
         tree = plain(text, form)
-    except (ValueError, RecursionError) as error:  # both parsers tell line and column in theirs
-        told = str(error) or type(error).__name__
-        raise LockfileInvalid(f"{name}: this is no {form.upper()}: {told}", problems=[told]) from None
+    except (ValueError, RecursionError) as error:  # both parsers tell line and column
+        reason = str(error) or type(error).__name__
+        raise LockfileInvalid(f"{name}: this is no {form.upper()}: {reason}", problems=[reason]) from None
     reader = _Reader()
     contents = reader.contents(tree)
     if reader.problems:
-        told_all = [_told(text, form, path, problem) for path, problem in reader.problems]
-        raise LockfileInvalid("\n  ".join([f"{name}: {_counted(told_all)}", *told_all]), problems=told_all)
+        problems = [_problem_text(text, form, path, problem) for path, problem in reader.problems]
+        raise LockfileInvalid("\n  ".join([f"{name}: {_count_text(problems)}", *problems]), problems=problems)
     return Source(text, form, tree, contents)
 
 
 def plain(text: str, form: str) -> Any:
-    """The tree in a text, as its parser gives it."""
+    """Parse a text."""
     return json.loads(text) if form == "json" else tomllib.loads(text)
 
 
-def _told(text: str, form: str, path: Path, problem: str) -> str:
+def _problem_text(text: str, form: str, path: Path, problem: str) -> str:
     line = line_of(text, form, path)
-    where = f"{written(path)}: {problem}" if path else problem
+    where = f"{path_text(path)}: {problem}" if path else problem
     return f"line {line}: {where}" if line is not None else where
 
 
-def _counted(problems: list[str]) -> str:
+def _count_text(problems: list[str]) -> str:
     return "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
 
 
 def alias_problem(alias: Any) -> str | None:
-    """Why something cannot be an alias, or ``None`` where it can."""
+    """Return why a value cannot be an alias, ``None`` if it can."""
     if not isinstance(alias, str) or not alias.strip() or _CONTROL.search(alias) or alias.strip().lower() == ANY_MODEL:
         return f"{alias!r} is no name for an alias; give a text in one line, other than {ANY_MODEL!r}"
     return None
 
 
 def model_problem(model: Any) -> str | None:
-    """Why something cannot be a model of an alias, or ``None`` where it can."""
+    """Return why a value cannot be a model of an alias, ``None`` if it can."""
     if not isinstance(model, str) or not model.strip() or _CONTROL.search(model):
         return f"{model!r} is no model's name; give 'vendor:model'"
     if not has_both_parts(model):
@@ -290,7 +290,7 @@ def model_problem(model: Any) -> str | None:
 
 
 def constraints_problem(constraints: Mapping[str, Any] | None) -> str | None:
-    """Why the constraints of an alias cannot be followed, or ``None`` where they can; what nobody knows is kept."""
+    """Return why the constraints of an alias are invalid, ``None`` if they are not; unknown ones are kept."""
     try:
         goes_on((constraints or {}).get("on", ()))
     except ValueError as error:
@@ -299,20 +299,20 @@ def constraints_problem(constraints: Mapping[str, Any] | None) -> str | None:
 
 
 def package_problem(name: Any) -> str | None:
-    """Why something cannot be a package's name, or ``None`` where it can."""
+    """Return why a value cannot be a package's name, ``None`` if it can."""
     if isinstance(name, str) and _PACKAGE.match(name):
         return None
     return f"{name!r} is no package's name; give that of an installed distribution, such as 'my-library'"
 
 
 class _Reader:
-    """Reads what is right and writes down what is not."""
+    """Reads what is valid, and collects the problems."""
 
     def __init__(self) -> None:
         self.problems: list[tuple[Path, str]] = []
 
     def contents(self, tree: Any) -> Contents:
-        """The whole file."""
+        """Read the whole file."""
         if not isinstance(tree, Mapping):
             self.problems.append(((), f"{type(tree).__name__} is no table; a lockfile is one, with 'profiles' in it"))
             return Contents()
@@ -418,7 +418,7 @@ class _Reader:
         return Binding(entry["alias"].strip(), models, constraints) if named else None
 
     def _models(self, entry: Mapping[str, Any], path: Path) -> tuple[str, ...]:
-        """A binding's models; earlier files had ``provider`` and ``model`` for the one there was."""
+        """A binding's models. Older files have one model, as ``provider`` and ``model``."""
         models = entry.get("models")
         if models is None and "model" in entry:
             provider = entry.get("provider")

@@ -1,6 +1,6 @@
-"""Write a lockfile: changes go into the text that was read, and the rest stays as it was. Also the text of missing aliases.
+"""Write a lockfile: changes go into the text that was read, and the rest stays. Also the messages about missing aliases.
 
-For aliases that are missing, a message says which, where, and the complete text that adds them.
+Such a message names the aliases and the profile, and has the complete text that adds them.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from .reading import Binding, Contents, Profile, read
 
 
 class Make(Protocol):
-    """Makes an item out of a plain value, for the table or list that it is to be put into."""
+    """A function that makes an item of a plain value, for the table or list that it is put into."""
 
     def __call__(self, value: Any, inside: Any) -> Any:
         """The item."""
 
 
 def tree_of(contents: Contents) -> dict[str, Any]:
-    """The contents as a plain tree, in the order in which people read it."""
+    """Return the contents as a plain tree, in the order of a file."""
     tree: dict[str, Any] = {"version": contents.version}
     tree |= {key: moment.isoformat() for key, moment in _times(contents) if moment is not None}
     tree["default_profile"] = contents.default_profile
@@ -47,13 +47,13 @@ def json_of(tree: Any) -> str:
     return json.dumps(tree, indent=2, ensure_ascii=False, default=lambda value: value.isoformat()) + "\n"
 
 
-def itself(value: Any, inside: Any) -> Any:
-    """The item of a tree of plain values."""
+def as_is(value: Any, inside: Any) -> Any:
+    """Return the value itself: the item of a tree of plain values."""
     return value
 
 
 def apply(tree: MutableMapping[str, Any], before: Contents, after: Contents, make: Make) -> None:
-    """Write what differs into the tree that ``before`` was read from; keys that nobody knows stay."""
+    """Write what differs into the tree that ``before`` was read from; unknown keys stay."""
     for key in ("version", "default_profile"):
         if getattr(before, key) != getattr(after, key):
             tree[key] = make(getattr(after, key), tree)
@@ -63,19 +63,19 @@ def apply(tree: MutableMapping[str, Any], before: Contents, after: Contents, mak
     if before.metadata != after.metadata:
         tree["metadata"] = make(dict(after.metadata), tree)
     if before.packages != after.packages:
-        extends = _inside(tree, "extends", make)
+        extends = _subtable(tree, "extends", make)
         extends["packages"] = make(list(after.packages), extends)
     for name, profile in after.profiles.items():
         old_profile = before.profiles.get(name)
         if old_profile is None:
-            profiles = _inside(tree, "profiles", make)
+            profiles = _subtable(tree, "profiles", make)
             profiles[name] = make(profile.dump(), profiles)
         elif old_profile != profile:
             _apply_profile(tree["profiles"][name], old_profile, profile, make)
 
 
-def _inside(tree: MutableMapping[str, Any], key: str, make: Make) -> Any:
-    """The table of that name, which is made where there is none."""
+def _subtable(tree: MutableMapping[str, Any], key: str, make: Make) -> Any:
+    """The table of that name, made if there is none."""
     if tree.get(key) is None:
         tree[key] = make({}, tree)
     return tree[key]
@@ -85,7 +85,7 @@ def _apply_profile(tree: MutableMapping[str, Any], before: Profile, after: Profi
     if before.bindings != after.bindings:
         _apply_bindings(tree, before, after, make)
     if before.registry_versions != after.registry_versions:
-        versions = _inside(tree, "registry_versions", make)
+        versions = _subtable(tree, "registry_versions", make)
         for vendor in before.registry_versions.keys() - after.registry_versions.keys():
             del versions[vendor]
         for vendor, version in after.registry_versions.items():
@@ -122,15 +122,15 @@ def _apply_binding(entry: MutableMapping[str, Any], binding: Binding, make: Make
         entry.pop("constraints", None)
 
 
-def checked(text: str, contents: Contents, name: str) -> str:
-    """The text, if it says what it is to say; a file is never replaced by one that says something else."""
+def check(text: str, contents: Contents, name: str) -> str:
+    """Return the text if it reads as *contents*; a file is never replaced by one that says something else."""
     if read(text, name).contents != contents:
         raise ConfigError(f"{name}: these contents cannot be written without loss; save them as JSON, or to a new file")
     return text
 
 
 def replace(path: Path, text: str) -> None:
-    """Put a file in the place of another at once: readers see the old or the new one. Mode and symbolic links are kept."""
+    """Replace a file atomically: readers see the old or the new text. Mode and symbolic links are kept."""
     target = Path(os.path.realpath(path))
     try:
         write_file(target, text.encode(), private=False)
@@ -142,7 +142,7 @@ EXAMPLE = ("vendor:model",)
 
 
 def bindings_text(form: str, text: str, contents: Contents, profile: str, bindings: Sequence[Binding]) -> str:
-    """What is to be added to a lockfile, to its ``text`` in its own form, so that a profile has these bindings."""
+    """Return what to add to a lockfile with this ``text`` and ``form``, so that a profile has these bindings."""
     if form == "json":
         entries = [json.dumps(binding.dump(), ensure_ascii=False) for binding in bindings]
         return f'in the list "bindings" of "profiles" → {json.dumps(profile, ensure_ascii=False)}:\n\n' + ",\n".join(entries)
@@ -165,20 +165,20 @@ def _is_toml(text: str) -> bool:
 
 
 def file_text(profile: str, bindings: Sequence[Binding]) -> str:
-    """A whole new lockfile, in TOML, with these bindings in a profile."""
+    """Return a new lockfile, in TOML, with these bindings in a profile."""
     made = Profile(profile, {binding.alias: binding for binding in bindings})
     return document(tree_of(Contents(default_profile=profile, profiles={profile: made})))
 
 
 def missing_text(contents: Contents, path: Path | None, profile: str, missing: Sequence[str]) -> str:
-    """Which aliases a profile has not got, in one sentence, with the likeliest reason for each."""
+    """Return one sentence about the aliases that a profile lacks, with the likeliest reason for each."""
     where = f"{path}: " if path is not None else ""
     named = ", ".join(map(repr, missing))
     return f"{where}the profile {profile!r} has no alias {named}{hints_text(contents, profile, missing)}"
 
 
 def hints_text(contents: Contents, profile: str, missing: Sequence[str]) -> str:
-    """The likeliest reasons for aliases to be missing, in brackets; empty where none comes to mind."""
+    """Return the likeliest reasons why aliases are missing, in brackets; empty if there is none."""
     hints = [hint for hint in (_hint(contents, profile, alias) for alias in missing) if hint]
     return f" ({'; '.join(hints)})" if hints else ""
 

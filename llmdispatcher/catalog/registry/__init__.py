@@ -1,1 +1,1 @@
-"""Registries: models and prices that somebody publishes; fetched, bounded, cached on disk, and put over the packaged catalog."""
+"""Registries: published models and prices; fetched, bounded, cached on disk, and put over the packaged catalog."""

@@ -1,10 +1,10 @@
 """``Registry``: the models that a registry publishes for each vendor, cached on disk, and refreshed in the background.
 
 A dispatcher's registry is that of its configuration, with the pins of its lockfile; it is read with the first call. One daemon
-thread (:class:`Keeper`) keeps its rows over the catalog as long as dispatchers use it. The thread starts with the first call, in a
-forked child with the first call there. It loads what is on disk, fetches what is due, puts the result over the catalog, and sleeps
-until more is due. The first calls wait for it until something is known, at most ``Registry(wait=...)`` seconds; later calls never
-wait.
+thread (:class:`RefreshThread`) keeps its rows over the catalog as long as dispatchers use it. The thread starts with the first
+call, in a forked child with the first call there. It loads what is on disk, fetches what is due, puts the result over the catalog,
+and sleeps until more is due. The first calls wait for it until there are rows, at most ``Registry(wait=...)`` seconds; later calls
+never wait.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from os import PathLike
-from typing import Protocol
 
 from ..._text import room_logger
 from ...errors import Cancelled, DispatchError, RegistryStale, VendorUnavailable
@@ -28,116 +27,92 @@ from .source import (
     MANIFEST,
     VENDOR,
     Source,
+    cache_folder_of,
+    checked_since,
+    checked_version,
     document_path,
-    known_since,
-    known_version,
     pins,
     reader_for,
     seconds,
-    shelf_folder,
     vendor_name,
 )
-from .status import Changes, Drift, RegistryStatus, catalog_rows, changes, pinned, published_ago, standing
-from .store import Copies, Copy, Document, Shelf
+from .status import Changes, Drift, RegistryStatus, catalog_rows, changes, current_status, pinned_status, published_ago
+from .store import Copy, DiskCache, Document, DocumentCache
 
-USUAL = ("anthropic", "google", "openai")
-"""The vendors of a registry that does not list its own."""
+DEFAULT_VENDORS = ("anthropic", "google", "openai")
+"""The vendors of a registry without a manifest."""
 MOST_VENDORS = 64
 
 
 def models_of(vendor: str, version: int | None = None) -> Document[Edition]:
-    """A vendor's models: the current ones, or those of a version, which never changes."""
+    """Return the document of a vendor's models: the current one, or that of a version, which never changes."""
     path = document_path(vendor, version)
-    return Document(path=path, parse=partial(_read, vendor, version), immutable=version is not None)
+    return Document(path=path, parse=partial(read_edition, vendor, version=version), immutable=version is not None)
 
 
-def _read(vendor: str, version: int | None, body: bytes) -> Edition:
-    return read_edition(vendor, body, version)
-
-
-def _listed(body: bytes) -> tuple[str, ...]:
-    """The vendors that a manifest lists; what is no name is passed over."""
+def _read_vendors(body: bytes) -> tuple[str, ...]:
+    """Read the vendors of a manifest; invalid names are skipped."""
     document = read_json(body)
     providers = document.get("providers") if isinstance(document, dict) else None
     names = [name for name in (providers if isinstance(providers, dict) else ()) if VENDOR.fullmatch(name)]
-    return tuple(names[:MOST_VENDORS]) or USUAL
+    return tuple(names[:MOST_VENDORS]) or DEFAULT_VENDORS
 
 
-VENDORS: Document[tuple[str, ...]] = Document(path=MANIFEST, parse=_listed)
+VENDORS: Document[tuple[str, ...]] = Document(path=MANIFEST, parse=_read_vendors)
 """The vendors that a registry lists."""
 
 
 logger = room_logger("catalog")
 
-Pins = Callable[[], Mapping[str, int]]
-"""Tells the versions of a registry that somebody goes by, by vendor."""
 
+class PinnedRegistry:
+    """A registry and the pins of a lockfile, which are read with the first call."""
 
-class Kept(Protocol):
-    """A registry, as far as a dispatcher uses it."""
-
-    @property
-    def versions(self) -> Mapping[str, int]:
-        """Its own pins."""
-
-    def with_versions(self, versions: Mapping[str, int]) -> Kept:
-        """The same with further pins."""
-
-    def begin(self, user: object, deadline: Deadline) -> None:
-        """A call begins."""
-
-    def leave(self, user: object) -> None:
-        """There are no more calls."""
-
-
-class Followed:
-    """Where a lockfile pins what the registry itself does not, calls go by a registry with those pins; it is made once."""
-
-    def __init__(self, registry: Kept, pins: Pins) -> None:
+    def __init__(self, registry: Registry, pins: Callable[[], Mapping[str, int]]) -> None:
         self._given = registry
         self._pins = pins
         self._lock = new_lock()
-        self._registry: Kept | None = None
+        self._registry: Registry | None = None
 
     def begin(self, user: object, deadline: Deadline) -> None:
-        """A call of ``user`` begins; see :meth:`Registry.begin`."""
-        (self._registry or self._chosen()).begin(user, deadline)
+        """Begin a call of ``user``; see :meth:`Registry.begin`."""
+        (self._registry or self._choose()).begin(user, deadline)
 
     def leave(self, user: object) -> None:
-        """That user makes no more calls."""
+        """Remove a user, which makes no more calls."""
         if self._registry is not None:
             self._registry.leave(user)
 
-    def _chosen(self) -> Kept:
+    def _choose(self) -> Registry:
         try:
             found = self._pins()
-        except DispatchError as error:  # the call itself tells of a lockfile that is wrong, where it needs one
+        except DispatchError as error:  # the call itself reports a broken lockfile, if it needs one
             logger.warning("registry: the lockfile's versions are not known: %s", error.message)
             found = {}
-        further = {vendor: number for vendor, number in found.items() if number > 0 and vendor not in self._given.versions}
-        chosen = self._given.with_versions(further) if further else self._given
+        added = {vendor: number for vendor, number in found.items() if number > 0 and vendor not in self._given.versions}
+        chosen = self._given.with_versions(added) if added else self._given
         with self._lock:
-            self._registry = self._registry or chosen  # of two threads one was first
+            self._registry = self._registry or chosen  # another thread may have been first
             return self._registry
 
 
-PART = 0.1
-"""Part of a call's time that it waits at most: it can do without a registry, not without a vendor."""
-_AGAIN = 1.0
-"""Seconds until another thread is tried for, where none could be started."""
-_LATER = 3600.0
-"""Seconds until the next round after one that failed in a way that nobody foresaw."""
+WAIT_SHARE = 0.1
+"""The share of a call's time that it waits at most: a call needs its time for the vendor."""
+_THREAD_RETRY = 1.0
+"""Seconds until a thread that could not be started is tried again."""
+_FAILED_ROUND = 3600.0
+"""Seconds until the next round after one with an unexpected error."""
 
 Round = Callable[[Cancellation], float]
-"""Does what is due, calls nobody back, and tells in how many seconds there is more to do."""
+"""Refreshes what is due, and returns the seconds until more is due."""
 
 
-class Keeper:
-    """The thread, and those who wait for its first round. ``show`` puts what is on disk over the catalog; True if there was any."""
+class RefreshThread:
+    """The thread, and the calls that wait for its first round. ``show`` puts what is on disk over the catalog, if there is any."""
 
-    def __init__(self, show: Callable[[], bool], round_: Round, wait: float) -> None:
+    def __init__(self, show: Callable[[], bool], refresh_due: Round, wait: float) -> None:
         self._show = show
-        self._round = round_
+        self._round = refresh_due
         self._wait = wait
         self._lock = new_lock()
         self._users: weakref.WeakSet[object] = weakref.WeakSet()
@@ -145,11 +120,11 @@ class Keeper:
         self._stop = Cancellation()
         self._pid: int | None = None
         self._ready: int | None = None
-        """The process in which the first round is over."""
+        """The process whose first round is over."""
         self._not_before = self._until = 0.0
 
     def begin(self, user: object, deadline: Deadline) -> None:
-        """A call of ``user`` begins: the thread runs from now on. Waits, within the deadline, while nothing is known yet."""
+        """Begin a call of ``user``: the thread runs from now on. Waits, within the deadline, until the first round is over."""
         here = os.getpid()
         if self._ready == here and user in self._users:
             return
@@ -159,11 +134,11 @@ class Keeper:
 
     @property
     def used(self) -> bool:
-        """Whether there is anybody whose calls go by the registry."""
+        """Whether any dispatcher uses the registry."""
         return bool(self._users)
 
     def leave(self, user: object) -> bool:
-        """A user is gone; with the last one, which True tells, the thread ends."""
+        """Remove a user; with the last one the thread ends. Returns True for the last one."""
         self._users.discard(user)
         if self._users:
             return False
@@ -178,7 +153,7 @@ class Keeper:
             self._stop.cancel("the registry was closed")
 
     def _start(self, here: int) -> bool:
-        """Have a thread in this process; False where none can be started."""
+        """Start a thread in this process, unless there is one; False if none can be started."""
         now = SYSTEM_CLOCK.monotonic()
         with self._lock:
             if self._pid == here:
@@ -193,13 +168,14 @@ class Keeper:
         except (RuntimeError, MemoryError):
             logger.warning("no thread can be started for the registry; the packaged catalog counts, tried again with a later call")
             with self._lock:
-                self._pid, self._not_before = None, now + _AGAIN
+                self._pid, self._not_before = None, now + _THREAD_RETRY
             return False
         weakref.finalize(self, _end, stop, here).atexit = False
         return True
 
     def _await(self, deadline: Deadline) -> None:
-        left = min(self._until - SYSTEM_CLOCK.monotonic(), PART * deadline.remaining())  # the thread lives on the machine's clock
+        # the thread uses the machine's clock
+        left = min(self._until - SYSTEM_CLOCK.monotonic(), WAIT_SHARE * deadline.remaining())
         if left <= 0:
             return
         gate = threading.Lock()
@@ -214,26 +190,26 @@ class Keeper:
         finally:
             deadline.cancellation.unsubscribe(key)
 
-    def first(self, stop: Cancellation) -> None:
-        """Show what is known already, and let the first calls go on if that is something."""
+    def show_cached(self, stop: Cancellation) -> None:
+        """Show what is on disk; if there is any, the first calls go on."""
         try:
             if self._show():
-                self._known(stop)
-        except Exception:  # whatever lies on the disk, the round to come asks the registry
+                self._release_waiting(stop)
+        except Exception:  # whatever is on disk, the next round asks the registry
             logger.exception("registry: what is on disk could not be used")
 
-    def again(self, stop: Cancellation) -> float:
-        """One round; seconds until the next."""
+    def refresh(self, stop: Cancellation) -> float:
+        """Run one round; returns the seconds until the next."""
         try:
             return self._round(stop)
-        except Exception:  # whatever a registry serves, calls go on, and so does the thread
-            logger.exception("registry: a round ended badly; the next is in %d s", _LATER)
-            return _LATER
+        except Exception:  # whatever a registry serves, calls and the thread go on
+            logger.exception("registry: a round ended badly; the next is in %d s", _FAILED_ROUND)
+            return _FAILED_ROUND
         finally:
-            self._known(stop)
+            self._release_waiting(stop)
 
-    def _known(self, stop: Cancellation) -> None:
-        """Nobody waits any more, unless the thread was stopped, after which the next call starts another."""
+    def _release_waiting(self, stop: Cancellation) -> None:
+        """Release the waiting calls. If the thread was stopped, the next call starts another one."""
         with self._lock:
             if not stop.cancelled:
                 self._ready = os.getpid()
@@ -242,24 +218,23 @@ class Keeper:
             _open(gate)
 
 
-def _run(ref: weakref.ref[Keeper], stop: Cancellation) -> None:
-    """The thread: it holds the keeper only while it does something, so that a dropped one goes."""
+def _run(ref: weakref.ref[RefreshThread], stop: Cancellation) -> None:
+    """Run the thread. It refers to its object only while it works, so that a dropped one is collected."""
     pause = Deadline.after(None, cancellation=stop)
     with contextlib.suppress(Cancelled):
-        _first(ref, stop)
-        while (seconds := _again(ref, stop)) is not None:
+        seconds = _work(ref, stop, is_first=True)
+        while seconds is not None:
             pause.sleep(seconds)
+            seconds = _work(ref, stop)
 
 
-def _first(ref: weakref.ref[Keeper], stop: Cancellation) -> None:
-    keeper = ref()
-    if keeper is not None:
-        keeper.first(stop)
-
-
-def _again(ref: weakref.ref[Keeper], stop: Cancellation) -> float | None:
-    keeper = ref()
-    return None if keeper is None else keeper.again(stop)
+def _work(ref: weakref.ref[RefreshThread], stop: Cancellation, *, is_first: bool = False) -> float | None:
+    thread = ref()
+    if thread is None:
+        return None
+    if is_first:
+        thread.show_cached(stop)
+    return thread.refresh(stop)
 
 
 def _open(gate: threading.Lock) -> None:
@@ -268,7 +243,7 @@ def _open(gate: threading.Lock) -> None:
 
 
 def _end(stop: Cancellation, process: int) -> None:
-    """Stop a thread, unless it is that of the process that forked this one."""
+    """Stop the thread, unless it belongs to the parent process."""
     if process == os.getpid():
         stop.cancel("the registry is gone")
 
@@ -276,16 +251,16 @@ def _end(stop: Cancellation, process: int) -> None:
 MOST_STEPS = 100
 """Versions that are read for one changelog."""
 RETRY = 60.0
-"""Seconds until a registry that could not be asked is asked again, doubled each time up to an hour, or the TTL if that is less."""
+"""Seconds until a failed registry is asked again, doubled each time up to an hour, or the TTL if that is less."""
 _LONGEST_RETRY = 3600.0
 _SPREAD = 0.1
-"""Part of a wait by which it is longer, so that processes do not ask all at once."""
+"""The share by which a wait is longer, at random, so that processes do not all ask at once."""
 _DAY = 86400.0
 
 
 @suggesting
 class Registry:
-    """Models and prices that somebody publishes for each vendor; share one between threads and dispatchers.
+    """Published models and prices of each vendor; share one between threads and dispatchers.
 
     ``source`` is an https:// address (http:// for this machine), a ``file://`` address or a folder. Making one does no I/O.
     ``versions`` pins vendors to a version, fetched once and kept for ever; of the others the current one counts, asked for again
@@ -326,30 +301,30 @@ class Registry:
             clock=clock,
         )
         self._reader = reader_for(self.source, ca_bundle)
-        self._copies = Copies(self._reader, Shelf(partial(shelf_folder, self.source, cache_dir)), self.ttl, clock)
+        self._cache = DocumentCache(self._reader, DiskCache(partial(cache_folder_of, self.source, cache_dir)), self.ttl, clock)
         self._trouble: dict[str, str] = {}
         self._failures = 0
         self._shown: dict[str, Edition] | None = None
-        self._keeper = Keeper(self._show, self._round, self.wait)
+        self._thread = RefreshThread(self.apply, self._round, self.wait)
 
     def load(self, *, timeout: float | None = None, cancel: Cancellation | None = None) -> dict[str, Edition]:
-        """The edition that counts for each vendor, asking only for what is due. Never raises for a registry's faults.
+        """Return the edition in use of each vendor, asking only for what is due. Never raises for a registry's faults.
 
-        A vendor that the registry gives nothing usable of is left out: for it the packaged catalog counts, and ``status`` says why.
+        A vendor without a usable edition is left out: its rows of the packaged catalog count, and ``status`` says why.
         """
         return self._all(self._deadline(timeout, cancel), force=False)
 
     def refresh(self, *, timeout: float | None = None) -> dict[str, RegistryStatus]:
         """Ask the registry now, for all vendors, whatever is due. Never raises for a registry's faults: the states tell of them."""
         self._all(self._deadline(timeout), force=True)
-        if self._shown is not None or self._keeper.used:
+        if self._shown is not None or self._thread.used:
             self.apply()
         return self.status()
 
     def apply(self) -> bool:
-        """Put what is held over the catalog, for this process: models, prices, and their ``price_version`` "registry openai 7".
+        """Put the editions in use over the catalog, in this process: models, prices, their ``price_version`` "registry openai 7".
 
-        The rows of another registry go. Asks nobody; False where nothing is held.
+        The rows of another registry go. Sends no request; returns False if there are no rows.
         """
         held = self.editions()
         if held and held != self._shown:
@@ -359,39 +334,39 @@ class Registry:
         return bool(held)
 
     def begin(self, user: object, deadline: Deadline) -> None:
-        """A call of ``user``, a dispatcher, begins: from now on a thread keeps the catalog up to date. Waits only at first."""
-        self._keeper.begin(user, deadline)
+        """Begin a call of ``user``, a dispatcher: from now on a thread keeps the catalog up to date. Only the first calls wait."""
+        self._thread.begin(user, deadline)
 
     def leave(self, user: object) -> None:
-        """That user makes no more calls; with the last one the thread ends."""
-        if self._keeper.leave(user):
+        """Remove a user, which makes no more calls; with the last one the thread ends."""
+        if self._thread.leave(user):
             self._reader.close()
 
     def status(self) -> dict[str, RegistryStatus]:
-        """How each vendor's models stand, by what is in memory or on disk; asks nobody."""
+        """Return the status of each vendor's models, by what is in memory or on disk; sends no request."""
         return {vendor: self._status(vendor) for vendor in self._known_names()}
 
     def editions(self) -> dict[str, Edition]:
-        """The editions that count, by what is in memory or on disk; asks nobody."""
-        copies = {vendor: self._copies.held(models_of(vendor, self.versions.get(vendor))) for vendor in self._known_names()}
+        """Return the editions in use, by what is in memory or on disk; sends no request."""
+        copies = {vendor: self._cache.held(models_of(vendor, self.versions.get(vendor))) for vendor in self._known_names()}
         return {vendor: copy.value for vendor, copy in copies.items() if copy is not None}
 
     def edition(self, vendor: str, version: int | None = None, *, timeout: float | None = None) -> Edition:
-        """A vendor's current edition, or one of its versions. Raises :class:`DispatchError` where it cannot be had."""
+        """Return a vendor's current edition, or one of its versions. Raises :class:`DispatchError` if it cannot be fetched."""
         deadline = self._deadline(timeout)
-        return self._copies.get(models_of(vendor_name(vendor), known_version(version)), deadline).value
+        return self._cache.get(models_of(vendor_name(vendor), checked_version(version)), deadline).value
 
     def assert_fresh(self, *vendors: str, max_age_days: float | None = None, timeout: float | None = None) -> None:
-        """Ask the registry now, and raise :class:`RegistryStale` where what counts is not the newest that it publishes.
+        """Ask the registry now, and raise :class:`RegistryStale` if the edition in use is not the newest that it publishes.
 
-        So it is where the registry does not answer, and where a pinned version is behind. With ``max_age_days`` it is also where
-        that was published longer ago than so many days, or does not say when.
+        That includes a registry that does not answer, and a pinned version that is behind. With ``max_age_days`` it includes an
+        edition that was published longer ago than so many days, or does not say when.
         """
         deadline = self._deadline(timeout)
         for vendor in [vendor_name(name) for name in vendors] or self._names(deadline, force=True):
             try:
-                current = self._copies.get(models_of(vendor), deadline, force=True).value
-                counts = self._copies.get(models_of(vendor, self.versions.get(vendor)), deadline).value
+                current = self._cache.get(models_of(vendor), deadline, force=True).value
+                counts = self._cache.get(models_of(vendor, self.versions.get(vendor)), deadline).value
             except DispatchError as error:
                 raise self._stale(vendor, f"the registry could not confirm what is held: {error.message}") from None
             self._trouble.pop(vendor, None)
@@ -399,24 +374,24 @@ class Registry:
                 raise self._stale(vendor, f"version {counts.version} is pinned, and {current.version} is published")
             age = published_ago(counts, self._clock.now())
             if max_age_days is not None and (age is None or age > max_age_days * _DAY):
-                told = "it does not say when it was published" if age is None else f"it was published {age / _DAY:.0f} days ago"
-                raise self._stale(vendor, f"{told}, and {max_age_days:g} are allowed")
+                reason = "it does not say when it was published" if age is None else f"it was published {age / _DAY:.0f} days ago"
+                raise self._stale(vendor, f"{reason}, and {max_age_days:g} are allowed")
 
     def drift(self, versions: Mapping[str, int] | None = None, *, timeout: float | None = None) -> Drift:
-        """How pinned ``versions`` (those of this registry where not given) differ from what is current now."""
+        """Return how pinned ``versions``, by default those of this registry, differ from the current ones."""
         deadline, found, unknown = self._deadline(timeout), {}, {}
         for vendor, version in (self.versions if versions is None else pins(versions)).items():
             try:
-                before = self._copies.get(models_of(vendor, version), deadline).value
-                found[vendor] = changes(before, self._copies.get(models_of(vendor), deadline, force=True).value)
+                before = self._cache.get(models_of(vendor, version), deadline).value
+                found[vendor] = changes(before, self._cache.get(models_of(vendor), deadline, force=True).value)
             except DispatchError as error:
                 unknown[vendor] = error.message
         return Drift(vendors=found, unknown=unknown)
 
     def changelog(self, vendor: str, since: int = 0, *, timeout: float | None = None) -> tuple[Changes, ...]:
-        """What each version of a vendor after ``since`` changed, from the immutable versions; one that is not there is passed over.
+        """Return what each version of a vendor after ``since`` changed; versions that are not published are skipped.
 
-        At most the last 100 versions are read. Raises :class:`DispatchError` where the current version cannot be had.
+        At most the last 100 versions are read. Raises :class:`DispatchError` if the current version cannot be fetched.
         """
         deadline, found = self._deadline(timeout), []
         steps = self._steps(vendor_name(vendor), since, deadline)
@@ -428,44 +403,40 @@ class Registry:
         return tuple(found)
 
     def verify(self, vendor: str, *, timeout: float | None = None) -> dict[int, bool | None]:
-        """Version -> whether its checksum holds, ``None`` where that cannot be told. Advice: nothing is rejected for it."""
-        told, before = {}, None
+        """Return for each version whether its checksum holds, ``None`` if that is unknown. No version is rejected for it."""
+        results, before = {}, None
         for edition in self._steps(vendor_name(vendor), 0, self._deadline(timeout)):
-            told[edition.version] = checksum_holds(edition, before)
+            results[edition.version] = checksum_holds(edition, before)
             before = edition.checksum
-        return told
+        return results
 
     def clear(self) -> int:
-        """Delete this registry's cache, which nothing else does; how many documents that were."""
+        """Delete this registry's cache; returns the number of documents. Nothing else deletes it."""
         self._trouble = {}
-        return self._copies.forget()
+        return self._cache.forget()
 
     def close(self) -> None:
         """End the thread, close idle connections. The cache on disk stays, and so do the rows over the catalog."""
-        self._keeper.end()
+        self._thread.end()
         self._reader.close()
 
     def with_versions(self, versions: Mapping[str, int]) -> Registry:
-        """This registry with further pinned versions, such as those of a lockfile's profile; this one stays as it is."""
+        """Return this registry with further pinned versions, such as those of a lockfile's profile."""
         return self._alike(versions={**self.versions, **pins(versions)})
 
     def __repr__(self) -> str:
         return f"Registry({str(self.source)!r}, versions={dict(self.versions)})"
 
     def _deadline(self, timeout: float | None, cancel: Cancellation | None = None) -> Deadline:
-        # on the machine's clock: the registry's own tells what is due, and may stand still in a test
+        # on the machine's clock: the registry's own clock tells what is due, and may stand still in a test
         return Deadline.after(self._timeout if timeout is None else timeout, cancellation=cancel)
 
-    def follow(self, versions: Pins) -> Followed:
-        """This registry for a dispatcher whose lockfile pins ``versions``, which are asked for with the first call."""
-        return Followed(self, versions)
-
-    def _show(self) -> bool:
-        """What the keeper's thread does first: all that needs no network."""
-        return self.apply()
+    def follow(self, versions: Callable[[], Mapping[str, int]]) -> PinnedRegistry:
+        """Return this registry for a dispatcher whose lockfile pins ``versions``, a function called with the first call."""
+        return PinnedRegistry(self, versions)
 
     def _round(self, stop: Cancellation) -> float:
-        """What the keeper's thread does over and over; seconds until the next time."""
+        """One round of the thread; returns the seconds until the next."""
         held = self.load(cancel=stop)
         self.apply()
         self._failures = self._failures + 1 if self._trouble else 0
@@ -473,13 +444,13 @@ class Registry:
         if self._failures:
             wait = min(wait, _LONGEST_RETRY, RETRY * 2.0 ** min(self._failures - 1, 10))
         elif held:
-            wait = max(1.0, min(wait, self._left(held)))
+            wait = max(1.0, min(wait, self._seconds_until_due(held)))
         return wait * (1 + _SPREAD * SYSTEM_CLOCK.random())
 
-    def _left(self, held: Iterable[str]) -> float:
-        """Seconds until the first of the vendors that are not pinned is due."""
+    def _seconds_until_due(self, held: Iterable[str]) -> float:
+        """The seconds until the first vendor without a pin is due."""
         now = self._clock.now()
-        copies = [self._copies.held(models_of(vendor)) for vendor in held if vendor not in self.versions]
+        copies = [self._cache.held(models_of(vendor)) for vendor in held if vendor not in self.versions]
         return min([self.ttl - copy.age(now) for copy in copies if copy is not None], default=self.ttl)
 
     def _all(self, deadline: Deadline, *, force: bool) -> dict[str, Edition]:
@@ -487,55 +458,54 @@ class Registry:
         for vendor in self._names(deadline, force=force):
             document = models_of(vendor, self.versions.get(vendor))
             try:
-                found[vendor] = self._copies.get(document, deadline, force=force).value
+                found[vendor] = self._cache.get(document, deadline, force=force).value
                 self._trouble.pop(vendor, None)
             except DispatchError as error:
-                self._troubled(vendor, error)
-                held = self._copies.held(document)
+                self._note_trouble(vendor, error)
+                held = self._cache.held(document)
                 if held is not None:
                     found[vendor] = held.value
         return found
 
-    def _troubled(self, vendor: str, error: DispatchError) -> None:
+    def _note_trouble(self, vendor: str, error: DispatchError) -> None:
         if isinstance(error, Cancelled):
             return
-        told = error.message
-        if self._trouble.get(vendor) != told:
-            logger.warning("registry: %s: %s", vendor, told)
-        self._trouble[vendor] = told
+        if self._trouble.get(vendor) != error.message:
+            logger.warning("registry: %s: %s", vendor, error.message)
+        self._trouble[vendor] = error.message
 
     def _names(self, deadline: Deadline, *, force: bool) -> tuple[str, ...]:
-        """The vendors to ask for: the manifest tells where nobody else did."""
+        """The vendors to ask for: those of the settings, else those of the manifest."""
         if self._vendors is None:
             try:
-                self._copies.get(VENDORS, deadline, force=force)
+                self._cache.get(VENDORS, deadline, force=force)
             except DispatchError as error:
                 logger.debug("registry: no list of vendors: %s", error.message)
         return self._known_names()
 
     def _known_names(self) -> tuple[str, ...]:
-        listed: Copy[tuple[str, ...]] | None = self._copies.held(VENDORS) if self._vendors is None else None
-        names = self._vendors if self._vendors is not None else listed.value if listed is not None else USUAL
+        listed: Copy[tuple[str, ...]] | None = self._cache.held(VENDORS) if self._vendors is None else None
+        names = self._vendors if self._vendors is not None else listed.value if listed is not None else DEFAULT_VENDORS
         return tuple(dict.fromkeys((*names, *self.versions)))
 
     def _status(self, vendor: str) -> RegistryStatus:
         now, version, trouble = self._clock.now(), self.versions.get(vendor), self._trouble.get(vendor)
-        copy = self._copies.held(models_of(vendor, version))
+        copy = self._cache.held(models_of(vendor, version))
         if version is None:
-            return standing(vendor, copy, now, self.ttl, trouble)
-        current = self._copies.held(models_of(vendor))
+            return current_status(vendor, copy, now, self.ttl, trouble)
+        current = self._cache.held(models_of(vendor))
         if copy is not None and current is not None and current.value.version != version:
             trouble = f"the registry publishes {current.value.version}"
-        return pinned(vendor, version, copy, now, trouble)
+        return pinned_status(vendor, version, copy, now, trouble)
 
     def _steps(self, vendor: str, since: int, deadline: Deadline) -> list[Edition]:
-        """The versions from ``since`` to the current one, as far as they are there."""
-        current = self._copies.get(models_of(vendor), deadline, force=True).value
-        first = max(1, known_since(since), current.version - MOST_STEPS + 1)
+        """The published versions from ``since`` to the current one."""
+        current = self._cache.get(models_of(vendor), deadline, force=True).value
+        first = max(1, checked_since(since), current.version - MOST_STEPS + 1)
         found = []
         for version in range(first, current.version):
             try:
-                found.append(self._copies.get(models_of(vendor, version), deadline).value)
+                found.append(self._cache.get(models_of(vendor, version), deadline).value)
             except VendorUnavailable as error:
                 if error.status not in (404, 410):
                     raise
@@ -546,5 +516,5 @@ class Registry:
 
 
 def registry_from(value: Registry | str | PathLike[str]) -> Registry:
-    """A registry, or the one at an address. Raises :class:`~llmdispatcher.ConfigError`."""
+    """Return a registry, or make the one at an address. Raises :class:`~llmdispatcher.ConfigError`."""
     return value if isinstance(value, Registry) else Registry(value)

@@ -19,11 +19,11 @@ from ..._text import room_logger
 from ...errors import MalformedReply
 
 MOST_DOLLARS = 10_000
-"""US dollars per million tokens that a price may be: some fifteen times the dearest model there has been."""
+"""The limit of a price, in US dollars per million tokens: fifteen times the dearest model so far."""
 MOST_TOKENS = 10**9
-"""Tokens that a limit may be."""
+"""The greatest limit, in tokens."""
 MOST_LETTERS = 200
-"""Letters of a name; a description is cut at ten times as many."""
+"""Characters of a name; a description is cut at ten times as many."""
 MOST_ALIASES = 64
 _MOST_FLAGS = 128
 _SUPPORTS = "supports_"
@@ -41,7 +41,7 @@ DOLLARS: Mapping[str, tuple[str, ...]] = {
     "long_output": ("dollars_per_million_tokens_output_long_context",),
     "cache_storage": ("cache_storage_cost_per_million_tokens_per_hour",),
 }
-"""Price -> the published names of it; of several that are given the first counts."""
+"""Price -> its published names; the first one that is given counts."""
 TOKENS: Mapping[str, str] = {
     "long_above": "long_context_threshold_tokens",
     "max_input_tokens": "max_input_tokens",
@@ -93,7 +93,7 @@ class RegistryModel:
 
     @classmethod
     def from_row(cls, vendor: str, key: str, row: Any) -> RegistryModel:
-        """Read a published row. Raises ``ValueError`` with the reason why it is not to be used."""
+        """Read a published row. Raises ``ValueError`` with the reason why it is not used."""
         if not isinstance(row, Mapping):
             raise ValueError(f"a row is an object, not {type(row).__name__}")
         name = _text(row, "model_name", required=True)
@@ -101,11 +101,11 @@ class RegistryModel:
             raise ValueError("provider, model_name and key do not agree")
         supports, lacks = _flags(row)
         long = row.get("supports_long_context_pricing") is not False
-        told: dict[str, Any] = {field: _dollars(row, names) for field, names in DOLLARS.items()}
-        told |= {field: _tokens(row, given) for field, given in TOKENS.items()}
-        told |= {field: _date(row, given) for field, given in _DATES.items()}
+        values: dict[str, Any] = {field: _dollars(row, names) for field, names in DOLLARS.items()}
+        values |= {field: _tokens(row, given) for field, given in TOKENS.items()}
+        values |= {field: _date(row, given) for field, given in _DATES.items()}
         if not long:
-            told = {field: value for field, value in told.items() if not field.startswith("long_")}
+            values = {field: value for field, value in values.items() if not field.startswith("long_")}
         return cls(
             vendor=vendor,
             name=name,
@@ -117,24 +117,24 @@ class RegistryModel:
             endpoint=_text(row, "api_endpoint") or None,
             reasons=_flag(row, "is_reasoning_model", otherwise=False),
             active=_flag(row, "is_active", otherwise=True),
-            **told,
+            **values,
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The row in the published layout, without what is unknown."""
-        told: dict[str, Any] = {"provider": self.vendor, "model_name": self.name, "display_name": self.display_name}
-        told |= {"description": self.description, "model_aliases": list(self.aliases), "api_endpoint": self.endpoint}
-        told |= {names[0]: _number(getattr(self, field)) for field, names in DOLLARS.items()}
-        told |= {given: getattr(self, field) for field, given in TOKENS.items()}
-        told |= {f"supports_{name}": True for name in sorted(self.supports)}
-        told |= {f"supports_{name}": False for name in sorted(self.lacks)}
-        told |= {"is_reasoning_model": self.reasons, "is_active": self.active}
-        told |= {given: value.isoformat() for field, given in _DATES.items() if (value := getattr(self, field)) is not None}
-        return {name: value for name, value in told.items() if value is not None}
+        """Return the row in the published layout, without unknown fields."""
+        values: dict[str, Any] = {"provider": self.vendor, "model_name": self.name, "display_name": self.display_name}
+        values |= {"description": self.description, "model_aliases": list(self.aliases), "api_endpoint": self.endpoint}
+        values |= {names[0]: _number(getattr(self, field)) for field, names in DOLLARS.items()}
+        values |= {given: getattr(self, field) for field, given in TOKENS.items()}
+        values |= {f"supports_{name}": True for name in sorted(self.supports)}
+        values |= {f"supports_{name}": False for name in sorted(self.lacks)}
+        values |= {"is_reasoning_model": self.reasons, "is_active": self.active}
+        values |= {given: value.isoformat() for field, given in _DATES.items() if (value := getattr(self, field)) is not None}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def plain(text: str) -> bool:
-    """Whether a text has no control characters, surrogates or the like."""
+    """Tell whether a text has no control characters, surrogates or the like."""
     return text.isprintable()
 
 
@@ -151,11 +151,11 @@ def _dollars(row: Mapping[str, Any], names: tuple[str, ...]) -> Decimal | None:
         raise ValueError(f"{name} is no number")
     if not 0 <= value <= MOST_DOLLARS:  # neither is a NaN
         raise ValueError(f"{name} is not within 0 to {MOST_DOLLARS} US dollars")
-    return _rounded(Decimal(str(value)))
+    return _round(Decimal(str(value)))
 
 
-def _rounded(amount: Decimal) -> Decimal:
-    """The amount with at most twelve decimals, as nobody publishes more; noise of floats lies beyond."""
+def _round(amount: Decimal) -> Decimal:
+    """The amount with at most twelve decimals; the rest is noise of floats."""
     cut = _EXACT.quantize(amount, _LEAST)
     return amount if cut == amount else cut.normalize(_EXACT)
 
@@ -166,7 +166,7 @@ def _tokens(row: Mapping[str, Any], name: str) -> int | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_TOKENS:
         raise ValueError(f"{name} is not a whole number from 0 to {MOST_TOKENS}")
-    return value or None  # published ones say 0 where nobody knows
+    return value or None  # published rows say 0 for unknown
 
 
 def _flag(row: Mapping[str, Any], name: str, *, otherwise: bool) -> bool:
@@ -177,14 +177,14 @@ def _flag(row: Mapping[str, Any], name: str, *, otherwise: bool) -> bool:
 
 
 def _flags(row: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
-    told = {name: value for name, value in row.items() if value is not None and name.startswith(_SUPPORTS)}
-    for name, value in told.items():
+    values = {name: value for name, value in row.items() if value is not None and name.startswith(_SUPPORTS)}
+    for name, value in values.items():
         if not isinstance(value, bool):
             raise ValueError(f"{name[:MOST_LETTERS]!a} is neither true nor false")
-    if len(told) > _MOST_FLAGS or not plain("".join(told)) or max(map(len, told), default=0) > MOST_LETTERS:
+    if len(values) > _MOST_FLAGS or not plain("".join(values)) or max(map(len, values), default=0) > MOST_LETTERS:
         raise ValueError("supports_* are too many, or not names")
-    yes = frozenset([name.removeprefix(_SUPPORTS) for name, value in told.items() if value])
-    return yes, frozenset([name.removeprefix(_SUPPORTS) for name, value in told.items() if not value])
+    yes = frozenset([name.removeprefix(_SUPPORTS) for name, value in values.items() if value])
+    return yes, frozenset([name.removeprefix(_SUPPORTS) for name, value in values.items() if not value])
 
 
 def _text(row: Mapping[str, Any], name: str, *, most: int = MOST_LETTERS, required: bool = False) -> str:
@@ -224,7 +224,7 @@ MOST_BYTES = 8 * 1024 * 1024
 """Bytes of one document; the largest published one has 135,000."""
 MOST_MODELS = 5_000
 MOST_VALUES = 200_000
-"""Values that a document may hold: small ones cost a hundred times their bytes once they are read, and time of all threads."""
+"""The number of values in a document: decoded, small values take a hundred times their bytes."""
 MOST_VERSION = 10**9
 _TOLD = 5
 _SUM = "content_sha256_jcs"
@@ -249,26 +249,26 @@ class Edition:
 
     @names.default
     def _all_names(self) -> Mapping[str, str]:
-        """Of two models that claim an alias the one with the largest name has it; a model's own name is nobody's alias."""
+        """If two models claim an alias, the one with the greater name has it; the name of a model is no alias of another."""
         aliases = {alias: name for name in sorted(self.models) for alias in self.models[name].aliases}
         return aliases | {name: name for name in self.models}
 
     def find(self, name: str) -> RegistryModel | None:
-        """The model of that name or alias, with or without the vendor before it."""
+        """Return the model of that name or alias, with or without the vendor before it, or ``None``."""
         listed = self.names.get(name.removeprefix(f"{self.vendor}:"))
         return None if listed is None else self.models[listed]
 
     def as_dict(self) -> dict[str, Any]:
-        """The document in the published layout."""
-        told = {"provider": self.vendor, "version": self.version, _SUM: self.checksum}
+        """Return the document in the published layout."""
+        values = {"provider": self.vendor, "version": self.version, _SUM: self.checksum}
         if self.updated_at is not None:
-            told["updated_at"] = self.updated_at.isoformat()
+            values["updated_at"] = self.updated_at.isoformat()
         models = {model.ref: model.as_dict() for model in self.models.values()}
-        return {name: value for name, value in told.items() if value is not None} | {"models": models}
+        return {name: value for name, value in values.items() if value is not None} | {"models": models}
 
 
 def read_edition(vendor: str, body: bytes, version: int | None = None) -> Edition:
-    """The edition in a document, which must be of this vendor, and of this ``version`` where one is given.
+    """Read a document, which must be of this vendor, and of this ``version`` if one is given.
 
     Rows that are wrong are left out with a line in the log. Raises :class:`MalformedReply` for a document that is none.
     """
@@ -316,7 +316,7 @@ def _checksum(document: Mapping[str, Any]) -> str | None:
 
 
 def moment(value: Any) -> datetime | None:
-    """A time as people publish it, aware; one without a zone is UTC, and what is none is ``None``."""
+    """Return a published time as an aware datetime, ``None`` for anything else; without a zone it is UTC."""
     try:
         found = datetime.fromisoformat(value)
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
@@ -325,7 +325,7 @@ def moment(value: Any) -> datetime | None:
 
 
 def read_json(body: bytes) -> Any:
-    """The JSON in a document. Raises :class:`MalformedReply` for anything else, and for what would take too much to hold."""
+    """Parse a JSON document. Raises :class:`MalformedReply` for anything else, and for too many values."""
     if len(body) > MOST_BYTES or body.count(b",") + body.count(b"[") + body.count(b"{") > MOST_VALUES:
         raise MalformedReply(f"the registry's document has more than {MOST_BYTES} bytes or {MOST_VALUES} values")
     try:
@@ -339,7 +339,7 @@ def _refuse(constant: str) -> Any:
 
 
 def checksum_holds(edition: Edition, before: str | None) -> bool | None:
-    """Whether an edition's checksum is that of its document; ``None`` where that cannot be told. To be reported, not to reject.
+    """Whether an edition's checksum is that of its document; ``None`` if that is unknown. For reports, not to reject.
 
     It is the SHA-256 of the document as sorted compact JSON, with the checksum of the version ``before`` in the place of its own:
     a chain. First versions have none there. Of the published ones two match neither.

@@ -30,7 +30,7 @@ from .document import MOST_BYTES, MOST_VERSION
 PUBLISHED = "https://llmring.github.io/registry"
 """The public registry whose layout this is."""
 VENDOR = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-"""What a vendor is called in an address."""
+"""The name of a vendor in an address."""
 MANIFEST = "manifest.json"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _HALF_A_NUMBER = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*")
@@ -55,7 +55,7 @@ class Source:
             return cls(folder=user_path(text, "registry"))
         try:
             parts = urlsplit(text)
-            parts.port  # noqa: B018  # it raises where it is none
+            parts.port  # noqa: B018  # it raises for an invalid port
         except ValueError:
             raise ConfigError("registry: this is not a URL; use one such as 'https://registry.example.com/models'") from None
         return cls._file(parts) if parts.scheme == "file" else cls._net(parts)
@@ -94,7 +94,7 @@ def _unspecified(host: str) -> bool:
 
 
 def document_path(vendor: str, version: int | None = None) -> str:
-    """Where a vendor's models lie below a registry's address: the current ones, or those of one version for ever."""
+    """Return the path of a vendor's models below a registry's address: the current ones, or those of a version."""
     if not VENDOR.fullmatch(vendor):
         raise ConfigError(f"registry: {vendor!r} is no vendor's name; use lower-case letters, digits and hyphens")
     return f"{vendor}/models.json" if version is None else f"{vendor}/v/{version}/models.json"
@@ -107,38 +107,38 @@ MOST_ETAG = 512
 
 
 @attrs.frozen(kw_only=True)
-class Brought:
-    """What an address brought; ``body`` is ``None`` where it is what ``etag`` already stood for."""
+class Reply:
+    """The answer to a request for a document; ``body`` is ``None`` if the document still has the known ``etag``."""
 
     body: bytes | None = attrs.field(repr=False)
     etag: str | None
 
 
 class Reader(Protocol):
-    """Brings documents by their path below the registry's address."""
+    """Reads documents by their path below the registry's address."""
 
-    def read(self, path: str, etag: str | None, deadline: Deadline) -> Brought:
-        """The document, or that it is the one of ``etag``. Raises a :class:`~llmdispatcher.DispatchError`."""
+    def read(self, path: str, etag: str | None, deadline: Deadline) -> Reply:
+        """Read a document, unless it still has ``etag``. Raises a :class:`~llmdispatcher.DispatchError`."""
 
     def close(self) -> None:
-        """Close what is idle."""
+        """Close idle connections."""
 
 
 class FolderReader:
-    """From a folder, or the ``pages`` in it; a file's tag is its identity, size and time."""
+    """Reads from a folder, or the ``pages`` in it; a file's tag is its inode, size and time."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def read(self, path: str, etag: str | None, deadline: Deadline) -> Brought:
-        """The file. Raises :class:`VendorUnavailable` where there is none, :class:`MalformedReply` for one that is too large."""
+    def read(self, path: str, etag: str | None, deadline: Deadline) -> Reply:
+        """Read a file. Raises :class:`VendorUnavailable` if it is missing, :class:`MalformedReply` if it is too large."""
         deadline.check()
         pages = self._folder / "pages"
         file = (pages if pages.is_dir() else self._folder) / path
         try:
             known = file.stat()
             tag = f"{known.st_ino}-{known.st_size}-{known.st_mtime_ns}"
-            return Brought(body=None if tag == etag else read_bounded(file, MOST_BYTES), etag=tag)
+            return Reply(body=None if tag == etag else read_bounded(file, MOST_BYTES), etag=tag)
         except OSError as error:
             absent = isinstance(error, FileNotFoundError)
             text = f"registry: {path} {'is not there' if absent else f'cannot be read: {error.strerror}'}"
@@ -147,11 +147,11 @@ class FolderReader:
             raise MalformedReply(f"registry: {path} is {wrong}") from None
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there are no connections."""
 
 
 class HttpReader:
-    """From a server, over the library's own transport: certificates verified, kept connections, no cookies or credentials."""
+    """Reads from a server over the library's own transport: verified certificates, kept connections, no cookies or credentials."""
 
     def __init__(self, source: Source, ca_bundle: str | None) -> None:
         self._base = source.url
@@ -159,10 +159,10 @@ class HttpReader:
         self._lock = new_lock()
         self._transport: Transport | None = None
 
-    def read(self, path: str, etag: str | None, deadline: Deadline) -> Brought:
-        """The document. Raises what the transport raises, :class:`VendorUnavailable` for any other status than 200 and 304."""
+    def read(self, path: str, etag: str | None, deadline: Deadline) -> Reply:
+        """Read a document. Raises what the transport raises, :class:`VendorUnavailable` for any other status than 200 and 304."""
         try:
-            return self._brought(path, etag, deadline)
+            return self._open(path, etag, deadline)
         except (Cancelled, DeadlineExceeded, ConfigError):
             raise
         except DispatchError as error:
@@ -171,16 +171,16 @@ class HttpReader:
             what = "was cut off" if error.sent else "could not be reached"
             raise VendorUnavailable(f"registry: {path} {what} ({error.phase})", phase=error.phase, sent=error.sent) from None
 
-    def _brought(self, path: str, etag: str | None, deadline: Deadline) -> Brought:
+    def _open(self, path: str, etag: str | None, deadline: Deadline) -> Reply:
         headers = _HEADERS if etag is None else {**_HEADERS, "If-None-Match": etag}
         call = HttpCall(method="GET", url=f"{self._base}/{path}", headers=headers)
-        with closing(self._connected().open(call, deadline)) as reply:
+        with closing(self._connect().open(call, deadline)) as reply:
             if reply.status == 304 and etag is not None:
-                return Brought(body=None, etag=etag)
+                return Reply(body=None, etag=etag)
             if reply.status != 200:
                 where = "; redirects are not followed, give the address that it leads to" if 300 <= reply.status < 400 else ""
                 raise VendorUnavailable(f"answered with status {reply.status}{where}", status=reply.status)
-            return Brought(body=reply.read(), etag=known_etag(reply.headers.get("etag")))
+            return Reply(body=reply.read(), etag=valid_etag(reply.headers.get("etag")))
 
     def close(self) -> None:
         """Close idle connections; a later read opens new ones."""
@@ -188,8 +188,8 @@ class HttpReader:
         if transport is not None:
             transport.close()
 
-    def _connected(self) -> Transport:
-        """The transport, made at the first read, since it looks at the environment; a loopback is not asked through a proxy."""
+    def _connect(self) -> Transport:
+        """The transport, made at the first read, since it reads the environment. A loopback address is asked without a proxy."""
         with self._lock:
             if self._transport is None:
                 secure = self._base.startswith("https://")
@@ -200,12 +200,12 @@ class HttpReader:
 
 
 def reader_for(source: Source, ca_bundle: str | None) -> Reader:
-    """What reads a source."""
+    """Return the reader of a source."""
     return FolderReader(source.folder) if source.folder is not None else HttpReader(source, ca_bundle)
 
 
 def read_bounded(path: Path, most: int) -> bytes:
-    """The bytes of a regular file. Raises ``OSError``, and ``ValueError`` for one that is longer or no file."""
+    """Read a regular file. Raises ``OSError``, and ``ValueError`` for one that is longer, or is no regular file."""
     if path.exists() and not path.is_file():
         raise ValueError("not a file")
     with path.open("rb") as file:
@@ -215,15 +215,15 @@ def read_bounded(path: Path, most: int) -> bytes:
     return data
 
 
-def known_etag(value: object) -> str | None:
-    """An entity tag that can be sent back, ``None`` for anything else."""
+def valid_etag(value: object) -> str | None:
+    """Return an entity tag that can be sent back, ``None`` for anything else."""
     if not isinstance(value, str) or not 0 < len(value) <= MOST_ETAG or value != value.strip():
         return None
     return value if value.isascii() and value.isprintable() else None
 
 
-def shelf_folder(source: Source, cache_dir: str | PathLike[str] | None) -> Path | None:
-    """A folder for each source, so that two registries never mix; none for what is on disk already."""
+def cache_folder_of(source: Source, cache_dir: str | PathLike[str] | None) -> Path | None:
+    """Return the cache folder of a source, each its own; ``None`` for a source that is a folder itself."""
     if source.folder is not None:
         return None
     base = user_path(cache_dir, "registry.cache_dir") if cache_dir is not None else cache_folder()
@@ -231,34 +231,36 @@ def shelf_folder(source: Source, cache_dir: str | PathLike[str] | None) -> Path 
 
 
 def vendor_name(name: Any) -> str:
-    """A vendor in its one spelling. Raises :class:`ConfigError`."""
+    """Return a vendor's canonical name. Raises :class:`ConfigError`."""
     found = canonical(name) if isinstance(name, str) else ""
     if not VENDOR.fullmatch(found):
         raise ConfigError(f"registry: {name!r} is no vendor's name; use one such as 'openai'")
     return found
 
 
-def known_version(version: Any) -> int | None:
-    """A version, or ``None`` for the current one. Raises :class:`ConfigError`."""
+def checked_version(version: Any) -> int | None:
+    """Check a version; ``None`` is the current one. Raises :class:`ConfigError`."""
     if version is not None and (isinstance(version, bool) or not isinstance(version, int) or not 0 < version <= MOST_VERSION):
         raise ConfigError(f"registry.versions: {version!r} is no version; give a whole number > 0, such as 7")
     return version
 
 
-def known_since(since: Any) -> int:
-    """A version, or 0 for the time before the first. Raises :class:`ConfigError`."""
-    return 0 if since == 0 and not isinstance(since, bool) else known_version(since) or 0
+def checked_since(since: Any) -> int:
+    """Check a version; 0 is the time before the first. Raises :class:`ConfigError`."""
+    return 0 if since == 0 and not isinstance(since, bool) else checked_version(since) or 0
 
 
 def pins(versions: Any) -> dict[str, int]:
-    """Pinned versions by vendor, such as a lockfile's ``registry_versions``. Raises :class:`ConfigError`."""
+    """Check pinned versions by vendor, such as a lockfile's ``registry_versions``. Raises :class:`ConfigError`."""
     if versions is not None and not isinstance(versions, Mapping):
         raise ConfigError(f"registry.versions: {type(versions).__name__} is no mapping; give one such as {{'openai': 7}}")
-    return {vendor_name(vendor): known_version(version) or 0 for vendor, version in (versions or {}).items() if version is not None}
+    return {
+        vendor_name(vendor): checked_version(version) or 0 for vendor, version in (versions or {}).items() if version is not None
+    }
 
 
 def seconds(field: str, value: Any) -> float:
-    """A length of time. Raises :class:`ConfigError`."""
+    """Check a number of seconds. Raises :class:`ConfigError`."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise ConfigError(f"registry.{field}: {value!r} is not a number of seconds > 0")
     return float(value)

@@ -21,7 +21,7 @@ from .document import DOLLARS, TOKENS, Edition, RegistryModel
 from .store import Copy
 
 LEAST_LIMIT = 256
-"""Tokens below which a limit is not believed; the smallest windows that are sold have twice as many."""
+"""Tokens: a smaller limit is ignored; the smallest context windows are twice as large."""
 _CACHED = ("cache_read", "cache_write", "cache_write_long")
 _PRICE_FIELDS: Mapping[str, str] = {"input": "input", "output": "output", "reasoning": "thinking"} | {
     name: name for name in _CACHED
@@ -33,7 +33,7 @@ _SENSES = {
     "image_output": "output",
     "audio_cache_read": "cache_read",
 }
-"""Classes that no registry publishes -> the class whose price is theirs where they have none of their own."""
+"""Classes that no registry publishes -> the class whose price they have by default."""
 _ABILITIES: Mapping[str, str] = {
     "streaming": "streaming",
     "vision": "vision",
@@ -50,27 +50,30 @@ _LEAST = Decimal("1e-12")
 
 @cache
 def _catalog() -> CatalogSnapshot:
-    """The rows as they were packaged, whatever is put over them."""
+    """The packaged rows, without overlays."""
     return CatalogSnapshot()
 
 
 def catalog_rows(edition: Edition, source: str) -> dict[str, dict[str, Any]]:
-    """The rows for :func:`~llmdispatcher.catalog.models.apply_registry`, by model; an alias goes to whom its rule gives it."""
+    """Return the rows for :func:`~llmdispatcher.catalog.models.apply_registry`, by model, each with the aliases that lead to it."""
     taken: dict[str, list[str]] = {name: [] for name in edition.models}
     for alias, name in edition.names.items():
         if alias != name:
             taken[name].append(alias)
     date = "" if edition.updated_at is None else edition.updated_at.date().isoformat()
-    told = {"source": source, "date": date}
-    rows = {name: _row(model, _packaged(edition, name)) | told | {"aliases": taken[name]} for name, model in edition.models.items()}
+    origin = {"source": source, "date": date}
+    rows = {
+        name: _row(model, _packaged_facts(edition, name)) | origin | {"aliases": taken[name]}
+        for name, model in edition.models.items()
+    }
     for alias, name in edition.names.items():
-        known = _packaged(edition, alias) if alias != name else None
-        if known is not None and known.listed == alias:  # a model of the catalog, whose own row would hide the alias
-            rows[alias] = _row(edition.models[name], known) | told
+        known = _packaged_facts(edition, alias) if alias != name else None
+        if known is not None and known.listed == alias:  # a model of the catalog: its own row would hide the alias
+            rows[alias] = _row(edition.models[name], known) | origin
     return rows
 
 
-def _packaged(edition: Edition, name: str) -> ModelFacts | None:
+def _packaged_facts(edition: Edition, name: str) -> ModelFacts | None:
     return _catalog().find(edition.vendor, name)
 
 
@@ -92,16 +95,16 @@ def _row(model: RegistryModel, packaged: ModelFacts | None) -> dict[str, Any]:
 
 
 def price_row(model: RegistryModel, packaged: Price | None) -> dict[str, Any] | None:
-    """The price of a model as a row of the catalog, ``None`` where the registry has none.
+    """Return the price of a model as a row of the catalog, ``None`` if the registry has none.
 
-    Where it says the same of plain tokens as the ``packaged`` one, the catalog keeps that one's tiers and further classes. Else
-    sounds, images and calls of tools, of which no registry tells, keep the prices that they had.
+    If the price of plain tokens is that of the ``packaged`` row, the catalog keeps its tiers and further classes. Else audio,
+    images and tool calls, whose prices no registry has, keep their prices.
     """
     output = Decimal(0) if model.output is None and model.endpoint == "embeddings" else model.output
     if model.input is None or output is None:
         return None
-    told = {name: getattr(model, field) for name, field in _PRICE_FIELDS.items()} | {"output": output}
-    row: dict[str, Any] = {name: amount for name, amount in told.items() if amount is not None}
+    prices = {name: getattr(model, field) for name, field in _PRICE_FIELDS.items()} | {"output": output}
+    row: dict[str, Any] = {name: amount for name, amount in prices.items() if amount is not None}
     agree = packaged is not None and (packaged.input, packaged.output) == (model.input, output)
     if packaged is not None and not agree:
         row |= {name: own for name, of in _SENSES.items() if (own := getattr(packaged, name)) != getattr(packaged, of)}
@@ -113,10 +116,10 @@ def price_row(model: RegistryModel, packaged: Price | None) -> dict[str, Any] | 
 
 
 def _band(model: RegistryModel, output: Decimal, packaged: Price | None) -> dict[str, Any] | None:
-    """The prices of long requests, ``None`` where there are none, or the catalog has them already.
+    """The prices of long requests, ``None`` if there are none, or if the catalog has them already.
 
-    Cached tokens are dearer there by the same factor as plain input, as Anthropic and Google publish it; a registry has no column
-    for that. https://platform.claude.com/docs/en/about-claude/pricing https://ai.google.dev/gemini-api/docs/pricing
+    Cached tokens cost more by the same factor as plain input, as Anthropic and Google publish it; registries have no column for it.
+    https://platform.claude.com/docs/en/about-claude/pricing https://ai.google.dev/gemini-api/docs/pricing
     """
     above, dearer, out = model.long_above, model.long_input, model.long_output if model.long_output is not None else output
     if above is None or dearer is None or not model.input:
@@ -154,19 +157,19 @@ class Change:
     after: Value
 
     def as_dict(self) -> dict[str, Any]:
-        """Amounts and dates as texts."""
-        told = {"model": self.model, "field": self.field, "kind": self.kind}
-        return told | {"before": _plain(self.before), "after": _plain(self.after)}
+        """Return plain values; amounts and dates are strings."""
+        record = {"model": self.model, "field": self.field, "kind": self.kind}
+        return record | {"before": _json_value(self.before), "after": _json_value(self.after)}
 
     def __str__(self) -> str:
-        return f"{self.model} {self.field}: {_told(self.before)} → {_told(self.after)}"
+        return f"{self.model} {self.field}: {_text_of(self.before)} → {_text_of(self.after)}"
 
 
 @attrs.frozen(kw_only=True)
 class Changes:
-    """What came between two versions of a vendor's models; ``updated_at`` of the later one is among its facts, as ISO text.
+    """The difference of two versions of a vendor's models; ``updated_at`` is that of the later one, in ISO format.
 
-    ``deactivated`` are models that were offered and are not any more, ``removed`` those that are not even listed.
+    ``deactivated`` models are listed but no longer offered, ``removed`` ones are no longer listed.
     """
 
     vendor: str
@@ -183,10 +186,10 @@ class Changes:
         return bool(self.added or self.removed or self.deactivated or self.reactivated or self.changed)
 
     def as_dict(self) -> dict[str, Any]:
-        """Lists and texts."""
-        told: dict[str, Any] = {"vendor": self.vendor, "before": self.before, "after": self.after, "updated_at": self.updated_at}
-        told |= {name: list(getattr(self, name)) for name in _MOVES}
-        return told | {"changed": [change.as_dict() for change in self.changed]}
+        """Return lists and strings."""
+        record: dict[str, Any] = {"vendor": self.vendor, "before": self.before, "after": self.after, "updated_at": self.updated_at}
+        record |= {name: list(getattr(self, name)) for name in _MOVES}
+        return record | {"changed": [change.as_dict() for change in self.changed]}
 
     def __str__(self) -> str:
         lines = [f"{self.vendor} {self.before} → {self.after}{': nothing differs' if not self else ''}"]
@@ -199,7 +202,7 @@ _MOVES = ("added", "removed", "deactivated", "reactivated")
 
 @attrs.frozen(kw_only=True)
 class Drift:
-    """How far pinned versions are from what is published now; ``unknown`` says of which vendors that cannot be told, and why."""
+    """How far pinned versions are from what is published now; ``unknown`` says for which vendors that is unknown, and why."""
 
     vendors: Mapping[str, Changes]
     unknown: Mapping[str, str]
@@ -208,7 +211,7 @@ class Drift:
         return any(changes.before != changes.after or changes for changes in self.vendors.values())
 
     def as_dict(self) -> dict[str, Any]:
-        """Dicts, lists and texts."""
+        """Return dicts, lists and strings."""
         return {"vendors": {name: changes.as_dict() for name, changes in self.vendors.items()}, "unknown": dict(self.unknown)}
 
     def __str__(self) -> str:
@@ -217,7 +220,7 @@ class Drift:
 
 
 def changes(before: Edition | None, after: Edition) -> Changes:
-    """What differs; before the first edition there was nothing."""
+    """Return the difference; *before* the first edition is ``None``."""
     old, new = (before.models if before is not None else {}), after.models
     both = sorted(old.keys() & new.keys())
     return Changes(
@@ -229,30 +232,33 @@ def changes(before: Edition | None, after: Edition) -> Changes:
         removed=tuple(sorted(old.keys() - new.keys())),
         deactivated=tuple([name for name in both if old[name].active and not new[name].active]),
         reactivated=tuple([name for name in both if new[name].active and not old[name].active]),
-        changed=tuple([change for name in both for change in _changed(old[name], new[name])]),
+        changed=tuple([change for name in both for change in _compare(old[name], new[name])]),
     )
 
 
-def _changed(old: RegistryModel, new: RegistryModel) -> list[Change]:
+def _compare(old: RegistryModel, new: RegistryModel) -> list[Change]:
     kinds = [*[(name, "price") for name in _COMPARED_PRICES], *[(name, "limit") for name in _LIMITS], ("deprecated", "date")]
     found = [(name, kind, getattr(old, name), getattr(new, name)) for name, kind in kinds]
-    found += [(name, "capability", _able(old, name), _able(new, name)) for name in sorted(_known(old) & _known(new))]
+    found += [
+        (name, "capability", _yes_or_no(old, name), _yes_or_no(new, name))
+        for name in sorted(_stated_abilities(old) & _stated_abilities(new))
+    ]
     return [Change(model=old.name, field=name, kind=kind, before=a, after=b) for name, kind, a, b in found if a != b]
 
 
-def _known(model: RegistryModel) -> frozenset[str]:
+def _stated_abilities(model: RegistryModel) -> frozenset[str]:
     return model.supports | model.lacks
 
 
-def _able(model: RegistryModel, name: str) -> str:
+def _yes_or_no(model: RegistryModel, name: str) -> str:
     return "yes" if name in model.supports else "no"
 
 
-def _plain(value: Value) -> str | int | None:
-    return value if value is None or isinstance(value, int | str) else _told(value)
+def _json_value(value: Value) -> str | int | None:
+    return value if value is None or isinstance(value, int | str) else _text_of(value)
 
 
-def _told(value: Value) -> str:
+def _text_of(value: Value) -> str:
     if isinstance(value, Decimal):
         return _text(value)
     return "none" if value is None else value.isoformat() if isinstance(value, date) else str(value)
@@ -285,7 +291,7 @@ class RegistryStatus:
         return None if self.age is None else self.age / _DAY
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """Return the fields as plain values."""
         return attrs.asdict(self)
 
     def __str__(self) -> str:
@@ -293,33 +299,33 @@ class RegistryStatus:
         return f"{self.vendor}{version}: {self.state} ({self.source}); {self.reason}"
 
 
-def standing(vendor: str, copy: Copy[Edition] | None, now: datetime, ttl: float, trouble: str | None) -> RegistryStatus:
-    """How a vendor whose current version is followed stands.
+def current_status(vendor: str, copy: Copy[Edition] | None, now: datetime, ttl: float, trouble: str | None) -> RegistryStatus:
+    """Return the status of a vendor whose current version is followed.
 
-    It is fresh while the registry has confirmed this version within ``ttl``, however long ago it was published, and stale where
-    that is longer ago or where it does not say when it was published.
+    It is fresh if the registry has confirmed this version within ``ttl``, however long ago it was published, and stale if that is
+    longer ago or the registry does not say when it was published.
     """
     if copy is None:
         why = trouble or "the registry has not been asked yet"
         return RegistryStatus(vendor=vendor, state=PACKAGED, source="catalog", reason=f"the packaged catalog counts: {why}")
     checked, age = copy.age(now), published_ago(copy.value, now)
     if not 0 <= checked < ttl:
-        state, reason = STALE, f"the registry last confirmed it {people(checked)}"
+        state, reason = STALE, f"the registry last confirmed it {time_ago(checked)}"
     elif age is None:
         state, reason = STALE, "it does not say when it was published"
     else:
-        state, reason = FRESH, f"confirmed {people(checked)}"
+        state, reason = FRESH, f"confirmed {time_ago(checked)}"
     if trouble is not None:
         reason += f"; {trouble}"
     return _status(copy, state, reason, now)
 
 
-def pinned(vendor: str, version: int, copy: Copy[Edition] | None, now: datetime, told: str | None) -> RegistryStatus:
-    """How a vendor that is pinned to a version stands; ``told`` adds what is known beside."""
+def pinned_status(vendor: str, version: int, copy: Copy[Edition] | None, now: datetime, note: str | None) -> RegistryStatus:
+    """Return the status of a vendor that is pinned to a version; ``note`` adds what else is known."""
     if copy is None:
-        reason = f"the packaged catalog counts: version {version} is pinned and could not be had: {told or 'not asked yet'}"
+        reason = f"the packaged catalog counts: version {version} is pinned and could not be had: {note or 'not asked yet'}"
         return RegistryStatus(vendor=vendor, state=PACKAGED, source="catalog", reason=reason)
-    return _status(copy, PINNED, f"pinned to version {version}{f'; {told}' if told else ''}", now)
+    return _status(copy, PINNED, f"pinned to version {version}{f'; {note}' if note else ''}", now)
 
 
 def _status(copy: Copy[Edition], state: str, reason: str, now: datetime) -> RegistryStatus:
@@ -337,12 +343,12 @@ def _status(copy: Copy[Edition], state: str, reason: str, now: datetime) -> Regi
 
 
 def published_ago(edition: Edition, now: datetime) -> float | None:
-    """Seconds since a version was published; ``None`` where it does not say."""
+    """Return the seconds since a version was published, ``None`` if it does not say when."""
     return None if edition.updated_at is None else max(0.0, (now - edition.updated_at).total_seconds())
 
 
-def people(seconds: float) -> str:
-    """A length of time as people say it, ending in "ago"."""
+def time_ago(seconds: float) -> str:
+    """Return a length of time as people say it, ending in "ago"."""
     if seconds < 0:
         return "at a time that is yet to come"
     for unit, length in (("days", _DAY), ("hours", 3600.0), ("minutes", 60.0)):

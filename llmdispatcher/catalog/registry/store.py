@@ -32,7 +32,7 @@ from ...cache import SingleFlight
 from ...errors import DispatchError, MalformedReply
 from ...runtime import Clock, Deadline, new_lock
 from .document import MOST_BYTES, Edition, moment
-from .source import Reader, known_etag, read_bounded
+from .source import Reader, read_bounded, valid_etag
 
 logger = room_logger("catalog")
 
@@ -41,23 +41,23 @@ _SUFFIX = ".kept"
 _HALF = ".half"
 _ODD = re.compile(r"[^a-z0-9_-]")
 LEFT_BEHIND = 3600.0
-"""Seconds after which a half file is nobody's any more."""
+"""Seconds after which an incomplete file is deleted."""
 
 
 @attrs.frozen(kw_only=True)
-class Kept:
-    """A document as it was fetched: its bytes, the server's ``etag``, and when the server last said that this is it."""
+class CachedDocument:
+    """A document as it was fetched: its bytes, the server's ``etag``, and when the server last confirmed it."""
 
     body: bytes = attrs.field(repr=False)
     etag: str | None
     checked_at: datetime
 
 
-class Shelf:
-    """The files of one registry in the folder that ``where`` tells, asked at the first use; ``None`` keeps nothing.
+class DiskCache:
+    """The files of one registry, in the folder that ``where`` returns at the first use; ``None`` keeps nothing.
 
-    What cannot be read or written is not there, and is logged. Processes and threads share the folder without locks: a file is
-    written beside its place and then moved there.
+    What cannot be read or written is logged and counts as missing. Processes and threads share the folder without locks: a file is
+    written under another name and then moved to its place.
     """
 
     def __init__(self, where: Callable[[], Path | None]) -> None:
@@ -65,24 +65,24 @@ class Shelf:
 
     @cached_property
     def folder(self) -> Path | None:
-        """Where the files are."""
+        """The folder of the files."""
         return self._where()
 
-    def load(self, name: str) -> Kept | None:
-        """The document of that name, if there is one and every byte of it is there."""
+    def load(self, name: str) -> CachedDocument | None:
+        """Return the document of that name if it is there and complete."""
         if self.folder is None:
             return None
         try:
             data = read_bounded(self.folder / _file(name), MOST_HEAD + MOST_BYTES)
-            return _unpacked(data)
+            return _unpack(data)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             logger.warning("a kept copy of the registry cannot be used and is fetched again: %s", type(error).__name__)
             return None
 
-    def save(self, name: str, kept: Kept) -> bool:
-        """Keep a document, readable for its owner only; False where that failed."""
+    def save(self, name: str, kept: CachedDocument) -> bool:
+        """Write a document that only its owner can read; False if that failed."""
         if self.folder is None:
             return False
         half = None
@@ -90,7 +90,7 @@ class Shelf:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             number, half = tempfile.mkstemp(suffix=_HALF, dir=self.folder)  # 0600
             with open(number, "wb") as file:  # noqa: PTH123  # it is a descriptor
-                file.write(_packed(kept))
+                file.write(_pack(kept))
             os.replace(half, self.folder / _file(name))  # noqa: PTH105  # both are one file system's
             self._sweep(self.folder, kept.checked_at)
         except OSError as error:
@@ -103,14 +103,14 @@ class Shelf:
 
     @staticmethod
     def _sweep(folder: Path, now: datetime) -> None:
-        """Delete what processes that were killed have left half."""
+        """Delete incomplete files of processes that were killed."""
         for half in folder.glob(f"*{_HALF}"):
             with contextlib.suppress(FileNotFoundError):
                 if half.stat().st_mtime < now.timestamp() - LEFT_BEHIND:
                     half.unlink()
 
     def clear(self) -> int:
-        """Delete the kept documents of this registry; how many there were."""
+        """Delete the documents of this registry; returns how many there were."""
         if self.folder is None or not self.folder.is_dir():
             return 0
         files = [path for path in self.folder.iterdir() if path.suffix in (_SUFFIX, _HALF)]
@@ -123,12 +123,12 @@ def _file(name: str) -> str:
     return f"{_ODD.sub('-', name.removesuffix('.json'))}{_SUFFIX}"
 
 
-def _packed(kept: Kept) -> bytes:
+def _pack(kept: CachedDocument) -> bytes:
     head = {"etag": kept.etag, "checked_at": kept.checked_at.isoformat(), "sha256": hashlib.sha256(kept.body).hexdigest()}
     return json.dumps(head).encode() + b"\n" + kept.body
 
 
-def _unpacked(data: bytes) -> Kept:
+def _unpack(data: bytes) -> CachedDocument:
     first, _, body = data.partition(b"\n")
     head = json.loads(first[:MOST_HEAD])
     if not isinstance(head, dict) or head.get("sha256") != hashlib.sha256(body).hexdigest():
@@ -136,7 +136,7 @@ def _unpacked(data: bytes) -> Kept:
     checked_at = moment(head.get("checked_at"))
     if checked_at is None:
         raise ValueError("not what was written")
-    return Kept(body=body, etag=known_etag(head.get("etag")), checked_at=checked_at)
+    return CachedDocument(body=body, etag=valid_etag(head.get("etag")), checked_at=checked_at)
 
 
 T = TypeVar("T")
@@ -144,7 +144,7 @@ T = TypeVar("T")
 
 @attrs.frozen(kw_only=True)
 class Document(Generic[T]):
-    """One document of a registry: its path, how its bytes are read, and whether it never changes."""
+    """One document of a registry: its path, the function that decodes it, and whether it never changes."""
 
     path: str
     parse: Callable[[bytes], T]
@@ -153,75 +153,75 @@ class Document(Generic[T]):
 
 @attrs.frozen(kw_only=True)
 class Copy(Generic[T]):
-    """A document as it is held; ``fetched`` tells whether this process had it from the registry, or from its shelf."""
+    """A document in memory; ``fetched``: this process has it from the registry, else from the disk."""
 
     value: T
-    kept: Kept = attrs.field(repr=False)
+    kept: CachedDocument = attrs.field(repr=False)
     fetched: bool
     shared: bool = True
 
     def age(self, now: datetime) -> float:
-        """Seconds since the registry last confirmed it; negative where the wall clock was set back."""
+        """Return the seconds since the registry last confirmed it; negative if the wall clock was set back."""
         return (now - self.kept.checked_at).total_seconds()
 
 
-class Copies:
-    """The copies of one registry; safe under threads, processes and a fork."""
+class DocumentCache:
+    """The documents of one registry; safe under threads, processes and a fork."""
 
-    def __init__(self, reader: Reader, shelf: Shelf, ttl: float, clock: Clock) -> None:
+    def __init__(self, reader: Reader, disk: DiskCache, ttl: float, clock: Clock) -> None:
         self._reader = reader
-        self._shelf = shelf
+        self._disk = disk
         self._ttl = ttl
         self._clock = clock
         self._lock = new_lock()
         self._held: dict[str, Copy[Any]] = {}
-        self._single_flight: SingleFlight[Copy[Any]] = SingleFlight()
+        self._flights: SingleFlight[Copy[Any]] = SingleFlight()
 
     def get(self, document: Document[T], deadline: Deadline, *, force: bool = False) -> Copy[T]:
-        """The document; with ``force`` the registry is asked even before it is due. Raises :class:`DispatchError`."""
+        """Return the document; with ``force`` the registry is asked even before it is due. Raises :class:`DispatchError`."""
         held = self.held(document)
         if held is not None and (document.immutable or not (force or self.due(held))):
             return held
-        return self._single_flight.ask_once(document.path, deadline, lambda: self._asked(document, deadline, force=force))[0]
+        return self._flights.fly(document.path, deadline, lambda: self._fetch(document, deadline, force=force))[0]
 
     def held(self, document: Document[T]) -> Copy[T] | None:
-        """What is in memory, else on the shelf; asks nobody."""
+        """Return what is in memory, else on disk; sends no request."""
         found: Copy[T] | None = self._held.get(document.path)
-        return found or self._from_shelf(document)
+        return found or self._from_disk(document)
 
     def due(self, held: Copy[Any]) -> bool:
-        """Whether it is time to ask again; a time of confirmation in the future is none."""
+        """Whether it is time to ask again; a confirmation in the future does not count."""
         return not 0 <= held.age(self._clock.now()) < self._ttl
 
     def forget(self) -> int:
-        """Delete what is kept, in memory and on the shelf; how many documents lay there."""
+        """Delete the documents in memory and on disk; returns how many were on disk."""
         with self._lock:
             self._held = {}
-        return self._shelf.clear()
+        return self._disk.clear()
 
-    def _asked(self, document: Document[T], deadline: Deadline, *, force: bool) -> Copy[T]:
-        held = self._from_shelf(document) or self._held.get(document.path)
+    def _fetch(self, document: Document[T], deadline: Deadline, *, force: bool) -> Copy[T]:
+        held = self._from_disk(document) or self._held.get(document.path)
         if held is not None and (document.immutable or not (force or self.due(held))):
             return held
-        brought = self._reader.read(document.path, held.kept.etag if held is not None else None, deadline)
+        reply = self._reader.read(document.path, held.kept.etag if held is not None else None, deadline)
         now = self._clock.now()
-        if brought.body is None and held is not None:
+        if reply.body is None and held is not None:
             kept, value = attrs.evolve(held.kept, checked_at=now), held.value
         else:
-            kept = Kept(body=brought.body or b"", etag=brought.etag, checked_at=now)
+            kept = CachedDocument(body=reply.body or b"", etag=reply.etag, checked_at=now)
             value = document.parse(kept.body)
             _check_order(held, value)
-        self._shelf.save(document.path, kept)
+        self._disk.save(document.path, kept)
         return self._hold(document, Copy(value=value, kept=kept, fetched=True))
 
-    def _from_shelf(self, document: Document[T]) -> Copy[T] | None:
-        """What another process, or an earlier one, has kept; what is in memory and the same is not read twice."""
-        kept, held = self._shelf.load(document.path), self._held.get(document.path)
+    def _from_disk(self, document: Document[T]) -> Copy[T] | None:
+        """What a process has written to disk; a document that is the same as that in memory is not decoded again."""
+        kept, held = self._disk.load(document.path), self._held.get(document.path)
         if kept is None or (held is not None and kept.checked_at <= held.kept.checked_at):
             return held
         if held is not None and kept.body == held.kept.body:
             return self._hold(document, attrs.evolve(held, kept=kept))
-        with contextlib.suppress(DispatchError):  # it was whole, and is yet no document: as if there were none
+        with contextlib.suppress(DispatchError):  # complete, but no valid document: it counts as missing
             return self._hold(document, Copy(value=document.parse(kept.body), kept=kept, fetched=False))
         return held
 
@@ -232,7 +232,7 @@ class Copies:
 
 
 def _check_order(held: Copy[Any] | None, value: Any) -> None:
-    """Refuse a version that is older than the one held: a stale server in between, or somebody who rolls prices back."""
+    """Refuse a version older than the one held: it comes from a stale server, or prices are rolled back."""
     if held is not None and isinstance(value, Edition) and value.version < held.value.version:
         raise MalformedReply(
             f"registry {value.vendor}: it serves version {value.version} after {held.value.version}, which stays; "

@@ -1,7 +1,7 @@
 """``ask``: ask one question and print the response.
 
-The question is made of what was typed, piped in and attached. Words are printed as they arrive, without characters that would
-control the terminal; the cost follows.
+The question is what was typed, piped in and attached. The answer is printed as it arrives, without characters that would control
+the terminal; the cost follows.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ from ...dispatcher import Dispatcher
 from ...errors import Cancelled, InvalidRequest
 from ...types import ANY_MODEL, Message, Part, Request, Response, TextPart, analyze_file, image
 from .. import session
-from ..options import COUNT, FILE, Positive, a_command
+from ..options import COUNT, FILE, Positive, make_command
 from ..settings import Settings
-from ..signals import Stop, stoppable
-from ..terminal import OK, UsageError, say, shown, tell_json
+from ..signals import Stop, catch_signals
+from ..terminal import OK, UsageError, for_stream, say, tell_json
 
 MODEL = "LLMDISPATCHER_MODEL"
-"""The variable that names the model where no option does."""
+"""The variable that names the model if no option does."""
 
 NO_PROMPT = 'there is no prompt; write it behind the command ("Why is the sky blue?"), or pipe it in'
 
 
 def named_model(given: str | None) -> str | None:
-    """The model that an option or the environment names."""
+    """Return the model that an option or the environment names."""
     return given or os.environ.get(MODEL) or None
 
 
 def model_of(given: str | None) -> str:
-    """The model to ask: the option's, the environment's, else whichever the mode "auto" finds best."""
+    """Return the model to ask: the option's, the environment's, else "auto"."""
     return named_model(given) or ANY_MODEL
 
 
 def prompt_of(words: Sequence[str]) -> str:
-    """What was typed and what was piped in, one below the other; empty where there is neither."""
-    piped = "" if sys.stdin is None or sys.stdin.isatty() else _piped()
+    """Return what was typed and what was piped in, one below the other."""
+    piped = "" if sys.stdin is None or sys.stdin.isatty() else _read_stdin()
     return "\n\n".join(text for text in (" ".join(words), piped) if text.strip())
 
 
-def _piped() -> str:
+def _read_stdin() -> str:
     data = sys.stdin.buffer.read()
     try:
         return data.decode().removeprefix("\ufeff").rstrip("\n")
@@ -57,8 +57,8 @@ def _piped() -> str:
         raise UsageError(f"stdin: not UTF-8 text, at byte {error.start + 1}; attach what is no text with --file") from None
 
 
-def attached(files: Sequence[str], images: Sequence[str]) -> list[Part]:
-    """The files and images as parts of a message; text stands in it as text. Raises :class:`UsageError`."""
+def attachments(files: Sequence[str], images: Sequence[str]) -> list[Part]:
+    """Return the files and images as parts of a message; text files become text. Raises :class:`UsageError`."""
     try:
         return [*(_file(name) for name in files), *(image(name) for name in images)]
     except InvalidRequest as error:
@@ -71,7 +71,7 @@ def _file(name: str) -> Part:
 
 
 def _text(path: Path) -> str | None:
-    """What a file says, if it is text that is not also a document of its own kind."""
+    """The content of a file of text; ``None`` for any other kind."""
     try:
         data = path.read_bytes() if path.is_file() else b"\0"
         return None if b"\0" in data or data.startswith(b"%PDF") or not data else data.decode()
@@ -80,7 +80,7 @@ def _text(path: Path) -> str | None:
 
 
 def schema_of(path: Path | None) -> Any:
-    """The JSON schema in a file. Raises :class:`UsageError`."""
+    """Read a JSON schema. Raises :class:`UsageError`."""
     if path is None:
         return None
     try:
@@ -97,7 +97,7 @@ def schema_of(path: Path | None) -> Any:
 
 
 def request_of(prompt: str, parts: Sequence[Part], system: str | None, **fields: Any) -> Request:
-    """The request. Raises :class:`UsageError` that names the field that is wrong."""
+    """Make the request. Raises :class:`UsageError`, which names the field that is wrong."""
     if not prompt and not parts:
         raise UsageError(NO_PROMPT)
     asked = Message.user(prompt, *parts) if prompt else Message.user(*parts)
@@ -107,14 +107,14 @@ def request_of(prompt: str, parts: Sequence[Part], system: str | None, **fields:
         raise UsageError(error.message) from None
 
 
-def speak(dispatcher: Dispatcher, request: Request, stop: Stop, timeout: float | None) -> Response:
-    """Print an answer while it arrives; ends its line, whatever happens. Raises what goes wrong."""
+def print_stream(dispatcher: Dispatcher, request: Request, stop: Stop, timeout: float | None) -> Response:
+    """Print an answer while it arrives, and end its line even if it fails."""
     out, last = sys.stdout, "\n"
     try:
         with dispatcher.send_streaming(request, timeout=timeout, cancel=stop.cancel) as stream:
             for chunk in stream:
                 if chunk.content:
-                    out.write(shown(chunk.content, out))
+                    out.write(for_stream(chunk.content, out))
                     out.flush()
                     last = chunk.content
             return stream.response()
@@ -127,12 +127,12 @@ def speak(dispatcher: Dispatcher, request: Request, stop: Stop, timeout: float |
 def write(response: Response) -> None:
     """Print a whole answer."""
     text = response.content
-    sys.stdout.write(shown(text, sys.stdout) + ("" if text.endswith("\n") else "\n"))
+    sys.stdout.write(for_stream(text, sys.stdout) + ("" if text.endswith("\n") else "\n"))
     sys.stdout.flush()
 
 
-def tell_answer(response: Response, settings: Settings) -> None:
-    """One line beside the answer, where people read it: who answered, and for how much."""
+def report_response(response: Response, settings: Settings) -> None:
+    """Tell on stderr if the answer is a refusal or was cut off, and on a terminal who answered, and for how much."""
     if response.refusal:
         say(f"llmdispatcher: the model refuses: {escaped(response.refusal)}")
     if response.finish_reason == "length":
@@ -144,14 +144,14 @@ def tell_answer(response: Response, settings: Settings) -> None:
 
 
 def dollars(amount: Decimal | None) -> str:
-    """US dollars for people: as many places as the first two digits that are not 0 need."""
+    """Format US dollars with two significant digits at least, and two places."""
     if amount is None:
         return "price unknown"
     places = max(2, 1 - amount.adjusted()) if amount else 2
     return f"US$ {amount:.{min(places, 12)}f}"
 
 
-@a_command(
+@make_command(
     "ask",
     examples=(
         'llmdispatcher ask "Why is the sky blue?"',
@@ -163,18 +163,18 @@ def dollars(amount: Decimal | None) -> str:
 )
 @click.argument("prompt", nargs=-1, help="The question; words need no quotes unless the shell wants them.")
 @click.option("-m", "--model", help="A model, vendor:model or alias; else $LLMDISPATCHER_MODEL, else whichever fits best.")
-@click.option("-s", "--system", metavar="TEXT", help="What the model is told beforehand.")
+@click.option("-s", "--system", metavar="TEXT", help="The system prompt.")
 @click.option(
-    "-f", "--file", "files", multiple=True, metavar="FILE", help="Attach a text, document, recording or film; any number."
+    "-f", "--file", "files", multiple=True, metavar="FILE", help="Attach a text, document, recording or video; may be repeated."
 )
-@click.option("-i", "--image", "images", multiple=True, metavar="FILE|URL", help="Attach an image; any number.")
-@click.option("--schema", type=FILE, metavar="FILE", help="A file with a JSON schema that the answer has to fit.")
-@click.option("--max-tokens", type=COUNT, metavar="N", help="The most tokens of the answer.")
+@click.option("-i", "--image", "images", multiple=True, metavar="FILE|URL", help="Attach an image; may be repeated.")
+@click.option("--schema", type=FILE, metavar="FILE", help="A file with a JSON schema for the answer.")
+@click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of the answer's tokens.")
 @click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0 to 2; else the model's default.")
 @click.option("--timeout", type=Positive(), metavar="S", help="Seconds for everything, retries included.  [default: 300]")
-@click.option("--no-stream", is_flag=True, help="Print the answer when it is whole; so does a pipe.")
+@click.option("--no-stream", is_flag=True, help="Print the answer when it is complete, as through a pipe.")
 @click.option("--json-output", is_flag=True, help="Print the answer as JSON, with usage, cost and attempts; so does --json.")
-@click.option("--trace", is_flag=True, help="Tell on stderr who was asked, in which order, and why.")
+@click.option("--trace", is_flag=True, help="Print on stderr which models were asked, in which order, and why.")
 @click.option("--simulate", is_flag=True, help="Ask simulated vendors; nothing is sent.")
 def command(settings: Settings, **given: Any) -> int:
     """Ask one question and print the answer.
@@ -184,7 +184,7 @@ def command(settings: Settings, **given: Any) -> int:
     """
     request = request_of(
         prompt_of(given["prompt"]),
-        attached(given["files"], given["images"]),
+        attachments(given["files"], given["images"]),
         given["system"],
         model=model_of(given["model"]),
         max_tokens=given["max_tokens"],
@@ -194,12 +194,12 @@ def command(settings: Settings, **given: Any) -> int:
     as_json = settings.json or given["json_output"]
     whole = as_json or given["no_stream"] or request.response_format is not None or not sys.stdout.isatty()
     with (
-        stoppable() as stop,
-        session.assembled(settings, session.patient(simulate=given["simulate"])) as opened,
+        catch_signals() as stop,
+        session.open_session(settings, session.for_terminal(simulate=given["simulate"])) as opened,
     ):
         opened.warn_of_simulation(settings)
         try:
-            response = _asked(opened.dispatcher, request, stop, given["timeout"], whole=whole)
+            response = _send(opened.dispatcher, request, stop, given["timeout"], whole=whole)
         except Cancelled:
             return stop.code
     if as_json:
@@ -208,11 +208,11 @@ def command(settings: Settings, **given: Any) -> int:
         write(response)
     if given["trace"]:
         say(str(response.trace))
-    tell_answer(response, settings)
+    report_response(response, settings)
     return OK
 
 
-def _asked(dispatcher: Dispatcher, request: Request, stop: Stop, timeout: float | None, *, whole: bool) -> Response:
+def _send(dispatcher: Dispatcher, request: Request, stop: Stop, timeout: float | None, *, whole: bool) -> Response:
     if whole:
         return dispatcher.send(request, timeout=timeout, cancel=stop.cancel)
-    return speak(dispatcher, request, stop, timeout)
+    return print_stream(dispatcher, request, stop, timeout)

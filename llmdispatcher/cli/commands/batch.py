@@ -17,34 +17,17 @@ import attrs
 import click
 from click.core import ParameterSource
 
+from ... import batch
 from ..._text import escaped, without_passwords
-from ...batch import (
-    NOBODY,
-    STDIN,
-    Advance,
-    AnswersFile,
-    BatchRunner,
-    InvalidLine,
-    Journal,
-    ModelEstimate,
-    Prompt,
-    PromptLine,
-    RunningTotal,
-    Tally,
-    estimate_cost,
-    is_complete,
-    read_prompts,
-    total_cost,
-)
 from ...dispatcher import Stats, StreamingResponse, VendorStats
 from ...errors import ConfigError, DispatchError, InvalidRequest
 from ...resilience import AdaptiveConcurrency, RateLimit
 from .. import session
-from ..options import COUNT, FILE, GLOBALS, Positive, a_command
+from ..options import COUNT, FILE, GLOBALS, Positive, make_command
 from ..settings import Settings
-from ..signals import GRACE, Stop, stoppable
+from ..signals import GRACE, Stop, catch_signals
 from ..tables import console, print_rows
-from ..terminal import FAILED, OK, UsageError, complain, say, shown, tell, tell_json
+from ..terminal import FAILED, OK, UsageError, complain, for_stream, say, tell, tell_json
 from . import ask
 
 if TYPE_CHECKING:
@@ -53,11 +36,11 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "prompts.jsonl"
 _MOST_FAILURES = 10
-"""Failed prompts, and invalid lines, that are told one by one; the answers file has them all."""
+"""Failed prompts, and invalid lines, that are printed one by one; the answers file has them all."""
 _MOST_LINES = 10
-"""Lines of progress where no terminal draws a bar."""
+"""Lines of progress if there is no terminal for a bar."""
 _MOST_MODELS = 20
-"""Models whose estimates are told before the question whether to go on."""
+"""Models whose estimates are printed before the question whether to go on."""
 _HEADS = ("vendor", "calls", "errors", "retries", "fail-\novers", "p50\ns", "p95\ns", "tokens\nin", "tokens\nout", "US$")
 _CAPTION = "failovers: calls that came to this vendor because another had failed"
 _ENDING = f"Ending: no more prompts are sent; those under way are waited for, {GRACE:g} s at most. Once more cancels them."
@@ -88,7 +71,7 @@ class Options:
     yes: bool
 
 
-@a_command(
+@make_command(
     "batch",
     examples=(
         "llmdispatcher batch prompts.jsonl --output answers.jsonl",
@@ -115,10 +98,10 @@ class Options:
     "--output",
     type=FILE,
     metavar="FILE",
-    help="Where answers go, in the order of the prompts; else answers.jsonl, or a fresh name.",
+    help="The file for the answers, in the order of the prompts; else answers.jsonl, or a new name.",
 )
 @click.option("--force", is_flag=True, help="Overwrite the --output file.")
-@click.option("--resume", is_flag=True, help="Go on with a batch that was stopped, or ask the prompts again that failed.")
+@click.option("--resume", is_flag=True, help="Resume a batch that was stopped; failed prompts are asked again.")
 @click.option("-m", "--model", help="The model of lines that name none; else $LLMDISPATCHER_MODEL.")
 @click.option(
     "--substitute", is_flag=True, help="Where a model's own vendor is missing or fails, let a similar model of another answer."
@@ -141,11 +124,11 @@ class Options:
 @click.option("--stream", is_flag=True, help="Stream the answers and print them while they arrive, in order.")
 @click.option("--simulate", is_flag=True, help="Ask simulated vendors even if there are keys; each answer says so.")
 @click.option("--or-simulate", is_flag=True, help="Ask simulated vendors where there is no key; each answer says so.")
-@click.option("--dry-run", is_flag=True, help="Tell what it may cost, by model, and send nothing; needs no key.")
+@click.option("--dry-run", is_flag=True, help="Show what it may cost, by model, and send nothing; needs no key.")
 @click.option(
     "--max-cost", type=Positive(), metavar="USD", help="Ask before a batch that may cost more; refuse where nobody can be asked."
 )
-@click.option("--confirm", is_flag=True, help="Tell what it may cost and ask before anything is sent to a real vendor.")
+@click.option("--confirm", is_flag=True, help="Show what it may cost, and ask before anything is sent to a real vendor.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def command(settings: Settings, **given: Any) -> int:
     """Ask every line of a file.
@@ -155,39 +138,39 @@ def command(settings: Settings, **given: Any) -> int:
     The vendors whose keys are known are asked. Without a file, what is piped in is asked, else the example prompts of the sources.
 
     Beside the answers a journal (FILE.journal) is kept until all are there. After Ctrl-C, SIGTERM, a crash or failures the same
-    command with --resume asks only what has no answer yet. Vendors that refuse for their rate are asked by fewer workers at once.
+    command with --resume asks only what has no answer yet. A vendor that limits the rate is asked by fewer workers.
     """
     options = Options(**given)
     if options.output == Path("-"):
         raise UsageError("--output: - names no file; give a name, or /dev/stdout to print the answers")
     lines = _read(choose_prompts(options.file), options)
-    with ExitStack() as outermost, session.assembled(settings, _vendors(options, lines)) as opened:
+    with ExitStack() as outermost, session.open_session(settings, _vendors(options, lines)) as opened:
         if _is_done(options, lines, simulated=opened.simulated):
             say(f"{options.output}: all is answered")
             return OK
         if not settings.quiet:
-            say(opened.told)
+            say(opened.description)
         if options.dry_run:
-            _print_estimates(estimate_cost(opened.dispatcher, lines), opened, settings)
+            _print_estimates(batch.estimate_cost(opened.dispatcher, lines), opened, settings)
             return OK
-        if not _agreed(opened, lines, options):
+        if not _may_begin(opened, lines, options):
             return FAILED
-        # Signals are heard to the end, and not before: a question at the terminal is ended by one.
-        stop = outermost.enter_context(stoppable(GRACE, None if settings.quiet else _ENDING))
+        # Only from here on: before, a signal ends the question at the terminal.
+        stop = outermost.enter_context(catch_signals(GRACE, None if settings.quiet else _ENDING))
         tally = _run(opened, lines, options, settings, stop)
-        _print_tally(tally, settings)  # before the ledger is closed, which may take the seconds that are left
+        _print_tally(tally, settings)  # before the ledger closes, which may take the rest of the grace
     if stop.signal is not None:
         return stop.code
     return FAILED if tally.answered < tally.prompts else OK
 
 
-def _run(opened: session.Session, lines: list[PromptLine], options: Options, settings: Settings, stop: Stop) -> Tally:
-    """Send the prompts, and show how far it has come."""
+def _run(opened: session.Session, lines: list[batch.PromptLine], options: Options, settings: Settings, stop: Stop) -> batch.Tally:
+    """Send the prompts and show the progress."""
     with (
         _open_files(options, choose_prompts(options.file)) as (answers, journal),
         progress(len(lines), quiet=settings.quiet or options.stream, no_color=settings.no_color) as advance,
     ):
-        runner = BatchRunner(
+        runner = batch.BatchRunner(
             dispatcher=opened.dispatcher,
             workers=options.workers,
             timeout=options.timeout,
@@ -215,7 +198,7 @@ def choose_prompts(file: Path | None) -> Path | None:
 
 
 def _is_piped() -> bool:
-    """Whether standard input is a pipe, a socket or a file; a terminal and the null device are none of these."""
+    """Whether standard input is a pipe, a socket or a file, not a terminal or the null device."""
     try:
         kind = os.fstat(sys.stdin.fileno()).st_mode
     except (AttributeError, OSError, ValueError):  # it is closed, or is no file of the system
@@ -223,43 +206,43 @@ def _is_piped() -> bool:
     return stat.S_ISFIFO(kind) or stat.S_ISREG(kind) or stat.S_ISSOCK(kind)
 
 
-def _read(source: Path | None, options: Options) -> list[PromptLine]:
-    """Read the prompts, and tell which lines are invalid. Raises :class:`UsageError` where all are."""
+def _read(source: Path | None, options: Options) -> list[batch.PromptLine]:
+    """Read the prompts and report invalid lines. Raises :class:`UsageError` if all are invalid."""
     if source is None and sys.stdin is None:
         raise UsageError("-: there is no standard input; name a file of prompts")
     if source is None and sys.stdin.isatty():
         say("Type the prompts, a line each; Ctrl-D ends them.")
     try:
-        lines = read_prompts(source or sys.stdin.buffer, options.limit, model=ask.named_model(options.model))
+        lines = batch.read_prompts(source or sys.stdin.buffer, options.limit, model=ask.named_model(options.model))
     except InvalidRequest as error:
         raise UsageError(error.message) from None
-    invalid = [line for line in lines if isinstance(line, InvalidLine)]
+    invalid = [line for line in lines if isinstance(line, batch.InvalidLine)]
     for line in invalid[:_MOST_FAILURES]:
-        complain(f"{source or STDIN}:{line.line}: {line.text}")
+        complain(f"{source or batch.STDIN}:{line.line}: {line.text}")
     if len(invalid) > _MOST_FAILURES:
-        complain(f"{source or STDIN}: {len(invalid) - _MOST_FAILURES} more lines are invalid")
+        complain(f"{source or batch.STDIN}: {len(invalid) - _MOST_FAILURES} more lines are invalid")
     if len(invalid) == len(lines):
         raise UsageError(
-            f"{source or STDIN}: every line is invalid, so nothing was sent and no file was written; correct the lines"
+            f"{source or batch.STDIN}: every line is invalid, so nothing was sent and no file was written; correct the lines"
         )
     return lines
 
 
-def _is_done(options: Options, lines: list[PromptLine], *, simulated: bool) -> bool:
-    """Whether a resumed batch has all its answers; those of simulated vendors count where only such are asked."""
+def _is_done(options: Options, lines: list[batch.PromptLine], *, simulated: bool) -> bool:
+    """Whether a resumed batch has all its answers; those of simulated vendors count only if such are asked."""
     if not options.resume or options.output is None or options.force:
         return False
-    return is_complete(options.output, lines, simulated=simulated)
+    return batch.is_complete(options.output, lines, simulated=simulated)
 
 
-def _vendors(options: Options, lines: list[PromptLine]) -> session.Asked:
+def _vendors(options: Options, lines: list[batch.PromptLine]) -> session.VendorChoice:
     limit = RateLimit(
         requests_per_minute=options.rpm,
         tokens_per_minute=options.tpm,
         adaptive=AdaptiveConcurrency(initial=options.workers, maximum=options.workers),
     )
-    models = dict.fromkeys([line.request.model for line in lines if isinstance(line, Prompt)])
-    return session.Asked(
+    models = dict.fromkeys([line.request.model for line in lines if isinstance(line, batch.Prompt)])
+    return session.VendorChoice(
         simulate=options.simulate,
         or_simulate=options.or_simulate,
         substitute=options.substitute,
@@ -269,28 +252,28 @@ def _vendors(options: Options, lines: list[PromptLine]) -> session.Asked:
 
 
 @contextmanager
-def _open_files(options: Options, prompts: Path | None) -> Iterator[tuple[AnswersFile, Journal]]:
-    """Open the answers file and its journal; what the library says of its parameters is said of the options of that name."""
+def _open_files(options: Options, prompts: Path | None) -> Iterator[tuple[batch.AnswersFile, batch.Journal]]:
+    """Open the answers file and its journal. Raises :class:`UsageError`, which names options where the library names parameters."""
     with ExitStack() as opened:
         try:
-            answers = AnswersFile.create(options.output, prompts=prompts, force=options.force, resume=options.resume)
+            answers = batch.AnswersFile.create(options.output, prompts=prompts, force=options.force, resume=options.resume)
             opened.enter_context(answers)
-            journal = opened.enter_context(Journal.open(answers, resume=options.resume, warn=complain))
+            journal = opened.enter_context(batch.Journal.open(answers, resume=options.resume, warn=complain))
         except ConfigError as error:
             raise UsageError(_error_text(error)) from None
         yield answers, journal
 
 
 def _error_text(error: ConfigError) -> str:
-    """Return an error of the batch's files as users of the command read it: parameters are options."""
+    """The text of an error, with options in the place of parameters."""
     remedy = re.sub(r"\b(output|force)\b", r"--\1", error.remedy or "")
     return f"{error.message}; {remedy}" if remedy else error.message
 
 
-def _failure_printer() -> Callable[[PromptLine, DispatchError | None], None]:
+def _failure_printer() -> Callable[[batch.PromptLine, DispatchError | None], None]:
     failed = 0
 
-    def print_failure(line: PromptLine, error: DispatchError | None) -> None:
+    def print_failure(line: batch.PromptLine, error: DispatchError | None) -> None:
         nonlocal failed
         failed += 1
         if error is not None and failed <= _MOST_FAILURES:
@@ -299,13 +282,13 @@ def _failure_printer() -> Callable[[PromptLine, DispatchError | None], None]:
     return print_failure
 
 
-def _print_stream(prompt: Prompt, stream: StreamingResponse) -> None:
+def _print_stream(prompt: batch.Prompt, stream: StreamingResponse) -> None:
     """Print an answer while it arrives."""
     out = sys.stdout
     out.write(escaped(f"[{prompt.id}] ") if out.isatty() else f"[{prompt.id}] ")
     try:
         for chunk in stream:
-            out.write(shown(chunk.content, out))
+            out.write(for_stream(chunk.content, out))
             out.flush()
     finally:
         out.write("\n\n")
@@ -313,8 +296,8 @@ def _print_stream(prompt: Prompt, stream: StreamingResponse) -> None:
 
 
 @contextmanager
-def progress(total: int, *, quiet: bool = False, no_color: bool = False) -> Iterator[Advance]:
-    """Show how far a batch has come: a bar on a terminal, a line now and then elsewhere. Yields what to call after each prompt."""
+def progress(total: int, *, quiet: bool = False, no_color: bool = False) -> Iterator[batch.Advance]:
+    """Show the progress: a bar on a terminal, a line now and then elsewhere. Yields the function to call after each prompt."""
     if quiet:
         yield lambda *, cost=None, failed=False: None
     elif sys.stderr.isatty():
@@ -325,15 +308,13 @@ def progress(total: int, *, quiet: bool = False, no_color: bool = False) -> Iter
 
 
 @contextmanager
-def _progress_bar(total: int, no_color: bool) -> Iterator[Advance]:
-    try:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    except ImportError:
-        raise UsageError("the command line needs rich: pip install 'llmdispatcher[cli]'") from None
+def _progress_bar(total: int, no_color: bool) -> Iterator[batch.Advance]:
+    from rich.console import Console  # late: only a terminal has a bar
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
     so_far = TextColumn("{task.description}")
     columns = (TextColumn("dispatching"), BarColumn(), MofNCompleteColumn(), so_far, TimeElapsedColumn(), TimeRemainingColumn())
-    running = RunningTotal()
+    running = batch.RunningTotal()
     with Progress(*columns, console=Console(stderr=True, no_color=no_color or None)) as bar:
         task = bar.add_task(str(running), total=total)
 
@@ -344,8 +325,8 @@ def _progress_bar(total: int, no_color: bool) -> Iterator[Advance]:
         yield advance
 
 
-def _progress_lines(total: int) -> Advance:
-    running = RunningTotal()
+def _progress_lines(total: int) -> batch.Advance:
+    running = batch.RunningTotal()
 
     def advance(*, cost: Decimal | None = None, failed: bool = False) -> None:
         done, text = running.add(cost=cost, failed=failed)
@@ -355,31 +336,31 @@ def _progress_lines(total: int) -> Advance:
     return advance
 
 
-def _print_estimates(estimates: Mapping[str, ModelEstimate], opened: session.Session, settings: Settings) -> None:
+def _print_estimates(estimates: Mapping[str, batch.ModelEstimate], opened: session.Session, settings: Settings) -> None:
     if settings.json:
         models = {name: attrs.asdict(estimate) for name, estimate in sorted(estimates.items())}
         assumed = {"keys_assumed": True} if opened.keys_assumed else {}
-        tell_json({"cost_estimated": total_cost(estimates), "models": models} | assumed)
+        tell_json({"cost_estimated": batch.total_cost(estimates), "models": models} | assumed)
         return
     heads = ("model", "prompts", "tokens in", "tokens out", "US$ about")
     rows = [(name, *_estimate_cells(estimate)) for name, estimate in sorted(estimates.items())]
     print_rows(heads, rows, no_color=settings.no_color)
     prompts = sum(estimate.prompts for estimate in estimates.values())
-    tell(f"about US$ {total_cost(estimates):.4f} for {_counted(prompts)}{_doubt(estimates)}; nothing was sent")
-    _tell_missing(estimates)
+    tell(f"about US$ {batch.total_cost(estimates):.4f} for {_prompts_text(prompts)}{_unpriced_text(estimates)}; nothing was sent")
+    _tell_limits(estimates)
 
 
-def _estimate_cells(estimate: ModelEstimate) -> tuple[str, ...]:
+def _estimate_cells(estimate: batch.ModelEstimate) -> tuple[str, ...]:
     cost = "unknown" if estimate.unpriced == estimate.prompts else f"{estimate.cost:.4f}"
     return str(estimate.prompts), f"{estimate.input_tokens:,}", f"{estimate.output_tokens:,}", cost
 
 
-def _agreed(opened: session.Session, lines: list[PromptLine], options: Options) -> bool:
-    """Whether a batch may begin: nobody wants to be asked about its price, it keeps ``--max-cost``, or a person says so."""
+def _may_begin(opened: session.Session, lines: list[batch.PromptLine], options: Options) -> bool:
+    """Whether a batch may begin: no option asks for a confirmation, ``--max-cost`` suffices, or a person confirms."""
     if options.yes or opened.simulated or not (options.confirm or options.max_cost is not None):
         return True
-    estimates = estimate_cost(opened.dispatcher, lines)
-    amount = total_cost(estimates)
+    estimates = batch.estimate_cost(opened.dispatcher, lines)
+    amount = batch.total_cost(estimates)
     unsure = any(estimate.unpriced for estimate in estimates.values())
     over = options.max_cost is not None and (unsure or amount > Decimal(str(options.max_cost)))
     if not options.confirm and not over:
@@ -388,25 +369,25 @@ def _agreed(opened: session.Session, lines: list[PromptLine], options: Options) 
         _tell_estimates(estimates)
     prompts = sum(estimate.prompts for estimate in estimates.values())
     cap = f", and --max-cost is {_plain_number(options.max_cost)}" if over and options.max_cost is not None else ""
-    return _consented(f"this may cost about US$ {amount:.4f} for {_counted(prompts)}{_doubt(estimates)}{cap}")
+    return _confirm(f"this may cost about US$ {amount:.4f} for {_prompts_text(prompts)}{_unpriced_text(estimates)}{cap}")
 
 
-def _tell_estimates(estimates: Mapping[str, ModelEstimate]) -> None:
+def _tell_estimates(estimates: Mapping[str, batch.ModelEstimate]) -> None:
     for name, estimate in sorted(estimates.items())[:_MOST_MODELS]:
         cost = _estimate_cells(estimate)[-1]
-        say(f"  {name}: {_counted(estimate.prompts)}" + ("" if name.startswith(NOBODY) else f", about US$ {cost}"))
-    _tell_missing(estimates)
+        say(f"  {name}: {_prompts_text(estimate.prompts)}" + ("" if name.startswith(batch.NOBODY) else f", about US$ {cost}"))
+    _tell_limits(estimates)
 
 
-def _tell_missing(estimates: Mapping[str, ModelEstimate]) -> None:
+def _tell_limits(estimates: Mapping[str, batch.ModelEstimate]) -> None:
     unlimited = sum(estimate.unlimited for estimate in estimates.values())
     if unlimited:
         assumed = sum(estimate.assumed_tokens for estimate in estimates.values())
         say(
-            f"  {_counted(unlimited)} without max_tokens: {assumed:,} tokens of output are assumed, and longer answers cost more;"
-            " max_tokens in a line limits its answer"
+            f"  {_prompts_text(unlimited)} without max_tokens: {assumed:,} tokens of output are assumed, and longer answers cost"
+            " more; max_tokens in a line limits its answer"
         )
-    if any(name.startswith(NOBODY) for name in estimates):
+    if any(name.startswith(batch.NOBODY) for name in estimates):
         say("  prompts for models that nobody has will fail; --substitute lets a similar model of another vendor answer it")
 
 
@@ -415,11 +396,11 @@ def _plain_number(number: float) -> str:
     return f"{Decimal(str(number)):f}".removesuffix(".0")
 
 
-def _counted(prompts: int) -> str:
+def _prompts_text(prompts: int) -> str:
     return f"{prompts} prompt{'' if prompts == 1 else 's'}"
 
 
-def _consented(text: str) -> bool:
+def _confirm(text: str) -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
         complain(f"{text}; nobody can be asked whether to go on, so nothing was sent: --yes sends it all the same")
         return False
@@ -427,13 +408,13 @@ def _consented(text: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _doubt(estimates: Mapping[str, ModelEstimate]) -> str:
+def _unpriced_text(estimates: Mapping[str, batch.ModelEstimate]) -> str:
     unpriced = sum(estimate.unpriced for estimate in estimates.values())
-    return f", and {_counted(unpriced)} to models whose price is not known" if unpriced else ""
+    return f", and {_prompts_text(unpriced)} to models whose price is not known" if unpriced else ""
 
 
-def _print_tally(tally: Tally, settings: Settings) -> None:
-    """Print what came of it, and how to go on."""
+def _print_tally(tally: batch.Tally, settings: Settings) -> None:
+    """Print the result, and the command that asks the rest."""
     if settings.json:
         tell_json(tally.as_dict())
     else:
@@ -448,35 +429,35 @@ def _print_tally(tally: Tally, settings: Settings) -> None:
         if reason not in tally.left_out:
             complain(f"{reason}; no further prompts were sent; a higher --max-failures allows more failures")
     if tally.answered < tally.prompts and not settings.quiet and tally.answers.is_file():
-        command, from_stdin = _resuming(tally.answers)
+        command, from_stdin = _resume_command(tally.answers)
         rest = "the rest" if tally.answered + tally.invalid < tally.prompts else "the lines that cannot be read, correct them; then"
         say(f"To ask {rest}{', with the same prompts on standard input' if from_stdin else ''}: {command}")
 
 
-def _resuming(answers: Path) -> tuple[str, bool]:
-    """The command that asks the rest, with every option that was given; and whether it reads standard input."""
+def _resume_command(answers: Path) -> tuple[str, bool]:
+    """The command that asks the rest, with every option that was given; True if it reads standard input."""
     context = click.get_current_context()
     from_stdin = choose_prompts(context.params["file"]) is None
     words = ["llmdispatcher"]
     given: dict[str, Any] = context.find_root().ensure_object(dict)
     for option in GLOBALS:
         if option.name in given:
-            words += _words(option, given[option.name])
+            words += _option_words(option, given[option.name])
     words.append("batch")
     for param in context.command.params:
         value = context.params.get(param.name or "")
         if context.get_parameter_source(param.name or "") is not ParameterSource.COMMANDLINE or param.name in ("output", "force"):
             continue
         if isinstance(param, click.Option):
-            words += _words(param, value) if param.name != "resume" else []
+            words += _option_words(param, value) if param.name != "resume" else []
         else:
             words.append(str(value))
     words += ["-"] if from_stdin and "-" not in words else []
     return shlex.join([*words, "--output", str(answers), "--resume"]), from_stdin
 
 
-def _words(option: click.Option, value: Any) -> list[str]:
-    """An option as it is typed, but for a password."""
+def _option_words(option: click.Option, value: Any) -> list[str]:
+    """An option as it is typed, without a password."""
     name = option.opts[-1]
     if option.is_flag:
         return [name]
@@ -484,7 +465,7 @@ def _words(option: click.Option, value: Any) -> list[str]:
     return [name, without_passwords(text)]
 
 
-def _summary(tally: Tally) -> str:
+def _summary(tally: batch.Tally) -> str:
     before = f" ({tally.before} of them before)" if tally.before else ""
     parts = [f"{tally.answered} of {tally.prompts} prompts answered{before}", f"{tally.failed} failed"]
     parts += [f"{tally.missing} not asked to the end"] if tally.missing else []
@@ -495,7 +476,7 @@ def _summary(tally: Tally) -> str:
     )
 
 
-def _stats_table(tally: Tally) -> Table:
+def _stats_table(tally: batch.Tally) -> Table:
     from rich.box import SIMPLE  # late: only people read tables
     from rich.table import Table
 

@@ -12,22 +12,22 @@ from ...cache import AnswerCache, ResponseCache, inspect_store
 from ...runtime import SYSTEM_CLOCK
 from ...types import shown_store
 from .. import config_file
-from ..options import Suite, a_command
+from ..options import Suite, make_command
 from ..settings import Settings
 from ..terminal import FAILED, OK, UsageError, say, tell, tell_json
 
-command = Suite("cache", help="Look at a cache of answers, or empty it.", examples=("llmdispatcher cache info answers.db",))
+command = Suite("cache", help="Inspect a cache of answers, or empty it.", examples=("llmdispatcher cache info answers.db",))
 
 _STORE = "A file or redis://host:6379/0; else that of --config."
 
 
-@a_command(
+@make_command(
     "info", suite=command, examples=("llmdispatcher cache info answers.db", "llmdispatcher --config app.toml cache info --json")
 )
 @click.argument("store", required=False, metavar="[STORE]", help=_STORE)
 def info(settings: Settings, store: str | None) -> int:
     """Count the answers in a store."""
-    place = _place(settings, store)
+    place = _store_of(settings, store)
     found = inspect_store(place)
     if settings.json:
         tell_json({"store": shown_store(place), **attrs.asdict(found)})
@@ -37,7 +37,7 @@ def info(settings: Settings, store: str | None) -> int:
     return OK
 
 
-@a_command(
+@make_command(
     "clear",
     suite=command,
     examples=("llmdispatcher cache clear answers.db", "llmdispatcher cache clear answers.db --yes"),
@@ -46,10 +46,10 @@ def info(settings: Settings, store: str | None) -> int:
 @click.argument("store", required=False, metavar="[STORE]", help=_STORE)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def clear(settings: Settings, store: str | None, yes: bool) -> int:
-    """Forget all answers in a store, for all programs that use it."""
-    place = _place(settings, store)
+    """Delete all answers in a store, for all programs that use it."""
+    place = _store_of(settings, store)
     found = inspect_store(place)
-    if not yes and not _agreed(f"Forget {found.entries:,} answers in {shown_store(place)}?"):
+    if not yes and not _confirm(f"Forget {found.entries:,} answers in {shown_store(place)}?"):
         return FAILED
     cache = AnswerCache(ResponseCache(store=place), SYSTEM_CLOCK)
     cache.clear()
@@ -59,14 +59,14 @@ def clear(settings: Settings, store: str | None, yes: bool) -> int:
     return OK
 
 
-def _agreed(question: str) -> bool:
+def _confirm(question: str) -> bool:
     if not sys.stdin.isatty():
         say(f"llmdispatcher: {question} --yes does so")
         return False
     return click.confirm(escaped(question), err=True)
 
 
-def _place(settings: Settings, store: str | None) -> str:
+def _store_of(settings: Settings, store: str | None) -> str:
     if store is not None:
         return store
     cache = config_file.read(settings.config).config().cache

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import records
-from ..options import a_command
+from ..options import make_command
 from ..settings import Settings
-from ..tables import print_rows
+from ..tables import cell, print_records, print_rows
 from ..terminal import FAILED, OK, complain, tell, tell_json
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _STATUSES = ("open", "success", "error", "timeout", "rate_limited", "cancelled", "unknown")
 
 
-@a_command(
+@make_command(
     "calls",
     examples=(
         "llmdispatcher calls",
@@ -28,81 +28,51 @@ _STATUSES = ("open", "success", "error", "timeout", "rate_limited", "cancelled",
     ),
     codes="0 ok, 1 there is no such call, 2 wrong usage, 130 interrupted",
 )
-@click.argument("call_id", required=False, metavar="[ID]", help="One call, with everybody who was asked.")
-@click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="At most so many.")
-@click.option("--before", metavar="ID", help="Only calls before this one; how a page goes on.")
-@click.option("--status", type=click.Choice(_STATUSES), help="Only calls that ended so.")
+@click.argument("call_id", required=False, metavar="[ID]", help="One call, with all its attempts.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="The number of rows at most."
+)
+@click.option("--before", metavar="ID", help="Only calls before this one, for the next page.")
+@click.option("--status", type=click.Choice(_STATUSES), help="Only calls with this status.")
 @records.with_filters
 def command(settings: Settings, **given: Any) -> int:
-    """List the latest calls of the ledger, the latest first, or tell one in full. Prompts and answers are nowhere."""
+    """List the latest calls of the ledger, the latest first, or show one in full. The ledger holds neither prompts nor answers."""
     if given["call_id"]:
-        return _one(settings, given["call_id"])
-    with records.opened(settings) as ledger:
-        found = ledger.list_recent_calls(limit=given["limit"], **records.chosen(given, "status", "before"))
-    if settings.json:
-        tell_json([call.as_dict() for call in found])
-    elif found:
-        heads = ("call", "begun (UTC)", "model", "status", "tokens in", "tokens out", "US$", "seconds")
-        print_rows(heads, [_row(call) for call in found], no_color=settings.no_color)
-    else:
+        return _show_call(settings, given["call_id"])
+    with records.open_ledger(settings) as ledger:
+        found = ledger.list_recent_calls(limit=given["limit"], **records.filters_of(given, "status", "before"))
+    heads = ("call", "begun (UTC)", "model", "status", "tokens in", "tokens out", "US$", "seconds")
+    if not print_records(settings, [call.as_dict() for call in found], heads, [_row(call) for call in found]):
         tell("there is no call like that")
     return OK
 
 
-def _one(settings: Settings, call_id: str) -> int:
-    with records.opened(settings) as ledger:
+def _show_call(settings: Settings, call_id: str) -> int:
+    with records.open_ledger(settings) as ledger:
         call, attempts = ledger.get_call(call_id), ledger.get_attempts(call_id)
     if call is None:
         complain(f"{call_id}: there is no such call; `llmdispatcher calls` lists the latest")
         return FAILED
-    told = call.as_dict()
+    record = call.as_dict()
     if settings.json:
-        tell_json(told | {"attempt_records": [one.as_dict() for one in attempts]})
+        tell_json(record | {"attempt_records": [one.as_dict() for one in attempts]})
         return OK
-    for name, value in told.items():
+    for name, value in record.items():
         if value not in (None, {}, False):
             tell(f"{name.replace('_', ' '):<22} {value}")
     if attempts:
         heads = ("attempt", "model", "status", "error", "http", "US$", "seconds")
-        print_rows(heads, [_attempt(one) for one in attempts], no_color=settings.no_color)
+        print_rows(heads, [_attempt_row(one) for one in attempts], no_color=settings.no_color)
     return OK
 
 
 def _row(call: LedgerCall) -> tuple[str, ...]:
     model = f"{call.vendor}:{call.model}" if call.vendor else call.model
-    begun = f"{call.begun_at:%Y-%m-%d %H:%M:%S}"
-    return (
-        call.id,
-        begun,
-        model,
-        call.status,
-        _count(call.input_tokens),
-        _count(call.output_tokens),
-        _money(call.cost),
-        _seconds(call.latency),
-    )
+    tokens = cell(call.input_tokens, ","), cell(call.output_tokens, ",")
+    cost, seconds = cell(call.cost, ".6f"), cell(call.latency, ".2f")
+    return call.id, f"{call.begun_at:%Y-%m-%d %H:%M:%S}", model, call.status, *tokens, cost, seconds
 
 
-def _attempt(one: LedgerAttempt) -> tuple[str, ...]:
-    status = str(one.http_status) if one.http_status is not None else "–"
-    return (
-        str(one.number),
-        f"{one.vendor}:{one.model}",
-        one.status,
-        one.error_class or "–",
-        status,
-        _money(one.cost),
-        _seconds(one.latency),
-    )
-
-
-def _count(count: int | None) -> str:
-    return "–" if count is None else f"{count:,}"
-
-
-def _money(amount: Any) -> str:
-    return "–" if amount is None else f"{amount:.6f}"
-
-
-def _seconds(latency: float | None) -> str:
-    return "–" if latency is None else f"{latency:.2f}"
+def _attempt_row(one: LedgerAttempt) -> tuple[str, ...]:
+    model, cost, seconds = f"{one.vendor}:{one.model}", cell(one.cost, ".6f"), cell(one.latency, ".2f")
+    return str(one.number), model, one.status, one.error_class or "–", cell(one.http_status), cost, seconds

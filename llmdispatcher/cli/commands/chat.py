@@ -22,17 +22,17 @@ from ...errors import Cancelled, ConfigError, DispatchError
 from ...runtime import user_path, write_file
 from ...types import Message, Request, Response, Usage
 from .. import session
-from ..options import COUNT, FILE, Positive, a_command
+from ..options import COUNT, FILE, Positive, make_command
 from ..settings import Settings
-from ..signals import Ended, Stop, stoppable
-from ..terminal import FAILED, OK, Lines, UsageError, complain, say, tell
+from ..signals import Stop, TerminatedBySignal, catch_signals
+from ..terminal import FAILED, OK, QuestionReader, UsageError, complain, say, tell
 from . import ask
-from .ask import dollars, speak, tell_answer
+from .ask import dollars, print_stream, report_response
 
 
 @attrs.define(eq=False)
 class Conversation:
-    """What was said. ``turns`` are messages of the user and of the model in turn; ``usage`` is of all answers."""
+    """The conversation so far. ``turns`` alternate between user and model; ``usage`` is the sum of all answers."""
 
     model: str = ""
     system: str | None = None
@@ -44,40 +44,32 @@ class Conversation:
     cost: Decimal = Decimal(0)
 
     def request(self, text: str) -> Request:
-        """The next question, after all that was said."""
+        """Return the request for the next question, with all turns before it."""
         before = [Message.system(self.system)] if self.system else []
         return Request(self.model, [*before, *self.turns, Message.user(text)], **self.fields)
 
-    def said(self, text: str, response: Response) -> None:
-        """Remember a question and its answer."""
+    def add(self, text: str, response: Response) -> None:
+        """Add a question and its answer."""
         self.turns += [Message.user(text), response.message]
         self.answers += 1
         self.usage = self.usage + response.usage
         self.cost += response.usage.cost or 0
         self.unpriced += response.usage.cost is None
 
-    def taken_back(self) -> str | None:
-        """Forget the last question and its answer; the question, ``None`` where there was none."""
-        if len(self.turns) < 2:
-            return None
-        asked = self.turns[-2].text
-        del self.turns[-2:]
-        return asked
-
     def save(self, path: Path) -> None:
-        """Write it to a file that only its owner may read."""
+        """Write the conversation to a file that only its owner may read."""
         turns = [{"role": turn.role, "content": turn.text} for turn in self.turns]
-        told = {"model": self.model, "system": self.system, "messages": turns}
+        record = {"model": self.model, "system": self.system, "messages": turns}
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_file(path, f"{json.dumps(told, ensure_ascii=False, indent=2)}\n".encode("utf-8", "backslashreplace"))
+        write_file(path, f"{json.dumps(record, ensure_ascii=False, indent=2)}\n".encode("utf-8", "backslashreplace"))
 
     @classmethod
-    def loaded(cls, path: Path) -> Self:
-        """Read one that was saved. Raises :class:`UsageError`."""
+    def load(cls, path: Path) -> Self:
+        """Read a conversation that was saved. Raises :class:`UsageError`."""
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-            turns = [Message.from_dict(turn) for turn in told["messages"]]
-            model, system = told.get("model") or "", told.get("system")
+            record = json.loads(path.read_text(encoding="utf-8"))
+            turns = [Message.from_dict(turn) for turn in record["messages"]]
+            model, system = record.get("model") or "", record.get("system")
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}") from None
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, DispatchError):
@@ -88,7 +80,7 @@ class Conversation:
 
 
 @attrs.define(eq=False)
-class Talk:
+class Chat:
     """A chat under way."""
 
     dispatcher: Dispatcher
@@ -96,44 +88,44 @@ class Talk:
     settings: Settings
     timeout: float | None
     last: str | None = None
-    """What was asked last, answered or not."""
+    """The last question, answered or not."""
     failed: bool = False
     """Whether a question or a command has failed."""
 
     def complain(self, text: str) -> None:
-        """Tell a failure; the talk goes on."""
+        """Print an error; the chat goes on."""
         self.failed = True
         complain(text)
 
     def ask(self, text: str) -> None:
-        """Ask, print the answer while it arrives, remember both. Ctrl-C stops the answer, and then it is not remembered."""
+        """Ask, print the answer while it arrives, and add both. An answer that Ctrl-C stops is not added."""
         self.last = text
         stop = Stop()
         try:
-            with stoppable() as stop:
-                response = speak(self.dispatcher, self.conversation.request(text), stop, self.timeout)
+            with catch_signals() as stop:
+                response = print_stream(self.dispatcher, self.conversation.request(text), stop, self.timeout)
         except (Cancelled, KeyboardInterrupt):
             if stop.signal not in (None, signal.SIGINT):
-                raise Ended(stop.signal) from None
+                raise TerminatedBySignal(stop.signal) from None
             say("[stopped; /retry asks again]")
             return
         except DispatchError as error:
             self.complain(f"{type(error).__name__}: {error}")
             return
-        self.conversation.said(text, response)
-        tell_answer(response, self.settings)
+        self.conversation.add(text, response)
+        report_response(response, self.settings)
 
-    def obey(self, line: str) -> bool:
-        """Carry out what begins with a slash; False ends the chat."""
+    def run(self, line: str) -> bool:
+        """Carry out a command; False ends the chat."""
         word, _, rest = line.partition(" ")
         if word in ("/exit", "/quit"):
             return False
-        deed = DEEDS.get(word)
-        if deed is None:
+        action = SLASH_COMMANDS.get(word)
+        if action is None:
             self.complain(f"{word}: no such command; /help lists them")
             return True
         try:
-            deed[0](self, rest.strip())
+            action[0](self, rest.strip())
         except (UsageError, ConfigError) as error:
             self.complain(str(error))
         except OSError as error:
@@ -141,81 +133,80 @@ class Talk:
         return True
 
 
-def talk(dispatcher: Dispatcher, conversation: Conversation, settings: Settings, timeout: float | None) -> int:
-    """Talk until Ctrl-D, /exit or the end of a pipe; the exit code, which tells of failures where nobody sits before it."""
-    under_way = Talk(dispatcher, conversation, settings, timeout)
-    with Lines() as lines:
+def run_chat(dispatcher: Dispatcher, conversation: Conversation, settings: Settings, timeout: float | None) -> int:
+    """Chat until Ctrl-D, /exit or the end of a pipe; returns the exit code, which tells of failures unless a person types."""
+    chat = Chat(dispatcher, conversation, settings, timeout)
+    with QuestionReader() as lines:
         if lines.interactive and not settings.quiet:
             say(f"Talking with {escaped(conversation.model)}; /help tells the commands, Ctrl-D ends.")
         while True:
             try:
-                line = lines.question()
+                line = lines.read()
             except KeyboardInterrupt:
                 say("\n[Ctrl-D or /exit ends the chat]")
                 continue
-            if line is None or (line.startswith("/") and not under_way.obey(line)):
-                return FAILED if under_way.failed and not lines.interactive else OK
+            if line is None or (line.startswith("/") and not chat.run(line)):
+                return FAILED if chat.failed and not lines.interactive else OK
             if line and not line.startswith("/"):
-                under_way.ask(line)
+                chat.ask(line)
 
 
-def _help(_talk: Talk, _rest: str) -> None:
-    for name, (_, text) in DEEDS.items():
+def _help(_chat: Chat, _rest: str) -> None:
+    for name, (_, text) in SLASH_COMMANDS.items():
         tell(f"  {name:<10} {text}")
     tell(f"  {'/exit':<10} end the chat; so does Ctrl-D")
 
 
-def _model(talk: Talk, rest: str) -> None:
-    talk.conversation.model = rest or talk.conversation.model
-    tell(f"model: {talk.conversation.model}")
+def _model(chat: Chat, rest: str) -> None:
+    chat.conversation.model = rest or chat.conversation.model
+    tell(f"model: {chat.conversation.model}")
 
 
-def _system(talk: Talk, rest: str) -> None:
+def _system(chat: Chat, rest: str) -> None:
     if rest:
-        talk.conversation.system = None if rest == "-" else rest
-    tell(f"system: {talk.conversation.system or '(nothing)'}")
+        chat.conversation.system = None if rest == "-" else rest
+    tell(f"system: {chat.conversation.system or '(nothing)'}")
 
 
-def _save(talk: Talk, rest: str) -> None:
-    talk.conversation.save(_named(rest, "/save"))
+def _save(chat: Chat, rest: str) -> None:
+    chat.conversation.save(_path_of(rest, "/save"))
     tell(f"saved in {rest}")
 
 
-def _load(talk: Talk, rest: str) -> None:
-    loaded = Conversation.loaded(_named(rest, "/load"))
-    known = talk.conversation
-    known.turns, known.system, known.model = loaded.turns, loaded.system, loaded.model or known.model
-    tell(f"{len(loaded.turns)} turns with {known.model}")
+def _load(chat: Chat, rest: str) -> None:
+    loaded = Conversation.load(_path_of(rest, "/load"))
+    now = chat.conversation
+    now.turns, now.system, now.model = loaded.turns, loaded.system, loaded.model or now.model
+    tell(f"{len(loaded.turns)} turns with {now.model}")
 
 
-def _cost(talk: Talk, _rest: str) -> None:
-    known = talk.conversation
-    doubt = f", and {known.unpriced} whose price is not known" if known.unpriced else ""
-    usage = known.usage
-    tell(f"{known.answers} answers, {usage.input_tokens} tokens in, {usage.output_tokens} out, {dollars(known.cost)}{doubt}")
+def _cost(chat: Chat, _rest: str) -> None:
+    now, usage = chat.conversation, chat.conversation.usage
+    doubt = f", and {now.unpriced} whose price is not known" if now.unpriced else ""
+    tell(f"{now.answers} answers, {usage.input_tokens} tokens in, {usage.output_tokens} out, {dollars(now.cost)}{doubt}")
 
 
-def _retry(talk: Talk, _rest: str) -> None:
-    turns = talk.conversation.turns
-    if talk.last is None:
+def _retry(chat: Chat, _rest: str) -> None:
+    turns = chat.conversation.turns
+    if chat.last is None:
         raise UsageError("/retry: nothing was asked yet")
-    if turns and turns[-2].text == talk.last:
-        talk.conversation.taken_back()
-    talk.ask(talk.last)
+    if len(turns) > 1 and turns[-2].text == chat.last:
+        del turns[-2:]
+    chat.ask(chat.last)
 
 
-def _clear(talk: Talk, _rest: str) -> None:
-    talk.conversation.turns.clear()
+def _clear(chat: Chat, _rest: str) -> None:
+    chat.conversation.turns.clear()
     tell("nothing was said")
 
 
-def _named(rest: str, command: str) -> Path:
+def _path_of(rest: str, command: str) -> Path:
     if not rest:
-        raise UsageError(f"{command}: which file? {command} talk.json")
+        raise UsageError(f"{command}: which file? {command} chat.json")
     return user_path(rest, command)
 
 
-DEEDS: Mapping[str, tuple[Callable[[Talk, str], None], str]] = {
+SLASH_COMMANDS: Mapping[str, tuple[Callable[[Chat, str], None], str]] = {
     "/help": (_help, "this list"),
     "/model": (_model, "tell the model, or take another: /model openai:gpt-4o"),
     "/system": (_system, "tell what the model is told beforehand, or change it; - for nothing"),
@@ -225,10 +216,10 @@ DEEDS: Mapping[str, tuple[Callable[[Talk, str], None], str]] = {
     "/retry": (_retry, "ask the last question again"),
     "/clear": (_clear, "forget what was said"),
 }
-"""By word: what it does, and the line of /help."""
+"""By name: the function, and the line of /help."""
 
 
-@a_command(
+@make_command(
     "chat",
     examples=(
         "llmdispatcher chat",
@@ -238,24 +229,24 @@ DEEDS: Mapping[str, tuple[Callable[[Talk, str], None], str]] = {
     codes="0 ok, 1 from a pipe: a question or a command failed, 2 wrong usage, 130 interrupted",
 )
 @click.option("-m", "--model", help="A model, vendor:model or alias; else $LLMDISPATCHER_MODEL, else whichever fits best.")
-@click.option("-s", "--system", metavar="TEXT", help="What the model is told beforehand.")
-@click.option("--load", type=FILE, metavar="FILE", help="Go on with a conversation that /save has written.")
-@click.option("--max-tokens", type=COUNT, metavar="N", help="The most tokens of each answer.")
+@click.option("-s", "--system", metavar="TEXT", help="The system prompt.")
+@click.option("--load", type=FILE, metavar="FILE", help="Continue a conversation that /save has written.")
+@click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of each answer's tokens.")
 @click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0 to 2; else the model's default.")
 @click.option("--timeout", type=Positive(), metavar="S", help="Seconds for each answer, retries included.  [default: 300]")
 @click.option("--simulate", is_flag=True, help="Ask simulated vendors; nothing is sent.")
 def command(settings: Settings, **given: Any) -> int:
-    """Talk with a model.
+    """Chat with a model.
 
     A line is a question; a text that is pasted is one question, whatever lines it has, and so is what stands between two lines of
     \"\"\". Ctrl-C stops an answer, Ctrl-D ends the chat, /help tells the commands. Lines that were typed are remembered in the
     user's own folder, for the arrow keys; conversations are kept only by /save.
     """
     load: Path | None = given["load"]
-    conversation = Conversation.loaded(load) if load is not None else Conversation()
+    conversation = Conversation.load(load) if load is not None else Conversation()
     conversation.model = given["model"] or conversation.model or ask.model_of(None)
     conversation.system = given["system"] or conversation.system
     conversation.fields = {name: given[name] for name in ("max_tokens", "temperature") if given[name] is not None}
-    with session.assembled(settings, session.patient(simulate=given["simulate"])) as opened:
+    with session.open_session(settings, session.for_terminal(simulate=given["simulate"])) as opened:
         opened.warn_of_simulation(settings)
-        return talk(opened.dispatcher, conversation, settings, given["timeout"])
+        return run_chat(opened.dispatcher, conversation, settings, given["timeout"])

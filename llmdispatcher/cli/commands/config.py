@@ -8,14 +8,14 @@ import click
 
 from ...dispatcher import unready
 from .. import config_file, session
-from ..options import FILE, Suite, a_command
+from ..options import FILE, Suite, make_command
 from ..settings import Settings
 from ..terminal import FAILED, OK, UsageError, complain, tell, tell_json
 
 command = Suite("config", help="Look at a configuration.", examples=("llmdispatcher config check llmdispatcher.toml",))
 
 
-@a_command(
+@make_command(
     "check",
     suite=command,
     examples=("llmdispatcher config check llmdispatcher.toml", "llmdispatcher --config llmdispatcher.toml config check --json"),
@@ -33,7 +33,7 @@ def check(settings: Settings, file: Path | None) -> int:
     if path is None:
         raise UsageError("config check: which file? llmdispatcher config check FILE")
     found = config_file.read(path)
-    unknown, warnings = _unready(found)
+    unknown, warnings = _find_unready(found)
     mistakes = found.mistakes() + unknown
     if settings.json:
         tell_json({"file": str(path), "mistakes": mistakes, "warnings": warnings})
@@ -45,16 +45,16 @@ def check(settings: Settings, file: Path | None) -> int:
     return FAILED if mistakes else OK
 
 
-def _unready(found: config_file.ConfigFile) -> tuple[list[str], list[str]]:
-    """The vendors that what has no mistake names: those that nobody knows, and those that lack a key or an address."""
+def _find_unready(found: config_file.ConfigFile) -> tuple[list[str], list[str]]:
+    """The vendors in the valid parts that are unknown, and those that lack a key or an address."""
     unknown: list[str] = []
     lacking: list[str] = []
-    for part, number in found.right_parts():
-        made = {vendor.name: vendor for vendor in session.real_vendors(part, session.Asked())}
-        told = [one for one in unready(part.config(), made) if one.vendor in made or one.vendor not in found.vendors]
-        for one in told:
+    for part, number in found.valid_parts():
+        made = {vendor.name: vendor for vendor in session.real_vendors(part, session.VendorChoice())}
+        problems = [one for one in unready(part.config(), made) if one.vendor in made or one.vendor not in found.vendors]
+        for one in problems:
             text = f"config.{one}" if number is None else f"config.{one}".replace("[0]", f"[{number}]", 1)
             (lacking if one.is_known else unknown).append(text)
-        lacks = {name: made[name].missing() for name in part.vendors if name not in [one.vendor for one in told]}
+        lacks = {name: made[name].missing() for name in part.vendors if name not in [one.vendor for one in problems]}
         lacking += [f"vendors.{name}: {lack}" for name, lack in lacks.items() if lack is not None]
     return unknown, lacking

@@ -6,13 +6,13 @@ import attrs
 import click
 
 from .. import session
-from ..options import Positive, a_command
+from ..options import Positive, make_command
 from ..settings import Settings
-from ..tables import print_rows
-from ..terminal import FAILED, OK, tell_json
+from ..tables import cell, print_records
+from ..terminal import FAILED, OK
 
 
-@a_command(
+@make_command(
     "health",
     examples=("llmdispatcher health", "llmdispatcher health --timeout 2 --json", "llmdispatcher health --simulate"),
     codes="0 all can be asked, 1 one of them cannot, 2 wrong usage, 130 interrupted",
@@ -21,16 +21,11 @@ from ..terminal import FAILED, OK, tell_json
 @click.option("--simulate", is_flag=True, help="Ask simulated vendors, one of which is down.")
 def command(settings: Settings, timeout: float, simulate: bool) -> int:
     """Ask every vendor that has a key for its list of models; that costs nothing and shows that address and key are good."""
-    with session.assembled(settings, session.Asked(simulate=simulate)) as opened:
+    with session.open_session(settings, session.VendorChoice(simulate=simulate)) as opened:
         opened.warn_of_simulation(settings, whole=True)
         found = opened.dispatcher.health_check(timeout=timeout)
-    if settings.json:
-        simulated = {"simulated": True} if opened.simulated else {}
-        tell_json({name: attrs.asdict(state) | {"ok": state.ok} | simulated for name, state in found.items()})
-    else:
-        rows = [
-            (name, state.status, "–" if state.latency is None else f"{state.latency:.2f}", state.detail or "")
-            for name, state in found.items()
-        ]
-        print_rows(("vendor", "status", "seconds", "detail"), rows, no_color=settings.no_color)
+    simulated = {"simulated": True} if opened.simulated else {}
+    as_json = {name: attrs.asdict(state) | {"ok": state.ok} | simulated for name, state in found.items()}
+    rows = [(name, state.status, cell(state.latency, ".2f"), state.detail or "") for name, state in found.items()]
+    print_records(settings, as_json, ("vendor", "status", "seconds", "detail"), rows)
     return OK if all(state.ok for state in found.values()) else FAILED

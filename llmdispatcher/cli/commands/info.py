@@ -1,4 +1,4 @@
-"""``info``: versions, paths and installed extras: what a bug report should contain."""
+"""``info``: the versions, paths and extras that a bug report should contain."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..._version import __version__
 from ...catalog import all_models, vendor_rows
 from ...runtime import data_folder
 from .. import keychain
-from ..options import a_command
+from ..options import make_command
 from ..settings import Settings
 from ..terminal import OK, tell, tell_json
 
@@ -27,25 +27,25 @@ _EXTRAS = {
     "limits": ("limits",),
     "tokens": ("tiktoken",),
 }
-"""By extra: what it installs."""
+"""The packages of each extra."""
 
 
 _NO_FOLDER = "none, since this user has no home folder; LLMDISPATCHER_HOME names one"
 
 
-@a_command("info", examples=("llmdispatcher info", "llmdispatcher info --json"))
+@make_command("info", examples=("llmdispatcher info", "llmdispatcher info --json"))
 def command(settings: Settings) -> int:
-    """Tell versions, places and extras; no key, no address and no password."""
-    told = _told(settings)
+    """Show versions, paths and extras, without keys, addresses and passwords."""
+    facts = _facts(settings)
     if settings.json:
-        tell_json(told)
+        tell_json(facts)
         return OK
-    for name, value in (told | {"data_folder": told["data_folder"] or _NO_FOLDER}).items():
+    for name, value in (facts | {"data_folder": facts["data_folder"] or _NO_FOLDER}).items():
         tell(f"{name.replace('_', ' '):<12} {_line(value)}")
     return OK
 
 
-def _told(settings: Settings) -> dict[str, Any]:
+def _facts(settings: Settings) -> dict[str, Any]:
     folder = data_folder()
     environment = [row.name for row in vendor_rows() if any(os.environ.get(name) for name in row.key_env)]
     return {
@@ -56,19 +56,19 @@ def _told(settings: Settings) -> dict[str, Any]:
         "config": str(settings.config) if settings.config is not None else None,
         "profile": settings.profile,
         "database": _kind(settings.database) if settings.database else None,
-        "keys": {"environment": environment, "keychain": keychain.listed()},
-        "extras": {name: _installed(packages) for name, packages in _EXTRAS.items()},
+        "keys": {"environment": environment, "keychain": keychain.list_vendors()},
+        "extras": {name: _versions(packages) for name, packages in _EXTRAS.items()},
     }
 
 
 def _kind(database: str) -> str:
-    """What kind of database a path or an address means."""
+    """The kind of database of a path or an address."""
     kind, colon, _ = database.partition("://")
     return kind if colon else "sqlite"
 
 
-def _installed(packages: tuple[str, ...]) -> str | None:
-    """The versions of an extra's packages; ``None`` where one is missing."""
+def _versions(packages: tuple[str, ...]) -> str | None:
+    """The versions of an extra's packages; ``None`` if one is missing."""
     if any(importlib.util.find_spec(name) is None for name in packages):
         return None
     return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)

@@ -7,10 +7,10 @@ import sys
 import click
 
 from .. import keychain
-from ..options import Suite, a_command
+from ..options import Suite, make_command
 from ..settings import Settings
-from ..tables import print_rows
-from ..terminal import OK, UsageError, say, tell_json
+from ..tables import print_records
+from ..terminal import OK, UsageError, say
 
 command = Suite(
     "keys",
@@ -19,41 +19,37 @@ command = Suite(
 )
 
 
-@a_command("set", suite=command, examples=("llmdispatcher keys set openai", "pass show openai | llmdispatcher keys set openai"))
+@make_command("set", suite=command, examples=("llmdispatcher keys set openai", "pass show openai | llmdispatcher keys set openai"))
 @click.argument("vendor", help="A vendor of the catalog.")
 def put(settings: Settings, vendor: str) -> int:
-    """Ask for a vendor's key, without showing it, and keep it.
+    """Ask for a vendor's key, without showing it, and store it.
 
     A key is typed, pasted or piped in, and never an argument, where other users and the shell's history would see it.
     """
-    name = keychain.known_vendor(vendor)
+    name = keychain.vendor_name(vendor)
     key = click.prompt(f"Key of {name}", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
     if not key.strip():
         raise UsageError("there is no key; type it, or pipe it in")
     keychain.put(name, key.strip())
     if not settings.quiet:
-        say(f"kept in the keychain: {name} {keychain.masked(key.strip())}")
+        say(f"kept in the keychain: {name} {keychain.mask(key.strip())}")
     return OK
 
 
-@a_command("list", suite=command, examples=("llmdispatcher keys list", "llmdispatcher keys list --json"))
+@make_command("list", suite=command, examples=("llmdispatcher keys list", "llmdispatcher keys list --json"))
 def show(settings: Settings) -> int:
     """List the vendors that have a key in the keychain, and the ends of the keys."""
-    rows = [(name, keychain.masked(keychain.key_of(name) or "")) for name in keychain.listed()]
-    if settings.json:
-        tell_json([{"vendor": name, "key": key} for name, key in rows])
-    elif rows:
-        print_rows(("vendor", "key"), rows, no_color=settings.no_color)
-    else:
+    rows = [(name, keychain.mask(keychain.key_of(name) or "")) for name in keychain.list_vendors()]
+    if not print_records(settings, [{"vendor": name, "key": key} for name, key in rows], ("vendor", "key"), rows):
         say("there is no key in the keychain; `llmdispatcher keys set VENDOR` puts one there")
     return OK
 
 
-@a_command("remove", suite=command, examples=("llmdispatcher keys remove openai",))
+@make_command("remove", suite=command, examples=("llmdispatcher keys remove openai",))
 @click.argument("vendor", help="A vendor whose key is in the keychain.")
 def remove(settings: Settings, vendor: str) -> int:
-    """Forget a vendor's key."""
-    name = keychain.known_vendor(vendor)
+    """Delete a vendor's key."""
+    name = keychain.vendor_name(vendor)
     keychain.remove(name)
     if not settings.quiet:
         say(f"forgotten: {name}")

@@ -12,7 +12,7 @@ from ...catalog import BUNDLED, Lockfile, claim_on, get_model, vendor_row, vendo
 from ...errors import ConfigError, DispatchError, LockfileNotFound, ModelNotFound
 from ...types import meant
 from .. import config_file
-from ..options import FILE, Suite, a_command
+from ..options import FILE, Suite, make_command
 from ..settings import Settings
 from ..terminal import FAILED, OK, USAGE, UsageError, complain, tell, tell_json
 
@@ -20,28 +20,30 @@ if TYPE_CHECKING:
     from ...catalog import Registry
 
 
-NEW = Path("llmdispatcher.lock")
-"""What a lockfile is called where nobody said."""
+DEFAULT_FILE = Path("llmdispatcher.lock")
+"""The name of a lockfile if none is given."""
 
 REGISTRY = "LLMDISPATCHER_REGISTRY"
 """The variable that names a registry."""
 
-LOCKFILE = click.option("--lockfile", type=FILE, metavar="FILE", help="Which lockfile; else the one that holds in this folder.")
-"""The option of every command that is about a lockfile."""
+LOCKFILE_OPTION = click.option(
+    "--lockfile", type=FILE, metavar="FILE", help="The lockfile; else the one that applies in this folder."
+)
+"""The option of every command that uses a lockfile."""
 
-FROM = click.option(
-    "--registry", metavar="URL|DIR", help=f"Which registry; else that of --config, of ${REGISTRY}, or the published one."
+REGISTRY_OPTION = click.option(
+    "--registry", metavar="URL|DIR", help=f"The registry; else that of --config, of ${REGISTRY}, or the published one."
 )
 """The option of every command that asks a registry."""
 
 
 def find_lockfile(path: Path | None) -> Lockfile:
-    """The lockfile that is meant."""
+    """Return the lockfile of the option, else the one that applies in this folder."""
     return Lockfile.load(path) if path is not None else Lockfile.discover()
 
 
 def own_lockfile(path: Path | None) -> Lockfile:
-    """The lockfile that is meant, but for the one that comes with the library. Raises :class:`UsageError` where there is none."""
+    """Return a lockfile of the user's own. Raises :class:`UsageError` if there is only the library's."""
     found = find_lockfile(path)
     if path is None and found.is_bundled:
         raise UsageError("there is no lockfile here; `llmdispatcher lock init` makes one, --lockfile names another")
@@ -49,20 +51,20 @@ def own_lockfile(path: Path | None) -> Lockfile:
 
 
 def registry_of(settings: Settings, given: str | None) -> Registry:
-    """The registry that is meant; nothing is asked yet."""
+    """Return the registry of the option, the configuration or the environment, else the published one; nothing is asked yet."""
     from ...catalog import PUBLISHED, Registry  # late: only who asks one needs it
 
     configured: Any = config_file.read(settings.config).fields.get("registry")
     return Registry(given or configured or os.environ.get(REGISTRY) or PUBLISHED)
 
 
-def told(lockfile: Lockfile) -> str:
-    """The lockfile's place, for people."""
+def describe(lockfile: Lockfile) -> str:
+    """Return the path of the lockfile, for people."""
     return "the lockfile of llmdispatcher itself" if lockfile.is_bundled else str(lockfile.path)
 
 
 def complain_of(text: str) -> None:
-    """Each line of an error of many lines."""
+    """Print each line of an error by itself."""
     for line in text.splitlines():
         if line.strip():
             complain(line)
@@ -75,13 +77,15 @@ command = Suite(
 )
 
 
-@a_command("init", suite=command, examples=("llmdispatcher lock init", "llmdispatcher lock init config/llmdispatcher.lock --bare"))
+@make_command(
+    "init", suite=command, examples=("llmdispatcher lock init", "llmdispatcher lock init config/llmdispatcher.lock --bare")
+)
 @click.argument("file", type=FILE, required=False, metavar="[FILE]", help="Where; else llmdispatcher.lock, here.")
-@click.option("--bare", is_flag=True, help="Without the aliases fast, balanced and deep to begin with.")
+@click.option("--bare", is_flag=True, help="Write no aliases; else fast, balanced and deep.")
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 def init(settings: Settings, file: Path | None, bare: bool, force: bool) -> int:
     """Write a new lockfile with the profiles default, prod, staging and dev."""
-    path = file or NEW
+    path = file or DEFAULT_FILE
     if path.exists() and not force:
         raise UsageError(f"{path} exists; --force replaces it, `llmdispatcher bind` changes it")
     made = Lockfile.create_default(path)
@@ -96,13 +100,13 @@ def init(settings: Settings, file: Path | None, bare: bool, force: bool) -> int:
     return OK
 
 
-@a_command(
+@make_command(
     "validate",
     suite=command,
     examples=("llmdispatcher lock validate", "llmdispatcher lock validate --lockfile config/llmdispatcher.lock --json"),
     codes="0 it can be used, 1 something in it is wrong, 2 there is none, 130 interrupted",
 )
-@LOCKFILE
+@LOCKFILE_OPTION
 def validate(settings: Settings, lockfile: Path | None) -> int:
     """Read a lockfile and name every mistake in it."""
     try:
@@ -111,20 +115,20 @@ def validate(settings: Settings, lockfile: Path | None) -> int:
         complain(error.message, lines=True)
         return USAGE
     except ConfigError as error:
-        _told(settings, list(getattr(error, "problems", ()) or [error.message]))
+        _print_mistakes(settings, list(getattr(error, "problems", ()) or [error.message]))
         return FAILED
     if settings.json:
-        _told(settings, [])
+        _print_mistakes(settings, [])
     elif not settings.quiet:
         bindings = [binding for profile in found.contents.profiles.values() for binding in profile.bindings.values()]
         for text in dict.fromkeys(filter(None, [doubt(model) for binding in bindings for model in binding.models])):
             complain(text)
         profiles = {name: len(profile.bindings) for name, profile in found.contents.profiles.items()}
-        tell(f"{told(found)}: nothing is wrong ({', '.join(f'{name}: {count}' for name, count in profiles.items())})")
+        tell(f"{describe(found)}: nothing is wrong ({', '.join(f'{name}: {count}' for name, count in profiles.items())})")
     return OK
 
 
-def _told(settings: Settings, mistakes: list[str]) -> None:
+def _print_mistakes(settings: Settings, mistakes: list[str]) -> None:
     if settings.json:
         tell_json({"valid": not mistakes, "mistakes": mistakes})
         return
@@ -132,16 +136,16 @@ def _told(settings: Settings, mistakes: list[str]) -> None:
         complain(text)
 
 
-@a_command(
+@make_command(
     "check",
     suite=command,
     examples=("llmdispatcher lock check", "llmdispatcher lock check --require summarizer --require chat --profile prod"),
     codes="0 all is there, 1 a package or a required alias is missing, 2 there is no lockfile or it is broken, 130 interrupted",
 )
-@LOCKFILE
-@click.option("--require", "aliases", multiple=True, metavar="ALIAS", help="An alias that must be there; any number.")
+@LOCKFILE_OPTION
+@click.option("--require", "aliases", multiple=True, metavar="ALIAS", help="An alias that must exist; may be repeated.")
 def check(settings: Settings, lockfile: Path | None, aliases: tuple[str, ...]) -> int:
-    """See that the packages whose aliases a lockfile extends are installed, and that aliases are there."""
+    """Check that the packages that a lockfile extends are installed, and that aliases exist."""
     try:
         found = own_lockfile(lockfile)
     except ConfigError as error:
@@ -159,21 +163,21 @@ def check(settings: Settings, lockfile: Path | None, aliases: tuple[str, ...]) -
     for text in missing:
         complain(text)
     if not missing and not settings.quiet:
-        tell(f"{told(found)}: nothing is missing")
+        tell(f"{describe(found)}: nothing is missing")
     return FAILED if missing else OK
 
 
-@a_command(
+@make_command(
     "bump-registry",
     suite=command,
     examples=("llmdispatcher lock bump-registry", "llmdispatcher lock bump-registry --vendor openai --profile prod"),
     codes="0 ok, 1 a vendor could not be asked for (the others are pinned), 2 wrong usage, 130 interrupted",
 )
-@LOCKFILE
-@FROM
+@LOCKFILE_OPTION
+@REGISTRY_OPTION
 @click.option("--vendor", "vendors", multiple=True, metavar="NAME", help="Only this vendor; else all of the profile's models.")
 def bump(settings: Settings, **given: Any) -> int:
-    """Pin a profile to the versions of models and prices that the registry publishes now, and tell what changes."""
+    """Pin a profile to the versions of models and prices that the registry publishes now, and print what changes."""
     lockfile = own_lockfile(given["lockfile"])
     registry = registry_of(settings, given["registry"])
     profile = lockfile.contents.profile(lockfile.profile_in_use(settings.profile))
@@ -193,7 +197,7 @@ def bump(settings: Settings, **given: Any) -> int:
 
 
 def _vendors(profile: Any) -> list[str]:
-    """The vendors that a profile's models name, and those it has pinned."""
+    """The vendors that a profile's models name, and those that it pins."""
     named = {model.partition(":")[0] for binding in profile.bindings.values() for model in binding.models if ":" in model}
     return sorted(named | set(profile.registry_versions))
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from .. import records
-from ..options import a_command
+from ..options import make_command
 from ..settings import Settings
 from .init_db import report
 
 
-@a_command("migrate", examples=("llmdispatcher migrate", "llmdispatcher --db postgresql://me@host/calls migrate"))
+@make_command("migrate", examples=("llmdispatcher migrate", "llmdispatcher --db postgresql://me@host/calls migrate"))
 def command(settings: Settings) -> int:
     """Bring the tables of a ledger up to what this version knows; many processes may do so at once, one does it.
 
-    Every other command does the same when it opens the ledger; this one is for whoever wants to do it at a time of his own.
+    Every other command does the same when it opens the ledger; this one does it at a time of your choice.
     """
-    with records.opened(settings) as ledger:
+    with records.open_ledger(settings) as ledger:
         return report(settings, ledger)

@@ -15,8 +15,8 @@ from ...catalog import ABILITIES, ModelFacts, all_models, canonical, vendor_row,
 from ...runtime import SYSTEM_CLOCK
 from ...types import choices
 from .. import config_file, session
-from ..keychain import known_vendor
-from ..options import Positive, a_command
+from ..keychain import vendor_name
+from ..options import Positive, make_command
 from ..settings import Settings
 from ..tables import print_rows
 from ..terminal import FAILED, OK, UsageError, say, tell, tell_json
@@ -24,7 +24,7 @@ from ..terminal import FAILED, OK, UsageError, say, tell, tell_json
 _HEADS = ("model", "context", "output", "US$/M in", "US$/M out", "can")
 
 
-@a_command(
+@make_command(
     "models",
     examples=(
         "llmdispatcher models --vendor anthropic",
@@ -34,43 +34,43 @@ _HEADS = ("model", "context", "output", "US$/M in", "US$/M out", "can")
     ),
     codes="0 ok, 1 no model matches, 2 wrong usage, 130 interrupted",
 )
-@click.argument("pattern", required=False, metavar="[GLOB]", help="Only models whose names or aliases are like that.")
-@click.option("--vendor", metavar="NAME", help="Only this vendor's.")
+@click.argument("pattern", required=False, metavar="[GLOB]", help="Only models whose names or aliases match.")
+@click.option("--vendor", metavar="NAME", help="Only models of this vendor.")
 @click.option(
     "--capability",
     "capabilities",
     multiple=True,
     metavar="WORD",
-    help="Only models that are known to have it, such as vision; any number.",
+    help="Only models with this capability, such as vision; may be repeated.",
 )
 @click.option("--all", "everything", is_flag=True, help="Retired models, and those of resellers, too.")
-@click.option("--live", is_flag=True, help="Ask the --vendor itself which it has; costs nothing.")
+@click.option("--live", is_flag=True, help="Ask the --vendor itself for its models; costs nothing.")
 @click.option("--timeout", type=Positive(), default=15.0, show_default=True, metavar="S", help="Seconds for --live.")
 def command(settings: Settings, **given: Any) -> int:
     """List the models of the catalog: limits, prices per million tokens, and what they can.
 
-    The facts come with the package; the last line says of which day they are.
+    The facts come with the package; the last line has their date.
     """
     if given["live"]:
-        return _live(settings, given["vendor"], given)
-    vendor = known_vendor(given["vendor"]) if given["vendor"] else None
+        return _list_live(settings, given["vendor"], given)
+    vendor = vendor_name(given["vendor"]) if given["vendor"] else None
     unknown = sorted(set(given["capabilities"]) - set(ABILITIES))
     if unknown:
         raise UsageError(f"--capability {unknown[0]}: no such capability; {choices(unknown[0], ABILITIES, 'use {}')}")
-    found = list(_chosen(vendor, given))
+    found = list(_select(vendor, given))
     if settings.json:
         tell_json([_as_json(facts) for facts in found])
     elif found:
         print_rows(_HEADS, [_row(facts) for facts in found], no_color=settings.no_color)
         tell(f"{len(found)} models, {found[0].price_version}")
     if not found:
-        near = _near(given["pattern"] or "")
+        near = _similar_names(given["pattern"] or "")
         meant = f"; did you mean {' or '.join(near)}?" if near else "; --all includes retired models and those of resellers"
         say(f"llmdispatcher: no model matches{meant}")
     return OK if found else FAILED
 
 
-def _chosen(vendor: str | None, given: dict[str, Any]) -> Iterator[ModelFacts]:
+def _select(vendor: str | None, given: dict[str, Any]) -> Iterator[ModelFacts]:
     today = SYSTEM_CLOCK.now().date()
     pattern = (given["pattern"] or "*").lower()
     for row in vendor_rows():
@@ -84,8 +84,8 @@ def _chosen(vendor: str | None, given: dict[str, Any]) -> Iterator[ModelFacts]:
                 yield facts
 
 
-def _near(name: str) -> list[str]:
-    """Names of models that one without wildcards may have meant."""
+def _similar_names(name: str) -> list[str]:
+    """Names of models like a name without wildcards."""
     if not name or any(letter in name for letter in "*?["):
         return []
     today = SYSTEM_CLOCK.now().date()
@@ -108,17 +108,17 @@ def _tokens(count: int) -> str:
 
 
 def _as_json(facts: ModelFacts) -> dict[str, Any]:
-    told = attrs.asdict(facts, recurse=False)
-    return told | {name: sorted(told[name]) for name in ("capabilities", "lacks", "quirks")} | {"ref": facts.ref}
+    record = attrs.asdict(facts, recurse=False)
+    return record | {name: sorted(record[name]) for name in ("capabilities", "lacks", "quirks")} | {"ref": facts.ref}
 
 
-def _live(settings: Settings, vendor: str | None, given: dict[str, Any]) -> int:
+def _list_live(settings: Settings, vendor: str | None, given: dict[str, Any]) -> int:
     if vendor is None:
         raise UsageError("--live: name the vendor to ask with --vendor")
-    ready = {canonical(one.name) for one in session.real_vendors(config_file.read(settings.config), session.Asked())}
+    ready = {canonical(one.name) for one in session.real_vendors(config_file.read(settings.config), session.VendorChoice())}
     if canonical(vendor) not in ready:
-        raise UsageError(f"--live: {_lack(vendor)}")
-    with session.assembled(settings, session.Asked()) as opened:
+        raise UsageError(f"--live: {_remedy(vendor)}")
+    with session.open_session(settings, session.VendorChoice()) as opened:
         found = opened.dispatcher.list_models(vendor, timeout=given["timeout"])
         names = [name for name in found if fnmatchcase(name, given["pattern"] or "*")]
     if settings.json:
@@ -128,8 +128,8 @@ def _live(settings: Settings, vendor: str | None, given: dict[str, Any]) -> int:
     return OK if names else FAILED
 
 
-def _lack(vendor: str) -> str:
-    """What to do so that a vendor can be asked for its list."""
-    row = vendor_row(known_vendor(vendor))
+def _remedy(vendor: str) -> str:
+    """How to make a vendor available."""
+    row = vendor_row(vendor_name(vendor))
     assert row is not None
     return f"{row.name} cannot be asked from here; set {' or '.join(row.url_env if row.keyless else row.key_env)}"

@@ -12,37 +12,37 @@ import click
 from ... import accounting
 from ...runtime import from_environment, made_folder, own_file
 from .. import records
-from ..options import FILE, Suite, a_command
+from ..options import FILE, Suite, make_command
 from ..settings import Settings
-from ..tables import print_rows
+from ..tables import print_records
 from ..terminal import FAILED, OK, UsageError, complain, plain, tell, tell_json
 from .ask import dollars
 
 if TYPE_CHECKING:
     from ...accounting import Receipt, ReceiptVerification, SigningKey
 
-FORMS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
-"""How a moment may be written; without an offset it is UTC."""
+TIME_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
+"""The forms of a time; without an offset it is UTC."""
 
 
-OWN = "receipts.key"
-"""The user's own private key, in the folder for his data."""
+KEY_FILE = "receipts.key"
+"""The user's own private key, in the user's data folder."""
 
 
 def signing_key(path: Path | None) -> SigningKey:
-    """The private key that is meant. Raises :class:`UsageError` where there is none."""
+    """Return the private key of the option, the environment or the user. Raises :class:`UsageError` if there is none."""
     if path is not None:
         return accounting.SigningKey.load(path)
     if from_environment(accounting.ENVIRONMENT) is not None:
         return accounting.SigningKey.from_environment()
-    own = own_file(OWN)
+    own = own_file(KEY_FILE)
     if own is not None:
         return accounting.SigningKey.load(own)
     raise UsageError("there is no key; `llmdispatcher receipts new-key` makes one, --key FILE names one")
 
 
-def aware(moment: datetime) -> datetime:
-    """UTC where a moment says no offset."""
+def make_aware(moment: datetime) -> datetime:
+    """Return the time with an offset: UTC if it has none."""
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
@@ -57,13 +57,13 @@ _KEY = click.option(
 )
 
 
-@a_command(
+@make_command(
     "new-key", suite=command, examples=("llmdispatcher receipts new-key", "llmdispatcher receipts new-key keys/receipts.key")
 )
 @click.argument("file", type=FILE, required=False, metavar="[FILE]", help="Where; else in the user's own folder.")
 def new_key(settings: Settings, file: Path | None) -> int:
     """Make a private key that signs receipts, in a file for its owner alone; a key is never overwritten."""
-    path = file or made_folder() / OWN
+    path = file or made_folder() / KEY_FILE
     key_id = accounting.SigningKey.generate(path).key_id
     if settings.json:
         tell_json({"path": str(path), "key_id": key_id})
@@ -72,7 +72,7 @@ def new_key(settings: Settings, file: Path | None) -> int:
     return OK
 
 
-@a_command(
+@make_command(
     "create",
     suite=command,
     examples=(
@@ -82,21 +82,21 @@ def new_key(settings: Settings, file: Path | None) -> int:
     ),
 )
 @click.argument("calls", nargs=-1, metavar="[ID]...", help="These calls; else all that have ended and have no receipt.")
-@click.option("--since", type=click.DateTime(FORMS), metavar="TIME", help="Only calls that began then or later.")
-@click.option("--until", type=click.DateTime(FORMS), metavar="TIME", help="Only calls that began before.")
+@click.option("--since", type=click.DateTime(TIME_FORMATS), metavar="TIME", help="Only calls that began then or later.")
+@click.option("--until", type=click.DateTime(TIME_FORMATS), metavar="TIME", help="Only calls that began before.")
 @click.option("--origin", metavar="NAME", help="Only calls of this application.")
-@click.option("--description", default="", metavar="TEXT", help="What it is for.")
-@click.option("--tag", "tags", multiple=True, metavar="TEXT", help="A word to find it by; any number.")
-@click.option("--dry-run", is_flag=True, help="Tell what it would say, and sign nothing.")
+@click.option("--description", default="", metavar="TEXT", help="The purpose of the receipt.")
+@click.option("--tag", "tags", multiple=True, metavar="TEXT", help="A tag of the receipt; may be repeated.")
+@click.option("--dry-run", is_flag=True, help="Show what it would say, and sign nothing.")
 @_KEY
 def create(settings: Settings, **given: Any) -> int:
     """Sign a receipt for calls of the ledger. A call has at most one."""
-    chosen: dict[str, Any] = {name: aware(given[name]) for name in ("since", "until") if given[name] is not None}
+    chosen: dict[str, Any] = {name: make_aware(given[name]) for name in ("since", "until") if given[name] is not None}
     chosen |= {"origin": given["origin"]} if given["origin"] is not None else {}
     calls = None if not given["calls"] else given["calls"][0] if len(given["calls"]) == 1 else given["calls"]
-    with records.opened(settings) as ledger:
+    with records.open_ledger(settings) as ledger:
         if given["dry_run"]:
-            return _told(accounting.Receipts(ledger).preview(calls, **chosen), settings)
+            return _print_preview(accounting.Receipts(ledger).preview(calls, **chosen), settings)
         made = accounting.Receipts(ledger, signing_key(given["key"])).create(
             calls, description=given["description"], tags=given["tags"], **chosen
         )
@@ -107,7 +107,7 @@ def create(settings: Settings, **given: Any) -> int:
     return OK
 
 
-@a_command(
+@make_command(
     "verify",
     suite=command,
     examples=(
@@ -123,7 +123,9 @@ def create(settings: Settings, **given: Any) -> int:
 @click.option(
     "--public-key", "public", type=FILE, metavar="FILE", help="The keys to trust, JSON or PEM; else the public half of --key."
 )
-@click.option("--anchor", metavar="TEXT", help="A head of the chain that was noted before; shows what was cut off since.")
+@click.option(
+    "--anchor", metavar="TEXT", help="A head of the chain that was noted earlier; shows whether receipts are missing since."
+)
 @_KEY
 def verify(settings: Settings, **given: Any) -> int:
     """Verify receipts. With a FILE and --public-key neither a ledger nor a network is needed."""
@@ -132,48 +134,45 @@ def verify(settings: Settings, **given: Any) -> int:
     if given["file"] is not None:
         found = accounting.verify_receipts(given["file"], trusted, anchor=anchor)
     else:
-        with records.opened(settings) as ledger:
+        with records.open_ledger(settings) as ledger:
             found = accounting.Receipts(ledger).verify(public_keys=trusted, anchor=anchor)
-    return _verified(found, settings)
+    return _print_verification(found, settings)
 
 
-@a_command("list", suite=command, examples=("llmdispatcher receipts list", "llmdispatcher receipts list --limit 5 --json"))
-@click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="At most so many.")
+@make_command("list", suite=command, examples=("llmdispatcher receipts list", "llmdispatcher receipts list --limit 5 --json"))
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="The number of rows at most."
+)
 def show(settings: Settings, limit: int) -> int:
     """List receipts, the newest first, and how many calls have none."""
-    with records.opened(settings) as ledger:
+    with records.open_ledger(settings) as ledger:
         found = accounting.Receipts(ledger).list(limit=limit)
-    if settings.json:
-        tell_json([receipt.as_dict() for receipt in found])
-    elif found:
-        print_rows(
-            ("number", "receipt", "signed (UTC)", "kind", "says"), [_row(receipt) for receipt in found], no_color=settings.no_color
-        )
-    else:
+    heads = ("number", "receipt", "signed (UTC)", "kind", "says")
+    if not print_records(settings, [receipt.as_dict() for receipt in found], heads, [_row(receipt) for receipt in found]):
         tell("there is no receipt")
     return OK
 
 
-@a_command(
+@make_command(
     "export",
     suite=command,
     examples=("llmdispatcher receipts export receipts.jsonl", "llmdispatcher receipts export all.jsonl --rows"),
 )
 @click.argument("file", type=FILE, help="Where to; JSON Lines where the name ends in .jsonl, else JSON.")
-@click.option("--rows", is_flag=True, help="The certified rows of the calls too, users included.")
+@click.option("--rows", is_flag=True, help="Write the certified rows of the calls, too, users included.")
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 def export(settings: Settings, file: Path, rows: bool, force: bool) -> int:
     """Write the whole chain of receipts, for others to verify."""
     if file.exists() and not force:
         raise UsageError(f"{file} exists; choose another name, or --force to overwrite it")
-    with records.opened(settings) as ledger:
+    with records.open_ledger(settings) as ledger:
         count = accounting.Receipts(ledger).export(file, rows=rows)
     if not settings.quiet:
         tell(f"{file}: {count} receipts")
     return OK
 
 
-@a_command(
+@make_command(
     "public-key",
     suite=command,
     examples=("llmdispatcher receipts public-key > public-keys.json", "llmdispatcher receipts public-key --pem"),
@@ -183,8 +182,8 @@ def export(settings: Settings, file: Path, rows: bool, force: bool) -> int:
 def public_key(settings: Settings, pem: bool, key: Path | None) -> int:
     """Print the public keys, older ones too where a ledger has them, to be published."""
     own = signing_key(key)
-    if records.place(settings) is not None:
-        with records.opened(settings) as ledger:
+    if records.ledger_address(settings) is not None:
+        with records.open_ledger(settings) as ledger:
             keys = accounting.Receipts(ledger, own).public_keys()
     else:
         keys = accounting.PublicKeys.of(own.public)
@@ -192,7 +191,7 @@ def public_key(settings: Settings, pem: bool, key: Path | None) -> int:
     return OK
 
 
-def _verified(found: ReceiptVerification, settings: Settings) -> int:
+def _print_verification(found: ReceiptVerification, settings: Settings) -> int:
     if settings.json:
         tell_json(found.as_dict())
         return OK if found.valid else FAILED
@@ -201,33 +200,39 @@ def _verified(found: ReceiptVerification, settings: Settings) -> int:
     for warning in found.warnings:
         complain(f"warning: {warning}")
     if not settings.quiet:
-        told = "nothing is wrong" if found.valid else f"{len(found.problems)} things are wrong"
-        tell(f"{found.receipts} receipts, {found.calls} calls: {told}")
+        verdict = "nothing is wrong" if found.valid else f"{len(found.problems)} things are wrong"
+        tell(f"{found.receipts} receipts, {found.calls} calls: {verdict}")
         tell(f"head: {found.head}" if found.head is not None else "head: none")
     return OK if found.valid else FAILED
 
 
 def _line(receipt: Receipt) -> str:
-    return f"{receipt.receipt_id} (number {receipt.sequence}): {_says(receipt)}"
+    return f"{receipt.receipt_id} (number {receipt.sequence}): {_summary_text(receipt)}"
 
 
 def _row(receipt: Receipt) -> tuple[str, ...]:
-    return str(receipt.sequence), receipt.receipt_id, f"{receipt.timestamp:%Y-%m-%d %H:%M:%S}", receipt.receipt_type, _says(receipt)
+    return (
+        str(receipt.sequence),
+        receipt.receipt_id,
+        f"{receipt.timestamp:%Y-%m-%d %H:%M:%S}",
+        receipt.receipt_type,
+        _summary_text(receipt),
+    )
 
 
-def _says(receipt: Receipt) -> str:
+def _summary_text(receipt: Receipt) -> str:
     summary, call = receipt.summary, receipt.call
-    words = f"; {receipt.description}" if receipt.description else ""
+    text = f"; {receipt.description}" if receipt.description else ""
     if summary is not None:
-        return plain(f"{summary.total_calls} calls, {summary.total_tokens} tokens, {dollars(summary.total_cost)}{words}")
-    return plain(f"{_model(call)}{words}") if call is not None else plain(f"another key signs from here on{words}")
+        return plain(f"{summary.total_calls} calls, {summary.total_tokens} tokens, {dollars(summary.total_cost)}{text}")
+    return plain(f"{_model(call)}{text}") if call is not None else plain(f"another key signs from here on{text}")
 
 
 def _model(call: Mapping[str, Any]) -> str:
     return f"{call.get('vendor') or ''}:{call.get('model') or ''}, US$ {call.get('cost') or 'unknown'}"
 
 
-def _told(summary: Any, settings: Settings) -> int:
+def _print_preview(summary: Any, settings: Settings) -> int:
     if settings.json:
         tell_json({"calls": summary.total_calls, "tokens": summary.total_tokens, "cost": str(summary.total_cost)})
     else:

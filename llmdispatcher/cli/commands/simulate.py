@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..options import Positive, a_command
+from ..options import Positive, make_command
 from ..settings import Settings
 from ..terminal import UsageError, say
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from ...testing import VendorSimulator
 
 
-@a_command("simulate", examples=("llmdispatcher simulate", "llmdispatcher simulate --port 0 --error-rate 0.2 --latency 0.5"))
-@click.option("--port", type=click.IntRange(0, 65535), default=8100, show_default=True, help="Which port; 0 takes a free one.")
+@make_command("simulate", examples=("llmdispatcher simulate", "llmdispatcher simulate --port 0 --error-rate 0.2 --latency 0.5"))
+@click.option("--port", type=click.IntRange(0, 65535), default=8100, show_default=True, help="The port; 0 takes a free one.")
 @click.option("--latency", type=click.FloatRange(min=0), default=0.1, show_default=True, help="Seconds before the first byte.")
-@click.option("--tokens-per-second", type=Positive(), default=100.0, show_default=True, help="The pace of the answers.")
+@click.option("--tokens-per-second", type=Positive(), default=100.0, show_default=True, help="The speed of the answers.")
 @click.option("--error-rate", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="The share of requests that fail.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed, the same answers and failures.")
 def command(settings: Settings, **given: Any) -> int:
     """Serve OpenAI, Azure, Anthropic, Gemini and Ollama, all simulated, on one local port until Ctrl-C.
 
-    Any key is good. What it prints goes into the environment of the program that is to be tried.
+    Any key is accepted. It prints the environment variables for the program that is to use it.
     """
     from ...testing import VendorSimulator
 
@@ -35,9 +35,10 @@ def command(settings: Settings, **given: Any) -> int:
     except OSError as error:
         raise UsageError(f"port {given['port']}: {error.strerror}; choose another --port, or 0 for a free one") from None
     with simulator:
-        told = addresses(simulator)
+        variables = addresses(simulator)
         print(
-            json.dumps(told) if settings.json else "\n".join(f"export {name}={value}" for name, value in told.items()), flush=True
+            json.dumps(variables) if settings.json else "\n".join(f"export {name}={value}" for name, value in variables.items()),
+            flush=True,
         )
         if not settings.quiet:
             say("Serving simulated vendors; any key is good. Ctrl-C ends it.")
@@ -46,7 +47,7 @@ def command(settings: Settings, **given: Any) -> int:
 
 
 def addresses(simulator: VendorSimulator) -> dict[str, str]:
-    """The variables that lead every vendor to a simulator."""
+    """Return the variables that send every vendor's requests to a simulator."""
     return {
         "OPENAI_BASE_URL": simulator.openai_url,
         "OPENAI_API_KEY": "simulated",

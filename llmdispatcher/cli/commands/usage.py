@@ -10,7 +10,7 @@ import importlib.util
 import itertools
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from importlib import import_module
@@ -21,11 +21,10 @@ from xml.sax.saxutils import escape
 import click
 
 from ..._text import escaped
-from ...errors import InvalidRequest
 from .. import records
-from ..options import COUNT, FILE, a_command
+from ..options import COUNT, FILE, make_command
 from ..settings import Settings
-from ..tables import print_rows
+from ..tables import cell, print_rows
 from ..terminal import OK, UsageError, plain, say, tell, tell_json
 from .ask import dollars
 
@@ -40,7 +39,7 @@ _LABELS = 8
 
 
 def check_picture(path: Path) -> None:
-    """Complain about a picture that cannot be drawn before anything else is done."""
+    """Raise :class:`UsageError` for a picture that cannot be drawn."""
     kind = path.suffix.lower()
     if kind not in (".svg", ".png"):
         raise UsageError(f"--plot: {path}: what kind of picture is that? use a name that ends in .svg or .png")
@@ -60,7 +59,7 @@ def draw_picture(path: Path, points: Sequence[Point], *, title: str) -> None:
 
 
 def svg(points: Sequence[Point], title: str) -> str:
-    """The picture as SVG: a bar for each period, each with its amount as its tooltip."""
+    """Return an SVG with a bar for each period, whose tooltip is the amount."""
     most = max([amount for _, amount in points] or [Decimal(0)]) or Decimal(1)
     room = (_WIDTH - _LEFT - 20) / max(1, len(points))
     every = max(1, -(-len(points) // _LABELS))
@@ -91,8 +90,8 @@ def _bar(place: int, point: Point, room: float, most: Decimal, *, named: bool) -
     floor = _HEIGHT - _BOTTOM
     height = float(amount / most) * (floor - _TOP)
     x, wide = _LEFT + place * room + room * 0.1, room * 0.8
-    told = f"<title>{escape(name)}: ${amount:f}</title>"
-    lines = [f'<rect x="{x:.1f}" y="{floor - height:.1f}" width="{wide:.1f}" height="{height:.1f}" fill="#4472c4">{told}</rect>']
+    title = f"<title>{escape(name)}: ${amount:f}</title>"
+    lines = [f'<rect x="{x:.1f}" y="{floor - height:.1f}" width="{wide:.1f}" height="{height:.1f}" fill="#4472c4">{title}</rect>']
     if named:
         lines.append(f'<text x="{x + wide / 2:.1f}" y="{floor + 20}" text-anchor="middle">{escape(name)}</text>')
     return lines
@@ -110,61 +109,23 @@ def _png(path: Path, points: Sequence[Point], title: str) -> None:
     figure.savefig(path, format="png", dpi=100)
 
 
-BARS = "▁▂▃▄▅▆▇█"
-"""Eight heights; ``"_.:-=+*#"`` does on a terminal without them."""
-
-Number = float | Decimal
+_BARS = "▁▂▃▄▅▆▇█"
 
 
-def sparkline(values: Iterable[Number | None], *, width: int | None = None, bars: str = BARS) -> str:
-    """One character for each value; the tallest bar is the greatest value, the lowest is 0 (or the least, if that is negative).
-
-    ``None`` and what is not finite is a blank. More values than ``width`` are drawn together, each character the mean of its
-    share, so that a peak keeps its place. Raises :class:`~llmdispatcher.InvalidRequest` for a width below 1 or no bars.
-    """
-    if width is not None and width < 1:
-        raise InvalidRequest(f"width: {width!r} has no room; give at least 1")
-    if not bars:
-        raise InvalidRequest("bars: an empty text draws nothing; give characters from the lowest to the tallest")
-    heights = [_height(value) for value in values]
-    if width is not None and len(heights) > width:
-        heights = [_mean(share) for share in _shares(heights, width)]
-    known = [height for height in heights if height is not None]
-    low, high = min([0.0, *known]), max([0.0, *known])
-    return "".join([" " if height is None else bars[_step(height, low, high, len(bars))] for height in heights])
-
-
-def _height(value: Number | None) -> float | None:
-    if value is None:
-        return None
-    try:
-        height = float(value)
-    except (OverflowError, ValueError):  # an int beyond any float, a signalling NaN
-        return None
-    return height if math.isfinite(height) else None
-
-
-def _shares(heights: Sequence[float | None], width: int) -> list[Sequence[float | None]]:
-    edges = [place * len(heights) // width for place in range(width + 1)]
-    return [heights[begin:end] for begin, end in itertools.pairwise(edges)]
-
-
-def _mean(share: Sequence[float | None]) -> float | None:
-    known = [height for height in share if height is not None]
-    return math.fsum(height / len(known) for height in known) if known else None
-
-
-def _step(height: float, low: float, high: float, steps: int) -> int:
-    """Which bar: the lowest for the low end alone, so that a little is told from nothing."""
-    share = (height / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.0
-    return min(steps - 1, math.ceil(share * (steps - 1)))
+def sparkline(amounts: Sequence[Decimal], width: int) -> str:
+    """Draw a bar for each amount, from 0 to the greatest; more amounts than *width* are drawn as the means of equal shares."""
+    count = min(len(amounts), width)
+    edges = [place * len(amounts) // count for place in range(count + 1)] if count else []
+    heights = [float(sum(amounts[begin:end])) / (end - begin) for begin, end in itertools.pairwise(edges)]
+    most = max([0.0, *heights]) or 1.0
+    return "".join([_BARS[math.ceil(max(0.0, height) / most * (len(_BARS) - 1))] for height in heights])
 
 
 _PERIODS = ("day", "week", "month")
 _BY = ("model", "vendor", "origin", "alias", "user")
 
 
-@a_command(
+@make_command(
     "usage",
     examples=(
         "llmdispatcher usage",
@@ -176,21 +137,23 @@ _BY = ("model", "vendor", "origin", "alias", "user")
 )
 @click.option("--days", type=COUNT, default=30, show_default=True, metavar="N", help="The last N days, without --start and --end.")
 @click.option("--group-by", type=click.Choice(_PERIODS), help="A line for each period.")
-@click.option("--by", type=click.Choice(_BY), help="A line for each of these.  [default: model, without --group-by]")
+@click.option("--by", type=click.Choice(_BY), help="A line for each value of this.  [default: model, without --group-by]")
 @records.with_filters
-@click.option("--timezone", default="UTC", show_default=True, metavar="ZONE", help="Whose days they are, such as Europe/Zurich.")
+@click.option(
+    "--timezone", default="UTC", show_default=True, metavar="ZONE", help="The time zone of the days, such as Europe/Zurich."
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--plot", type=FILE, metavar="FILE", help="Draw the cost of each period; .svg, or .png with the extra `plot`.")
 def command(settings: Settings, **given: Any) -> int:
-    """Tell how many calls there were, their tokens and their cost, from the ledger.
+    """Show the number of calls, their tokens and their cost, from the ledger.
 
-    On a terminal a row of bars shows the cost of each day. Calls whose price is not known count as 0, and are counted.
+    On a terminal a row of bars shows the cost of each day. Calls without a known price cost 0 here, and their number is shown.
     """
     by = given["by"] or (None if given["group_by"] else "model")
-    asked = records.chosen(given) | {"days": given["days"], "timezone": given["timezone"]}
+    asked = records.filters_of(given) | {"days": given["days"], "timezone": given["timezone"]}
     if given["plot"] is not None:
         check_picture(given["plot"])
-    with records.opened(settings) as ledger:
+    with records.open_ledger(settings) as ledger:
         stats = ledger.get_usage_stats(**asked, group_by=given["group_by"], by=by)
         drawn = given["plot"] is not None or sys.stdout.isatty()
         course = ledger.get_usage_stats(**asked, group_by=given["group_by"] or "day") if drawn else stats
@@ -206,7 +169,7 @@ def command(settings: Settings, **given: Any) -> int:
 
 
 def _show(stats: UsageStats, course: UsageStats, settings: Settings) -> None:
-    heads = [head for head, wanted in ((stats.group_by, stats.group_by), (stats.by, stats.by)) if wanted]
+    heads = [head for head in (stats.group_by, stats.by) if head]
     heads += ["calls", "failed", "tokens in", "tokens out", "US$", "seconds"]
     rows = [_row(bucket, stats) for bucket in stats.buckets]
     if rows:
@@ -217,7 +180,7 @@ def _show(stats: UsageStats, course: UsageStats, settings: Settings) -> None:
 
 
 def closing(stats: UsageStats) -> str:
-    """The span in one sentence."""
+    """Return one sentence about the whole span."""
     parts = [
         f"{stats.total_calls:,} calls",
         f"{stats.input_tokens:,} tokens in, {stats.output_tokens:,} out",
@@ -232,10 +195,9 @@ def closing(stats: UsageStats) -> str:
 def _row(bucket: UsageBucket, stats: UsageStats) -> list[str]:
     names = [bucket.period or ""] if stats.group_by else []
     names += [plain(bucket.value or "–")] if stats.by else []
-    seconds = "–" if bucket.average_latency is None else f"{bucket.average_latency:.2f}"
     failed = bucket.total_calls - bucket.successful_calls
     return [*names, f"{bucket.total_calls:,}", f"{failed:,}", f"{bucket.input_tokens:,}", f"{bucket.output_tokens:,}",
-            f"{bucket.total_cost:.4f}", seconds]  # fmt: skip
+            f"{bucket.total_cost:.4f}", cell(bucket.average_latency, ".2f")]  # fmt: skip
 
 
 def _write_csv(stats: UsageStats) -> None:
@@ -247,7 +209,7 @@ def _write_csv(stats: UsageStats) -> None:
 
 
 def _cell(value: Any) -> Any:
-    """A value that no spreadsheet takes for a formula, and that steers no terminal."""
+    """Quote what a spreadsheet would take for a formula, and escape what would control a terminal."""
     if isinstance(value, str) and sys.stdout.isatty():
         value = escaped(value)
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

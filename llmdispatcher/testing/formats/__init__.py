@@ -50,7 +50,7 @@ FORMATS: dict[str, Format] = {form.name: form for form in (*(form for _, form in
 
 
 def recognise(method: str, target: str, headers: Mapping[str, str]) -> tuple[Format, dict[str, str]] | None:
-    """The format of a request, and what its path says (``model``, ``verb``); ``None`` for an unknown address."""
+    """Return the format of a request, and the parts of its path (``model``, ``verb``); ``None`` for an unknown address."""
     path = target.partition("?")[0]
     if method == "GET":
         form = _list_at(path, headers)
@@ -63,7 +63,7 @@ def recognise(method: str, target: str, headers: Mapping[str, str]) -> tuple[For
 
 
 def _list_at(path: str, headers: Mapping[str, str]) -> Format | None:
-    """Whose list of models it is; three vendors have it at the same path, and their headers tell them apart."""
+    """The format of a list of models; three vendors have the same path and differ in their headers."""
     if path.endswith("/api/tags"):
         return _OLLAMA_MODELS
     if not path.endswith("/models"):

@@ -1,4 +1,4 @@
-"""What all simulated formats share, and a simulated response as the values that the codecs write."""
+"""The base class of simulated formats, and simulated responses as the values that codecs encode."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from ..answers import SimulatedResponse, pieces
 
 @attrs.frozen(kw_only=True)
 class Names:
-    """How a vendor names what it makes: the beginnings of its ids, its service tier, what proves a thought or a call.
+    """A vendor's names: the prefixes of its ids, its service tier, its signatures of thoughts and calls.
 
-    ``stop`` is the vendor's word for an end at a stop sequence, where that has one; ``early_usage`` says that a stream begins with
-    the count of what was read.
+    ``stop`` is the vendor's finish reason for a stop sequence, if it has one; ``early_usage``: a stream begins with the input
+    tokens.
     """
 
     answer: str = ""
@@ -46,7 +46,7 @@ class Names:
 
 @attrs.frozen(kw_only=True)
 class Facts:
-    """What a vendor knows of an answer apart from what is said in it."""
+    """What a vendor adds to the content of a response."""
 
     model: str
     id: str
@@ -54,22 +54,22 @@ class Facts:
     names: Names
 
     def usage(self, answer: SimulatedResponse | None) -> Usage:
-        """What was consumed; before the answer, a single token was written."""
+        """Return the usage; before the response, it has one output token."""
         if answer is None:
             return Usage(input_tokens=self.input_tokens, output_tokens=1)
         thought = answer.reasoning_tokens
         return Usage(input_tokens=self.input_tokens, output_tokens=answer.output_tokens + thought, reasoning_tokens=thought)
 
     def raw(self, answer: SimulatedResponse) -> str | None:
-        """The vendor's own word for the end, where the common one does not tell it."""
+        """Return the vendor's own finish reason, if the common one does not tell it."""
         return self.names.stop if answer.stop_sequence is not None and answer.reason == "stop" else None
 
     def calls(self, answer: SimulatedResponse) -> tuple[ToolCall, ...]:
-        """The calls with ids and proofs where the vendor has them."""
+        """Return the calls, with ids and signatures if the vendor has them."""
         return tuple([self._call(number, call) for number, call in enumerate(answer.tool_calls)])
 
     def thought(self, answer: SimulatedResponse) -> tuple[ReasoningPart, ...]:
-        """The thought with what proves it, where the vendor proves any."""
+        """Return the reasoning with its signature, if the vendor signs any."""
         if not answer.reasoning or self.names.thought_proof is None:
             return ()
         return (ReasoningPart(text=answer.reasoning, signature=self.names.thought_proof + self.id, origin=self.names.origin),)
@@ -81,9 +81,9 @@ class Facts:
 
 
 def response(facts: Facts, answer: SimulatedResponse | Response) -> Response:
-    """A whole answer; one that was given as a response is only completed."""
+    """Return a whole response; one that was given as a :class:`Response` is only completed."""
     if isinstance(answer, Response):
-        return _completed(facts, answer)
+        return _complete(facts, answer)
     calls, thought = facts.calls(answer), facts.thought(answer)
     said: tuple[Part, ...] = (TextPart(text=answer.text),) if answer.text else ()
     return Response(
@@ -101,8 +101,8 @@ def response(facts: Facts, answer: SimulatedResponse | Response) -> Response:
     )
 
 
-def _completed(facts: Facts, given: Response) -> Response:
-    """What a vendor always says, where it was not given."""
+def _complete(facts: Facts, given: Response) -> Response:
+    """Add what a vendor always sends and the response lacks."""
     return attrs.evolve(
         given,
         model=given.model or facts.model,
@@ -113,9 +113,9 @@ def _completed(facts: Facts, given: Response) -> Response:
 
 
 def chunks(facts: Facts, answer: SimulatedResponse | Response) -> tuple[StreamChunk, Iterator[StreamChunk], StreamChunk]:
-    """The same as it is streamed: what begins it, the words, what ends it."""
+    """Return the first chunk, the chunks with content, and the last chunk of a streamed response."""
     if isinstance(answer, Response):
-        begun, *said, ended = unfold(_completed(facts, answer))
+        begun, *said, ended = unfold(_complete(facts, answer))
         return begun, iter(said), ended
     begun = StreamChunk(
         model=facts.model,
@@ -124,10 +124,10 @@ def chunks(facts: Facts, answer: SimulatedResponse | Response) -> tuple[StreamCh
         usage=facts.usage(None) if facts.names.early_usage else None,
     )
     ended = StreamChunk(finish_reason=answer.reason, finish_reason_raw=facts.raw(answer), usage=facts.usage(answer))
-    return begun, _said(facts, answer), ended
+    return begun, _content_chunks(facts, answer), ended
 
 
-def _said(facts: Facts, answer: SimulatedResponse) -> Iterator[StreamChunk]:
+def _content_chunks(facts: Facts, answer: SimulatedResponse) -> Iterator[StreamChunk]:
     for piece in pieces(answer.reasoning):
         yield _thought(piece)
     for part in facts.thought(answer):
@@ -143,7 +143,7 @@ def _said(facts: Facts, answer: SimulatedResponse) -> Iterator[StreamChunk]:
 
 @functools.lru_cache(maxsize=8192)
 def _word(piece: str) -> StreamChunk:
-    """Kept, since simulated answers say the same words again and again."""
+    """Cached, since simulated responses repeat words."""
     return StreamChunk(content=piece)
 
 
@@ -154,10 +154,10 @@ def _thought(piece: str) -> StreamChunk:
 
 @attrs.frozen(kw_only=True)
 class SimulatedRequest:
-    """One request as the simulator understood it; ``json`` is ``None`` where the body was none.
+    """One request as the simulator understood it; ``json`` is ``None`` if the body was no JSON.
 
     ``format`` is ``"openai"``, ``"openai_responses"``, ``"azure"``, ``"anthropic"``, ``"gemini"``, ``"ollama"``, or empty for a
-    path that is of no format. ``asked`` is the same request in the library's own words, ``None`` where it can make nothing of it.
+    path that is of no format. ``server_request`` is the decoded request, ``None`` if it cannot be decoded.
     ``number`` counts from 0; equal ``connection`` numbers mean a reused connection. ``id`` depends on seed and number alone.
     """
 
@@ -191,7 +191,7 @@ class ApiError:
 
     @property
     def error(self) -> type[DispatchError]:
-        """The class of error that it is to a caller of ours."""
+        """The class of error that a caller of the library gets."""
         usual = STATUSES.get(self.status, VendorUnavailable if self.status >= 500 else InvalidRequest)
         return _KINDS.get(self.kind, usual)
 
@@ -205,9 +205,13 @@ _KINDS: Mapping[str, type[DispatchError]] = {
 }
 
 
+ErrorTexts = Mapping[str | int, str | tuple[str, str]]
+"""By kind or status, 0 for every other: the vendor's usual message, or that and its code."""
+
+
 @attrs.frozen
 class Pieces:
-    """An answer in the parts that a stream sends: what comes before the first word, the words, what ends it."""
+    """The events of a streamed response: before the first word, the words, and after them."""
 
     opening: list[bytes]
     deltas: list[bytes]
@@ -221,84 +225,82 @@ class Pieces:
 
 
 class Format(ABC):
-    """How one vendor speaks, seen from the vendor's side: its codec, and what a codec need not know.
+    """One vendor's side of a wire format: its codec, and what a codec does not know.
 
-    That is where the key stands, what the vendor finds wrong with a request, how it words its refusals, and how it names things.
+    That is the header of the key, the checks of a request, the texts of errors, and names.
     """
 
     name: ClassVar[str]
     """``"openai"``, ``"anthropic"`` ..."""
     id_header: ClassVar[str] = "x-request-id"
-    """The header that bears the request's id."""
+    """The header with the request's id."""
     codec: ClassVar[Codec]
+    key_header: ClassVar[str] = ""
+    """The header with the key; a bearer token counts, too."""
+    errors: ClassVar[ErrorTexts]
+    ping: ClassVar[bytes]
+    """A sign of life that says nothing."""
     names: ClassVar[Names] = Names()
     separator: ClassVar[bytes] = b"\n\n"
-    """What ends an event."""
+    """The end of an event."""
     is_list: ClassVar[bool] = False
-    """Whether it only lists models, which clients do in between; what is scripted is for other requests."""
+    """Whether it lists models, which clients do in between; scripts are for other requests."""
 
-    @abstractmethod
     def key(self, headers: Mapping[str, str]) -> str | None:
-        """The API key that the request shows."""
+        """Return the API key of the request; one in the address does not count, since it would leak into logs."""
+        return headers.get(self.key_header) or bearer(headers)
 
     @abstractmethod
     def check(self, request: SimulatedRequest) -> ApiError | None:
-        """What is wrong with the request, as a real server would find it."""
-
-    @abstractmethod
-    def words(self, api_error: ApiError) -> tuple[str, str | None]:
-        """The vendor's usual message for a trouble, and its code."""
-
-    @abstractmethod
-    def ping(self) -> bytes:
-        """A sign of life that says nothing."""
+        """Return what is wrong with the request, as a real server would find it."""
 
     def read(self, body: bytes, path: str) -> Inbound | None:
-        """The request in a body, ``None`` where that is none."""
+        """Decode a request; ``None`` for an invalid body."""
         try:
             return self.codec.read_request(body, path)
         except InvalidRequest:
             return None
 
-    def aside(self, request: SimulatedRequest, models: Sequence[str]) -> bytes | None:
-        """The answer to what is no conversation, a list, vectors or a count; ``models`` are globs of those that there are."""
+    def side_response(self, request: SimulatedRequest, models: Sequence[str]) -> bytes | None:
+        """Return a list, vectors or a count; ``None`` for a conversation. ``models`` are globs of the vendor's models."""
         return None
 
     def turns(self, request: SimulatedRequest) -> list[str]:
-        """What is said in the conversation, turn by turn, the system's words first."""
-        return [message.text for message in _asked(request).request.messages]
+        """Return the texts of the conversation, the system's first."""
+        return [message.text for message in _inbound_of(request).request.messages]
 
     def limits(self, request: SimulatedRequest) -> tuple[int | None, Sequence[str]]:
-        """The most output tokens, and the stop sequences."""
-        asked = _asked(request).request
+        """Return the output limit and the stop sequences."""
+        asked = _inbound_of(request).request
         return asked.max_tokens, asked.stop
 
     def body(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> bytes:
-        """A whole answer."""
+        """Encode a whole response."""
         return self.codec.write_response(response(self._facts(request), answer), request.server_request)
 
     def pieces(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> Pieces:
-        """A streamed answer."""
+        """Encode a streamed response."""
         writer = self.codec.writer(request.server_request)
         begun, said, ended = chunks(self._facts(request), answer)
         opening, deltas = [writer.write(begun)], [event for chunk in said if (event := writer.write(chunk))]
-        if deltas:  # what opens the first block is no word
+        if deltas:  # the opening of the first block is no word
             *before, first = self._events(deltas[0])
             opening, deltas[0] = [*opening, *before], first
         return Pieces(opening, deltas, [writer.write(ended) + writer.end()], self.codec.content_type)
 
     def error(self, api_error: ApiError) -> tuple[int, dict[str, Any]]:
-        """Status and body of a refusal."""
+        """Return status and body of an error response."""
         status, body = self.codec.write_error(self.fault(api_error))
         return status, json.loads(body)
 
     def error_event(self, api_error: ApiError) -> bytes:
-        """A failure in the middle of a stream."""
+        """Return the event of an error within a stream."""
         return self.codec.writer().fail(self.fault(api_error))
 
     def fault(self, api_error: ApiError) -> DispatchError:
-        """A trouble as the error that a codec writes."""
-        message, code = self.words(api_error)
+        """Return the error that a codec encodes."""
+        words = self.errors.get(api_error.kind) or self.errors.get(api_error.status) or self.errors[0]
+        message, code = (words, None) if isinstance(words, str) else words
         return api_error.error(api_error.message or message, status=api_error.status, code=api_error.code or code)
 
     def _facts(self, request: SimulatedRequest) -> Facts:
@@ -309,29 +311,37 @@ class Format(ABC):
         return [event + self.separator for event in data.split(self.separator)[:-1]]
 
 
-def _asked(request: SimulatedRequest) -> Inbound:
+def _inbound_of(request: SimulatedRequest) -> Inbound:
     if request.server_request is None:
         raise LookupError("the request is none")
     return request.server_request
 
 
+def parse_json(data: bytes) -> Any:
+    """The value; ``None`` for what is no JSON."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
 def dumps(value: Any) -> bytes:
-    """Compact JSON, with characters as they are."""
+    """Encode as compact JSON in UTF-8."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def bearer(headers: Mapping[str, str]) -> str | None:
-    """The token of an Authorization header."""
+    """Return the token of an Authorization header."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
 def input_tokens(turns: Sequence[str]) -> int:
-    """A quarter of the characters of all turns, and three tokens for the frame of each."""
+    """Return a quarter of the characters of all turns, and three tokens for the frame of each."""
     return sum(-(-len(turn) // 4) + 3 for turn in turns)
 
 
 def out_of_range(asked: Mapping[str, Any], key: str, low: float, high: float) -> bool:
-    """Whether a number is there and out of its range."""
+    """Tell whether there is a number out of its range."""
     value = asked.get(key)
     return value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high)

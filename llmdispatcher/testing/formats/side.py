@@ -1,13 +1,12 @@
-"""What simulated vendors answer beside conversations: lists of models, vectors of texts, counts of tokens.
+"""The other responses of simulated vendors: lists of models, vectors of texts, counts of tokens.
 
-A list has the models that the catalog knows of the vendor, as far as the simulator is to have them, and those that it is to have by
-their full name. Vectors depend on the text alone.
+A list has the vendor's models of the catalog that match the simulator's globs, and the models that it names in full. Vectors depend
+on the text alone.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import struct
 from collections.abc import Mapping, Sequence
@@ -19,37 +18,37 @@ from ...errors import InvalidRequest
 from ...types import EmbeddingRequest, Embeddings, Usage
 from ...wire import EMBEDDING_CODECS, Inbound
 from ..answers import count_tokens
-from .base import ApiError, Format, SimulatedRequest, dumps
+from .base import ApiError, Format, SimulatedRequest, dumps, parse_json
 from .vendors import AnthropicFormat, AzureFormat, GeminiFormat, OllamaFormat, OpenAIFormat, ResponsesFormat
 
 _LOCAL = ("llama3.2", "llama3.1:8b", "qwen3", "gemma3", "mistral", "nomic-embed-text")
-"""What an Ollama at home might have; the catalog knows no models of one."""
+"""The models of a local Ollama; the catalog has none."""
 _CREATED = 1_700_000_000
-"""Every model's birthday, in seconds since the epoch."""
+"""When every model was made, in seconds since the epoch."""
 DIMENSIONS = 256
-"""The length of a vector where the request does not say."""
+"""The length of a vector if the request does not say."""
 _MOST_DIMENSIONS = 4096
 
 
 class ListFormat(Format):
-    """A list of models; which they are, :attr:`kind` and the simulator's globs tell."""
+    """A list of models of the vendor :attr:`kind`."""
 
     is_list = True
     kind: ClassVar[str]
 
     def check(self, request: SimulatedRequest) -> ApiError | None:
-        """Nothing but the key matters."""
+        """Only the key matters."""
         return None
 
-    def aside(self, request: SimulatedRequest, models: Sequence[str]) -> bytes:
-        """The list."""
+    def side_response(self, request: SimulatedRequest, models: Sequence[str]) -> bytes:
+        """Return the list."""
         known = models_of(self.kind) or _LOCAL
         named = [name for name in models if not any(mark in name for mark in "*?[")]
         names = [name for name in known if any(fnmatchcase(name, glob) for glob in models)]
-        return dumps(self.listed(list(dict.fromkeys([*names, *named]))))
+        return dumps(self.document(list(dict.fromkeys([*names, *named]))))
 
-    def listed(self, names: Sequence[str]) -> Mapping[str, Any]:
-        """The document, as OpenAI writes it. https://platform.openai.com/docs/api-reference/models/list"""
+    def document(self, names: Sequence[str]) -> Mapping[str, Any]:
+        """Return the document as OpenAI writes it: https://platform.openai.com/docs/api-reference/models/list"""
         models = [{"id": name, "object": "model", "created": _CREATED, "owned_by": self.kind} for name in names]
         return {"object": "list", "data": models}
 
@@ -74,7 +73,7 @@ class AnthropicModels(ListFormat, AnthropicFormat):
     name = "anthropic_models"
     kind = "anthropic"
 
-    def listed(self, names: Sequence[str]) -> Mapping[str, Any]:
+    def document(self, names: Sequence[str]) -> Mapping[str, Any]:
         """https://platform.claude.com/docs/en/api/models-list"""
         unknown = {"max_input_tokens": None, "max_tokens": None, "capabilities": None}
         facts = {"type": "model", "created_at": "2023-11-14T22:13:20Z", **unknown}
@@ -89,7 +88,7 @@ class GeminiModels(ListFormat, GeminiFormat):
     name = "gemini_models"
     kind = "google"
 
-    def listed(self, names: Sequence[str]) -> Mapping[str, Any]:
+    def document(self, names: Sequence[str]) -> Mapping[str, Any]:
         """https://ai.google.dev/api/models"""
         return {"models": [{"name": f"models/{name}", "displayName": name} for name in names]}
 
@@ -100,19 +99,19 @@ class OllamaModels(ListFormat, OllamaFormat):
     name = "ollama_models"
     kind = "ollama"
 
-    def listed(self, names: Sequence[str]) -> Mapping[str, Any]:
+    def document(self, names: Sequence[str]) -> Mapping[str, Any]:
         """https://docs.ollama.com/api/tags"""
         return {"models": [{"name": name, "model": name, "size": 0} for name in names]}
 
 
 class CountFormat(Format):
-    """A count of the tokens of a conversation; :attr:`answered` is the field that has it."""
+    """A count of the tokens of a conversation, in :attr:`count_field`."""
 
-    answered: ClassVar[str] = "input_tokens"
+    count_field: ClassVar[str] = "input_tokens"
 
-    def aside(self, request: SimulatedRequest, models: Sequence[str]) -> bytes:
-        """The count."""
-        return dumps({self.answered: self._facts(request).input_tokens})
+    def side_response(self, request: SimulatedRequest, models: Sequence[str]) -> bytes:
+        """Return the count."""
+        return dumps({self.count_field: self._facts(request).input_tokens})
 
 
 class AnthropicCount(CountFormat, AnthropicFormat):
@@ -131,28 +130,21 @@ class ResponsesCount(CountFormat, ResponsesFormat):
 
 
 class GeminiCount(CountFormat, GeminiFormat):
-    """``:countTokens``, with the conversation itself or with the request for an answer in it."""
+    """``:countTokens``, with a conversation or a whole request."""
 
     name = "gemini_count"
-    answered = "totalTokens"
+    count_field = "totalTokens"
 
     def read(self, body: bytes, path: str) -> Inbound | None:
-        """The conversation in a body."""
-        return super().read(dumps(_whole(_object(body))), path)
+        """Read the conversation in a body."""
+        return super().read(dumps(_conversation_in(parse_json(body))), path)
 
     def check(self, request: SimulatedRequest) -> ApiError | None:
-        """As for an answer to it."""
-        return self.check_conversation(_whole(request.json))
+        """Check the conversation."""
+        return self.check_conversation(_conversation_in(request.json))
 
 
-def _object(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _whole(asked: Any) -> Any:
+def _conversation_in(asked: Any) -> Any:
     return asked.get("generateContentRequest", asked) if isinstance(asked, dict) else asked
 
 
@@ -162,13 +154,13 @@ class VectorFormat(Format):
     embeddings: ClassVar[str]
 
     def read(self, body: bytes, path: str) -> Inbound | None:
-        """It is no conversation."""
+        """Return ``None``: it is no conversation."""
         return None
 
     def check(self, request: SimulatedRequest) -> ApiError | None:
-        """JSON, a model, texts, a sane length."""
+        """Check JSON, model, texts and length, in this order."""
         try:
-            asked = self._asked(request)
+            asked = self._read_vector_request(request)
         except InvalidRequest as error:
             return ApiError(400, message=error.message)
         if not request.model:
@@ -177,30 +169,30 @@ class VectorFormat(Format):
             return ApiError(400, message=f"dimensions: expected a value from 1 to {_MOST_DIMENSIONS}", param="dimensions")
         return None
 
-    def aside(self, request: SimulatedRequest, models: Sequence[str]) -> bytes:
-        """The vectors."""
-        asked = self._asked(request)
+    def side_response(self, request: SimulatedRequest, models: Sequence[str]) -> bytes:
+        """Return the vectors."""
+        asked = self._read_vector_request(request)
         texts = asked.texts or tuple(map(repr, _token_lists(asked)))
         found = tuple([vector_of(text, asked.dimensions or DIMENSIONS) for text in texts])
         usage = Usage(input_tokens=sum(count_tokens(text) for text in texts))
-        return self.written(Embeddings(vectors=found, model=request.model, usage=usage), asked, request)
+        return self.write_vectors(Embeddings(vectors=found, model=request.model, usage=usage), asked, request)
 
-    def written(self, found: Embeddings, asked: EmbeddingRequest, request: SimulatedRequest) -> bytes:
-        """The body of the answer."""
+    def write_vectors(self, found: Embeddings, asked: EmbeddingRequest, request: SimulatedRequest) -> bytes:
+        """Return the body of the response."""
         return EMBEDDING_CODECS[self.embeddings].write_response(found, asked)
 
-    def _asked(self, request: SimulatedRequest) -> EmbeddingRequest:
+    def _read_vector_request(self, request: SimulatedRequest) -> EmbeddingRequest:
         return EMBEDDING_CODECS[self.embeddings].read_request(dumps(request.json), request.path.partition("?")[0])
 
 
 def _token_lists(asked: EmbeddingRequest) -> Sequence[Any]:
-    """What stands in the place of the texts: one list of tokens, or several."""
+    """One list of tokens, or several, in the place of texts."""
     given = asked.extra_params.get("input") or asked.extra_params.get("requests") or [asked.extra_params]
     return given if isinstance(given, list) and isinstance(given[0], list | dict) else [given]
 
 
 def vector_of(text: str, dimensions: int) -> tuple[float, ...]:
-    """A vector of length 1, the same for the same text."""
+    """Return a vector of length 1, the same for the same text."""
     drawn = hashlib.shake_256(text.encode("utf-8", "replace")).digest(2 * dimensions)
     numbers = [number - 32767.5 for number in struct.unpack(f"<{dimensions}H", drawn)]
     length = math.hypot(*numbers)
@@ -227,11 +219,11 @@ class GeminiVectors(VectorFormat, GeminiFormat):
     name = "gemini_embeddings"
     embeddings = "gemini"
 
-    def written(self, found: Embeddings, asked: EmbeddingRequest, request: SimulatedRequest) -> bytes:
-        """The body of the answer, which for a single text has no list."""
+    def write_vectors(self, found: Embeddings, asked: EmbeddingRequest, request: SimulatedRequest) -> bytes:
+        """Return the body, which has no list for a single text."""
         if ":embedContent" in request.path:
             return dumps({"embedding": {"values": found.vectors[0]}})
-        return super().written(found, asked, request)
+        return super().write_vectors(found, asked, request)
 
 
 class OllamaVectors(VectorFormat, OllamaFormat):

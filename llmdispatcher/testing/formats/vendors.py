@@ -1,6 +1,6 @@
 """The simulated formats: OpenAI chat (and Azure's), OpenAI responses, Anthropic, Gemini, Ollama (WIRE.md §1–§5).
 
-The texts and codes of OpenAI's errors are one table for both of its formats.
+Both of OpenAI's formats have one table of errors.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ import attrs
 from ...types import Response
 from ...wire import ANTHROPIC_MESSAGES, GEMINI, OLLAMA_CHAT, OPENAI_CHAT, OPENAI_RESPONSES
 from ..answers import SimulatedResponse
-from .base import ApiError, Format, Names, Pieces, SimulatedRequest, bearer, dumps, out_of_range
+from .base import ApiError, ErrorTexts, Format, Names, Pieces, SimulatedRequest, bearer, dumps, out_of_range
 
 VERSIONS = ("2023-06-01", "2026-10-21")
 
-_ANTHROPIC_USUAL = {
+_ANTHROPIC_ERRORS: ErrorTexts = {
+    "context": "prompt is too long: 210000 tokens > 200000 maximum",
+    "filter": "Output blocked by content filtering policy",
+    "model": "model: not found",
+    "quota": ("The organization has reached its enforced spend limit.", "enforced_spend_limit_reached"),
     400: "The request is not valid.",
     401: "invalid x-api-key",
     402: "Your credit balance is too low to access the API.",
@@ -27,12 +31,7 @@ _ANTHROPIC_USUAL = {
     429: "This request would exceed your account's rate limit. Please try again later.",
     504: "Request timed out.",
     529: "Overloaded",
-}
-_ANTHROPIC_SPECIAL = {
-    "context": "prompt is too long: 210000 tokens > 200000 maximum",
-    "filter": "Output blocked by content filtering policy",
-    "model": "model: not found",
-    "quota": "The organization has reached its enforced spend limit.",
+    0: "Internal server error",
 }
 
 
@@ -51,13 +50,12 @@ class AnthropicFormat(Format):
         stop="stop_sequence",
         early_usage=True,
     )
-
-    def key(self, headers: Mapping[str, str]) -> str | None:
-        """The ``x-api-key`` header, or a bearer token."""
-        return headers.get("x-api-key") or bearer(headers)
+    errors = _ANTHROPIC_ERRORS
+    key_header = "x-api-key"
+    ping = b'event: ping\ndata: {"type":"ping"}\n\n'
 
     def check(self, request: SimulatedRequest) -> ApiError | None:
-        """Version, JSON, required fields, roles, ranges, in this order."""
+        """Check version, JSON, required fields, roles, ranges, in this order."""
         version = request.headers.get("anthropic-version")
         if version is None:
             return ApiError(400, message="anthropic-version: header is required")
@@ -68,19 +66,10 @@ class AnthropicFormat(Format):
             return ApiError(400, message="The request body is not valid JSON")
         return self._missing(asked) or _wrong_turns(asked["messages"]) or _wrong_sampling(asked, version)
 
-    def words(self, api_error: ApiError) -> tuple[str, str | None]:
-        """A status has one message; a spent budget has a code."""
-        usual = _ANTHROPIC_USUAL.get(api_error.status, "Internal server error")
-        return _ANTHROPIC_SPECIAL.get(api_error.kind, usual), "enforced_spend_limit_reached" if api_error.kind == "quota" else None
-
     def pieces(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> Pieces:
-        """With a ping before the first word."""
+        """Encode with a ping before the first word."""
         pieces = super().pieces(request, answer)
-        return attrs.evolve(pieces, opening=[*pieces.opening, self.ping()])
-
-    def ping(self) -> bytes:
-        """The ``ping`` event."""
-        return b'event: ping\ndata: {"type":"ping"}\n\n'
+        return attrs.evolve(pieces, opening=[*pieces.opening, self.ping])
 
     def _missing(self, asked: Mapping[str, Any]) -> ApiError | None:
         for field in ("model", "max_tokens", "messages"):
@@ -113,7 +102,12 @@ def _wrong_sampling(asked: Mapping[str, Any], version: str) -> ApiError | None:
     return None
 
 
-_GEMINI_USUAL = {
+_GEMINI_ERRORS: ErrorTexts = {
+    "key": "API key not valid. Please pass a valid API key.",
+    "model": "models/unknown is not found for this API version, or is not supported for generateContent.",
+    "quota": "You exceeded your current quota, please check your plan and billing details.",
+    "context": "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+    "filter": "The prompt was blocked.",
     400: "Request contains an invalid argument.",
     401: "Request had invalid authentication credentials.",
     402: "Billing is not enabled for this project.",
@@ -126,13 +120,7 @@ _GEMINI_USUAL = {
     501: "The operation is not implemented.",
     503: "The model is overloaded. Please try again later.",
     504: "Deadline expired before operation could complete.",
-}
-_GEMINI_SPECIAL = {
-    "key": "API key not valid. Please pass a valid API key.",
-    "model": "models/unknown is not found for this API version, or is not supported for generateContent.",
-    "quota": "You exceeded your current quota, please check your plan and billing details.",
-    "context": "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
-    "filter": "The prompt was blocked.",
+    0: "The service failed.",
 }
 _RPC = "type.googleapis.com/google.rpc."
 _GEMINI_RANGES = {"temperature": (0, 2), "topP": (0, 1), "maxOutputTokens": (1, 1 << 20)}
@@ -145,27 +133,22 @@ class GeminiFormat(Format):
     codec = GEMINI
     names = Names(call=None, call_proof="c2ln")
     separator = b"\r\n\r\n"
-
-    def key(self, headers: Mapping[str, str]) -> str | None:
-        """The ``x-goog-api-key`` header, or Vertex's bearer token; a key in the address is refused, it would leak into logs."""
-        return headers.get("x-goog-api-key") or bearer(headers)
+    errors = _GEMINI_ERRORS
+    key_header = "x-goog-api-key"
+    ping = b": ping\r\n\r\n"
 
     def check(self, request: SimulatedRequest) -> ApiError | None:
-        """JSON, contents, roles, parts, ranges, in this order."""
+        """Check JSON, contents, roles, parts, ranges, in this order."""
         return self.check_conversation(request.json)
 
     def check_conversation(self, asked: Any) -> ApiError | None:
-        """What is wrong with the body of a conversation: contents, roles, parts, ranges, in this order."""
+        """Check contents, roles, parts and ranges of a conversation, in this order."""
         if not isinstance(asked, dict):
             return ApiError(400, message="Invalid JSON payload received. Unable to parse the body.")
         return _wrong_contents(asked.get("contents")) or _wrong_config(asked.get("generationConfig") or {})
 
-    def words(self, api_error: ApiError) -> tuple[str, str | None]:
-        """Status and kind have a message each, and no code."""
-        return _GEMINI_SPECIAL.get(api_error.kind) or _GEMINI_USUAL.get(api_error.status, "The service failed."), None
-
     def pieces(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> Pieces:
-        """A full response per event; a JSON array where ``alt=sse`` is missing."""
+        """Encode a full response per event; without ``alt=sse`` they are one JSON array."""
         pieces = super().pieces(request, answer)
         if "alt=sse" in request.path:
             return pieces
@@ -174,16 +157,12 @@ class GeminiFormat(Format):
         return Pieces([b"["], [event + b",\r\n" for event in listed[:-1]], [listed[-1] + b"]"], "application/json; charset=UTF-8")
 
     def error(self, api_error: ApiError) -> tuple[int, dict[str, Any]]:
-        """With the details that tell what the words do not; a wrong key is a 400 here, as it is at Google."""
+        """Add the details; a wrong key is a 400, as at Google."""
         if api_error.kind == "key":
             api_error = ApiError(400, "key", message=api_error.message)
         status, body = super().error(api_error)
         details = _details(api_error)
         return status, {"error": {**body["error"], "details": details} if details else body["error"]}
-
-    def ping(self) -> bytes:
-        """A comment; Google itself sends no pings."""
-        return b": ping\r\n\r\n"
 
 
 def _details(api_error: ApiError) -> list[dict[str, Any]]:
@@ -218,17 +197,16 @@ def _wrong_config(config: Mapping[str, Any]) -> ApiError | None:
     return None
 
 
-_OLLAMA_USUAL = {
+_OLLAMA_ERRORS: ErrorTexts = {
+    "model": "model 'unknown' not found",
+    "quota": "you have reached your weekly usage limit, upgrade for higher limits",
+    "context": "the input length exceeds the context length",
     400: "invalid request",
     401: "unauthorized",
     404: "not found",
     429: "too many requests",
     503: "server busy, please try again. maximum pending requests exceeded",
-}
-_OLLAMA_SPECIAL = {
-    "model": "model 'unknown' not found",
-    "quota": "you have reached your weekly usage limit, upgrade for higher limits",
-    "context": "the input length exceeds the context length",
+    0: "internal server error",
 }
 
 
@@ -239,41 +217,21 @@ class OllamaFormat(Format):
     codec = OLLAMA_CHAT
     names = Names(call="call_")
     separator = b"\n"
+    errors = _OLLAMA_ERRORS
+    ping = b"\n"
 
     def key(self, headers: Mapping[str, str]) -> str | None:
-        """A bearer token; at home nobody asks for one."""
+        """Return a bearer token, or a stand-in: a local server asks for none."""
         return bearer(headers) or "none"
 
     def check(self, request: SimulatedRequest) -> ApiError | None:
-        """JSON and model; an empty conversation only loads the model."""
+        """Check JSON and model; an empty conversation only loads the model."""
         if not isinstance(request.json, dict):
             return ApiError(400, message="invalid character at the beginning of value")
         return None if request.model else ApiError(400, message="model is required")
 
-    def words(self, api_error: ApiError) -> tuple[str, str | None]:
-        """A message is all there is."""
-        return _OLLAMA_SPECIAL.get(api_error.kind) or _OLLAMA_USUAL.get(api_error.status, "internal server error"), None
 
-    def ping(self) -> bytes:
-        """An empty line."""
-        return b"\n"
-
-
-_OPENAI_USUAL = {
-    400: ("The request is not valid.", None),
-    401: ("Incorrect API key provided.", "invalid_api_key"),
-    402: ("The account is not active; check its billing details.", "billing_not_active"),
-    403: ("You are not allowed to sample from this model.", None),
-    404: ("There is nothing at this address.", None),
-    408: ("The request timed out.", None),
-    409: ("The resource is locked by another request.", None),
-    413: ("The request is larger than the limit.", None),
-    422: ("The request could not be processed.", None),
-    429: ("Rate limit reached for requests per min. Please try again later.", "rate_limit_exceeded"),
-    451: ("This country or region is not supported.", "unsupported_country_region_territory"),
-    503: ("The engine is currently overloaded, please try again later.", None),
-}
-_OPENAI_SPECIAL = {
+_OPENAI_ERRORS: ErrorTexts = {
     "model": ("The model does not exist or you do not have access to it.", "model_not_found"),
     "quota": ("You exceeded your current quota; check your plan and billing details.", "insufficient_quota"),
     "context": (
@@ -281,15 +239,20 @@ _OPENAI_SPECIAL = {
         "context_length_exceeded",
     ),
     "filter": ("The prompt was rejected by the safety system.", "content_policy_violation"),
+    400: "The request is not valid.",
+    401: ("Incorrect API key provided.", "invalid_api_key"),
+    402: ("The account is not active; check its billing details.", "billing_not_active"),
+    403: "You are not allowed to sample from this model.",
+    404: "There is nothing at this address.",
+    408: "The request timed out.",
+    409: "The resource is locked by another request.",
+    413: "The request is larger than the limit.",
+    422: "The request could not be processed.",
+    429: ("Rate limit reached for requests per min. Please try again later.", "rate_limit_exceeded"),
+    451: ("This country or region is not supported.", "unsupported_country_region_territory"),
+    503: "The engine is currently overloaded, please try again later.",
+    0: "The server had an error while processing your request.",
 }
-_SERVER_ERROR = ("The server had an error while processing your request.", None)
-
-
-def words(api_error: ApiError) -> tuple[str, str | None]:
-    """The usual message for a trouble, and its code."""
-    return _OPENAI_SPECIAL.get(api_error.kind) or _OPENAI_USUAL.get(api_error.status, _SERVER_ERROR)
-
-
 ROLES = ("system", "assistant", "user", "function", "tool", "developer")
 _CHAT_RANGES = {
     "temperature": (0, 2),
@@ -307,13 +270,11 @@ class OpenAIFormat(Format):
     name = "openai"
     codec = OPENAI_CHAT
     names = Names(answer="chatcmpl-", call="call_", tier="default")
-
-    def key(self, headers: Mapping[str, str]) -> str | None:
-        """The bearer token."""
-        return bearer(headers)
+    errors = _OPENAI_ERRORS
+    ping = b": keep-alive\n\n"
 
     def check(self, request: SimulatedRequest) -> ApiError | None:
-        """JSON, model, messages, roles, ranges, in this order."""
+        """Check JSON, model, messages, roles, ranges, in this order."""
         asked = request.json
         if not isinstance(asked, dict):
             return ApiError(400, message="We could not parse the JSON body of your request.")
@@ -321,21 +282,13 @@ class OpenAIFormat(Format):
             return ApiError(400, message="you must provide a model parameter")
         if not isinstance(asked.get("stream_options") or {}, dict):
             return ApiError(400, param="stream_options")
-        return _wrong_messages(asked.get("messages")) or _wrong_numbers(asked)
-
-    def words(self, api_error: ApiError) -> tuple[str, str | None]:
-        """Those of all of OpenAI's formats."""
-        return words(api_error)
+        return _wrong_messages(asked.get("messages")) or _wrong_numbers(asked, _CHAT_RANGES)
 
     def error(self, api_error: ApiError) -> tuple[int, dict[str, Any]]:
-        """With the parameter that it is about, which errors of ours do not tell apart."""
+        """Add the parameter, which the library's errors do not have."""
         status, body = super().error(api_error)
         body["error"]["param"] = api_error.param or ("model" if api_error.kind == "model" else None)
         return status, body
-
-    def ping(self) -> bytes:
-        """A comment, as OpenAI-compatible servers send it."""
-        return b": keep-alive\n\n"
 
 
 _SAFE = {name: {"filtered": False, "severity": "safe"} for name in ("hate", "self_harm", "sexual", "violence")}
@@ -350,33 +303,30 @@ class AzureFormat(OpenAIFormat):
 
     name = "azure"
     id_header = "apim-request-id"
-
-    def key(self, headers: Mapping[str, str]) -> str | None:
-        """The ``api-key`` header, or a bearer token."""
-        return headers.get("api-key") or bearer(headers)
+    key_header = "api-key"
 
     def check(self, request: SimulatedRequest) -> ApiError | None:
-        """Also that a deployment's address has its ``api-version``."""
+        """Check, too, that a deployment's address has an ``api-version``."""
         if "/deployments/" in request.path and "api-version=" not in request.path:
             return ApiError(404)
         return super().check(request)
 
     def body(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> bytes:
-        """With the filter's verdict on the answer."""
-        return _filtered(super().body(request, answer), _SAFE)
+        """Encode with the filter's verdict on the response."""
+        return _with_verdict(super().body(request, answer), _SAFE)
 
     def pieces(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> Pieces:
-        """The filter's verdict on the prompt comes first, and one with every piece."""
+        """Encode with the filter's verdict on the prompt first, and one with every piece."""
         pieces = super().pieces(request, answer)
         return attrs.evolve(
             pieces,
-            opening=[_PROMPT, *_each(pieces.opening, {})],
-            deltas=_each(pieces.deltas, _SAFE),
-            closing=_each(pieces.closing, {}),
+            opening=[_PROMPT, *_with_verdicts(pieces.opening, {})],
+            deltas=_with_verdicts(pieces.deltas, _SAFE),
+            closing=_with_verdicts(pieces.closing, {}),
         )
 
     def error(self, api_error: ApiError) -> tuple[int, dict[str, Any]]:
-        """Azure's own words where its gateway answers before OpenAI does."""
+        """Return Azure's own error if its gateway answers before OpenAI does."""
         if api_error.kind == "filter":
             return api_error.status, {"error": _FILTERED}
         code, message = _AZURE.get(api_error.kind or str(api_error.status), (None, ""))
@@ -406,12 +356,12 @@ _FILTERED = {
 _CHOICE = b'"choices":[{'
 
 
-def _filtered(document: bytes, verdict: Mapping[str, Any]) -> bytes:
-    """A verdict in every choice; what opens it stands nowhere else, since text has its quotes escaped."""
+def _with_verdict(document: bytes, verdict: Mapping[str, Any]) -> bytes:
+    """Add a verdict to every choice. Its beginning is nowhere else, since text has its quotes escaped."""
     return document.replace(_CHOICE, b'%s"content_filter_results":%s,' % (_CHOICE, dumps(verdict)))
 
 
-def _each(events: Iterable[bytes], verdict: Mapping[str, Any]) -> list[bytes]:
+def _with_verdicts(events: Iterable[bytes], verdict: Mapping[str, Any]) -> list[bytes]:
     opened = b'%s"content_filter_results":%s,' % (_CHOICE, dumps(verdict))
     return [event.replace(_CHOICE, opened) for event in events]
 
@@ -431,8 +381,8 @@ def _wrong_messages(messages: Any) -> ApiError | None:
     return None
 
 
-def _wrong_numbers(asked: Mapping[str, Any]) -> ApiError | None:
-    for name, (low, high) in _CHAT_RANGES.items():
+def _wrong_numbers(asked: Mapping[str, Any], ranges: Mapping[str, tuple[int, int]]) -> ApiError | None:
+    for name, (low, high) in ranges.items():
         if out_of_range(asked, name, low, high):
             text = f"Invalid '{name}': expected a value from {low} to {high}."
             return ApiError(400, message=text, param=name, code="decimal_out_of_range")
@@ -448,13 +398,12 @@ class ResponsesFormat(Format):
     name = "openai_responses"
     codec = OPENAI_RESPONSES
     names = Names(answer="resp_", call="call_", tier="default")
-
-    def key(self, headers: Mapping[str, str]) -> str | None:
-        """The bearer token, or Azure's ``api-key``."""
-        return headers.get("api-key") or bearer(headers)
+    errors = _OPENAI_ERRORS
+    key_header = "api-key"
+    ping = b": keep-alive\n\n"
 
     def check(self, request: SimulatedRequest) -> ApiError | None:
-        """JSON, model, input, ranges, in this order."""
+        """Check JSON, model, input, ranges, in this order."""
         asked = request.json
         if not isinstance(asked, dict):
             return ApiError(400, message="We could not parse the JSON body of your request.")
@@ -462,16 +411,4 @@ class ResponsesFormat(Format):
             return ApiError(400, message="Missing required parameter: 'model'.", param="model", code="missing_required_parameter")
         if not asked.get("input") and not asked.get("prompt"):
             return ApiError(400, message="Missing required parameter: 'input'.", param="input", code="missing_required_parameter")
-        for name, (low, high) in _RESPONSES_RANGES.items():
-            if out_of_range(asked, name, low, high):
-                text = f"Invalid '{name}': expected a value from {low} to {high}."
-                return ApiError(400, message=text, param=name, code="decimal_out_of_range")
-        return None
-
-    def words(self, api_error: ApiError) -> tuple[str, str | None]:
-        """Those of chat completions."""
-        return words(api_error)
-
-    def ping(self) -> bytes:
-        """A comment."""
-        return b": keep-alive\n\n"
+        return _wrong_numbers(asked, _RESPONSES_RANGES)

@@ -147,6 +147,8 @@ class CallSlots:
 
     def rest(self) -> tuple[ToolCallDelta, ...]:
         """The empty objects that nothing replaced."""
+        if not self._slots:
+            return ()
         held = [(place, slot) for place, slot in enumerate(self._slots) if slot.is_held]
         for _, slot in held:
             slot.held, slot.arguments, slot.size = "", [slot.held], len(slot.held)

@@ -116,8 +116,8 @@ def openai_chat_usage(document: Mapping[str, Any]) -> Usage:
         cache_write_tokens=write,
         cache_write_long_tokens=min(count(_kept_long(raw, into)), write) if write else 0,
         reasoning_tokens=min(reasoning, completion),
-        audio_input_tokens=count(into.get("audio_tokens")),
-        audio_output_tokens=count(out.get("audio_tokens")),
+        audio_input_tokens=count(into["audio_tokens"]) if into.get("audio_tokens") else 0,
+        audio_output_tokens=count(out["audio_tokens"]) if out.get("audio_tokens") else 0,
         cost=counter.cost(raw["cost"], raw) if "cost" in raw else None,
         raw=raw,
     )

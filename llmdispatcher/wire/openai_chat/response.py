@@ -200,7 +200,8 @@ class ChoiceReader:
         self, choice: Mapping[str, Any], delta: Mapping[str, Any], content: Any
     ) -> tuple[list[StreamChunk], dict[str, Any]]:
         """What comes before a piece that says more than text and thoughts, and the fields of all that it says."""
-        failed(delta)
+        if "error" in delta:
+            failed(delta)
         raw = word_in(choice.get("finish_reason"))
         text, before = (content, []) if type(content) is str else self._listed(content)
         calls = self._calls.deltas(delta) if "tool_calls" in delta or "function_call" in delta else ()
@@ -209,7 +210,8 @@ class ChoiceReader:
             self._sound.add(mapping(delta["audio"]))
         refusal = words_of(delta.get("refusal"))
         self._refused += refusal
-        self._shown |= {name for name in _SHOWN.intersection(delta) if says(delta[name])}
+        if not _SHOWN.isdisjoint(delta):
+            self._shown |= {name for name in _SHOWN.intersection(delta) if says(delta[name])}
         return before, {
             "content": text,
             "refusal": refusal or None,
@@ -225,7 +227,9 @@ class ChoiceReader:
             return None
         self.finished = True
         reason = finish_of(raw, called=self._calls.any)
-        self.broken = broken_off(raw) or broken_off(choice.get("native_finish_reason"))  # OpenRouter's: its upstream failed
+        self.broken = broken_off(raw)
+        if self.broken is None and "native_finish_reason" in choice:  # OpenRouter's: its upstream failed
+            self.broken = broken_off(choice["native_finish_reason"])
         return reason
 
     def rest(self) -> list[StreamChunk]:
@@ -494,9 +498,10 @@ def _chunks(body: bytes, members: int) -> list[StreamChunk]:
     if not choices:
         raise lacking(document, "choices")
     raise_told(document)
-    if all(_is_piece(mapping(choice)) for choice in choices):
+    listed = [choice if isinstance(choice, dict) else {} for choice in choices]
+    if "message" not in listed[0] and all(map(_is_piece, listed)):
         raise StreamInterrupted("the vendor's answer is the first piece of a stream, and nothing follows it", sent=True)
-    return _whole(document, [mapping(choice) for choice in choices])
+    return _whole(document, listed)
 
 
 def _is_piece(choice: Mapping[str, Any]) -> bool:
@@ -508,10 +513,11 @@ def _whole(document: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) ->
     """The chunks that a whole answer is worth; its choices are numbered as they stand."""
     chunks: list[StreamChunk] = []
     for place, choice in enumerate(choices):
-        failed(choice)
+        if "error" in choice:
+            failed(choice)
         reader = ChoiceReader(place, whole=True)
         delta = _message_of(choice) if "message" in choice or "delta" not in choice else choice["delta"]
-        said = {**choice, "delta": delta}
+        said = {**choice, "delta": delta, "message": None}
         read = reader.read(said, document)
         if reader.broken is not None:
             raise reader.broken

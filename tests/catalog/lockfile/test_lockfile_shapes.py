@@ -67,7 +67,7 @@ def test_the_loss_of_comments_is_logged(here, caplog, monkeypatch):
     """Once for each save that loses them."""
     path = here / "a.lock"
     path.write_text(f"# c\n[[profiles.default.bindings]]\n{BOUND}", encoding="utf-8")
-    monkeypatch.setattr(commented, "_edited", lambda _source, _contents: None)
+    monkeypatch.setattr(commented, "_edit", lambda _source, _contents: None)
     lock = Lockfile.load(path)
     lock.bind("b", ["x:2"])
     lock.save()

@@ -14,17 +14,17 @@ from pathlib import Path
 import attrs
 import pytest
 
-from llmdispatcher.catalog.registry.store import Kept, Shelf
+from llmdispatcher.catalog.registry.store import CachedDocument, DiskCache
 from tests.orphans import mortal
 
 from .conftest import DAY, document
 
-KEPT = Kept(body=b'{"a": 1}\nb', etag='"x"', checked_at=datetime(2026, 1, 1, tzinfo=UTC))
+KEPT = CachedDocument(body=b'{"a": 1}\nb', etag='"x"', checked_at=datetime(2026, 1, 1, tzinfo=UTC))
 
 
 @pytest.fixture
 def shelf(tmp_path):
-    return Shelf(lambda: tmp_path / "a" / "b")
+    return DiskCache(lambda: tmp_path / "a" / "b")
 
 
 def files(folder):
@@ -100,11 +100,11 @@ def test_close_deletes_nothing(site, make):
     registry.edition("openai")
     registry.load()
     registry.close()
-    kept = files(registry._copies._shelf.folder)
+    kept = files(registry._cache._disk.folder)
 
     assert 2 == len(kept)
     assert 2 == registry.clear()
-    assert [] == files(registry._copies._shelf.folder)
+    assert [] == files(registry._cache._disk.folder)
 
 
 def test_the_users_own_folder(site, make, monkeypatch, tmp_path):
@@ -132,7 +132,7 @@ def test_a_kept_file_that_is_no_document_is_fetched_again(site, make, caplog):
     site.publish(version=7)
     first = make()
     first.load()
-    first._copies._shelf.save("openai/models.json", KEPT)
+    first._cache._disk.save("openai/models.json", KEPT)
 
     assert 7 == make().load()["openai"].version
     assert 2 == len(site.asked())
@@ -157,10 +157,10 @@ def test_an_older_answer_of_another_process_is_not_taken(site, make):
     site.publish(version=7)
     old = make()
     old.load()
-    kept = old._copies._shelf.load("openai/models.json")
+    kept = old._cache._disk.load("openai/models.json")
     site.publish(version=8)
     old.refresh()
-    old._copies._shelf.save("openai/models.json", kept)
+    old._cache._disk.save("openai/models.json", kept)
 
     assert 8 == old.load()["openai"].version
 
@@ -205,18 +205,18 @@ WRITER = """
     import sys
     from datetime import UTC, datetime
     from pathlib import Path
-    from llmdispatcher.catalog.registry.store import Kept, Shelf
-    shelf, now = Shelf(lambda: Path(sys.argv[1])), datetime(2026, 1, 1, tzinfo=UTC)
+    from llmdispatcher.catalog.registry.store import CachedDocument, DiskCache
+    shelf, now = DiskCache(lambda: Path(sys.argv[1])), datetime(2026, 1, 1, tzinfo=UTC)
     print("begun", flush=True)
     while True:
         for letter in b"ab":
-            shelf.save("m", Kept(body=bytes([letter]) * 3_000_000, etag=None, checked_at=now))
+            shelf.save("m", CachedDocument(body=bytes([letter]) * 3_000_000, etag=None, checked_at=now))
 """
 
 
 def test_a_killed_process_leaves_whole_files(tmp_path):
     """Killed at any moment of its writing: what is there is whole, and what is half is swept away later."""
-    shelf = Shelf(lambda: tmp_path)
+    shelf = DiskCache(lambda: tmp_path)
     for delay in (0.0, 0.003, 0.007, 0.011, 0.02):
         command = [sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path)]
         with subprocess.Popen(mortal(command), stdout=subprocess.PIPE, text=True) as process:
@@ -239,7 +239,7 @@ def test_threads_share_a_shelf(shelf):
 
     def work(mine):
         for _ in range(30):
-            shelf.save("m", Kept(body=mine, etag=None, checked_at=KEPT.checked_at))
+            shelf.save("m", CachedDocument(body=mine, etag=None, checked_at=KEPT.checked_at))
             found = shelf.load("m")
             if found is None or found.body not in bodies:
                 wrong.append(found)

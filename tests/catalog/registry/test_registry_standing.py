@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmdispatcher import RegistryStale
-from llmdispatcher.catalog.registry.status import people
+from llmdispatcher.catalog.registry.status import time_ago
 
 from .conftest import DAY
 
@@ -199,4 +199,4 @@ def test_a_good_assertion_heals(site, make, clock):
 )
 def test_lengths_of_time(seconds, told):
     """As people say them."""
-    assert told == people(seconds)
+    assert told == time_ago(seconds)
