@@ -68,7 +68,8 @@ _SILENCE = {
 class Scope:
     """One call under its deadline and limits. Entered phases move ``until``, the end of the present wait.
 
-    ``placed`` tells whether the call has a place in the connection pool, ``fresh`` that it must not use a kept connection.
+    ``idle`` is the most seconds of silence within the body. ``placed`` tells whether the call has a place in the connection pool,
+    ``fresh`` that it must not use a kept connection.
     ``connect`` is the most seconds for name, TCP and TLS together: the limit, or the attempt's share where that is less.
     ``admit`` judges the addresses that are about to be connected to, and raises for one that must not be. ``meter`` counts.
     """
@@ -76,7 +77,6 @@ class Scope:
     __slots__ = (
         "_box",
         "_busy",
-        "_idle",
         "_key",
         "_total",
         "admit",
@@ -85,6 +85,7 @@ class Scope:
         "deadline",
         "fresh",
         "host",
+        "idle",
         "limits",
         "meter",
         "now",
@@ -97,7 +98,7 @@ class Scope:
         self.deadline = deadline
         self.admit = admit
         self.limits = limits
-        self._idle = limits.idle
+        self.idle = limits.idle
         self.connect = deadline.connect if limits.connect is None else min(limits.connect, deadline.connect)
         self.host = host
         self.meter = deadline.meter or Meter()
@@ -107,36 +108,34 @@ class Scope:
         self.placed = False
         self.now = deadline.clock.monotonic
         self._total = math.inf if limits.total is None else self.now() + limits.total
-        self.until = self.end
+        self.until = min(deadline.at, self._total)
         self._box: list[Callable[[], None]] = []
         self._busy = threading.Lock()
         self.cancellation = deadline.cancellation
         self._key = deadline.cancellation.subscribe(self.wake)
 
     @property
-    def end(self) -> float:
-        """When the attempt must be over; a deadline may be moved."""
-        at = self.deadline.at
-        return at if at < self._total else self._total
-
-    @property
     def sent(self) -> bool:
         """Whether the request may have reached the vendor."""
         return self.phase in ("send", "first_byte", "body")
 
-    def enter(self, phase: str, limit: float | None) -> None:
-        """Begin a phase that may last ``limit`` seconds, within the attempt."""
-        self.phase = phase
-        self.until = self.end if limit is None else min(self.end, self.now() + limit)
+    def enter(self, phase: str, limit: float | None) -> float:
+        """Begin a phase that may last ``limit`` seconds, within the attempt; returns and raises what :meth:`left` does.
 
-    def hurry(self, seconds: float) -> None:
-        """Wait no longer than that for what may still come of the body."""
-        self._idle = min(seconds, self._idle or math.inf)
-        self.limits = attrs.evolve(self.limits, idle=self._idle)
-
-    def finish_within(self, seconds: float) -> None:
-        """End the attempt in so many seconds, if it does not end earlier."""
-        self._total = min(self._total, self.now() + seconds)
+        The deadline is read anew, since it may be moved.
+        """
+        if self.cancellation.cancelled:
+            raise Cancelled(self.cancellation.reason)
+        now, until = self.now(), self.deadline.at
+        if self._total < until:
+            until = self._total
+        if limit is not None and now + limit < until:
+            until = now + limit
+        self.phase, self.until = phase, until
+        left = until - now
+        if left <= 0:
+            raise self.late()
+        return left if left < _LONGEST else _LONGEST
 
     def left(self) -> float:
         """Seconds for the next operation; raises what ended the call when there are none."""
@@ -145,20 +144,16 @@ class Scope:
         left = self.until - self.now()
         if left <= 0:
             raise self.late()
-        return min(left, _LONGEST)
-
-    def listen(self) -> float:
-        """Begin to wait for a piece of the body; :meth:`enter` and :meth:`left` in one, since every piece comes by here."""
-        if self.cancellation.cancelled:
-            raise Cancelled(self.cancellation.reason)
-        now, idle, until = self.now(), self._idle, self.end
-        if idle is not None and now + idle < until:
-            until = now + idle
-        self.phase, self.until = "body", until
-        left = until - now
-        if left <= 0:
-            raise self.late()
         return left if left < _LONGEST else _LONGEST
+
+    def hurry(self, seconds: float) -> None:
+        """Wait no longer than that for what may still come of the body."""
+        self.idle = min(seconds, self.idle or math.inf)
+        self.limits = attrs.evolve(self.limits, idle=self.idle)
+
+    def finish_within(self, seconds: float) -> None:
+        """End the attempt in so many seconds, if it does not end earlier."""
+        self._total = min(self._total, self.now() + seconds)
 
     def check(self) -> None:
         """Raise if the call was cancelled."""
@@ -182,7 +177,7 @@ class Scope:
             busy = self.limits.total or math.inf
             text = f"{self.host}: all connections stayed busy for {busy:g} s; raise pool_size, or send less at once"
             return Overloaded(text, phase="pool", sent=False)
-        if self.now() >= self.end:
+        if self.now() >= self._total:
             text = (
                 f"{self.host}: the attempt took longer than its {self.limits.total or math.inf:g} s; raise timeout= or ask for less"
             )
@@ -236,20 +231,16 @@ class Scope:
         self.cancellation.unsubscribe(self._key)
 
 
-_current = threading.local()
+class _Active(threading.local):
+    """``scope`` is the call that this thread is making; the libraries between have no parameter to hand it through.
+
+    Who sets it puts back what was there: a signal handler may make a call of its own.
+    """
+
+    scope: Any = None
 
 
-def current() -> Scope:
-    """The scope of the call that this thread is making; the libraries between have no parameter to hand it through."""
-    scope: Scope = _current.scope
-    return scope
-
-
-def make_current(scope: Scope | None) -> Scope | None:
-    """Set the current scope and return the one before, to be set again: a signal handler may make a call of its own."""
-    before: Scope | None = getattr(_current, "scope", None)
-    _current.scope = scope
-    return before
+active = _Active()
 
 
 HANG_UPS = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)

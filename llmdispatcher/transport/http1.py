@@ -24,6 +24,7 @@ MAX_LINE = 4096
 MAX_DIGITS = 18
 """Digits of a Content-Length."""
 
+_LENGTH = re.compile(f"[0-9]{{1,{MAX_DIGITS}}}")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\r\n\0\v\f]*)?")
 _FIELD = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0\v\f]*)")
@@ -66,10 +67,9 @@ class Framing(Protocol):
 class HeadReader:
     """Reads one final head, skipping interim ones; :attr:`rest` is what came after it."""
 
-    def __init__(self) -> None:
-        self.rest = b""
-        self._interim = 0
-        self._doubtful = False
+    rest = b""
+    _interim = 0
+    _doubtful = False
 
     def feed(self, data: bytes) -> Head | None:
         """The head that ``data`` completes, or ``None`` while it is not whole."""
@@ -111,11 +111,6 @@ def _parsed(block: bytes) -> Head:
         raise MalformedReply("the answer does not begin like HTTP/1.1; is base_url an HTTP API, and its scheme right?")
     if len(lines) > MAX_HEADERS:
         raise MalformedReply(f"the answer has {len(lines)} headers, more than {MAX_HEADERS}")
-    headers = _fields(lines)
-    return Head(status=int(status[2]), headers=headers, keep_alive=not folded and _keeps_alive(status[1], headers))
-
-
-def _fields(lines: list[bytes]) -> dict[str, str]:
     headers: dict[str, str] = {}
     match = _FIELD.fullmatch
     for line in lines:
@@ -124,16 +119,15 @@ def _fields(lines: list[bytes]) -> dict[str, str]:
             raise MalformedReply("the answer has a header line that is none")
         name, value = field[1].lower(), field[2].rstrip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
+    keep_alive = _keeps_alive(status[1], headers) if "connection" in headers else status[1] == b"1"
+    return Head(status=int(status[2]), headers=headers, keep_alive=keep_alive and not folded)
 
 
 def _keeps_alive(minor: bytes, headers: dict[str, str]) -> bool:
-    connection = headers.get("connection")
-    if connection is None:
-        return minor == b"1"
+    """What the header ``Connection`` asks for."""
     if minor == b"0" and "transfer-encoding" in headers:
         return False  # RFC 9112 section 6.1: such a framing is faulty
-    options = [option.strip(" \t") for option in connection.lower().split(",")]
+    options = [option.strip(" \t") for option in headers["connection"].lower().split(",")]
     return "close" not in options and (minor == b"1" or "keep-alive" in options)
 
 
@@ -142,46 +136,27 @@ def framing_of(head: Head, method: str) -> Framing:
 
     A refusal with such a head has no body: its status and headers say enough, and the connection is not used again.
     """
-    try:
-        return _delimited(head, method)
-    except MalformedReply:
-        if head.status < 300:
-            raise
-        nothing = Sized(0)
-        nothing.excess = True
-        return nothing
-
-
-def _delimited(head: Head, method: str) -> Framing:
     coding, length = head.headers.get("transfer-encoding"), head.headers.get("content-length")
     if method == "HEAD" or head.status in (204, 304):
-        nothing = Sized(0)
-        nothing.excess = coding is not None or not (length in (None, "0") or (head.status != 204 and _is_number(length)))
-        return nothing
+        told = length is None or length == "0" or (head.status != 204 and _LENGTH.fullmatch(length) is not None)
+        return Sized(0, excess=coding is not None or not told)
     if coding is not None:
-        if length is not None or coding.lower() != "chunked":
-            raise MalformedReply("the answer's Content-Length and Transfer-Encoding contradict each other, or are unknown")
-        return Chunked()
-    if length is None:
+        if length is None and coding.lower() == "chunked":
+            return Chunked()
+        fault = "the answer's Content-Length and Transfer-Encoding contradict each other, or are unknown"
+    elif length is None:
         return Endless()
-    if _is_number(length):
+    elif _LENGTH.fullmatch(length):
         return Sized(int(length))
-    return _repeated(length)
-
-
-def _is_number(length: str) -> bool:
-    return length.isascii() and length.isdecimal() and len(length) <= MAX_DIGITS
-
-
-def _repeated(text: str) -> Sized:
-    """A body whose length is given more than once; http.client then reads until the connection closes."""
-    lengths = {length.strip(" \t") for length in text.split(",")}
-    length = lengths.pop()
-    if lengths or not _is_number(length):
-        raise MalformedReply(f"the answer's Content-Length is not one number of at most {MAX_DIGITS} digits")
-    sized = Sized(int(length))
-    sized.excess = True
-    return sized
+    else:
+        lengths = {each.strip(" \t") for each in length.split(",")}
+        first = lengths.pop()
+        if not lengths and _LENGTH.fullmatch(first):
+            return Sized(int(first), excess=True)  # given more than once: http.client then reads until the connection closes
+        fault = f"the answer's Content-Length is not one number of at most {MAX_DIGITS} digits"
+    if head.status < 300:
+        raise MalformedReply(fault)
+    return Sized(0, excess=True)
 
 
 class Sized:
@@ -189,11 +164,11 @@ class Sized:
 
     __slots__ = ("done", "excess", "fault", "left")
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, *, excess: bool = False) -> None:
         self.fault: MalformedReply | None = None
         self.left = length
         self.done = length == 0
-        self.excess = False
+        self.excess = excess
 
     def feed(self, data: bytes) -> bytes:
         """The payload in ``data``."""

@@ -80,20 +80,19 @@ class Prepared(PreparedRequest):
 
 
 class Outgoing:
-    """Makes the prepared requests of one origin; remembers header sets and addresses that it has checked."""
+    """Checks the requests of one origin; remembers header sets and addresses that it has checked."""
 
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
         self._approved: list[dict[str, str]] = []
         self._targets: dict[str, str] = {}
 
-    def prepare(self, call: HttpCall) -> Prepared:
-        """The request. Raises :class:`ConfigError` before anything is sent."""
+    def check(self, call: HttpCall) -> str:
+        """What stands in the first line of ``call``. Raises :class:`ConfigError` before anything is sent."""
         target = self._targets.get(call.url) or self._target(call.url)
         if call.headers not in self._approved:
             self._approve(call.headers)
-        headers = {"Host": self._origin.authority, **call.headers, "Content-Length": str(len(call.body))}
-        return Prepared(call, target, headers)
+        return target
 
     def _target(self, url: str) -> str:
         if not self._origin.covers(url):

@@ -24,7 +24,7 @@ from urllib3.exceptions import ClosedPoolError
 
 from ..errors import DispatchError
 from ..runtime import on_fork
-from .context import Scope, current, translated
+from .context import Scope, active, translated
 from .dns import Address
 
 
@@ -45,7 +45,8 @@ class Slots(queue.LifoQueue[Any]):
         if len(self._items) >= self.maxsize:
             raise queue.Full
         self._items.append(item)
-        self._call_next()
+        if self._waiting:
+            self._call_next()
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """The connection used last, or ``None``; raises ``queue.Empty`` when none comes in time."""
@@ -77,7 +78,7 @@ class Slots(queue.LifoQueue[Any]):
                     return self._items.pop()
                 if self._closed:
                     raise ClosedPoolError(self, "closed")  # type: ignore[arg-type]  # only its text uses the pool
-                current().wait(gate, threading.TIMEOUT_MAX)
+                active.scope.wait(gate, threading.TIMEOUT_MAX)
                 if gate not in self._waiting:
                     self._waiting.appendleft(gate)
         except DispatchError:
@@ -136,7 +137,6 @@ class Governed(socket.socket):
         """Let ``scope`` govern and wake this socket; raises if it is cancelled."""
         self.scope = scope
         self._little = 0
-        _open.add(self)
         _adopted.add(self)
         scope.own(self.wake)
 
@@ -241,8 +241,9 @@ class TLSSocket(Governed, ssl.SSLSocket):
 
     def do_handshake(self, block: bool = False) -> None:
         """As the base class, bounded by the scope, which the TCP socket below has just left."""
-        scope = current()
+        scope: Scope = active.scope
         try:
+            _open.add(self)
             self.adopt(scope)
             self.settimeout(scope.left())
             super().do_handshake(block)
@@ -285,6 +286,7 @@ def _connected(address: Address, options: Sequence[tuple[int, int, int | bytes]]
     family, kind, protocol, where = address
     sock = PlainSocket(family, kind, protocol)
     try:
+        _open.add(sock)
         for option in (*_KEEP_ALIVE, *options):
             sock.setsockopt(*option)
         sock.adopt(scope)

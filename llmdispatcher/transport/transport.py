@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Mapping
-
-from requests.models import Response
 
 from .._text import room_logger
 from ..errors import ConfigError, MalformedReply
 from ..runtime import SYSTEM_CLOCK, Clock, Deadline, new_lock
 from ..types import HttpCall, HttpReply, itself, not_pickled
 from .body import Body, words_of
-from .connection import NO_TIMEOUT, OriginAdapter, WireResponse
-from .context import FOREIGN, Admit, Limits, Scope, Stale, clean, make_current, translated
+from .connection import OriginAdapter
+from .context import FOREIGN, Admit, Limits, Scope, Stale, active, clean, translated
 from .http1 import inflater_for
-from .request import Origin, Outgoing, Prepared, checked_proxy, environment_proxy, proxy_login
+from .request import Origin, Outgoing, checked_proxy, environment_proxy, proxy_login
 from .sockets import Governed
 
 logger = room_logger("transport")
@@ -71,21 +68,29 @@ class Transport:
         ``VendorUnavailable`` (with ``phase`` and ``sent``), ``MalformedReply``, ``Overloaded`` or ``ConfigError``; none of them
         holds a key, a prompt or a foreign exception.
         """
-        request = self._outgoing.prepare(call)
+        target = self._outgoing.check(call)
         adapter = self._adapter if self._pid == os.getpid() else None
         adapter = adapter or self._start()
         scope = Scope(deadline, limits or self.limits, self._origin.host, self._admit)
-        before = make_current(scope)
+        before, active.scope = active.scope, scope
         try:
             scope.left()
-            return self._reply(self._send(adapter, request, scope), scope, call.max_body or self.limits.max_body)
+            try:
+                body = adapter.exchange(call, target, scope)
+            except Stale:
+                logger.debug("%s had closed a kept connection; sending once more on a new one", self._origin.host)
+                scope.fresh = True
+                scope.meter.resent += 1
+                scope.enter("pool", None)
+                body = adapter.exchange(call, target, scope)
+            return self._reply(body, scope, call.max_body or self.limits.max_body)
         except FOREIGN as foreign:
             failure = translated(foreign, scope)
         except BaseException:
             scope.leave()
             raise
         finally:
-            make_current(before)
+            active.scope = before
         scope.leave()
         raise clean(failure)
 
@@ -101,44 +106,33 @@ class Transport:
         if adapter is not None:
             adapter.close()
 
-    def _send(self, adapter: OriginAdapter, request: Prepared, scope: Scope) -> Response:
-        try:
-            return adapter.send(request, stream=True, timeout=NO_TIMEOUT)
-        except Stale:
-            logger.debug("%s had closed a kept connection; sending once more on a new one", self._origin.host)
-        scope.fresh = True
-        scope.meter.resent += 1
-        scope.enter("pool", None)
-        return adapter.send(request, stream=True, timeout=NO_TIMEOUT)
-
-    def _reply(self, response: Response, scope: Scope, most: int) -> HttpReply:
+    def _reply(self, body: Body, scope: Scope, most: int) -> HttpReply:
         scope.phase = "body"
-        raw = response.raw
-        headers = raw.headers if isinstance(raw, WireResponse) else _lower(response.headers)
-        if not 200 <= response.status_code < 300:
-            return self._refusal(response, headers, scope)
+        if not 200 <= body.status < 300:
+            return self._refusal(body, scope)
+        headers, body.most = body.headers, most
+        encoding, length = headers.get("content-encoding"), headers.get("content-length", "")
         try:
-            inflater = inflater_for(headers.get("content-encoding", ""))
-            length = headers.get("content-length", "")
+            body.inflater = inflater_for(encoding) if encoding else None
             if length.isascii() and length.isdecimal() and (len(length) > 18 or int(length) > most):
                 text = f"the answer announces {length[:18]} bytes, more than {most:,}; ask for less, or raise max_body"
                 raise MalformedReply(text, sent=True)
         except MalformedReply:
-            raw.close()
+            body.drop()
             raise
-        body = Body(raw, scope, inflater, most)
-        return HttpReply(status=response.status_code, headers=headers, chunks=body, close=body.close, hurry=scope.hurry)
+        return HttpReply(status=body.status, headers=headers, chunks=body, close=body.close, hurry=scope.hurry)
 
-    def _refusal(self, response: Response, headers: Mapping[str, str], scope: Scope) -> HttpReply:
+    def _refusal(self, body: Body, scope: Scope) -> HttpReply:
         """An answer whose head decides; a body that cannot be unpacked is not read."""
         scope.finish_within(min(REFUSAL_SECONDS, scope.deadline.remaining() / 4))
+        body.most = MAX_REFUSAL
         try:
-            body = Body(response.raw, scope, inflater_for(headers.get("content-encoding", "")), MAX_REFUSAL)
+            body.inflater = inflater_for(body.headers.get("content-encoding", ""))
             chunks = words_of(body)
         except MalformedReply:
-            body, chunks = Body(response.raw, scope, None, 0), iter(())
+            chunks = iter(())
             body.close()
-        return HttpReply(status=response.status_code, headers=headers, chunks=chunks, close=body.close)
+        return HttpReply(status=body.status, headers=body.headers, chunks=chunks, close=body.close)
 
     def _start(self) -> OriginAdapter:
         _check_patch()
@@ -161,7 +155,3 @@ def _check_patch() -> None:
     monkey = sys.modules.get("gevent.monkey")
     if monkey is not None and monkey.is_module_patched("socket") and not issubclass(Governed, socket.socket):
         raise ConfigError("gevent's monkey.patch_all() came after llmdispatcher was loaded; call it before anything is imported")
-
-
-def _lower(headers: Mapping[str, str]) -> Mapping[str, str]:
-    return {name.lower(): value for name, value in headers.items()}

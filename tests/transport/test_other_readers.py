@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmdispatcher import Deadline, DispatchError
-from llmdispatcher.transport.connection import WireResponse
+from llmdispatcher.transport.body import Body
 from llmdispatcher.transport.context import Limits, Scope
 from llmdispatcher.transport.http1 import MAX_HEAD, HeadReader, framing_of
 
@@ -52,9 +52,6 @@ class Wire:
         self.pieces = [piece for piece in pieces if piece]
         self.closed = False
 
-    def governed(self):
-        return self
-
     def receive(self, _seconds=None):
         return self.pieces.pop(0) if self.pieces else b""
 
@@ -73,9 +70,10 @@ def ours(pieces, method="POST"):
             if not data:
                 return None
             head = reader.feed(data)
-        response = WireResponse(wire, scope, head, framing_of(head, method), reader.rest)
-        response._pool = SimpleNamespace(_put_conn=returned.append)
-        body = b"".join(iter(response.read1, b""))
+        read = Body(wire, wire, scope, head, framing_of(head, method), rest=reader.rest)
+        read.most = len(b"".join(pieces))
+        read._pool = SimpleNamespace(_put_conn=returned.append)
+        body = b"".join(read)
     except DispatchError:
         return None
     finally:

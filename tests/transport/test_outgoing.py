@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import threading
 import pytest
 import responses
 
-from llmdispatcher import ConfigError, Deadline, VendorUnavailable
+from llmdispatcher import ConfigError, Deadline, MalformedReply, VendorUnavailable
 from llmdispatcher.testing import LoopbackServer
 from llmdispatcher.transport import Transport
 from llmdispatcher.transport.request import environment_proxy
@@ -245,6 +246,28 @@ def test_responses_sees_every_call(monkeypatch):
     assert (201, "r1", b'{"a": 1}') == (reply.status, reply.headers["x-request-id"], reply.read())
     assert ("k", b"{}") == (responses.calls[0].request.headers["Authorization"], responses.calls[0].request.body)
     transport.close()
+
+
+@responses.activate
+def test_responses_can_let_calls_through(serve, secure):
+    """What it does not answer goes to the vendor, over one kept connection as ever."""
+    line = serve(ok, secure=secure)
+    responses.add_passthru(line.server.url)
+
+    assert [b'{"ok": true}'] * 3 == [line.get() for _ in range(3)]
+    assert 1 == line.server.connections
+
+
+@responses.activate
+def test_a_mocked_answer_is_bounded_and_unpacked():
+    """As one from the wire: a packed body is unpacked, and one that is too long is refused."""
+    responses.post("https://api.vendor.test/v1", body=gzip.compress(b"words" * 999), headers={"Content-Encoding": "gzip"})
+    transport = Transport("https://api.vendor.test")
+    exact, short = (HttpCall(url="https://api.vendor.test/v1", headers={}, max_body=most) for most in (4995, 4994))
+
+    assert b"words" * 999 == transport.open(exact, Deadline.after(30.0)).read()
+    with pytest.raises(MalformedReply):
+        transport.open(short, Deadline.after(30.0)).read()
 
 
 @responses.activate

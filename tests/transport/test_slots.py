@@ -10,7 +10,7 @@ from urllib3.exceptions import ClosedPoolError
 
 from llmdispatcher import Deadline
 from llmdispatcher.transport import Limits
-from llmdispatcher.transport.context import Scope, make_current
+from llmdispatcher.transport.context import Scope, active
 from llmdispatcher.transport.sockets import Slots
 
 
@@ -19,9 +19,9 @@ def slots():
     filled = Slots(3)
     for item in (None, None, "warm"):
         filled.put(item)
-    before = make_current(Scope(Deadline.after(0.1), Limits(), "vendor.test"))
+    before, active.scope = active.scope, Scope(Deadline.after(0.1), Limits(), "vendor.test")
     yield filled
-    make_current(before)
+    active.scope = before
 
 
 def test_the_warmest_comes_first(slots):
@@ -59,7 +59,7 @@ def test_closing_sends_the_waiting_away():
     slots, gone = Slots(1), []
 
     def wait():
-        make_current(Scope(Deadline.after(30.0), Limits(), "vendor.test"))
+        active.scope = Scope(Deadline.after(30.0), Limits(), "vendor.test")
         try:
             slots.get()
         except ClosedPoolError:
@@ -84,7 +84,7 @@ def test_no_wake_up_is_lost():
     slots.put(None)
 
     def work(number: int):
-        make_current(Scope(Deadline.after(0.0005 if number % 3 == 0 else 20.0), Limits(), "vendor.test"))
+        active.scope = Scope(Deadline.after(0.0005 if number % 3 == 0 else 20.0), Limits(), "vendor.test")
         for _ in range(200):
             try:
                 item = slots.get()
