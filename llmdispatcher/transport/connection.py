@@ -17,7 +17,7 @@ import requests.adapters
 from requests.adapters import HTTPAdapter
 from requests.models import PreparedRequest, Response
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
-from urllib3 import PoolManager, ProxyManager, Retry, Timeout
+from urllib3 import PoolManager, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ClosedPoolError, EmptyPoolError
@@ -203,11 +203,6 @@ class TLSPool(_Pool, HTTPSConnectionPool):
 
 POOLS = {"http": PlainPool, "https": TLSPool}
 
-
-NO_RETRIES = Retry(total=0, connect=0, read=False, redirect=0, status=0, other=0, respect_retry_after_header=False)
-NO_TIMEOUT: Any = Timeout(connect=None, read=None)
-"""The scope's sockets know theirs. ``HTTPAdapter.send`` takes such an object; its type hints forget to say so."""
-
 _ADAPTERS = vars(requests.adapters)
 """Where ``HTTPAdapter.send`` is defined, unless a tool has put another function in its place."""
 _contexts: dict[str, ssl.SSLContext] = {}
@@ -222,7 +217,7 @@ class OriginAdapter(HTTPAdapter):
         self._proxy = proxy
         self._absolute = bool(proxy) and origin.scheme == "http"
         self._ssl = tls_context(ca_bundle) if origin.scheme == "https" else None
-        super().__init__(pool_connections=1, pool_maxsize=pool_size, max_retries=NO_RETRIES, pool_block=True)
+        super().__init__(pool_connections=1, pool_maxsize=pool_size, pool_block=True)
         self.pool: HTTPConnectionPool = self.poolmanager.connection_from_url(origin.url)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
@@ -264,7 +259,7 @@ class OriginAdapter(HTTPAdapter):
         send, pool = HTTPAdapter.send, self.pool
         replaced = type(send) is not FunctionType or send.__globals__ is not _ADAPTERS
         if replaced or pool.proxy is not None:
-            response = self.send(Prepared(call, target, headers), stream=True, timeout=NO_TIMEOUT)
+            response = self.send(Prepared(call, target, headers), stream=True)
             raw = response.raw
             return raw if isinstance(raw, Body) else mocked(response.status_code, response.headers, raw, scope)
         connection: Any = None  # one of ours

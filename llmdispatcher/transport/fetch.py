@@ -48,24 +48,12 @@ Named = ImagePart | FilePart | VideoPart
 """The parts that can name an address."""
 
 
-def _always(_part: Named) -> bool:
-    return True
-
-
-def _documents(part: Named) -> bool:
-    return isinstance(part, FilePart)
-
-
-def _not_googles(part: Named) -> bool:
-    return urlsplit(part.url or "").hostname not in _GOOGLES
-
-
 NEEDS_BYTES: Mapping[str, Callable[[Named], bool]] = {
-    "ollama": _always,
-    "ollama_chat": _always,
-    "bedrock_converse": _always,
-    "openai_chat": _documents,
-    "gemini": _not_googles,
+    "ollama": lambda _part: True,
+    "ollama_chat": lambda _part: True,
+    "bedrock_converse": lambda _part: True,
+    "openai_chat": lambda part: isinstance(part, FilePart),
+    "gemini": lambda part: urlsplit(part.url or "").hostname not in _GOOGLES,
 }
 """By wire format or vendor kind: which parts must be sent as bytes. Who is not here takes addresses."""
 

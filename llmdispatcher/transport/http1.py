@@ -138,8 +138,8 @@ def framing_of(head: Head, method: str) -> Framing:
     """
     coding, length = head.headers.get("transfer-encoding"), head.headers.get("content-length")
     if method == "HEAD" or head.status in (204, 304):
-        told = length is None or length == "0" or (head.status != 204 and _LENGTH.fullmatch(length) is not None)
-        return Sized(0, excess=coding is not None or not told)
+        plain = length is None or length == "0" or (head.status != 204 and _LENGTH.fullmatch(length) is not None)
+        return Sized(0, excess=coding is not None or not plain)
     if coding is not None:
         if length is None and coding.lower() == "chunked":
             return Chunked()
