@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import Cancelled, DispatchError, MalformedReply
-from .context import FOREIGN, Scope, broken_off, clean, translated
+from .context import FOREIGN, IoContext, clean, hang_up_error, translate
 from .http1 import Endless, Framing, Head, Inflater
 from .sockets import RECEIVE
 
@@ -29,17 +29,17 @@ class Body:
     __slots__ = (
         "_closed",
         "_connection",
+        "_context",
         "_done",
         "_framing",
         "_held",
         "_keep",
-        "_packed",
+        "_packed_size",
         "_pool",
         "_reading",
         "_rest",
-        "_scope",
+        "_size",
         "_sock",
-        "_taken",
         "headers",
         "inflater",
         "most",
@@ -48,17 +48,17 @@ class Body:
     )
     version_string, length_remaining, reason = "HTTP/1.1", None, None
 
-    def __init__(self, connection: Any, sock: Any, scope: Scope, head: Head, framing: Framing, *, rest: bytes = b"") -> None:
+    def __init__(self, connection: Any, sock: Any, context: IoContext, head: Head, framing: Framing, *, rest: bytes = b"") -> None:
         self.status = head.status
         self.headers: Mapping[str, str] = head.headers
         self.inflater: Inflater | None = None
-        self.most = self._taken = self._packed = 0
+        self.most = self._size = self._packed_size = 0
         self._reading = self._closed = False
         self._keep = head.keep_alive
         self._framing = framing
         framing.excess = framing.excess or bool(framing.done and rest)
         self._rest = rest
-        self._scope = scope
+        self._context = context
         self._sock = sock
         self._pool: Any = None
         self._held = [connection]
@@ -76,11 +76,11 @@ class Body:
             if closed:
                 raise Cancelled(_CLOSED)
             data = self._read() if self.inflater is None else self._unpack(self.inflater)
-            self._taken += len(data)
-            if self._taken > self.most:
+            self._size += len(data)
+            if self._size > self.most:
                 raise self._too_long()
         except FOREIGN as foreign:
-            failure = translated(foreign, self._scope)
+            failure = translate(foreign, self._context)
             if self._closed and not isinstance(failure, Cancelled):
                 failure = Cancelled(_CLOSED)
             self.drop()
@@ -91,7 +91,7 @@ class Body:
             self._reading = False
             if not data:
                 self._done = True
-                self._scope.leave()
+                self._context.leave()
                 raise StopIteration
             if self._closed:
                 self.drop()
@@ -107,7 +107,7 @@ class Body:
             return
         self._closed = True
         if self._reading:
-            self._scope.wake()
+            self._context.wake()
         else:
             self._end(settle=True)
 
@@ -122,19 +122,19 @@ class Body:
 
     def _read(self) -> bytes:
         """The payload of one receive, nothing at the end of the body; raises what broke it."""
-        framing, scope = self._framing, self._scope
+        framing, context = self._framing, self._context
         payload = b""
         while not payload and not framing.done:
             if framing.fault is not None:
                 raise framing.fault
             data, self._rest = self._rest, b""
             if not data:
-                data = self._sock.receive(scope.enter("body", scope.idle))
-                scope.meter.received += len(data)
+                data = self._sock.receive(context.enter("body", context.idle))
+                context.meter.received += len(data)
             if data:
                 payload = framing.feed(data)
             elif not framing.end():
-                raise broken_off(scope)
+                raise hang_up_error(context)
         if framing.done and self._held:
             self._give_back(self._held.pop(), whole=True)
         return payload
@@ -143,7 +143,7 @@ class Body:
         while True:
             if self._closed:
                 raise Cancelled(_CLOSED)
-            ended = self._scope.ended()  # one read may unpack to a thousand pieces, and no socket looks at the time in between
+            ended = self._context.ended()  # one read may unpack to a thousand pieces, and no socket looks at the time in between
             if ended is not None:
                 raise ended
             piece = inflater.piece()
@@ -153,8 +153,8 @@ class Body:
             if not packed:
                 inflater.finish()
                 return b""
-            self._packed += len(packed)
-            if self._packed > self.most:
+            self._packed_size += len(packed)
+            if self._packed_size > self.most:
                 raise self._too_long()
             inflater.feed(packed)
 
@@ -163,24 +163,24 @@ class Body:
 
     def _end(self, *, settle: bool) -> None:
         """Let go of the caller's cancellation, and of the connection if nobody else has."""
-        self._scope.leave()
+        self._context.leave()
         try:
             connection = self._held.pop()
         except IndexError:
             return
         whole = False
         try:
-            whole = settle and self._settles()
+            whole = settle and self._ends_at_once()
         finally:
             self._give_back(connection, whole=whole)
 
-    def _settles(self) -> bool:
+    def _ends_at_once(self) -> bool:
         """Whether the end of the body is there, or comes at once."""
         framing = self._framing
         try:
             framing.feed(self._rest)
-            if not framing.done and framing.between() and self._scope.ended() is None:
-                framing.feed(self._sock.glance(_GRACE))
+            if not framing.done and framing.between() and self._context.ended() is None:
+                framing.feed(self._sock.receive_within(_GRACE))
         except DispatchError:
             return False  # whatever comes after what was read, nobody needs it
         return framing.done
@@ -188,12 +188,12 @@ class Body:
     def _give_back(self, connection: Any, *, whole: bool) -> None:
         if not whole or not self._keep or self._framing.excess:
             connection.close()
-        connection.since = self._scope.now()
+        connection.since = self._context.now()
         if self._pool is not None:
             self._pool._put_conn(connection)
 
 
-def words_of(body: Body) -> Iterator[bytes]:
+def read_refusal(body: Body) -> Iterator[bytes]:
     """The body of a refusal up to the first error; status and headers are enough."""
     try:
         yield from body
@@ -219,8 +219,8 @@ class _Mocked:
         self._raw.close()
 
 
-def mocked(status: int, headers: Mapping[str, str], raw: Any, scope: Scope) -> Body:
+def wrap_mocked(status: int, headers: Mapping[str, str], raw: Any, context: IoContext) -> Body:
     """The answer that such a tool gave, whose body ends where ``raw`` does."""
     wire = _Mocked(raw)
     head = Head(status=status, headers={name.lower(): value for name, value in headers.items()}, keep_alive=False)
-    return Body(wire, wire, scope, head, Endless())
+    return Body(wire, wire, context, head, Endless())

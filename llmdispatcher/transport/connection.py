@@ -26,12 +26,12 @@ from urllib3.util.ssl_ import create_urllib3_context
 from ..errors import ConfigError
 from ..runtime import new_lock, user_path
 from ..types import HttpCall
-from .body import Body, mocked
-from .context import FOREIGN, HANG_UPS, Scope, Stale, active, broken_off, translated
+from .body import Body, wrap_mocked
+from .context import FOREIGN, HANG_UPS, IoContext, StaleConnection, active, hang_up_error, translate
 from .dns import RESOLVER
 from .http1 import HeadReader, framing_of
 from .request import Origin, Prepared
-from .sockets import Governed, Slots, TLSSocket, dial
+from .sockets import DeadlineSocket, PoolQueue, TLSSocket, dial
 
 _SMALL = 65536
 """Bodies up to this many bytes travel in one write with their head."""
@@ -40,30 +40,30 @@ _SMALL = 65536
 class _Connection(HTTPConnection):
     """What HTTP and HTTPS share; ``served`` counts the answers that came over the present socket, which is idle ``since`` then."""
 
-    sock: Governed | None
+    sock: DeadlineSocket | None
     served = 0
     since = 0.0
 
-    def _new_conn(self) -> Governed:
-        scope: Scope = active.scope
-        scope.enter("dns", scope.connect)
+    def _new_conn(self) -> DeadlineSocket:
+        context: IoContext = active.context
+        context.enter("dns", context.connect)
         host, port = self.host, self.port or self.default_port
-        addresses = RESOLVER.addresses(host, port, scope)
-        if scope.admit is not None:
-            scope.admit(addresses)
-        scope.phase = "connect"
-        sock, address = dial(addresses, self.socket_options or (), scope)
+        addresses = RESOLVER.addresses(host, port, context)
+        if context.admit is not None:
+            context.admit(addresses)
+        context.phase = "connect"
+        sock, address = dial(addresses, self.socket_options or (), context)
         if address is not addresses[0]:
             RESOLVER.prefer(host, port, address)
         return sock
 
     def connect(self) -> None:
-        """Resolve, connect, tunnel and shake hands under the scope; raises only errors of ours."""
+        """Resolve, connect, tunnel and shake hands under the context; raises only errors of ours."""
         self.served = 0
         try:
             super().connect()
         except FOREIGN as foreign:
-            failure = translated(foreign, active.scope)
+            failure = translate(foreign, active.context)
         else:
             return
         self.close()
@@ -73,19 +73,19 @@ class _Connection(HTTPConnection):
         self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, **_options: Any
     ) -> None:
         """Write the request; a peer that closes meanwhile may have answered, so that is left to :meth:`getresponse`."""
-        scope: Scope = active.scope
+        context: IoContext = active.context
         self._method = method
-        scope.meter.reused = self.sock is not None
+        context.meter.reused = self.sock is not None
         if self.sock is None:
             self.connect()
         sock = self.sock
         assert sock is not None
-        if sock.scope is not scope:
-            sock.adopt(scope)
+        if sock.owner is not context:
+            sock.adopt(context)
         head = "\r\n".join([f"{method} {url} HTTP/1.1", *map(": ".join, (headers or {}).items()), "", ""]).encode("latin-1")
         body = body or b""
-        scope.enter("send", scope.limits.first_byte)
-        scope.meter.sent += len(head) + len(body)
+        context.enter("send", context.limits.first_byte)
+        context.meter.sent += len(head) + len(body)
         try:
             if len(body) <= _SMALL:
                 sock.sendall(head + body)
@@ -95,43 +95,43 @@ class _Connection(HTTPConnection):
         except HANG_UPS:
             return
         except OSError as foreign:
-            failure = translated(foreign, scope)
+            failure = translate(foreign, context)
         else:
             return
         raise failure
 
     def getresponse(self) -> Body:  # type: ignore[override]  # all that urllib3's pool needs of a response
         """Read the head of the answer."""
-        scope: Scope = active.scope
+        context: IoContext = active.context
         sock = self.sock
         assert sock is not None
-        left = scope.enter("first_byte", scope.limits.first_byte)
+        left = context.enter("first_byte", context.limits.first_byte)
         reader = HeadReader()
         while True:
             try:
                 data = sock.receive(left, once=True)
             except HANG_UPS as foreign:
-                failure: Exception = translated(foreign, scope)
+                failure: Exception = translate(foreign, context)
                 break
             except OSError as foreign:
-                raise translated(foreign, scope) from None
+                raise translate(foreign, context) from None
             if not data:
-                failure = broken_off(scope)
+                failure = hang_up_error(context)
                 break
-            scope.meter.received += len(data)
+            context.meter.received += len(data)
             head = reader.feed(data)
             if head is not None:
                 self.served += 1
-                return Body(self, sock, scope, head, framing_of(head, self._method or "POST"), rest=reader.rest)
-            left = scope.left()
-        if self.served and not reader.rest and scope.ended() is None:
-            raise Stale
+                return Body(self, sock, context, head, framing_of(head, self._method or "POST"), rest=reader.rest)
+            left = context.left()
+        if self.served and not reader.rest and context.ended() is None:
+            raise StaleConnection
         raise failure
 
     def close(self) -> None:
         """Close; whoever is about to cancel the call is waited for, so that no other socket gets this descriptor meanwhile."""
         if self.sock is not None:
-            self.sock.let_go()
+            self.sock.release()
         super().close()
 
 
@@ -144,27 +144,27 @@ class TLSConnection(_Connection, HTTPSConnection):
 
 
 class _Pool(HTTPConnectionPool):
-    QueueCls = Slots
+    QueueCls = PoolQueue
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         """A connection of ours; one that is open may be used."""
-        scope: Scope = active.scope
-        scope.placed = False
-        slots = self.pool
-        if slots is None:
+        context: IoContext = active.context
+        context.placed = False
+        places = self.pool
+        if places is None:
             raise ClosedPoolError(self, "closed")
         try:
-            connection: Any = slots.get()
+            connection: Any = places.get()
         except queue.Empty:
             raise EmptyPoolError(self, "empty") from None
-        scope.placed = True
+        context.placed = True
         if connection is None:
             return self._new_conn()
-        kept = scope.limits.kept
+        kept = context.limits.kept
         if connection.sock is not None and (
-            scope.fresh
-            or (kept is not None and scope.now() - connection.since >= kept)
-            or connection.sock.has_news()  # which nobody has asked for; mostly, the peer has closed
+            context.fresh
+            or (kept is not None and context.now() - connection.since >= kept)
+            or connection.sock.is_readable()  # which nobody has asked for; mostly, the peer has closed
         ):
             connection.close()
         return connection
@@ -175,18 +175,18 @@ class _Pool(HTTPConnectionPool):
         urllib3 also puts ``None`` back for a caller who never got a place, an interrupted one, say: the pool would grow.
         """
         if conn is None:
-            if not active.scope.placed:
+            if not active.context.placed:
                 return
-        elif conn.sock is not None and not conn.sock.let_go():
+        elif conn.sock is not None and not conn.sock.release():
             conn.close()
         super()._put_conn(conn)
 
     def close(self) -> None:
         """Close the idle connections and send away who waits for one."""
-        slots = self.pool
+        places = self.pool
         super().close()
-        if isinstance(slots, Slots):
-            slots.close()
+        if isinstance(places, PoolQueue):
+            places.close()
 
 
 class PlainPool(_Pool):
@@ -250,8 +250,8 @@ class OriginAdapter(HTTPAdapter):
         response.request = req
         return response
 
-    def exchange(self, call: HttpCall, target: str, scope: Scope) -> Body:
-        """Send ``call`` and read the head of its answer. The scope has the time-outs, and nothing is retried.
+    def exchange(self, call: HttpCall, target: str, context: IoContext) -> Body:
+        """Send ``call`` and read the head of its answer. The context has the time-outs, and nothing is retried.
 
         Only a request that goes through a proxy, or a tool such as ``responses``, takes the way of requests and urllib3.
         """
@@ -261,7 +261,7 @@ class OriginAdapter(HTTPAdapter):
         if replaced or pool.proxy is not None:
             response = self.send(Prepared(call, target, headers), stream=True)
             raw = response.raw
-            return raw if isinstance(raw, Body) else mocked(response.status_code, response.headers, raw, scope)
+            return raw if isinstance(raw, Body) else wrap_mocked(response.status_code, response.headers, raw, context)
         connection: Any = None  # one of ours
         try:
             connection = pool._get_conn()

@@ -1,8 +1,8 @@
-"""The I/O scope of one call (time limits, phase, the right to wake it up), and the translation of foreign exceptions.
+"""The I/O context of one call (time limits, phase, the right to wake it up), and the translation of foreign exceptions.
 
-A scope's box holds at most one way to wake the call: shut down its socket, or release its gate. Whoever takes it from the box owns
-it, and taking is atomic. So a late cancel finds the box empty and cannot touch a socket that another call uses by now, and there is
-no lock that a finalizer or a signal handler could block on.
+A context's box holds at most one way to wake the call: shut down its socket, or release its gate. Whoever takes it from the box
+owns it, and taking is atomic. So a late cancel finds the box empty and cannot touch a socket that another call uses by now, and no
+lock is needed on which a finalizer or a signal handler could block.
 
 Of a foreign exception only the kind of failure is kept. The exceptions of requests hold the request and so the key; they are never
 chained, quoted or logged.
@@ -65,7 +65,7 @@ _SILENCE = {
 """Phase -> the phase to report, what did not happen, and the limit that governs it."""
 
 
-class Scope:
+class IoContext:
     """One call under its deadline and limits. Entered phases move ``until``, the end of the present wait.
 
     ``idle`` is the most seconds of silence within the body. ``placed`` tells whether the call has a place in the connection pool,
@@ -232,12 +232,12 @@ class Scope:
 
 
 class _Active(threading.local):
-    """``scope`` is the call that this thread is making; the libraries between have no parameter to hand it through.
+    """``context`` is the call that this thread is making; the libraries between have no parameter to hand it through.
 
     Who sets it puts back what was there: a signal handler may make a call of its own.
     """
 
-    scope: Any = None
+    context: Any = None
 
 
 active = _Active()
@@ -257,13 +257,13 @@ _DOING = {
 }
 
 
-class Stale(Exception):
+class StaleConnection(Exception):
     """A kept connection turned out to be closed before a byte of the answer came; a new one may carry the request again."""
 
 
 FOREIGN: tuple[type[Exception], ...] = (
     DispatchError,
-    Stale,
+    StaleConnection,
     OSError,
     ValueError,
     HTTPException,
@@ -276,9 +276,9 @@ FOREIGN: tuple[type[Exception], ...] = (
 it is passed on, never taken for a vendor's failure. (A handler's TimeoutError cannot be told from a socket's.)"""
 
 
-def translated(foreign: BaseException, scope: Scope) -> DispatchError:
+def translate(foreign: BaseException, context: IoContext) -> DispatchError:
     """The error that ``foreign`` stands for; the caller's own end is judged first, whatever the exception looks like."""
-    ended = scope.ended()
+    ended = context.ended()
     if ended is not None:
         return ended
     causes = list(_causes(foreign))
@@ -287,17 +287,17 @@ def translated(foreign: BaseException, scope: Scope) -> DispatchError:
             return cause
     for cause in causes:
         if isinstance(cause, TimeoutError | EmptyPoolError):
-            return scope.late()
+            return context.late()
         if isinstance(cause, ssl.SSLError):
-            return _tls(cause, scope)
+            return _tls_error(cause, context)
         if isinstance(cause, MemoryError):
-            text = f"{scope.host}: no memory {_DOING[scope.phase]}; send less at once"
-            return Overloaded(text, phase=scope.phase, sent=scope.sent)
+            text = f"{context.host}: no memory {_DOING[context.phase]}; send less at once"
+            return Overloaded(text, phase=context.phase, sent=context.sent)
         if isinstance(cause, ClosedPoolError):
-            return Overloaded(f"{scope.host}: the transport was closed; open a new dispatcher", phase="pool", sent=False)
+            return Overloaded(f"{context.host}: the transport was closed; open a new dispatcher", phase="pool", sent=False)
         if isinstance(cause, OSError) and cause.errno is not None:
-            return _broken(_reason(cause), scope)
-    return _broken(_named(causes[-1]), scope)
+            return _broken_error(_reason(cause), context)
+    return _broken_error(_describe(causes[-1]), context)
 
 
 def clean(error: DispatchError) -> DispatchError:
@@ -306,9 +306,9 @@ def clean(error: DispatchError) -> DispatchError:
     return error.with_traceback(None)
 
 
-def broken_off(scope: Scope) -> DispatchError:
+def hang_up_error(context: IoContext) -> DispatchError:
     """The error for a peer that closed without a word more."""
-    return scope.ended() or _broken("the vendor closed the connection", scope)
+    return context.ended() or _broken_error("the vendor closed the connection", context)
 
 
 def _causes(foreign: BaseException) -> Iterator[BaseException]:
@@ -323,11 +323,11 @@ def _causes(foreign: BaseException) -> Iterator[BaseException]:
             waiting += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
 
 
-def _tls(cause: ssl.SSLError, scope: Scope) -> DispatchError:
-    if scope.phase != "tls" or isinstance(cause, HANG_UPS):
-        return _broken("the TLS connection broke", scope)
+def _tls_error(cause: ssl.SSLError, context: IoContext) -> DispatchError:
+    if context.phase != "tls" or isinstance(cause, HANG_UPS):
+        return _broken_error("the TLS connection broke", context)
     reason = getattr(cause, "verify_message", None) or (cause.reason or "no TLS spoken").replace("_", " ").lower()
-    text = f"{scope.host}: TLS failed: {reason}; check base_url, or give the CA that signed its certificate as ca_bundle"
+    text = f"{context.host}: TLS failed: {reason}; check base_url, or give the CA that signed its certificate as ca_bundle"
     return VendorUnavailable(text, retry_here=False, phase="tls", sent=False)
 
 
@@ -337,11 +337,11 @@ def _reason(cause: OSError) -> str:
     return os.strerror(cause.errno or 0).lower()
 
 
-def _named(cause: BaseException) -> str:
+def _describe(cause: BaseException) -> str:
     """The kind of an exception without an error number; http.client tells a proxy's refusal in words only."""
     return "the proxy refused the tunnel" if str(cause).startswith("Tunnel connection failed") else type(cause).__name__
 
 
-def _broken(reason: str, scope: Scope) -> VendorUnavailable:
-    text = f"{scope.host}: {reason} {_DOING[scope.phase]}; check base_url and the network, or ask another vendor"
-    return VendorUnavailable(text, phase=scope.phase, sent=scope.sent)
+def _broken_error(reason: str, context: IoContext) -> VendorUnavailable:
+    text = f"{context.host}: {reason} {_DOING[context.phase]}; check base_url and the network, or ask another vendor"
+    return VendorUnavailable(text, phase=context.phase, sent=context.sent)

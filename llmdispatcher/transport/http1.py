@@ -82,7 +82,7 @@ class HeadReader:
             if end is None:
                 self.rest = data
                 return None
-            head = _parsed(data[: end.start()])
+            head = _parse_head(data[: end.start()])
             data, start = data[end.end() :], 0
             if head.status >= 200:
                 self.rest = data
@@ -99,7 +99,7 @@ class HeadReader:
             )
 
 
-def _parsed(block: bytes) -> Head:
+def _parse_head(block: bytes) -> Head:
     folded = b"\n " in block or b"\n\t" in block
     if folded:
         first, fields = _LINE_END.split(block, maxsplit=1)

@@ -79,7 +79,7 @@ class Prepared(PreparedRequest):
         self._body_position = None
 
 
-class Outgoing:
+class RequestChecker:
     """Checks the requests of one origin; remembers header sets and addresses that it has checked."""
 
     def __init__(self, origin: Origin) -> None:
@@ -89,20 +89,20 @@ class Outgoing:
 
     def check(self, call: HttpCall) -> str:
         """What stands in the first line of ``call``. Raises :class:`ConfigError` before anything is sent."""
-        target = self._targets.get(call.url) or self._target(call.url)
+        target = self._targets.get(call.url) or self._add_target(call.url)
         if call.headers not in self._approved:
-            self._approve(call.headers)
+            self._check_headers(call.headers)
         return target
 
-    def _target(self, url: str) -> str:
+    def _add_target(self, url: str) -> str:
         if not self._origin.covers(url):
             raise ConfigError("url: it lies outside of the vendor's base_url, where its key must not go")
         target = target_of(urlsplit(url))
-        known = self._targets if len(self._targets) < _TARGETS else {}
-        self._targets = {**known, url: target}  # a new one: other threads are reading the old
+        targets = self._targets if len(self._targets) < _TARGETS else {}
+        self._targets = {**targets, url: target}  # a new one: other threads are reading the old
         return target
 
-    def _approve(self, headers: Mapping[str, str]) -> None:
+    def _check_headers(self, headers: Mapping[str, str]) -> None:
         for name, value in headers.items():
             if not _NAME.fullmatch(name) or name.lower() in _OURS:
                 raise ConfigError(f"headers: {name!r} is no name that a header of a request may have here")
@@ -127,7 +127,7 @@ def environment_proxy(base_url: str) -> tuple[str | None, str | None]:
     return proxies.get(parts.scheme) or proxies.get("all"), bundle
 
 
-def checked_proxy(proxy: str | None) -> str | None:
+def check_proxy(proxy: str | None) -> str | None:
     """A proxy as urllib3 takes it. Raises :class:`ConfigError`, which does not quote it: it may hold a password."""
     if not proxy:
         return None

@@ -10,12 +10,12 @@ from .._text import room_logger
 from ..errors import ConfigError, MalformedReply
 from ..runtime import SYSTEM_CLOCK, Clock, Deadline, new_lock
 from ..types import HttpCall, HttpReply, itself, not_pickled
-from .body import Body, words_of
+from .body import Body, read_refusal
 from .connection import OriginAdapter
-from .context import FOREIGN, Admit, Limits, Scope, Stale, active, clean, translated
+from .context import FOREIGN, Admit, IoContext, Limits, StaleConnection, active, clean, translate
 from .http1 import inflater_for
-from .request import Origin, Outgoing, checked_proxy, environment_proxy, proxy_login
-from .sockets import Governed
+from .request import Origin, RequestChecker, check_proxy, environment_proxy, proxy_login
+from .sockets import DeadlineSocket
 
 logger = room_logger("transport")
 
@@ -53,9 +53,9 @@ class Transport:
         environment = environment_proxy(base_url) if trust_env else (None, None)
         self.limits = limits
         self._origin = Origin.of(base_url)
-        self._outgoing = Outgoing(self._origin)
+        self._checker = RequestChecker(self._origin)
         self._pool_size = pool_size
-        self._proxy = checked_proxy(proxy or environment[0])
+        self._proxy = check_proxy(proxy or environment[0])
         self._ca_bundle = ca_bundle or environment[1]
         self._admit = admit
         self._adapter: OriginAdapter | None = None
@@ -68,30 +68,30 @@ class Transport:
         ``VendorUnavailable`` (with ``phase`` and ``sent``), ``MalformedReply``, ``Overloaded`` or ``ConfigError``; none of them
         holds a key, a prompt or a foreign exception.
         """
-        target = self._outgoing.check(call)
+        target = self._checker.check(call)
         adapter = self._adapter if self._pid == os.getpid() else None
         adapter = adapter or self._start()
-        scope = Scope(deadline, limits or self.limits, self._origin.host, self._admit)
-        before, active.scope = active.scope, scope
+        context = IoContext(deadline, limits or self.limits, self._origin.host, self._admit)
+        before, active.context = active.context, context
         try:
-            scope.left()
+            context.left()
             try:
-                body = adapter.exchange(call, target, scope)
-            except Stale:
+                body = adapter.exchange(call, target, context)
+            except StaleConnection:
                 logger.debug("%s had closed a kept connection; sending once more on a new one", self._origin.host)
-                scope.fresh = True
-                scope.meter.resent += 1
-                scope.enter("pool", None)
-                body = adapter.exchange(call, target, scope)
-            return self._reply(body, scope, call.max_body or self.limits.max_body)
+                context.fresh = True
+                context.meter.resent += 1
+                context.enter("pool", None)
+                body = adapter.exchange(call, target, context)
+            return self._reply(body, context, call.max_body or self.limits.max_body)
         except FOREIGN as foreign:
-            failure = translated(foreign, scope)
+            failure = translate(foreign, context)
         except BaseException:
-            scope.leave()
+            context.leave()
             raise
         finally:
-            active.scope = before
-        scope.leave()
+            active.context = before
+        context.leave()
         raise clean(failure)
 
     @property
@@ -106,10 +106,10 @@ class Transport:
         if adapter is not None:
             adapter.close()
 
-    def _reply(self, body: Body, scope: Scope, most: int) -> HttpReply:
-        scope.phase = "body"
+    def _reply(self, body: Body, context: IoContext, most: int) -> HttpReply:
+        context.phase = "body"
         if not 200 <= body.status < 300:
-            return self._refusal(body, scope)
+            return self._refusal(body, context)
         headers, body.most = body.headers, most
         encoding, length = headers.get("content-encoding"), headers.get("content-length", "")
         try:
@@ -120,22 +120,22 @@ class Transport:
         except MalformedReply:
             body.drop()
             raise
-        return HttpReply(status=body.status, headers=headers, chunks=body, close=body.close, hurry=scope.hurry)
+        return HttpReply(status=body.status, headers=headers, chunks=body, close=body.close, hurry=context.hurry)
 
-    def _refusal(self, body: Body, scope: Scope) -> HttpReply:
+    def _refusal(self, body: Body, context: IoContext) -> HttpReply:
         """An answer whose head decides; a body that cannot be unpacked is not read."""
-        scope.finish_within(min(REFUSAL_SECONDS, scope.deadline.remaining() / 4))
+        context.finish_within(min(REFUSAL_SECONDS, context.deadline.remaining() / 4))
         body.most = MAX_REFUSAL
         try:
             body.inflater = inflater_for(body.headers.get("content-encoding", ""))
-            chunks = words_of(body)
+            chunks = read_refusal(body)
         except MalformedReply:
             chunks = iter(())
             body.close()
         return HttpReply(status=body.status, headers=body.headers, chunks=chunks, close=body.close)
 
     def _start(self) -> OriginAdapter:
-        _check_patch()
+        _check_gevent()
         if self._pid != os.getpid():
             self._forget()
         with self._lock:
@@ -150,8 +150,8 @@ class Transport:
         self._adapter = None
 
 
-def _check_patch() -> None:
+def _check_gevent() -> None:
     """Refuse a process that gevent has patched after the sockets here were made of the classes of before: calls would block it."""
     monkey = sys.modules.get("gevent.monkey")
-    if monkey is not None and monkey.is_module_patched("socket") and not issubclass(Governed, socket.socket):
+    if monkey is not None and monkey.is_module_patched("socket") and not issubclass(DeadlineSocket, socket.socket):
         raise ConfigError("gevent's monkey.patch_all() came after llmdispatcher was loaded; call it before anything is imported")

@@ -10,7 +10,7 @@ import pytest
 
 from llmdispatcher import Cancellation, Cancelled, Deadline
 from llmdispatcher.transport import Limits
-from llmdispatcher.transport.context import Scope
+from llmdispatcher.transport.context import IoContext
 
 from .conftest import LONG
 
@@ -98,33 +98,33 @@ def test_a_call_leaves_no_listener_behind(serve):
 
 
 @pytest.fixture
-def scope():
-    return Scope(Deadline.after(LONG), Limits(), "vendor.test")
+def context():
+    return IoContext(Deadline.after(LONG), Limits(), "vendor.test")
 
 
-def test_only_one_may_wake(scope):
+def test_only_one_may_wake(context):
     """Taking the way to wake a call out of its box is what allows to use it, once."""
     woken = []
-    scope.own(lambda: woken.append(1))
+    context.own(lambda: woken.append(1))
 
-    scope.wake()
-    scope.wake()
+    context.wake()
+    context.wake()
 
-    assert ([1], False) == (woken, scope.disown())
+    assert ([1], False) == (woken, context.disown())
 
 
-def test_a_disowned_call_is_not_woken(scope):
+def test_a_disowned_call_is_not_woken(context):
     """After its owner took it back, a late cancel finds nothing."""
     woken = []
-    scope.own(lambda: woken.append(1))
+    context.own(lambda: woken.append(1))
 
-    assert scope.disown()
-    scope.wake()
+    assert context.disown()
+    context.wake()
 
     assert [] == woken
 
 
-def test_the_owner_waits_for_a_canceller_at_work(scope):
+def test_the_owner_waits_for_a_canceller_at_work(context):
     """A descriptor is not given away while somebody is about to shut it down."""
     begun, go_on, order = threading.Event(), threading.Event(), []
 
@@ -133,11 +133,11 @@ def test_the_owner_waits_for_a_canceller_at_work(scope):
         go_on.wait(LONG)
         order.append("shut down")
 
-    scope.own(shut_down)
-    canceller = threading.Thread(target=scope.wake)
+    context.own(shut_down)
+    canceller = threading.Thread(target=context.wake)
     canceller.start()
     begun.wait(LONG)
-    owner = threading.Thread(target=lambda: (scope.disown(), order.append("closed")))
+    owner = threading.Thread(target=lambda: (context.disown(), order.append("closed")))
     owner.start()
     go_on.set()
     owner.join()
@@ -146,21 +146,21 @@ def test_the_owner_waits_for_a_canceller_at_work(scope):
     assert ["shut down", "closed"] == order
 
 
-def test_owning_after_a_cancel_raises(scope):
+def test_owning_after_a_cancel_raises(context):
     """A call that is cancelled owns nothing any more, so nothing is waited for."""
-    scope.deadline.cancellation.cancel("over")
+    context.deadline.cancellation.cancel("over")
 
     with pytest.raises(Cancelled, match="over"):
-        scope.own(lambda: None)
-    assert not scope.disown()
+        context.own(lambda: None)
+    assert not context.disown()
 
 
-def test_waking_never_raises(scope):
+def test_waking_never_raises(context):
     """Whatever waking does, it comes from a finalizer perhaps."""
 
     def closed() -> None:
         raise OSError("closed already")
 
-    scope.own(closed)
+    context.own(closed)
 
-    scope.wake()
+    context.wake()

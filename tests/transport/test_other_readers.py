@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from llmdispatcher import Deadline, DispatchError
 from llmdispatcher.transport.body import Body
-from llmdispatcher.transport.context import Limits, Scope
+from llmdispatcher.transport.context import IoContext, Limits
 from llmdispatcher.transport.http1 import MAX_HEAD, HeadReader, framing_of
 
 LONGER = int(os.environ.get("LLMDISPATCHER_FUZZ_EXAMPLES", "0"))
@@ -61,7 +61,7 @@ class Wire:
 
 def ours(pieces, method="POST"):
     """Read as :mod:`llmdispatcher.transport` does, receive by receive; ``None`` for an answer that is refused or not whole."""
-    wire, scope = Wire(pieces), Scope(Deadline.after(None), Limits(), "vendor.test")
+    wire, context = Wire(pieces), IoContext(Deadline.after(None), Limits(), "vendor.test")
     returned = []
     try:
         reader, head = HeadReader(), None
@@ -70,16 +70,16 @@ def ours(pieces, method="POST"):
             if not data:
                 return None
             head = reader.feed(data)
-        read = Body(wire, wire, scope, head, framing_of(head, method), rest=reader.rest)
+        read = Body(wire, wire, context, head, framing_of(head, method), rest=reader.rest)
         read.most = len(b"".join(pieces))
         read._pool = SimpleNamespace(_put_conn=returned.append)
         body = b"".join(read)
     except DispatchError:
         return None
     finally:
-        scope.leave()
+        context.leave()
     assert returned == [wire]
-    # What is left to receive makes the pool drop the connection: `Governed.has_news`.
+    # What is left to receive makes the pool drop the connection: `DeadlineSocket.is_readable`.
     return Read(head.status, body, head.headers, kept=not wire.closed and not wire.pieces)
 
 
