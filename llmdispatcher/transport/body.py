@@ -179,10 +179,10 @@ class Body:
         framing = self._framing
         try:
             framing.feed(self._rest)
-            if not framing.done and framing.between() and self._context.ended() is None:
+            if not framing.done and framing.may_end() and self._context.ended() is None:
                 framing.feed(self._sock.receive_within(_GRACE))
         except DispatchError:
-            return False  # whatever comes after what was read, nobody needs it
+            return False
         return framing.done
 
     def _give_back(self, connection: Any, *, whole: bool) -> None:
@@ -194,7 +194,7 @@ class Body:
 
 
 def read_refusal(body: Body) -> Iterator[bytes]:
-    """The body of a refusal up to the first error; status and headers are enough."""
+    """The body of a refusal up to the first error, since its status and headers are enough."""
     try:
         yield from body
     except Cancelled:
@@ -204,7 +204,7 @@ def read_refusal(body: Body) -> Iterator[bytes]:
 
 
 class _Mocked:
-    """In the place of the socket and the connection, where a tool such as ``responses`` has answered the request."""
+    """Takes the place of socket and connection where a tool such as ``responses`` has answered the request."""
 
     since = 0.0
 
@@ -220,7 +220,7 @@ class _Mocked:
 
 
 def wrap_mocked(status: int, headers: Mapping[str, str], raw: Any, context: IoContext) -> Body:
-    """The answer that such a tool gave, whose body ends where ``raw`` does."""
+    """The answer of such a tool; its body ends where ``raw`` does."""
     wire = _Mocked(raw)
     head = Head(status=status, headers={name.lower(): value for name, value in headers.items()}, keep_alive=False)
     return Body(wire, wire, context, head, Endless())

@@ -40,7 +40,7 @@ class Limits:
     ``connect`` covers name, TCP and TLS over all addresses together; ``first_byte`` the time from the request being sent to
     the whole response head; ``idle`` the silence between two reads of the body; ``total`` the whole attempt.
     ``max_body`` is the most decoded bytes that one answer may have. ``kept`` is how long a connection may lie idle and be used
-    again: what is between forgets it some time without a word (a NAT, a load balancer), and a request on it is never answered.
+    again: a NAT or a load balancer may forget it without a word, and then a request on it is never answered.
     """
 
     connect: float | None = 5.0
@@ -71,7 +71,7 @@ class IoContext:
     ``idle`` is the most seconds of silence within the body. ``placed`` tells whether the call has a place in the connection pool,
     ``fresh`` that it must not use a kept connection.
     ``connect`` is the most seconds for name, TCP and TLS together: the limit, or the attempt's share where that is less.
-    ``admit`` judges the addresses that are about to be connected to, and raises for one that must not be. ``meter`` counts.
+    ``admit`` raises where one of the resolved addresses must not be connected to. ``meter`` counts bytes and connections.
     """
 
     __slots__ = (
@@ -120,7 +120,7 @@ class IoContext:
         return self.phase in ("send", "first_byte", "body")
 
     def enter(self, phase: str, limit: float | None) -> float:
-        """Begin a phase that may last ``limit`` seconds, within the attempt; returns and raises what :meth:`left` does.
+        """Begin a phase of at most ``limit`` seconds, within the attempt; returns and raises what :meth:`left` does.
 
         The deadline is read anew, since it may be moved.
         """
@@ -147,12 +147,12 @@ class IoContext:
         return left if left < _LONGEST else _LONGEST
 
     def hurry(self, seconds: float) -> None:
-        """Wait no longer than that for what may still come of the body."""
+        """Wait no longer than ``seconds`` for each further piece of the body."""
         self.idle = min(seconds, self.idle or math.inf)
         self.limits = attrs.evolve(self.limits, idle=self.idle)
 
     def finish_within(self, seconds: float) -> None:
-        """End the attempt in so many seconds, if it does not end earlier."""
+        """End the attempt in ``seconds``, if it does not end earlier."""
         self._total = min(self._total, self.now() + seconds)
 
     def check(self) -> None:
@@ -169,7 +169,7 @@ class IoContext:
         return None
 
     def late(self) -> DispatchError:
-        """The error for time that ran out, judged from the widest limit to the narrowest."""
+        """The error for time that has run out: that of the widest limit which has passed."""
         ended = self.ended()
         if ended is not None:
             return ended
@@ -195,7 +195,7 @@ class IoContext:
             self.check()
 
     def disown(self) -> bool:
-        """Empty the box; False when a canceller was first, and has finished by now."""
+        """Empty the box; False where a canceller was first. It has finished by then."""
         try:
             self._box.pop()
         except IndexError:
@@ -205,7 +205,7 @@ class IoContext:
         return True
 
     def wake(self) -> None:
-        """Wake whatever waits, once; never blocks, never raises."""
+        """Wake the call's wait, once; never blocks, never raises."""
         if not self._busy.acquire(blocking=False):
             return
         try:
@@ -232,9 +232,9 @@ class IoContext:
 
 
 class _Active(threading.local):
-    """``context`` is the call that this thread is making; the libraries between have no parameter to hand it through.
+    """``context`` is that of the call which this thread is making; the libraries in between have no parameter to pass it on.
 
-    Who sets it puts back what was there: a signal handler may make a call of its own.
+    Put back what was there after a call: a signal handler may make one on top of another.
     """
 
     context: Any = None
@@ -244,7 +244,7 @@ active = _Active()
 
 
 HANG_UPS = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
-"""How a peer that closes looks, in TCP and in TLS."""
+"""What a peer that closes raises, in TCP and in TLS."""
 
 _DOING = {
     "pool": "while waiting for a connection",
@@ -258,7 +258,7 @@ _DOING = {
 
 
 class StaleConnection(Exception):
-    """A kept connection turned out to be closed before a byte of the answer came; a new one may carry the request again."""
+    """A kept connection was closed before a byte of the answer came; the request may be sent again on a new one."""
 
 
 FOREIGN: tuple[type[Exception], ...] = (
@@ -272,12 +272,12 @@ FOREIGN: tuple[type[Exception], ...] = (
     zlib.error,
     MemoryError,
 )
-"""What sockets, urllib3 and requests raise. Whatever else flies through, out of the caller's signal handler say, is his own:
-it is passed on, never taken for a vendor's failure. (A handler's TimeoutError cannot be told from a socket's.)"""
+"""What sockets, urllib3 and requests raise. All else is passed on, such as what a caller's signal handler raises: it is no failure
+of the vendor. (A handler's TimeoutError cannot be told from a socket's.)"""
 
 
 def translate(foreign: BaseException, context: IoContext) -> DispatchError:
-    """The error that ``foreign`` stands for; the caller's own end is judged first, whatever the exception looks like."""
+    """Our error for ``foreign``: that of the caller's cancel or deadline, if one has ended the call, whatever was raised."""
     ended = context.ended()
     if ended is not None:
         return ended
@@ -301,13 +301,13 @@ def translate(foreign: BaseException, context: IoContext) -> DispatchError:
 
 
 def clean(error: DispatchError) -> DispatchError:
-    """The error without the foreign exceptions and frames that it met on its way."""
+    """Remove foreign exceptions and frames, which may hold secrets, from ``error``; returns it."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
 
 
 def hang_up_error(context: IoContext) -> DispatchError:
-    """The error for a peer that closed without a word more."""
+    """The error for a connection that the peer has closed."""
     return context.ended() or _broken_error("the vendor closed the connection", context)
 
 
@@ -338,7 +338,7 @@ def _reason(cause: OSError) -> str:
 
 
 def _describe(cause: BaseException) -> str:
-    """The kind of an exception without an error number; http.client tells a proxy's refusal in words only."""
+    """Name an exception without an error number; http.client has only a text for the refusal of a proxy."""
     return "the proxy refused the tunnel" if str(cause).startswith("Tunnel connection failed") else type(cause).__name__
 
 

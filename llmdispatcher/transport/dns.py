@@ -28,13 +28,13 @@ THREADS = 4
 FRESH = 30.0
 """Seconds for which addresses are used without asking again."""
 FAILED = 1.0
-"""Seconds for which a failure is believed."""
+"""Seconds for which a failed lookup is not repeated."""
 STALE = 3600.0
-"""Seconds for which old addresses serve when no new ones can be had."""
+"""Seconds for which old addresses are used when a lookup fails."""
 PATIENCE = 0.25
-"""Seconds to wait for new addresses where old ones are at hand."""
+"""Seconds to wait for new addresses where there are old ones."""
 STUCK = 10.0
-"""Seconds after which a lookup is taken to be mute, and nobody waits for it any more."""
+"""Seconds after which a lookup is given up: no further caller waits for it."""
 HOSTS = 256
 
 Key = tuple[str, int]
@@ -42,23 +42,23 @@ Key = tuple[str, int]
 
 @attrs.frozen(kw_only=True)
 class Entry:
-    """What is known of a name: its addresses (none for a failure) and when that was learnt."""
+    """The result of a lookup: addresses, none for a failure, and when it ended."""
 
     addresses: tuple[Address, ...] = ()
     at: float
     reason: str = ""
 
     def is_fresh(self, now: float) -> bool:
-        """Whether it needs no asking again."""
+        """Whether the name need not be looked up again."""
         return now - self.at < (FRESH if self.addresses else FAILED)
 
     def is_usable(self, now: float) -> bool:
-        """Whether it may serve where nothing newer can be had."""
+        """Whether its addresses may be used where a newer lookup has failed."""
         return bool(self.addresses) and now - self.at < STALE
 
 
 class _Lookup:
-    """A question on its way, and the gates of those who wait for the answer."""
+    """A lookup under way, and the gates of the callers that wait for it."""
 
     __slots__ = ("at", "gates", "key")
 
@@ -77,7 +77,7 @@ class Resolver:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything: the threads of a forked parent are not there in the child."""
+        """Forget everything, since a forked child has none of its parent's threads."""
         self._lock = threading.Lock()
         self._known: dict[Key, Entry] = {}
         self._asked: dict[Key, _Lookup] = {}
@@ -85,7 +85,7 @@ class Resolver:
         self._threads = 0
 
     def addresses(self, host: str, port: int, context: IoContext) -> tuple[Address, ...]:
-        """Where ``host`` is; raises :class:`VendorUnavailable` with phase ``"dns"``, or what ended the call."""
+        """The addresses of ``host``. Raises :class:`VendorUnavailable` with phase ``"dns"``, or what ended the call."""
         if host == "localhost" or _is_address(host):
             return _addresses_of(_look_up((host, port), 0.0), host)
         key = (host, port)

@@ -55,14 +55,14 @@ NEEDS_BYTES: Mapping[str, Callable[[RemotePart], bool]] = {
     "openai_chat": lambda part: isinstance(part, FilePart),
     "gemini": lambda part: urlsplit(part.url or "").hostname not in _GOOGLES,
 }
-"""By wire format or vendor kind: which parts must be sent as bytes. Who is not here takes addresses."""
+"""Wire format or vendor kind -> which parts must be sent as bytes. All others take addresses."""
 
 
 def fetch_remote(request: Request, allow: RemoteFetch | None, deadline: Deadline, *speaks: str) -> Request:
-    """The request with bytes in place of the addresses that whoever ``speaks`` so (vendor kind, wire format) cannot fetch.
+    """Replace the addresses that a vendor cannot fetch by their bytes; ``speaks`` are its kind and wire format.
 
-    The request itself where nothing is allowed or needed. Raises :class:`InvalidRequest` for an address that is not allowed, not
-    there, too large or of the wrong kind; another vendor may take it.
+    Returns the request itself where nothing is allowed or needed. Raises :class:`InvalidRequest` for an address that is not
+    allowed, and for content that is not there, too large or of the wrong kind; another vendor may take it.
     """
     needs = next((NEEDS_BYTES[name] for name in speaks if name in NEEDS_BYTES), None)
     if allow is None or needs is None:
@@ -107,12 +107,12 @@ def _fill_part(part: Part, fetched: Mapping[str, Fetched], needs: Callable[[Remo
 
 @attrs.frozen(kw_only=True)
 class Fetched:
-    """What one address brought."""
+    """What was fetched from one address."""
 
     host: str
     data: bytes = attrs.field(repr=False)
     content_type: str | None
-    """The media type that the server told."""
+    """The media type in the answer's head."""
 
 
 def _fetch_all(urls: list[str], allow: RemoteFetch, deadline: Deadline) -> Mapping[str, Fetched]:
@@ -126,7 +126,7 @@ def _fetch_all(urls: list[str], allow: RemoteFetch, deadline: Deadline) -> Mappi
 
 
 def fetch(url: str, allow: RemoteFetch, deadline: Deadline) -> Fetched:
-    """The bytes behind one address. Raises :class:`InvalidRequest`, which shows no more of the address than its host."""
+    """Fetch one address. Raises :class:`InvalidRequest`, which shows only the host of the address."""
     parts, host = _check(url, allow)
     limits = Limits(connect=5.0, first_byte=None, idle=10.0, max_body=allow.max_bytes)
     admit = partial(_admit, host, allow)
@@ -144,7 +144,7 @@ def fetch(url: str, allow: RemoteFetch, deadline: Deadline) -> Fetched:
 
 
 def _check(url: str, allow: RemoteFetch) -> tuple[SplitResult, str]:
-    """The address in its pieces, and its host."""
+    """The parts of the address, and its host."""
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").rstrip("."), parts.port

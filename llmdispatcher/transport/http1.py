@@ -1,16 +1,15 @@
 """HTTP/1.1 as a client reads it, without I/O: bytes in, head and payload out, however the bytes are divided.
 
-It is stricter than the libraries below, where leniency has cost others dearly: both a length and chunks, two lengths, a chunk size
-that is no number, a head without end, an endless series of interim answers. All of these raise :class:`MalformedReply`. An answer
-whose end other readers see elsewhere (a length twice, a folded header, chunks in HTTP/1.0) is read, and its connection is not used
-again. Compressed bodies are decompressed piece by piece as they arrive, so a decompression bomb is detected before it expands.
+It is stricter than http.client, since attacks use what that accepts. These raise :class:`MalformedReply`: both a length and chunks,
+two lengths, a chunk size that is no number, a head without end, too many interim answers. An answer whose end other readers may
+see elsewhere (a length twice, a folded header, chunks in HTTP/1.0) is read, and its connection is not used again. Compressed bodies
+are decompressed piece by piece as they arrive, so a decompression bomb is detected before it expands.
 """
 
 from __future__ import annotations
 
 import re
 import zlib
-from typing import Protocol
 
 import attrs
 
@@ -31,7 +30,7 @@ _FIELD = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0\v\f]*)")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _LINE_END = re.compile(rb"\r?\n")
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]{0,64}(?:;[^\r\n]{0,4000})?\r\n")
-"""Never longer than MAX_LINE, so that what is read does not depend on the cuts."""
+"""Never longer than MAX_LINE, so that the result does not depend on where the bytes are cut."""
 
 
 @attrs.frozen(kw_only=True)
@@ -43,25 +42,29 @@ class Head:
     keep_alive: bool
 
 
-class Framing(Protocol):
-    """Finds the payload in the bytes of a body. ``excess`` means that the connection must not be used again: more came
-    than the body has, or the head or the trailers leave its end in doubt.
+class Framing:
+    """Finds the payload in the bytes of a body.
 
-    ``fault`` is what was wrong after the payload that :meth:`feed` has returned; the next feed raises it.
+    ``excess`` means that the connection must not be used again: more came than the body has, or the head or the trailers leave
+    its end in doubt. ``fault`` is what was wrong behind the payload that :meth:`feed` has returned; the next feed raises it.
     """
 
+    __slots__ = ("done", "excess", "fault")
     done: bool
     excess: bool
     fault: MalformedReply | None
 
     def feed(self, data: bytes) -> bytes:
         """The payload in ``data``, perhaps none."""
+        raise NotImplementedError
 
     def end(self) -> bool:
         """Whether a closed connection ends this body as it should."""
+        return False
 
-    def between(self) -> bool:
-        """Whether the end of the body may be all that is left to come."""
+    def may_end(self) -> bool:
+        """Whether the end of the body may be all that is still to come."""
+        return False
 
 
 class HeadReader:
@@ -92,7 +95,7 @@ class HeadReader:
     def _skip_interim(self, status: int, headers: dict[str, str]) -> None:
         self._interim += 1
         if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
-            self._doubtful = True  # there may be a body, which nobody reads
+            self._doubtful = True  # there may be a body, which is not read
         if status == 101 or self._interim > MAX_INTERIM:
             raise MalformedReply(
                 f"the vendor sent {self._interim} interim answers, the last with status {status}, and no final one"
@@ -159,10 +162,10 @@ def framing_of(head: Head, method: str) -> Framing:
     return Sized(0, excess=True)
 
 
-class Sized:
+class Sized(Framing):
     """A body of ``length`` bytes."""
 
-    __slots__ = ("done", "excess", "fault", "left")
+    __slots__ = ("left",)
 
     def __init__(self, length: int, *, excess: bool = False) -> None:
         self.fault: MalformedReply | None = None
@@ -171,7 +174,6 @@ class Sized:
         self.excess = excess
 
     def feed(self, data: bytes) -> bytes:
-        """The payload in ``data``."""
         self.left -= len(data)
         if self.left <= 0:
             self.done = True
@@ -180,19 +182,11 @@ class Sized:
                 return data[: self.left]
         return data
 
-    def end(self) -> bool:
-        """Never: the length was promised."""
-        return False
 
-    def between(self) -> bool:
-        """Never: what is left is payload."""
-        return False
-
-
-class Endless:
+class Endless(Framing):
     """A body that ends with the connection; only its format can tell whether it is whole."""
 
-    __slots__ = ("done", "excess", "fault")
+    __slots__ = ()
 
     def __init__(self) -> None:
         self.fault: MalformedReply | None = None
@@ -200,26 +194,20 @@ class Endless:
         self.excess = True
 
     def feed(self, data: bytes) -> bytes:
-        """All of it."""
         return data
 
     def end(self) -> bool:
-        """Always."""
         self.done = True
         return True
 
-    def between(self) -> bool:
-        """Never: the connection cannot be kept anyway."""
-        return False
 
-
-class Chunked:
+class Chunked(Framing):
     """A body in chunks. ``_left`` counts the payload that this chunk still has; ``_held`` is an unfinished line.
 
     States: size line -> payload -> line end -> size line ...; a size of 0 -> trailers -> done.
     """
 
-    __slots__ = ("_held", "_left", "_state", "done", "excess", "fault")
+    __slots__ = ("_held", "_left", "_state")
 
     def __init__(self) -> None:
         self.fault: MalformedReply | None = None
@@ -230,7 +218,6 @@ class Chunked:
         self._state = "size"
 
     def feed(self, data: bytes) -> bytes:
-        """The payload of all chunks in ``data``."""
         if self.fault is not None:
             raise to_raise(self.fault)
         if self._held:
@@ -269,7 +256,7 @@ class Chunked:
             self.excess = True
 
     def _whole_chunks(self, data: bytes, payload: list[bytes]) -> int:
-        """Take the chunks that are all there, which most are, without the detour over states; returns where they end."""
+        """Take the chunks that are whole, as most are, without changes of state; returns where they end."""
         position = 0
         while self._state == "size" and (line := _SIZE_LINE.match(data, position)) is not None:
             start = line.end()
@@ -280,11 +267,7 @@ class Chunked:
             position = stop + 2
         return position
 
-    def end(self) -> bool:
-        """Never: the last chunk has not come."""
-        return False
-
-    def between(self) -> bool:
+    def may_end(self) -> bool:
         """Whether all payload so far belongs to whole chunks."""
         return self._state != "payload"
 
@@ -336,7 +319,7 @@ class Inflater:
         self._unpack = zlib.decompressobj(_GZIP)
 
     def feed(self, data: bytes) -> None:
-        """Take in what came; :meth:`piece` gives it unpacked."""
+        """Take packed bytes; :meth:`piece` returns them unpacked."""
         if not self._began and data:
             self._began = True
             if self._encoding == "deflate":
@@ -359,7 +342,7 @@ class Inflater:
         return b""
 
     def finish(self) -> None:
-        """The body has ended; raises where the packing has not."""
+        """End the body. Raises :class:`MalformedReply` where the packed data is cut off."""
         if self._began and not self._unpack.eof:
             raise MalformedReply(f"the answer's {self._encoding} data is cut off")
 
@@ -370,7 +353,7 @@ class Inflater:
 
 
 def inflater_for(encoding: str) -> Inflater | None:
-    """What unpacks a Content-Encoding, ``None`` for nothing to unpack; refuses all that was not asked for."""
+    """What unpacks a Content-Encoding; ``None`` where nothing is packed. Raises :class:`MalformedReply` for other encodings."""
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
         return None

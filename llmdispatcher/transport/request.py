@@ -23,7 +23,7 @@ _VALUE = re.compile(r"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 _APPROVED = 8
 _TARGETS = 256
-"""Addresses that are remembered; a vendor has a few for each model."""
+"""Request targets that are remembered; a vendor has a few for each model."""
 _PLAIN = "%/:=&?~+!$,;'@()*[]-._"
 """What an address may hold beside letters and digits."""
 
@@ -61,12 +61,12 @@ class Origin:
 
 
 def target_of(parts: SplitResult) -> str:
-    """What stands in the first line of a request: path and query, in letters that no server can take for a line's end."""
+    """The request target: path and query, quoted so that no server can take a part of it for a line's end."""
     return quote(f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}", safe=_PLAIN)
 
 
 class Prepared(PreparedRequest):
-    """A request as it goes out, without a session's cookies, hooks and settings; ``target`` is :func:`target_of` its URL."""
+    """A request for ``HTTPAdapter.send``, without cookies, hooks and settings; ``target`` is :func:`target_of` its URL."""
 
     def __init__(self, call: HttpCall, target: str, headers: dict[str, str]) -> None:
         self.method = call.method
@@ -88,7 +88,7 @@ class RequestChecker:
         self._targets: dict[str, str] = {}
 
     def check(self, call: HttpCall) -> str:
-        """What stands in the first line of ``call``. Raises :class:`ConfigError` before anything is sent."""
+        """The request target of ``call``. Raises :class:`ConfigError` before anything is sent."""
         target = self._targets.get(call.url) or self._add_target(call.url)
         if call.headers not in self._approved:
             self._check_headers(call.headers)
@@ -147,7 +147,7 @@ def _is_latin(text: str) -> bool:
 
 
 def proxy_login(proxy: str | None) -> tuple[str, ...]:
-    """What a proxy may echo of the login that it is shown: the password, and both forms of the header."""
+    """What a proxy may echo of its login: the password, and both forms of the header."""
     user, password = get_auth_from_url(proxy or "")
     login = f"{user}:{password}"
     if login == ":":

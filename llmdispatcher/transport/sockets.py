@@ -1,7 +1,7 @@
 """Sockets that keep to their call's time limits, and the queue of a connection pool.
 
-Before every operation a socket asks its call's context how long it may take. The queue gives out the connection that was used last,
-serves waiters in order, and has no lock that a finalizer could block on.
+Before every operation a socket asks its call's context how long it may take. The queue hands out the connection that was used last,
+serves waiting threads in order, and has no lock on which a finalizer could block.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from .dns import Address
 
 
 class PoolQueue(queue.LifoQueue[Any]):
-    """Stands in for ``queue.LifoQueue`` in a urllib3 pool: a connection may come back in a finalizer, so ``put`` takes no lock.
+    """Replaces ``queue.LifoQueue`` in a urllib3 pool: a finalizer may give a connection back, so ``put`` takes no lock.
 
-    ``get`` waits as long as the current call's context lets it, whatever ``timeout`` says, and then raises ``queue.Empty``.
+    ``get`` ignores ``timeout``: it waits as long as the current call's context allows, and then raises ``queue.Empty``.
     """
 
     def __init__(self, maxsize: int = 0) -> None:
@@ -41,7 +41,7 @@ class PoolQueue(queue.LifoQueue[Any]):
         self._closed = False
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        """Give a connection, or ``None`` for the right to open one, back to who waits longest."""
+        """Return a connection, or ``None`` for the right to open one; the thread that has waited longest gets it."""
         if len(self._items) >= self.maxsize:
             raise queue.Full
         self._items.append(item)
@@ -58,14 +58,14 @@ class PoolQueue(queue.LifoQueue[Any]):
         return self._wait()
 
     def close(self) -> None:
-        """Send away who waits."""
+        """End all waits with ``ClosedPoolError``."""
         self._closed = True
         for gate in tuple(self._waiting):
             with contextlib.suppress(RuntimeError):
                 gate.release()
 
     def qsize(self) -> int:
-        """How many may be taken now."""
+        """How many places are free."""
         return len(self._items)
 
     def _wait(self) -> Any:
@@ -107,9 +107,9 @@ class PoolQueue(queue.LifoQueue[Any]):
 RECEIVE = 65536
 """Bytes to ask the kernel for at once."""
 _SMALL_READ = 479
-"""Bytes to ask for where no more has come lately: CPython's own allocator has room for so many, all else is ``malloc``'s."""
+"""Bytes to ask for after small reads: CPython's own allocator serves buffers of this size, ``malloc`` larger ones."""
 _SMALL_READS = 2
-"""Reads in a row, of no more than that."""
+"""Small reads in a row after which no more than that is asked for."""
 
 _SHORT = 0.1
 """Seconds below which a wait is not halved."""
@@ -117,9 +117,9 @@ _SLACK = 0.004
 """Seconds by which a wait may be too long: calls with the same limits then need not set it again."""
 
 _open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-"""All of them, for a forked child to close."""
+"""All sockets, for a forked child to close."""
 _adopted: set[socket.socket] = set()
-"""Those of calls under way: an abandoned reply in a reference cycle must find its socket unfinalized when it closes it."""
+"""The sockets of calls under way: the finalizer of an abandoned reply in a reference cycle must find its socket alive."""
 
 
 class DeadlineSocket(socket.socket):
@@ -129,9 +129,9 @@ class DeadlineSocket(socket.socket):
     _timeout = math.inf
     """Seconds that the next operation may take as the socket is set now."""
     _small_reads = 0
-    """Reads in a row that brought little."""
+    """Small reads in a row."""
     _watcher: select.poll | None = None
-    """What looks for news; made once."""
+    """For :meth:`is_readable`; made once."""
 
     def adopt(self, context: IoContext) -> None:
         """Let ``context`` govern and wake this socket; raises if it is cancelled."""
@@ -158,7 +158,7 @@ class DeadlineSocket(socket.socket):
         socket.socket.shutdown(self, socket.SHUT_RDWR)
 
     def is_readable(self) -> bool:
-        """Whether there is something to read, be it the end."""
+        """Whether there is something to read, which may be the end."""
         if not hasattr(select, "poll"):  # Windows, whose select() takes any descriptor
             return bool(select.select([self], [], [], 0)[0])
         if self._watcher is None:
@@ -167,27 +167,27 @@ class DeadlineSocket(socket.socket):
         return bool(self._watcher.poll(0))
 
     def settimeout(self, value: float | None, /) -> None:
-        """As the base class, and remembered: each is a system call, and another thread's turn."""
+        """Set the timeout and remember it, to save a system call, which also releases the GIL, where it need not change."""
         self._timeout = math.inf if value is None else value
         super().settimeout(value)
 
     def receive(self, left: float, *, once: bool = False) -> bytes:
-        """What has arrived, at least a byte, or nothing at the end; ``left`` is what the context has just given it.
+        """Receive at least a byte, or nothing at the end, within ``left`` seconds, which the context has just given.
 
-        With ``once`` no more reads with the same limit are expected, so that a long silence is slept through.
+        ``once`` means that no more reads with this limit are expected, so that the timeout is set to all of it.
         """
         context = self.owner
         if context is None:
             return b""
         while True:
             if self._timeout > left + _SLACK:
-                self.settimeout(left if once or left < _SHORT else left / 2)  # half, so that it serves for the next reads too
+                self.settimeout(left if once or left < _SHORT else left / 2)  # half, so that it need not be set for the next reads
             try:
                 data = self.recv(_SMALL_READ if self._small_reads >= _SMALL_READS else RECEIVE)
             except TimeoutError as late:
                 before, left = left, context.left()
                 if late.errno is not None or before - left < self._timeout / 2:
-                    raise  # no time that was set here: TCP has given the connection up, or it is a signal handler's
+                    raise  # not this timeout: TCP has given the connection up, or a signal handler raised it
                 self._timeout = math.inf
             else:
                 if context.cancellation.cancelled:  # spares a call for every piece
@@ -204,7 +204,7 @@ class DeadlineSocket(socket.socket):
             return b""
 
     def recv_into(self, *arguments: Any, **options: Any) -> int:
-        """As the base class, bounded by the context: reads the answer of a proxy to CONNECT."""
+        """Read the answer of a proxy to CONNECT, bounded by the context."""
         if self.owner is not None:
             self.settimeout(self.owner.left())
         return super().recv_into(*arguments, **options)
@@ -214,7 +214,7 @@ class PlainSocket(DeadlineSocket):
     """A TCP socket."""
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
-        """As the base class, whose timeout is for all of ``data``, bounded by the context."""
+        """Send all of ``data``, bounded by the context."""
         if self.owner is not None:
             left = self.owner.left()
             if not left <= self._timeout <= left + _SLACK:
@@ -226,7 +226,7 @@ class TLSSocket(DeadlineSocket, ssl.SSLSocket):
     """A TLS socket; its ``sendall`` calls ``send`` for every record."""
 
     def getpeername(self) -> Any:
-        """As the base class, but final: ssl would go on without a handshake where the connection is gone already."""
+        """Raise where the connection is gone already: ssl would take the error for a socket that is not connected yet."""
         try:
             return super().getpeername()
         except OSError:
@@ -234,13 +234,13 @@ class TLSSocket(DeadlineSocket, ssl.SSLSocket):
             raise ConnectionResetError(errno.ECONNRESET, "reset before the handshake") from None
 
     def send(self, data: Any, flags: int = 0) -> int:
-        """As the base class, bounded by the context."""
+        """Send one TLS record, bounded by the context."""
         if self.owner is not None:
             self.settimeout(self.owner.left())
         return super().send(data, flags)
 
     def do_handshake(self, block: bool = False) -> None:
-        """As the base class, bounded by the context, which the TCP socket below has just left."""
+        """Shake hands, bounded by the context, which the TCP socket has just given up."""
         context: IoContext = active.context
         try:
             _open.add(self)
@@ -265,7 +265,7 @@ _KEEP_ALIVE = tuple(
         if hasattr(socket, name)
     ]
 )
-"""The first probe after a minute without a word, so that nothing between forgets the connection of a vendor who thinks; seconds."""
+"""Probe after a minute of silence, so that no NAT or load balancer drops a connection while the model thinks; seconds."""
 
 
 def dial(
@@ -301,7 +301,7 @@ def _connect(address: Address, options: Sequence[tuple[int, int, int | bytes]], 
 
 
 def _drop_inherited() -> None:
-    """A child must not share its parent's connections: close the descriptors, say goodbye to nobody."""
+    """Close the descriptors that a child has inherited, without a shutdown: the connections are its parent's."""
     for sock in list(_open):
         with contextlib.suppress(OSError):
             sock.close()

@@ -8,7 +8,7 @@ import sys
 
 from .._text import room_logger
 from ..errors import ConfigError, MalformedReply
-from ..runtime import SYSTEM_CLOCK, Clock, Deadline, new_lock
+from ..runtime import Deadline, new_lock
 from ..types import HttpCall, HttpReply, itself, not_pickled
 from .body import Body, read_refusal
 from .connection import OriginAdapter
@@ -22,16 +22,16 @@ logger = room_logger("transport")
 MAX_REFUSAL = 256 << 10
 """Bytes of the body of a refusal that are read at most; some vendors send a web page."""
 REFUSAL_SECONDS = 1.0
-"""For which that body is read at most, and for a quarter of the time that is left: the head has said what counts."""
+"""Seconds for which that body is read at most, and no more than a quarter of the time left: the head says what counts."""
 
 
 class Transport:
     """Sends calls to one vendor's origin; share it between threads, keep it across a fork.
 
     Making one does no I/O. ``proxy`` is an ``http://`` URL, ``ca_bundle`` a PEM file or directory in place of the usual CAs; at
-    most ``pool_size`` connections are open at once, and who finds all busy waits. There are no cookies, no netrc, no
+    most ``pool_size`` connections are open at once, and a call that finds all busy waits. There are no cookies, no netrc, no
     redirects and no retries. With ``trust_env``, a proxy or CA bundle that is not given comes from the standard environment
-    variables, now. Limits run on the clock of each call's deadline; ``clock`` is not asked.
+    variables, now. Limits run on the clock of each call's deadline.
     ``admit`` judges the resolved addresses before any is connected to (not with a proxy, which resolves itself). Raises
     :class:`~llmdispatcher.ConfigError` for a URL that cannot be.
     """
@@ -47,7 +47,6 @@ class Transport:
         proxy: str | None = None,
         ca_bundle: str | None = None,
         trust_env: bool = False,
-        clock: Clock = SYSTEM_CLOCK,
         admit: Admit | None = None,
     ) -> None:
         environment = environment_proxy(base_url) if trust_env else (None, None)
@@ -96,11 +95,11 @@ class Transport:
 
     @property
     def proxy_login(self) -> tuple[str, ...]:
-        """What an answer must not show: the login that the proxy, if there is one, is shown."""
+        """The proxy's login in all forms that an answer must not show; empty without one."""
         return proxy_login(self._proxy)
 
     def close(self) -> None:
-        """Close the idle connections; calls under way end as they would, and a later call opens new ones."""
+        """Close the idle connections. Calls under way go on, and a later call opens new ones."""
         with self._lock:
             adapter, self._adapter = self._adapter, None
         if adapter is not None:
@@ -123,7 +122,7 @@ class Transport:
         return HttpReply(status=body.status, headers=headers, chunks=body, close=body.close, hurry=context.hurry)
 
     def _refusal(self, body: Body, context: IoContext) -> HttpReply:
-        """An answer whose head decides; a body that cannot be unpacked is not read."""
+        """The reply for a status other than 2xx; a body that cannot be unpacked is not read."""
         context.finish_within(min(REFUSAL_SECONDS, context.deadline.remaining() / 4))
         body.most = MAX_REFUSAL
         try:
@@ -144,14 +143,14 @@ class Transport:
             return self._adapter
 
     def _forget(self) -> None:
-        """Begin without connections; those of a forked parent are closed already, without a word to the vendor."""
+        """Begin without connections; the descriptors of a forked parent's are closed already."""
         self._pid = os.getpid()
         self._lock = new_lock()
         self._adapter = None
 
 
 def _check_gevent() -> None:
-    """Refuse a process that gevent has patched after the sockets here were made of the classes of before: calls would block it."""
+    """Refuse to run where gevent patched ``socket`` after the classes here were made of it: calls would block all greenlets."""
     monkey = sys.modules.get("gevent.monkey")
     if monkey is not None and monkey.is_module_patched("socket") and not issubclass(DeadlineSocket, socket.socket):
         raise ConfigError("gevent's monkey.patch_all() came after llmdispatcher was loaded; call it before anything is imported")
