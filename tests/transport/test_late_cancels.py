@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -26,7 +28,7 @@ class Canceller:
     """Threads that cancel whatever they are handed, as fast as they can."""
 
     def __init__(self) -> None:
-        self.wishes: queue.SimpleQueue[Cancellation | None] = queue.SimpleQueue()
+        self.wishes: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.threads = [threading.Thread(target=self._work) for _ in range(2)]
         for thread in self.threads:
             thread.start()
@@ -80,6 +82,21 @@ def test_cancels_in_the_middle_of_a_call(serve, secure):
         canceller.wishes.put(wish)
         with contextlib.suppress(Cancelled):
             assert text == line.open(cancel=wish, body=text).read()
+        assert text == line.get(body=text)
+    canceller.close()
+
+    assert 3 == line.transport._start().pool.pool.qsize()
+
+
+def test_closes_at_any_moment_of_a_read(serve, secure):
+    """A close that races with the reader of the same answer gives its connection back once, to nobody else's harm."""
+    line, canceller = serve(ok, secure=secure, pool_size=3), Canceller()
+    for turn in range(ROUNDS):
+        text = b"%d" % turn
+        reply = line.open(body=text)
+        canceller.wishes.put(SimpleNamespace(cancel=reply.close))
+        with contextlib.suppress(Cancelled):
+            assert text == reply.read()
         assert text == line.get(body=text)
     canceller.close()
 

@@ -323,7 +323,7 @@ def test_a_closed_transport_opens_again(serve):
     assert 2 == line.server.connections
 
 
-def test_certificates_are_loaded_once(ca_file, serve, monkeypatch):
+def test_certificates_are_loaded_once(ca_file):
     """All transports with the same CA share one TLS context."""
     from llmdispatcher.transport.connection import tls_context
 
