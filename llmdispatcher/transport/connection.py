@@ -1,152 +1,69 @@
-"""Connections, pools and the requests adapter of one origin: they write a request, read the answer, and return or close the socket.
+"""Connections, pools and the requests adapter of one origin: they write a request and read the head of its answer.
 
 Pool, proxy and TLS are chosen once for an origin. urllib3 does pools, proxies, tunnels and TLS with its verification.
-``HTTPAdapter.send`` is not overridden, so ``responses`` and other tools that hook it see each call.
+``HTTPAdapter.send`` is not overridden, so ``responses`` and other tools that replace it see each call.
 """
 
 from __future__ import annotations
 
+import queue
 import ssl
 from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
+import requests.adapters
 from requests.adapters import HTTPAdapter
 from requests.models import PreparedRequest, Response
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
-from urllib3 import PoolManager, ProxyManager, Retry, Timeout
+from urllib3 import PoolManager, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.response import BaseHTTPResponse
+from urllib3.exceptions import ClosedPoolError, EmptyPoolError
 from urllib3.util.ssl_ import create_urllib3_context
 
-from ..errors import ConfigError, DispatchError
+from ..errors import ConfigError
 from ..runtime import new_lock, user_path
-from .context import FOREIGN, HANG_UPS, Scope, Stale, broken_off, current, translated
+from ..types import HttpCall
+from .body import Body, wrap_mocked
+from .context import FOREIGN, HANG_UPS, IoContext, StaleConnection, active, hang_up_error, translate
 from .dns import RESOLVER
-from .http1 import Framing, Head, HeadReader, framing_of
+from .http1 import HeadReader, framing_of
 from .request import Origin, Prepared
-from .sockets import Governed, Slots, TLSSocket, dial
+from .sockets import DeadlineSocket, PoolQueue, TLSSocket, dial
 
 _SMALL = 65536
 """Bodies up to this many bytes travel in one write with their head."""
-_GRACE = 0.01
-"""Seconds to wait, when a reader stops, for the end of a body that has been read to its last chunk."""
-
-
-class WireResponse(BaseHTTPResponse):
-    """An answer on the wire, in the place of urllib3's: :meth:`read1` gives the payload as it comes, packed as it came."""
-
-    def __init__(self, connection: _Connection, scope: Scope, head: Head, framing: Framing, rest: bytes) -> None:
-        # The base class would copy the headers twice; these are all the fields that its users read.
-        self.headers = head.headers  # type: ignore[assignment]  # a plain dict with lower-case names
-        self.status = head.status
-        self.version = 11
-        self.version_string = "HTTP/1.1"
-        self.reason = None
-        self.length_remaining = None
-        self._retries = None
-        self._request_url = None
-        self._pool: Any = None
-        self._connection: Any = None
-        self._framing = framing
-        self._keep = head.keep_alive
-        self._rest = rest
-        self._scope = scope
-        self._held = [connection]
-        self._sock = connection.governed()
-        framing.excess = framing.excess or bool(framing.done and rest)
-
-    def read1(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
-        """The payload of one receive, nothing at the end of the body; raises what broke it."""
-        framing, scope = self._framing, self._scope
-        payload = b""
-        while not payload and not framing.done:
-            if framing.fault is not None:
-                raise framing.fault
-            data, self._rest = self._rest, b""
-            if not data:
-                data = self._sock.receive(scope.listen())
-                scope.meter.received += len(data)
-            if data:
-                payload = framing.feed(data)
-            elif not framing.end():
-                raise broken_off(scope)
-        if framing.done:
-            self._give_back()
-        return payload
-
-    def settle(self) -> None:
-        """Stop reading: keep the connection if the end of the body is there, or comes at once, else close it."""
-        framing, data = self._framing, self._rest
-        whole = False
-        try:
-            framing.feed(data)
-            if self._held and not framing.done and framing.between() and self._scope.ended() is None:
-                framing.feed(self._sock.glance(_GRACE))
-            whole = True
-        except DispatchError:
-            pass  # whatever comes after what was read, nobody needs it
-        finally:
-            framing.excess = framing.excess or not whole
-            self._give_back()
-
-    def close(self) -> None:
-        """Close the connection, wherever the body is."""
-        self._framing.excess = True
-        self._give_back()
-
-    def _give_back(self) -> None:
-        try:
-            if not self._held:
-                return
-            connection = self._held.pop()
-        except (IndexError, AttributeError):
-            return
-        if self._framing.excess or not self._framing.done or not self._keep:
-            connection.close()
-        connection.since = self._scope.now()
-        self._pool._put_conn(connection)
 
 
 class _Connection(HTTPConnection):
     """What HTTP and HTTPS share; ``served`` counts the answers that came over the present socket, which is idle ``since`` then."""
 
+    sock: DeadlineSocket | None
     served = 0
     since = 0.0
 
-    @property
-    def is_connected(self) -> bool:
-        """Whether the socket is open, and the peer has said nothing that nobody asked for, such as goodbye."""
-        return self.sock is not None and not self.governed().has_news()
-
-    def governed(self) -> Governed:
-        """The socket, which is one of ours whenever it is connected."""
-        sock = self.sock
-        assert isinstance(sock, Governed)
-        return sock
-
-    def _new_conn(self) -> Governed:
-        scope = current()
-        scope.enter("dns", scope.connect)
+    def _new_conn(self) -> DeadlineSocket:
+        context: IoContext = active.context
+        context.enter("dns", context.connect)
         host, port = self.host, self.port or self.default_port
-        addresses = RESOLVER.addresses(host, port, scope)
-        if scope.admit is not None:
-            scope.admit(addresses)
-        scope.phase = "connect"
-        sock, address = dial(addresses, self.socket_options or (), scope)
+        addresses = RESOLVER.addresses(host, port, context)
+        if context.admit is not None:
+            context.admit(addresses)
+        context.phase = "connect"
+        sock, address = dial(addresses, self.socket_options or (), context)
         if address is not addresses[0]:
             RESOLVER.prefer(host, port, address)
         return sock
 
     def connect(self) -> None:
-        """Resolve, connect, tunnel and shake hands under the scope; raises only errors of ours."""
+        """Resolve, connect, tunnel and shake hands under the context; raises only errors of ours."""
         self.served = 0
         try:
             super().connect()
         except FOREIGN as foreign:
-            failure = translated(foreign, current())
+            failure = translate(foreign, active.context)
         else:
             return
         self.close()
@@ -156,67 +73,65 @@ class _Connection(HTTPConnection):
         self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, **_options: Any
     ) -> None:
         """Write the request; a peer that closes meanwhile may have answered, so that is left to :meth:`getresponse`."""
-        scope = current()
+        context: IoContext = active.context
         self._method = method
-        scope.meter.reused = self.sock is not None
+        context.meter.reused = self.sock is not None
         if self.sock is None:
             self.connect()
-        sock = self.governed()
-        if sock.scope is not scope:
-            sock.adopt(scope)
-        lines = [f"{name}: {value}" for name, value in (headers or {}).items()]
-        head = "\r\n".join([f"{method} {url} HTTP/1.1", *lines, "", ""]).encode("latin-1")
-        scope.enter("send", scope.limits.first_byte)
-        scope.meter.sent += len(head) + len(body or b"")
+        sock = self.sock
+        assert sock is not None
+        if sock.owner is not context:
+            sock.adopt(context)
+        head = "\r\n".join([f"{method} {url} HTTP/1.1", *map(": ".join, (headers or {}).items()), "", ""]).encode("latin-1")
+        body = body or b""
+        context.enter("send", context.limits.first_byte)
+        context.meter.sent += len(head) + len(body)
         try:
-            self._write(sock, head, body or b"")
+            if len(body) <= _SMALL:
+                sock.sendall(head + body)
+            else:
+                sock.sendall(head)
+                sock.sendall(body)
         except HANG_UPS:
             return
         except OSError as foreign:
-            failure = translated(foreign, scope)
+            failure = translate(foreign, context)
         else:
             return
         raise failure
 
-    def _write(self, sock: Governed, head: bytes, body: bytes) -> None:
-        if len(body) <= _SMALL:
-            sock.sendall(head + body)
-        else:
-            sock.sendall(head)
-            sock.sendall(body)
-
-    def getresponse(self) -> BaseHTTPResponse:  # type: ignore[override]  # urllib3's pool takes any of its base class
+    def getresponse(self) -> Body:  # type: ignore[override]  # all that urllib3's pool needs of a response
         """Read the head of the answer."""
-        sock, scope = self.governed(), current()
-        scope.enter("first_byte", scope.limits.first_byte)
+        context: IoContext = active.context
+        sock = self.sock
+        assert sock is not None
+        left = context.enter("first_byte", context.limits.first_byte)
         reader = HeadReader()
-        head = None
-        while head is None:
-            data = self._received(sock, scope, began=bool(reader.rest))
+        while True:
+            try:
+                data = sock.receive(left, once=True)
+            except HANG_UPS as foreign:
+                failure: Exception = translate(foreign, context)
+                break
+            except OSError as foreign:
+                raise translate(foreign, context) from None
+            if not data:
+                failure = hang_up_error(context)
+                break
+            context.meter.received += len(data)
             head = reader.feed(data)
-        self.served += 1
-        return WireResponse(self, scope, head, framing_of(head, self._method or "POST"), reader.rest)
-
-    def _received(self, sock: Governed, scope: Scope, *, began: bool) -> bytes:
-        try:
-            data = sock.receive(scope.left(), once=True)
-        except HANG_UPS as foreign:
-            failure: Exception = translated(foreign, scope)
-        except OSError as foreign:
-            raise translated(foreign, scope) from None
-        else:
-            if data:
-                scope.meter.received += len(data)
-                return data
-            failure = broken_off(scope)
-        if self.served and not began and scope.ended() is None:
-            raise Stale
+            if head is not None:
+                self.served += 1
+                return Body(self, sock, context, head, framing_of(head, self._method or "POST"), rest=reader.rest)
+            left = context.left()
+        if self.served and not reader.rest and context.ended() is None:
+            raise StaleConnection
         raise failure
 
     def close(self) -> None:
         """Close; whoever is about to cancel the call is waited for, so that no other socket gets this descriptor meanwhile."""
-        if isinstance(self.sock, Governed):
-            self.sock.let_go()
+        if self.sock is not None:
+            self.sock.release()
         super().close()
 
 
@@ -229,34 +144,28 @@ class TLSConnection(_Connection, HTTPSConnection):
 
 
 class _Pool(HTTPConnectionPool):
-    QueueCls = Slots
-
-    def urlopen(  # type: ignore[override]  # urllib3 has more, which is handed on
-        self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, **options: Any
-    ) -> BaseHTTPResponse:
-        """One exchange. Without a proxy urllib3's own way is not taken: the scope has the time-outs, and nothing is retried."""
-        if self.proxy is not None:
-            return super().urlopen(method, url, body, headers, **options)
-        connection = None
-        try:
-            connection = self._get_conn()
-            connection.request(method, url, body, headers)
-            response: WireResponse = connection.getresponse()
-        except BaseException:
-            if connection is not None:
-                connection.close()
-            self._put_conn(None)
-            raise
-        response._pool = self
-        return response
+    QueueCls = PoolQueue
 
     def _get_conn(self, timeout: float | None = None) -> Any:
-        scope = current()
-        scope.placed = False
-        connection: Any = super()._get_conn(timeout)  # one of ours
-        scope.placed = True
-        kept = scope.limits.kept
-        if scope.fresh or (connection.sock is not None and kept is not None and scope.now() - connection.since >= kept):
+        """A connection of ours; one that is open may be used."""
+        context: IoContext = active.context
+        context.placed = False
+        places = self.pool
+        if places is None:
+            raise ClosedPoolError(self, "closed")
+        try:
+            connection: Any = places.get()
+        except queue.Empty:
+            raise EmptyPoolError(self, "empty") from None
+        context.placed = True
+        if connection is None:
+            return self._new_conn()
+        kept = context.limits.kept
+        if connection.sock is not None and (
+            context.fresh
+            or (kept is not None and context.now() - connection.since >= kept)
+            or connection.sock.is_readable()  # which nobody has asked for; mostly, the peer has closed
+        ):
             connection.close()
         return connection
 
@@ -265,18 +174,19 @@ class _Pool(HTTPConnectionPool):
 
         urllib3 also puts ``None`` back for a caller who never got a place, an interrupted one, say: the pool would grow.
         """
-        if conn is None and not current().placed:
-            return
-        if conn is not None and isinstance(conn.sock, Governed) and not conn.sock.let_go():
+        if conn is None:
+            if not active.context.placed:
+                return
+        elif conn.sock is not None and not conn.sock.release():
             conn.close()
         super()._put_conn(conn)
 
     def close(self) -> None:
         """Close the idle connections and send away who waits for one."""
-        slots = self.pool
+        places = self.pool
         super().close()
-        if isinstance(slots, Slots):
-            slots.close()
+        if isinstance(places, PoolQueue):
+            places.close()
 
 
 class PlainPool(_Pool):
@@ -293,11 +203,8 @@ class TLSPool(_Pool, HTTPSConnectionPool):
 
 POOLS = {"http": PlainPool, "https": TLSPool}
 
-
-NO_RETRIES = Retry(total=0, connect=0, read=False, redirect=0, status=0, other=0, respect_retry_after_header=False)
-NO_TIMEOUT: Any = Timeout(connect=None, read=None)
-"""The scope's sockets know theirs. ``HTTPAdapter.send`` takes such an object; its type hints forget to say so."""
-
+_ADAPTERS = vars(requests.adapters)
+"""Where ``HTTPAdapter.send`` is defined, unless a tool has put another function in its place."""
 _contexts: dict[str, ssl.SSLContext] = {}
 _contexts_lock = new_lock()
 
@@ -306,10 +213,11 @@ class OriginAdapter(HTTPAdapter):
     """Sends to one origin, over at most ``pool_size`` connections."""
 
     def __init__(self, origin: Origin, *, pool_size: int, proxy: str | None, ca_bundle: str | None) -> None:
+        self._host = origin.authority
         self._proxy = proxy
         self._absolute = bool(proxy) and origin.scheme == "http"
         self._ssl = tls_context(ca_bundle) if origin.scheme == "https" else None
-        super().__init__(pool_connections=1, pool_maxsize=pool_size, max_retries=NO_RETRIES, pool_block=True)
+        super().__init__(pool_connections=1, pool_maxsize=pool_size, pool_block=True)
         self.pool: HTTPConnectionPool = self.poolmanager.connection_from_url(origin.url)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
@@ -333,8 +241,8 @@ class OriginAdapter(HTTPAdapter):
         return request.target if isinstance(request, Prepared) and not self._absolute else str(request.url)
 
     def build_response(self, req: PreparedRequest, resp: Any) -> Response:
-        """A response without cookies, around the raw one."""
-        response = LeanResponse()
+        """A response without cookies and encoding, around the raw one."""
+        response = Response()
         response.status_code = resp.status
         response.headers = resp.headers
         response.raw = resp
@@ -342,23 +250,35 @@ class OriginAdapter(HTTPAdapter):
         response.request = req
         return response
 
+    def exchange(self, call: HttpCall, target: str, context: IoContext) -> Body:
+        """Send ``call`` and read the head of its answer. The context has the time-outs, and nothing is retried.
+
+        Only a request that goes through a proxy, or a tool such as ``responses``, takes the way of requests and urllib3.
+        """
+        headers = {"Host": self._host, **call.headers, "Content-Length": str(len(call.body))}
+        send, pool = HTTPAdapter.send, self.pool
+        replaced = type(send) is not FunctionType or send.__globals__ is not _ADAPTERS
+        if replaced or pool.proxy is not None:
+            response = self.send(Prepared(call, target, headers), stream=True)
+            raw = response.raw
+            return raw if isinstance(raw, Body) else wrap_mocked(response.status_code, response.headers, raw, context)
+        connection: Any = None  # one of ours
+        try:
+            connection = pool._get_conn()
+            connection.request(call.method, target, call.body, headers)
+            body: Body = connection.getresponse()
+        except BaseException:
+            if connection is not None:
+                connection.close()
+            pool._put_conn(None)
+            raise
+        body._pool = pool
+        return body
+
     def close(self) -> None:
         """Close the idle connections."""
         self.pool.close()
         super().close()
-
-
-class LeanResponse(Response):
-    """A requests response that begins without the cookie jar and header dict that nobody reads here."""
-
-    def __init__(self) -> None:
-        self._content = False  # type: ignore[assignment]  # as requests itself begins
-        self._content_consumed = False
-        self._next = None
-        self.history = []
-        self.reason = None  # type: ignore[assignment]  # as requests itself begins
-        self.encoding = None
-        self.elapsed = timedelta(0)
 
 
 def tls_context(ca_bundle: str | None) -> ssl.SSLContext:

@@ -1,8 +1,8 @@
-"""The I/O scope of one call (time limits, phase, the right to wake it up), and the translation of foreign exceptions.
+"""The I/O context of one call (time limits, phase, the right to wake it up), and the translation of foreign exceptions.
 
-A scope's box holds at most one way to wake the call: shut down its socket, or release its gate. Whoever takes it from the box owns
-it, and taking is atomic. So a late cancel finds the box empty and cannot touch a socket that another call uses by now, and there is
-no lock that a finalizer or a signal handler could block on.
+A context's box holds at most one way to wake the call: shut down its socket, or release its gate. Whoever takes it from the box
+owns it, and taking is atomic. So a late cancel finds the box empty and cannot touch a socket that another call uses by now, and no
+lock is needed on which a finalizer or a signal handler could block.
 
 Of a foreign exception only the kind of failure is kept. The exceptions of requests hold the request and so the key; they are never
 chained, quoted or logged.
@@ -40,7 +40,7 @@ class Limits:
     ``connect`` covers name, TCP and TLS over all addresses together; ``first_byte`` the time from the request being sent to
     the whole response head; ``idle`` the silence between two reads of the body; ``total`` the whole attempt.
     ``max_body`` is the most decoded bytes that one answer may have. ``kept`` is how long a connection may lie idle and be used
-    again: what is between forgets it some time without a word (a NAT, a load balancer), and a request on it is never answered.
+    again: a NAT or a load balancer may forget it without a word, and then a request on it is never answered.
     """
 
     connect: float | None = 5.0
@@ -65,18 +65,18 @@ _SILENCE = {
 """Phase -> the phase to report, what did not happen, and the limit that governs it."""
 
 
-class Scope:
+class IoContext:
     """One call under its deadline and limits. Entered phases move ``until``, the end of the present wait.
 
-    ``placed`` tells whether the call has a place in the connection pool, ``fresh`` that it must not use a kept connection.
+    ``idle`` is the most seconds of silence within the body. ``placed`` tells whether the call has a place in the connection pool,
+    ``fresh`` that it must not use a kept connection.
     ``connect`` is the most seconds for name, TCP and TLS together: the limit, or the attempt's share where that is less.
-    ``admit`` judges the addresses that are about to be connected to, and raises for one that must not be. ``meter`` counts.
+    ``admit`` raises where one of the resolved addresses must not be connected to. ``meter`` counts bytes and connections.
     """
 
     __slots__ = (
         "_box",
         "_busy",
-        "_idle",
         "_key",
         "_total",
         "admit",
@@ -85,6 +85,7 @@ class Scope:
         "deadline",
         "fresh",
         "host",
+        "idle",
         "limits",
         "meter",
         "now",
@@ -97,7 +98,7 @@ class Scope:
         self.deadline = deadline
         self.admit = admit
         self.limits = limits
-        self._idle = limits.idle
+        self.idle = limits.idle
         self.connect = deadline.connect if limits.connect is None else min(limits.connect, deadline.connect)
         self.host = host
         self.meter = deadline.meter or Meter()
@@ -107,36 +108,34 @@ class Scope:
         self.placed = False
         self.now = deadline.clock.monotonic
         self._total = math.inf if limits.total is None else self.now() + limits.total
-        self.until = self.end
+        self.until = min(deadline.at, self._total)
         self._box: list[Callable[[], None]] = []
         self._busy = threading.Lock()
         self.cancellation = deadline.cancellation
         self._key = deadline.cancellation.subscribe(self.wake)
 
     @property
-    def end(self) -> float:
-        """When the attempt must be over; a deadline may be moved."""
-        at = self.deadline.at
-        return at if at < self._total else self._total
-
-    @property
     def sent(self) -> bool:
         """Whether the request may have reached the vendor."""
         return self.phase in ("send", "first_byte", "body")
 
-    def enter(self, phase: str, limit: float | None) -> None:
-        """Begin a phase that may last ``limit`` seconds, within the attempt."""
-        self.phase = phase
-        self.until = self.end if limit is None else min(self.end, self.now() + limit)
+    def enter(self, phase: str, limit: float | None) -> float:
+        """Begin a phase of at most ``limit`` seconds, within the attempt; returns and raises what :meth:`left` does.
 
-    def hurry(self, seconds: float) -> None:
-        """Wait no longer than that for what may still come of the body."""
-        self._idle = min(seconds, self._idle or math.inf)
-        self.limits = attrs.evolve(self.limits, idle=self._idle)
-
-    def finish_within(self, seconds: float) -> None:
-        """End the attempt in so many seconds, if it does not end earlier."""
-        self._total = min(self._total, self.now() + seconds)
+        The deadline is read anew, since it may be moved.
+        """
+        if self.cancellation.cancelled:
+            raise Cancelled(self.cancellation.reason)
+        now, until = self.now(), self.deadline.at
+        if self._total < until:
+            until = self._total
+        if limit is not None and now + limit < until:
+            until = now + limit
+        self.phase, self.until = phase, until
+        left = until - now
+        if left <= 0:
+            raise self.late()
+        return left if left < _LONGEST else _LONGEST
 
     def left(self) -> float:
         """Seconds for the next operation; raises what ended the call when there are none."""
@@ -145,20 +144,16 @@ class Scope:
         left = self.until - self.now()
         if left <= 0:
             raise self.late()
-        return min(left, _LONGEST)
-
-    def listen(self) -> float:
-        """Begin to wait for a piece of the body; :meth:`enter` and :meth:`left` in one, since every piece comes by here."""
-        if self.cancellation.cancelled:
-            raise Cancelled(self.cancellation.reason)
-        now, idle, until = self.now(), self._idle, self.end
-        if idle is not None and now + idle < until:
-            until = now + idle
-        self.phase, self.until = "body", until
-        left = until - now
-        if left <= 0:
-            raise self.late()
         return left if left < _LONGEST else _LONGEST
+
+    def hurry(self, seconds: float) -> None:
+        """Wait no longer than ``seconds`` for each further piece of the body."""
+        self.idle = min(seconds, self.idle or math.inf)
+        self.limits = attrs.evolve(self.limits, idle=self.idle)
+
+    def finish_within(self, seconds: float) -> None:
+        """End the attempt in ``seconds``, if it does not end earlier."""
+        self._total = min(self._total, self.now() + seconds)
 
     def check(self) -> None:
         """Raise if the call was cancelled."""
@@ -174,7 +169,7 @@ class Scope:
         return None
 
     def late(self) -> DispatchError:
-        """The error for time that ran out, judged from the widest limit to the narrowest."""
+        """The error for time that has run out: that of the widest limit which has passed."""
         ended = self.ended()
         if ended is not None:
             return ended
@@ -182,7 +177,7 @@ class Scope:
             busy = self.limits.total or math.inf
             text = f"{self.host}: all connections stayed busy for {busy:g} s; raise pool_size, or send less at once"
             return Overloaded(text, phase="pool", sent=False)
-        if self.now() >= self.end:
+        if self.now() >= self._total:
             text = (
                 f"{self.host}: the attempt took longer than its {self.limits.total or math.inf:g} s; raise timeout= or ask for less"
             )
@@ -200,7 +195,7 @@ class Scope:
             self.check()
 
     def disown(self) -> bool:
-        """Empty the box; False when a canceller was first, and has finished by now."""
+        """Empty the box; False where a canceller was first. It has finished by then."""
         try:
             self._box.pop()
         except IndexError:
@@ -210,7 +205,7 @@ class Scope:
         return True
 
     def wake(self) -> None:
-        """Wake whatever waits, once; never blocks, never raises."""
+        """Wake the call's wait, once; never blocks, never raises."""
         if not self._busy.acquire(blocking=False):
             return
         try:
@@ -236,24 +231,20 @@ class Scope:
         self.cancellation.unsubscribe(self._key)
 
 
-_current = threading.local()
+class _Active(threading.local):
+    """``context`` is that of the call which this thread is making; the libraries in between have no parameter to pass it on.
+
+    Put back what was there after a call: a signal handler may make one on top of another.
+    """
+
+    context: Any = None
 
 
-def current() -> Scope:
-    """The scope of the call that this thread is making; the libraries between have no parameter to hand it through."""
-    scope: Scope = _current.scope
-    return scope
-
-
-def make_current(scope: Scope | None) -> Scope | None:
-    """Set the current scope and return the one before, to be set again: a signal handler may make a call of its own."""
-    before: Scope | None = getattr(_current, "scope", None)
-    _current.scope = scope
-    return before
+active = _Active()
 
 
 HANG_UPS = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
-"""How a peer that closes looks, in TCP and in TLS."""
+"""What a peer that closes raises, in TCP and in TLS."""
 
 _DOING = {
     "pool": "while waiting for a connection",
@@ -266,13 +257,13 @@ _DOING = {
 }
 
 
-class Stale(Exception):
-    """A kept connection turned out to be closed before a byte of the answer came; a new one may carry the request again."""
+class StaleConnection(Exception):
+    """A kept connection was closed before a byte of the answer came; the request may be sent again on a new one."""
 
 
 FOREIGN: tuple[type[Exception], ...] = (
     DispatchError,
-    Stale,
+    StaleConnection,
     OSError,
     ValueError,
     HTTPException,
@@ -281,13 +272,13 @@ FOREIGN: tuple[type[Exception], ...] = (
     zlib.error,
     MemoryError,
 )
-"""What sockets, urllib3 and requests raise. Whatever else flies through, out of the caller's signal handler say, is his own:
-it is passed on, never taken for a vendor's failure. (A handler's TimeoutError cannot be told from a socket's.)"""
+"""What sockets, urllib3 and requests raise. All else is passed on, such as what a caller's signal handler raises: it is no failure
+of the vendor. (A handler's TimeoutError cannot be told from a socket's.)"""
 
 
-def translated(foreign: BaseException, scope: Scope) -> DispatchError:
-    """The error that ``foreign`` stands for; the caller's own end is judged first, whatever the exception looks like."""
-    ended = scope.ended()
+def translate(foreign: BaseException, context: IoContext) -> DispatchError:
+    """Our error for ``foreign``: that of the caller's cancel or deadline, if one has ended the call, whatever was raised."""
+    ended = context.ended()
     if ended is not None:
         return ended
     causes = list(_causes(foreign))
@@ -296,28 +287,28 @@ def translated(foreign: BaseException, scope: Scope) -> DispatchError:
             return cause
     for cause in causes:
         if isinstance(cause, TimeoutError | EmptyPoolError):
-            return scope.late()
+            return context.late()
         if isinstance(cause, ssl.SSLError):
-            return _tls(cause, scope)
+            return _tls_error(cause, context)
         if isinstance(cause, MemoryError):
-            text = f"{scope.host}: no memory {_DOING[scope.phase]}; send less at once"
-            return Overloaded(text, phase=scope.phase, sent=scope.sent)
+            text = f"{context.host}: no memory {_DOING[context.phase]}; send less at once"
+            return Overloaded(text, phase=context.phase, sent=context.sent)
         if isinstance(cause, ClosedPoolError):
-            return Overloaded(f"{scope.host}: the transport was closed; open a new dispatcher", phase="pool", sent=False)
+            return Overloaded(f"{context.host}: the transport was closed; open a new dispatcher", phase="pool", sent=False)
         if isinstance(cause, OSError) and cause.errno is not None:
-            return _broken(_reason(cause), scope)
-    return _broken(_named(causes[-1]), scope)
+            return _broken_error(_reason(cause), context)
+    return _broken_error(_describe(causes[-1]), context)
 
 
 def clean(error: DispatchError) -> DispatchError:
-    """The error without the foreign exceptions and frames that it met on its way."""
+    """Remove foreign exceptions and frames, which may hold secrets, from ``error``; returns it."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
 
 
-def broken_off(scope: Scope) -> DispatchError:
-    """The error for a peer that closed without a word more."""
-    return scope.ended() or _broken("the vendor closed the connection", scope)
+def hang_up_error(context: IoContext) -> DispatchError:
+    """The error for a connection that the peer has closed."""
+    return context.ended() or _broken_error("the vendor closed the connection", context)
 
 
 def _causes(foreign: BaseException) -> Iterator[BaseException]:
@@ -332,9 +323,9 @@ def _causes(foreign: BaseException) -> Iterator[BaseException]:
             waiting += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
 
 
-def _tls(cause: ssl.SSLError, scope: Scope) -> DispatchError:
-    if scope.phase != "tls" or isinstance(cause, HANG_UPS):
-        return _broken("the TLS connection broke", scope)
+def _tls_error(cause: ssl.SSLError, context: IoContext) -> DispatchError:
+    if context.phase != "tls" or isinstance(cause, HANG_UPS):
+        return _broken_error("the TLS connection broke", context)
     reason = getattr(cause, "verify_message", None) or (cause.reason or "no TLS spoken").replace("_", " ").lower()
     is_plain = cause.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST")  # what a server says that speaks HTTP without TLS
     todo = (
@@ -342,7 +333,7 @@ def _tls(cause: ssl.SSLError, scope: Scope) -> DispatchError:
         if is_plain
         else "check base_url, or give the CA that signed its certificate as ca_bundle"
     )
-    text = f"{scope.host}: TLS failed: {reason}; {todo}"
+    text = f"{context.host}: TLS failed: {reason}; {todo}"
     return VendorUnavailable(text, retry_here=False, phase="tls", sent=False)
 
 
@@ -352,11 +343,11 @@ def _reason(cause: OSError) -> str:
     return os.strerror(cause.errno or 0).lower()
 
 
-def _named(cause: BaseException) -> str:
-    """The kind of an exception without an error number; http.client tells a proxy's refusal in words only."""
+def _describe(cause: BaseException) -> str:
+    """Name an exception without an error number; http.client has only a text for the refusal of a proxy."""
     return "the proxy refused the tunnel" if str(cause).startswith("Tunnel connection failed") else type(cause).__name__
 
 
-def _broken(reason: str, scope: Scope) -> VendorUnavailable:
-    text = f"{scope.host}: {reason} {_DOING[scope.phase]}; check base_url and the network, or ask another vendor"
-    return VendorUnavailable(text, phase=scope.phase, sent=scope.sent)
+def _broken_error(reason: str, context: IoContext) -> VendorUnavailable:
+    text = f"{context.host}: {reason} {_DOING[context.phase]}; check base_url and the network, or ask another vendor"
+    return VendorUnavailable(text, phase=context.phase, sent=context.sent)

@@ -19,7 +19,7 @@ import attrs
 
 from ..errors import Overloaded, VendorUnavailable
 from ..runtime import SYSTEM_CLOCK, Clock, on_fork
-from .context import Scope
+from .context import IoContext
 
 Address = tuple[int, int, int, Any]
 """Family, type, protocol and what ``connect`` takes."""
@@ -28,13 +28,13 @@ THREADS = 4
 FRESH = 30.0
 """Seconds for which addresses are used without asking again."""
 FAILED = 1.0
-"""Seconds for which a failure is believed."""
+"""Seconds for which a failed lookup is not repeated."""
 STALE = 3600.0
-"""Seconds for which old addresses serve when no new ones can be had."""
+"""Seconds for which old addresses are used when a lookup fails."""
 PATIENCE = 0.25
-"""Seconds to wait for new addresses where old ones are at hand."""
+"""Seconds to wait for new addresses where there are old ones."""
 STUCK = 10.0
-"""Seconds after which a lookup is taken to be mute, and nobody waits for it any more."""
+"""Seconds after which a lookup is given up: no further caller waits for it."""
 HOSTS = 256
 
 Key = tuple[str, int]
@@ -42,23 +42,23 @@ Key = tuple[str, int]
 
 @attrs.frozen(kw_only=True)
 class Entry:
-    """What is known of a name: its addresses (none for a failure) and when that was learnt."""
+    """The result of a lookup: addresses, none for a failure, and when it ended."""
 
     addresses: tuple[Address, ...] = ()
     at: float
     reason: str = ""
 
-    def usable(self, now: float) -> bool:
-        """Whether it needs no asking again."""
+    def is_fresh(self, now: float) -> bool:
+        """Whether the name need not be looked up again."""
         return now - self.at < (FRESH if self.addresses else FAILED)
 
-    def stale(self, now: float) -> bool:
-        """Whether it may serve where nothing newer can be had."""
+    def is_usable(self, now: float) -> bool:
+        """Whether its addresses may be used where a newer lookup has failed."""
         return bool(self.addresses) and now - self.at < STALE
 
 
 class _Lookup:
-    """A question on its way, and the gates of those who wait for the answer."""
+    """A lookup under way, and the gates of the callers that wait for it."""
 
     __slots__ = ("at", "gates", "key")
 
@@ -77,22 +77,22 @@ class Resolver:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything: the threads of a forked parent are not there in the child."""
+        """Forget everything, since a forked child has none of its parent's threads."""
         self._lock = threading.Lock()
         self._known: dict[Key, Entry] = {}
         self._asked: dict[Key, _Lookup] = {}
         self._queue: collections.deque[_Lookup] = collections.deque()
         self._threads = 0
 
-    def addresses(self, host: str, port: int, scope: Scope) -> tuple[Address, ...]:
-        """Where ``host`` is; raises :class:`VendorUnavailable` with phase ``"dns"``, or what ended the call."""
+    def addresses(self, host: str, port: int, context: IoContext) -> tuple[Address, ...]:
+        """The addresses of ``host``. Raises :class:`VendorUnavailable` with phase ``"dns"``, or what ended the call."""
         if host == "localhost" or _is_address(host):
-            return _answer(_ask((host, port), 0.0), host)
+            return _addresses_of(_look_up((host, port), 0.0), host)
         key = (host, port)
         known = self._known.get(key)
-        if known is not None and known.usable(self._clock.monotonic()):
-            return _answer(known, host)
-        return self._wait(key, known, scope)
+        if known is not None and known.is_fresh(self._clock.monotonic()):
+            return _addresses_of(known, host)
+        return self._wait(key, known, context)
 
     def prefer(self, host: str, port: int, good: Address) -> None:
         """Try ``good`` first from now on."""
@@ -102,25 +102,25 @@ class Resolver:
                 others = tuple(address for address in known.addresses if address != good)
                 self._known[host, port] = attrs.evolve(known, addresses=(good, *others))
 
-    def _wait(self, key: Key, known: Entry | None, scope: Scope) -> tuple[Address, ...]:
+    def _wait(self, key: Key, known: Entry | None, context: IoContext) -> tuple[Address, ...]:
         now = self._clock.monotonic()
-        fallback = known if known is not None and known.stale(now) else None
+        fallback = known if known is not None and known.is_usable(now) else None
         gate = threading.Lock()
         gate.acquire()
-        lookup = self._enlist(key, gate, now)
+        lookup = self._join_lookup(key, gate, now)
         if now - lookup.at < STUCK:
-            scope.wait(gate, PATIENCE if fallback is not None else math.inf)
+            context.wait(gate, PATIENCE if fallback is not None else math.inf)
         latest = self._known.get(key)
         if latest is not None and latest.at >= now:
-            return _answer(latest if latest.addresses else fallback or latest, key[0])
+            return _addresses_of(latest if latest.addresses else fallback or latest, key[0])
         if fallback is not None:
             return fallback.addresses
-        scope.left()
+        context.left()
         raise VendorUnavailable(
             f"{key[0]}: the name server does not answer; check the network, or ask another vendor", phase="dns", sent=False
         )
 
-    def _enlist(self, key: Key, gate: threading.Lock, now: float) -> _Lookup:
+    def _join_lookup(self, key: Key, gate: threading.Lock, now: float) -> _Lookup:
         with self._lock:
             lookup = self._asked.get(key)
             if lookup is None:
@@ -153,14 +153,14 @@ class Resolver:
                     self._threads -= 1
                     return
                 lookup = self._queue.popleft()
-            self._settle(lookup, _ask(lookup.key, self._clock.monotonic()))
+            self._finish(lookup, _look_up(lookup.key, self._clock.monotonic()))
 
-    def _settle(self, lookup: _Lookup, entry: Entry) -> None:
+    def _finish(self, lookup: _Lookup, entry: Entry) -> None:
         entry = attrs.evolve(entry, at=self._clock.monotonic())
         with self._lock:
             self._asked.pop(lookup.key, None)
             before = self._known.get(lookup.key)
-            if entry.addresses or before is None or not before.stale(entry.at):
+            if entry.addresses or before is None or not before.is_usable(entry.at):
                 self._remember(lookup.key, entry)
             gates, lookup.gates = lookup.gates, []
         for gate in gates:
@@ -181,7 +181,7 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _ask(key: Key, at: float) -> Entry:
+def _look_up(key: Key, at: float) -> Entry:
     try:
         found = socket.getaddrinfo(*key, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as foreign:
@@ -191,7 +191,7 @@ def _ask(key: Key, at: float) -> Entry:
     return Entry(at=at, addresses=tuple((family, kind, protocol, where) for family, kind, protocol, _, where in found))
 
 
-def _answer(entry: Entry, host: str) -> tuple[Address, ...]:
+def _addresses_of(entry: Entry, host: str) -> tuple[Address, ...]:
     if not entry.addresses:
         text = f"{host}: the name cannot be resolved ({entry.reason.lower()}); check base_url and the network"
         raise VendorUnavailable(text, phase="dns", sent=False)

@@ -37,79 +37,67 @@ from .dns import Address
 from .request import target_of
 from .transport import Transport
 
-MOST = 16
+MAX_ADDRESSES = 16
 """Addresses that one request may name."""
 
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": f"llmdispatcher/{__version__}"}
 _MEDIA: Mapping[type[Part], Medium] = {ImagePart: IMAGE, VideoPart: VIDEO}
 _GOOGLES = ("generativelanguage.googleapis.com", "youtube.com", "www.youtube.com", "youtu.be")
 
-Named = ImagePart | FilePart | VideoPart
+RemotePart = ImagePart | FilePart | VideoPart
 """The parts that can name an address."""
 
 
-def _always(_part: Named) -> bool:
-    return True
-
-
-def _documents(part: Named) -> bool:
-    return isinstance(part, FilePart)
-
-
-def _not_googles(part: Named) -> bool:
-    return urlsplit(part.url or "").hostname not in _GOOGLES
-
-
-NEEDS_BYTES: Mapping[str, Callable[[Named], bool]] = {
-    "ollama": _always,
-    "ollama_chat": _always,
-    "bedrock_converse": _always,
-    "openai_chat": _documents,
-    "gemini": _not_googles,
+NEEDS_BYTES: Mapping[str, Callable[[RemotePart], bool]] = {
+    "ollama": lambda _part: True,
+    "ollama_chat": lambda _part: True,
+    "bedrock_converse": lambda _part: True,
+    "openai_chat": lambda part: isinstance(part, FilePart),
+    "gemini": lambda part: urlsplit(part.url or "").hostname not in _GOOGLES,
 }
-"""By wire format or vendor kind: which parts must be sent as bytes. Who is not here takes addresses."""
+"""Wire format or vendor kind -> which parts must be sent as bytes. All others take addresses."""
 
 
 def fetch_remote(request: Request, allow: RemoteFetch | None, deadline: Deadline, *speaks: str) -> Request:
-    """The request with bytes in place of the addresses that whoever ``speaks`` so (vendor kind, wire format) cannot fetch.
+    """Replace the addresses that a vendor cannot fetch by their bytes; ``speaks`` are its kind and wire format.
 
-    The request itself where nothing is allowed or needed. Raises :class:`InvalidRequest` for an address that is not allowed, not
-    there, too large or of the wrong kind; another vendor may take it.
+    Returns the request itself where nothing is allowed or needed. Raises :class:`InvalidRequest` for an address that is not
+    allowed, and for content that is not there, too large or of the wrong kind; another vendor may take it.
     """
     needs = next((NEEDS_BYTES[name] for name in speaks if name in NEEDS_BYTES), None)
     if allow is None or needs is None:
         return request
-    urls = dict.fromkeys(part.url or "" for part in _remote(request) if needs(part))
+    urls = dict.fromkeys(part.url or "" for part in _remote_parts(request) if needs(part))
     if not urls:
         return request
-    if len(urls) > MOST:
-        raise _refusal(f"{len(urls)} addresses would have to be fetched, more than {MOST}; send their bytes")
-    fetched = _all(list(urls), allow, deadline)
-    messages = [_filled(message, fetched, needs) for message in request.messages]
+    if len(urls) > MAX_ADDRESSES:
+        raise _refusal(f"{len(urls)} addresses would have to be fetched, more than {MAX_ADDRESSES}; send their bytes")
+    fetched = _fetch_all(list(urls), allow, deadline)
+    messages = [_fill(message, fetched, needs) for message in request.messages]
     return attrs.evolve(request, messages=messages)
 
 
-def _remote(request: Request) -> Iterator[Named]:
+def _remote_parts(request: Request) -> Iterator[RemotePart]:
     for message in request.messages:
         if type(message.content) is tuple:
-            yield from (part for part in message.content if isinstance(part, Named) and _is_address(part.url))
+            yield from (part for part in message.content if isinstance(part, RemotePart) and _is_address(part.url))
 
 
 def _is_address(url: str | None) -> bool:
     return url is not None and url.lower().startswith(("http://", "https://"))
 
 
-def _filled(message: Message, fetched: Mapping[str, Fetched], needs: Callable[[Named], bool]) -> Message:
+def _fill(message: Message, fetched: Mapping[str, Fetched], needs: Callable[[RemotePart], bool]) -> Message:
     if type(message.content) is not tuple:
         return message
-    return attrs.evolve(message, content=tuple([_with_bytes(part, fetched, needs) for part in message.content]))
+    return attrs.evolve(message, content=tuple([_fill_part(part, fetched, needs) for part in message.content]))
 
 
-def _with_bytes(part: Part, fetched: Mapping[str, Fetched], needs: Callable[[Named], bool]) -> Part:
-    if not isinstance(part, Named) or part.url is None or part.url not in fetched or not needs(part):
+def _fill_part(part: Part, fetched: Mapping[str, Fetched], needs: Callable[[RemotePart], bool]) -> Part:
+    if not isinstance(part, RemotePart) or part.url is None or part.url not in fetched or not needs(part):
         return part
     found = fetched[part.url]
-    media_type = media_type_of(found.data, part.url, found.said)
+    media_type = media_type_of(found.data, part.url, found.content_type)
     medium = _MEDIA.get(type(part), medium_of(media_type))
     if medium is None or not medium.takes(media_type):
         wanted = "a document" if medium is None else f"an {medium.name}" if medium is IMAGE else f"a {medium.name}"
@@ -119,15 +107,15 @@ def _with_bytes(part: Part, fetched: Mapping[str, Fetched], needs: Callable[[Nam
 
 @attrs.frozen(kw_only=True)
 class Fetched:
-    """What one address brought."""
+    """What was fetched from one address."""
 
     host: str
     data: bytes = attrs.field(repr=False)
-    said: str | None
-    """The media type that the server told."""
+    content_type: str | None
+    """The media type in the answer's head."""
 
 
-def _all(urls: list[str], allow: RemoteFetch, deadline: Deadline) -> Mapping[str, Fetched]:
+def _fetch_all(urls: list[str], allow: RemoteFetch, deadline: Deadline) -> Mapping[str, Fetched]:
     end = deadline.clock.monotonic() + allow.timeout
     own = Deadline(min(end, deadline.at), deadline.clock, deadline.cancellation, allow.timeout)
     try:
@@ -138,16 +126,16 @@ def _all(urls: list[str], allow: RemoteFetch, deadline: Deadline) -> Mapping[str
 
 
 def fetch(url: str, allow: RemoteFetch, deadline: Deadline) -> Fetched:
-    """The bytes behind one address. Raises :class:`InvalidRequest`, which shows no more of the address than its host."""
-    parts, host = _checked(url, allow)
+    """Fetch one address. Raises :class:`InvalidRequest`, which shows only the host of the address."""
+    parts, host = _check(url, allow)
     limits = Limits(connect=5.0, first_byte=None, idle=10.0, max_body=allow.max_bytes)
     admit = partial(_admit, host, allow)
     call = HttpCall(method="GET", url=f"https://{host}{target_of(parts)}", headers=_HEADERS)
     try:
         with closing(Transport(f"https://{host}", limits=limits, pool_size=1, ca_bundle=allow.ca_bundle, admit=admit)) as transport:
             reply = transport.open(call, deadline)
-            said = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
-            return Fetched(host=host, data=_body(reply, host), said=said or None)
+            content_type = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+            return Fetched(host=host, data=_read_body(reply, host), content_type=content_type or None)
     except (InvalidRequest, Cancelled, DeadlineExceeded):
         raise
     except DispatchError as error:
@@ -155,8 +143,8 @@ def fetch(url: str, allow: RemoteFetch, deadline: Deadline) -> Fetched:
         raise _refusal(f"the answer of {host} {what}; send the bytes themselves") from None
 
 
-def _checked(url: str, allow: RemoteFetch) -> tuple[SplitResult, str]:
-    """The address in its pieces, and its host."""
+def _check(url: str, allow: RemoteFetch) -> tuple[SplitResult, str]:
+    """The parts of the address, and its host."""
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").rstrip("."), parts.port
@@ -177,7 +165,7 @@ def _admit(host: str, allow: RemoteFetch, addresses: tuple[Address, ...]) -> Non
         raise _refusal(f"{host} leads to an address that is not public; fetch_remote.networks can allow its network")
 
 
-def _body(reply: HttpReply, host: str) -> bytes:
+def _read_body(reply: HttpReply, host: str) -> bytes:
     if reply.status != 200:
         reply.close()
         where = "; give the address that it leads to" if 300 <= reply.status < 400 else ""

@@ -1,16 +1,15 @@
 """HTTP/1.1 as a client reads it, without I/O: bytes in, head and payload out, however the bytes are divided.
 
-It is stricter than the libraries below, where leniency has cost others dearly: both a length and chunks, two lengths, a chunk size
-that is no number, a head without end, an endless series of interim answers. All of these raise :class:`MalformedReply`. An answer
-whose end other readers see elsewhere (a length twice, a folded header, chunks in HTTP/1.0) is read, and its connection is not used
-again. Compressed bodies are decompressed piece by piece as they arrive, so a decompression bomb is detected before it expands.
+It is stricter than http.client, since attacks use what that accepts. These raise :class:`MalformedReply`: both a length and chunks,
+two lengths, a chunk size that is no number, a head without end, too many interim answers. An answer whose end other readers may
+see elsewhere (a length twice, a folded header, chunks in HTTP/1.0) is read, and its connection is not used again. Compressed bodies
+are decompressed piece by piece as they arrive, so a decompression bomb is detected before it expands.
 """
 
 from __future__ import annotations
 
 import re
 import zlib
-from typing import Protocol
 
 import attrs
 
@@ -24,13 +23,14 @@ MAX_LINE = 4096
 MAX_DIGITS = 18
 """Digits of a Content-Length."""
 
+_LENGTH = re.compile(f"[0-9]{{1,{MAX_DIGITS}}}")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\r\n\0\v\f]*)?")
 _FIELD = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0\v\f]*)")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _LINE_END = re.compile(rb"\r?\n")
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]{0,64}(?:;[^\r\n]{0,4000})?\r\n")
-"""Never longer than MAX_LINE, so that what is read does not depend on the cuts."""
+"""Never longer than MAX_LINE, so that the result does not depend on where the bytes are cut."""
 
 
 @attrs.frozen(kw_only=True)
@@ -42,34 +42,37 @@ class Head:
     keep_alive: bool
 
 
-class Framing(Protocol):
-    """Finds the payload in the bytes of a body. ``excess`` means that the connection must not be used again: more came
-    than the body has, or the head or the trailers leave its end in doubt.
+class Framing:
+    """Finds the payload in the bytes of a body.
 
-    ``fault`` is what was wrong after the payload that :meth:`feed` has returned; the next feed raises it.
+    ``excess`` means that the connection must not be used again: more came than the body has, or the head or the trailers leave
+    its end in doubt. ``fault`` is what was wrong behind the payload that :meth:`feed` has returned; the next feed raises it.
     """
 
+    __slots__ = ("done", "excess", "fault")
     done: bool
     excess: bool
     fault: MalformedReply | None
 
     def feed(self, data: bytes) -> bytes:
         """The payload in ``data``, perhaps none."""
+        raise NotImplementedError
 
     def end(self) -> bool:
         """Whether a closed connection ends this body as it should."""
+        return False
 
-    def between(self) -> bool:
-        """Whether the end of the body may be all that is left to come."""
+    def may_end(self) -> bool:
+        """Whether the end of the body may be all that is still to come."""
+        return False
 
 
 class HeadReader:
     """Reads one final head, skipping interim ones; :attr:`rest` is what came after it."""
 
-    def __init__(self) -> None:
-        self.rest = b""
-        self._interim = 0
-        self._doubtful = False
+    rest = b""
+    _interim = 0
+    _doubtful = False
 
     def feed(self, data: bytes) -> Head | None:
         """The head that ``data`` completes, or ``None`` while it is not whole."""
@@ -82,7 +85,7 @@ class HeadReader:
             if end is None:
                 self.rest = data
                 return None
-            head = _parsed(data[: end.start()])
+            head = _parse_head(data[: end.start()])
             data, start = data[end.end() :], 0
             if head.status >= 200:
                 self.rest = data
@@ -92,14 +95,14 @@ class HeadReader:
     def _skip_interim(self, status: int, headers: dict[str, str]) -> None:
         self._interim += 1
         if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
-            self._doubtful = True  # there may be a body, which nobody reads
+            self._doubtful = True  # there may be a body, which is not read
         if status == 101 or self._interim > MAX_INTERIM:
             raise MalformedReply(
                 f"the vendor sent {self._interim} interim answers, the last with status {status}, and no final one"
             )
 
 
-def _parsed(block: bytes) -> Head:
+def _parse_head(block: bytes) -> Head:
     folded = b"\n " in block or b"\n\t" in block
     if folded:
         first, fields = _LINE_END.split(block, maxsplit=1)
@@ -111,11 +114,6 @@ def _parsed(block: bytes) -> Head:
         raise MalformedReply("the answer does not begin like HTTP/1.1; is base_url an HTTP API, and its scheme right?")
     if len(lines) > MAX_HEADERS:
         raise MalformedReply(f"the answer has {len(lines)} headers, more than {MAX_HEADERS}")
-    headers = _fields(lines)
-    return Head(status=int(status[2]), headers=headers, keep_alive=not folded and _keeps_alive(status[1], headers))
-
-
-def _fields(lines: list[bytes]) -> dict[str, str]:
     headers: dict[str, str] = {}
     match = _FIELD.fullmatch
     for line in lines:
@@ -124,16 +122,15 @@ def _fields(lines: list[bytes]) -> dict[str, str]:
             raise MalformedReply("the answer has a header line that is none")
         name, value = field[1].lower(), field[2].rstrip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
+    keep_alive = _keeps_alive(status[1], headers) if "connection" in headers else status[1] == b"1"
+    return Head(status=int(status[2]), headers=headers, keep_alive=keep_alive and not folded)
 
 
 def _keeps_alive(minor: bytes, headers: dict[str, str]) -> bool:
-    connection = headers.get("connection")
-    if connection is None:
-        return minor == b"1"
+    """What the header ``Connection`` asks for."""
     if minor == b"0" and "transfer-encoding" in headers:
         return False  # RFC 9112 section 6.1: such a framing is faulty
-    options = [option.strip(" \t") for option in connection.lower().split(",")]
+    options = [option.strip(" \t") for option in headers["connection"].lower().split(",")]
     return "close" not in options and (minor == b"1" or "keep-alive" in options)
 
 
@@ -142,61 +139,41 @@ def framing_of(head: Head, method: str) -> Framing:
 
     A refusal with such a head has no body: its status and headers say enough, and the connection is not used again.
     """
-    try:
-        return _delimited(head, method)
-    except MalformedReply:
-        if head.status < 300:
-            raise
-        nothing = Sized(0)
-        nothing.excess = True
-        return nothing
-
-
-def _delimited(head: Head, method: str) -> Framing:
     coding, length = head.headers.get("transfer-encoding"), head.headers.get("content-length")
     if method == "HEAD" or head.status in (204, 304):
-        nothing = Sized(0)
-        nothing.excess = coding is not None or not (length in (None, "0") or (head.status != 204 and _is_number(length)))
-        return nothing
+        plain = length is None or length == "0" or (head.status != 204 and _LENGTH.fullmatch(length) is not None)
+        return Sized(0, excess=coding is not None or not plain)
     if coding is not None:
-        if length is not None or coding.lower() != "chunked":
-            raise MalformedReply("the answer's Content-Length and Transfer-Encoding contradict each other, or are unknown")
-        return Chunked()
-    if length is None:
+        if length is None and coding.lower() == "chunked":
+            return Chunked()
+        fault = "the answer's Content-Length and Transfer-Encoding contradict each other, or are unknown"
+    elif length is None:
         return Endless()
-    if _is_number(length):
+    elif _LENGTH.fullmatch(length):
         return Sized(int(length))
-    return _repeated(length)
+    else:
+        lengths = {each.strip(" \t") for each in length.split(",")}
+        first = lengths.pop()
+        if not lengths and _LENGTH.fullmatch(first):
+            return Sized(int(first), excess=True)  # given more than once: http.client then reads until the connection closes
+        fault = f"the answer's Content-Length is not one number of at most {MAX_DIGITS} digits"
+    if head.status < 300:
+        raise MalformedReply(fault)
+    return Sized(0, excess=True)
 
 
-def _is_number(length: str) -> bool:
-    return length.isascii() and length.isdecimal() and len(length) <= MAX_DIGITS
-
-
-def _repeated(text: str) -> Sized:
-    """A body whose length is given more than once; http.client then reads until the connection closes."""
-    lengths = {length.strip(" \t") for length in text.split(",")}
-    length = lengths.pop()
-    if lengths or not _is_number(length):
-        raise MalformedReply(f"the answer's Content-Length is not one number of at most {MAX_DIGITS} digits")
-    sized = Sized(int(length))
-    sized.excess = True
-    return sized
-
-
-class Sized:
+class Sized(Framing):
     """A body of ``length`` bytes."""
 
-    __slots__ = ("done", "excess", "fault", "left")
+    __slots__ = ("left",)
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, *, excess: bool = False) -> None:
         self.fault: MalformedReply | None = None
         self.left = length
         self.done = length == 0
-        self.excess = False
+        self.excess = excess
 
     def feed(self, data: bytes) -> bytes:
-        """The payload in ``data``."""
         self.left -= len(data)
         if self.left <= 0:
             self.done = True
@@ -205,19 +182,11 @@ class Sized:
                 return data[: self.left]
         return data
 
-    def end(self) -> bool:
-        """Never: the length was promised."""
-        return False
 
-    def between(self) -> bool:
-        """Never: what is left is payload."""
-        return False
-
-
-class Endless:
+class Endless(Framing):
     """A body that ends with the connection; only its format can tell whether it is whole."""
 
-    __slots__ = ("done", "excess", "fault")
+    __slots__ = ()
 
     def __init__(self) -> None:
         self.fault: MalformedReply | None = None
@@ -225,26 +194,20 @@ class Endless:
         self.excess = True
 
     def feed(self, data: bytes) -> bytes:
-        """All of it."""
         return data
 
     def end(self) -> bool:
-        """Always."""
         self.done = True
         return True
 
-    def between(self) -> bool:
-        """Never: the connection cannot be kept anyway."""
-        return False
 
-
-class Chunked:
+class Chunked(Framing):
     """A body in chunks. ``_left`` counts the payload that this chunk still has; ``_held`` is an unfinished line.
 
     States: size line -> payload -> line end -> size line ...; a size of 0 -> trailers -> done.
     """
 
-    __slots__ = ("_held", "_left", "_state", "done", "excess", "fault")
+    __slots__ = ("_held", "_left", "_state")
 
     def __init__(self) -> None:
         self.fault: MalformedReply | None = None
@@ -255,7 +218,6 @@ class Chunked:
         self._state = "size"
 
     def feed(self, data: bytes) -> bytes:
-        """The payload of all chunks in ``data``."""
         if self.fault is not None:
             raise to_raise(self.fault)
         if self._held:
@@ -294,7 +256,7 @@ class Chunked:
             self.excess = True
 
     def _whole_chunks(self, data: bytes, payload: list[bytes]) -> int:
-        """Take the chunks that are all there, which most are, without the detour over states; returns where they end."""
+        """Take the chunks that are whole, as most are, without changes of state; returns where they end."""
         position = 0
         while self._state == "size" and (line := _SIZE_LINE.match(data, position)) is not None:
             start = line.end()
@@ -305,11 +267,7 @@ class Chunked:
             position = stop + 2
         return position
 
-    def end(self) -> bool:
-        """Never: the last chunk has not come."""
-        return False
-
-    def between(self) -> bool:
+    def may_end(self) -> bool:
         """Whether all payload so far belongs to whole chunks."""
         return self._state != "payload"
 
@@ -361,7 +319,7 @@ class Inflater:
         self._unpack = zlib.decompressobj(_GZIP)
 
     def feed(self, data: bytes) -> None:
-        """Take in what came; :meth:`piece` gives it unpacked."""
+        """Take packed bytes; :meth:`piece` returns them unpacked."""
         if not self._began and data:
             self._began = True
             if self._encoding == "deflate":
@@ -384,7 +342,7 @@ class Inflater:
         return b""
 
     def finish(self) -> None:
-        """The body has ended; raises where the packing has not."""
+        """End the body. Raises :class:`MalformedReply` where the packed data is cut off."""
         if self._began and not self._unpack.eof:
             raise MalformedReply(f"the answer's {self._encoding} data is cut off")
 
@@ -395,7 +353,7 @@ class Inflater:
 
 
 def inflater_for(encoding: str) -> Inflater | None:
-    """What unpacks a Content-Encoding, ``None`` for nothing to unpack; refuses all that was not asked for."""
+    """What unpacks a Content-Encoding; ``None`` where nothing is packed. Raises :class:`MalformedReply` for other encodings."""
     encoding = encoding.strip().lower()
     if encoding in ("", "identity", "none", "utf-8"):  # servers that mean a charset, or nothing
         return None

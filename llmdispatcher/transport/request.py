@@ -23,7 +23,7 @@ _VALUE = re.compile(r"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 _APPROVED = 8
 _TARGETS = 256
-"""Addresses that are remembered; a vendor has a few for each model."""
+"""Request targets that are remembered; a vendor has a few for each model."""
 _PLAIN = "%/:=&?~+!$,;'@()*[]-._"
 """What an address may hold beside letters and digits."""
 
@@ -61,12 +61,12 @@ class Origin:
 
 
 def target_of(parts: SplitResult) -> str:
-    """What stands in the first line of a request: path and query, in letters that no server can take for a line's end."""
+    """The request target: path and query, quoted so that no server can take a part of it for a line's end."""
     return quote(f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}", safe=_PLAIN)
 
 
 class Prepared(PreparedRequest):
-    """A request as it goes out, without a session's cookies, hooks and settings; ``target`` is :func:`target_of` its URL."""
+    """A request for ``HTTPAdapter.send``, without cookies, hooks and settings; ``target`` is :func:`target_of` its URL."""
 
     def __init__(self, call: HttpCall, target: str, headers: dict[str, str]) -> None:
         self.method = call.method
@@ -79,31 +79,30 @@ class Prepared(PreparedRequest):
         self._body_position = None
 
 
-class Outgoing:
-    """Makes the prepared requests of one origin; remembers header sets and addresses that it has checked."""
+class RequestChecker:
+    """Checks the requests of one origin; remembers header sets and addresses that it has checked."""
 
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
         self._approved: list[dict[str, str]] = []
         self._targets: dict[str, str] = {}
 
-    def prepare(self, call: HttpCall) -> Prepared:
-        """The request. Raises :class:`ConfigError` before anything is sent."""
-        target = self._targets.get(call.url) or self._target(call.url)
+    def check(self, call: HttpCall) -> str:
+        """The request target of ``call``. Raises :class:`ConfigError` before anything is sent."""
+        target = self._targets.get(call.url) or self._add_target(call.url)
         if call.headers not in self._approved:
-            self._approve(call.headers)
-        headers = {"Host": self._origin.authority, **call.headers, "Content-Length": str(len(call.body))}
-        return Prepared(call, target, headers)
+            self._check_headers(call.headers)
+        return target
 
-    def _target(self, url: str) -> str:
+    def _add_target(self, url: str) -> str:
         if not self._origin.covers(url):
             raise ConfigError("url: it lies outside of the vendor's base_url, where its key must not go")
         target = target_of(urlsplit(url))
-        known = self._targets if len(self._targets) < _TARGETS else {}
-        self._targets = {**known, url: target}  # a new one: other threads are reading the old
+        targets = self._targets if len(self._targets) < _TARGETS else {}
+        self._targets = {**targets, url: target}  # a new one: other threads are reading the old
         return target
 
-    def _approve(self, headers: Mapping[str, str]) -> None:
+    def _check_headers(self, headers: Mapping[str, str]) -> None:
         for name, value in headers.items():
             if not _NAME.fullmatch(name) or name.lower() in _OURS:
                 raise ConfigError(f"headers: {name!r} is no name that a header of a request may have here")
@@ -128,7 +127,7 @@ def environment_proxy(base_url: str) -> tuple[str | None, str | None]:
     return proxies.get(parts.scheme) or proxies.get("all"), bundle
 
 
-def checked_proxy(proxy: str | None) -> str | None:
+def check_proxy(proxy: str | None) -> str | None:
     """A proxy as urllib3 takes it. Raises :class:`ConfigError`, which does not quote it: it may hold a password."""
     if not proxy:
         return None
@@ -156,7 +155,7 @@ def _is_latin(text: str) -> bool:
 
 
 def proxy_login(proxy: str | None) -> tuple[str, ...]:
-    """What a proxy may echo of the login that it is shown: the password, and both forms of the header."""
+    """What a proxy may echo of its login: the password, and both forms of the header."""
     user, password = get_auth_from_url(proxy or "")
     login = f"{user}:{password}"
     if login == ":":

@@ -1,7 +1,7 @@
 """Sockets that keep to their call's time limits, and the queue of a connection pool.
 
-Before every operation a socket asks its call's scope how long it may take. The queue gives out the connection that was used last,
-serves waiters in order, and has no lock that a finalizer could block on.
+Before every operation a socket asks its call's context how long it may take. The queue hands out the connection that was used last,
+serves waiting threads in order, and has no lock on which a finalizer could block.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from urllib3.exceptions import ClosedPoolError
 
 from ..errors import DispatchError
 from ..runtime import on_fork
-from .context import Scope, current, translated
+from .context import IoContext, active, translate
 from .dns import Address
 
 
-class Slots(queue.LifoQueue[Any]):
-    """Stands in for ``queue.LifoQueue`` in a urllib3 pool: a connection may come back in a finalizer, so ``put`` takes no lock.
+class PoolQueue(queue.LifoQueue[Any]):
+    """Replaces ``queue.LifoQueue`` in a urllib3 pool: a finalizer may give a connection back, so ``put`` takes no lock.
 
-    ``get`` waits as long as the current call's scope lets it, whatever ``timeout`` says, and then raises ``queue.Empty``.
+    ``get`` ignores ``timeout``: it waits as long as the current call's context allows, and then raises ``queue.Empty``.
     """
 
     def __init__(self, maxsize: int = 0) -> None:
@@ -41,11 +41,12 @@ class Slots(queue.LifoQueue[Any]):
         self._closed = False
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        """Give a connection, or ``None`` for the right to open one, back to who waits longest."""
+        """Return a connection, or ``None`` for the right to open one; the thread that has waited longest gets it."""
         if len(self._items) >= self.maxsize:
             raise queue.Full
         self._items.append(item)
-        self._call_next()
+        if self._waiting:
+            self._wake_next()
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """The connection used last, or ``None``; raises ``queue.Empty`` when none comes in time."""
@@ -54,20 +55,20 @@ class Slots(queue.LifoQueue[Any]):
         except IndexError:
             if not block:
                 raise queue.Empty from None
-        return self._stand_in_line()
+        return self._wait()
 
     def close(self) -> None:
-        """Send away who waits."""
+        """End all waits with ``ClosedPoolError``."""
         self._closed = True
         for gate in tuple(self._waiting):
             with contextlib.suppress(RuntimeError):
                 gate.release()
 
     def qsize(self) -> int:
-        """How many may be taken now."""
+        """How many places are free."""
         return len(self._items)
 
-    def _stand_in_line(self) -> Any:
+    def _wait(self) -> Any:
         gate = threading.Lock()
         gate.acquire()
         self._waiting.append(gate)
@@ -77,22 +78,22 @@ class Slots(queue.LifoQueue[Any]):
                     return self._items.pop()
                 if self._closed:
                     raise ClosedPoolError(self, "closed")  # type: ignore[arg-type]  # only its text uses the pool
-                current().wait(gate, threading.TIMEOUT_MAX)
+                active.context.wait(gate, threading.TIMEOUT_MAX)
                 if gate not in self._waiting:
                     self._waiting.appendleft(gate)
         except DispatchError:
             raise queue.Empty from None
         finally:
-            self._step_out(gate)
+            self._leave(gate)
 
-    def _step_out(self, gate: threading.Lock) -> None:
+    def _leave(self, gate: threading.Lock) -> None:
         try:
             self._waiting.remove(gate)
         except ValueError:
             if self._items:
-                self._call_next()
+                self._wake_next()
 
-    def _call_next(self) -> None:
+    def _wake_next(self) -> None:
         while True:
             try:
                 self._waiting.popleft().release()
@@ -105,10 +106,10 @@ class Slots(queue.LifoQueue[Any]):
 
 RECEIVE = 65536
 """Bytes to ask the kernel for at once."""
-_LITTLE = 479
-"""Bytes to ask for where no more has come lately: CPython's own allocator has room for so many, all else is ``malloc``'s."""
-_LATELY = 2
-"""Reads in a row, of no more than that."""
+_SMALL_READ = 479
+"""Bytes to ask for after small reads: CPython's own allocator serves buffers of this size, ``malloc`` larger ones."""
+_SMALL_READS = 2
+"""Small reads in a row after which no more than that is asked for."""
 
 _SHORT = 0.1
 """Seconds below which a wait is not halved."""
@@ -116,49 +117,48 @@ _SLACK = 0.004
 """Seconds by which a wait may be too long: calls with the same limits then need not set it again."""
 
 _open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-"""All of them, for a forked child to close."""
+"""All sockets, for a forked child to close."""
 _adopted: set[socket.socket] = set()
-"""Those of calls under way: an abandoned reply in a reference cycle must find its socket unfinalized when it closes it."""
+"""The sockets of calls under way: the finalizer of an abandoned reply in a reference cycle must find its socket alive."""
 
 
-class Governed(socket.socket):
-    """What both kinds of socket share; ``scope`` is the call that owns the socket, ``None`` while it is pooled."""
+class DeadlineSocket(socket.socket):
+    """What both kinds of socket share; ``owner`` is the call that has the socket, ``None`` while it is pooled."""
 
-    scope: Scope | None = None
-    _patience = math.inf
+    owner: IoContext | None = None
+    _timeout = math.inf
     """Seconds that the next operation may take as the socket is set now."""
-    _little = 0
-    """Reads in a row that brought little."""
+    _small_reads = 0
+    """Small reads in a row."""
     _watcher: select.poll | None = None
-    """What looks for news; made once."""
+    """For :meth:`is_readable`; made once."""
 
-    def adopt(self, scope: Scope) -> None:
-        """Let ``scope`` govern and wake this socket; raises if it is cancelled."""
-        self.scope = scope
-        self._little = 0
-        _open.add(self)
+    def adopt(self, context: IoContext) -> None:
+        """Let ``context`` govern and wake this socket; raises if it is cancelled."""
+        self.owner = context
+        self._small_reads = 0
         _adopted.add(self)
-        scope.own(self.wake)
+        context.own(self.wake)
 
-    def let_go(self) -> bool:
+    def release(self) -> bool:
         """Give the socket back; False when a canceller shut it down, so that nobody may use it again."""
-        scope, self.scope = self.scope, None
+        context, self.owner = self.owner, None
         _adopted.discard(self)
-        return scope is None or scope.disown()
+        return context is None or context.disown()
 
     def detach(self) -> int:
         """Hand the descriptor over to the TLS socket that is being made."""
-        if self.scope is not None:
-            self.scope.phase = "tls"
-        self.let_go()
+        if self.owner is not None:
+            self.owner.phase = "tls"
+        self.release()
         return super().detach()
 
     def wake(self) -> None:
         """End every operation on it; SSLSocket's own method would hand ciphertext to a reader (cpython #124618)."""
         socket.socket.shutdown(self, socket.SHUT_RDWR)
 
-    def has_news(self) -> bool:
-        """Whether there is something to read, be it the end."""
+    def is_readable(self) -> bool:
+        """Whether there is something to read, which may be the end."""
         if not hasattr(select, "poll"):  # Windows, whose select() takes any descriptor
             return bool(select.select([self], [], [], 0)[0])
         if self._watcher is None:
@@ -167,35 +167,35 @@ class Governed(socket.socket):
         return bool(self._watcher.poll(0))
 
     def settimeout(self, value: float | None, /) -> None:
-        """As the base class, and remembered: each is a system call, and another thread's turn."""
-        self._patience = math.inf if value is None else value
+        """Set the timeout and remember it, to save a system call, which also releases the GIL, where it need not change."""
+        self._timeout = math.inf if value is None else value
         super().settimeout(value)
 
     def receive(self, left: float, *, once: bool = False) -> bytes:
-        """What has arrived, at least a byte, or nothing at the end; ``left`` is what the scope has just given it.
+        """Receive at least a byte, or nothing at the end, within ``left`` seconds, which the context has just given.
 
-        With ``once`` no more reads with the same limit are expected, so that a long silence is slept through.
+        ``once`` means that no more reads with this limit are expected, so that the timeout is set to all of it.
         """
-        scope = self.scope
-        if scope is None:
+        context = self.owner
+        if context is None:
             return b""
         while True:
-            if self._patience > left + _SLACK:
-                self.settimeout(left if once or left < _SHORT else left / 2)  # half, so that it serves for the next reads too
+            if self._timeout > left + _SLACK:
+                self.settimeout(left if once or left < _SHORT else left / 2)  # half, so that it need not be set for the next reads
             try:
-                data = self.recv(_LITTLE if self._little >= _LATELY else RECEIVE)
+                data = self.recv(_SMALL_READ if self._small_reads >= _SMALL_READS else RECEIVE)
             except TimeoutError as late:
-                before, left = left, scope.left()
-                if late.errno is not None or before - left < self._patience / 2:
-                    raise  # no time that was set here: TCP has given the connection up, or it is a signal handler's
-                self._patience = math.inf
+                before, left = left, context.left()
+                if late.errno is not None or before - left < self._timeout / 2:
+                    raise  # not this timeout: TCP has given the connection up, or a signal handler raised it
+                self._timeout = math.inf
             else:
-                if scope.cancellation.cancelled:  # spares a call for every piece
-                    scope.check()
-                self._little = self._little + 1 if len(data) < _LITTLE else 0
+                if context.cancellation.cancelled:  # spares a call for every piece
+                    context.check()
+                self._small_reads = self._small_reads + 1 if len(data) < _SMALL_READ else 0
                 return data
 
-    def glance(self, seconds: float) -> bytes:
+    def receive_within(self, seconds: float) -> bytes:
         """What arrives within ``seconds``, or nothing."""
         self.settimeout(seconds)
         try:
@@ -204,29 +204,29 @@ class Governed(socket.socket):
             return b""
 
     def recv_into(self, *arguments: Any, **options: Any) -> int:
-        """As the base class, bounded by the scope: reads the answer of a proxy to CONNECT."""
-        if self.scope is not None:
-            self.settimeout(self.scope.left())
+        """Read the answer of a proxy to CONNECT, bounded by the context."""
+        if self.owner is not None:
+            self.settimeout(self.owner.left())
         return super().recv_into(*arguments, **options)
 
 
-class PlainSocket(Governed):
+class PlainSocket(DeadlineSocket):
     """A TCP socket."""
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
-        """As the base class, whose timeout is for all of ``data``, bounded by the scope."""
-        if self.scope is not None:
-            left = self.scope.left()
-            if not left <= self._patience <= left + _SLACK:
+        """Send all of ``data``, bounded by the context."""
+        if self.owner is not None:
+            left = self.owner.left()
+            if not left <= self._timeout <= left + _SLACK:
                 self.settimeout(left + _SLACK / 2)
         super().sendall(data, flags)
 
 
-class TLSSocket(Governed, ssl.SSLSocket):
+class TLSSocket(DeadlineSocket, ssl.SSLSocket):
     """A TLS socket; its ``sendall`` calls ``send`` for every record."""
 
     def getpeername(self) -> Any:
-        """As the base class, but final: ssl would go on without a handshake where the connection is gone already."""
+        """Raise where the connection is gone already: ssl would take the error for a socket that is not connected yet."""
         try:
             return super().getpeername()
         except OSError:
@@ -234,20 +234,21 @@ class TLSSocket(Governed, ssl.SSLSocket):
             raise ConnectionResetError(errno.ECONNRESET, "reset before the handshake") from None
 
     def send(self, data: Any, flags: int = 0) -> int:
-        """As the base class, bounded by the scope."""
-        if self.scope is not None:
-            self.settimeout(self.scope.left())
+        """Send one TLS record, bounded by the context."""
+        if self.owner is not None:
+            self.settimeout(self.owner.left())
         return super().send(data, flags)
 
     def do_handshake(self, block: bool = False) -> None:
-        """As the base class, bounded by the scope, which the TCP socket below has just left."""
-        scope = current()
+        """Shake hands, bounded by the context, which the TCP socket has just given up."""
+        context: IoContext = active.context
         try:
-            self.adopt(scope)
-            self.settimeout(scope.left())
+            _open.add(self)
+            self.adopt(context)
+            self.settimeout(context.left())
             super().do_handshake(block)
         except BaseException:
-            self.let_go()
+            self.release()
             self.close()
             raise
 
@@ -264,42 +265,43 @@ _KEEP_ALIVE = tuple(
         if hasattr(socket, name)
     ]
 )
-"""The first probe after a minute without a word, so that nothing between forgets the connection of a vendor who thinks; seconds."""
+"""Probe after a minute of silence, so that no NAT or load balancer drops a connection while the model thinks; seconds."""
 
 
 def dial(
-    addresses: Sequence[Address], options: Sequence[tuple[int, int, int | bytes]], scope: Scope
+    addresses: Sequence[Address], options: Sequence[tuple[int, int, int | bytes]], context: IoContext
 ) -> tuple[PlainSocket, Address]:
-    """Connect to the first address that answers, each with its share of the time; the scope owns the socket."""
+    """Connect to the first address that answers, each with its share of the time; the context owns the socket."""
     failure: BaseException | None = None
     for number, address in enumerate(addresses):
         try:
-            return _connected(address, options, scope, len(addresses) - number), address
+            return _connect(address, options, context, len(addresses) - number), address
         except OSError as foreign:
-            scope.left()
+            context.left()
             failure = foreign
-    raise translated(failure or OSError("no address"), scope)
+    raise translate(failure or OSError("no address"), context)
 
 
-def _connected(address: Address, options: Sequence[tuple[int, int, int | bytes]], scope: Scope, shares: int) -> PlainSocket:
+def _connect(address: Address, options: Sequence[tuple[int, int, int | bytes]], context: IoContext, shares: int) -> PlainSocket:
     family, kind, protocol, where = address
     sock = PlainSocket(family, kind, protocol)
     try:
+        _open.add(sock)
         for option in (*_KEEP_ALIVE, *options):
             sock.setsockopt(*option)
-        sock.adopt(scope)
-        sock.settimeout(scope.left() / shares)
+        sock.adopt(context)
+        sock.settimeout(context.left() / shares)
         sock.connect(where)
-        scope.check()
+        context.check()
     except BaseException:
-        sock.let_go()
+        sock.release()
         sock.close()
         raise
     return sock
 
 
 def _drop_inherited() -> None:
-    """A child must not share its parent's connections: close the descriptors, say goodbye to nobody."""
+    """Close the descriptors that a child has inherited, without a shutdown: the connections are its parent's."""
     for sock in list(_open):
         with contextlib.suppress(OSError):
             sock.close()

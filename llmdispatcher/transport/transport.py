@@ -5,36 +5,33 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Mapping
-
-from requests.models import Response
 
 from .._text import room_logger
 from ..errors import ConfigError, MalformedReply
-from ..runtime import SYSTEM_CLOCK, Clock, Deadline, new_lock
+from ..runtime import Deadline, new_lock
 from ..types import HttpCall, HttpReply, itself, not_pickled
-from .body import Body, words_of
-from .connection import NO_TIMEOUT, OriginAdapter, WireResponse
-from .context import FOREIGN, Admit, Limits, Scope, Stale, clean, make_current, translated
+from .body import Body, read_refusal
+from .connection import OriginAdapter
+from .context import FOREIGN, Admit, IoContext, Limits, StaleConnection, active, clean, translate
 from .http1 import inflater_for
-from .request import Origin, Outgoing, Prepared, by_proxy, checked_proxy, environment_proxy, proxy_login
-from .sockets import Governed
+from .request import Origin, RequestChecker, by_proxy, check_proxy, environment_proxy, proxy_login
+from .sockets import DeadlineSocket
 
 logger = room_logger("transport")
 
 MAX_REFUSAL = 256 << 10
 """Bytes of the body of a refusal that are read at most; some vendors send a web page."""
 REFUSAL_SECONDS = 1.0
-"""For which that body is read at most, and for a quarter of the time that is left: the head has said what counts."""
+"""Seconds for which that body is read at most, and no more than a quarter of the time left: the head says what counts."""
 
 
 class Transport:
     """Sends calls to one vendor's origin; share it between threads, keep it across a fork.
 
     Making one does no I/O. ``proxy`` is an ``http://`` URL, ``ca_bundle`` a PEM file or directory in place of the usual CAs; at
-    most ``pool_size`` connections are open at once, and who finds all busy waits. There are no cookies, no netrc, no
+    most ``pool_size`` connections are open at once, and a call that finds all busy waits. There are no cookies, no netrc, no
     redirects and no retries. With ``trust_env``, a proxy or CA bundle that is not given comes from the standard environment
-    variables, now. Limits run on the clock of each call's deadline; ``clock`` is not asked.
+    variables, now. Limits run on the clock of each call's deadline.
     ``admit`` judges the resolved addresses before any is connected to (not with a proxy, which resolves itself). Raises
     :class:`~llmdispatcher.ConfigError` for a URL that cannot be.
     """
@@ -50,15 +47,14 @@ class Transport:
         proxy: str | None = None,
         ca_bundle: str | None = None,
         trust_env: bool = False,
-        clock: Clock = SYSTEM_CLOCK,
         admit: Admit | None = None,
     ) -> None:
         environment = environment_proxy(base_url) if trust_env else (None, None)
         self.limits = limits
         self._origin = Origin.of(base_url)
-        self._outgoing = Outgoing(self._origin)
+        self._checker = RequestChecker(self._origin)
         self._pool_size = pool_size
-        self._proxy = checked_proxy(proxy or environment[0])
+        self._proxy = check_proxy(proxy or environment[0])
         self._place = f"{self._origin.authority}{by_proxy(self._proxy)}"
         self._ca_bundle = ca_bundle or environment[1]
         self._admit = admit
@@ -72,77 +68,74 @@ class Transport:
         ``VendorUnavailable`` (with ``phase`` and ``sent``), ``MalformedReply``, ``Overloaded`` or ``ConfigError``; none of them
         holds a key, a prompt or a foreign exception.
         """
-        request = self._outgoing.prepare(call)
+        target = self._checker.check(call)
         adapter = self._adapter if self._pid == os.getpid() else None
         adapter = adapter or self._start()
-        scope = Scope(deadline, limits or self.limits, self._place, self._admit)
-        before = make_current(scope)
+        context = IoContext(deadline, limits or self.limits, self._place, self._admit)
+        before, active.context = active.context, context
         try:
-            scope.left()
-            return self._reply(self._send(adapter, request, scope), scope, call.max_body or self.limits.max_body)
+            context.left()
+            try:
+                body = adapter.exchange(call, target, context)
+            except StaleConnection:
+                logger.debug("%s had closed a kept connection; sending once more on a new one", self._origin.host)
+                context.fresh = True
+                context.meter.resent += 1
+                context.enter("pool", None)
+                body = adapter.exchange(call, target, context)
+            return self._reply(body, context, call.max_body or self.limits.max_body)
         except FOREIGN as foreign:
-            failure = translated(foreign, scope)
+            failure = translate(foreign, context)
         except BaseException:
-            scope.leave()
+            context.leave()
             raise
         finally:
-            make_current(before)
-        scope.leave()
+            active.context = before
+        context.leave()
         raise clean(failure)
 
     @property
     def proxy_login(self) -> tuple[str, ...]:
-        """What an answer must not show: the login that the proxy, if there is one, is shown."""
+        """The proxy's login in all forms that an answer must not show; empty without one."""
         return proxy_login(self._proxy)
 
     def close(self) -> None:
-        """Close the idle connections; calls under way end as they would, and a later call opens new ones."""
+        """Close the idle connections. Calls under way go on, and a later call opens new ones."""
         with self._lock:
             adapter, self._adapter = self._adapter, None
         if adapter is not None:
             adapter.close()
 
-    def _send(self, adapter: OriginAdapter, request: Prepared, scope: Scope) -> Response:
+    def _reply(self, body: Body, context: IoContext, most: int) -> HttpReply:
+        context.phase = "body"
+        if not 200 <= body.status < 300:
+            return self._refusal(body, context)
+        headers, body.most = body.headers, most
+        encoding, length = headers.get("content-encoding"), headers.get("content-length", "")
         try:
-            return adapter.send(request, stream=True, timeout=NO_TIMEOUT)
-        except Stale:
-            logger.debug("%s had closed a kept connection; sending once more on a new one", self._origin.host)
-        scope.fresh = True
-        scope.meter.resent += 1
-        scope.enter("pool", None)
-        return adapter.send(request, stream=True, timeout=NO_TIMEOUT)
-
-    def _reply(self, response: Response, scope: Scope, most: int) -> HttpReply:
-        scope.phase = "body"
-        raw = response.raw
-        headers = raw.headers if isinstance(raw, WireResponse) else _lower(response.headers)
-        if not 200 <= response.status_code < 300:
-            return self._refusal(response, headers, scope)
-        try:
-            inflater = inflater_for(headers.get("content-encoding", ""))
-            length = headers.get("content-length", "")
+            body.inflater = inflater_for(encoding) if encoding else None
             if length.isascii() and length.isdecimal() and (len(length) > 18 or int(length) > most):
                 text = f"the answer announces {length[:18]} bytes, more than {most:,}; ask for less, or raise max_body"
                 raise MalformedReply(text, sent=True)
         except MalformedReply:
-            raw.close()
+            body.drop()
             raise
-        body = Body(raw, scope, inflater, most)
-        return HttpReply(status=response.status_code, headers=headers, chunks=body, close=body.close, hurry=scope.hurry)
+        return HttpReply(status=body.status, headers=headers, chunks=body, close=body.close, hurry=context.hurry)
 
-    def _refusal(self, response: Response, headers: Mapping[str, str], scope: Scope) -> HttpReply:
-        """An answer whose head decides; a body that cannot be unpacked is not read."""
-        scope.finish_within(min(REFUSAL_SECONDS, scope.deadline.remaining() / 4))
+    def _refusal(self, body: Body, context: IoContext) -> HttpReply:
+        """The reply for a status other than 2xx; a body that cannot be unpacked is not read."""
+        context.finish_within(min(REFUSAL_SECONDS, context.deadline.remaining() / 4))
+        body.most = MAX_REFUSAL
         try:
-            body = Body(response.raw, scope, inflater_for(headers.get("content-encoding", "")), MAX_REFUSAL)
-            chunks = words_of(body)
+            body.inflater = inflater_for(body.headers.get("content-encoding", ""))
+            chunks = read_refusal(body)
         except MalformedReply:
-            body, chunks = Body(response.raw, scope, None, 0), iter(())
+            chunks = iter(())
             body.close()
-        return HttpReply(status=response.status_code, headers=headers, chunks=chunks, close=body.close)
+        return HttpReply(status=body.status, headers=body.headers, chunks=chunks, close=body.close)
 
     def _start(self) -> OriginAdapter:
-        _check_patch()
+        _check_gevent()
         if self._pid != os.getpid():
             self._forget()
         with self._lock:
@@ -151,18 +144,14 @@ class Transport:
             return self._adapter
 
     def _forget(self) -> None:
-        """Begin without connections; those of a forked parent are closed already, without a word to the vendor."""
+        """Begin without connections; the descriptors of a forked parent's are closed already."""
         self._pid = os.getpid()
         self._lock = new_lock()
         self._adapter = None
 
 
-def _check_patch() -> None:
-    """Refuse a process that gevent has patched after the sockets here were made of the classes of before: calls would block it."""
+def _check_gevent() -> None:
+    """Refuse to run where gevent patched ``socket`` after the classes here were made of it: calls would block all greenlets."""
     monkey = sys.modules.get("gevent.monkey")
-    if monkey is not None and monkey.is_module_patched("socket") and not issubclass(Governed, socket.socket):
+    if monkey is not None and monkey.is_module_patched("socket") and not issubclass(DeadlineSocket, socket.socket):
         raise ConfigError("gevent's monkey.patch_all() came after llmdispatcher was loaded; call it before anything is imported")
-
-
-def _lower(headers: Mapping[str, str]) -> Mapping[str, str]:
-    return {name.lower(): value for name, value in headers.items()}

@@ -46,6 +46,6 @@ class HttpReply:
     def read(self) -> bytes:
         """The rest of the body in one piece; closes the reply."""
         try:
-            return b"".join(self.chunks)
+            return b"".join([*self.chunks])
         finally:
             self.close()

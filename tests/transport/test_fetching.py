@@ -27,7 +27,7 @@ from llmdispatcher import (
 from llmdispatcher.testing import VendorSimulator
 from llmdispatcher.transport import fetch_remote
 from llmdispatcher.transport.dns import RESOLVER
-from llmdispatcher.transport.fetch import MOST
+from llmdispatcher.transport.fetch import MAX_ADDRESSES
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 HOST = "vendor.test"
@@ -382,9 +382,9 @@ def test_an_unknown_name_is_told(allow, resolver, monkeypatch):
 
 def test_a_request_may_not_name_too_many(allow, resolver):
     """Nobody is made to fetch the whole net."""
-    parts = [ImagePart(url=f"https://{HOST}/{number}.png") for number in range(MOST + 1)]
+    parts = [ImagePart(url=f"https://{HOST}/{number}.png") for number in range(MAX_ADDRESSES + 1)]
 
-    assert f"more than {MOST}" in refusal(allow, *parts)
+    assert f"more than {MAX_ADDRESSES}" in refusal(allow, *parts)
     assert [] == resolver.asked
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from llmdispatcher import Cancellation, Cancelled, Deadline
 from llmdispatcher.transport import Limits
-from llmdispatcher.transport.context import Scope
+from llmdispatcher.transport.context import IoContext
 
 from .conftest import LONG
 
@@ -26,7 +28,7 @@ class Canceller:
     """Threads that cancel whatever they are handed, as fast as they can."""
 
     def __init__(self) -> None:
-        self.wishes: queue.SimpleQueue[Cancellation | None] = queue.SimpleQueue()
+        self.wishes: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.threads = [threading.Thread(target=self._work) for _ in range(2)]
         for thread in self.threads:
             thread.start()
@@ -86,6 +88,21 @@ def test_cancels_in_the_middle_of_a_call(serve, secure):
     assert 3 == line.transport._start().pool.pool.qsize()
 
 
+def test_closes_at_any_moment_of_a_read(serve, secure):
+    """A close that races with the reader of the same answer gives its connection back once, to nobody else's harm."""
+    line, canceller = serve(ok, secure=secure, pool_size=3), Canceller()
+    for turn in range(ROUNDS):
+        text = b"%d" % turn
+        reply = line.open(body=text)
+        canceller.wishes.put(SimpleNamespace(cancel=reply.close))
+        with contextlib.suppress(Cancelled):
+            assert text == reply.read()
+        assert text == line.get(body=text)
+    canceller.close()
+
+    assert 3 == line.transport._start().pool.pool.qsize()
+
+
 def test_a_call_leaves_no_listener_behind(serve):
     """A cancellation that outlives many calls does not collect them."""
     line, cancellation = serve(ok), Cancellation()
@@ -98,33 +115,33 @@ def test_a_call_leaves_no_listener_behind(serve):
 
 
 @pytest.fixture
-def scope():
-    return Scope(Deadline.after(LONG), Limits(), "vendor.test")
+def context():
+    return IoContext(Deadline.after(LONG), Limits(), "vendor.test")
 
 
-def test_only_one_may_wake(scope):
+def test_only_one_may_wake(context):
     """Taking the way to wake a call out of its box is what allows to use it, once."""
     woken = []
-    scope.own(lambda: woken.append(1))
+    context.own(lambda: woken.append(1))
 
-    scope.wake()
-    scope.wake()
+    context.wake()
+    context.wake()
 
-    assert ([1], False) == (woken, scope.disown())
+    assert ([1], False) == (woken, context.disown())
 
 
-def test_a_disowned_call_is_not_woken(scope):
+def test_a_disowned_call_is_not_woken(context):
     """After its owner took it back, a late cancel finds nothing."""
     woken = []
-    scope.own(lambda: woken.append(1))
+    context.own(lambda: woken.append(1))
 
-    assert scope.disown()
-    scope.wake()
+    assert context.disown()
+    context.wake()
 
     assert [] == woken
 
 
-def test_the_owner_waits_for_a_canceller_at_work(scope):
+def test_the_owner_waits_for_a_canceller_at_work(context):
     """A descriptor is not given away while somebody is about to shut it down."""
     begun, go_on, order = threading.Event(), threading.Event(), []
 
@@ -133,11 +150,11 @@ def test_the_owner_waits_for_a_canceller_at_work(scope):
         go_on.wait(LONG)
         order.append("shut down")
 
-    scope.own(shut_down)
-    canceller = threading.Thread(target=scope.wake)
+    context.own(shut_down)
+    canceller = threading.Thread(target=context.wake)
     canceller.start()
     begun.wait(LONG)
-    owner = threading.Thread(target=lambda: (scope.disown(), order.append("closed")))
+    owner = threading.Thread(target=lambda: (context.disown(), order.append("closed")))
     owner.start()
     go_on.set()
     owner.join()
@@ -146,21 +163,21 @@ def test_the_owner_waits_for_a_canceller_at_work(scope):
     assert ["shut down", "closed"] == order
 
 
-def test_owning_after_a_cancel_raises(scope):
+def test_owning_after_a_cancel_raises(context):
     """A call that is cancelled owns nothing any more, so nothing is waited for."""
-    scope.deadline.cancellation.cancel("over")
+    context.deadline.cancellation.cancel("over")
 
     with pytest.raises(Cancelled, match="over"):
-        scope.own(lambda: None)
-    assert not scope.disown()
+        context.own(lambda: None)
+    assert not context.disown()
 
 
-def test_waking_never_raises(scope):
+def test_waking_never_raises(context):
     """Whatever waking does, it comes from a finalizer perhaps."""
 
     def closed() -> None:
         raise OSError("closed already")
 
-    scope.own(closed)
+    context.own(closed)
 
-    scope.wake()
+    context.wake()

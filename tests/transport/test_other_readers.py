@@ -21,8 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmdispatcher import Deadline, DispatchError
-from llmdispatcher.transport.connection import WireResponse
-from llmdispatcher.transport.context import Limits, Scope
+from llmdispatcher.transport.body import Body
+from llmdispatcher.transport.context import IoContext, Limits
 from llmdispatcher.transport.http1 import MAX_HEAD, HeadReader, framing_of
 
 LONGER = int(os.environ.get("LLMDISPATCHER_FUZZ_EXAMPLES", "0"))
@@ -52,9 +52,6 @@ class Wire:
         self.pieces = [piece for piece in pieces if piece]
         self.closed = False
 
-    def governed(self):
-        return self
-
     def receive(self, _seconds=None):
         return self.pieces.pop(0) if self.pieces else b""
 
@@ -64,7 +61,7 @@ class Wire:
 
 def ours(pieces, method="POST"):
     """Read as :mod:`llmdispatcher.transport` does, receive by receive; ``None`` for an answer that is refused or not whole."""
-    wire, scope = Wire(pieces), Scope(Deadline.after(None), Limits(), "vendor.test")
+    wire, context = Wire(pieces), IoContext(Deadline.after(None), Limits(), "vendor.test")
     returned = []
     try:
         reader, head = HeadReader(), None
@@ -73,15 +70,16 @@ def ours(pieces, method="POST"):
             if not data:
                 return None
             head = reader.feed(data)
-        response = WireResponse(wire, scope, head, framing_of(head, method), reader.rest)
-        response._pool = SimpleNamespace(_put_conn=returned.append)
-        body = b"".join(iter(response.read1, b""))
+        read = Body(wire, wire, context, head, framing_of(head, method), rest=reader.rest)
+        read.most = len(b"".join(pieces))
+        read._pool = SimpleNamespace(_put_conn=returned.append)
+        body = b"".join(read)
     except DispatchError:
         return None
     finally:
-        scope.leave()
+        context.leave()
     assert returned == [wire]
-    # What is left to receive makes the pool drop the connection: `Governed.has_news`.
+    # What is left to receive makes the pool drop the connection: `DeadlineSocket.is_readable`.
     return Read(head.status, body, head.headers, kept=not wire.closed and not wire.pieces)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import threading
 import pytest
 import responses
 
-from llmdispatcher import ConfigError, Deadline, VendorUnavailable
+from llmdispatcher import ConfigError, Deadline, MalformedReply, VendorUnavailable
 from llmdispatcher.testing import LoopbackServer
 from llmdispatcher.transport import Transport
 from llmdispatcher.transport.request import environment_proxy
@@ -248,6 +249,28 @@ def test_responses_sees_every_call(monkeypatch):
 
 
 @responses.activate
+def test_responses_can_let_calls_through(serve, secure):
+    """What it does not answer goes to the vendor, over one kept connection as ever."""
+    line = serve(ok, secure=secure)
+    responses.add_passthru(line.server.url)
+
+    assert [b'{"ok": true}'] * 3 == [line.get() for _ in range(3)]
+    assert 1 == line.server.connections
+
+
+@responses.activate
+def test_a_mocked_answer_is_bounded_and_unpacked():
+    """As one from the wire: a packed body is unpacked, and one that is too long is refused."""
+    responses.post("https://api.vendor.test/v1", body=gzip.compress(b"words" * 999), headers={"Content-Encoding": "gzip"})
+    transport = Transport("https://api.vendor.test")
+    exact, short = (HttpCall(url="https://api.vendor.test/v1", headers={}, max_body=most) for most in (4995, 4994))
+
+    assert b"words" * 999 == transport.open(exact, Deadline.after(30.0)).read()
+    with pytest.raises(MalformedReply):
+        transport.open(short, Deadline.after(30.0)).read()
+
+
+@responses.activate
 def test_responses_can_fail_a_call():
     """An exception that a test injects comes out as ours."""
     responses.post("https://api.vendor.test/v1/chat", body=ConnectionError("no"))
@@ -300,7 +323,7 @@ def test_a_closed_transport_opens_again(serve):
     assert 2 == line.server.connections
 
 
-def test_certificates_are_loaded_once(ca_file, serve, monkeypatch):
+def test_certificates_are_loaded_once(ca_file):
     """All transports with the same CA share one TLS context."""
     from llmdispatcher.transport.connection import tls_context
 

@@ -11,7 +11,7 @@ import pytest
 from llmdispatcher import Cancellation, Cancelled, Deadline, DeadlineExceeded, Overloaded, VendorUnavailable
 from llmdispatcher.testing import LoopbackServer
 from llmdispatcher.transport import Limits, Transport, connection, dns
-from llmdispatcher.transport.context import Scope
+from llmdispatcher.transport.context import IoContext
 from llmdispatcher.transport.dns import FAILED, FRESH, STUCK, THREADS, Resolver
 from llmdispatcher.types import HttpCall
 
@@ -66,23 +66,23 @@ def resolver(clock):
     return Resolver(clock)
 
 
-def scope(seconds=LONG, cancel=None, connect=None):
-    made = Scope(Deadline.after(seconds, cancellation=cancel), Limits(connect=connect), "vendor.test")
+def context(seconds=LONG, cancel=None, connect=None):
+    made = IoContext(Deadline.after(seconds, cancellation=cancel), Limits(connect=connect), "vendor.test")
     made.enter("dns", connect)
     return made
 
 
 def test_a_name_is_asked_for_once(resolver, names):
     """Addresses are used for half a minute without asking again."""
-    assert [(GOOD,)] * 3 == [resolver.addresses("vendor.test", 80, scope()) for _ in range(3)]
+    assert [(GOOD,)] * 3 == [resolver.addresses("vendor.test", 80, context()) for _ in range(3)]
     assert ["vendor.test"] == names.asked
 
 
 def test_old_addresses_are_asked_for_again(resolver, names, clock):
     """After half a minute the resolver is asked anew."""
-    resolver.addresses("vendor.test", 80, scope())
+    resolver.addresses("vendor.test", 80, context())
     clock.at += FRESH
-    resolver.addresses("vendor.test", 80, scope())
+    resolver.addresses("vendor.test", 80, context())
 
     assert 2 == len(names.asked)
 
@@ -92,31 +92,31 @@ def test_a_failure_is_believed_for_a_second(resolver, names, clock):
     names.found = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     for _ in range(2):
         with pytest.raises(VendorUnavailable, match="name or service not known") as caught:
-            resolver.addresses("nowhere.test", 80, scope())
+            resolver.addresses("nowhere.test", 80, context())
     assert ("dns", False, 1) == (caught.value.phase, caught.value.sent, len(names.asked))
 
     clock.at += FAILED
     names.found = Names().found
-    assert (GOOD,) == resolver.addresses("nowhere.test", 80, scope())
+    assert (GOOD,) == resolver.addresses("nowhere.test", 80, context())
 
 
 def test_old_addresses_serve_when_the_resolver_fails(resolver, names, clock):
     """What was right half a minute ago is better than nothing."""
-    resolver.addresses("vendor.test", 80, scope())
+    resolver.addresses("vendor.test", 80, context())
     clock.at += FRESH
     names.found = socket.gaierror(socket.EAI_AGAIN, "try again")
 
-    assert (GOOD,) == resolver.addresses("vendor.test", 80, scope())
+    assert (GOOD,) == resolver.addresses("vendor.test", 80, context())
 
 
 def test_old_addresses_serve_when_the_resolver_is_mute(resolver, names, clock, overshoot):
     """A resolver that does not answer costs a quarter of a second where old addresses are known (N4)."""
-    resolver.addresses("vendor.test", 80, scope())
+    resolver.addresses("vendor.test", 80, context())
     clock.at += FRESH
     names.talk.clear()
 
     began = time.monotonic()
-    assert (GOOD,) == resolver.addresses("vendor.test", 80, scope())
+    assert (GOOD,) == resolver.addresses("vendor.test", 80, context())
     assert time.monotonic() - began < dns.PATIENCE + overshoot
 
 
@@ -126,7 +126,7 @@ def test_a_mute_resolver_ends_at_the_deadline(resolver, names, overshoot):
 
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded):
-        resolver.addresses("vendor.test", 80, scope(0.1))
+        resolver.addresses("vendor.test", 80, context(0.1))
     assert 0.1 <= time.monotonic() - began < 0.1 + overshoot
 
 
@@ -135,7 +135,7 @@ def test_a_mute_resolver_ends_at_the_connect_limit(resolver, names):
     names.talk.clear()
 
     with pytest.raises(VendorUnavailable) as caught:
-        resolver.addresses("vendor.test", 80, scope(connect=0.05))
+        resolver.addresses("vendor.test", 80, context(connect=0.05))
     assert ("dns", False) == (caught.value.phase, caught.value.sent)
 
 
@@ -146,19 +146,19 @@ def test_a_cancel_ends_the_wait_for_a_name(resolver, names, once_waiting):
     once_waiting(cancellation.cancel)
 
     with pytest.raises(Cancelled):
-        resolver.addresses("vendor.test", 80, scope(cancel=cancellation))
+        resolver.addresses("vendor.test", 80, context(cancel=cancellation))
 
 
 def test_nobody_waits_for_a_lookup_that_is_stuck(resolver, names, clock, overshoot):
     """Once a lookup has been mute for long, later calls fail at once (N4)."""
     names.talk.clear()
     with pytest.raises(VendorUnavailable):
-        resolver.addresses("vendor.test", 80, scope(connect=0.02))
+        resolver.addresses("vendor.test", 80, context(connect=0.02))
     clock.at += STUCK
 
     began = time.monotonic()
     with pytest.raises(VendorUnavailable, match="does not answer"):
-        resolver.addresses("vendor.test", 80, scope())
+        resolver.addresses("vendor.test", 80, context())
     assert time.monotonic() - began < overshoot
 
 
@@ -168,18 +168,18 @@ def test_stuck_lookups_hold_few_threads(resolver, names):
     before = set(threading.enumerate())
     for number in range(10):
         with pytest.raises(VendorUnavailable):
-            resolver.addresses(f"vendor-{number}.test", 80, scope(connect=0.01))
+            resolver.addresses(f"vendor-{number}.test", 80, context(connect=0.01))
 
     assert THREADS >= len(set(threading.enumerate()) - before)
     names.talk.set()
-    assert (GOOD,) == resolver.addresses("vendor-9.test", 80, scope())
+    assert (GOOD,) == resolver.addresses("vendor-9.test", 80, context())
 
 
 def test_many_callers_ask_one_question(resolver, names):
     """Callers who need the same name at the same time share one lookup."""
     names.talk.clear()
     found: list[object] = []
-    callers = [threading.Thread(target=lambda: found.append(resolver.addresses("vendor.test", 80, scope()))) for _ in range(8)]
+    callers = [threading.Thread(target=lambda: found.append(resolver.addresses("vendor.test", 80, context()))) for _ in range(8)]
     for caller in callers:
         caller.start()
     names.talk.set()
@@ -194,7 +194,7 @@ def test_addresses_need_no_thread(resolver, names, host, monkeypatch):
     """What needs no name server is looked up on the spot."""
     monkeypatch.setattr(Resolver, "_wait", None)
 
-    assert (GOOD,) == resolver.addresses(host, 80, scope())
+    assert (GOOD,) == resolver.addresses(host, 80, context())
 
 
 def test_no_thread_is_overload(resolver, names, monkeypatch):
@@ -206,18 +206,18 @@ def test_no_thread_is_overload(resolver, names, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         with pytest.raises(Overloaded):
-            resolver.addresses("vendor.test", 80, scope())
+            resolver.addresses("vendor.test", 80, context())
 
-    assert (GOOD,) == resolver.addresses("vendor.test", 80, scope())
+    assert (GOOD,) == resolver.addresses("vendor.test", 80, context())
 
 
 def test_the_address_that_answered_is_tried_first(resolver, names):
     """A dead first address costs its share of the time once, not for every connection."""
     names.found = [(*OTHER[:3], "", OTHER[3]), (*GOOD[:3], "", GOOD[3])]
-    resolver.addresses("vendor.test", 80, scope())
+    resolver.addresses("vendor.test", 80, context())
     resolver.prefer("vendor.test", 80, GOOD)
 
-    assert (GOOD, OTHER) == resolver.addresses("vendor.test", 80, scope())
+    assert (GOOD, OTHER) == resolver.addresses("vendor.test", 80, context())
 
 
 @pytest.fixture

@@ -10,67 +10,67 @@ from urllib3.exceptions import ClosedPoolError
 
 from llmdispatcher import Deadline
 from llmdispatcher.transport import Limits
-from llmdispatcher.transport.context import Scope, make_current
-from llmdispatcher.transport.sockets import Slots
+from llmdispatcher.transport.context import IoContext, active
+from llmdispatcher.transport.sockets import PoolQueue
 
 
 @pytest.fixture
-def slots():
-    filled = Slots(3)
+def pool_queue():
+    filled = PoolQueue(3)
     for item in (None, None, "warm"):
         filled.put(item)
-    before = make_current(Scope(Deadline.after(0.1), Limits(), "vendor.test"))
+    before, active.context = active.context, IoContext(Deadline.after(0.1), Limits(), "vendor.test")
     yield filled
-    make_current(before)
+    active.context = before
 
 
-def test_the_warmest_comes_first(slots):
+def test_the_warmest_comes_first(pool_queue):
     """The connection used last is the one most likely alive."""
-    assert ["warm", None, None, 0] == [slots.get(), slots.get(), slots.get(), slots.qsize()]
+    assert ["warm", None, None, 0] == [pool_queue.get(), pool_queue.get(), pool_queue.get(), pool_queue.qsize()]
 
 
-def test_more_than_was_taken_is_refused(slots):
+def test_more_than_was_taken_is_refused(pool_queue):
     """There are never more places than the pool has."""
     with pytest.raises(queue.Full):
-        slots.put(None)
+        pool_queue.put(None)
 
 
-def test_an_empty_queue_does_not_block_who_will_not(slots):
+def test_an_empty_queue_does_not_block_who_will_not(pool_queue):
     """urllib3 drains a closing pool without blocking."""
     for _ in range(3):
-        slots.get()
+        pool_queue.get()
 
     with pytest.raises(queue.Empty):
-        slots.get(block=False)
+        pool_queue.get(block=False)
 
 
-def test_waiting_ends_with_the_call(slots):
-    """A caller waits as long as its scope lets it."""
+def test_waiting_ends_with_the_call(pool_queue):
+    """A caller waits as long as its context lets it."""
     for _ in range(3):
-        slots.get()
+        pool_queue.get()
 
     with pytest.raises(queue.Empty):
-        slots.get()
-    assert 0 == len(slots._waiting)
+        pool_queue.get()
+    assert 0 == len(pool_queue._waiting)
 
 
 def test_closing_sends_the_waiting_away():
     """Nobody waits for a connection of a closed pool."""
-    slots, gone = Slots(1), []
+    pool_queue, gone = PoolQueue(1), []
 
     def wait():
-        make_current(Scope(Deadline.after(30.0), Limits(), "vendor.test"))
+        active.context = IoContext(Deadline.after(30.0), Limits(), "vendor.test")
         try:
-            slots.get()
+            pool_queue.get()
         except ClosedPoolError:
             gone.append(True)
 
     threads = [threading.Thread(target=wait) for _ in range(5)]
     for thread in threads:
         thread.start()
-    while len(slots._waiting) < 5:
+    while len(pool_queue._waiting) < 5:
         threading.Event().wait(0.001)
-    slots.close()
+    pool_queue.close()
     for thread in threads:
         thread.join()
 
@@ -79,21 +79,21 @@ def test_closing_sends_the_waiting_away():
 
 def test_no_wake_up_is_lost():
     """Many threads over few places, some of them giving up: all others get their turn."""
-    slots, served, failures = Slots(2), [], []
-    slots.put(None)
-    slots.put(None)
+    pool_queue, served, failures = PoolQueue(2), [], []
+    pool_queue.put(None)
+    pool_queue.put(None)
 
     def work(number: int):
-        make_current(Scope(Deadline.after(0.0005 if number % 3 == 0 else 20.0), Limits(), "vendor.test"))
+        active.context = IoContext(Deadline.after(0.0005 if number % 3 == 0 else 20.0), Limits(), "vendor.test")
         for _ in range(200):
             try:
-                item = slots.get()
+                item = pool_queue.get()
             except queue.Empty:
                 if number % 3:
                     failures.append(number)
                 continue
             served.append(number)
-            slots.put(item)
+            pool_queue.put(item)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(12)]
     for thread in threads:
@@ -102,4 +102,4 @@ def test_no_wake_up_is_lost():
         thread.join()
 
     assert [] == failures
-    assert (8 * 200, 2) == (len([number for number in served if number % 3]), slots.qsize())
+    assert (8 * 200, 2) == (len([number for number in served if number % 3]), pool_queue.qsize())
