@@ -227,7 +227,7 @@ class Conductor:
             return None
         attempt = call.ask(target, permit)
         attempt.place, attempt.hold = call.place, call.hold
-        if call.place is not None or call.hold is not None:
+        if call.hold is not None or (call.place is not None and call.place.key is not None):
             attempt.meter.lease = self._lease(call, target)
         if self.balancer is not None:
             self.balancer.begin(target)

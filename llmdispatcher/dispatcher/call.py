@@ -247,10 +247,6 @@ _MOST_PASSED_OVER = 100
 Report = Callable[[Outcome], None]
 
 
-def _unheard(_record: AttemptRecord) -> None:
-    """Nobody listens to single attempts."""
-
-
 class Attempt:
     """One target asked once. Whoever asks settles it on every path; only the first settlement counts."""
 
@@ -329,10 +325,11 @@ class Attempt:
             dropped=meter.dropped,
             key=meter.key,
             reserved=reserved,
-            **failure_of(error),
+            **(failure_of(error) if error is not None else {}),
         )
         self._call.attempts.append(self.record)
-        self._call.heard(self.record)
+        if self._call.heard is not None:
+            self._call.heard(self.record)
         if self._call.asking is self:
             self._call.asking = None
         if error is not None:
@@ -380,7 +377,7 @@ class Call:
         self.numbers = itertools.count(1)
         self.origin, self.profile = request.origin, request.profile
         self.journal: CallLog | None = None
-        self.heard: Callable[[AttemptRecord], None] = _unheard
+        self.heard: Callable[[AttemptRecord], None] | None = None
         self.deadline = deadline
         self.streamed = streamed
         self.started = deadline.clock.monotonic()
@@ -579,8 +576,16 @@ class Call:
         answered = (attempt.target.vendor, attempt.target.model) if attempt is not None else (None, self.request.model)
         if recalled is not None:
             answered = (recalled.vendor, recalled.model)
+        whose = self.whose()
         self._report(
             Outcome(
+                call_id=self.id,
+                metadata=self.request.metadata,
+                origin=whose.origin,
+                id_at_origin=whose.id_at_origin,
+                user=whose.user,
+                alias=whose.alias,
+                profile=whose.profile,
                 vendor=answered[0],
                 model=answered[1],
                 cached=recalled is not None,
@@ -590,6 +595,5 @@ class Call:
                 latency=self.deadline.clock.monotonic() - self.started,
                 first_token=attempt.first_token if attempt is not None else None,
                 streamed=self.streamed,
-                **self.named(),
             )
         )

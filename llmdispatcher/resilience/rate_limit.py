@@ -170,7 +170,7 @@ class Window:
         most = self.most_requests
         if most is not None and len(self.entries) >= most:
             ready = self.entries[len(self.entries) - most].at + WINDOW
-        if self.most_tokens is not None:
+        if self.most_tokens is not None and self.tokens + tokens > self.most_tokens:
             ready = max(ready, self._tokens_ready_at(tokens, self.most_tokens))
         for name, (left, until) in self.told.items():
             if left < (1 if name == "requests" else tokens):

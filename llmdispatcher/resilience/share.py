@@ -111,7 +111,8 @@ class Shares:
 
     def _need(self, request: Request, target: Target, tokens: int | None) -> Need:
         pace, measured = pace_of(target.kind or target.vendor, target.model), self._measured.get(target.key)
-        thinks = _thinks(request, pace)
+        asked = request.reasoning_effort is not None or request.reasoning_tokens or request.extra_params
+        thinks = _thinks(request, pace) if asked else pace.thinks
         if tokens is not None:
             tokens += room_for_thoughts(request, target.kind or "", target.model)
         else:

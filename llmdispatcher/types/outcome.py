@@ -95,13 +95,8 @@ class AttemptRecord:
         return {"target": self.target, **attrs.asdict(self, recurse=False), **money, "cost_details": details}
 
 
-_NO_FAILURE: Mapping[str, Any] = {}
-
-
-def failure_of(error: DispatchError | None) -> Mapping[str, Any]:
+def failure_of(error: DispatchError) -> Mapping[str, Any]:
     """The fields of a record that tell of an error."""
-    if error is None:
-        return _NO_FAILURE
     return {
         "error": type(error).__name__,
         "failure_class": error.failure_class,

@@ -55,7 +55,7 @@ def parse_object(body: bytes, members: int = MOST_MEMBERS) -> Mapping[str, Any]:
     document = parse(body, members)
     if isinstance(document, list) and document:
         document = document[0]
-    return mapping(document)
+    return document if isinstance(document, dict) else {}
 
 
 def _described(body: bytes) -> str:

@@ -180,7 +180,7 @@ _SILENT = frozenset({"", "null", "none", "undefined", "unspecified", "not_finish
 
 def ends(raw: Any) -> bool:
     """Whether a word says why an answer ended."""
-    return isinstance(raw, str) and plain(raw) not in _SILENT
+    return isinstance(raw, str) and (raw in COMMON or plain(raw) not in _SILENT)
 
 
 def word_in(raw: Any) -> Any:
@@ -228,7 +228,7 @@ def _is_failure(word: str) -> bool:
 
 def broken_off(raw: Any) -> DispatchError | None:
     """The error that a word of failure stands for; ``None`` for all other words."""
-    if not isinstance(raw, str) or not _is_failure(word := plain(raw)):
+    if not isinstance(raw, str) or raw in COMMON or not _is_failure(word := plain(raw)):
         return None
     if word in UNREADABLE:
         return MalformedReply(f"the model's answer cannot be used: it ended with {word!r}", code=word, sent=True)

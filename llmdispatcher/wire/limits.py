@@ -59,7 +59,7 @@ def within_limits(request: Request, limits: Mapping[str, Any], codec: str) -> Re
         leave_out(request, codec, f"stop: {len(request.stop)} sequences", f"are more than the {most} that are taken")
         changes["stop"] = request.stop[:most]
     messages = request.messages
-    if not only_texts(messages):
+    if ("name" in limits or "call_id" in limits) and not only_texts(messages):
         named = _named(messages, limits["name"]) if "name" in limits else messages
         if any(new.name is None and old.name is not None for old, new in zip(messages, named, strict=True)):
             tell_dropped(request, codec, "message.name", "is not taken here")
