@@ -67,10 +67,10 @@ from ..wire import is_about_model
 from . import guards, structured
 from .call import Attempt, Call, certain
 from .config import Continuation, wanted
-from .continuation import Continued, Reword
+from .continuation import ResumedStream, Reword
 from .hedging import hedged
 from .trace import Plan
-from .vendor_call import OpenStream, addressed, begun, whole
+from .vendor_call import ActiveStream, addressed, call_vendor, open_stream
 
 logger = room_logger("dispatcher")
 
@@ -83,7 +83,7 @@ _SILENT = frozenset({"first_byte", "idle", "total"})
 
 
 @attrs.define(eq=False)
-class Conductor:
+class AttemptLoop:
     """Walks the targets of one call after the other; what it learns stays with the policies that it holds."""
 
     vendors: Mapping[str, Vendor]
@@ -144,12 +144,12 @@ class Conductor:
         continuation = wanted(self.continuation, call.request.continue_broken)
         if continuation is None:
             return opened
-        return Continued(opened, route, continuation, vendors=self.vendors, resume=self.go_on, cost=self.cost)
+        return ResumedStream(opened, route, continuation, vendors=self.vendors, resume=self.go_on, cost=self.cost)
 
-    def go_on(self, call: Call, route: Route, reword: Reword) -> OpenStream:
+    def go_on(self, call: Call, route: Route, reword: Reword) -> ActiveStream:
         """An answer that goes on where one broke off, asked for in words of its own. The call stays open where none begins."""
 
-        def ask(call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> OpenStream:
+        def ask(call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> ActiveStream:
             attempt.continuation = True
             return self._open(call, attempt, vendor, reword(vendor, request))
 
@@ -440,7 +440,7 @@ class Conductor:
             self.latencies.failed(attempt.target, now)
 
     def _send(self, call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> Response:
-        response = whole(vendor, request, call.deadline)
+        response = call_vendor(vendor, request, call.deadline)
         now = call.deadline.clock.monotonic()
         self._learn(attempt, None, now)
         response = call.succeed(attempt, response)
@@ -451,14 +451,16 @@ class Conductor:
             self.heard(attempt, response.rate_limit_remaining, now)
         return response
 
-    def _open(self, call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> OpenStream:
+    def _open(self, call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> ActiveStream:
         """Read up to the first output, or to the end of an answer that has none."""
-        stream = begun(vendor, request, call.deadline, lambda left: self.heard(attempt, left, call.deadline.clock.monotonic()))
+        stream = open_stream(
+            vendor, request, call.deadline, lambda left: self.heard(attempt, left, call.deadline.clock.monotonic())
+        )
         if self.cooldowns.parked:
             self.cooldowns.answered(attempt.target)
         if stream.has_output:
             attempt.first_output()
-        return OpenStream(self.ended, call, attempt, stream)
+        return ActiveStream(self.ended, call, attempt, stream)
 
     def ended(self, call: Call, attempt: Attempt, error: DispatchError | None, usage: Usage) -> None:
         """Hear how a stream that had begun has ended."""
@@ -540,9 +542,9 @@ def _grouped(failures: Sequence[DispatchError]) -> list[str]:
 class _Source:
     """A call that is made for all who read its stream: bound to the one who asks until the stream is open, then to nobody."""
 
-    def __init__(self, conductor: Conductor, call: Call, away: Call, route: Route) -> None:
+    def __init__(self, attempt_loop: AttemptLoop, call: Call, away: Call, route: Route) -> None:
         self.away = away
-        self._conductor = conductor
+        self._attempt_loop = attempt_loop
         self._route = route
         self._bond = call.deadline.cancellation
         self._key = self._bond.subscribe(self.stop)
@@ -550,7 +552,7 @@ class _Source:
     def begin(self) -> ChunkSource:
         """Up to the first output."""
         self._bond.busy = True  # a drain lets it end
-        return self._conductor.stream(self.away, self._route)
+        return self._attempt_loop.stream(self.away, self._route)
 
     def loosen(self) -> None:
         """Each reader keeps to a deadline of his own from now on."""
@@ -567,19 +569,19 @@ class ResponseCacheLayer:
     """The cache, and those who are asked where it knows nothing."""
 
     cache: AnswerCache
-    conductor: Conductor
+    attempt_loop: AttemptLoop
     vendors: Mapping[str, Vendor]
 
     def send(self, call: Call, route: Route) -> Response:
         """The answer from memory, from the same call under way, or from a vendor."""
-        return self.cache.send(self._cache_request(call, route, streamed=False), partial(self.conductor.send, call, route))
+        return self.cache.send(self._cache_request(call, route, streamed=False), partial(self.attempt_loop.send, call, route))
 
     def stream(self, call: Call, route: Route) -> ChunkSource:
         """The same, piece by piece."""
         cache_request = self._cache_request(call, route, streamed=True)
-        cache_request.source = lambda: _Source(self.conductor, call, call.detached(), route)
+        cache_request.source = lambda: _Source(self.attempt_loop, call, call.background(), route)
         cache_request.adopt = lambda source, error: call.adopt(source.away, error)
-        return self.cache.stream(cache_request, partial(self.conductor.stream, call, route))
+        return self.cache.stream(cache_request, partial(self.attempt_loop.stream, call, route))
 
     def _cache_request(self, call: Call, route: Route, *, streamed: bool) -> CacheRequest:
         def form(response: Response) -> Response:

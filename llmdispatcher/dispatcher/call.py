@@ -3,7 +3,7 @@
 - :class:`CallLog` is the protocol of what records calls. The ledger is one; nothing else of it is known here.
 - :func:`priced` computes the cost of a response: as the vendor reports it, or by the catalog's prices.
 - :class:`Certain` refuses calls and responses whose cost is not known, for ``strict_cost``.
-- :class:`UnderWay` holds the calls in flight of one dispatcher: ``close`` waits for them for a time and cancels the rest.
+- :class:`InFlightCalls` holds the calls in flight of one dispatcher: ``close`` waits for them for a time and cancels the rest.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class Admitting(Protocol):
         """How many calls were let in, and how many wait."""
 
 
-class UnderWay:
+class InFlightCalls:
     """Calls between their beginning and their outcome, known by what cancels them.
 
     No lock: single steps of a dict are atomic, and a signal handler may call, or close, in the middle of any of them. Each call
@@ -355,6 +355,7 @@ class Call:
         "hedge",
         "hold",
         "id",
+        "in_flight",
         "journal",
         "more",
         "numbers",
@@ -367,7 +368,6 @@ class Call:
         "skipped",
         "started",
         "streamed",
-        "under_way",
     )
 
     def __init__(self, request: Request, deadline: Deadline, report: Report, *, streamed: bool, guards: Sequence[Any] = ()) -> None:
@@ -391,7 +391,7 @@ class Call:
         self.place: RateLimitSlot | None = None
         self.purse: CallBudget | None = None
         self.hold: Reservation | None = None
-        self.under_way: UnderWay | None = None
+        self.in_flight: InFlightCalls | None = None
         self.auto_timeout = False
         """Whether nobody has set a timeout for it, so that its route tells how much time it needs."""
         self.asking: Attempt | None = None
@@ -416,19 +416,19 @@ class Call:
             error = DispatchError(told)
         if not self._settled:
             self.fail(error)
-        if self.under_way is not None:
-            self.under_way.end(self.deadline.cancellation)
+        if self.in_flight is not None:
+            self.in_flight.end(self.deadline.cancellation)
 
-    def leg(self, *, hedge: bool) -> Call:
+    def branch(self, *, hedge: bool) -> Call:
         """The same call on a way of its own, beside another: with a cancellation of its own, and heard only if adopted."""
         cancellation = Cancellation()
         cancellation.follow(self.deadline.cancellation)
         deadline = Deadline(self.deadline.at, self.deadline.clock, cancellation, self.deadline.seconds)
-        leg = Call(self.request, deadline, self._report, streamed=self.streamed, guards=self.guards)
-        leg.started, leg.attempts, leg.hedge, leg._report = self.started, self.attempts, hedge, leg._keep
-        return self._known_as(leg)
+        branch = Call(self.request, deadline, self._report, streamed=self.streamed, guards=self.guards)
+        branch.started, branch.attempts, branch.hedge, branch._report = self.started, self.attempts, hedge, branch._keep
+        return self._known_as(branch)
 
-    def detached(self) -> Call:
+    def background(self) -> Call:
         """The same call on a way that may outlive it: it has its own end, and is heard only if adopted, by this call or another."""
         deadline = Deadline(self.deadline.at, self.deadline.clock, Cancellation(), self.deadline.seconds)
         away = Call(self.request, deadline, self._report, streamed=self.streamed, guards=self.guards)
@@ -445,14 +445,14 @@ class Call:
     def _keep(self, outcome: Outcome) -> None:
         self._outcome = outcome
 
-    def adopt(self, leg: Call, error: DispatchError | None = None) -> None:
+    def adopt(self, branch: Call, error: DispatchError | None = None) -> None:
         """Take the end of a leg for the call's own, now or when it comes; ``error`` is another end to what the leg has done."""
         if self._settled:
             return
-        leg._report, self._settled = self._adopted, True
-        if leg.attempts is not self.attempts:
-            self.attempts += leg.attempts
-        outcome = leg._outcome
+        branch._report, self._settled = self._adopted, True
+        if branch.attempts is not self.attempts:
+            self.attempts += branch.attempts
+        outcome = branch._outcome
         if outcome is not None:
             if error is not None:
                 error.attempts, error.trace = len(self.attempts), self.trace()

@@ -2,7 +2,7 @@
 
 Only plain text is continued: not if a tool call had begun, a form was requested, or the model refused. The next target gets the
 conversation and the text so far, but no reasoning, which belongs to its own vendor. If no target can continue, the reader gets the
-first error. :class:`Seam` removes text that the next target repeats, however it is divided into chunks.
+first error. :class:`OverlapTrimmer` removes text that the next target repeats, however it is divided into chunks.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from . import guards
 from .call import Call
 from .config import Continuation
 from .streaming import interrupted
-from .vendor_call import OpenStream
+from .vendor_call import ActiveStream
 
 _SURE = 8
 """Characters; a shorter repetition counts only if it begins with a word, since single letters meet by chance."""
 
 
-class Seam:
+class OverlapTrimmer:
     """Cuts off what repeats the end of ``said``; the longest repetition counts.
 
     Fed with pieces, it gives what is new. Pieces are held back as long as they may yet turn out to repeat. With ``blanks_only``
@@ -74,17 +74,17 @@ GO_ON = (
 
 Batches = Generator[list[StreamChunk]]
 Reword = Callable[[Vendor, Request], Request]
-Resume = Callable[[Call, Route, Reword], OpenStream]
+Resume = Callable[[Call, Route, Reword], ActiveStream]
 _NOTHING = StreamChunk()
 _NO_USAGE = Usage()
 
 
-class Continued:
+class ResumedStream:
     """A stream that may go on at another target; for its reader it is one, with one end, and the usage of all who said it."""
 
     def __init__(
         self,
-        opened: OpenStream,
+        opened: ActiveStream,
         route: Route,
         continuation: Continuation,
         *,
@@ -111,7 +111,7 @@ class Continued:
         self._times = 0
         self._settled = False
         self._said_by: tuple[str | None, str | None] = (None, None)
-        self._seam = Seam("", 0)
+        self._seam = OverlapTrimmer("", 0)
         self._length = 0
 
     def finish(self, response: Response) -> Response:
@@ -237,7 +237,7 @@ class Continued:
         except Exception:  # noqa: BLE001 - its attempts tell; the reader hears of the first break
             return False
         self._settled, self._failure, self._said_by = False, None, (None, None)
-        self._seam, self._length = Seam(said, self._policy.max_overlap, blanks_only=prefilled), len(said)
+        self._seam, self._length = OverlapTrimmer(said, self._policy.max_overlap, blanks_only=prefilled), len(said)
         return True
 
     def _settle(self, error: DispatchError) -> None:

@@ -1,7 +1,7 @@
 """``Dispatcher``: the one object that a user holds. It sends requests, and answers questions about vendors, models and limits.
 
-:class:`Books` reports the end of calls and attempts: first to the statistics, then to the observers, last to the ledger, which may
-be strict and raise.
+:class:`CallRecorder` reports the end of calls and attempts: first to the statistics, then to the observers, last to the ledger,
+which may be strict and raise.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from ..types import (
 )
 from ..vendors import HttpVendor, Vendor, from_environment, misspelt_variables, nothing_found
 from . import guards, streaming, structured, tools
-from .attempts import Conductor, ResponseCacheLayer
-from .call import Answers, Call, CallLog, Certain, UnderWay
+from .attempts import AttemptLoop, ResponseCacheLayer
+from .call import Answers, Call, CallLog, Certain, InFlightCalls
 from .config import Config, wanted
-from .health import Checkups, VendorHealth
-from .router import Candidates, Directory
+from .health import HealthChecker, VendorHealth
+from .router import Candidates, Router
 from .stats import Stats, StatsBook
 from .streaming import StreamingResponse
 from .tokens import TokenCount, estimated
@@ -70,7 +70,7 @@ _UNPRICED: Mapping[str, str] = {
 """What the log says of each :data:`~llmdispatcher.types.response.COST_STATUSES` that comes without a cost."""
 
 
-class Books:
+class CallRecorder:
     """The records of one dispatcher; a ledger that was named by its path or URL is made, and closed, here."""
 
     def __init__(self, observers: Sequence[ObserverLike], ledger: Any, config: Config) -> None:
@@ -91,9 +91,9 @@ class Books:
         if self._listeners or self.ledger is not None:
             call.heard = self._heard
 
-    def report(self, under_way: UnderWay, cancellation: Cancellation, outcome: Outcome) -> None:
+    def report(self, in_flight: InFlightCalls, cancellation: Cancellation, outcome: Outcome) -> None:
         """A call has ended; only a strict ledger raises, for an answer that it cannot keep the record of."""
-        under_way.end(cancellation)
+        in_flight.end(cancellation)
         self.stats.record(outcome)
         if outcome.usage is not None and outcome.usage.cost is None:
             self._warn_unpriced(outcome, outcome.usage)
@@ -170,12 +170,12 @@ class Dispatcher:
         shares = balancer if self.config.balance is not None or self.config.modes else None
         self._preferences = self.config.preferences(balancer)
         self._turns = itertools.count()
-        self._books = Books(observers, ledger if ledger is not None else self.config.ledger, self.config)
-        self._directory = Directory(self.config)
+        self._recorder = CallRecorder(observers, ledger if ledger is not None else self.config.ledger, self.config)
+        self._router = Router(self.config)
         published = self.config.registry
-        self._registry = published.follow(self._directory.registry_versions) if published is not None else None
-        self._conductor = Conductor(
-            self._directory.vendors,
+        self._registry = published.follow(self._router.registry_versions) if published is not None else None
+        self._attempt_loop = AttemptLoop(
+            self._router.vendors,
             self.config.retry_policy,
             Breakers(self.config.circuit_breaker),
             Budgets(self.config.retry_budget),
@@ -185,19 +185,19 @@ class Dispatcher:
             continuation=self.config.continuation,
             cost=self.config.cost_optimization,
             strict_cost=self.config.strict_cost,
-            spending=spending_of(self.config.budgets, self._books.ledger, clock),
-            meant=self._directory.meant,
+            spending=spending_of(self.config.budgets, self._recorder.ledger, clock),
+            meant=self._router.meant,
         )
         self.cache: AnswerCache | None = None
         """The response cache, if there is one: ``clear()``, ``stats()``."""
         self._lock = new_lock()
-        self._direct: Answers = Certain(self._conductor) if self.config.strict_cost else self._conductor
+        self._direct: Answers = Certain(self._attempt_loop) if self.config.strict_cost else self._attempt_loop
         self._cached: Answers | None = None
         if self.config.cache is not None:
             self._cached = self._with_cache(self.config.cache)
         self._admission = AdmissionController(self.config.admission, clock) if self.config.admission is not None else None
-        self._under_way = UnderWay(clock, self._admission)
-        self._checkups = Checkups(self._directory.vendors, self._conductor.breakers, self.config.health_interval, clock)
+        self._in_flight = InFlightCalls(clock, self._admission)
+        self._health = HealthChecker(self._router.vendors, self._attempt_loop.breakers, self.config.health_interval, clock)
 
     @classmethod
     def from_env(cls, config: Config | Mapping[str, Any] | None = None, **settings: Any) -> Self:
@@ -210,16 +210,16 @@ class Dispatcher:
         for found in from_environment():
             dispatcher.register_vendor(found)
         if not dispatcher.get_vendors():
-            dispatcher._directory.searched = nothing_found()
+            dispatcher._router.searched = nothing_found()
         dispatcher.check_vendors()
         return dispatcher
 
     def register_vendor(self, vendor: Vendor) -> None:
         """Add a vendor; its name must be new. Raises :class:`ConfigError` that names a member it lacks."""
-        self._directory.register(vendor)
+        self._router.register(vendor)
         limit = getattr(vendor, "rate_limit", None)
         if isinstance(limit, RateLimit):
-            self._conductor.limits.set(vendor.name, limit, vendor if isinstance(vendor, HttpVendor) else None)
+            self._attempt_loop.limits.set(vendor.name, limit, vendor if isinstance(vendor, HttpVendor) else None)
 
     def check_vendors(self) -> tuple[str, ...]:
         """Which vendors that the configuration names cannot be asked, and why: they are not registered, or have no key.
@@ -228,8 +228,8 @@ class Dispatcher:
         first call do this too. Logged, too, is each variable of the environment that is not read and differs from the name of one
         that would be by underscores and case alone, such as ``OPENAI_APIKEY``.
         """
-        self._directory.warn(misspelt_variables(certainly=True))
-        return self._directory.check()
+        self._router.warn(misspelt_variables(certainly=True))
+        return self._router.check()
 
     @_asking
     def send(self, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None) -> Response:
@@ -255,7 +255,7 @@ class Dispatcher:
         self, vendor: str, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
     ) -> Response:
         """Answer a request by this vendor and no other, with the same retries."""
-        name = self._directory.known(vendor).name
+        name = self._router.known(vendor).name
         return self._answer(partial(self._pinned, name=name), request, timeout, cancel)
 
     @_asking
@@ -263,7 +263,7 @@ class Dispatcher:
         self, vendor: str, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
     ) -> StreamingResponse:
         """Answer piece by piece by this vendor and no other, with the same retries before the first output."""
-        name = self._directory.known(vendor).name
+        name = self._router.known(vendor).name
         return self._stream(partial(self._pinned, name=name), request, timeout, cancel)
 
     @overload
@@ -316,7 +316,7 @@ class Dispatcher:
         asked = guards.rewritten_embedding(EmbeddingRequest(model, texts, **settings), self.config.guards)
         call = self._begin(asked.as_request(), timeout, cancel, streamed=False, guarded=True)
         try:
-            return self._conductor.embed(call, call.routed(partial(self._routed, vectors=asked)), asked)
+            return self._attempt_loop.embed(call, call.routed(partial(self._routed, vectors=asked)), asked)
         except BaseException as error:
             call.abandon(error)
             raise
@@ -331,7 +331,7 @@ class Dispatcher:
         request = guards.before(self.config.guards, request)
         deadline = self._deadline(timeout)
         for target in self._route(request, streamed=False, deadline=deadline).targets[:1]:
-            count = getattr(self._directory.vendors[target.vendor], "count_tokens", None)
+            count = getattr(self._router.vendors[target.vendor], "count_tokens", None)
             tokens = count(attrs.evolve(request, model=target.model), deadline) if count is not None else None
             if tokens is not None:
                 return TokenCount(tokens=tokens, source="vendor", vendor=target.vendor, model=target.model)
@@ -344,29 +344,29 @@ class Dispatcher:
         ``str()`` is for people, ``as_dict()`` for machines.
         """
         check_request(request)
-        plan = self._conductor.plan(self._route(request, streamed=streaming), self._clock.monotonic(), whole=True)
-        spending = self._conductor.spending
+        plan = self._attempt_loop.plan(self._route(request, streamed=streaming), self._clock.monotonic(), whole=True)
+        spending = self._attempt_loop.spending
         return plan if spending is None else attrs.evolve(plan, budgets=spending.forecast(request, plan.targets))
 
     def get_vendors(self) -> list[str]:
         """The names of the registered vendors, in order of registration."""
-        return list(self._directory.vendors)
+        return list(self._router.vendors)
 
     def get_vendor(self, name: str) -> Vendor | None:
         """The vendor of that name, or ``None``."""
-        return self._directory.find(name)
+        return self._router.find(name)
 
     @property
     def lockfile(self) -> Lockfile | None:
         """The lockfile of the configuration, read now if it was not before; ``None`` where there is none."""
-        return self._directory.lockfile
+        return self._router.lockfile
 
     def resolve_alias(self, alias: str, profile: str | None = None) -> str:
         """The first ``"vendor:model"`` that can be asked now under a name, be it an alias, a pool or a model's own.
 
         Raises :class:`ConfigError` for a broken lockfile, and otherwise what a call for that name would raise before it is sent.
         """
-        found = self._directory.candidates(checked_reference(alias), profile)
+        found = self._router.candidates(checked_reference(alias), profile)
         targets = found.targets or (found.reserve.stand_ins if found.reserve is not None else ())
         if not targets:
             raise dead_end(Route(alias, (), found.skipped, cause=found.cause, hint=found.hint))
@@ -374,18 +374,18 @@ class Dispatcher:
 
     def has_alias(self, alias: str, profile: str | None = None) -> bool:
         """Whether a name is an alias of the lockfile or a pool of the configuration."""
-        return self._directory.has_alias(alias, profile)
+        return self._router.has_alias(alias, profile)
 
     def require_aliases(self, names: str | Iterable[str], *, context: str | None = None, profile: str | None = None) -> None:
         """Raise one :class:`ConfigError` for all aliases that are missing; what a program does first. ``context`` says who asks."""
-        self._directory.require_aliases([names] if isinstance(names, str) else list(names), context, profile)
+        self._router.require_aliases([names] if isinstance(names, str) else list(names), context, profile)
 
     def list_models(self, vendor: str, *, timeout: float | None = None) -> tuple[str, ...]:
         """The models that a vendor says it has, or, for a vendor of one's own, those of its capabilities. Costs nothing.
 
         What it says counts from now on: the vendor is known to have these models.
         """
-        asked = self._directory.known(vendor)
+        asked = self._router.known(vendor)
         listed = getattr(asked, "list_models", None)
         if listed is None:
             return asked.capabilities.models
@@ -394,16 +394,16 @@ class Dispatcher:
         except DispatchError as error:
             error.with_facts(vendor=asked.name)
             raise
-        self._directory.keep_list(asked.name, names, self._clock.monotonic())
+        self._router.keep_list(asked.name, names, self._clock.monotonic())
         return names
 
     def health_check(self, *, timeout: float = 5.0) -> dict[str, VendorHealth]:
         """How each vendor is, asked at the same time and without spending money; takes at most ``timeout`` seconds."""
-        return self._checkups.ask(timeout)
+        return self._health.ask(timeout)
 
     def health(self) -> dict[str, VendorHealth]:
         """How each vendor was when it was last asked, by ``health_check`` or ``Config(health_interval=...)``; asks nobody."""
-        return self._checkups.known()
+        return self._health.known()
 
     def leave_alone(self, vendor: str, *, model: str | None = None, seconds: float) -> None:
         """Ask a vendor, or one ``model`` of it, no more for so many seconds, as if its circuit were open.
@@ -413,12 +413,12 @@ class Dispatcher:
         if not seconds >= 0:
             raise ConfigError(f"seconds: {seconds!r} is not a number ≥ 0")
         until = self._clock.monotonic() + seconds
-        self._conductor.breakers.leave_alone(self._directory.known(vendor).name, model, until)
+        self._attempt_loop.breakers.leave_alone(self._router.known(vendor).name, model, until)
 
     def get_rate_limit_status(self, vendor: str, model: str = "") -> RateLimitStatus:
         """What is left of a vendor's limits in this minute; name the model where each has limits of its own."""
-        return self._conductor.limits.status(
-            Target(vendor=self._directory.known(vendor).name, model=model), self._clock.monotonic()
+        return self._attempt_loop.limits.status(
+            Target(vendor=self._router.known(vendor).name, model=model), self._clock.monotonic()
         )
 
     def get_budgets(self) -> tuple[BudgetStatus, ...]:
@@ -426,17 +426,17 @@ class Dispatcher:
 
         Budgets that count by call have none. Raises :class:`BudgetExceeded` where the place that they are kept in is away.
         """
-        spending = self._conductor.spending
+        spending = self._attempt_loop.spending
         return spending.statuses() if spending is not None else ()
 
     def get_stats(self) -> Stats:
         """The counts of all calls that have ended, as of one moment, and how many run and wait."""
-        return self._books.stats.snapshot(*self._under_way.count())
+        return self._recorder.stats.snapshot(*self._in_flight.count())
 
     @property
     def ledger(self) -> CallLog | None:
         """Where the calls are written down, if anywhere."""
-        return self._books.ledger
+        return self._recorder.ledger
 
     def close(self, *, drain: float = 0.0) -> None:
         """End live calls and streams, close pooled connections; idempotent. A closed dispatcher refuses further calls.
@@ -444,20 +444,20 @@ class Dispatcher:
         With ``drain``, those under way have so many seconds to end by themselves; it returns as soon as they have. A server's
         shutdown is what that is for. Raises :class:`ConfigError` for a number that is not ≥ 0.
         """
-        self._under_way.close(drain)
-        self._checkups.close()
+        self._in_flight.close(drain)
+        self._health.close()
         if self._registry is not None:
             self._registry.leave(self)
         if self.cache is not None:
             self.cache.close()
-        self._conductor.limits.close()
-        if self._conductor.spending is not None:
-            self._conductor.spending.close()
-        for vendor in list(self._directory.vendors.values()):
+        self._attempt_loop.limits.close()
+        if self._attempt_loop.spending is not None:
+            self._attempt_loop.spending.close()
+        for vendor in list(self._router.vendors.values()):
             close = getattr(vendor, "close", None)
             if close is not None:
                 close()
-        self._books.close()
+        self._recorder.close()
 
     def __enter__(self) -> Self:
         return self
@@ -486,7 +486,7 @@ class Dispatcher:
     def _with_cache(self, settings: ResponseCache) -> Answers:
         """The vendors behind a cache, which is the dispatcher's from now on."""
         self.cache = AnswerCache(settings, self._clock)
-        answers = ResponseCacheLayer(self.cache, self._conductor, self._directory.vendors)
+        answers = ResponseCacheLayer(self.cache, self._attempt_loop, self._router.vendors)
         return Certain(answers) if self.config.strict_cost else answers
 
     def _deadline(self, timeout: float | None) -> Deadline:
@@ -504,17 +504,17 @@ class Dispatcher:
         if cancel is not None:
             cancellation.follow(cancel)
         deadline = Deadline.after(self._seconds(timeout), clock=self._clock, cancellation=cancellation)
-        report = partial(self._books.report, self._under_way, cancellation)
+        report = partial(self._recorder.report, self._in_flight, cancellation)
         call = Call(request, deadline, report, streamed=streamed, guards=self.config.guards)
         call.auto_timeout = timeout is None and self._auto_timeout
-        self._books.attach(call)
-        self._under_way.begin(cancellation)
+        self._recorder.attach(call)
+        self._in_flight.begin(cancellation)
         try:
-            call.under_way = self._under_way
-            if self._conductor.spending is not None:
-                call.purse = self._conductor.spending.new_call_budget(request, call.origin)
+            call.in_flight = self._in_flight
+            if self._attempt_loop.spending is not None:
+                call.purse = self._attempt_loop.spending.new_call_budget(request, call.origin)
             if self.config.health_interval is not None:
-                self._checkups.begin()
+                self._health.begin()
             if self._registry is not None:
                 self._registry.begin(self, deadline)
             if self._admission is not None:
@@ -556,11 +556,11 @@ class Dispatcher:
 
     def _routed(self, call: Call, *, vectors: EmbeddingRequest | None = None) -> Route:
         request = call.request
-        conductor = self._conductor
-        several = conductor.hedges is not None or (
-            call.streamed and wanted(conductor.continuation, request.continue_broken) is not None
+        attempt_loop = self._attempt_loop
+        several = attempt_loop.hedges is not None or (
+            call.streamed and wanted(attempt_loop.continuation, request.continue_broken) is not None
         )  # then the others must be known from the beginning
-        candidates = self._directory.candidates(request.model, request.profile, call.deadline, all_lists=several)
+        candidates = self._router.candidates(request.model, request.profile, call.deadline, all_lists=several)
         moment = self._context(request, streamed=call.streamed, turn=next(self._turns), vectors=vectors is not None)
         if candidates.later:
             call.more = partial(self._more, moment)
@@ -568,14 +568,14 @@ class Dispatcher:
 
     def _more(self, moment: RoutingContext, call: Call) -> Sequence[Target]:
         """Whom else a call may ask, by lists that are read now that nobody else is left; the call's plan has them from now on."""
-        candidates = self._directory.candidates(call.request.model, call.request.profile, call.deadline, all_lists=True)
+        candidates = self._router.candidates(call.request.model, call.request.profile, call.deadline, all_lists=True)
         route = self._plan(call.request, candidates, moment)
         if call.plan is None:
             return route.targets
         before = call.plan.route
         asked = {target.key for target in before.targets}
         steps = [step for step in route.steps if step.target.key not in asked]
-        call.plan = self._conductor.plan(
+        call.plan = self._attempt_loop.plan(
             attrs.evolve(before, steps=(*before.steps, *steps), skipped=route.skipped), moment.now, whole=False
         )
         return [step.target for step in steps]
@@ -585,24 +585,24 @@ class Dispatcher:
         if call.auto_timeout:
             targets = route.targets if call.more is None else (*route.targets, *route.targets[-1:])
             batches = (1, 1) if vectors is None else [self._batches(vectors, target) for target in targets[:2]]
-            call.deadline.seconds = self._conductor.shares.timeout(call.request, targets, batches)
+            call.deadline.seconds = self._attempt_loop.shares.timeout(call.request, targets, batches)
             call.deadline.at = call.started + call.deadline.seconds
-        call.plan = self._conductor.plan(route, call.started, whole=False)
+        call.plan = self._attempt_loop.plan(route, call.started, whole=False)
         return route
 
     def _batches(self, vectors: EmbeddingRequest, target: Target) -> int:
         """How many requests a target is sent for some vectors; a vendor of the user's own takes all at once."""
-        vendor = self._directory.vendors[target.vendor]
+        vendor = self._router.vendors[target.vendor]
         return vendor.embedding_batches(vectors) if isinstance(vendor, HttpVendor) else 1
 
     def _route(self, request: Request, *, streamed: bool, deadline: Deadline | None = None) -> Route:
-        candidates = self._directory.candidates(request.model, request.profile, deadline)
+        candidates = self._router.candidates(request.model, request.profile, deadline)
         return self._plan(request, candidates, self._context(request, streamed=streamed))
 
     def _plan(self, request: Request, candidates: Candidates, moment: RoutingContext) -> Route:
         route = plan(request, candidates.targets, self._preferences, moment, candidates.choice, reserve=candidates.reserve)
         if len(route.steps) > 1 and not moment.vectors:
-            route = fitting(request, route, self._directory.vendors)
+            route = fitting(request, route, self._router.vendors)
         if (alias := candidates.alias) is not None:
             route = attrs.evolve(route, alias=alias.name, profile=alias.profile, goes_on=alias.on)
         if not candidates.skipped:
@@ -614,10 +614,10 @@ class Dispatcher:
 
     def _context(self, request: Request, *, streamed: bool, turn: int = 0, vectors: bool = False) -> RoutingContext:
         now = self._clock.monotonic()
-        models_at = partial(self._directory.models_at, profile=request.profile)
-        latencies = self._conductor.latencies
+        models_at = partial(self._router.models_at, profile=request.profile)
+        latencies = self._attempt_loop.latencies
         return RoutingContext(latencies=latencies, now=now, streamed=streamed, turn=turn, vectors=vectors, models_at=models_at)
 
     def _pinned(self, call: Call, name: str) -> Route:
-        candidates = self._directory.pinned(call.request.model, name, call.request.profile, call.deadline)
+        candidates = self._router.pinned(call.request.model, name, call.request.profile, call.deadline)
         return self._told(call, self._plan(call.request, candidates, self._context(call.request, streamed=call.streamed)))

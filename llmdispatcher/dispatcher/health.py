@@ -206,7 +206,7 @@ def counts(error: DispatchError, *, answered: bool) -> bool:
     return error.status is None or (answered and error.status >= 500 and error.status not in _NOT_MEANT)
 
 
-class Checkups:
+class HealthChecker:
     """The last known health of each vendor, and, with an interval, the thread that keeps it fresh."""
 
     def __init__(self, vendors: Mapping[str, Vendor], breakers: Breakers, interval: float | None, clock: Clock) -> None:

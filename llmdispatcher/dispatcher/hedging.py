@@ -46,7 +46,7 @@ class _Race(Generic[T]):
         self._lock = threading.Lock()
         self._over = False
         self._ended: queue.SimpleQueue[_Leg[T]] = queue.SimpleQueue()
-        self.legs: list[_Leg[T]] = []
+        self.branches: list[_Leg[T]] = []
         self.running = 0
 
     def now(self) -> float:
@@ -55,30 +55,30 @@ class _Race(Generic[T]):
 
     def start(self, route: Route, *, hedge: bool = False) -> bool:
         """One more leg; False where no thread can be started for it."""
-        leg: _Leg[T] = _Leg(self._call.leg(hedge=hedge))
+        branch: _Leg[T] = _Leg(self._call.branch(hedge=hedge))
         context = contextvars.copy_context()
         thread = threading.Thread(
-            target=context.run, args=(self._run, leg, route), name=f"llmdispatcher-hedge-{next(_numbers)}", daemon=True
+            target=context.run, args=(self._run, branch, route), name=f"llmdispatcher-hedge-{next(_numbers)}", daemon=True
         )
         try:
             thread.start()
         except (RuntimeError, MemoryError):
             return False
-        self.legs.append(leg)
+        self.branches.append(branch)
         self.running += 1
         return True
 
-    def _run(self, leg: _Leg[T], route: Route) -> None:
+    def _run(self, branch: _Leg[T], route: Route) -> None:
         try:
-            leg.answer = self._walk(leg.call, route)
+            branch.answer = self._walk(branch.call, route)
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, where it is raised
-            leg.error = error
+            branch.error = error
         with self._lock:
             late = self._over
             if not late:
-                self._ended.put(leg)
-        if late and leg.answer is not None:
-            self._discard(leg.answer)
+                self._ended.put(branch)
+        if late and branch.answer is not None:
+            self._discard(branch.answer)
 
     def wait(self, seconds: float | None) -> _Leg[T] | None:
         """The next leg that ends; ``None`` when none does in so many seconds. Raises when the call's own time is over."""
@@ -86,22 +86,22 @@ class _Race(Generic[T]):
         while True:
             step = min(_GLANCE, self._call.deadline.check(), *([left] if left is not None else []))
             try:
-                leg = self._ended.get(timeout=step)
+                branch = self._ended.get(timeout=step)
             except queue.Empty:
                 left = None if left is None else left - step
                 if left is not None and left <= 0:
                     return None
                 continue
             self.running -= 1
-            return leg
+            return branch
 
     def decide(self, winner: _Leg[T] | None) -> None:
         """Stop everybody else; whoever ends from now on ends unheard."""
         with self._lock:
             self._over = True
-        for leg in self.legs:
-            if leg is not winner:
-                leg.call.lose(Cancelled("another target answered first" if winner is not None else "the call is over"))
+        for branch in self.branches:
+            if branch is not winner:
+                branch.call.lose(Cancelled("another target answered first" if winner is not None else "the call is over"))
         while not self._ended.empty():
             late = self._ended.get()
             if late is not winner and late.answer is not None:
@@ -136,12 +136,12 @@ def hedged(hedges: Hedges, call: Call, route: Route, walk: Walk[T], discard: Cal
 
 def _winner(race: _Race[T], hedges: Hedges, route: Route, delay: float) -> _Leg[T]:
     """Wait for a leg that answers, or for the last to fail."""
-    leg = race.wait(delay)
-    if leg is None:
+    branch = race.wait(delay)
+    if branch is None:
         with hedges.wakes.turn(race.now()) as later:  # only now: a call that is answered in time takes no turn
-            leg = race.wait(later) if later else None
-    if leg is None and hedges.spend(race.now()):
+            branch = race.wait(later) if later else None
+    if branch is None and hedges.spend(race.now()):
         race.start(attrs.evolve(route, steps=(*route.steps[1:], route.steps[0])), hedge=True)
-    while leg is None or (leg.error is not None and race.running):
-        leg = race.wait(None)
-    return leg
+    while branch is None or (branch.error is not None and race.running):
+        branch = race.wait(None)
+    return branch

@@ -107,7 +107,7 @@ class Candidates:
     hint: str = ""
 
 
-class Directory:
+class Router:
     """Vendors by name; what they answer for a model name is remembered. Safe under threads."""
 
     def __init__(self, config: Config) -> None:

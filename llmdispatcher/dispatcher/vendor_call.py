@@ -1,6 +1,6 @@
 """Ask one vendor: for a whole response, or for a stream up to its first output.
 
-Foreign exceptions that a user's own vendor raises are translated here. :class:`OpenStream` is a stream that has begun: the worker
+Foreign exceptions that a user's own vendor raises are translated here. :class:`ActiveStream` is a stream that has begun: the worker
 reads it, and each of its ends settles the call.
 """
 
@@ -53,7 +53,7 @@ def fitting(request: Request, route: Route, vendors: Mapping[str, Vendor]) -> Ro
 
 
 @attrs.frozen
-class Begun:
+class OpenedStream:
     """An answer that has come up to its first output, if it has any. ``movable``: any thread may read on, one at a time."""
 
     batches: Iterator[list[StreamChunk]]
@@ -62,7 +62,7 @@ class Begun:
     movable: bool
 
 
-def whole(vendor: Vendor, request: Request, deadline: Deadline) -> Response:
+def call_vendor(vendor: Vendor, request: Request, deadline: Deadline) -> Response:
     """The vendor's answer."""
     try:
         response = vendor.send(request, deadline)
@@ -75,7 +75,9 @@ def whole(vendor: Vendor, request: Request, deadline: Deadline) -> Response:
     return response
 
 
-def begun(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[RateLimitRemaining | None], None]) -> Begun:
+def open_stream(
+    vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[RateLimitRemaining | None], None]
+) -> OpenedStream:
     """The beginning of an answer; ``heard`` is told what its head says is left. A vendor of the user's stays in its thread.
 
     The first output ends the attempt's share of the deadline: whoever speaks has all of it. A stream that has begun without any is
@@ -94,7 +96,7 @@ def begun(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[
             deadline.begin()
         if has_output:
             break
-    return Begun(itertools.chain([held] if held else [], batches), batches.close, has_output, ours)
+    return OpenedStream(itertools.chain([held] if held else [], batches), batches.close, has_output, ours)
 
 
 def _batches(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[RateLimitRemaining | None], None]) -> Batches:
@@ -151,12 +153,12 @@ Ended = Callable[[Call, Attempt, DispatchError | None, Usage], None]
 """Hears how a stream that had begun has ended."""
 
 
-class OpenStream:
+class ActiveStream:
     """An answer that has begun: what the stream's worker pumps, and how it settles the call."""
 
     __slots__ = ("_ended", "attempt", "batches", "call", "close", "model", "movable", "vendor")
 
-    def __init__(self, ended: Ended, call: Call, attempt: Attempt, stream: Begun) -> None:
+    def __init__(self, ended: Ended, call: Call, attempt: Attempt, stream: OpenedStream) -> None:
         self._ended = ended
         self.call = call
         self.attempt = attempt

@@ -90,7 +90,7 @@ def now(made):
 
 
 def free(made):
-    return (0, 0) == now(made) and not made._admission._guests and not made._under_way._calls
+    return (0, 0) == now(made) and not made._admission._guests and not made._in_flight._calls
 
 
 def asked(made, ends, request=ASK, **settings):

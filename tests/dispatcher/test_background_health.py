@@ -333,7 +333,7 @@ def test_a_closed_dispatcher_starts_none(server):
     dispatcher.close()
     with pytest.raises(ConfigError, match="closed"):
         dispatcher.send(Request("gpt-4o", "hi"))
-    dispatcher._checkups.begin()
+    dispatcher._health.begin()
 
     assert [] == threads()
 
@@ -369,7 +369,7 @@ def test_no_thread_is_tried_for_at_every_call(server, monkeypatch):
     with made(openai(server)) as dispatcher, monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start)
         for _ in range(5):
-            dispatcher._checkups.begin()
+            dispatcher._health.begin()
 
     assert [NAME] == tried
 

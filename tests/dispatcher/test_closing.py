@@ -59,7 +59,7 @@ def called(dispatcher):
 def closed_in_background(dispatcher, seconds):
     thread = threading.Thread(target=dispatcher.close, kwargs={"drain": seconds})
     thread.start()
-    while not dispatcher._under_way._closed:
+    while not dispatcher._in_flight._closed:
         time.sleep(0.001)
     return thread
 

@@ -80,7 +80,7 @@ def test_an_interruption_while_the_second_opens():
     with pytest.raises(DispatchError):
         dispatcher.send_streaming(Request("m", "hi")).response()
 
-    assert (0, 1) == (len(dispatcher._under_way._calls), len(outcomes))
+    assert (0, 1) == (len(dispatcher._in_flight._calls), len(outcomes))
     assert ["a", "b"] == [record.vendor for record in outcomes[0].attempts]
 
 
@@ -132,7 +132,7 @@ def test_limits_and_budgets_agree():
     """Each attempt has its place in the limits and its line in the budget, and nothing is held afterwards."""
     with Stage("openai", "anthropic") as stage:
         for name in ("v0", "v1"):
-            stage.dispatcher._conductor.limits.set(
+            stage.dispatcher._attempt_loop.limits.set(
                 name, RateLimit(requests_per_minute=10, tokens_per_minute=100_000, max_in_flight=2)
             )
         stage.simulators[0].script(faults.cut_after(WORDS))
@@ -144,7 +144,7 @@ def test_limits_and_budgets_agree():
 def test_a_vendor_without_a_place_is_not_asked():
     """The limits of the other hold; the break is heard at once."""
     with Stage("openai", "anthropic") as stage:
-        stage.dispatcher._conductor.limits.set("v1", RateLimit(requests_per_minute=1))
+        stage.dispatcher._attempt_loop.limits.set("v1", RateLimit(requests_per_minute=1))
         stage.dispatcher.send_to_vendor("v1", Request("any", "hello"))
         stage.outcomes.clear()
         stage.simulators[0].script(faults.cut_after(WORDS))

@@ -23,7 +23,7 @@ def directory(tmp_path, monkeypatch):
         pools={"mine": ["openai:gpt-4o", "first:m"]},
         routing_rules=[{"vendor": "first"}],
     )
-    made = router.Directory(config)
+    made = router.Router(config)
     for name in VENDORS:
         made.register(FakeVendor(name=name))
 

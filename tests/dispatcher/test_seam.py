@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmdispatcher.dispatcher.continuation import Seam
+from llmdispatcher.dispatcher.continuation import OverlapTrimmer
 
 MOST = 400
 TEXTS = st.text(st.sampled_from("ab \n1é."), max_size=40)
 
 
 def joined(said, pieces, most=MOST, **settings):
-    seam = Seam(said, most, **settings)
+    seam = OverlapTrimmer(said, most, **settings)
     return "".join([seam.feed(piece) for piece in pieces]) + seam.flush()
 
 
@@ -74,14 +74,14 @@ def test_a_model_that_went_on_by_itself_loses_blanks_only(said, blanks):
 )
 def test_what_is_held_back(said, pieces, rest):
     """Only as long as it may repeat."""
-    seam = Seam(said, MOST)
+    seam = OverlapTrimmer(said, MOST)
     assert rest == [seam.feed(piece) for piece in pieces]
 
 
 def test_a_long_text_costs_little():
     """A repetition of as many signs as are looked at, sign by sign."""
     said = "a" * 100_000
-    seam = Seam(said, MOST)
+    seam = OverlapTrimmer(said, MOST)
     out = "".join([seam.feed("a") for _ in range(2000)]) + seam.flush()
 
     assert "a" * (2000 - MOST) == out

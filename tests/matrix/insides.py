@@ -25,18 +25,18 @@ def residue(dispatcher: Dispatcher) -> list[str]:
 
 
 def _held(dispatcher: Dispatcher) -> list[str]:
-    conductor, cache = dispatcher._conductor, dispatcher.cache
+    conductor, cache = dispatcher._attempt_loop, dispatcher.cache
     rooms = [count.room for count in conductor.limits._counts.values() if count.room is not None]
     held: dict[str, Any] = {
         "in flight of the balancer": conductor.balancer._in_flight if conductor.balancer is not None else (),
         "probes": [circuit.leases for circuit in conductor.breakers.circuits.values() if circuit.leases],
         "places in flight": [len(room.seats) for room in rooms if room.seats],
         "waiting for a place": [len(room.queue) for room in rooms if room.queue],
-        "calls under way": len(dispatcher._under_way._calls),
+        "calls under way": len(dispatcher._in_flight._calls),
         "calls that were let in": len(dispatcher._admission._guests) if dispatcher._admission is not None else 0,
         "flights": list(cache._flights._flights) if cache is not None else (),
         "watched streams": len(WATCH._live),
-        "connections lent": [name for name, vendor in dispatcher._directory.vendors.items() if _lent(vendor)],
+        "connections lent": [name for name, vendor in dispatcher._router.vendors.items() if _lent(vendor)],
     }
     return [f"{what}: {still}" for what, still in held.items() if still]
 
@@ -52,23 +52,23 @@ def _lent(vendor: HttpVendor) -> int:
 
 def failures_of(dispatcher: Dispatcher, vendor: str) -> int:
     """How many failures the circuits hold against a vendor."""
-    circuits = dispatcher._conductor.breakers.circuits
+    circuits = dispatcher._attempt_loop.breakers.circuits
     return sum(failed for key, circuit in circuits.items() if vendor in key for _, _, failed in circuit.slices)
 
 
 def opened(dispatcher: Dispatcher, vendor: str) -> int:
     """How often in a row the circuit of a vendor has opened; 0 for a closed one."""
-    return sum(circuit.times_open for key, circuit in dispatcher._conductor.breakers.circuits.items() if vendor in key)
+    return sum(circuit.times_open for key, circuit in dispatcher._attempt_loop.breakers.circuits.items() if vendor in key)
 
 
 def parked(dispatcher: Dispatcher) -> set[str]:
     """The vendors that asked to be left alone, and whose time nobody has seen end since."""
-    return {vendor for vendor, _ in dispatcher._conductor.cooldowns.parked}
+    return {vendor for vendor, _ in dispatcher._attempt_loop.cooldowns.parked}
 
 
 def budget_of(dispatcher: Dispatcher, vendor: str) -> tuple[int, int]:
     """First tries and returns that the budget has written down for a vendor."""
-    counts = [count for key, count in dispatcher._conductor.budgets._counts.items() if vendor in key]
+    counts = [count for key, count in dispatcher._attempt_loop.budgets._counts.items() if vendor in key]
     return sum(sum(count.calls) for count in counts), sum(sum(count.retries) for count in counts)
 
 

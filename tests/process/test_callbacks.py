@@ -81,7 +81,7 @@ def ended(way, *vendors, observers=(), **config):
         except Exception as error:
             end = error
         assert time.monotonic() - started < SLACK
-        assert [] == dispatcher._under_way._here()
+        assert [] == dispatcher._in_flight._here()
     return end, outcomes
 
 

@@ -61,7 +61,7 @@ def test_a_stream_without_a_thread_is_overloaded(scarce):
 
     assert "fine" == read(dispatcher.send_streaming(ASK))
     assert ["Overloaded", None] == [outcome.error and type(outcome.error).__name__ for outcome in outcomes]
-    assert [] == dispatcher._under_way._here()
+    assert [] == dispatcher._in_flight._here()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
@@ -74,7 +74,7 @@ def test_hedging_without_threads_asks_alone(scarce, count):
     answer = dispatcher.send(ASK, timeout=45)
 
     assert ("quick" if count == 2 else "slow", 1) == (answer.content, len(outcomes))
-    assert [] == dispatcher._under_way._here()
+    assert [] == dispatcher._in_flight._here()
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

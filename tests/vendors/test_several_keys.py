@@ -212,7 +212,7 @@ def test_limits_of_keys_tell_their_numbers_alone(dispatching, caplog):
     response = dispatcher.send(REQUEST)
     plan = dispatcher.explain(REQUEST)
     told = [dispatcher.get_rate_limit_status("openai"), plan, plan.as_dict(), response.trace, response.trace.as_dict()]
-    told += [dispatcher, dispatcher._conductor.limits._counts, caplog.text]
+    told += [dispatcher, dispatcher._attempt_loop.limits._counts, caplog.text]
 
     assert [] == [key for key in KEYS for each in told if key in f"{each} {each!r}"]
     assert "3" in str(response.trace.as_dict()["attempts"][0]["key"])

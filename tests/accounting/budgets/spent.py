@@ -68,7 +68,7 @@ def dispatcher(
 
 def remembering(made: Dispatcher) -> RememberingStore:
     """Have a dispatcher keep its budgets in such a store."""
-    spending = made._conductor.spending
+    spending = made._attempt_loop.spending
     assert spending is not None
     spending.store = store = RememberingStore()
     return store

@@ -27,7 +27,7 @@ from llmdispatcher import (
     open_ledger,
 )
 from llmdispatcher.accounting.budgets.database import DatabaseBudgetStore
-from llmdispatcher.dispatcher.attempts import Conductor
+from llmdispatcher.dispatcher.attempts import AttemptLoop
 from llmdispatcher.testing import FakeVendor, VendorSimulator, faults
 
 from .conftest import PATIENCE
@@ -164,7 +164,7 @@ def test_an_interruption_before_anything_was_sent_is_settled(simulator, monkeypa
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Conductor, "_permit", interrupted)
+    monkeypatch.setattr(AttemptLoop, "_permit", interrupted)
 
     assert ["nothing"] == ended(dispatcher(simulator), send, KeyboardInterrupt)
 

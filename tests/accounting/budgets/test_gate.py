@@ -225,7 +225,7 @@ class Unavailable:
 def test_a_store_that_is_unavailable_lets_calls_go(simulator, caplog):
     """With a warning; each is booked later, by what it did cost. Whoever looks at the accounts is told why."""
     with dispatcher(simulator, budgets=[Budget(limit=1)]) as made:
-        made._conductor.spending.store = store = Unavailable()
+        made._attempt_loop.spending.store = store = Unavailable()
         response = made.send(ASK)
         with pytest.raises(BudgetExceeded, match="cannot be looked at: its database is asleep") as raised:
             made.get_budgets()
@@ -238,7 +238,7 @@ def test_a_store_that_is_unavailable_lets_calls_go(simulator, caplog):
 def test_a_strict_budget_refuses_while_its_store_is_unavailable(simulator):
     """One of several is enough; the error has the reason as its cause, and nothing is sent."""
     with dispatcher(simulator, budgets=[Budget(limit=1), Budget(limit=1, strict=True, name="hard")]) as made:
-        made._conductor.spending.store = store = Unavailable()
+        made._attempt_loop.spending.store = store = Unavailable()
         with pytest.raises(BudgetExceeded, match="budget 'hard' cannot be looked at: its database is asleep") as raised:
             made.send(ASK)
 
@@ -250,7 +250,7 @@ def test_a_strict_budget_lets_others_be(simulator):
     """A call that it does not concern goes on."""
     other = Budget(limit=1, strict=True, match={"user": "nobody"}, name="hard")
     with dispatcher(simulator, budgets=[Budget(limit=1), other]) as made:
-        made._conductor.spending.store = Unavailable()
+        made._attempt_loop.spending.store = Unavailable()
         made.send(ASK)
 
     assert 1 == simulator.hits
@@ -267,7 +267,7 @@ def test_a_store_that_is_unavailable_for_longer_than_the_call_has_time(simulator
             raise BudgetStoreUnavailable("its database is asleep")
 
     with clocked(simulator, clock, Budget(limit=1, strict=strict)) as made:
-        made._conductor.spending.store = Slow()
+        made._attempt_loop.spending.store = Slow()
         if strict:
             with pytest.raises(DeadlineExceeded):
                 made.send(ASK, timeout=2.0)
@@ -308,7 +308,7 @@ def test_without_budgets_nothing_is_asked(simulator):
     """No account, no line in the plan."""
     with dispatcher(simulator, budgets=[]) as made:
         response = made.send(ASK)
-        assert (None, (), ()) == (made._conductor.spending, made.get_budgets(), made.explain(ASK).budgets)
+        assert (None, (), ()) == (made._attempt_loop.spending, made.get_budgets(), made.explain(ASK).budgets)
     assert response.trace[0].reserved is None
 
 
