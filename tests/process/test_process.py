@@ -169,7 +169,7 @@ LATE = {
         *("migrate", "reconcile", "get_usage_stats", "list_recent_calls", "get_call", "get_attempts", "record", "_record_behind"),
         *("export_usage_logs", "import_usage_logs", "prune", "log_call", "log_llm_call", "rebuild_rollups", "check_rollups"),
         *("is_there", "foreign_tables"),
-        *("connections", "desk"),  # under the lock that a fork waits for
+        *("connections", "row_writer"),  # under the lock that a fork waits for
     },
     "cache/cache.py": {"__init__"},
     "cache/stores.py": {"_make_opener", "inspect_store"},  # the constructor of a cache; a question of the command line
