@@ -7,6 +7,7 @@ an exit code here.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -165,13 +166,20 @@ def _complete(asked: str) -> int:
     return shell_complete(top, {}, "llmdispatcher", COMPLETE, asked)
 
 
+_EXTRA = re.compile(r"^(Got unexpected extra arguments?) \(.*[@:=].*\)$", re.DOTALL)
+"""What click says of an argument that no command takes, where that may be the address of a server."""
+
+
 def _report(error: Exception) -> int:
     """Print what went wrong; returns the exit code for it."""
     code = FAILED
     match error:
         case click.UsageError():
             path = error.ctx.command_path if error.ctx is not None else "llmdispatcher"
-            text, code = f"{error.format_message()}\n{path} --help tells more", USAGE
+            told = _EXTRA.sub(
+                r"\1; it is not shown, since it may hold a password; a ledger is given by --db", error.format_message()
+            )
+            text, code = f"{told}\n{path} --help tells more", USAGE
         case click.ClickException():
             text = error.format_message()
         case UsageError() | CommandFailed():
