@@ -584,18 +584,16 @@ class ResponseCacheLayer:
         return self.cache.stream(cache_request, partial(self.attempt_loop.stream, call, route))
 
     def _cache_request(self, call: Call, route: Route, *, streamed: bool) -> CacheRequest:
+        has_form = call.request.response_format is not None
+
         def form(response: Response) -> Response:
             return structured.read(call.request, response, call.deadline)
-
-        def from_cache(response: Response) -> Response:
-            recalled = call.from_cache(response)
-            return form(recalled) if streamed else recalled
 
         return CacheRequest(
             request=call.request,
             places=[cache_target(self.vendors[target.vendor], target.vendor, target.model) for target in route.targets],
             deadline=call.deadline,
-            check=form if call.request.response_format is not None else None,
-            recall=from_cache,
+            check=form if has_form else None,
+            recall=(lambda response: form(call.from_cache(response))) if has_form and streamed else call.from_cache,
             fail=call.fail,
         )

@@ -154,7 +154,7 @@ class ChoiceReader:
         """The usage so far."""
         if not isinstance(usage, dict):
             return None
-        self._usage = counted(self._usage, usage)
+        self._usage = counted(self._usage, usage) if self._usage else usage
         return openai_chat_usage({"usage": self._usage})
 
     def _unusual(self, choice: Mapping[str, Any]) -> Mapping[str, Any]:
