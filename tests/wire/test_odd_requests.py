@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 
 import attrs
 import pytest
@@ -265,6 +266,29 @@ def test_a_part_of_an_odd_type_is_no_failure_of_ours(kind):
     part = {"type": kind, "image_url": {"url": ""}}
 
     assert part == sent(CHAT, CHAT, messages=[{"role": "user", "content": [part]}])["messages"][0]["content"][0]
+
+
+GOOGLES_PARTS = (
+    "text",
+    "thought",
+    "inlineData",
+    "fileData",
+    "functionCall",
+    "functionResponse",
+    "executableCode",
+    "thoughtSignature",
+)
+
+
+@pytest.mark.parametrize("value", [0, 5, "", "x", None, [], [1], True, 1.5, {}], ids=repr)
+@pytest.mark.parametrize("role", ["user", "model"])
+@pytest.mark.parametrize("name", GOOGLES_PARTS)
+def test_a_field_of_a_part_of_google_may_be_of_any_type(name, role, value):
+    """It is read, or refused as the client's mistake."""
+    body = {"contents": [{"role": role, "parts": [{"text": "hi"}, {name: value}]}]}
+
+    with suppress(InvalidRequest):
+        CODECS[GEMINI].read_request(json.dumps(body).encode(), "m")
 
 
 GO = {

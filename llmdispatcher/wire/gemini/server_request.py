@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from ...errors import InvalidRequest
 from ...types import Message, OtherPart, Part, Request, TextPart, Tool, VendorTool, parse_text
 from ..base import EMPTY_TURN, Inbound, filled, is_hollow, without_null, words_in
-from ..decoding import says
+from ..decoding import mapping, says
 from .fields import LEVELS, NAME, RESPONSE_SCHEMA, SETTINGS, THINKING_BUDGET, camel, extra_of, listed, part_of
 from .request import json_schema, object_of
 
@@ -77,7 +77,7 @@ def _is_empty(block: Mapping[str, Any]) -> bool:
     """Whether a part says no more than what it would be, which Google refuses."""
     if not block.keys() <= _KINDS or not is_hollow(block):
         return False
-    return "name" in block.get("functionResponse", {"name": ""})
+    return "functionResponse" not in block or "name" in mapping(block["functionResponse"])
 
 
 _KINDS = frozenset({"fileData", "functionCall", "functionResponse", "inlineData", "thought", "thoughtSignature"})
