@@ -97,7 +97,7 @@ for seconds, wrong, inherited, count in children:
     assert seconds < SLACK and not wrong and count == 4, (seconds, wrong, count)
     assert not mine & set(inherited), (mine, inherited)
 assert 4 == len(outcomes), outcomes
-assert not dispatcher._under_way._here()
+assert not dispatcher._in_flight._here()
 """
     )
 

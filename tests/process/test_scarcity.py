@@ -142,7 +142,7 @@ for _ in range(20):
 resource.setrlimit(resource.RLIMIT_AS, most)
 threading.stack_size(0)
 assert "hello" == dispatcher.send_streaming(ASK).response().content
-assert not dispatcher._under_way._here()
+assert not dispatcher._in_flight._here()
 assert 43 == dispatcher.get_stats().total_requests
 """,
         hello,
@@ -228,7 +228,7 @@ for ask in (alone.send, lambda request: alone.send_streaming(request).response()
     assert "hello" == alone.send(ASK).content
 assert ends.count("failed") >= 2, ends
 assert "hello" == alone.send_streaming(ASK).response().content
-assert not alone._under_way._here()
+assert not alone._in_flight._here()
 assert 2 + 8 + 1 == alone.get_stats().total_requests, alone.get_stats()
 deadline = time.monotonic() + {PATIENCE}
 while threading.active_count() > 1 and time.monotonic() < deadline:
