@@ -577,7 +577,7 @@ class ResponseCacheLayer:
         return self.cache.send(self._cache_request(call, route, streamed=False), partial(self.attempt_loop.send, call, route))
 
     def stream(self, call: Call, route: Route) -> ChunkSource:
-        """The same, piece by piece."""
+        """The stream out of memory, of the same call under way, or of a vendor."""
         cache_request = self._cache_request(call, route, streamed=True)
         cache_request.source = lambda: _Source(self.attempt_loop, call, call.background(), route)
         cache_request.adopt = lambda source, error: call.adopt(source.away, error)

@@ -420,7 +420,7 @@ class Call:
             self.in_flight.end(self.deadline.cancellation)
 
     def branch(self, *, hedge: bool) -> Call:
-        """The same call on a way of its own, beside another: with a cancellation of its own, and heard only if adopted."""
+        """A second way of this call, beside the first: it has its own cancellation, and is reported only if it is adopted."""
         cancellation = Cancellation()
         cancellation.follow(self.deadline.cancellation)
         deadline = Deadline(self.deadline.at, self.deadline.clock, cancellation, self.deadline.seconds)
@@ -429,7 +429,7 @@ class Call:
         return self._known_as(branch)
 
     def background(self) -> Call:
-        """The same call on a way that may outlive it: it has its own end, and is heard only if adopted, by this call or another."""
+        """A way of this call that may outlive it: it has its own end, and is reported only if this call or another adopts it."""
         deadline = Deadline(self.deadline.at, self.deadline.clock, Cancellation(), self.deadline.seconds)
         away = Call(self.request, deadline, self._report, streamed=self.streamed, guards=self.guards)
         away.started, away._report = self.started, away._keep

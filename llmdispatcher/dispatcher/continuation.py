@@ -151,7 +151,7 @@ class ResumedStream:
             batches = self._after(failure)
 
     def _noted(self, batches: Iterable[list[StreamChunk]]) -> Batches:
-        """The same, while it is noted what was said and used."""
+        """Pass the chunks on, and note what they say and use."""
         add = self._fold.add
         for batch in batches:
             for chunk in batch:

@@ -314,7 +314,7 @@ class Router:
             self._edition, self._candidates = now, {}
 
     def _awake_reserve(self, known: Candidates, reserve: Reserve) -> tuple[Candidates, list[Target]]:
-        """The same without those of the reserve that cannot be asked now, and the stand-in that cannot."""
+        """Leave out those of the reserve that cannot be asked now; gives the candidates, and the stand-in that cannot be asked."""
         held = [(target, claim) for target, claim in reserve.held if _awake(self.vendors[target.vendor])]
         is_up = bool(reserve.stand_ins) and _awake(self.vendors[reserve.stand_ins[0].vendor])
         awake = Reserve(tuple(held), reserve.stand_ins if is_up else ())
@@ -326,7 +326,7 @@ class Router:
         self._forget()
 
     def _told(self, key: str | Alias, known: Candidates, deadline: Deadline, *, all_lists: bool) -> Candidates:
-        """The same after the vendors whose lists are needed were asked for them; ``later`` are those whose time has come."""
+        """Ask the vendors whose lists are needed for them, and place them; ``later`` are those whose time has come."""
         if self._asked(known.undecided, deadline):
             known = self._find(key)
         if all_lists or not any(target.vendor != known.spare and _awake(self.vendors[target.vendor]) for target in known.targets):
@@ -347,7 +347,7 @@ class Router:
         return True
 
     def _unread(self, known: Candidates) -> Candidates:
-        """The same where nobody is asked: a local server whose list was never read may have what the others lack."""
+        """Add the local servers whose lists were never read to the skipped, with the reason; sends nothing."""
         names = [name for name in known.undecided if self._lists.is_unread(name) and _awake(self.vendors[name])]
         if not names:
             return known
@@ -366,7 +366,7 @@ class Router:
             self._candidates = {}
 
     def _unnamed(self, known: Candidates, profile: str | None) -> Candidates:
-        """The same for a name that nobody has, which may be an alias that is missing."""
+        """Add to the skipped, and to the cause, that the name may be an alias that is missing."""
         told = self._aliases.missing(known.model, profile) if self._aliases is not None else None
         if told is None:
             return known
@@ -828,7 +828,7 @@ def target_of(name: str, vendor: Vendor, model: str) -> Target:
 
 
 def _open_target(name: str, vendor: Vendor, model: str) -> Target:
-    """The same where the request leaves the model open: a local server's is asked for vectors only where its name promises them."""
+    """The target of a request that leaves the model open: a local one makes vectors only where its name promises them."""
     target = target_of(name, vendor, model)
     return attrs.evolve(target, lacks=target.lacks | _NO_VECTORS) if _is_local(vendor) and answers_prompts(model) else target
 

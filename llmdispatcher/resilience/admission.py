@@ -71,7 +71,7 @@ def admission_of(value: Any) -> Admission | None:
     return build(Admission, value, "admission")
 
 
-class _Guest(ConcurrencySlot):
+class _Waiter(ConcurrencySlot):
     """The place of one call, and whose it is, which is known as soon as it waits."""
 
     __slots__ = ("tenant",)
@@ -126,7 +126,7 @@ class FairQueue:
 
 
 def _whose(seat: ConcurrencySlot) -> str | None:
-    return seat.tenant if isinstance(seat, _Guest) else None
+    return seat.tenant if isinstance(seat, _Waiter) else None
 
 
 class AdmissionController:
@@ -138,14 +138,14 @@ class AdmissionController:
         self._lock = new_lock()
         self._queue = FairQueue()
         self._room = ConcurrencyLimiter(Capacity(settings.max_calls, None), self._queue)
-        self._guests: dict[Cancellation, _Guest] = {}
+        self._guests: dict[Cancellation, _Waiter] = {}
         self._ends: deque[float] = deque(maxlen=_REMEMBERED)
         self._complained = False
         self._pid = os.getpid()
 
     def enter(self, request: Request, deadline: Deadline) -> None:
         """Take a place, now or when there is one. Raises :class:`Overloaded` where there is none in time, and when cancelled."""
-        guest = _Guest()
+        guest = _Waiter()
         with self._lock:
             if self._pid != os.getpid():
                 self._forked()
@@ -170,7 +170,7 @@ class AdmissionController:
             self._complained = True
             return None
 
-    def _wait(self, guest: _Guest, deadline: Deadline) -> None:
+    def _wait(self, guest: _Waiter, deadline: Deadline) -> None:
         begun = self._clock.monotonic()
         longest = self.settings.max_wait
         until = deadline.at if longest is None else min(deadline.at, begun + longest)
@@ -188,7 +188,7 @@ class AdmissionController:
         finally:
             deadline.cancellation.unsubscribe(key)
 
-    def _let_in(self, guest: _Guest) -> bool:
+    def _let_in(self, guest: _Waiter) -> bool:
         """Whether it has a place by now; if not, it stands in its line, also where that was lost in a fork or by a signal."""
         with self._lock:
             if self._pid != os.getpid():

@@ -302,7 +302,7 @@ GO = {
 PLAIN = {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}}}}
 
 
-@pytest.mark.parametrize(
+in_every_format = pytest.mark.parametrize(
     ("codec", "schema_of"),
     [
         (CHAT, lambda body: body["tools"][0]["function"]["parameters"]),
@@ -313,6 +313,9 @@ PLAIN = {"type": "object", "properties": {"a": {"type": "array", "items": {"type
     ],
     ids=[CHAT, ANTHROPIC, GEMINI, OLLAMA, RESPONSES],
 )
+
+
+@in_every_format
 def test_a_null_in_a_schema_is_absent(codec, schema_of):
     """On every level, and in the form of an answer."""
     assert PLAIN == schema_of(encoded(codec, Message.user("q"), tools=[Tool(name="f", parameters=GO)]))
@@ -440,17 +443,7 @@ def test_a_clients_tool_without_a_schema_is_an_object_at_moonshot(parameters):
     assert {"type": "object", "properties": {}} == body["tools"][0]["function"]["parameters"]
 
 
-@pytest.mark.parametrize(
-    ("codec", "schema_of"),
-    [
-        (CHAT, lambda body: body["tools"][0]["function"]["parameters"]),
-        (ANTHROPIC, lambda body: body["tools"][0]["input_schema"]),
-        (GEMINI, lambda body: body["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"]),
-        (OLLAMA, lambda body: body["tools"][0]["function"]["parameters"]),
-        (RESPONSES, lambda body: body["tools"][0]["parameters"]),
-    ],
-    ids=[CHAT, ANTHROPIC, GEMINI, OLLAMA, RESPONSES],
-)
+@in_every_format
 def test_arguments_are_an_object_in_every_format(codec, schema_of):
     """Servers refuse a choice, a reference or nothing at the root of their schema."""
     for schema in (REFERRED, {"anyOf": [{"properties": {"x": {}}, "required": ["x"]}]}):
