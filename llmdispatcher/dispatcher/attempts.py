@@ -16,7 +16,6 @@ from typing import TypeVar
 import attrs
 
 from .._text import room_logger
-from ..accounting import Reservation, Spending
 from ..cache import AnswerCache, CacheRequest, cache_target
 from ..catalog import CAPABILITIES, Target
 from ..errors import (
@@ -32,13 +31,8 @@ from ..errors import (
     VendorUnavailable,
 )
 from ..resilience import (
-    Breakers,
-    Budgets,
-    Cooldowns,
     Hedges,
-    Limits,
     NextAttempt,
-    Permit,
     RateLimitSlot,
     RetryPolicy,
     RetrySchedule,
@@ -53,14 +47,12 @@ from ..routing import (
     UNFIT,
     UNPRICED,
     WINDOW,
-    Balancer,
     CostOptimization,
     Latencies,
     Route,
     dead_end,
-    total_tokens,
 )
-from ..runtime import Deadline, Lease
+from ..runtime import Deadline
 from ..types import ChunkSource, EmbeddingRequest, Embeddings, RateLimitRemaining, Request, Response, Usage
 from ..vendors import Vendor
 from ..wire import is_about_model
@@ -69,6 +61,7 @@ from .call import Attempt, Call, certain
 from .config import Continuation, wanted
 from .continuation import ResumedStream, Reword
 from .hedging import hedged
+from .resources import AttemptPolicies, AttemptResources
 from .trace import Plan
 from .vendor_call import ActiveStream, addressed, call_vendor, open_stream
 
@@ -82,25 +75,18 @@ _LEFT_OUT = frozenset({FALLBACK, OVER_COST, UNPRICED, WINDOW, UNFIT, *CAPABILITI
 _SILENT = frozenset({"first_byte", "idle", "total"})
 
 
-@attrs.define(eq=False)
-class AttemptLoop:
+@attrs.define(eq=False, kw_only=True)
+class AttemptLoop(AttemptPolicies):
     """Walks the targets of one call after the other; what it learns stays with the policies that it holds."""
 
-    vendors: Mapping[str, Vendor]
     retry_policy: RetryPolicy
-    breakers: Breakers
-    budgets: Budgets
-    balancer: Balancer | None = None
     hedges: Hedges | None = None
-    limits: Limits = attrs.field(factory=Limits)
-    cooldowns: Cooldowns = attrs.field(factory=Cooldowns)
     wakes: Wakes = attrs.field(factory=Wakes)
     shares: Shares = attrs.field(factory=Shares)
     latencies: Latencies = attrs.field(factory=Latencies)
     continuation: Continuation | None = None
     cost: CostOptimization | None = None
     strict_cost: bool = False
-    spending: Spending | None = None
     meant: Callable[[Target, Deadline, bool, str | None], str] = lambda _target, _deadline, _sure, _profile: ""
     """What to do where a target says that it does not have its model."""
     _lasting: set[str] = attrs.field(factory=set, init=False)
@@ -124,7 +110,7 @@ class AttemptLoop:
             now = call.deadline.clock.monotonic()
             self._learn(attempt, None, now)
             usage = call.settle(attempt, embeddings.usage, embeddings)
-            self._settle(attempt.place, usage.total_tokens or None, now)
+            attempt.resources.settle(usage.total_tokens, now)
             target = attempt.target
             return attrs.evolve(
                 embeddings, vendor=target.vendor, model=embeddings.model or target.model, usage=usage, latency=now - call.started
@@ -156,7 +142,7 @@ class AttemptLoop:
         try:
             return self._walk(call, route, ask, [])
         finally:
-            self._unsent(call)
+            self._cancel(call)
 
     def _answer(self, call: Call, route: Route, ask: Ask[T]) -> T:
         failures: list[DispatchError] = []
@@ -165,11 +151,11 @@ class AttemptLoop:
         except DispatchError as error:
             if failures and error is not failures[-1] and error.__cause__ is None:
                 error.__cause__ = failures[-1]
-            self._unsent(call)
+            self._cancel(call)
             call.fail(error)
             raise
         except BaseException as interruption:
-            self._unsent(call)
+            self._cancel(call)
             call.fail(DispatchError(f"interrupted by {type(interruption).__name__}"))
             raise
 
@@ -186,19 +172,19 @@ class AttemptLoop:
                 continue
             others = self._after(call, schedule, target) if len(route.steps) > 1 or call.more is not None else ()
             try:
-                call.place = call.hold = None
+                call.resources = None
                 call.sends(attempt)
                 return self._ask(call, attempt, others, ask)
             except DispatchError as error:
                 error.with_facts(vendor=target.vendor, model=target.model)
                 self._learn(attempt, error, now())
                 attempt.settle(error)
-                if error.sent is False and attempt.place is not None:
-                    self.limits.give_back(attempt.place, now())
+                if error.sent is False:
+                    attempt.resources.give_back_slot(now())
                 if _is_unfit(route, target, error):
                     refused = refused or error
                     schedule.drop()
-                    self._pass_over(call, target, f"it does not take the request: {error.message}")
+                    call.pass_over(target, f"it does not take the request: {error.message}")
                     continue
                 failures.append(error)
                 self._note(call, route, target, error)
@@ -206,32 +192,47 @@ class AttemptLoop:
             except BaseException as interruption:
                 neutral = DispatchError(f"interrupted by {type(interruption).__name__}")
                 attempt.settle(neutral)
-                self._returned(attempt, neutral, now())
+                self._release(attempt, neutral, now())
                 raise
         route = call.plan.route if call.plan is not None else route  # with what lists have told meanwhile
         blocked = schedule.blocked(now()) or self.breakers.refusal(route.targets, now()) or refused
         raise _verdict(route, failures, blocked)
 
     def _begin(self, call: Call, schedule: RetrySchedule, turn: NextAttempt) -> Attempt | None:
-        """Take what asking needs: room in limits and budgets, and a permit. Where that fails the target is put off, or left out."""
-        now, target = call.deadline.clock.monotonic, turn.target
-        if self.cooldowns.parked and schedule.set_aside(target, now()):
-            self._pass_over(call, target, "it has just asked to be left alone")  # another call has just been told so
+        """Take what asking needs. Where that fails the target is put off, or left out, and ``None`` is returned."""
+        target, deadline = turn.target, call.deadline
+        if self.cooldowns.parked and schedule.set_aside(target, deadline.clock.monotonic()):
+            self._cancel(call)
+            call.pass_over(target, "it has just asked to be left alone")  # another call has just been told so
             return None
-        if (self.limits.in_use or self.spending is not None) and not self._has_room(call, schedule, target, now()):
-            return None
-        permit = self._permit(turn, now())
-        if permit is None:
+        resources = self._resources(call)
+        denial = resources.acquire(turn, call.request, call.budget, deadline)
+        if denial is None:
+            attempt = call.ask(target, resources)
+            attempt.meter.lease = resources.lease(target, deadline)
+            return attempt
+        call.pass_over(target, denial.reason)
+        if denial.ready_at is not None:
+            schedule.limited(target, denial.ready_at, deadline.clock.monotonic())
+        elif denial.over is not None:
+            schedule.drop(denial.over)
+            if not denial.over.try_elsewhere:
+                raise denial.over
+        else:
             schedule.put_off(target)
-            self._pass_over(call, target, self._refusal(target, now()))
-            return None
-        attempt = call.ask(target, permit)
-        attempt.place, attempt.hold = call.place, call.hold
-        if call.hold is not None or (call.place is not None and call.place.key is not None):
-            attempt.meter.lease = self._lease(call, target)
-        if self.balancer is not None:
-            self.balancer.begin(target)
-        return attempt
+        return None
+
+    def _resources(self, call: Call) -> AttemptResources:
+        """What the next attempt of a call takes, or has taken while it waited for its turn."""
+        if call.resources is None:
+            call.resources = AttemptResources(self)
+        return call.resources
+
+    def _cancel(self, call: Call) -> None:
+        """Give back what was taken for a request that was not sent."""
+        resources, call.resources = call.resources, None
+        if resources is not None:
+            resources.cancel(call.deadline.clock.monotonic())
 
     def _ask(self, call: Call, attempt: Attempt, others: Sequence[Target], ask: Ask[T]) -> T:
         """Ask; where ``others`` could be asked after it, within its share of the deadline."""
@@ -271,7 +272,7 @@ class AttemptLoop:
 
         Time that runs out speaks against the target: that of its share, and most of the deadline.
         """
-        deadline, permit = call.deadline, attempt.permit
+        deadline, permit = call.deadline, attempt.resources.permit
         movable = self.retry_policy.retry_ambiguous is not False  # else nobody is asked after a silence, and nothing is kept back
         left, streamed = deadline.remaining(), call.streamed
         ready = (
@@ -323,66 +324,15 @@ class AttemptLoop:
         if turn is None:
             return None
         if turn.crowd:
-            call.place = call.place or RateLimitSlot(deadline.at)
-            entered = self.limits.wait(turn.crowd, call.place, deadline, turn.ready_at)
+            resources = self._resources(call)
+            resources.slot = resources.slot or RateLimitSlot(deadline.at)
+            entered = self.limits.wait(turn.crowd, resources.slot, deadline, turn.ready_at)
             if entered is not None:
                 return schedule.instead(turn, entered)
         if turn.ready_at > deadline.clock.monotonic():
             self.wakes.sleep(deadline, turn.ready_at)
         deadline.check()
         return turn
-
-    def _take(self, call: Call, target: Target, now: float) -> float | None:
-        """Take a place in the limits, or tell when there may be one."""
-        call.place = call.place or RateLimitSlot(call.deadline.at)
-        taken = self.limits.take(target, total_tokens(call.request), now, call.place)
-        return taken if isinstance(taken, float) else None
-
-    def _has_room(self, call: Call, schedule: RetrySchedule, target: Target, now: float) -> bool:
-        """Take what asking needs of limits and budgets. Where there is none the target is put off, or by a budget left out."""
-        ready = self._take(call, target, now) if self.limits.in_use else None
-        if ready is not None:
-            schedule.limited(target, ready, now)
-            call.pass_over(target, _full(ready - now))
-        return ready is None and (self.spending is None or self._afford(self.spending, call, schedule, target))
-
-    def _afford(self, spending: Spending, call: Call, schedule: RetrySchedule, target: Target) -> bool:
-        """Reserve what asking may cost; raises where a budget is to end the call."""
-        if call.purse is None:
-            return True
-        call.hold = Reservation(call.purse, spending)
-        keys: Sequence[int] = ()
-        if spending.by_key:
-            own = call.place.key if call.place is not None else None
-            keys = (own,) if own is not None else getattr(self.vendors[target.vendor], "awake_keys", tuple)()
-        over = spending.reserve(call.hold, target, keys, call.deadline)
-        if over is not None:
-            schedule.drop(over)
-            self._pass_over(call, target, over.message)
-            if not over.try_elsewhere:
-                raise over
-        return over is None
-
-    def _lease(self, call: Call, target: Target) -> Lease | None:
-        """What tells the vendor which of its keys to show; ``None`` where that is its own choice."""
-        lease = self.limits.lease(target, call.place, call.deadline.clock.monotonic)
-        return lease if call.hold is None else call.hold.lease(lease)
-
-    def _permit(self, turn: NextAttempt, now: float) -> Permit | None:
-        """Leave to ask now: of the target's circuit, and for a retry of its budget."""
-        if turn.retry:
-            return self.breakers.admit(turn.target, now) if self.budgets.spend(turn.target, now) else None
-        self.budgets.called(turn.target, now)
-        return self.breakers.admit(turn.target, now, forced=turn.forced)
-
-    def _pass_over(self, call: Call, target: Target, why: str) -> None:
-        """Note that a target is not asked now, and give back what was taken for it."""
-        self._unsent(call)
-        call.pass_over(target, why)
-
-    def _refusal(self, target: Target, now: float) -> str:
-        """Why there was no permit."""
-        return str(standing(target, self.breakers, self.cooldowns, now)) or "its retry budget is spent"
 
     def plan(self, route: Route, now: float, *, whole: bool) -> Plan:
         """The route with what is held against its targets now; ``whole`` looks at limits, their storage and hedges, too."""
@@ -393,31 +343,10 @@ class AttemptLoop:
             return Plan(route=route)
         return Plan(route=route, statuses=tuple([standing(target, self.breakers, self.cooldowns, now) for target in route.targets]))
 
-    def _returned(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
-        """Give back what an attempt had taken, once."""
-        if attempt.returned:
-            return
-        attempt.returned = True
-        if attempt.place is not None:
-            self.limits.ended(attempt.place, error)
+    def _release(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
+        """Give back what an attempt had taken, once; time that ran out speaks against its target."""
         timed_out = attempt.timed_out or (isinstance(error, VendorUnavailable) and error.timed_out)
-        self.breakers.report(attempt.target, attempt.permit, error, now, waited=now - attempt.started if timed_out else None)
-        if self.balancer is not None:
-            self.balancer.end(attempt.target)
-
-    def _settle(self, place: RateLimitSlot | None, used: int | None, now: float) -> None:
-        """Put in the limits what a call really used, where it took a place."""
-        if place is not None:
-            self.limits.settle(place, used, now)
-
-    def _unsent(self, call: Call) -> None:
-        """Give back what was taken of limits and budgets for a request that was not sent."""
-        place, call.place = call.place, None
-        if place is not None:
-            self.limits.give_back(place, call.deadline.clock.monotonic())
-        if call.hold is not None:
-            call.hold.give_back()
-            call.hold = None
+        attempt.resources.release(error, now, now - attempt.started if timed_out else None)
 
     def heard(self, attempt: Attempt, rate_limit_remaining: RateLimitRemaining | None, now: float) -> None:
         """Take in what the vendor says is left of its own limits."""
@@ -426,7 +355,7 @@ class AttemptLoop:
 
     def _learn(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
         """What an attempt tells about its target's health and speed; an end that the caller made, or caused, tells nothing."""
-        self._returned(attempt, error, now)
+        self._release(attempt, error, now)
         if error is None:
             self._lasting.discard(attempt.target.vendor)
             if self.cooldowns.parked:
@@ -445,8 +374,7 @@ class AttemptLoop:
         self._learn(attempt, None, now)
         response = call.succeed(attempt, response)
         self.shares.observe(attempt.target, now - attempt.started, response.usage.output_tokens)
-        if attempt.place is not None:
-            self.limits.settle(attempt.place, response.usage.total_tokens or None, now)
+        attempt.resources.settle(response.usage.total_tokens, now)
         if response.rate_limit_remaining is not None:
             self.heard(attempt, response.rate_limit_remaining, now)
         return response
@@ -466,7 +394,7 @@ class AttemptLoop:
         """Hear how a stream that had begun has ended."""
         now = call.deadline.clock.monotonic()
         self._learn(attempt, error, now)
-        self._settle(attempt.place, usage.total_tokens or None, now)
+        attempt.resources.settle(usage.total_tokens, now)
 
 
 def _out_of_share(late: DeadlineExceeded, seconds: float, *, brief: bool) -> DispatchError:
@@ -494,11 +422,6 @@ def _not_asked(target: Target, seconds: float, other: Target, need: float | None
     else:
         why = f"a whole answer may need {need:.3g} s; set timeout= above that, or leave it out"
     return f"{target.vendor} gave no answer in {seconds:.3g} s, and {other} was not asked: {why}"
-
-
-def _full(seconds: float) -> str:
-    """Why a target without a place in its limits is not asked now."""
-    return f"its limits have no place for another {seconds:.1f} s" if seconds < math.inf else "its limits have no place now"
 
 
 def _is_unfit(route: Route, target: Target, error: DispatchError) -> bool:

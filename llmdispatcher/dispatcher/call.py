@@ -20,10 +20,9 @@ from typing import Any, Protocol, TypeVar
 import attrs
 
 from .._text import room_logger
-from ..accounting import CallBudget, Reservation
+from ..accounting import CallBudget
 from ..catalog import Target, price_at
 from ..errors import Cancelled, ConfigError, CostUnknown, DispatchError
-from ..resilience import FREE, Permit, RateLimitSlot
 from ..routing import Route, SkippedTarget
 from ..runtime import Cancellation, Clock, Deadline, Meter, new_id
 from ..types import (
@@ -42,6 +41,7 @@ from ..types import (
     failure_of,
     plausible,
 )
+from .resources import AttemptResources
 from .trace import Plan, Trace, place_of
 
 
@@ -255,29 +255,23 @@ class Attempt:
         "continuation",
         "failover",
         "first_token",
-        "hold",
         "meter",
         "number",
         "of",
-        "permit",
-        "place",
         "record",
+        "resources",
         "retry",
-        "returned",
         "started",
         "target",
         "timed_out",
     )
 
-    def __init__(self, call: Call, target: Target, permit: Permit, *, retry: bool, failover: bool) -> None:
+    def __init__(self, call: Call, target: Target, resources: AttemptResources, *, retry: bool, failover: bool) -> None:
         self._call = call
         self.of, self.number = call.id, next(call.numbers)
         self.target = target
-        self.permit = permit
+        self.resources = resources
         self.meter = call.deadline.meter = Meter()
-        self.place: RateLimitSlot | None = None
-        self.hold: Reservation | None = None
-        self.returned = False
         self.retry = retry
         self.failover = failover
         self.continuation = False
@@ -293,12 +287,12 @@ class Attempt:
 
     def settle(self, error: DispatchError | None = None, usage: Usage | None = None, *, lost: bool = False) -> None:
         """Write down how it went, and what the priced ``usage`` cost; what is ``lost`` may be under way still, and cost money."""
-        meter, cost = self.meter, usage.cost if usage is not None else None
+        meter, reservation, cost = self.meter, self.resources.reservation, usage.cost if usage is not None else None
         if error is not None and error.sent is None and meter.wired:
             error.sent = meter.sent > 0
-        reserved = self.hold.amount if self.hold is not None else None
-        if self.hold is not None and not lost:
-            self.hold.settle(error, cost)
+        reserved = reservation.amount if reservation is not None else None
+        if reservation is not None and not lost:
+            reservation.settle(error, cost)
         if self.record is not None:
             return
         if error is not None:
@@ -349,22 +343,21 @@ class Call:
         "asking",
         "attempts",
         "auto_timeout",
+        "budget",
         "deadline",
         "guards",
         "heard",
         "hedge",
-        "hold",
         "id",
         "in_flight",
         "journal",
         "more",
         "numbers",
         "origin",
-        "place",
         "plan",
         "profile",
-        "purse",
         "request",
+        "resources",
         "skipped",
         "started",
         "streamed",
@@ -388,9 +381,9 @@ class Call:
         self.more: Callable[[Call], Sequence[Target]] | None = None
         """Reads the lists that may tell of further targets; asked once, when nobody else is left."""
         self.skipped: list[SkippedTarget] = []
-        self.place: RateLimitSlot | None = None
-        self.purse: CallBudget | None = None
-        self.hold: Reservation | None = None
+        self.budget: CallBudget | None = None
+        self.resources: AttemptResources | None = None
+        """What the next attempt has taken until it asks."""
         self.in_flight: InFlightCalls | None = None
         self.auto_timeout = False
         """Whether nobody has set a timeout for it, so that its route tells how much time it needs."""
@@ -437,7 +430,7 @@ class Call:
 
     def _known_as(self, way: Call) -> Call:
         """Have a way of this call count and tell as the call itself does."""
-        way.heard, way.plan, way.skipped, way.purse = self.heard, self.plan, self.skipped, self.purse
+        way.heard, way.plan, way.skipped, way.budget = self.heard, self.plan, self.skipped, self.budget
         way.id, way.numbers, way.journal = self.id, self.numbers, self.journal
         way.origin, way.profile, way.more = self.origin, self.profile, self.more
         return way
@@ -491,10 +484,10 @@ class Call:
         self.fail(failure)
         raise failure
 
-    def ask(self, target: Target, permit: Permit = FREE) -> Attempt:
-        """Begin an attempt at ``target``, which ``permit`` allows."""
+    def ask(self, target: Target, resources: AttemptResources) -> Attempt:
+        """Begin an attempt at ``target``, which has taken its ``resources``."""
         times = self.asked.get(target, 0)
-        attempt = Attempt(self, target, permit, retry=times > 0, failover=not times and bool(self.asked))
+        attempt = Attempt(self, target, resources, retry=times > 0, failover=not times and bool(self.asked))
         self.asked[target] = times + 1
         self.asking = attempt
         return attempt

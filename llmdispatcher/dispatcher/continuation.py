@@ -227,8 +227,8 @@ class ResumedStream:
             return _worded(asked, prefilled=prefilled)
 
         self._times += 1
-        if self._call.purse is not None:
-            self._call.purse.continue_with(said, GO_ON)
+        if self._call.budget is not None:
+            self._call.budget.continue_with(said, GO_ON)
         try:
             self._last = self._resume(self._call, route, reword)
         except (Cancelled, DeadlineExceeded) as end:

@@ -175,13 +175,13 @@ class Dispatcher:
         published = self.config.registry
         self._registry = published.follow(self._router.registry_versions) if published is not None else None
         self._attempt_loop = AttemptLoop(
-            self._router.vendors,
-            self.config.retry_policy,
-            Breakers(self.config.circuit_breaker),
-            Budgets(self.config.retry_budget),
-            shares,
-            Hedges(self.config.hedge) if self.config.hedge is not None else None,
-            Limits(self.config.limits_storage),
+            vendors=self._router.vendors,
+            retry_policy=self.config.retry_policy,
+            breakers=Breakers(self.config.circuit_breaker),
+            budgets=Budgets(self.config.retry_budget),
+            balancer=shares,
+            hedges=Hedges(self.config.hedge) if self.config.hedge is not None else None,
+            limits=Limits(self.config.limits_storage),
             continuation=self.config.continuation,
             cost=self.config.cost_optimization,
             strict_cost=self.config.strict_cost,
@@ -512,7 +512,7 @@ class Dispatcher:
         try:
             call.in_flight = self._in_flight
             if self._attempt_loop.spending is not None:
-                call.purse = self._attempt_loop.spending.new_call_budget(request, call.origin)
+                call.budget = self._attempt_loop.spending.new_call_budget(request, call.origin)
             if self.config.health_interval is not None:
                 self._health.begin()
             if self._registry is not None:

@@ -65,7 +65,7 @@ class Stage:
 
 
 def threads_of_tees():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("llmdispatcher-")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("llmdispatcher-tee")]
 
 
 @pytest.fixture

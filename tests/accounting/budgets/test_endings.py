@@ -27,7 +27,7 @@ from llmdispatcher import (
     open_ledger,
 )
 from llmdispatcher.accounting.budgets.database import DatabaseBudgetStore
-from llmdispatcher.dispatcher.attempts import AttemptLoop
+from llmdispatcher.resilience import Breakers
 from llmdispatcher.testing import FakeVendor, VendorSimulator, faults
 
 from .conftest import PATIENCE
@@ -161,10 +161,10 @@ def test_ctrl_c_leaves_nothing_reserved(simulator):
 def test_an_interruption_before_anything_was_sent_is_settled(simulator, monkeypatch):
     """Wherever a signal comes: here between the reservation and the request."""
 
-    def interrupted(*_):
+    def interrupted(*_, **_settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(AttemptLoop, "_permit", interrupted)
+    monkeypatch.setattr(Breakers, "admit", interrupted)
 
     assert ["nothing"] == ended(dispatcher(simulator), send, KeyboardInterrupt)
 
