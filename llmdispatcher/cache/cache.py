@@ -105,9 +105,10 @@ class CacheRequest:
 
     def accepts(self, response: Response) -> bool:
         """Tell whether a response passes the check, if there is one."""
+        if self.check is None:
+            return True
         try:
-            if self.check is not None:
-                self.check(response)
+            self.check(response)
         except DispatchError:
             return False
         return True
@@ -150,7 +151,8 @@ class AnswerCache:
         if slot is None:
             return ask()
         latest = self._latest
-        known = self._read_hit(cache_request, self._store.get(slot.key))
+        entry = self._store.get(slot.key)
+        known = self._read_hit(cache_request, entry) if entry is not None else None
         if known is not None:
             return cache_request.recall(self._count_hit(known, "hits"))
         try:
@@ -172,7 +174,8 @@ class AnswerCache:
         slot = self._slot(cache_request)
         if slot is None:
             return begin()
-        known = self._read_hit(cache_request, self._store.get(slot.key))
+        entry = self._store.get(slot.key)
+        known = self._read_hit(cache_request, entry) if entry is not None else None
         if known is not None:
             return ReplayedStream(self._count_hit(known, "hits"), cache_request.recall, cache_request.fail)
         if cache_request.source is not None:
@@ -233,15 +236,15 @@ class AnswerCache:
             self._store.complain("its tenant function", foreign)
         return None
 
-    def _read_hit(self, cache_request: CacheRequest, entry: bytes | None) -> Hit | None:
-        known = self._store.read(entry) if entry is not None else None
+    def _read_hit(self, cache_request: CacheRequest, entry: bytes) -> Hit | None:
+        known = self._store.read(entry)
         return known if known is not None and cache_request.accepts(known.response) else None
 
     def _lead(self, cache_request: CacheRequest, slot: _Slot, ask: Callable[[], Response], latest: object) -> SharedResult:
         """Ask for all waiting calls, unless the response has been kept in the meantime."""
         if self._latest is not latest:
             entry = self._store.get(slot.key)
-            known = self._read_hit(cache_request, entry)
+            known = self._read_hit(cache_request, entry) if entry is not None else None
             if known is not None:
                 return SharedResult(response=known.response, entry=entry, hit=True)
         self._tally.add("misses")

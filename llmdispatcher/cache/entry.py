@@ -104,11 +104,18 @@ class Entry:
     """
 
     __slots__ = ("_data", "_letters", "_values")
+    _data: bytes | None
+    _values: tuple[Any, ...]
 
     def __init__(self, response: Response) -> None:
-        self._values = _plain_values(response)
-        self._data = None if self._values else dump(response)
-        self._letters = len(response.content) + len(response.reasoning) + (len(self._values[2]) if self._values else 0)
+        usage = response.usage
+        answer, counted = _FLAT_ANSWER.values(response), _FLAT_USAGE.values(usage)
+        if any(_lists(response)) or usage.tool_requests or not _ATOMS.issuperset(map(type, answer + counted)):
+            self._values, self._data = (), dump(response)
+            return
+        raw = _encode(usage.raw)
+        self._values, self._data = (answer, counted, raw), None
+        self._letters = len(response.content) + len(response.reasoning) + len(raw)
 
     def __bytes__(self) -> bytes:
         values = self._values  # read before the data: another thread that encodes it empties these last
@@ -122,15 +129,6 @@ class Entry:
     def fits(self, most: int) -> bool:
         """Tell whether the entry has at most so many bytes; a short text is not encoded for that."""
         return (self._data is None and _LONGEST_LETTER * self._letters + _FACTS <= most) or len(bytes(self)) <= most
-
-
-def _plain_values(response: Response) -> tuple[Any, ...]:
-    """The values of a response of text and numbers only, which cannot change; its raw usage is JSON. Else an empty tuple."""
-    usage = response.usage
-    if any(_lists(response)) or usage.tool_requests:
-        return ()
-    answer, counted = _FLAT_ANSWER.values(response), _FLAT_USAGE.values(usage)
-    return (answer, counted, _encode(usage.raw)) if _ATOMS.issuperset(map(type, answer + counted)) else ()
 
 
 def dump(response: Response) -> bytes:

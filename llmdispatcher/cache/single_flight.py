@@ -18,7 +18,7 @@ import contextlib
 import itertools
 import os
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import Generic, NamedTuple, Protocol, SupportsBytes, TypeVar
 
@@ -48,14 +48,15 @@ T = TypeVar("T", bound=Shareable)
 
 
 class _Seat(Generic[T]):
-    """One caller in a flight, and its ``thread``; the ``gate`` is made for one that waits."""
+    """One caller in a flight, and its ``thread``. The ``gate`` is made for one that waits; one that leads has those ``waiting``."""
 
-    __slots__ = ("gate", "landed", "leads", "thread")
+    __slots__ = ("gate", "landed", "leads", "thread", "waiting")
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
         self.leads = False
         self.landed: T | None = None
+        self.waiting: dict[_Seat[T], None] = {}
         self.gate: threading.Lock
 
     def open(self) -> None:
@@ -74,22 +75,12 @@ class _Seat(Generic[T]):
             deadline.check()
 
 
-class _Flight(Generic[T]):
-    """The caller that leads, and those that wait, in order."""
-
-    __slots__ = ("leader", "waiting")
-
-    def __init__(self, leader: _Seat[T]) -> None:
-        self.leader = leader
-        self.waiting: dict[_Seat[T], None] = {}
-
-
 class SingleFlight(Generic[T]):
-    """The calls in flight, by key; safe under threads and after a fork."""
+    """The calls in flight, by key, each with the caller that leads; safe under threads and after a fork."""
 
     def __init__(self) -> None:
         self._lock = new_lock()
-        self._flights: dict[str, _Flight[T]] = {}
+        self._leaders: dict[str, _Seat[T]] = {}
         self._pid = os.getpid()
 
     def fly(self, key: str, deadline: Deadline, ask: Callable[[], T]) -> tuple[T, bool]:
@@ -113,45 +104,39 @@ class SingleFlight(Generic[T]):
         """Take a seat; False for a thread that leads this flight itself, and would wait for itself."""
         with self._lock:
             if self._pid != os.getpid():  # the callers of a flight do not exist in a forked child
-                self._flights, self._pid = {}, os.getpid()
-            flight = self._flights.get(key)
-            if flight is None:
+                self._leaders, self._pid = {}, os.getpid()
+            leader = self._leaders.get(key)
+            if leader is None:
                 seat.leads = True
-                self._flights[key] = _Flight(seat)
+                self._leaders[key] = seat
                 return True
-            if flight.leader.thread == seat.thread:
+            if leader.thread == seat.thread:
                 return False
             seat.gate = threading.Lock()
             seat.gate.acquire()
-            flight.waiting[seat] = None
+            leader.waiting[seat] = None
             return True
 
     def _leave(self, key: str, seat: _Seat[T]) -> None:
         """Give up the seat: a leader hands out its result, or the lead."""
         with self._lock:
-            flight = self._flights.get(key)
-            if flight is None:
+            leader = self._leaders.get(key)
+            if leader is not seat:
+                if leader is not None:
+                    leader.waiting.pop(seat, None)
                 return
-            flight.waiting.pop(seat, None)
-            if flight.leader is not seat:
-                return
-            woken = self._hand_on(flight, seat.landed) if flight.waiting else ()
-            if flight.leader is seat:
-                del self._flights[key]
+            woken, heir = list(seat.waiting), None
+            if seat.landed is None and woken:
+                heir, woken = woken[0], woken[:1]
+                del seat.waiting[heir]
+                heir.leads, heir.waiting = True, seat.waiting
+                self._leaders[key] = heir
+            else:
+                del self._leaders[key]
+            for other in woken:
+                other.landed = seat.landed
         for other in woken:
             other.open()
-
-    @staticmethod
-    def _hand_on(flight: _Flight[T], landed: T | None) -> Sequence[_Seat[T]]:
-        """The callers to wake: all that wait, with the result, or without one the first, as the new leader."""
-        woken = list(flight.waiting)[: None if landed is not None else 1]
-        for seat in woken:
-            del flight.waiting[seat]
-            seat.landed = landed
-            if landed is None:
-                seat.leads = True
-                flight.leader = seat
-        return woken
 
 
 _numbers = itertools.count(1)

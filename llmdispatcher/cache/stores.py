@@ -41,7 +41,13 @@ class SafeStore:
 
     def get(self, key: str) -> bytes | None:
         """Return the entry of a key, or ``None``."""
-        return self._try(lambda store: store.get(key))
+        if self._off:
+            return None
+        try:
+            return (self._store or self._open()).get(key)
+        except Exception as foreign:  # noqa: BLE001 - no failure of a store is a failure of a call
+            self._failed(foreign)
+            return None
 
     def read(self, entry: bytes) -> Hit | None:
         """Decode an entry; ``None`` for one that is broken or too large."""
@@ -55,20 +61,34 @@ class SafeStore:
 
     def put(self, key: str, entry: SupportsBytes, ttl: float) -> None:
         """Store an entry."""
-        evicted = self._try(lambda store: store.put(key, entry, ttl))
-        if evicted is not None:
-            self._tally.add("stores")
+        if self._off:
+            return
+        try:
+            evicted = (self._store or self._open()).put(key, entry, ttl)
+        except Exception as foreign:  # noqa: BLE001 - as above
+            self._failed(foreign)
+            return
+        self._tally.add("stores")
         if evicted:
             self._tally.add("evictions", evicted)
 
     def clear(self) -> bool:
         """Delete all entries; False if the store fails."""
-        return self._try(_clear) is not None
+        try:
+            if not self._off:
+                (self._store or self._open()).clear()
+        except Exception as foreign:  # noqa: BLE001 - as above
+            self._failed(foreign)
+            return False
+        return not self._off
 
     def close(self) -> None:
         """Close the store's connections."""
-        if self._store is not None:
-            self._try(lambda store: store.close())
+        try:
+            if self._store is not None and not self._off:
+                self._store.close()
+        except Exception as foreign:  # noqa: BLE001 - as above
+            self._failed(foreign)
 
     def complain(self, what: str, error: Exception) -> None:
         """Count a failure, and log it now and then, by its class: its text may hold content or an address."""
@@ -82,29 +102,16 @@ class SafeStore:
             why = f"{type(error).__name__} {told or ''}".strip()
             logger.warning("the response cache: %s fails (%s); calls go on without%s", what, why, self._remedy)
 
-    def _try(self, use: Callable[[Store], T]) -> T | None:
-        """The result of the store, ``None`` if it fails."""
-        if self._off:
-            return None
-        try:
-            return use(self._store or self._open())
-        except StoreBroken as error:
-            self._off = True
-            self.complain("its store, for good,", error)
-        except Exception as foreign:  # noqa: BLE001 - no failure of a store is a failure of a call
-            self.complain("its store", foreign)
-        return None
+    def _failed(self, error: Exception) -> None:
+        """Count a failure of the store; one that is broken is not asked again."""
+        self._off = self._off or isinstance(error, StoreBroken)
+        self.complain("its store, for good," if isinstance(error, StoreBroken) else "its store", error)
 
     def _open(self) -> Store:
         made = self._make()
         with self._lock:
             self._store = self._store or made
             return self._store
-
-
-def _clear(store: Store) -> bool:
-    store.clear()
-    return True
 
 
 def _make_opener(settings: ResponseCache, clock: Clock) -> Callable[[], Store]:

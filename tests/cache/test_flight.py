@@ -16,7 +16,7 @@ COUNT = 32
 
 def waiting(made):
     """How many wait in all flights of a cache."""
-    return sum(len(flight.waiting) for flight in made._flights._flights.values())
+    return sum(len(leader.waiting) for leader in made._flights._leaders.values())
 
 
 def herd(made, ask, count=COUNT, **settings):
@@ -122,7 +122,7 @@ def test_all_may_fail():
     results = herd(made, vendor)
 
     assert (COUNT, COUNT) == (vendor.asked, len({id(result) for result in results}))
-    assert {} == made._flights._flights
+    assert {} == made._flights._leaders
 
 
 def test_a_cancelled_leader_hands_on_the_lead():
@@ -142,7 +142,7 @@ def test_a_cancelled_leader_hands_on_the_lead():
 
     threads = [threading.Thread(target=lead, daemon=True)]
     threads[0].start()
-    until(lambda: made._flights._flights)
+    until(lambda: made._flights._leaders)
     threads.append(threading.Thread(target=lambda: results.append(made.send(cache_request(), vendor)), daemon=True))
     threads[1].start()
     until(lambda: waiting(made) == 1)
