@@ -34,7 +34,7 @@ def _held(dispatcher: Dispatcher) -> list[str]:
         "waiting for a place": [len(room.queue) for room in rooms if room.queue],
         "calls under way": len(dispatcher._in_flight._calls),
         "calls that were let in": len(dispatcher._admission._guests) if dispatcher._admission is not None else 0,
-        "flights": list(cache._flights._flights) if cache is not None else (),
+        "flights": list(cache._flights._leaders) if cache is not None else (),
         "watched streams": len(WATCH._live),
         "connections lent": [name for name, vendor in dispatcher._router.vendors.items() if _lent(vendor)],
     }
