@@ -57,7 +57,7 @@ from ..types import ChunkSource, EmbeddingRequest, Embeddings, RateLimitRemainin
 from ..vendors import Vendor
 from ..wire import is_about_model
 from . import guards, structured
-from .call import Attempt, Call, certain
+from .call import Attempt, Call, require_known_cost
 from .config import Continuation, wanted
 from .continuation import ResumedStream, Reword
 from .hedging import hedged
@@ -118,7 +118,7 @@ class AttemptLoop(AttemptPolicies):
 
         embeddings = self._answer(call, route, ask)
         if self.strict_cost:
-            certain(embeddings.usage, embeddings)
+            require_known_cost(embeddings.usage, embeddings)
         return embeddings
 
     def stream(self, call: Call, route: Route) -> ChunkSource:

@@ -2,7 +2,7 @@
 
 - :class:`CallLog` is the protocol of what records calls. The ledger is one; nothing else of it is known here.
 - :func:`priced` computes the cost of a response: as the vendor reports it, or by the catalog's prices.
-- :class:`Certain` refuses calls and responses whose cost is not known, for ``strict_cost``.
+- :func:`require_known_cost` refuses responses whose cost is not known, for ``strict_cost``.
 - :class:`InFlightCalls` holds the calls in flight of one dispatcher: ``close`` waits for them for a time and cancels the rest.
 """
 
@@ -16,8 +16,6 @@ import threading
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar
-
-import attrs
 
 from .._text import room_logger
 from ..accounting import CallBudget
@@ -42,7 +40,7 @@ from ..types import (
     plausible,
 )
 from .resources import AttemptResources
-from .trace import Plan, Trace, place_of
+from .trace import Plan, Trace
 
 
 class CallLog(Protocol):
@@ -117,7 +115,7 @@ def _is_absurd(usage: Usage, target: Target) -> bool:
     return usage.cost > _BESIDE + _TIMES * cost_details(usage, target.price).total
 
 
-def certain(usage: Usage, answer: Any) -> None:
+def require_known_cost(usage: Usage, answer: Any) -> None:
     """Raise :class:`CostUnknown`, with the answer in it, where its cost is not known."""
     if usage.cost is None:
         text = (
@@ -126,34 +124,7 @@ def certain(usage: Usage, answer: Any) -> None:
         raise CostUnknown(text, response=answer, cost_status=usage.cost_status, vendor=answer.vendor, model=answer.model)
 
 
-class Answers(Protocol):
-    """What answers calls: the attempt loop, or the cache in front of it."""
-
-    def send(self, call: Call, route: Route) -> Response:
-        """The whole answer."""
-
-    def stream(self, call: Call, route: Route) -> ChunkSource:
-        """An answer that has begun."""
-
-
-@attrs.frozen
-class Certain:
-    """Answers whose cost is known; of others the caller gets a :class:`CostUnknown` that holds them, after they are settled."""
-
-    answers: Answers
-
-    def send(self, call: Call, route: Route) -> Response:
-        """The whole answer."""
-        response = self.answers.send(call, route)
-        certain(response.usage, response)
-        return response
-
-    def stream(self, call: Call, route: Route) -> ChunkSource:
-        """An answer that has begun; how it ends shows what it cost."""
-        return _CertainStream(self.answers.stream(call, route))
-
-
-class _CertainStream:
+class KnownCostStream:
     """A stream that is asked at its end what it cost; in all else it is the other."""
 
     def __init__(self, opened: ChunkSource) -> None:
@@ -165,7 +136,7 @@ class _CertainStream:
     def finish(self, response: Response) -> Response:
         """Settle as a success, then look at the cost."""
         response = self._opened.finish(response)
-        certain(response.usage, response)
+        require_known_cost(response.usage, response)
         return response
 
 
@@ -470,19 +441,6 @@ class Call:
         self.deadline.cancellation.cancel(error.message)
         if self.asking is not None:
             self.asking.settle(error, lost=True)
-
-    def routed(self, route: Callable[[Call], Route]) -> Route:
-        """What ``route`` gives; a call that gets no route, since a function of the user's failed on the way, is settled."""
-        try:
-            return route(self)
-        except DispatchError as error:
-            self.fail(error)
-            raise
-        except Exception as foreign:  # noqa: BLE001 - a strategy or a vendor of the user's may raise anything
-            text = f"the request cannot be routed: a strategy or a vendor of yours raised {place_of(foreign)}"
-            failure = ConfigError(text)
-        self.fail(failure)
-        raise failure
 
     def ask(self, target: Target, resources: AttemptResources) -> Attempt:
         """Begin an attempt at ``target``, which has taken its ``resources``."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
@@ -25,6 +25,7 @@ from ..runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, fan_out, new_
 from ..types import (
     AttemptRecord,
     CacheWish,
+    ChunkSource,
     EmbeddingRequest,
     Embeddings,
     ObserverLike,
@@ -44,14 +45,14 @@ from ..types import (
 from ..vendors import HttpVendor, Vendor, from_environment, misspelt_variables, nothing_found
 from . import guards, streaming, structured, tools
 from .attempts import AttemptLoop, ResponseCacheLayer
-from .call import Answers, Call, CallLog, Certain, InFlightCalls
+from .call import Call, CallLog, InFlightCalls, KnownCostStream, require_known_cost
 from .config import Config, wanted
 from .health import HealthChecker, VendorHealth
 from .router import Candidates, Router
 from .stats import Stats, StatsBook
 from .streaming import StreamingResponse
 from .tokens import TokenCount, estimated
-from .trace import Plan
+from .trace import Plan, place_of
 from .vendor_call import fitting
 
 if TYPE_CHECKING:
@@ -191,8 +192,7 @@ class Dispatcher:
         self.cache: AnswerCache | None = None
         """The response cache, if there is one: ``clear()``, ``stats()``."""
         self._lock = new_lock()
-        self._direct: Answers = Certain(self._attempt_loop) if self.config.strict_cost else self._attempt_loop
-        self._cached: Answers | None = None
+        self._cached: ResponseCacheLayer | None = None
         if self.config.cache is not None:
             self._cached = self._with_cache(self.config.cache)
         self._admission = AdmissionController(self.config.admission, clock) if self.config.admission is not None else None
@@ -238,7 +238,7 @@ class Dispatcher:
         Raises a :class:`DispatchError`: the vendor's own failure, or :class:`AllTargetsFailed` where several were asked, or
         :class:`MalformedReply` for an answer that does not have the form of ``response_format``.
         """
-        return self._answer(self._routed, request, timeout, cancel)
+        return self._answer(request, timeout, cancel)
 
     @_asking
     def send_streaming(
@@ -248,23 +248,21 @@ class Dispatcher:
 
         With ``Config(admission=...)`` it first waits for a place, and may raise :class:`Overloaded`.
         """
-        return self._stream(self._routed, request, timeout, cancel)
+        return self._stream(request, timeout, cancel)
 
     @_asking
     def send_to_vendor(
         self, vendor: str, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
     ) -> Response:
         """Answer a request by this vendor and no other, with the same retries."""
-        name = self._router.known(vendor).name
-        return self._answer(partial(self._pinned, name=name), request, timeout, cancel)
+        return self._answer(request, timeout, cancel, self._router.known(vendor).name)
 
     @_asking
     def send_streaming_to_vendor(
         self, vendor: str, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
     ) -> StreamingResponse:
         """Answer piece by piece by this vendor and no other, with the same retries before the first output."""
-        name = self._router.known(vendor).name
-        return self._stream(partial(self._pinned, name=name), request, timeout, cancel)
+        return self._stream(request, timeout, cancel, self._router.known(vendor).name)
 
     @overload
     def map(
@@ -316,7 +314,7 @@ class Dispatcher:
         asked = guards.rewritten_embedding(EmbeddingRequest(model, texts, **settings), self.config.guards)
         call = self._begin(asked.as_request(), timeout, cancel, streamed=False, guarded=True)
         try:
-            return self._attempt_loop.embed(call, call.routed(partial(self._routed, vectors=asked)), asked)
+            return self._attempt_loop.embed(call, self._route(call, vectors=asked), asked)
         except BaseException as error:
             call.abandon(error)
             raise
@@ -330,7 +328,7 @@ class Dispatcher:
         check_request(request)
         request = guards.before(self.config.guards, request)
         deadline = self._deadline(timeout)
-        for target in self._route(request, streamed=False, deadline=deadline).targets[:1]:
+        for target in self._preview(request, streamed=False, deadline=deadline).targets[:1]:
             count = getattr(self._router.vendors[target.vendor], "count_tokens", None)
             tokens = count(attrs.evolve(request, model=target.model), deadline) if count is not None else None
             if tokens is not None:
@@ -344,7 +342,7 @@ class Dispatcher:
         ``str()`` is for people, ``as_dict()`` for machines.
         """
         check_request(request)
-        plan = self._attempt_loop.plan(self._route(request, streamed=streaming), self._clock.monotonic(), whole=True)
+        plan = self._attempt_loop.plan(self._preview(request, streamed=streaming), self._clock.monotonic(), whole=True)
         spending = self._attempt_loop.spending
         return plan if spending is None else attrs.evolve(plan, budgets=spending.forecast(request, plan.targets))
 
@@ -474,20 +472,19 @@ class Dispatcher:
             return timeout
         return SHORTEST_TIMEOUT if self._auto_timeout else self._timeout
 
-    def _answers(self, request: Request) -> Answers:
+    def _answers(self, request: Request) -> AttemptLoop | ResponseCacheLayer:
         """Whoever answers a request: the vendors, or the cache in front of them where there is one or the request wants one."""
         if self.config.cache is None and not (request.cache is not None and CacheWish.of(request.cache).enabled):
-            return self._direct
+            return self._attempt_loop
         with self._lock:
             if self._cached is None:
                 self._cached = self._with_cache(ResponseCache())
             return self._cached
 
-    def _with_cache(self, settings: ResponseCache) -> Answers:
+    def _with_cache(self, settings: ResponseCache) -> ResponseCacheLayer:
         """The vendors behind a cache, which is the dispatcher's from now on."""
         self.cache = AnswerCache(settings, self._clock)
-        answers = ResponseCacheLayer(self.cache, self._attempt_loop, self._router.vendors)
-        return Certain(answers) if self.config.strict_cost else answers
+        return ResponseCacheLayer(self.cache, self._attempt_loop, self._router.vendors)
 
     def _deadline(self, timeout: float | None) -> Deadline:
         return Deadline.after(self._seconds(timeout), clock=self._clock)
@@ -524,47 +521,71 @@ class Dispatcher:
             call.abandon(error)
             raise
 
-    def _answer(
-        self, route: Callable[[Call], Route], request: Request, timeout: float | None, cancel: Cancellation | None
-    ) -> Response:
+    def _answer(self, request: Request, timeout: float | None, cancel: Cancellation | None, pinned: str | None = None) -> Response:
         if isinstance(request, Request) and request.response_format is not None:
-            ask = partial(self._ask, route, cancel)
+            ask = partial(self._ask, cancel, pinned)
             return structured.answered(ask, request, timeout if timeout is not None else self._timeout, self._clock)
-        return self._ask(route, cancel, request, timeout)
+        return self._ask(cancel, pinned, request, timeout)
 
-    def _ask(
-        self, route: Callable[[Call], Route], cancel: Cancellation | None, request: Request, timeout: float | None
-    ) -> Response:
+    def _ask(self, cancel: Cancellation | None, pinned: str | None, request: Request, timeout: float | None) -> Response:
         """One call, whatever the form of its answer."""
         call = self._begin(request, timeout, cancel, streamed=False)
         try:
-            return self._answers(call.request).send(call, call.routed(route))
+            response = self._answers(call.request).send(call, self._route(call, pinned))
+            if self.config.strict_cost:
+                require_known_cost(response.usage, response)
+            return response
         except BaseException as error:
             call.abandon(error)
             raise
 
     def _stream(
-        self, route: Callable[[Call], Route], request: Request, timeout: float | None, cancel: Cancellation | None
+        self, request: Request, timeout: float | None, cancel: Cancellation | None, pinned: str | None = None
     ) -> StreamingResponse:
         call = self._begin(request, timeout, cancel, streamed=True)
         try:
-            begin = partial(self._answers(call.request).stream, call, call.routed(route))
+            begin = partial(self._open, call, self._route(call, pinned))
             return streaming.start(call.deadline, partial(call.kept, begin))
         except BaseException as error:
             call.abandon(error)
             raise
 
-    def _routed(self, call: Call, *, vectors: EmbeddingRequest | None = None) -> Route:
+    def _open(self, call: Call, route: Route) -> ChunkSource:
+        """The stream of a call, up to its first output; runs in the stream's worker."""
+        opened = self._answers(call.request).stream(call, route)
+        return KnownCostStream(opened) if self.config.strict_cost else opened
+
+    def _route(self, call: Call, pinned: str | None = None, *, vectors: EmbeddingRequest | None = None) -> Route:
+        """Whom a call asks, in order; its timeout, where nobody has set one, is what they need.
+
+        Raises :class:`ConfigError` for what a strategy or a vendor of the user's raised.
+        """
         request = call.request
-        attempt_loop = self._attempt_loop
+        try:
+            moment = self._context(request, streamed=call.streamed, turn=next(self._turns), vectors=vectors is not None)
+            if pinned is not None:
+                candidates = self._router.pinned(request.model, pinned, request.profile, call.deadline)
+            else:
+                candidates = self._candidates(call)
+                if candidates.later:
+                    call.more = partial(self._more, moment)
+            route = self._plan(request, candidates, moment)
+            self._set_timeout(call, route, vectors)
+            call.plan = self._attempt_loop.plan(route, call.started, whole=False)
+            return route
+        except DispatchError:
+            raise
+        except Exception as foreign:  # noqa: BLE001 - a strategy or a vendor of the user's may raise anything
+            failure = ConfigError(f"the request cannot be routed: a strategy or a vendor of yours raised {place_of(foreign)}")
+        raise failure  # here, since the foreign exception may hold keys and prompts
+
+    def _candidates(self, call: Call) -> Candidates:
+        """Who can be asked; all lists are read where the others must be known from the beginning, for a hedge or to go on."""
+        request, attempt_loop = call.request, self._attempt_loop
         several = attempt_loop.hedges is not None or (
             call.streamed and wanted(attempt_loop.continuation, request.continue_broken) is not None
-        )  # then the others must be known from the beginning
-        candidates = self._router.candidates(request.model, request.profile, call.deadline, all_lists=several)
-        moment = self._context(request, streamed=call.streamed, turn=next(self._turns), vectors=vectors is not None)
-        if candidates.later:
-            call.more = partial(self._more, moment)
-        return self._told(call, self._plan(request, candidates, moment), vectors)
+        )
+        return self._router.candidates(request.model, request.profile, call.deadline, all_lists=several)
 
     def _more(self, moment: RoutingContext, call: Call) -> Sequence[Target]:
         """Whom else a call may ask, by lists that are read now that nobody else is left; the call's plan has them from now on."""
@@ -580,22 +601,22 @@ class Dispatcher:
         )
         return [step.target for step in steps]
 
-    def _told(self, call: Call, route: Route, vectors: EmbeddingRequest | None = None) -> Route:
-        """Have the call know its route, and the time that it needs."""
-        if call.auto_timeout:
-            targets = route.targets if call.more is None else (*route.targets, *route.targets[-1:])
-            batches = (1, 1) if vectors is None else [self._batches(vectors, target) for target in targets[:2]]
-            call.deadline.seconds = self._attempt_loop.shares.timeout(call.request, targets, batches)
-            call.deadline.at = call.started + call.deadline.seconds
-        call.plan = self._attempt_loop.plan(route, call.started, whole=False)
-        return route
+    def _set_timeout(self, call: Call, route: Route, vectors: EmbeddingRequest | None) -> None:
+        """Give a call whose timeout nobody has set the time that its first two targets need."""
+        if not call.auto_timeout:
+            return
+        targets = route.targets if call.more is None else (*route.targets, *route.targets[-1:])
+        batches = (1, 1) if vectors is None else [self._batches(vectors, target) for target in targets[:2]]
+        call.deadline.seconds = self._attempt_loop.shares.timeout(call.request, targets, batches)
+        call.deadline.at = call.started + call.deadline.seconds
 
     def _batches(self, vectors: EmbeddingRequest, target: Target) -> int:
         """How many requests a target is sent for some vectors; a vendor of the user's own takes all at once."""
         vendor = self._router.vendors[target.vendor]
         return vendor.embedding_batches(vectors) if isinstance(vendor, HttpVendor) else 1
 
-    def _route(self, request: Request, *, streamed: bool, deadline: Deadline | None = None) -> Route:
+    def _preview(self, request: Request, *, streamed: bool, deadline: Deadline | None = None) -> Route:
+        """The route that a request would have now; asks nobody without a deadline."""
         candidates = self._router.candidates(request.model, request.profile, deadline)
         return self._plan(request, candidates, self._context(request, streamed=streamed))
 
@@ -617,7 +638,3 @@ class Dispatcher:
         models_at = partial(self._router.models_at, profile=request.profile)
         latencies = self._attempt_loop.latencies
         return RoutingContext(latencies=latencies, now=now, streamed=streamed, turn=turn, vectors=vectors, models_at=models_at)
-
-    def _pinned(self, call: Call, name: str) -> Route:
-        candidates = self._router.pinned(call.request.model, name, call.request.profile, call.deadline)
-        return self._told(call, self._plan(call.request, candidates, self._context(call.request, streamed=call.streamed)))

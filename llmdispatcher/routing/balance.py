@@ -179,12 +179,13 @@ class Balancer:
         self._chance = chance
         self._lock = new_lock()
         self._in_flight: dict[tuple[str, str], int] = {}
+        self._name = getattr(policy.strategy, "__name__", type(policy.strategy).__name__)
 
     def label(self, request: Request) -> str:
         """Why a target has its place, for people."""
         if self.policy.sticky is not None and self.policy.session(request) is not None:
             return f"by {self.policy.sticky}"
-        return getattr(self.policy.strategy, "__name__", type(self.policy.strategy).__name__)
+        return self._name
 
     def begin(self, target: Target) -> None:
         """A call goes out."""
@@ -226,15 +227,24 @@ class Balancer:
         dollars: Callable[[Target], float | None],
     ) -> BalanceContext:
         """What a strategy or a mode is shown of some targets."""
-        policy = self.policy
         return BalanceContext(
             request=request,
             targets=tuple(targets),
             turn=turn,
-            weight=lambda target: policy.weights.get(target.vendor_key, 1.0),
-            priority=lambda target: policy.priorities.get(target.vendor_key, 0.0),
-            in_flight=lambda target: self._in_flight.get(target.key, 0),
+            weight=self._weight,
+            priority=self._priority,
+            in_flight=self._load,
             seconds=seconds,
             dollars=dollars,
             chance=self._chance,
         )
+
+    def _weight(self, target: Target) -> float:
+        return self.policy.weights.get(target.vendor_key, 1.0)
+
+    def _priority(self, target: Target) -> float:
+        return self.policy.priorities.get(target.vendor_key, 0.0)
+
+    def _load(self, target: Target) -> int:
+        """How many calls are under way at a target."""
+        return self._in_flight.get(target.key, 0)
