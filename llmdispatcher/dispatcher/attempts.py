@@ -205,12 +205,10 @@ class AttemptLoop(AttemptPolicies):
             self._cancel(call)
             call.pass_over(target, "it has just asked to be left alone")  # another call has just been told so
             return None
-        resources = self._resources(call)
+        resources = call.resources = call.resources or AttemptResources(self)
         denial = resources.acquire(turn, call.request, call.budget, deadline)
         if denial is None:
-            attempt = call.ask(target, resources)
-            attempt.meter.lease = resources.lease(target, deadline)
-            return attempt
+            return call.ask(target, resources)
         call.pass_over(target, denial.reason)
         if denial.ready_at is not None:
             schedule.limited(target, denial.ready_at, deadline.clock.monotonic())
@@ -221,12 +219,6 @@ class AttemptLoop(AttemptPolicies):
         else:
             schedule.put_off(target)
         return None
-
-    def _resources(self, call: Call) -> AttemptResources:
-        """What the next attempt of a call takes, or has taken while it waited for its turn."""
-        if call.resources is None:
-            call.resources = AttemptResources(self)
-        return call.resources
 
     def _cancel(self, call: Call) -> None:
         """Give back what was taken for a request that was not sent."""
@@ -324,7 +316,7 @@ class AttemptLoop(AttemptPolicies):
         if turn is None:
             return None
         if turn.crowd:
-            resources = self._resources(call)
+            resources = call.resources = call.resources or AttemptResources(self)
             resources.slot = resources.slot or RateLimitSlot(deadline.at)
             entered = self.limits.wait(turn.crowd, resources.slot, deadline, turn.ready_at)
             if entered is not None:

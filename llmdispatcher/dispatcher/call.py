@@ -243,6 +243,7 @@ class Attempt:
         self.target = target
         self.resources = resources
         self.meter = call.deadline.meter = Meter()
+        self.meter.lease = resources.lease
         self.retry = retry
         self.failover = failover
         self.continuation = False

@@ -47,7 +47,7 @@ class Denial(NamedTuple):
 class AttemptResources:
     """What one attempt has taken. ``slot`` may hold a place that its call has waited for, before anything else is taken."""
 
-    __slots__ = ("_policies", "_released", "_target", "permit", "reservation", "slot")
+    __slots__ = ("_policies", "_released", "_target", "lease", "permit", "reservation", "slot")
 
     def __init__(self, policies: AttemptPolicies) -> None:
         self._policies = policies
@@ -56,6 +56,8 @@ class AttemptResources:
         self.slot: RateLimitSlot | None = None
         self.reservation: Reservation | None = None
         self.permit = FREE
+        self.lease: Lease | None = None
+        """What tells the vendor which of its keys to show; ``None`` where that is its own choice."""
 
     def acquire(self, turn: NextAttempt, request: Request, budget: CallBudget | None, deadline: Deadline) -> Denial | None:
         """Take all that asking needs, or nothing: then say why."""
@@ -72,16 +74,17 @@ class AttemptResources:
             if over is not None:
                 self.cancel(now)
                 return Denial(over.message, over=over)
-        permit = None
         if not turn.retry:
             policies.budgets.called(target, now)
-            permit = policies.breakers.admit(target, now, forced=turn.forced)
-        elif policies.budgets.spend(target, now):
-            permit = policies.breakers.admit(target, now)
+        may_ask = not turn.retry or policies.budgets.spend(target, now)
+        permit = policies.breakers.admit(target, now, forced=turn.forced) if may_ask else None
         if permit is None:
             self.cancel(now)
             return Denial(str(standing(target, policies.breakers, policies.cooldowns, now)) or "its retry budget is spent")
         self.permit, self._target = permit, target
+        self.lease = policies.limits.lease(target, self.slot, clock.monotonic) if self.slot is not None else None
+        if self.reservation is not None:
+            self.lease = self.reservation.lease(self.lease)
         if policies.balancer is not None:
             policies.balancer.begin(target)
         return None
@@ -94,13 +97,6 @@ class AttemptResources:
             own = self.slot.key if self.slot is not None else None
             keys = (own,) if own is not None else getattr(self._policies.vendors[target.vendor], "awake_keys", tuple)()
         return spending.reserve(self.reservation, target, keys, deadline)
-
-    def lease(self, target: Target, deadline: Deadline) -> Lease | None:
-        """What tells the vendor which of its keys to show; ``None`` where that is its own choice."""
-        if self.reservation is None and (self.slot is None or self.slot.key is None):
-            return None
-        lease = self._policies.limits.lease(target, self.slot, deadline.clock.monotonic)
-        return lease if self.reservation is None else self.reservation.lease(lease)
 
     def cancel(self, now: float) -> None:
         """Give back all that was taken for a request that was not sent."""
