@@ -20,6 +20,7 @@ from ..accounting import Reservation, Spending
 from ..cache import AnswerCache, CacheRequest, cache_target
 from ..catalog import CAPABILITIES, Target
 from ..errors import (
+    ANOTHER_VENDOR,
     AllTargetsFailed,
     AuthenticationError,
     ConfigError,
@@ -49,7 +50,9 @@ from ..resilience import (
 )
 from ..routing import (
     FALLBACK,
+    NO_MODEL,
     OVER_COST,
+    PINNED,
     UNFIT,
     UNPRICED,
     WINDOW,
@@ -510,20 +513,35 @@ def _is_unfit(route: Route, target: Target, error: DispatchError) -> bool:
 def _verdict(route: Route, failures: list[DispatchError], blocked: DispatchError | None) -> DispatchError:
     """The one error that a call ends with when no target is left to be asked in time."""
     if not failures:
-        return blocked or dead_end(route)
+        return _saying_why(blocked, route) if blocked is not None else dead_end(route)
     last = failures[-1]
-    spare = next((skip for skip in route.skipped if skip.code in _LEFT_OUT), None)
-    if spare is not None and (last.try_elsewhere or last.retry_here):
-        first = (last.remedy or "").partition(" or register another vendor")[0].rstrip(",")
-        told = f"the fallback vendor was not asked: {spare.vendor} {spare.reason}"
-        if spare.code != FALLBACK:
-            told = f"{spare.vendor} was not asked: {spare.reason}"
-        last.remedy = "; ".join(filter(None, (first, told)))
+    if last.try_elsewhere or last.retry_here:
+        _saying_why(last, route)
     if len({(failure.vendor, failure.model) for failure in failures}) == 1 or not (last.try_elsewhere or last.retry_here):
         return last
     listed = "; ".join(_grouped(failures))
     hints = [failure.retry_after for failure in failures if failure.retry_after is not None]
     return AllTargetsFailed(f"no target answered: {listed}", failures=failures, retry_after=min(hints, default=None))
+
+
+def _saying_why(error: DispatchError, route: Route) -> DispatchError:
+    """The error, whose remedy tells why a vendor that is there was not asked, instead of naming one in general."""
+    spare = next((skip for skip in route.skipped if skip.code in _LEFT_OUT), None)
+    unasked = [skip for skip in route.skipped if skip.at is None and (skip.code == PINNED or skip.reason.startswith(NO_MODEL))]
+    other = unasked[0] if unasked and route.alias is None else None
+    if spare is not None:
+        told = f"{spare.vendor} was not asked: {spare.reason}"
+        if spare.code == FALLBACK:
+            told = f"the fallback vendor was not asked: {spare.vendor} {spare.reason}"
+    elif other is not None and error.remedy and error.remedy.endswith(ANOTHER_VENDOR):
+        told = f"{other.vendor} was not asked, since {other.reason}"
+        if other.code != PINNED:
+            told = f"{other.vendor} was not asked, since nobody named it: Config(fallback_vendor={other.vendor!r}) does"
+    else:
+        return error
+    first = (error.remedy or "").removesuffix(ANOTHER_VENDOR).removesuffix(", or ")
+    error.remedy = "; ".join(filter(None, (first, told)))
+    return error
 
 
 def _grouped(failures: Sequence[DispatchError]) -> list[str]:

@@ -317,7 +317,34 @@ class TestWhatAStandInRefuses:
         with documented(first, second, cost_optimization={"max_cost": "0.001"}) as dispatcher:
             with pytest.raises(VendorUnavailable, match=r"anthropic was not asked: .*max_cost") as told:
                 dispatcher.send(asked("gpt-4o-mini", max_tokens=500))
-            assert "register another" not in str(told.value)
+            assert "another vendor" not in str(told.value)
+
+    @pytest.mark.parametrize("fault", ["500", "429", "quota"])
+    @pytest.mark.parametrize(
+        ("model", "why"),
+        [
+            ("gpt-4o-mini", r"anthropic was not asked, since nobody named it: Config\(fallback_vendor='anthropic'\) does"),
+            ("openai:gpt-4o-mini", "anthropic was not asked, since the request names openai"),
+        ],
+    )
+    def test_a_registered_vendor_that_nobody_named_is_told(self, world, fault, model, why):
+        """Instead of advice to register one; it got no prompt."""
+        first, second, _ = world
+        first.always(FAULTS[fault])
+        with documented(first, second, default_vendor=None, fallback_vendor=None) as dispatcher:
+            for _ in range(2):  # the second call may hear of the first one's trouble
+                with pytest.raises(DispatchError, match=why) as told:
+                    dispatcher.send(asked(model))
+                assert "another vendor" not in str(told.value)
+
+        assert 0 == second.hits
+
+    def test_without_another_one_it_is_told_how_to_name_it(self, world):
+        """Which registering alone would not do."""
+        first, _, _ = world
+        first.always(FAULTS["500"])
+        with made(at("openai", first.url)) as it, pytest.raises(VendorUnavailable, match="name another vendor as fallback_vendor"):
+            it.send(asked("gpt-4o-mini"))
 
     @pytest.mark.parametrize(
         ("fault", "told", "times"), [("401", "refuses the key", 2), ("quota", "has no credit or quota left", 1)]
