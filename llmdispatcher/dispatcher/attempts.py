@@ -258,6 +258,8 @@ class AttemptLoop:
         """Say which name may have been meant, and once in the log that others answer for a vendor which is not set up any more."""
         if type(error) is ModelNotFound and (near := self._instead(call, target, error)):
             error.remedy = f"{near} If not: {error.remedy}" if error.remedy else near
+        if isinstance(error, DeadlineExceeded) and len(route.steps) == 1 and error.phase in _SILENT:
+            error.remedy = error.remedy or _unnamed(route) or None
         is_lasting = isinstance(error, AuthenticationError | QuotaExceeded)
         if is_lasting and len(route.steps) > 1 and target.vendor not in self._lasting:
             self._lasting.add(target.vendor)
@@ -527,21 +529,31 @@ def _verdict(route: Route, failures: list[DispatchError], blocked: DispatchError
 def _saying_why(error: DispatchError, route: Route) -> DispatchError:
     """The error, whose remedy tells why a vendor that is there was not asked, instead of naming one in general."""
     spare = next((skip for skip in route.skipped if skip.code in _LEFT_OUT), None)
-    unasked = [skip for skip in route.skipped if skip.at is None and (skip.code == PINNED or skip.reason.startswith(NO_MODEL))]
-    other = unasked[0] if unasked and route.alias is None else None
+    told = ""
     if spare is not None:
         told = f"{spare.vendor} was not asked: {spare.reason}"
         if spare.code == FALLBACK:
             told = f"the fallback vendor was not asked: {spare.vendor} {spare.reason}"
-    elif other is not None and error.remedy and error.remedy.endswith(ANOTHER_VENDOR):
-        told = f"{other.vendor} was not asked, since {other.reason}"
-        if other.code != PINNED:
-            told = f"{other.vendor} was not asked, since nobody named it: Config(fallback_vendor={other.vendor!r}) does"
-    else:
-        return error
-    first = (error.remedy or "").removesuffix(ANOTHER_VENDOR).removesuffix(", or ")
-    error.remedy = "; ".join(filter(None, (first, told)))
+    elif error.remedy and error.remedy.endswith(ANOTHER_VENDOR):
+        told = _unnamed(route) or _unpinned(route)
+    if told:
+        first = (error.remedy or "").removesuffix(ANOTHER_VENDOR).removesuffix(", or ")
+        error.remedy = "; ".join(filter(None, (first, told)))
     return error
+
+
+def _unnamed(route: Route) -> str:
+    """How a registered vendor is named that is not known to have the model; empty if there is none, or a pool says who is asked."""
+    vendors = [skip.vendor for skip in route.skipped if skip.at is None and not skip.code and skip.reason.startswith(NO_MODEL)]
+    if not vendors or route.alias is not None:
+        return ""
+    return f"{vendors[0]} was not asked, since nobody named it: Config(fallback_vendor={vendors[0]!r}) does"
+
+
+def _unpinned(route: Route) -> str:
+    """Which vendor is not asked since the request names another one; empty if there is none."""
+    other = next((skip for skip in route.skipped if skip.code == PINNED), None)
+    return f"{other.vendor} was not asked, since {other.reason}" if other is not None else ""
 
 
 def _grouped(failures: Sequence[DispatchError]) -> list[str]:

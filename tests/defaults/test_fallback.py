@@ -11,6 +11,7 @@ from llmdispatcher import (
     Capabilities,
     Config,
     ContextWindowExceeded,
+    DeadlineExceeded,
     Dispatcher,
     DispatchError,
     ImagePart,
@@ -23,7 +24,7 @@ from llmdispatcher import (
     VendorUnavailable,
 )
 from llmdispatcher.catalog import model_facts, stand_ins
-from llmdispatcher.testing import FakeVendor, ManualClock, VendorSimulator
+from llmdispatcher.testing import FakeVendor, ManualClock, VendorSimulator, faults
 
 from .parts import KEY, asked, at, made, read
 from .test_strangers import FAULTS
@@ -336,6 +337,20 @@ class TestWhatAStandInRefuses:
                 with pytest.raises(DispatchError, match=why) as told:
                     dispatcher.send(asked(model))
                 assert "another vendor" not in str(told.value)
+
+        assert 0 == second.hits
+
+    @pytest.mark.parametrize("streamed", [False, True])
+    def test_it_is_told_of_a_vendor_that_was_silent_to_the_end(self, world, streamed):
+        """The call's time was that vendor's alone."""
+        first, second, _ = world
+        first.always(faults.silent())
+        settings = {"default_vendor": None, "fallback_vendor": None, "timeout": 0.3}
+        with Dispatcher(settings) as dispatcher:
+            dispatcher.register_vendor(OpenAIVendor(api_key=KEY, base_url=first.openai_url, trust_env=False))
+            dispatcher.register_vendor(AnthropicVendor(api_key=KEY, base_url=second.anthropic_url, trust_env=False))
+            with pytest.raises(DeadlineExceeded, match=r"since nobody named it: Config\(fallback_vendor='anthropic'\) does"):
+                read(dispatcher, asked("gpt-4o-mini"), streamed=streamed)
 
         assert 0 == second.hits
 
