@@ -547,7 +547,7 @@ def _unnamed(route: Route) -> str:
     vendors = [skip.vendor for skip in route.skipped if skip.at is None and not skip.code and skip.reason.startswith(NO_MODEL)]
     if not vendors or route.alias is not None:
         return ""
-    return f"{vendors[0]} was not asked, since nobody named it: Config(fallback_vendor={vendors[0]!r}) does"
+    return f"{vendors[0]} was not asked, since nobody named it; fallback_vendor={vendors[0]!r} in the configuration does"
 
 
 def _unpinned(route: Route) -> str:

@@ -324,7 +324,10 @@ class TestWhatAStandInRefuses:
     @pytest.mark.parametrize(
         ("model", "why"),
         [
-            ("gpt-4o-mini", r"anthropic was not asked, since nobody named it: Config\(fallback_vendor='anthropic'\) does"),
+            (
+                "gpt-4o-mini",
+                r"anthropic was not asked, since nobody named it; fallback_vendor='anthropic' in the configuration does",
+            ),
             ("openai:gpt-4o-mini", "anthropic was not asked, since the request names openai"),
         ],
     )
@@ -349,7 +352,9 @@ class TestWhatAStandInRefuses:
         with Dispatcher(settings) as dispatcher:
             dispatcher.register_vendor(OpenAIVendor(api_key=KEY, base_url=first.openai_url, trust_env=False))
             dispatcher.register_vendor(AnthropicVendor(api_key=KEY, base_url=second.anthropic_url, trust_env=False))
-            with pytest.raises(DeadlineExceeded, match=r"since nobody named it: Config\(fallback_vendor='anthropic'\) does"):
+            with pytest.raises(
+                DeadlineExceeded, match=r"since nobody named it; fallback_vendor='anthropic' in the configuration does"
+            ):
                 read(dispatcher, asked("gpt-4o-mini"), streamed=streamed)
 
         assert 0 == second.hits
