@@ -14,9 +14,9 @@ import attrs
 
 from ..runtime import SYSTEM_CLOCK
 from ..types import Response, suggesting
-from . import faults
 from .answers import SimulatedResponse, draw, plausible_text, response_to
 from .fault_context import Fault, FaultContext, send_all
+from .faults import status
 from .formats import FORMATS, recognise
 from .formats.base import ApiError, Format, SimulatedRequest, parse_json
 from .loopback import LoopbackServer, Peer, WireRequest
@@ -52,7 +52,7 @@ class VendorSimulator:
     latency: float = 0.0
     tokens_per_second: float | None = None
     error_rate: float = 0.0
-    errors: Sequence[Fault] = (faults.status(503), faults.status(500), faults.status(529))
+    errors: Sequence[Fault] = (status(503), status(500), status(529))
     seed: int = 0
     keys: Sequence[str] | None = attrs.field(default=None, repr=False)
     models: Sequence[str] = ("*",)
@@ -257,7 +257,7 @@ class VendorSimulator:
 
 def _require_made(what: object) -> None:
     """Raise ``TypeError`` for a function that makes a fault, in place of the fault."""
-    if callable(what) and getattr(what, "__module__", "") == faults.__name__:
+    if callable(what) and getattr(what, "__module__", "") == status.__module__:
         name = getattr(what, "__name__", "")
         raise TypeError(f"faults.{name} makes a fault; call it: faults.{name}(...)")
 
