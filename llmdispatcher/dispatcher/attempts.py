@@ -53,6 +53,7 @@ from ..routing import (
     NO_MODEL,
     OVER_COST,
     PINNED,
+    RULE,
     UNFIT,
     UNPRICED,
     WINDOW,
@@ -259,7 +260,7 @@ class AttemptLoop:
         if type(error) is ModelNotFound and (near := self._instead(call, target, error)):
             error.remedy = f"{near} If not: {error.remedy}" if error.remedy else near
         if isinstance(error, DeadlineExceeded) and len(route.steps) == 1 and error.phase in _SILENT:
-            error.remedy = error.remedy or _unnamed(route) or None
+            error.remedy = error.remedy or _unregistered(route) or _unnamed(route) or None
         is_lasting = isinstance(error, AuthenticationError | QuotaExceeded)
         if is_lasting and len(route.steps) > 1 and target.vendor not in self._lasting:
             self._lasting.add(target.vendor)
@@ -535,11 +536,17 @@ def _saying_why(error: DispatchError, route: Route) -> DispatchError:
         if spare.code == FALLBACK:
             told = f"the fallback vendor was not asked: {spare.vendor} {spare.reason}"
     elif error.remedy and error.remedy.endswith(ANOTHER_VENDOR):
-        told = _unnamed(route) or _unpinned(route)
+        told = _unregistered(route) or _unnamed(route) or _unpinned(route)
     if told:
         first = (error.remedy or "").removesuffix(ANOTHER_VENDOR).removesuffix(", or ")
         error.remedy = "; ".join(filter(None, (first, told)))
     return error
+
+
+def _unregistered(route: Route) -> str:
+    """Which vendor that the configuration names is not registered; empty if all are."""
+    absent = next((skip for skip in route.skipped if skip.code == RULE and "is not registered" in skip.reason), None)
+    return f"{absent.vendor!r} was not asked: {absent.reason}" if absent is not None else ""
 
 
 def _unnamed(route: Route) -> str:

@@ -359,6 +359,23 @@ class TestWhatAStandInRefuses:
 
         assert 0 == second.hits
 
+    @pytest.mark.parametrize(
+        ("name", "why"),
+        [
+            ("antropic", "'antropic' was not asked: the fallback_vendor is not registered; did you mean 'anthropic'?"),
+            ("gemini", "'gemini' was not asked: the fallback_vendor is not registered; there are"),
+        ],
+    )
+    def test_a_fallback_vendor_that_is_not_there_is_told(self, world, name, why):
+        """In the error that it was to prevent, besides the warning of the first call."""
+        first, second, _ = world
+        first.always(FAULTS["500"])
+        with documented(first, second, fallback_vendor=name) as dispatcher, pytest.raises(VendorUnavailable) as told:
+            dispatcher.send(asked("gpt-4o-mini"))
+
+        assert why in str(told.value)
+        assert 0 == second.hits
+
     def test_without_another_one_it_is_told_how_to_name_it(self, world):
         """Which registering alone would not do."""
         first, _, _ = world

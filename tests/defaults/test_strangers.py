@@ -352,6 +352,17 @@ def test_a_profile_of_a_lockfile_is_not_told(serve, caplog):
     assert not [record for record in caplog.records if "profile" in record.getMessage()]
 
 
+@pytest.mark.parametrize(
+    ("model", "meant"),
+    [("llama3:8b", "ollama:llama3:8b"), ("llama2:custom", "ollama:llama2:custom"), ("olama:llama3", "ollama:llama3")],
+)
+def test_a_local_models_tag_is_no_misspelt_vendor(serve, model, meant):
+    """The suggestion keeps the whole name, where no local server is registered."""
+    there = at("openai", serve().url), at("anthropic", serve().url)
+    with made(*there) as dispatcher, pytest.raises(DispatchError, match=f"Did you mean '{meant}'\\?"):
+        dispatcher.send(asked(model))
+
+
 class TestAbsentTools:
     """A choice of a tool that the request does not have."""
 
