@@ -397,7 +397,8 @@ class Router:
         if ":" in model or known.choice is not Selection.VENDORS or not (self._pools or self._aliases is not None):
             return known
         claims = {target.vendor: self._claim(target.vendor, self.vendors[target.vendor], model) for target in known.targets}
-        hint = "" if any(claim.has_it for claim in claims.values()) else self._meant_alias(model, profile)
+        has_it = any(claim.has_it or canonical(name) in self._in_rules for name, claim in claims.items())  # a rule may mean it
+        hint = "" if has_it else self._meant_alias(model, profile)
         if not hint:
             return known
         skips = [SkippedTarget(name, self._lack(name, claim, model)) for name, claim in claims.items()]

@@ -317,6 +317,15 @@ class TestMisspeltAliases:
         assert f"Write 'openai:{name}' to ask openai" in str(caught.value)
         assert [] == server.prompts
 
+    def test_a_rule_may_mean_it(self, serve):
+        """Whose vendor is named for such names."""
+        server = serve()
+        rule = RoutingRule(condition=RoutingCondition(model_pattern="summarizer*"), vendor="local")
+        with made(at("local", server.url), pools={"summarizer": ["local:m"]}, routing_rules=[rule]) as dispatcher:
+            dispatcher.send(asked("summarizer2"))
+
+        assert ["summarizer2"] == server.models_asked
+
     @pytest.mark.parametrize("name", ["gpt-4o-mini", "gpt-9-nano", "whatever-7"])
     def test_a_model_is_none(self, serve, name):
         """Neither one that the vendor has, however like a pool's name it is, nor one that is like no pool's."""
