@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 
 _FACTS = ("vendor", "model", "status", "code", "request_id", "retry_after", "attempts", "phase", "sent", "remedy")
+ANOTHER_VENDOR = "name another vendor as fallback_vendor"
+"""The end of a remedy for trouble that another vendor would not have."""
 _SAID = ("message", "code", "request_id")
 """The facts that are a vendor's own words."""
 

@@ -13,7 +13,7 @@ from ..dispatcher import Dispatcher, Plan, Stats
 from ..errors import DispatchError
 from ..routing import CostOptimization, tokens_of
 from ..runtime import new_lock
-from ..types import Request, Said
+from ..types import Request, Said, dollars_text
 from .prompts import InvalidLine, Prompt, PromptLine
 
 _PRICES = CostOptimization(prefer_cheap=False)
@@ -99,7 +99,7 @@ class RunningTotal:
             return self._done, str(self)
 
     def __str__(self) -> str:
-        return f"{f'{self._failed} failed, ' if self._failed else ''}US$ {self._cost:.4f}"
+        return f"{f'{self._failed} failed, ' if self._failed else ''}US$ {dollars_text(self._cost, 4)}"
 
 
 @attrs.frozen(kw_only=True)

@@ -20,6 +20,8 @@ from ..runtime import delete_file, lock, new_lock, open_file, write_file
 from .prompts import InvalidLine, Prompt, PromptLine
 
 DEFAULT_OUTPUT = Path("answers.jsonl")
+_OTHER_FORMATS = (".csv", ".tsv", ".xlsx", ".xls", ".parquet", ".xml", ".yaml", ".yml", ".toml", ".html", ".md")
+"""What the name of a file ends in that cannot hold JSON Lines."""
 FINGERPRINT = "fingerprint"
 """The field of an answer that holds the key of its line."""
 
@@ -48,6 +50,11 @@ class AnswersFile:
             force = force or (output is not None and (_loses_nothing(output) or _restore_journal(output)))
         if output is None:
             return cls._create_default()
+        if output.suffix.lower() in _OTHER_FORMATS:
+            raise ConfigError(
+                f"{output}: answers are JSON Lines, not {output.suffix[1:].upper()}",
+                remedy="choose another output, such as answers.jsonl",
+            )
         if prompts is not None and output.exists() and output.samefile(prompts):
             raise ConfigError(f"{output}: these are the prompts", remedy="choose another output")
         try:

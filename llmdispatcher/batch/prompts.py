@@ -20,7 +20,7 @@ from typing import IO, Any
 import attrs
 
 from ..errors import ConfigError, DispatchError, InvalidRequest
-from ..types import ANY_MODEL, EmbeddingRequest, Request, choices
+from ..types import ANY_MODEL, EmbeddingRequest, Request, check_params, choices, meant
 from ..wire import CODECS, EMBEDDING_CODECS
 
 STDIN = "standard input"
@@ -228,13 +228,120 @@ def _embeddings(body: bytes) -> EmbeddingRequest:
     return request
 
 
-_URLS: Mapping[str, Callable[[bytes], Request | EmbeddingRequest]] = {
-    "/v1/chat/completions": _chat,
-    "/v1/responses": _responses,
-    "/v1/embeddings": _embeddings,
+_OPENAI_FIELDS = ("method", "url", "body", "extra_params")
+"""The last is ours: what one vendor alone knows, by any name."""
+_OF_CHAT = """
+audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens messages metadata
+modalities model moderation n parallel_tool_calls prediction presence_penalty prompt_cache_key prompt_cache_retention
+reasoning_effort response_format safety_identifier seed service_tier stop store stream stream_options temperature
+tool_choice tools top_logprobs top_p user verbosity web_search_options
+"""
+_OF_RESPONSES = """
+background context_management conversation include input instructions max_output_tokens max_tool_calls metadata model
+moderation parallel_tool_calls previous_response_id prompt prompt_cache_key prompt_cache_retention reasoning
+safety_identifier service_tier store stream stream_options temperature text tool_choice tools top_logprobs top_p truncation
+user
+"""
+_OF_EMBEDDINGS = """
+dimensions encoding_format input model user
+"""
+"""What a body has, by its address. https://platform.openai.com/docs/api-reference, November 2026."""
+_OF_SERVERS = """
+add_generation_prompt add_special_tokens allowed_token_ids bad_words best_of cache_prompt cache_salt chat_template
+chat_template_kwargs continue_final_message documents draft_model dry_allowed_length dry_base dry_multiplier
+dry_penalty_last_n dry_sequence_breakers dynatemp_exponent dynatemp_range ebnf echo format grammar guided_choice
+guided_decoding_backend guided_grammar guided_json guided_regex guided_whitespace_pattern id_slot ignore_eos
+include_reasoning include_stop_str_in_output json_schema keep_alive kv_transfer_params length_penalty logits_processors lora
+lora_path min_p min_tokens mirostat mirostat_eta mirostat_tau mm_processor_kwargs n_keep n_predict n_probs no_stop_trim
+num_ctx num_predict options priority prompt_logprobs reasoning_budget reasoning_format regex repeat_last_n repeat_penalty
+repetition_penalty request_id return_token_ids return_tokens_as_token_ids samplers separate_reasoning skip_special_tokens
+spaces_between_special_tokens stop_regex stop_token_ids stream_reasoning structured_outputs think thinking_token_budget
+timings_per_token top_k truncate_prompt_tokens ttl typical_p use_beam_search vllm_xargs xtc_probability xtc_threshold
+"""
+"""What vLLM, SGLang, llama.cpp, LM Studio and Ollama take beside that.
+
+https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html, https://docs.sglang.io,
+https://github.com/ggml-org/llama.cpp/tree/master/tools/server
+"""
+_OF_HOSTS = """
+cached_content citation_options citations clear_thinking compound_custom context_length_exceeded_behavior deferred
+disable_search do_sample document_image_limit document_page_limit enable_search enable_thinking exclude_domains extra_body
+google include_domains incremental_output last_updated_after_filter last_updated_before_filter media_resolution models
+perf_metrics_in_response plugins preset prompt_mode prompt_truncate_len provider random_seed raw_output reasoning
+return_citations return_images return_related_questions route safe_prompt safety_model safety_settings
+search_after_date_filter search_before_date_filter search_context_size search_domain_filter search_mode search_options
+search_parameters search_recency_filter session_id thinking thinking_budget thinking_config tool_stream top_a transforms
+usage venice_parameters vl_high_resolution_images
+"""
+"""What OpenRouter, Groq, Mistral, DeepSeek, xAI, Perplexity, Fireworks, Together, Alibaba, Z.ai, Google and Venice take, too."""
+_OF_VECTORS = """
+embedding_type embedding_types input_type instruction late_chunking normalize normalized output_dimension output_dtype
+prompt_name task task_type title truncate
+"""
+"""What Mistral, Cohere, Voyage, Jina, NVIDIA and Google take for embeddings beside that."""
+_OTHERS_FIELDS = frozenset((_OF_SERVERS + _OF_HOSTS + _OF_VECTORS).split())
+_OF_MESSAGES = """
+annotations audio cache_control content function_call name partial prefix reasoning reasoning_content reasoning_details
+refusal role thinking_blocks tool_call_id tool_calls
+"""
+_FUNCTION_FIELDS = frozenset({"name", "description", "parameters", "strict"})
+_INNER_FIELDS: Mapping[str, frozenset[str]] = {
+    "messages": frozenset(_OF_MESSAGES.split()),
+    "messages.tool_calls": frozenset({"id", "type", "function", "custom", "index", "extra_content"}),
+    "messages.tool_calls.function": frozenset({"name", "arguments"}),
+    "functions": _FUNCTION_FIELDS,
+    "tools": _FUNCTION_FIELDS | {"type", "function", "cache_control", "defer_loading", "eager_input_streaming"},
+    "tools.function": _FUNCTION_FIELDS,
+    "reasoning": frozenset({"context", "effort", "enabled", "exclude", "generate_summary", "max_tokens", "mode", "summary"}),
+    "response_format": frozenset({"type", "json_schema", "schema", "grammar"}),
+    "response_format.json_schema": frozenset({"name", "description", "schema", "strict"}),
+    "stream_options": frozenset({"include_usage", "include_obfuscation", "continuous_usage_stats"}),
+    "text": frozenset({"format", "verbosity"}),
+}
+"""The fields of objects within a body. Vendors have more of them, so only what is like one of these is taken for a mistake."""
+
+
+_COUNTS = ("max_completion_tokens", "max_output_tokens", "max_tokens", "n")
+
+
+def _check_body(body: Mapping[str, Any], fields: frozenset[str]) -> None:
+    """Raise :class:`InvalidRequest` for a field that no vendor is known to have, or that is misspelt, and for a count below 1."""
+    for field in body:
+        if field not in fields and field not in _OTHERS_FIELDS:
+            near = meant(field, sorted(fields)) or meant(field, sorted(_OTHERS_FIELDS))
+            hint = f"did you mean {near!r}? " if near is not None else ""
+            raise InvalidRequest(
+                f"{field}: unknown field; {hint}what one vendor alone knows goes into extra_params beside the body"
+            )
+    for field in _COUNTS:
+        value = body.get(field)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < 1 or value % 1):
+            raise InvalidRequest(f"{field}: {value!r} is not a whole number ≥ 1; omit it for the model's default")
+    for path, known in _INNER_FIELDS.items():
+        for place, found in _objects_at(body, path.split(".")):
+            for field in found if path != "tools" or found.get("type") == "function" else ():
+                near = None if field in known else meant(field, sorted(known))
+                if near is not None and near not in found:
+                    raise InvalidRequest(f"{place}.{field}: unknown field; did you mean {near!r}?")
+
+
+def _objects_at(value: Any, path: list[str], place: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The objects at a path, each with its place; a list stands for all that is in it."""
+    if isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _objects_at(inner, path, f"{place}.{number}")
+    elif isinstance(value, dict) and not path:
+        yield place.removeprefix("."), value
+    elif isinstance(value, dict) and path[0] in value:
+        yield from _objects_at(value[path[0]], path[1:], f"{place}.{path[0]}")
+
+
+_URLS: Mapping[str, tuple[Callable[[bytes], Request | EmbeddingRequest], frozenset[str]]] = {
+    "/v1/chat/completions": (_chat, frozenset(_OF_CHAT.split())),
+    "/v1/responses": (_responses, frozenset(_OF_RESPONSES.split())),
+    "/v1/embeddings": (_embeddings, frozenset(_OF_EMBEDDINGS.split())),
 }
 """The addresses of OpenAI's batch format, https://platform.openai.com/docs/guides/batch; Azure's have no ``/v1``."""
-_OPENAI_FIELDS = ("method", "url", "body")
 
 
 def _openai_line(value: dict[str, Any], model: str | None) -> tuple[Request | EmbeddingRequest, str | None]:
@@ -245,18 +352,30 @@ def _openai_line(value: dict[str, Any], model: str | None) -> tuple[Request | Em
     method, url, body = value.get("method", "POST"), value.get("url"), value.get("body")
     if method != "POST":
         raise InvalidRequest(f"method: {method!r} cannot be asked; give POST")
-    read = _URLS.get(url if url.startswith("/v1/") else f"/v1{url}") if isinstance(url, str) else None
-    if read is None:
+    api = _URLS.get(url if url.startswith("/v1/") else f"/v1{url}") if isinstance(url, str) else None
+    if api is None:
         raise InvalidRequest(f"url: {url!r} cannot be asked in a batch; give {', '.join(_URLS)}")
     if not isinstance(body, dict):
         raise InvalidRequest(f"body: a {type(body).__name__} is not a request; give an object with model and what {url} takes")
     added = _with_model(body, model)
     if body.get("model") is None:
         raise InvalidRequest("body.model: missing; name it in the line, or for all lines with the option --model")
+    read, fields = api
     try:
-        return read(json.dumps(body).encode()), added
+        _check_body(body, fields)
+        request = read(json.dumps(body).encode())
     except InvalidRequest as error:
         raise InvalidRequest(f"body.{error.message}") from None
+    more = value.get("extra_params")
+    return (_with_params(request, more) if more is not None else request), added
+
+
+def _with_params(request: Request | EmbeddingRequest, more: Any) -> Request | EmbeddingRequest:
+    """The request with what one vendor alone knows. Raises :class:`InvalidRequest` for what the request says itself."""
+    if not isinstance(more, dict):
+        raise InvalidRequest(f"extra_params: {type(more).__name__} is not a mapping; give an object")
+    check_params(more)
+    return attrs.evolve(request, extra_params={**request.extra_params, **more})
 
 
 def _reject_repeated_ids(lines: Iterable[PromptLine]) -> Iterator[PromptLine]:

@@ -174,4 +174,4 @@ class ResponseCache:
         for answer in answers:
             if answer.refusal is not None or (answer.finish_reason is not None and answer.finish_reason not in self.finish_reasons):
                 return False
-        return bool(response.content or response.tool_calls or response.parts)
+        return bool(response.content.strip() or response.tool_calls or response.parts)

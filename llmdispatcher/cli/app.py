@@ -184,14 +184,14 @@ def _report(error: Exception) -> int:
             text = error.format_message()
         case UsageError() | CommandFailed():
             text, code = str(error), USAGE if isinstance(error, UsageError) else FAILED
-        case OSError():
-            place = f"{error.filename}: " if error.filename else ""
-            text = f"{place}{error.strerror or type(error).__name__}"
         case ConfigError():
             text, code = error.message, USAGE
         case DispatchError():
             text = f"{type(error).__name__}: {error}"
             code = USAGE if isinstance(error, ModelNotFound) and not error.attempts else FAILED
+        case OSError():  # behind the library's own, some of which are OSErrors too
+            place = f"{error.filename}: " if error.filename else ""
+            text = f"{place}{error.strerror or error or type(error).__name__}"
         case _:
             text = f"{type(error).__name__}: {error} (--debug shows where)"
     complain(text, lines=isinstance(error, click.UsageError | ConfigError))

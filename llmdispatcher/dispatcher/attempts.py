@@ -19,6 +19,7 @@ from .._text import room_logger
 from ..cache import AnswerCache, CacheRequest, cache_target
 from ..catalog import CAPABILITIES, Target
 from ..errors import (
+    ANOTHER_VENDOR,
     AllTargetsFailed,
     AuthenticationError,
     ConfigError,
@@ -43,7 +44,10 @@ from ..resilience import (
 )
 from ..routing import (
     FALLBACK,
+    NO_MODEL,
     OVER_COST,
+    PINNED,
+    RULE,
     UNFIT,
     UNPRICED,
     WINDOW,
@@ -248,6 +252,8 @@ class AttemptLoop(AttemptPolicies):
         """Say which name may have been meant, and once in the log that others answer for a vendor which is not set up any more."""
         if type(error) is ModelNotFound and (near := self._instead(call, target, error)):
             error.remedy = f"{near} If not: {error.remedy}" if error.remedy else near
+        if isinstance(error, DeadlineExceeded) and len(route.steps) == 1 and error.phase in _SILENT:
+            error.remedy = error.remedy or _unregistered(route) or _unnamed(route) or None
         is_lasting = isinstance(error, AuthenticationError | QuotaExceeded)
         if is_lasting and len(route.steps) > 1 and target.vendor not in self._lasting:
             self._lasting.add(target.vendor)
@@ -425,20 +431,51 @@ def _is_unfit(route: Route, target: Target, error: DispatchError) -> bool:
 def _verdict(route: Route, failures: list[DispatchError], blocked: DispatchError | None) -> DispatchError:
     """The one error that a call ends with when no target is left to be asked in time."""
     if not failures:
-        return blocked or dead_end(route)
+        return _saying_why(blocked, route) if blocked is not None else dead_end(route)
     last = failures[-1]
-    spare = next((skip for skip in route.skipped if skip.code in _LEFT_OUT), None)
-    if spare is not None and (last.try_elsewhere or last.retry_here):
-        first = (last.remedy or "").partition(" or register another vendor")[0].rstrip(",")
-        told = f"the fallback vendor was not asked: {spare.vendor} {spare.reason}"
-        if spare.code != FALLBACK:
-            told = f"{spare.vendor} was not asked: {spare.reason}"
-        last.remedy = "; ".join(filter(None, (first, told)))
+    if last.try_elsewhere or last.retry_here:
+        _saying_why(last, route)
     if len({(failure.vendor, failure.model) for failure in failures}) == 1 or not (last.try_elsewhere or last.retry_here):
         return last
     listed = "; ".join(_grouped(failures))
     hints = [failure.retry_after for failure in failures if failure.retry_after is not None]
     return AllTargetsFailed(f"no target answered: {listed}", failures=failures, retry_after=min(hints, default=None))
+
+
+def _saying_why(error: DispatchError, route: Route) -> DispatchError:
+    """The error, whose remedy tells why a vendor that is there was not asked, instead of naming one in general."""
+    spare = next((skip for skip in route.skipped if skip.code in _LEFT_OUT), None)
+    told = ""
+    if spare is not None:
+        told = f"{spare.vendor} was not asked: {spare.reason}"
+        if spare.code == FALLBACK:
+            told = f"the fallback vendor was not asked: {spare.vendor} {spare.reason}"
+    elif error.remedy and error.remedy.endswith(ANOTHER_VENDOR):
+        told = _unregistered(route) or _unnamed(route) or _unpinned(route)
+    if told:
+        first = (error.remedy or "").removesuffix(ANOTHER_VENDOR).removesuffix(", or ")
+        error.remedy = "; ".join(filter(None, (first, told)))
+    return error
+
+
+def _unregistered(route: Route) -> str:
+    """Which vendor that the configuration names is not registered; empty if all are."""
+    absent = next((skip for skip in route.skipped if skip.code == RULE and "is not registered" in skip.reason), None)
+    return f"{absent.vendor!r} was not asked: {absent.reason}" if absent is not None else ""
+
+
+def _unnamed(route: Route) -> str:
+    """How a registered vendor is named that is not known to have the model; empty if there is none, or a pool says who is asked."""
+    vendors = [skip.vendor for skip in route.skipped if skip.at is None and not skip.code and skip.reason.startswith(NO_MODEL)]
+    if not vendors or route.alias is not None:
+        return ""
+    return f"{vendors[0]} was not asked, since nobody named it; fallback_vendor={vendors[0]!r} in the configuration does"
+
+
+def _unpinned(route: Route) -> str:
+    """Which vendor is not asked since the request names another one; empty if there is none."""
+    other = next((skip for skip in route.skipped if skip.code == PINNED), None)
+    return f"{other.vendor} was not asked, since {other.reason}" if other is not None else ""
 
 
 def _grouped(failures: Sequence[DispatchError]) -> list[str]:

@@ -73,6 +73,8 @@ _SIZE, _KIND = r"(\d+x)?[a-z]?\d+(\.\d+)?[bm]", r"i?q\d\w*|b?f16|fp16|f32|instru
 _TAG = re.compile(rf"latest|(.*[-_])?({_SIZE}|{_KIND})([-_].*)?", re.IGNORECASE)
 _BARE_TAG = re.compile(rf"latest|({_SIZE}|{_KIND})([-_].*)?", re.IGNORECASE)
 """How tags of local models are written: by size, quantization or training, https://ollama.com/library. Bare: without a name."""
+_ALIASES_ALIKE = 0.75
+"""How much like a pool's name, from 0 to 1, a name is that nobody has: it was meant, as for aliases of a lockfile."""
 _NOBODYS = "-"
 """A name that no vendor has; one that claims it takes any."""
 _NO_VECTORS = frozenset({"embeddings"})
@@ -127,9 +129,13 @@ class Router:
             name: Alias(name, None, models, config.pools.on.get(name, frozenset())) for name, models in config.pools.items()
         }
         self._aliases = Aliases(config.lockfile, config.profile) if config.lockfile is not False else None
+        self._ignores_profiles = self._aliases is None
+        """Until it was told."""
         self._lock = new_lock()
         self._candidates: dict[str | Alias, Candidates] = {}
         self._edition: Any = None
+        if self._aliases is None and config.profile is not None:
+            self._tell_ignored(config.profile)
         self.searched = ""
         """What to say where no vendor is registered: where they were looked for."""
         self.vendors: dict[str, Vendor] = {}
@@ -221,6 +227,8 @@ class Router:
     def has_alias(self, name: str, profile: str | None = None) -> bool:
         """Whether a name is a pool, or an alias that can be found."""
         lockfile, aliases = self.lockfile, self._aliases
+        if aliases is None and profile is not None and self._ignores_profiles:
+            self._tell_ignored(profile)
         known = lockfile is not None and aliases is not None and lockfile.has_alias(name, aliases.profile(profile))
         return known or name.strip() in self._pools
 
@@ -277,6 +285,8 @@ class Router:
         With a ``deadline`` local vendors are asked for their lists before a name is refused, and with ``all_lists`` those, too,
         whose lists are not needed as long as another can be asked; without a deadline nobody is asked.
         """
+        if self._ignores_profiles and profile is not None:
+            self._tell_ignored(profile)
         alias = self.alias(model, profile)
         key = model if alias is None else alias
         if self._edition is not edition():
@@ -290,11 +300,18 @@ class Router:
         if known.reserve is not None:
             known, sleeping = self._awake_reserve(known, known.reserve)
             asleep += sleeping
+        if not asleep and alias is not None:
+            return known
         if not asleep:
-            return known if known.targets or self._aliases is None or alias is not None else self._unnamed(known, profile)
+            return self._unless_alias(known, model, profile) if known.targets else self._unnamed(known, profile)
         skips = [_asleep(name, self.vendors[name]) for name in dict.fromkeys(target.vendor for target in asleep)]
         awake = tuple([target for target in known.targets if target not in asleep])
         return attrs.evolve(known, targets=awake, skipped=(*known.skipped, *skips))
+
+    def _tell_ignored(self, profile: str) -> None:
+        """Log, once, that a profile changes nothing; the ledger has its name all the same."""
+        self._ignores_profiles = False
+        self.warn([f"profile: {profile!r} is ignored, since there is no lockfile; give Config(lockfile=True), or its path"])
 
     def _take_prices(self) -> None:
         """Forget what was remembered under other prices and limits than those that count now.
@@ -374,6 +391,30 @@ class Router:
         skipped = (*known.skipped, SkippedTarget(where, f"{NO_MODEL} {lack}"))
         cause = f"{known.cause}, and {where} {NO_MODEL} {lack}" if known.cause else ""
         return attrs.evolve(known, skipped=skipped, cause=cause, hint="" if "did you mean" in lack else known.hint)
+
+    def _unless_alias(self, known: Candidates, model: str, profile: str | None) -> Candidates:
+        """Nobody for a bare name that nobody is known to have and that is like an alias: it is a typing error, and no model."""
+        if ":" in model or known.choice is not Selection.VENDORS or not (self._pools or self._aliases is not None):
+            return known
+        claims = {target.vendor: self._claim(target.vendor, self.vendors[target.vendor], model) for target in known.targets}
+        has_it = any(claim.has_it or canonical(name) in self._in_rules for name, claim in claims.items())  # a rule may mean it
+        hint = "" if has_it else self._meant_alias(model, profile)
+        if not hint:
+            return known
+        skips = [SkippedTarget(name, self._lack(name, claim, model)) for name, claim in claims.items()]
+        cause = f"nobody is known to have the model {model}"
+        name = next(iter(claims))
+        hint = f"{hint} Write {f'{name}:{model}'!r} to ask {name} for a model of that name."
+        return attrs.evolve(known, targets=(), skipped=(*known.skipped, *skips), reserve=None, cause=cause, hint=hint)
+
+    def _meant_alias(self, model: str, profile: str | None) -> str:
+        """The pool or alias that a name is like, or the profile that has it as an alias; empty if there is none."""
+        pools = {name.lower(): name for name in self._pools}
+        near = get_close_matches(model.strip().lower(), pools, 1, _ALIASES_ALIKE)
+        if near:
+            return f"Did you mean the pool {pools[near[0]]!r}?"
+        lack = self._aliases.missing(model, profile) if self._aliases is not None else None
+        return f"{lack[0]} lacks {lack[1]}." if lack is not None and lack[1].endswith(")") else ""
 
     def _find(self, model: str | Alias) -> Candidates:
         """Who can be asked for a model name; remembered, so that vendors without it cost nothing per call."""
@@ -704,9 +745,8 @@ class Router:
         known = self._registered(name).models
         if not sure and target.model in known:
             return ""
-        lack = self._aliases.missing(target.model, profile) if self._aliases is not None else None
-        if lack is not None and lack[1].endswith(")"):  # there is a hint
-            return f"{lack[0]} lacks {lack[1]}."
+        if told := self._meant_alias(target.model, profile):
+            return told
         if near := near_names(target.model, known):
             return f"did you mean {' or '.join(map(repr, near))}?"
         listed = self._lists.names(name) if _is_local(vendor) else ()

@@ -118,8 +118,15 @@ def _of_a_vendor(head: str, tail: str, vendors: Sequence[Registered], separator:
         return Suggestion([f"{vendor.name}:{model}"]) if model is not None else None
     if row is None:
         return None
+    if row.keyless and key != canonical(head) and _is_local_family(head):  # "llama3:8b" is a model of Ollama's, and no vendor
+        return Suggestion([f"ollama:{head}{separator}{tail}"], vendor_row("ollama")) if separator == ":" else None
     model = _corrected(row.name, tail, edition().names(row.name)) or (tail if not may_be_a_tag else None)
     return Suggestion([f"{row.name}:{model}"], row) if model is not None else None
+
+
+def _is_local_family(head: str) -> bool:
+    """Whether what stands before a colon is how names of Ollama's library begin, such as ``llama3``."""
+    return any(name.partition(":")[0].casefold() == head.strip().casefold() for name in edition().names("ollama"))
 
 
 def _elsewhere(model: str, vendors: Sequence[Registered]) -> Suggestion:

@@ -33,7 +33,7 @@ from typing import Any
 import attrs
 
 from ..catalog import Target
-from ..errors import CircuitOpen, ConfigError, DispatchError, MalformedReply, StreamInterrupted, VendorUnavailable
+from ..errors import ANOTHER_VENDOR, CircuitOpen, ConfigError, DispatchError, MalformedReply, StreamInterrupted, VendorUnavailable
 from ..runtime import new_lock
 from ..types import at_least, boolean, non_negative_integer, suggesting
 
@@ -309,8 +309,8 @@ class Breakers:
         if number < 0:
             return None
         return CircuitOpen(
-            f"it failed too often lately, or was found down, and is left alone for another {left:.1f} s;"
-            " come back then or register another vendor",
+            f"it failed too often lately, or was found down, and is left alone for another {left:.1f} s",
+            remedy=f"come back then, or {ANOTHER_VENDOR}",
             vendor=targets[number].vendor,
             model=targets[number].model,
             retry_after=left,

@@ -19,6 +19,7 @@ import backoff
 
 from ..catalog import Target
 from ..errors import (
+    ANOTHER_VENDOR,
     AuthenticationError,
     ConfigError,
     ContentFiltered,
@@ -136,7 +137,7 @@ class Cooldowns:
         asked = f", then one call tries it; the vendor asked for another {parked.asked - now:.1f} s" if is_longer else ""
         return parked.kind(
             f"{parked.message} (said to an earlier call; left alone for another {left:.1f} s{asked})",
-            remedy=parked.remedy or "come back then, or register another vendor",
+            remedy=parked.remedy or f"come back then, or {ANOTHER_VENDOR}",
             vendor=target.vendor,
             model=target.model,
             status=parked.status,
@@ -463,7 +464,8 @@ class RetrySchedule:
         if self._limited is not None:
             target, until = self._limited
             return RateLimitError(
-                f"its rate limit has no place for another {until - now:.1f} s; come back then, or register another vendor",
+                f"its rate limit has no place for another {until - now:.1f} s",
+                remedy=f"come back then, or {ANOTHER_VENDOR}",
                 vendor=target.vendor,
                 model=target.model,
                 retry_after=until - now,

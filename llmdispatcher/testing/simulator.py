@@ -124,12 +124,15 @@ class VendorSimulator:
 
     def script(self, *next_ones: Scripted) -> Self:
         """Give each of the next requests a fault, :data:`OK`, or a response; later requests are answered as before."""
+        for one in next_ones:
+            _require_made(one)
         with self._changed:
             self._script.extend(next_ones)
         return self
 
     def always(self, what: Scripted) -> Self:
         """Give this to every request from now on for which nothing is scripted; ``always(OK)`` ends it."""
+        _require_made(what)
         with self._changed:
             self._always = None if what is OK else what
         return self
@@ -250,6 +253,13 @@ class VendorSimulator:
             return True
         peer.chunk(b"")
         return False
+
+
+def _require_made(what: object) -> None:
+    """Raise ``TypeError`` for a function that makes a fault, in place of the fault."""
+    if callable(what) and getattr(what, "__module__", "") == status.__module__:
+        name = getattr(what, "__name__", "")
+        raise TypeError(f"faults.{name} makes a fault; call it: faults.{name}(...)")
 
 
 def _tokens(answer: SimulatedResponse | Response) -> int:

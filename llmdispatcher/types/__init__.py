@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from .content import video as video
     from .cost import EXACT as EXACT
     from .cost import CostDetails as CostDetails
+    from .cost import dollars_text as dollars_text
     from .embeddings import EmbeddingRequest as EmbeddingRequest
     from .embeddings import Embeddings as Embeddings
     from .extra_params import FIXED as FIXED
     from .extra_params import Said as Said
+    from .extra_params import check_params as check_params
     from .extra_params import check_written as check_written
     from .extra_params import predicted as predicted
     from .extra_params import stored_param as stored_param
@@ -175,12 +177,14 @@ else:
             "cost": (
                 "CostDetails",
                 "EXACT",
+                "dollars_text",
             ),
             "embeddings": (
                 "EmbeddingRequest",
                 "Embeddings",
             ),
             "extra_params": (
+                "check_params",
                 "check_written",
                 "FIXED",
                 "Said",

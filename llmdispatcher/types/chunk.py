@@ -60,8 +60,11 @@ class StreamChunk:
 
     @property
     def has_output(self) -> bool:
-        """Whether a reader sees anything of it; the first such chunk commits a stream."""
-        return bool(self.content or self.reasoning or self.tool_calls or self.refusal)
+        """Whether a reader sees anything of it, more than blanks; the first such chunk commits a stream."""
+        for text in (self.content, self.reasoning, self.refusal):
+            if text and not text.isspace():
+                return True
+        return bool(self.tool_calls)
 
 
 class Fold:

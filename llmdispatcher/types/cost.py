@@ -74,3 +74,15 @@ def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
         if amount:
             total = EXACT.add(total, amount) if total else amount
     return total
+
+
+_MOST_PLACES = 12
+
+
+def dollars_text(amount: Decimal, places: int = 2) -> str:
+    """US dollars as digits for people: ``places`` decimals, and as many more as two significant digits of a small amount need."""
+    needed = min(1 - amount.adjusted(), _MOST_PLACES) if amount else 0
+    if needed <= places:
+        return f"{amount:.{places}f}"
+    whole, _, digits = f"{amount:.{needed}f}".partition(".")
+    return f"{whole}.{digits.rstrip('0'):0<{places}}"

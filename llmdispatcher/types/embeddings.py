@@ -10,6 +10,7 @@ import attrs
 from ..errors import InvalidRequest
 from . import request_fields
 from .extra_params import check_agreement
+from .fast_values import evolved
 from .keywords import suggesting
 from .message import Message, TextPart
 from .request import Request
@@ -71,7 +72,8 @@ class EmbeddingRequest:
     def as_request(self) -> Request:
         """The request by which its targets are chosen: one that has these texts and no output."""
         texts = [Message("user", [TextPart(text=text) for text in self.texts])]
-        return Request(self.model, texts, max_tokens=0, user=self.user, metadata=self.metadata, profile=self.profile)
+        made = Request(self.model, texts, user=self.user, metadata=self.metadata, profile=self.profile)
+        return evolved(made, max_tokens=0)  # which no request of a user's may say
 
     def batches(self, largest: int) -> tuple[EmbeddingRequest, ...]:
         """The same in requests of at most so many texts."""

@@ -368,6 +368,11 @@ def _role(_instance: Any, _attribute: Any, value: str) -> None:
         raise InvalidRequest(f"message.role: {value!r} is not a role; {choices(value, ROLES, 'use one of {}')}")
 
 
+def _optional_text(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not isinstance(value, str):
+        raise InvalidRequest(f"message.{attribute.name}: {value!r} is not text; give a string, or leave it out")
+
+
 @fast_init
 @attrs.frozen(weakref_slot=False)
 class Message:
@@ -375,14 +380,14 @@ class Message:
 
     ``content`` is text or a sequence of parts. An assistant's turn may consist of ``tool_calls`` alone; they come after what was
     said, and a call that came in between stands in ``content`` as well. A turn of role ``"tool"`` answers the call named by
-    ``tool_call_id``. ``extra`` holds further fields by wire format.
+    ``tool_call_id``, which a request needs where the call has an id. ``extra`` holds further fields by wire format.
     """
 
     role: str = attrs.field(validator=_role)
     content: Content = attrs.field(default="", converter=_content)
-    name: str | None = None
+    name: str | None = attrs.field(default=None, validator=_optional_text)
     tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=_tool_calls)
-    tool_call_id: str | None = None
+    tool_call_id: str | None = attrs.field(default=None, validator=_optional_text)
     is_error: bool | None = None
     extra: Extra = attrs.field(factory=dict, repr=False, kw_only=True)
 

@@ -178,8 +178,8 @@ class Request:
     level. It replaces neither model, messages nor stream, says nothing else than a field that is set, and holds no settings of a
     client, such as a key or a timeout.
     ``origin`` is the application that asks, ``id_at_origin`` its own name for what the call is for; neither is sent.
-    ``temperature`` is 0–2, ``top_p`` 0–1, ``max_tokens`` ≥ 0 output tokens (of the answer: models that
-    count thoughts there get room for them on top), ``n`` answers (``response.choices``).
+    ``temperature`` is 0–2, ``top_p`` 0–1, ``max_tokens`` ≥ 1 output tokens (of the answer: models that
+    count thoughts there get room for them on top), ``n`` ≥ 1 answers (``response.choices``).
 
     ``reasoning_effort`` is one of :data:`EFFORTS`, ``reasoning_tokens`` the most tokens of thought, ``reasoning_summary`` asks to
     be told the thoughts ("auto", "concise", "detailed", "none"). ``prompt_cache`` ("5m", "1h") lets the vendor remember the prompt
@@ -203,13 +203,13 @@ class Request:
     model: str = attrs.field(validator=request_fields.model)
     messages: tuple[Message, ...] = attrs.field(converter=request_fields.messages_of)
     temperature: float | None = attrs.field(default=None, kw_only=True, validator=request_fields.bounded(0, 2))
-    max_tokens: int | None = attrs.field(default=None, kw_only=True, validator=request_fields.count)
+    max_tokens: int | None = attrs.field(default=None, kw_only=True, validator=request_fields.positive)
     top_p: float | None = attrs.field(default=None, kw_only=True, validator=request_fields.bounded(0, 1))
     top_k: int | None = attrs.field(default=None, kw_only=True, validator=request_fields.count)
     frequency_penalty: float | None = attrs.field(default=None, kw_only=True, validator=request_fields.bounded(-2, 2))
     presence_penalty: float | None = attrs.field(default=None, kw_only=True, validator=request_fields.bounded(-2, 2))
     seed: int | None = attrs.field(default=None, kw_only=True, validator=request_fields.kinds(int, remedy="give a whole number"))
-    n: int | None = attrs.field(default=None, kw_only=True, validator=request_fields.count)
+    n: int | None = attrs.field(default=None, kw_only=True, validator=request_fields.positive)
     logprobs: bool | None = attrs.field(default=None, kw_only=True, validator=request_fields.flag)
     top_logprobs: int | None = attrs.field(default=None, kw_only=True, validator=request_fields.count)
     stop: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=request_fields.stops)
@@ -269,9 +269,12 @@ class Request:
             self._modernize()
         if not self.messages and not (self.wire_format and self.extra_params):  # a vendor may keep the conversation itself
             raise InvalidRequest("messages: an empty list is no conversation; give at least one message")
-        if self.wire_format is None and self.response_format is not None:  # whoever sent one in a wire format reads the answer
+        if self.wire_format is not None:  # its sender reads the answer, and its format has rules of its own
+            return
+        request_fields.check_results(self.messages)
+        if self.response_format is not None:
             check_form(self.response_format)
-        if self.extra_params and self.wire_format is None:
+        if self.extra_params:
             check_agreement(self, self.extra_params)
 
 

@@ -34,6 +34,13 @@ def count(_instance: Any, attribute: attrs.Attribute[Any], value: int | None) ->
         raise InvalidRequest(f"{attribute.name}: {value!r} is not a whole number ≥ 0; omit it {todo}")
 
 
+def positive(instance: Any, attribute: attrs.Attribute[Any], value: int | None) -> None:
+    """A whole number of at least 1, or ``None``; a wire format may have a meaning for 0."""
+    least = 1 if instance.wire_format is None else 0
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+        raise InvalidRequest(f"{attribute.name}: {value!r} is not a whole number ≥ {least}; omit it for the model's default")
+
+
 ANY_MODEL = "auto"
 """The name of no model and of all: whichever a mode finds best among those that the registered vendors are known to have."""
 
@@ -84,6 +91,22 @@ def _message(value: Any) -> Message:
     raise InvalidRequest(
         f"messages: {type(value).__name__} is not a message; use Message.user(...) or {{'role': ..., 'content': ...}}"
     )
+
+
+def check_results(messages: Sequence[Message]) -> None:
+    """Raise :class:`InvalidRequest` for a tool's result that does not tell which call it answers.
+
+    It names the call by its id, or the function by its name, or follows a call that has no id either: those answer in order.
+    """
+    are_named = True
+    for place, message in enumerate(messages):
+        if message.tool_calls:
+            are_named = all(call.id for call in message.tool_calls)
+        elif message.role == "tool" and are_named and not message.tool_call_id and not message.name:
+            raise InvalidRequest(
+                f"messages[{place}].tool_call_id: {message.tool_call_id!r} names no call; a tool message gives the id of the call"
+                " that it answers: Message.tool(content, call.id)"
+            )
 
 
 def stops(value: Any) -> tuple[str, ...]:

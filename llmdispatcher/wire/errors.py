@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from ..errors import (
+    ANOTHER_VENDOR,
     AuthenticationError,
     ContentFiltered,
     ContextWindowExceeded,
@@ -304,12 +305,12 @@ _TWO_DAYS = 172_800.0
 
 REMEDIES: Mapping[type[DispatchError], str] = {
     AuthenticationError: "check the API key and what it is allowed to use",
-    QuotaExceeded: "add credit or raise the limit in the vendor's console, or register another vendor",
-    RateLimitError: "slow down, or register another vendor to fail over to",
+    QuotaExceeded: f"add credit or raise the limit in the vendor's console, or {ANOTHER_VENDOR}",
+    RateLimitError: f"slow down, or {ANOTHER_VENDOR}",
     ModelNotFound: "check the model's name, the deployment and the base URL",
     ContextWindowExceeded: "shorten the conversation or use a model with a larger window",
     ContentFiltered: "change the wording; the vendor's policy refused it",
-    VendorUnavailable: "the vendor is in trouble; retry later or register another vendor to fail over to",
+    VendorUnavailable: f"the vendor is in trouble; retry later, or {ANOTHER_VENDOR}",
 }
 
 
@@ -365,7 +366,7 @@ def _error(refusal: Refusal, told: int | None, headers: Mapping[str, str], docum
     remedy = REMEDIES.get(kind)
     if kind is RateLimitError and hint is not None and hint > LONG_HINT:
         wait = f"{hint / 3_600:,.1f} hours" if hint < _TWO_DAYS else f"{hint / 86_400:,.1f} days"
-        remedy = f"come back in {wait}, or register another vendor to fail over to"
+        remedy = f"come back in {wait}, or {ANOTHER_VENDOR}"
     return kind(
         refusal.message,
         status=status,

@@ -24,8 +24,10 @@ from ..types import (
     TextPart,
     Tool,
     ToolCall,
+    VendorTool,
     VideoPart,
     data_url,
+    meant,
     media_type,
 )
 from .decoding import mapping
@@ -244,15 +246,59 @@ SHAPES: Mapping[str, Callable[[Request], Request]] = {
 
 
 def without_idle_choice(request: Request, codec: str) -> Request:
-    """Without a choice among no tools, which servers refuse. Raises :class:`InvalidRequest` for one that would force a call."""
+    """Without a choice among no tools, which servers refuse.
+
+    Raises :class:`InvalidRequest` for one that would force a call, and for a choice of a tool that is not among the tools.
+    """
     choice = request.tool_choice
-    if (choice is None and request.parallel_tool_calls is None) or request.tools:
+    if choice is None and request.parallel_tool_calls is None:
         return request
+    if request.tools:
+        return _with_known_choice(request, codec)
     if not _SAYS_TOOLS.isdisjoint(name for name, value in request.extra_params.items() if value):
         return request
     if choice not in (None, "auto", "none"):
         leave_out(request, codec, f"tool_choice: {choice!r}", "asks for a call, and the request has no tools")
     return attrs.evolve(request, tool_choice=None, parallel_tool_calls=None)
+
+
+def _with_known_choice(request: Request, codec: str) -> Request:
+    """The request, unless it forces a tool that it does not have; its sender's own words are left to the vendor."""
+    chosen, names = _chosen(request.tool_choice), [_tool_name(tool) for tool in request.tools]
+    if chosen is None or request.wire_format is not None or chosen in names:
+        return request
+    known = list(filter(None, names))
+    why = f"it is none of the request's tools ({', '.join(map(repr, known))})"
+    if request.drop_params:
+        tell_dropped(request, codec, f"tool_choice: {chosen!r}", why)
+        return attrs.evolve(request, tool_choice=None)
+    near = meant(chosen, known)
+    todo = f"did you mean {near!r}?" if near is not None else "choose one of them, 'auto', 'none' or 'required'"
+    raise InvalidRequest(f"tool_choice: {chosen!r}: {why}; {todo}")
+
+
+_CHOICE_WORDS = ("auto", "none", "required", "any")
+
+
+def _chosen(choice: Any) -> str | None:
+    """The name of the tool that a choice forces, in the words of any format; ``None`` for another choice."""
+    if isinstance(choice, str):
+        return None if choice in _CHOICE_WORDS else choice
+    kind = mapping(choice).get("type", "function")
+    if kind not in ("function", "tool", "custom"):
+        return None
+    inner = mapping(choice.get(kind))
+    name = inner.get("name", choice.get("name"))
+    return name if isinstance(name, str) and name else None
+
+
+def _tool_name(tool: Tool | VendorTool) -> str | None:
+    """The name by which a tool is chosen; a vendor's own may have one at the top, or in the group of its type."""
+    if isinstance(tool, Tool):
+        return tool.name
+    inner = mapping(tool.data.get(str(tool.data.get("type"))))
+    name = tool.data.get("name", inner.get("name"))
+    return name if isinstance(name, str) else None
 
 
 def without_nothings(request: Request) -> Request:

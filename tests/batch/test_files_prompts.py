@@ -9,6 +9,8 @@ import pytest
 
 from llmdispatcher import ConfigError, EmbeddingRequest
 from llmdispatcher.batch import InvalidLine, Prompt, read_prompts
+from llmdispatcher.wire import CODECS
+from tests.wire.corpus import needs_corpus, recorded
 
 
 def test_a_line_is_a_request(prompts):
@@ -161,6 +163,89 @@ def test_a_body_keeps_its_settings(prompts):
     (prompt,) = read_prompts(prompts(json.dumps({"custom_id": "a", "url": "/v1/chat/completions", "body": body})))
 
     assert (7, ("a",), 3) == (prompt.request.max_tokens, prompt.request.stop, prompt.request.seed)
+
+
+CHAT, RESPONSES, EMBEDDINGS = "/v1/chat/completions", "/v1/responses", "/v1/embeddings"
+HELLO = {"messages": [{"role": "user", "content": "x"}]}
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "argumants": "{}"}}
+MISSPELT = {
+    "a setting": (CHAT, {**HELLO, "temprature": 1}, "body.temprature: unknown field; did you mean 'temperature'?"),
+    "another case": (CHAT, {**HELLO, "maxTokens": 1}, "body.maxTokens: unknown field; did you mean 'max_tokens'?"),
+    "of a server": (CHAT, {**HELLO, "min_pp": 1}, "body.min_pp: unknown field; did you mean 'min_p'?"),
+    "like none": (CHAT, {**HELLO, "zzz": 1}, "body.zzz: unknown field; what one vendor alone knows goes into extra_params beside"),
+    "responses": (RESPONSES, {"input": "x", "instrutions": "y"}, "body.instrutions: unknown field; did you mean 'instructions'?"),
+    "embeddings": (EMBEDDINGS, {"input": "x", "dimension": 4}, "body.dimension: unknown field; did you mean 'dimensions'?"),
+    "of a message": (
+        CHAT,
+        {"messages": [{"role": "user", "contents": "x"}]},
+        "body.messages.0.contents: unknown field; did you mean 'content'?",
+    ),
+    "of a call": (
+        CHAT,
+        {"messages": [{"role": "assistant", "tool_calls": [CALL]}]},
+        "body.messages.0.tool_calls.0.function.argumants: unknown field; did you mean 'arguments'?",
+    ),
+    "of a function": (
+        CHAT,
+        {**HELLO, "tools": [{"type": "function", "function": {"name": "f", "paramters": {}}}]},
+        "body.tools.0.function.paramters: unknown field; did you mean 'parameters'?",
+    ),
+    "of a function in responses": (
+        RESPONSES,
+        {"input": "x", "tools": [{"type": "function", "name": "f", "paramters": {}}]},
+        "body.tools.0.paramters: unknown field; did you mean 'parameters'?",
+    ),
+    "of a group": (
+        RESPONSES,
+        {"input": "x", "reasoning": {"efort": "low"}},
+        "body.reasoning.efort: unknown field; did you mean 'effort'?",
+    ),
+    "no answers": (CHAT, {**HELLO, "n": 0}, "body.n: 0 is not a whole number ≥ 1; omit it"),
+    "no tokens": (CHAT, {**HELLO, "max_completion_tokens": -1}, "body.max_completion_tokens: -1 is not a whole number ≥ 1"),
+    "half a token": (RESPONSES, {"input": "x", "max_output_tokens": 1.5}, "body.max_output_tokens: 1.5 is not a whole number ≥ 1"),
+    "replaced by extra_params": (CHAT, HELLO, "extra_params: 'model' is what the request itself says", {"model": "other"}),
+    "extra_params of another kind": (CHAT, HELLO, "extra_params: list is not a mapping; give an object", []),
+}
+
+
+@pytest.mark.parametrize("case", MISSPELT.values(), ids=MISSPELT)
+def test_a_misspelt_field_of_a_body_is_told(prompts, case):
+    """The line is not sent without what its writer meant."""
+    url, body, text, *more = case
+    line = {"custom_id": "a", "url": url, "body": {"model": "m", **body}} | ({"extra_params": more[0]} if more else {})
+    (found,) = read_prompts(prompts(json.dumps(line)))
+
+    assert isinstance(found, InvalidLine)
+    assert found.text.startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("body", "more"),
+    [
+        ({"min_p": 0.1, "top_k": 5, "chat_template_kwargs": {"thinking": False}}, {}),
+        ({"provider": {"order": ["groq"]}, "transforms": []}, {}),
+        ({"reasoning": {"enabled": True}, "search_parameters": {"mode": "on"}}, {}),
+        ({"verbosity": "low", "prompt_cache_retention": "24h"}, {"brand_new": 1}),
+    ],
+)
+def test_what_a_vendor_takes_beside_openais_fields_is_kept(prompts, body, more):
+    """Known fields of vendors stand in the body, any others in extra_params beside it."""
+    line = {"url": CHAT, "body": {"model": "m", **HELLO, **body}, "extra_params": more}
+    (found,) = read_prompts(prompts(json.dumps(line)))
+    written = json.loads(CODECS["openai_chat"].encode(found.request, stream=False))
+
+    assert body | more == {name: value for name, value in written.items() if name in body or name in more}
+
+
+@needs_corpus
+def test_no_recorded_request_is_taken_for_a_misspelt_one(prompts):
+    """What clients have sent to vendors of OpenAI's formats can be a line."""
+    urls = {"chat_completions": CHAT, "responses": RESPONSES, "embeddings": EMBEDDINGS}
+    bodies = [(urls[api], one["request"]["json"]) for (api, _), found in recorded().items() if api in urls for one in found]
+    lines = [{"url": url, "body": {"model": "m", **body}} for url, body in bodies if isinstance(body, dict)]
+    found = read_prompts(prompts(*[json.dumps(line) for line in lines]))
+
+    assert [] == [line.text for line in found if isinstance(line, InvalidLine) and "unknown field" in line.text]
 
 
 def test_texts_to_be_embedded(prompts):

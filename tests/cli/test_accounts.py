@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import io
 import json
+import re
 import sqlite3
 import sys
 import xml.etree.ElementTree as ET
@@ -20,6 +21,7 @@ from llmdispatcher.cli.commands import usage as picture
 from llmdispatcher.cli.records import ledger_address
 from llmdispatcher.cli.settings import Settings
 from llmdispatcher.testing import faults
+from llmdispatcher.types import dollars_text
 
 from .ptys import Pty
 
@@ -55,6 +57,31 @@ def test_usage_counts_what_was_asked(command, ledger):
     assert any("gpt-4o-mini" in line for line in out.splitlines())
     assert "3 calls" in out
     assert "US$ 0.0" in out
+
+
+@pytest.mark.parametrize(
+    ("amount", "two", "four", "six"),
+    [
+        ("0", "0.00", "0.0000", "0.000000"),
+        ("0.0000123", "0.000012", "0.000012", "0.000012"),
+        ("0.0000000456", "0.000000046", "0.000000046", "0.000000046"),
+        ("0.0006", "0.0006", "0.0006", "0.000600"),
+        ("0.0123", "0.012", "0.0123", "0.012300"),
+        ("1234.5678", "1234.57", "1234.5678", "1234.567800"),
+        ("0.00000000000001", "0.00", "0.0000", "0.000000"),
+    ],
+)
+def test_a_small_cost_is_not_nothing(amount, two, four, six):
+    """Two significant digits are shown, down to a picodollar."""
+    assert [two, four, six] == [dollars_text(Decimal(amount), places) for places in (2, 4, 6)]
+
+
+def test_a_small_cost_is_shown_in_tables(command, ledger):
+    """Of usage and calls; a call of three cents of a cent costs no US$ 0.0000."""
+    usage, calls = command("usage").out, command("calls").out
+
+    assert not re.search(r"gpt-4o-mini.* 0\.0000 ", usage)
+    assert not re.search(r"gpt-4o-mini.* 0\.000000 ", calls)
 
 
 def test_usage_for_programs(command, ledger):
@@ -148,6 +175,30 @@ def test_calls_go_from_one_ledger_to_another(command, ledger, away):
     assert [(3, 0), (0, 3)] == [(report["imported"], report["known"]) for report in (first, second)]
     assert command("usage", "--json").out == command("--sqlite", "other.db", "usage", "--json").out
     assert 2 == command("export", "calls.jsonl").code
+
+
+NO_FORMAT = {
+    "calls": (("export", "calls.xml"), "no format has the suffix '.xml'; use a name that ends in .jsonl"),
+    "receipts": (("receipts", "export", "receipts.xml"), "no format has the suffix '.xml'; use a name that ends in .jsonl"),
+    "a lockfile": (("lock", "init", "lock.xml"), "no lockfile has the suffix '.xml'; use a name that ends in .lock"),
+    "a binding": (("bind", "a", "openai:gpt-4o", "--lockfile", "lock.xml"), "no lockfile has the suffix '.xml'"),
+    "a picture": (("usage", "--plot", "usage.xml"), "use a name that ends in .svg or .png"),
+    "answers": (
+        ("batch", "-", "--simulate", "--output", "answers.xml"),
+        "answers are JSON Lines, not XML; choose another --output",
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "text"), NO_FORMAT.values(), ids=NO_FORMAT)
+def test_a_file_is_named_for_a_format(command, ledger, away, words, text, monkeypatch):
+    """What cannot be written by its name is not written in another format."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Why?")))
+    ended = command(*words)
+
+    assert 2 == ended.code
+    assert text in ended.err
+    assert not list(away.glob("*.xml*"))
 
 
 def test_export_into_a_pipe(command, ledger):

@@ -11,7 +11,7 @@ from decimal import Decimal
 import attrs
 import pytest
 
-from llmdispatcher import ConfigError, VendorUnavailable
+from llmdispatcher import ConfigError, DeadlineExceeded, VendorUnavailable
 from llmdispatcher._version import __version__
 from llmdispatcher.cli import terminal
 from llmdispatcher.cli.commands import simulate
@@ -139,6 +139,12 @@ ENDS = {
     "usage": (UsageError("no"), 2, "llmdispatcher: no\n"),
     "configuration": (ConfigError("timeout: no"), 2, "llmdispatcher: timeout: no\n"),
     "dispatch": (VendorUnavailable("down"), 1, "llmdispatcher: VendorUnavailable: down\n"),
+    "time": (
+        DeadlineExceeded("too late", remedy="raise timeout="),
+        1,
+        "llmdispatcher: DeadlineExceeded: too late (raise timeout=)\n",
+    ),
+    "time of the system": (TimeoutError("timed out"), 1, "llmdispatcher: timed out\n"),
     "failed": (CommandFailed("no"), 1, "llmdispatcher: no\n"),
     "system": (PermissionError(13, "Permission denied", "a.txt"), 1, "llmdispatcher: a.txt: Permission denied\n"),
     "bug": (ZeroDivisionError("by 0"), 1, "llmdispatcher: ZeroDivisionError: by 0 (--debug shows where)\n"),

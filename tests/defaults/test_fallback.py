@@ -11,6 +11,7 @@ from llmdispatcher import (
     Capabilities,
     Config,
     ContextWindowExceeded,
+    DeadlineExceeded,
     Dispatcher,
     DispatchError,
     ImagePart,
@@ -23,7 +24,7 @@ from llmdispatcher import (
     VendorUnavailable,
 )
 from llmdispatcher.catalog import model_facts, stand_ins
-from llmdispatcher.testing import FakeVendor, ManualClock, VendorSimulator
+from llmdispatcher.testing import FakeVendor, ManualClock, VendorSimulator, faults
 
 from .parts import KEY, asked, at, made, read
 from .test_strangers import FAULTS
@@ -317,7 +318,70 @@ class TestWhatAStandInRefuses:
         with documented(first, second, cost_optimization={"max_cost": "0.001"}) as dispatcher:
             with pytest.raises(VendorUnavailable, match=r"anthropic was not asked: .*max_cost") as told:
                 dispatcher.send(asked("gpt-4o-mini", max_tokens=500))
-            assert "register another" not in str(told.value)
+            assert "another vendor" not in str(told.value)
+
+    @pytest.mark.parametrize("fault", ["500", "429", "quota"])
+    @pytest.mark.parametrize(
+        ("model", "why"),
+        [
+            (
+                "gpt-4o-mini",
+                r"anthropic was not asked, since nobody named it; fallback_vendor='anthropic' in the configuration does",
+            ),
+            ("openai:gpt-4o-mini", "anthropic was not asked, since the request names openai"),
+        ],
+    )
+    def test_a_registered_vendor_that_nobody_named_is_told(self, world, fault, model, why):
+        """Instead of advice to register one; it got no prompt."""
+        first, second, _ = world
+        first.always(FAULTS[fault])
+        with documented(first, second, default_vendor=None, fallback_vendor=None) as dispatcher:
+            for _ in range(2):  # the second call may hear of the first one's trouble
+                with pytest.raises(DispatchError, match=why) as told:
+                    dispatcher.send(asked(model))
+                assert "another vendor" not in str(told.value)
+
+        assert 0 == second.hits
+
+    @pytest.mark.parametrize("streamed", [False, True])
+    def test_it_is_told_of_a_vendor_that_was_silent_to_the_end(self, world, streamed):
+        """The call's time was that vendor's alone."""
+        first, second, _ = world
+        first.always(faults.silent())
+        settings = {"default_vendor": None, "fallback_vendor": None, "timeout": 0.3}
+        with Dispatcher(settings) as dispatcher:
+            dispatcher.register_vendor(OpenAIVendor(api_key=KEY, base_url=first.openai_url, trust_env=False))
+            dispatcher.register_vendor(AnthropicVendor(api_key=KEY, base_url=second.anthropic_url, trust_env=False))
+            with pytest.raises(
+                DeadlineExceeded, match=r"since nobody named it; fallback_vendor='anthropic' in the configuration does"
+            ):
+                read(dispatcher, asked("gpt-4o-mini"), streamed=streamed)
+
+        assert 0 == second.hits
+
+    @pytest.mark.parametrize(
+        ("name", "why"),
+        [
+            ("antropic", "'antropic' was not asked: the fallback_vendor is not registered; did you mean 'anthropic'?"),
+            ("gemini", "'gemini' was not asked: the fallback_vendor is not registered; there are"),
+        ],
+    )
+    def test_a_fallback_vendor_that_is_not_there_is_told(self, world, name, why):
+        """In the error that it was to prevent, besides the warning of the first call."""
+        first, second, _ = world
+        first.always(FAULTS["500"])
+        with documented(first, second, fallback_vendor=name) as dispatcher, pytest.raises(VendorUnavailable) as told:
+            dispatcher.send(asked("gpt-4o-mini"))
+
+        assert why in str(told.value)
+        assert 0 == second.hits
+
+    def test_without_another_one_it_is_told_how_to_name_it(self, world):
+        """Which registering alone would not do."""
+        first, _, _ = world
+        first.always(FAULTS["500"])
+        with made(at("openai", first.url)) as it, pytest.raises(VendorUnavailable, match="name another vendor as fallback_vendor"):
+            it.send(asked("gpt-4o-mini"))
 
     @pytest.mark.parametrize(
         ("fault", "told", "times"), [("401", "refuses the key", 2), ("quota", "has no credit or quota left", 1)]

@@ -16,6 +16,8 @@ from llmdispatcher import (
     OpenAIVendor,
     RoutingCondition,
     RoutingRule,
+    StreamChunk,
+    StreamInterrupted,
     VendorUnavailable,
 )
 from llmdispatcher.catalog import NameClaim
@@ -279,6 +281,156 @@ def test_one_vendor_alone_is_asked_for_every_name(serve, kind, model):
                 dispatcher.send(asked("claude-haiku-4-5"))
 
     assert ([model], 0) == (server.models_asked, server.lists)
+
+
+class TestMisspeltAliases:
+    """With one vendor, which gets every name, a misspelt alias is still no model."""
+
+    @pytest.mark.parametrize("kind", ["openai", "groq", "ollama", "local"])
+    @pytest.mark.parametrize("name", ["sumarizer", "Summarizer", "summariser", "summarizers"])
+    def test_of_a_pool(self, serve, kind, name):
+        """Refused with the pool's name, for calls, streams, lists of vectors and explanations; nothing is sent."""
+        server = serve()
+        with made(at(kind, server.url), pools={"summarizer": [f"{kind}:gpt-4o-mini"]}) as dispatcher:
+            text = rf"Did you mean the pool 'summarizer'\? Write '{kind}:{name}' to ask {kind}"
+            with pytest.raises(ModelNotFound, match=text):
+                dispatcher.send(asked(name))
+            with pytest.raises(ModelNotFound, match=text), dispatcher.send_streaming(asked(name)) as stream:
+                list(stream)
+            assert not dispatcher.explain(asked(name)).targets
+            assert [] == server.prompts
+            assert kind == dispatcher.send(asked(f"{kind}:{name}")).vendor
+
+    @pytest.mark.parametrize(
+        ("name", "hint"), [("sumarizer", "did you mean 'summarizer'"), ("titles", "'titles' is bound in 'prod'")]
+    )
+    def test_of_a_lockfile(self, serve, tmp_path, name, hint):
+        """Refused with the alias, or with the profile that has it."""
+        lock = Lockfile.create_default(tmp_path / "llmdispatcher.lock")
+        lock.bind("summarizer", ["openai:gpt-4o-mini"])
+        lock.bind("titles", ["openai:gpt-4o-mini"], profile="prod")
+        server = serve()
+        with made(at("openai", server.url), lockfile=lock) as dispatcher, pytest.raises(ModelNotFound) as caught:
+            dispatcher.send(asked(name))
+
+        assert hint in str(caught.value)
+        assert f"Write 'openai:{name}' to ask openai" in str(caught.value)
+        assert [] == server.prompts
+
+    def test_a_rule_may_mean_it(self, serve):
+        """Whose vendor is named for such names."""
+        server = serve()
+        rule = RoutingRule(condition=RoutingCondition(model_pattern="summarizer*"), vendor="local")
+        with made(at("local", server.url), pools={"summarizer": ["local:m"]}, routing_rules=[rule]) as dispatcher:
+            dispatcher.send(asked("summarizer2"))
+
+        assert ["summarizer2"] == server.models_asked
+
+    @pytest.mark.parametrize("name", ["gpt-4o-mini", "gpt-9-nano", "whatever-7"])
+    def test_a_model_is_none(self, serve, name):
+        """Neither one that the vendor has, however like a pool's name it is, nor one that is like no pool's."""
+        server = serve()
+        with made(
+            at("openai", server.url), pools={"gpt-4o-minis": ["openai:gpt-4o"], "gpt-9-nanos": ["openai:gpt-4o"]}
+        ) as dispatcher:
+            dispatcher.send(asked(name))
+
+        assert [name] == server.models_asked
+
+
+@pytest.mark.parametrize(
+    ("config", "fields"), [({}, {"profile": "prod"}), ({"profile": "prod"}, {})], ids=["of a request", "of the configuration"]
+)
+def test_a_profile_without_a_lockfile_is_told_once(serve, caplog, config, fields):
+    """It chooses nothing."""
+    with made(at("openai", serve().url), **config) as dispatcher:
+        for _ in range(2):
+            dispatcher.send(asked("gpt-4o-mini", **fields))
+    told = [record.getMessage() for record in caplog.records if "profile" in record.getMessage()]
+
+    assert ["profile: 'prod' is ignored, since there is no lockfile; give Config(lockfile=True), or its path"] == told
+
+
+def test_a_profile_of_a_lockfile_is_not_told(serve, caplog):
+    """It chooses."""
+    lock = Lockfile.create_default()
+    lock.bind("titles", ["openai:gpt-4o-mini"], profile="prod")
+    with made(at("openai", serve().url), lockfile=lock) as dispatcher:
+        dispatcher.send(asked("titles", profile="prod"))
+
+    assert not [record for record in caplog.records if "profile" in record.getMessage()]
+
+
+@pytest.mark.parametrize(
+    ("model", "meant"),
+    [("llama3:8b", "ollama:llama3:8b"), ("llama2:custom", "ollama:llama2:custom"), ("olama:llama3", "ollama:llama3")],
+)
+def test_a_local_models_tag_is_no_misspelt_vendor(serve, model, meant):
+    """The suggestion keeps the whole name, where no local server is registered."""
+    there = at("openai", serve().url), at("anthropic", serve().url)
+    with made(*there) as dispatcher, pytest.raises(DispatchError, match=f"Did you mean '{meant}'\\?"):
+        dispatcher.send(asked(model))
+
+
+class TestAbsentTools:
+    """A choice of a tool that the request does not have."""
+
+    TOOLS = ({"name": "get_weather"}, {"name": "get_time"})
+
+    @pytest.mark.parametrize("kind", ["openai", "anthropic", "groq", "ollama"])
+    @pytest.mark.parametrize(
+        "choice", ["get_wether", {"type": "function", "function": {"name": "get_wether"}}, {"type": "tool", "name": "get_wether"}]
+    )
+    def test_it_is_refused_with_those_that_there_are(self, serve, kind, choice):
+        """In whichever words it is made; nothing is sent."""
+        server = serve()
+        model = "claude-haiku-4-5" if kind == "anthropic" else "gpt-4o-mini"
+        with made(at(kind, server.url)) as dispatcher, pytest.raises(InvalidRequest) as caught:
+            dispatcher.send(asked(f"{kind}:{model}", tools=self.TOOLS, tool_choice=choice))
+
+        text = (
+            "tool_choice: 'get_wether': it is none of the request's tools ('get_weather', 'get_time'); did you mean 'get_weather'?"
+        )
+        assert text in str(caught.value)
+        assert [] == server.prompts
+
+    @pytest.mark.parametrize(
+        "choice", ["auto", "none", "required", "get_time", {"type": "function", "function": {"name": "get_time"}}]
+    )
+    def test_the_others_are_sent(self, serve, choice):
+        """Words, and tools that there are."""
+        with made(at("openai", serve().url)) as dispatcher:
+            assert "here" == dispatcher.send(asked("gpt-4o-mini", tools=self.TOOLS, tool_choice=choice)).content
+
+    def test_it_is_dropped_where_that_is_allowed(self, serve):
+        """And told in the answer."""
+        with made(at("openai", serve().url)) as dispatcher:
+            answer = dispatcher.send(asked("gpt-4o-mini", tools=self.TOOLS, tool_choice="other", drop_params=True))
+
+        assert ("tool_choice: 'other'",) == tuple(answer.dropped)
+
+
+class Blank(Anybody):
+    """A vendor whose stream says blanks and breaks off."""
+
+    def stream(self, request, deadline):
+        self.seen.append(request.model)
+        yield StreamChunk(content="\n")
+        yield StreamChunk(reasoning=" ")
+        raise StreamInterrupted("cut", sent=True)
+
+
+def test_a_stream_of_blanks_is_no_output():
+    """What breaks off after nothing but blanks is asked of the next vendor, and its blanks are nobody's."""
+    first = Blank("first")
+    vendors = first, FakeVendor("here", name="second")
+    with (
+        made(*vendors, default_vendor="first", fallback_vendor="second") as dispatcher,
+        dispatcher.send_streaming(asked("m")) as stream,
+    ):
+        text = "".join(chunk.content for chunk in stream)
+
+    assert ("second", "here", ["m"]) == (stream.vendor, text, first.seen)
 
 
 def test_several_accounts_of_one_vendor_are_one_vendor(serve):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from llmdispatcher import Request
+from llmdispatcher import EmbeddingRequest, Request
 from llmdispatcher.catalog import Target
 from llmdispatcher.resilience import Shares, TimeShare
 from llmdispatcher.types import Said
@@ -26,7 +26,7 @@ NEEDS = {
     "a slow model": (asked(), GPT4, 120.0),
     "a server of one's own": (asked(), LOCAL, 220.0),
     "few tokens": (asked(max_tokens=10), MODEL, 50.0),
-    "none, as vectors have": (asked(max_tokens=0), MODEL, 50.0),
+    "none, as vectors have": (EmbeddingRequest("m", "hi").as_request(), MODEL, 50.0),
     "many tokens": (asked(max_tokens=5_000), MODEL, 220.0),
     "many tokens in another spelling": (asked(extra_params={"max_completion_tokens": 5_000}), MODEL, 220.0),
     "a limit that is taken away": (

@@ -132,7 +132,7 @@ REQUESTS = st.builds(
     Request,
     st.sampled_from(["gpt-4o", "gpt-5", "claude-opus-5"]),
     st.just("Hello"),
-    max_tokens=st.none() | st.sampled_from([0, 9, 10, 11, 100, 101]),
+    max_tokens=st.none() | st.sampled_from([1, 9, 10, 11, 100, 101]),
     temperature=st.none() | st.sampled_from([0.0, 0.5, 0.6, 1.0, 2.0]),
     user=st.none() | st.sampled_from(["ada", "bob", "eve"]),
     metadata=st.dictionaries(st.sampled_from(["tier", "team", "x"]), st.sampled_from([1, "gold", None, "iron"]), max_size=3),

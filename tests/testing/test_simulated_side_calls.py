@@ -88,6 +88,14 @@ def test_a_vendor_that_is_down_lists_nothing(simulator, fault):
         assert "unhealthy" == made.health_check(timeout=2)["openai"].status
 
 
+@pytest.mark.parametrize("made", [faults.silent, faults.status, faults.rate_limit, faults.cut_after])
+def test_a_fault_that_was_not_made_is_refused(simulator, made):
+    """Where it is scripted, and not by a traceback in the server's thread."""
+    for script in (simulator.always, simulator.script):
+        with pytest.raises(TypeError, match=rf"faults\.{made.__name__} makes a fault; call it: faults\.{made.__name__}\("):
+            script(made)
+
+
 def test_a_list_takes_nothing_of_a_script(simulator, dispatcher):
     """A health check in between does not disturb a test."""
     simulator.script("First.")

@@ -68,8 +68,8 @@ def test_the_last_usage_and_finish_and_the_first_model_count():
 
 
 def test_a_chunk_has_output_when_a_reader_would_see_something():
-    """Roles, usage and finish reasons alone commit nothing."""
-    assert [True, True, True, True, False] == [
+    """Roles, usage, finish reasons and blanks alone commit nothing."""
+    assert [True, True, True, True, False, False, False] == [
         chunk.has_output
         for chunk in (
             StreamChunk(content="x"),
@@ -77,6 +77,8 @@ def test_a_chunk_has_output_when_a_reader_would_see_something():
             StreamChunk(refusal="x"),
             StreamChunk(tool_calls=(ToolCallDelta(index=0),)),
             StreamChunk(finish_reason="stop", usage=Usage(), model="m"),
+            StreamChunk(content=" \n"),
+            StreamChunk(reasoning="\t", refusal=" "),
         )
     ]
 

@@ -8,6 +8,7 @@ import pytest
 from llmdispatcher import ImagePart, InvalidRequest, Message, Request, Response, TextPart, Tool, ToolCall, Usage
 
 HELLO = [{"role": "user", "content": "hello"}]
+CALLED = [Message.assistant(tool_calls=[ToolCall(name="f", id="c1")])]
 
 
 @pytest.mark.parametrize(
@@ -19,8 +20,21 @@ HELLO = [{"role": "user", "content": "hello"}]
         ({"temperature": "hot"}, "temperature: 'hot'"),
         ({"temperature": float("nan")}, "temperature: nan"),
         ({"top_p": 1.5}, "top_p: 1.5 .* 0 to 1"),
-        ({"max_tokens": -1}, "max_tokens: -1 .* ≥ 0"),
+        ({"max_tokens": -1}, "max_tokens: -1 .* ≥ 1; omit it for the model's default"),
+        ({"max_tokens": 0}, "max_tokens: 0 .* ≥ 1; omit it"),
         ({"max_tokens": 1.5}, "max_tokens: 1.5"),
+        ({"max_tokens": True}, "max_tokens: True"),
+        ({"n": 0}, "n: 0 .* ≥ 1; omit it"),
+        ({"n": -2}, "n: -2 "),
+        ({"n": "2"}, "n: '2' "),
+        (
+            {"messages": [*HELLO, {"role": "tool", "content": "x"}]},
+            r"messages\[1\].tool_call_id: None .* Message.tool\(content, call.id\)",
+        ),
+        ({"messages": [*HELLO, *CALLED, Message.tool("x")]}, r"messages\[2\].tool_call_id: None"),
+        ({"messages": [*HELLO, *CALLED, Message.tool("x", "")]}, r"messages\[2\].tool_call_id: ''"),
+        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": 7}]}, "message.tool_call_id: 7 is not text"),
+        ({"messages": [{"role": "user", "content": "x", "name": 7}]}, "message.name: 7 is not text"),
         ({"frequency_penalty": 3}, "frequency_penalty: 3"),
         ({"model": ""}, "model: ''"),
         ({"model": "  "}, "model: '  '"),
@@ -58,7 +72,8 @@ def test_wrong_input_is_named(wrong, text):
 
 
 @pytest.mark.parametrize(
-    "fine", [{"temperature": 0.0}, {"temperature": 2}, {"top_p": 0}, {"max_tokens": 0}, {"stop": "END"}, {"stop": ["a", "b"]}]
+    "fine",
+    [{"temperature": 0.0}, {"temperature": 2}, {"top_p": 0}, {"max_tokens": 1}, {"n": 1}, {"stop": "END"}, {"stop": ["a", "b"]}],
 )
 def test_limits_belong_to_the_range(fine):
     """0.0 is a value, not an absence."""
@@ -86,6 +101,28 @@ def test_an_assistant_may_say_nothing_but_call_a_tool():
 
     assert (ToolCall(id="c1", name="weather", arguments='{"city": "Oslo"}'),) == request.messages[1].tool_calls
     assert {"city": "Oslo"} == request.messages[1].tool_calls[0].parsed
+
+
+@pytest.mark.parametrize(
+    "talk",
+    [
+        [*CALLED, Message.tool("x", "c1")],
+        [*CALLED, Message.tool("x", name="f")],
+        [Message.assistant(tool_calls=[ToolCall(name="f")]), Message.tool("x")],
+        [{"role": "assistant", "function_call": {"name": "f"}}, {"role": "function", "name": "f", "content": "x"}],
+    ],
+    ids=["by id", "by the function's name", "in order, where the call has no id", "in the words of before tools"],
+)
+def test_a_result_tells_its_call(talk):
+    """By an id, by a name, or by its place after a call that has no id: not every vendor gives them."""
+    assert "tool" == Request("m", [*HELLO, *talk]).messages[-1].role
+
+
+def test_a_request_from_a_wire_format_keeps_what_its_sender_wrote():
+    """Its vendor judges."""
+    request = Request("m", [*HELLO, Message.tool("x")], n=0, max_tokens=0, wire_format="openai_chat")
+
+    assert (0, 0, None) == (request.n, request.max_tokens, request.messages[1].tool_call_id)
 
 
 def test_parts_are_read_from_dicts():

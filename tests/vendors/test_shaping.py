@@ -442,7 +442,6 @@ def test_a_data_url_of_text_is_text(url):
         ("mistral", "mistral-large-latest", {"temperature": 2}, {"temperature": 1.5}),
         ("moonshot", "kimi-k2.6", {"temperature": 0.7, "top_p": 0.5}, {}),
         ("moonshot", "kimi-k2-0905-preview", {"temperature": 1.7}, {"temperature": 1.0}),
-        ("openai", "gpt-4o", {"temperature": 1.9, "n": 0}, {"temperature": 1.9}),
     ],
 )
 def test_sampling_stays_within_what_a_model_takes(kind, model, asked, sent):

@@ -102,7 +102,7 @@ def test_what_has_no_place_is_refused_or_dropped(name, value):
 
 def test_the_limit_is_always_sent():
     """The format wants one."""
-    assert (DEFAULT_MAX_TOKENS, 0) == (sent()["max_tokens"], sent(max_tokens=0)["max_tokens"])
+    assert (DEFAULT_MAX_TOKENS, 1) == (sent()["max_tokens"], sent(max_tokens=1)["max_tokens"])
 
 
 def test_text_parts_are_sent_as_blocks():
@@ -115,7 +115,7 @@ def test_text_parts_are_sent_as_blocks():
     [
         ([Message.system("x")], {}, "messages"),
         ([Message.system("x", ImagePart(url="https://x.example")), Message.user("x")], {}, "system"),
-        ([Message.user("x"), Message.tool("42")], {}, "message.tool_call_id"),
+        ([Message.user("x"), Message.tool("42")], {}, "tool_call_id"),
         ([Message.user("x"), Message.assistant(tool_calls=[ToolCall(name="f", id="1", arguments="{")])], {}, "arguments of 'f'"),
         ([Message.user(ImagePart())], {}, "neither a url nor data"),
         ([Message.user("x")], {"tool_choice": "perhaps"}, "tool_choice: 'perhaps'"),

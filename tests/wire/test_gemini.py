@@ -109,7 +109,8 @@ def test_the_model_is_in_the_path(model, stream, path):
     [
         ([Message.system("x")], {}, "messages"),
         ([Message.system("x", ImagePart(url="https://x.example")), Message.user("x")], {}, "system"),
-        ([Message.user("x"), Message.tool("42")], {}, "message.name"),
+        ([Message.user("x"), Message.tool("42")], {}, "tool_call_id"),
+        ([Message.user("x"), Message.tool("42", "c1")], {}, "message.name"),
         ([Message.user("x"), Message.assistant(tool_calls=[ToolCall(name="f", id="1", arguments="{")])], {}, "arguments of 'f'"),
         ([Message.user(ImagePart())], {}, "neither a url nor data"),
         ([Message.user("x")], {"tool_choice": "perhaps"}, "tool_choice: 'perhaps'"),

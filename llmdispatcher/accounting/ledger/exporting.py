@@ -24,7 +24,7 @@ from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Integer, 
 
 from ...errors import InvalidRequest
 from .call import ATTEMPT, CALL, ExportReport
-from .importing import FORMATS, format_of, guard, parquet_module
+from .importing import FORMATS, SUFFIXES, format_of, guard, parquet_module
 from .queries import Connectable, reading, selection_of, span_conditions
 from .schema import Moment, Money, attempts, calls
 from .usage import sums_from_daily
@@ -37,11 +37,11 @@ Sink = Callable[[Any], AbstractContextManager[Write]]
 
 
 def sink_of(target: Any, format: str | None, *, attempts: bool = False) -> Sink:
-    """What writes records in a format; by default that of the path's suffix, or JSON Lines.
+    """What writes records in a format; by default that of the path's suffix, or JSON Lines where there is none.
 
-    Raises :class:`~llmdispatcher.InvalidRequest` for an unknown format, or one that cannot hold attempts.
+    Raises :class:`~llmdispatcher.InvalidRequest` for an unknown format or suffix, or a format that cannot hold attempts.
     """
-    chosen = format or format_of(target) or "jsonl"
+    chosen = format or format_of(target) or _without_suffix(target)
     if chosen not in FORMATS:
         raise InvalidRequest(f"format: {chosen!r} is not known; give one of {', '.join(FORMATS)}")
     if attempts and chosen not in ("json", "jsonl"):
@@ -49,6 +49,17 @@ def sink_of(target: Any, format: str | None, *, attempts: bool = False) -> Sink:
     if chosen == "parquet":
         parquet_module()  # before a file is begun
     return {"jsonl": _json_lines, "json": _json_array, "csv": _csv, "parquet": _parquet}[chosen]
+
+
+def _without_suffix(target: Any) -> str:
+    """The format of an open file, a device, or a path without a suffix."""
+    path = Path(target) if isinstance(target, str | os.PathLike) else None
+    if path is not None and path.suffix and (path.is_file() or not path.exists()):
+        raise InvalidRequest(
+            f"target: no format has the suffix {path.suffix!r}; use a name that ends in {', '.join(SUFFIXES)},"
+            f" or give the format: {', '.join(FORMATS)}"
+        )
+    return "jsonl"
 
 
 @contextmanager

@@ -34,7 +34,8 @@ MOST_ROW = 1 << 20
 GUARDED = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "＝", "＋", "－", "＠")
 """What a spreadsheet takes for a formula, and the mark that prevents it."""
 
-_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
+SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
+"""What a file's name ends in, and its format."""
 _CHUNK = 1 << 16
 _BLANK = " \t\r\n"
 
@@ -62,7 +63,7 @@ def read_rows(source: Any, format: str | None = None) -> Iterator[SourceRow]:
 
 def format_of(place: Any) -> str | None:
     """The format that a path's suffix names; ``None`` for other sources and suffixes."""
-    return _SUFFIXES.get(Path(place).suffix.lower()) if isinstance(place, str | os.PathLike) else None
+    return SUFFIXES.get(Path(place).suffix.lower()) if isinstance(place, str | os.PathLike) else None
 
 
 def _rows_of_values(source: Any) -> Iterator[SourceRow]:

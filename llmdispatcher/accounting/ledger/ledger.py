@@ -344,8 +344,9 @@ class Ledger:
         """Write the calls that have ended, oldest first, to a path or an open file, a page at a time.
 
         ``format`` is "jsonl", "json", "csv" or "parquet" (with ``llmdispatcher[parquet]``); by default the path's suffix names it,
-        or it is "jsonl". A file appears when it is complete, readable by its owner only. In CSV a cell that a spreadsheet would
-        take for a formula begins with a ``'``, which :meth:`import_usage_logs` removes. ``attempts`` adds them to the JSON formats.
+        and without a suffix it is "jsonl"; another suffix is an :class:`~llmdispatcher.InvalidRequest`. A file appears when it is
+        complete, readable by its owner only. In CSV a cell that a spreadsheet would take for a formula begins with a ``'``, which
+        :meth:`import_usage_logs` removes. ``attempts`` adds them to the JSON formats.
         Without a ``target`` the calls are returned as a list. ``progress`` is called with the calls done and, if it is known, their
         total. Calls and span are selected as in :meth:`get_usage_stats`, without ``start`` from the first call.
         """

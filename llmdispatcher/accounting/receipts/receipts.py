@@ -22,7 +22,7 @@ from .format import MOST, VERSION, canonical, moment_text, require_extra, signat
 from .keys import Keys, PublicKeys, SigningKey
 from .receipt import Range, Receipt, ReceiptAnchor, Summary, sign_document
 from .rows import CallTotals, call_fields, calls_digest, row_digest
-from .verify import CertifiedCall, ReceiptVerification, Source, extend_trust, write_receipts
+from .verify import CertifiedCall, ReceiptVerification, Source, extend_trust, is_lines, write_receipts
 
 try:
     from sqlalchemy import Connection
@@ -289,15 +289,20 @@ class Receipts:
         return extend_trust(PublicKeys((key,), key.key_id), rotations)
 
     def export(self, path: str | os.PathLike[str], *, rows: bool = False) -> int:
-        """Write the whole chain to a file: JSON Lines if its name ends in ``.jsonl``, else JSON. Return the number of receipts.
+        """Write the whole chain to a file; return the number of receipts.
+
+        It is JSON Lines if its name ends in ``.jsonl`` or ``.ndjson``, JSON if it ends in ``.json`` or has no suffix.
 
         With ``rows`` the certified rows of the calls are included, users too, so that they can be verified elsewhere.
-        Raises :class:`ConfigError` if the file cannot be written.
+        Raises :class:`ConfigError` for another suffix, and if the file cannot be written.
         """
         target = Path(path)
+        lines = is_lines(target)
+        if not lines and target.suffix.lower() not in ("", ".json"):
+            raise ConfigError(f"path: no format has the suffix {target.suffix!r}; use a name that ends in .jsonl, .ndjson or .json")
         try:
             with reading(self._ledger) as connection, target.open("w", encoding="utf-8", newline="\n") as file:
-                return write_receipts(_chain(connection, rows), file, lines=target.suffix == ".jsonl")
+                return write_receipts(_chain(connection, rows), file, lines=lines)
         except OSError as error:
             raise ConfigError(f"path: {target} cannot be written ({error.strerror}); choose another place") from None
 

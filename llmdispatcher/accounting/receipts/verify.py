@@ -479,12 +479,17 @@ def read_source(source: Source) -> SourceReceipts:
     return SourceReceipts(tuple(map(_read_item, source)), chain=True)
 
 
+def is_lines(path: Path) -> bool:
+    """Whether a file's name says that it is JSON Lines."""
+    return path.suffix.lower() in (".jsonl", ".ndjson")
+
+
 def _read_file(path: Path) -> SourceReceipts:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"receipts: {path} cannot be read ({error.strerror}); give a file of JSON or JSON Lines") from None
-    if path.suffix != ".jsonl":
+    if not is_lines(path):
         return _read_value(parse_json(content, str(path)))
     return SourceReceipts(
         tuple([_read_line(line, number) for number, line in enumerate(content.splitlines(), 1) if line.strip()]), chain=True

@@ -344,8 +344,9 @@ class Lockfile:
     def save(self, path: str | os.PathLike[str] | None = None) -> Path:
         """Write it atomically, to its own path or another; comments and unknown keys stay. Returns the path.
 
-        ``updated_at`` becomes now. Raises :class:`ConfigError` if the file has changed since it was read, or, for a new lockfile,
-        if it exists already. A path that is given is written in any case.
+        A new file is JSON if its name ends in ``.json``, TOML if it ends in ``.lock`` or ``.toml`` or has no suffix.
+        ``updated_at`` becomes now. Raises :class:`ConfigError` for another suffix, if the file has changed since it was read, or,
+        for a new lockfile, if it exists already. A path that is given is written in any case.
         """
         target = user_path(path, "save").absolute() if path is not None else self.path
         if target is None or target == paths.BUNDLED:
@@ -356,7 +357,7 @@ class Lockfile:
 
     def _write(self, target: Path, *, given: bool) -> None:
         now, source = self._clock.now(), self._source
-        form = source.form if source is not None and target == self.path else reading.form_of(target.name)
+        form = source.form if source is not None and target == self.path else reading.form_to_write(str(target))
         contents = attrs.evolve(self.contents, updated_at=now)
         if source is None and contents.created_at is None:
             contents = attrs.evolve(contents, created_at=now)

@@ -12,11 +12,12 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import PurePath
 from typing import Any
 
 import attrs
 
-from ...errors import LockfileInvalid
+from ...errors import ConfigError, LockfileInvalid
 from ...types import ANY_MODEL, has_both_parts
 from .alias import goes_on
 
@@ -239,6 +240,14 @@ class Source:
 def form_of(name: str, text: str = "") -> str:
     """Return ``"json"`` or ``"toml"``, by the name of a file, else by its beginning."""
     return "json" if name.lower().endswith(".json") or text.lstrip("\ufeff \t\r\n").startswith("{") else "toml"
+
+
+def form_to_write(name: str) -> str:
+    """Return the form of a new file, by the suffix of its name. Raises :class:`ConfigError` for a suffix of neither form."""
+    suffix = PurePath(name).suffix
+    if suffix.lower() not in ("", ".lock", ".toml", ".json"):
+        raise ConfigError(f"{name}: no lockfile has the suffix {suffix!r}; use a name that ends in .lock, .toml or .json")
+    return form_of(name)
 
 
 def read(text: str, name: str) -> Source:

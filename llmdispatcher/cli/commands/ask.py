@@ -20,7 +20,7 @@ from ..._text import escaped
 from ...batch import response_record
 from ...dispatcher import Dispatcher
 from ...errors import Cancelled, InvalidRequest
-from ...types import ANY_MODEL, Message, Part, Request, Response, TextPart, analyze_file, image
+from ...types import ANY_MODEL, Message, Part, Request, Response, TextPart, analyze_file, dollars_text, image
 from .. import session
 from ..options import COUNT, FILE, Positive, make_command
 from ..settings import Settings
@@ -144,11 +144,8 @@ def report_response(response: Response, settings: Settings) -> None:
 
 
 def dollars(amount: Decimal | None) -> str:
-    """Format US dollars with two significant digits at least, and two places."""
-    if amount is None:
-        return "price unknown"
-    places = max(2, 1 - amount.adjusted()) if amount else 2
-    return f"US$ {amount:.{min(places, 12)}f}"
+    """The text for an amount of US dollars."""
+    return "price unknown" if amount is None else f"US$ {dollars_text(amount)}"
 
 
 @make_command(

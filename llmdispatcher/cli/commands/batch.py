@@ -22,6 +22,7 @@ from ..._text import escaped, without_passwords
 from ...dispatcher import Stats, StreamingResponse, VendorStats
 from ...errors import ConfigError, DispatchError, InvalidRequest
 from ...resilience import AdaptiveConcurrency, RateLimit
+from ...types import dollars_text
 from .. import session
 from ..options import COUNT, FILE, GLOBALS, Positive, make_command
 from ..settings import Settings
@@ -346,12 +347,13 @@ def _print_estimates(estimates: Mapping[str, batch.ModelEstimate], opened: sessi
     rows = [(name, *_estimate_cells(estimate)) for name, estimate in sorted(estimates.items())]
     print_rows(heads, rows, no_color=settings.no_color)
     prompts = sum(estimate.prompts for estimate in estimates.values())
-    tell(f"about US$ {batch.total_cost(estimates):.4f} for {_prompts_text(prompts)}{_unpriced_text(estimates)}; nothing was sent")
+    amount = dollars_text(batch.total_cost(estimates), 4)
+    tell(f"about US$ {amount} for {_prompts_text(prompts)}{_unpriced_text(estimates)}; nothing was sent")
     _tell_limits(estimates)
 
 
 def _estimate_cells(estimate: batch.ModelEstimate) -> tuple[str, ...]:
-    cost = "unknown" if estimate.unpriced == estimate.prompts else f"{estimate.cost:.4f}"
+    cost = "unknown" if estimate.unpriced == estimate.prompts else dollars_text(estimate.cost, 4)
     return str(estimate.prompts), f"{estimate.input_tokens:,}", f"{estimate.output_tokens:,}", cost
 
 
@@ -369,7 +371,9 @@ def _may_begin(opened: session.Session, lines: list[batch.PromptLine], options: 
         _tell_estimates(estimates)
     prompts = sum(estimate.prompts for estimate in estimates.values())
     cap = f", and --max-cost is {_plain_number(options.max_cost)}" if over and options.max_cost is not None else ""
-    return _confirm(f"this may cost about US$ {amount:.4f} for {_prompts_text(prompts)}{_unpriced_text(estimates)}{cap}")
+    return _confirm(
+        f"this may cost about US$ {dollars_text(amount, 4)} for {_prompts_text(prompts)}{_unpriced_text(estimates)}{cap}"
+    )
 
 
 def _tell_estimates(estimates: Mapping[str, batch.ModelEstimate]) -> None:
@@ -471,7 +475,7 @@ def _summary(tally: batch.Tally) -> str:
     parts += [f"{tally.missing} not asked to the end"] if tally.missing else []
     simulated = ", made up by simulated vendors" if tally.simulated else ""
     return (
-        f"{', '.join(parts)}; {tally.seconds:.1f} s, {tally.rate:.1f} calls/s, US$ {tally.stats.total_cost:.4f}; "
+        f"{', '.join(parts)}; {tally.seconds:.1f} s, {tally.rate:.1f} calls/s, US$ {dollars_text(tally.stats.total_cost, 4)}; "
         f"answers in {tally.answers}{simulated}"
     )
 
@@ -502,4 +506,4 @@ def _totals_row(stats: Stats) -> tuple[str, ...]:
 
 def _measures(stats: Stats | VendorStats, answered: int) -> tuple[str, ...]:
     times = (f"{stats.p50_latency:.2f}", f"{stats.p95_latency:.2f}") if answered else ("–", "–")
-    return *times, f"{stats.input_tokens:,}", f"{stats.output_tokens:,}", f"{stats.total_cost:.4f}"
+    return *times, f"{stats.input_tokens:,}", f"{stats.output_tokens:,}", dollars_text(stats.total_cost, 4)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...types import dollars_text
 from .. import records
 from ..options import make_command
 from ..settings import Settings
@@ -69,10 +71,14 @@ def _show_call(settings: Settings, call_id: str) -> int:
 def _row(call: LedgerCall) -> tuple[str, ...]:
     model = f"{call.vendor}:{call.model}" if call.vendor else call.model
     tokens = cell(call.input_tokens, ","), cell(call.output_tokens, ",")
-    cost, seconds = cell(call.cost, ".6f"), cell(call.latency, ".2f")
+    cost, seconds = _dollars(call.cost), cell(call.latency, ".2f")
     return call.id, f"{call.begun_at:%Y-%m-%d %H:%M:%S}", model, call.status, *tokens, cost, seconds
 
 
 def _attempt_row(one: LedgerAttempt) -> tuple[str, ...]:
-    model, cost, seconds = f"{one.vendor}:{one.model}", cell(one.cost, ".6f"), cell(one.latency, ".2f")
+    model, cost, seconds = f"{one.vendor}:{one.model}", _dollars(one.cost), cell(one.latency, ".2f")
     return str(one.number), model, one.status, one.error_class or "–", cell(one.http_status), cost, seconds
+
+
+def _dollars(amount: Decimal | None) -> str:
+    return "–" if amount is None else dollars_text(amount, 6)

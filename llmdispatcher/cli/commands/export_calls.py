@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ...errors import InvalidRequest
 from .. import records
 from ..options import FILE, make_command
 from ..settings import Settings
@@ -18,7 +19,9 @@ from ..terminal import OK, UsageError, say
     examples=("llmdispatcher export calls.jsonl", "llmdispatcher export --start 2026-11-01 --format csv > calls.csv"),
 )
 @click.argument("file", type=FILE, required=False, metavar="[FILE]", help="Where to; else stdout.")
-@click.option("--format", type=click.Choice(["jsonl", "json", "csv", "parquet"]), help="Else by the file's suffix, else jsonl.")
+@click.option(
+    "--format", type=click.Choice(["jsonl", "json", "csv", "parquet"]), help="Else by the file's suffix; jsonl if it has none."
+)
 @click.option("--attempts", is_flag=True, help="Write the attempts, too, in the JSON formats.")
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 @records.with_filters
@@ -34,7 +37,10 @@ def command(settings: Settings, **given: Any) -> int:
         raise UsageError("--format parquet: it cannot go through a pipe; name a FILE")
     with records.open_ledger(settings) as ledger:
         target = sys.stdout if file is None else file
-        report = ledger.export_usage_logs(target, given["format"], attempts=given["attempts"], **records.filters_of(given))
+        try:
+            report = ledger.export_usage_logs(target, given["format"], attempts=given["attempts"], **records.filters_of(given))
+        except InvalidRequest as error:
+            raise UsageError(error.message) from None
     if not settings.quiet:
         say(f"{report.rows:,} calls{f' in {file}' if file is not None else ''}")
     return OK

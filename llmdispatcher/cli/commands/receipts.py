@@ -158,7 +158,7 @@ def show(settings: Settings, limit: int) -> int:
     suite=command,
     examples=("llmdispatcher receipts export receipts.jsonl", "llmdispatcher receipts export all.jsonl --rows"),
 )
-@click.argument("file", type=FILE, help="Where to; JSON Lines where the name ends in .jsonl, else JSON.")
+@click.argument("file", type=FILE, help="Where to; a name that ends in .jsonl or .json.")
 @click.option("--rows", is_flag=True, help="Write the certified rows of the calls, too, users included.")
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 def export(settings: Settings, file: Path, rows: bool, force: bool) -> int:

@@ -21,6 +21,7 @@ from xml.sax.saxutils import escape
 import click
 
 from ..._text import escaped
+from ...types import dollars_text
 from .. import records
 from ..options import COUNT, FILE, make_command
 from ..settings import Settings
@@ -81,7 +82,7 @@ def _axis(most: Decimal) -> list[str]:
         y = floor - part * (floor - _TOP) / 4
         amount = most * part / 4
         lines.append(f'<line x1="{_LEFT}" x2="{_WIDTH - 20}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
-        lines.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">${float(amount):.4g}</text>')
+        lines.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">${dollars_text(amount)}</text>')
     return lines
 
 
@@ -197,7 +198,7 @@ def _row(bucket: UsageBucket, stats: UsageStats) -> list[str]:
     names += [plain(bucket.value or "–")] if stats.by else []
     failed = bucket.total_calls - bucket.successful_calls
     return [*names, f"{bucket.total_calls:,}", f"{failed:,}", f"{bucket.input_tokens:,}", f"{bucket.output_tokens:,}",
-            f"{bucket.total_cost:.4f}", cell(bucket.average_latency, ".2f")]  # fmt: skip
+            dollars_text(bucket.total_cost, 4), cell(bucket.average_latency, ".2f")]  # fmt: skip
 
 
 def _write_csv(stats: UsageStats) -> None:

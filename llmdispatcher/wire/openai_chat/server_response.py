@@ -183,7 +183,7 @@ class ChatWriter:
         annotations, beside = cited(chunk.citations) if chunk.citations else ([], {})
         choice, opening = self._choices.get(chunk.choice), b""
         if choice is None:
-            if not (self._id or chunk.has_output or chunk.parts or chunk.finish_reason):
+            if not (self._id or chunk.has_output or chunk.content or chunk.reasoning or chunk.parts or chunk.finish_reason):
                 return b""
             self._id = self._id or NO_ID
             choice, opening = self._opened(chunk.choice)

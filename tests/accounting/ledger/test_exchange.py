@@ -520,6 +520,19 @@ def test_formats_that_are_none(tmp_path):
             ledger.export_usage_logs(7)
 
 
+@pytest.mark.parametrize("name", ["logs.xml", "logs.txt", "logs.jsonl.gz", "logs.2026-11"])
+def test_a_name_of_another_format_is_refused(tmp_path, name):
+    """Instead of JSON Lines in it; no file is made. A format that is given counts, and so does a name without a suffix."""
+    with open_ledger(tmp_path / "ledger.db") as ledger:
+        with pytest.raises(
+            InvalidRequest, match=r"^target: no format has the suffix .* \.jsonl, .*give the format: jsonl, json, csv"
+        ):
+            ledger.export_usage_logs(tmp_path / name)
+        assert not (tmp_path / name).exists()
+        assert 0 == ledger.export_usage_logs(tmp_path / name, "csv").rows
+        assert 0 == ledger.export_usage_logs(tmp_path / "logs").rows
+
+
 def test_every_fact_has_a_place(store):
     """What is made for these tests has more than one value in each column."""
     with filled(store) as ledger:

@@ -419,7 +419,7 @@ def test_without_a_key_receipts_are_read(ledger, book):
             sign()
 
 
-@pytest.mark.parametrize("name", ["chain.json", "chain.jsonl"])
+@pytest.mark.parametrize("name", ["chain.json", "chain.jsonl", "chain.ndjson", "chain.JSONL", "chain"])
 @pytest.mark.parametrize("rows", [False, True])
 def test_an_export_is_verified_anywhere(ledger, book, other_key, tmp_path, name, rows):
     """With the public key alone; with rows those too; one altered byte shows."""
@@ -434,6 +434,14 @@ def test_an_export_is_verified_anywhere(ledger, book, other_key, tmp_path, name,
     assert (True, 3, 6 if rows else 0) == (verified.valid, verified.receipts, verified.calls)
     path.write_text(path.read_text().replace("gpt-4o", "gpt-4", 1))
     assert not verify_receipts(path, book.public_keys())
+
+
+@pytest.mark.parametrize("name", ["chain.xml", "chain.csv", "chain.txt"])
+def test_an_export_has_a_name_of_its_format(book, tmp_path, name):
+    """Another is refused, and nothing is written."""
+    with pytest.raises(ConfigError, match=r"^path: no format has the suffix .*\.jsonl, \.ndjson or \.json"):
+        book.export(tmp_path / name)
+    assert not (tmp_path / name).exists()
 
 
 def test_torn_and_foreign_lines_are_told(ledger, book, tmp_path):

@@ -256,3 +256,14 @@ def test_a_copy_goes_elsewhere_in_either_form(here):
     assert "# Hard problems." in lock.save("mine.lock").read_text(encoding="utf-8")
     lock.save("mine.json")
     assert Lockfile.load("mine.lock").aliases() == Lockfile.load("mine.json").aliases()
+
+
+@pytest.mark.parametrize("name", ["lock.yaml", "lock.yml", "lock.xml"])
+def test_a_lockfile_has_a_name_of_its_format(here, name):
+    """Another is refused, for a new one and for a copy, and nothing is written."""
+    with pytest.raises(ConfigError, match=r"no lockfile has the suffix '\.\w+'; use a name that ends in \.lock, \.toml or \.json"):
+        Lockfile.create_default(name).save()
+    lock = Lockfile.load(made(here / "llmdispatcher.lock", "v:m"))
+    with pytest.raises(ConfigError, match="no lockfile has the suffix"):
+        lock.save(name)
+    assert not (here / name).exists()
