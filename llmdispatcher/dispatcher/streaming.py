@@ -2,14 +2,29 @@
 
 A worker thread opens the stream and feeds its channels. When somebody iterates the handle, the worker hands the open stream over
 and ends. From then on the iterating thread reads the vendor itself, which saves two thread switches a chunk. It holds the stream
-only while it reads. Taking the stream is atomic, so two threads never read it at once. If the reader leaves, cancels, or is not
-back at the deadline, or if somebody reads a channel, a worker reads on.
+only while it reads. If the reader leaves, cancels, or is not back at the deadline, or if somebody reads a channel, a worker reads
+on. So a stream is in one of five phases, and moves between them along these edges only:
 
-:class:`Watch` is one thread for all streams that no worker reads. It learns through a ``SimpleQueue``, which finalizers and signal
-handlers may use, that a reader has left, and starts the worker. It starts with the first such stream and ends soon after the last.
+| from | to | when |
+| --- | --- | --- |
+| OPENING | FEEDING | the vendor has begun to answer |
+| OPENING | OVER | no vendor has |
+| FEEDING | IDLE | somebody iterates: the worker leaves the stream to him |
+| FEEDING | OVER | the answer has ended, or failed |
+| IDLE | READING | whoever iterates takes the stream, for one read |
+| IDLE | FEEDING | nobody iterates any more, time is up, or a channel is read: a worker takes it |
+| READING | IDLE | the read has brought something |
+| READING | OVER | the answer has ended, or failed |
+| OVER | OVER | Ctrl-C came in the middle of the end |
 
-Readers and workers refer to the :class:`Feed`, never to the handle, so the handle can be collected when a caller drops it: its
-finalizer then cancels the call. The finalizer, ``close()`` and signal handlers all do the same: they cancel, without a lock.
+Only whoever holds the stream moves it. An idle stream lies in a deque of one place; taking it out is atomic, so two threads never
+hold it at once.
+
+:class:`StreamReaper` is one thread for all idle streams. It learns through a ``SimpleQueue``, which finalizers and signal handlers
+may use, that a reader has left, and starts the worker. It starts with the first such stream and ends soon after the last.
+
+Readers and workers refer to the :class:`StreamState`, never to the handle, so the handle can be collected when a caller drops it:
+its finalizer then cancels the call. The finalizer, ``close()`` and signal handlers all do the same: they cancel, without a lock.
 """
 
 from __future__ import annotations
@@ -17,17 +32,18 @@ from __future__ import annotations
 import collections
 import contextlib
 import contextvars
+import enum
 import itertools
 import math
 import os
 import queue
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from ..errors import Cancelled, DispatchError, Overloaded, StreamInterrupted
 from ..runtime import Channel, ChannelClosed, Deadline, new_lock, on_fork
@@ -41,17 +57,8 @@ _AGAIN = 0.05
 """Seconds until the next look at a stream that should have ended by itself."""
 
 
-class Watched(Protocol):
-    """A stream without a worker."""
-
-    deadline: Deadline
-
-    def resume(self) -> None:
-        """Let a worker go on, unless somebody is reading."""
-
-
-class Watch:
-    """Streams without workers, and the thread that watches them."""
+class StreamReaper:
+    """The streams without a worker, and the thread that gives one to those that nobody reads any more."""
 
     def __init__(self) -> None:
         self._lock = new_lock()
@@ -59,53 +66,53 @@ class Watch:
         on_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
-        self._live: dict[int, Watched] = {}
-        self._news: queue.SimpleQueue[Watched | None] = queue.SimpleQueue()
-        self._on_duty = False
+        self._live: dict[int, StreamState] = {}
+        self._news: queue.SimpleQueue[StreamState | None] = queue.SimpleQueue()
+        self._is_running = False
         self._next = math.inf
 
-    def add(self, stream: Watched) -> bool:
+    def add(self, stream: StreamState) -> bool:
         """Watch a stream; False where no thread can be started for it."""
         with self._lock:
             self._live[id(stream)] = stream
-            idle, self._on_duty = not self._on_duty, True
+            is_first, self._is_running = not self._is_running, True
         try:
-            if idle:
-                threading.Thread(target=self._run, args=(self._news,), name="llmdispatcher-watch", daemon=True).start()
+            if is_first:
+                threading.Thread(target=self._run, args=(self._news,), name="llmdispatcher-reaper", daemon=True).start()
             elif stream.deadline.at < self._next:
                 self._news.put(None)
         except (RuntimeError, MemoryError):
-            self._on_duty = False
+            self._is_running = False
             self.remove(stream)
             return False
         return True
 
-    def remove(self, stream: Watched) -> None:
+    def remove(self, stream: StreamState) -> None:
         """Watch it no more; takes no lock."""
         if self._live.pop(id(stream), None) is not None and not self._live:
             self._news.put(None)
 
-    def tell(self, stream: Watched) -> None:
+    def tell(self, stream: StreamState) -> None:
         """Its reader is gone, or it was cancelled; takes no lock."""
         self._news.put(stream)
 
-    def _run(self, news: queue.SimpleQueue[Watched | None]) -> None:
+    def _run(self, news: queue.SimpleQueue[StreamState | None]) -> None:
         while True:
             left = self._look()
             try:
                 stream = news.get(timeout=_LINGER if left is None else left)
             except queue.Empty:
-                if left is None and self._off_duty():
+                if left is None and self._stops():
                     return
             else:
                 if stream is not None:
                     stream.resume()
                 stream = None
 
-    def _off_duty(self) -> bool:
+    def _stops(self) -> bool:
         with self._lock:
-            self._on_duty = bool(self._live)
-            return not self._on_duty
+            self._is_running = bool(self._live)
+            return not self._is_running
 
     def _look(self) -> float | None:
         """Resume what is past its deadline; seconds until the next look, ``None`` if there is nothing to watch."""
@@ -122,7 +129,7 @@ class Watch:
         return left
 
 
-WATCH = Watch()
+REAPER = StreamReaper()
 """That of this process."""
 
 
@@ -133,19 +140,38 @@ CLOSED = "the stream was closed by its reader"
 _numbers = itertools.count(1)
 
 
-class Feed:
+class StreamPhase(enum.Enum):
+    """Who holds a stream: the worker that opens it, one that feeds the channels, nobody, or a thread that iterates."""
+
+    OPENING = "opening"
+    FEEDING = "feeding"
+    IDLE = "idle"
+    READING = "reading"
+    OVER = "over"
+
+
+_OPENING, _FEEDING, _IDLE, _READING, _OVER = StreamPhase
+MOVES: Mapping[StreamPhase, frozenset[StreamPhase]] = {
+    _OPENING: frozenset({_FEEDING, _OVER}),
+    _FEEDING: frozenset({_IDLE, _OVER}),
+    _IDLE: frozenset({_READING, _FEEDING}),
+    _READING: frozenset({_IDLE, _OVER}),
+    _OVER: frozenset({_OVER}),
+}
+"""Where a stream may go from each phase."""
+
+
+class StreamState:
     """One stream, without the handle that its reader holds."""
 
     __slots__ = (
         "__weakref__",
-        "_channelled",
         "_context",
-        "_fed",
-        "_laid_down",
+        "_idle",
         "_listening",
-        "_over",
         "_pid",
         "_readers",
+        "_to_channels",
         "content",
         "created_at",
         "deadline",
@@ -154,6 +180,7 @@ class Feed:
         "failure",
         "fold",
         "model",
+        "phase",
         "response",
         "traceback",
         "vendor",
@@ -171,13 +198,23 @@ class Feed:
         self.response: Response | None = None
         self.failure: DispatchError | None = None
         self.traceback: TracebackType | None = None
-        self._laid_down: collections.deque[ChunkSource] = collections.deque()
+        self.phase = StreamPhase.OPENING
+        self._idle: collections.deque[ChunkSource] = collections.deque()
         self._readers: list[None] = []
-        self._channelled = self._over = False
-        self._fed = False  # whether a worker laid the stream down, so that the channel may hold what comes first
+        self._to_channels = False  # whether somebody reads a channel, so that a worker is to feed them to the end
         self._listening: int | None = None
         self._context = contextvars.copy_context()
         self._pid = os.getpid()
+
+    def _move(self, phase: StreamPhase) -> None:
+        if phase not in MOVES[self.phase]:
+            raise RuntimeError(f"a stream cannot go from {self.phase.value} to {phase.value}")
+        self.phase = phase
+
+    def _lay_down(self, stream: ChunkSource) -> None:
+        """Leave the stream to whoever takes it next; it is not this thread's any more."""
+        self._move(_IDLE)
+        self._idle.append(stream)
 
     def here(self) -> Self:
         """This, in the process that began the stream; raises in a forked child, which has the handle but not the worker."""
@@ -199,7 +236,7 @@ class Feed:
 
     def feed_channels(self) -> None:
         """Feed the channels to the end, whoever iterates: somebody reads them."""
-        self._channelled = True
+        self._to_channels = True
         self.resume()
 
     def go_on(self) -> None:
@@ -208,21 +245,22 @@ class Feed:
             self.resume()
 
     def resume(self) -> None:
-        """Let a worker go on with what lies there; nothing where somebody reads.
+        """Let a worker go on with an idle stream.
 
-        Where no thread can be started it lies on, until it is over: then it is ended here, which takes no time.
+        Where no thread can be started it stays idle, until its time is over: then it is ended here, which takes no time.
         """
         try:
-            stream = self._laid_down.pop()
+            stream = self._idle.pop()
         except IndexError:
             return
+        self._move(_FEEDING)
         try:
             self._work(self._feed, stream)
         except (RuntimeError, MemoryError):
             if self.deadline.cancelled or self.deadline.remaining() <= 0:
                 self._feed(stream)
             else:
-                self._laid_down.append(stream)
+                self._lay_down(stream)
 
     def begin(self) -> None:
         """Somebody iterates from now on, until he says :meth:`end`."""
@@ -233,31 +271,31 @@ class Feed:
     def end(self) -> None:
         """He does so no longer."""
         self._readers.pop()
-        if self._laid_down:
-            WATCH.tell(self)
+        if self._idle:
+            REAPER.tell(self)
 
     def arrival(self) -> list[StreamChunk] | None:
-        """What comes next, ``None`` at the end: from the channel, and once the worker has laid the stream down from the vendor."""
+        """What comes next, ``None`` at the end: from the channel, and from the vendor where the stream is idle."""
         while True:
-            batch = self._read() or self.content.take_all(self._laid_down)
+            batch = self._read() or self.content.take_all(self._idle)
             if batch is None or batch:
                 return batch
 
     def _read(self) -> list[StreamChunk] | None:
         """The next chunks, read by the thread that wants them; ``None`` where that is not its turn, or nothing more comes."""
         try:
-            stream = self._laid_down.pop()
+            stream = self._idle.pop()
         except IndexError:
             return None
+        self._move(_READING)
         try:
-            batch = None if self._fed and self.content.queue else self._next(stream)
+            batch = None if self.content.queue else self._next(stream)  # what a worker has put into the channel comes first
         except BaseException as interruption:
             self._fail(stream, Cancelled(f"the reader was interrupted by {type(interruption).__name__}"))
             raise
-        if not self._over:
-            self._fed = batch is None
-            self._laid_down.append(stream)
-            if self._channelled:
+        if self.phase is _READING:
+            self._lay_down(stream)
+            if self._to_channels:
                 self.resume()
         return batch
 
@@ -278,6 +316,7 @@ class Feed:
             self._end(failure=interrupted(error, self.fold.response()))
         else:
             self.vendor, self.model = stream.vendor, stream.model
+            self._move(_FEEDING)
             self._feed(stream)
 
     def _feed(self, stream: ChunkSource) -> None:
@@ -285,19 +324,18 @@ class Feed:
         try:
             while (batch := self._next(stream)) is not None:
                 self.content.put_all(batch, self.deadline.check)
-                if self._readers and stream.movable and not self._channelled and self._watched():
-                    self._fed = True
-                    self._laid_down.append(stream)
+                if self._readers and stream.movable and not self._to_channels and self._watched():
+                    self._lay_down(stream)
                     self.content.wake()
-                    self.go_on()  # whoever was here may have left meanwhile, and found nothing lying here to go on with
+                    self.go_on()  # whoever was here may have left meanwhile, and found no idle stream to go on with
                     return
         except BaseException as error:  # noqa: BLE001 - as above
             self._fail(stream, error)
 
     def _watched(self) -> bool:
-        """Whether the thread of :data:`WATCH` knows of the stream, so that it may be left without a reader."""
-        if self._listening is None and WATCH.add(self):
-            self._listening = self.deadline.cancellation.subscribe(lambda: WATCH.tell(self))
+        """Whether the thread of :data:`REAPER` knows of the stream, so that it may be left without a reader."""
+        if self._listening is None and REAPER.add(self):
+            self._listening = self.deadline.cancellation.subscribe(lambda: REAPER.tell(self))
         return self._listening is not None
 
     def _next(self, stream: ChunkSource) -> list[StreamChunk] | None:
@@ -338,12 +376,12 @@ class Feed:
 
     def _end(self, *, response: Response | None = None, failure: DispatchError | None = None) -> None:
         """Tell the readers that nothing more comes."""
-        self._over = True
+        self._move(_OVER)
         self.response, self.failure = response, failure
         self.traceback = failure.__traceback__ if failure is not None else None
         if self._listening is not None:
             self.deadline.cancellation.unsubscribe(self._listening)
-            WATCH.remove(self)
+            REAPER.remove(self)
         with contextlib.suppress(ChannelClosed):  # a reader may have closed a channel himself
             if failure is not None:
                 self.error.put(failure)
@@ -382,49 +420,49 @@ class StreamingResponse:
     dropping the handle stop the vendor. Several threads may iterate: each chunk goes to one.
     """
 
-    def __init__(self, feed: Feed) -> None:
-        self._feed = feed
-        cancel = feed.deadline.cancellation.cancel  # not the feed: a failure holds the frames that hold this handle
+    def __init__(self, state: StreamState) -> None:
+        self._state = state
+        cancel = state.deadline.cancellation.cancel  # not the state: a failure holds the frames that hold this handle
         weakref.finalize(self, cancel, CLOSED).atexit = False
 
     @property
     def content_channel(self) -> Channel[StreamChunk]:
         """The chunks, in order."""
-        self._feed.here().feed_channels()
-        return self._feed.content
+        self._state.here().feed_channels()
+        return self._state.content
 
     @property
     def done_channel(self) -> Channel[bool]:
         """One item at the end: whether the answer is complete."""
-        self._feed.here().go_on()
-        return self._feed.done
+        self._state.here().go_on()
+        return self._state.done
 
     @property
     def error_channel(self) -> Channel[DispatchError]:
         """The error, if there is one, put before ``done_channel`` says False."""
-        self._feed.here().go_on()
-        return self._feed.error
+        self._state.here().go_on()
+        return self._state.error
 
     @property
     def vendor(self) -> str | None:
         """Who answers; ``None`` until the first chunk."""
-        return self._feed.vendor
+        return self._state.vendor
 
     @property
     def model(self) -> str | None:
         """The model that answers; ``None`` until the first chunk."""
-        return self._feed.model
+        return self._state.model
 
     @property
     def created_at(self) -> datetime:
         """When the call began, UTC."""
-        return self._feed.created_at
+        return self._state.created_at
 
     @property
     def usage(self) -> Usage:
         """The usage reported so far; final, and priced, once the stream has ended."""
-        feed = self._feed
-        return feed.response.usage if feed.response is not None else feed.fold.usage or Usage()
+        state = self._state
+        return state.response.usage if state.response is not None else state.fold.usage or Usage()
 
     @property
     def cost(self) -> Decimal | None:
@@ -434,45 +472,45 @@ class StreamingResponse:
     @property
     def partial(self) -> Response:
         """The answer as far as it has come, whether or not it was read, whether or not the stream failed."""
-        return self._feed.response or self._feed.fold.response()
+        return self._state.response or self._state.fold.response()
 
     def response(self) -> Response:
         """The whole answer; waits for the end, reads what nobody has read, and raises what went wrong."""
-        feed = self._feed.here()
-        feed.begin()
+        state = self._state.here()
+        state.begin()
         try:
-            while feed.arrival() is not None and not feed.deadline.cancelled:
+            while state.arrival() is not None and not state.deadline.cancelled:
                 pass
         finally:
-            feed.end()
+            state.end()
         return self._outcome()
 
     def close(self) -> None:
         """Stop the vendor now; idempotent, safe from any thread and from a signal handler."""
-        self._feed.abandon()
+        self._state.abandon()
 
     def _outcome(self) -> Response:
-        feed = self._feed
-        if feed.response is not None:
-            return feed.response
-        if feed.failure is not None:
+        state = self._state
+        if state.response is not None:
+            return state.response
+        if state.failure is not None:
             # The same exception each time, like that of a Future. Each raise adds frames, so it begins with the first ones again.
-            raise feed.failure.with_traceback(feed.traceback)
-        raise Cancelled(feed.deadline.cancellation.reason or CLOSED)
+            raise state.failure.with_traceback(state.traceback)
+        raise Cancelled(state.deadline.cancellation.reason or CLOSED)
 
     def __iter__(self) -> Iterator[StreamChunk]:
-        feed = self._feed.here()
-        cancellation = feed.deadline.cancellation
-        feed.begin()
+        state = self._state.here()
+        cancellation = state.deadline.cancellation
+        state.begin()
         try:
-            while (batch := feed.arrival()) is not None:
+            while (batch := state.arrival()) is not None:
                 for chunk in batch:
                     if cancellation.cancelled:
                         raise Cancelled(cancellation.reason)
                     yield chunk
                 del batch
         finally:
-            feed.end()
+            state.end()
         self._outcome()
 
     def __enter__(self) -> Self:
@@ -482,11 +520,11 @@ class StreamingResponse:
         self.close()
 
     def __repr__(self) -> str:
-        return f"StreamingResponse(vendor={self.vendor!r}, model={self.model!r}, done={self._feed.content.closed})"
+        return f"StreamingResponse(vendor={self.vendor!r}, model={self.model!r}, done={self._state.content.closed})"
 
 
 def start(deadline: Deadline, begin: Callable[[], ChunkSource]) -> StreamingResponse:
     """A handle on the stream that ``begin`` opens in a thread of its own; raises :class:`Overloaded` when none can start."""
-    feed = Feed(deadline)
-    feed.start(begin)
-    return StreamingResponse(feed)
+    state = StreamState(deadline)
+    state.start(begin)
+    return StreamingResponse(state)

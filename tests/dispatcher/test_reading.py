@@ -9,7 +9,7 @@ import time
 import pytest
 
 from llmdispatcher import Cancellation, Cancelled, DeadlineExceeded, Dispatcher, OpenAIVendor, Request, StreamInterrupted
-from llmdispatcher.dispatcher.streaming import WATCH
+from llmdispatcher.dispatcher.streaming import REAPER
 from llmdispatcher.testing import VendorSimulator, faults
 
 from ..conftest import PATIENCE, SLACK
@@ -70,7 +70,7 @@ def test_whoever_iterates_reads_himself(trickling):
         reader.start()
 
         assert soon(lambda: stream.vendor is not None and not named("stream"))
-        assert 1 == len(named("watch"))
+        assert 1 == len(named("reaper"))
     reader.join(PATIENCE)
     assert not reader.is_alive()
 
@@ -119,7 +119,7 @@ def test_closing_the_dispatcher_ends_a_stream_whose_reader_is_elsewhere(stalling
     next(reader)
     stalling.close()
 
-    assert soon(lambda: len(heard) == 1 and not named("stream") and not named("watch"))
+    assert soon(lambda: len(heard) == 1 and not named("stream") and not named("reaper"))
 
 
 def test_a_worker_goes_on_when_the_reader_breaks_off(counting, heard):
@@ -136,8 +136,8 @@ def test_a_worker_goes_on_when_the_reader_breaks_off(counting, heard):
 def test_a_reader_that_leaves_while_the_worker_lays_down_for_him_holds_nothing_up(counting, monkeypatch):
     """The worker has seen him, he goes and finds nothing lying there, and then it lies there: somebody goes on all the same."""
     gone = threading.Event()
-    add = WATCH.add
-    monkeypatch.setattr(WATCH, "add", lambda feed: gone.wait(PATIENCE) and add(feed))
+    add = REAPER.add
+    monkeypatch.setattr(REAPER, "add", lambda feed: gone.wait(PATIENCE) and add(feed))
     stream = counting.send_streaming(ASK)
     reader = iter(stream)
     next(reader)
@@ -196,12 +196,12 @@ def test_a_dropped_handle_is_noticed_when_nobody_reads(stalling, heard):
     gc.collect()
 
     assert soon(lambda: len(heard) == 1)
-    assert soon(lambda: not named("stream") and not named("watch"))
+    assert soon(lambda: not named("stream") and not named("reaper"))
 
 
 def test_without_a_watchman_the_worker_stays(stalling, monkeypatch):
     """Where no thread can be started for him the stream is fed as before."""
-    monkeypatch.setattr(WATCH, "add", lambda stream: False)
+    monkeypatch.setattr(REAPER, "add", lambda stream: False)
     with stalling.send_streaming(ASK) as stream:
         next(iter(stream))
 

@@ -52,7 +52,7 @@ def endless(request=None):
 
 
 def workers():
-    return [thread for thread in threading.enumerate() if thread.name.startswith(("llmdispatcher-stream", "llmdispatcher-watch"))]
+    return [thread for thread in threading.enumerate() if thread.name.startswith(("llmdispatcher-stream", "llmdispatcher-reaper"))]
 
 
 def gone(within=PATIENCE):

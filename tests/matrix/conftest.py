@@ -166,7 +166,7 @@ def settled(
 
 def workers() -> int:
     """The threads, without the one that watches streams: it stays a moment after the last, for the next."""
-    return sum(thread.name != "llmdispatcher-watch" for thread in threading.enumerate())
+    return sum(thread.name != "llmdispatcher-reaper" for thread in threading.enumerate())
 
 
 class _Pulse:

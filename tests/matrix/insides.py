@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from llmdispatcher import Dispatcher, HttpVendor, Outcome
-from llmdispatcher.dispatcher.streaming import WATCH
+from llmdispatcher.dispatcher.streaming import REAPER
 from llmdispatcher.resilience.breaker import COUNTED
 
 from ..conftest import PATIENCE
@@ -35,7 +35,7 @@ def _held(dispatcher: Dispatcher) -> list[str]:
         "calls under way": len(dispatcher._in_flight._calls),
         "calls that were let in": len(dispatcher._admission._guests) if dispatcher._admission is not None else 0,
         "flights": list(cache._flights._leaders) if cache is not None else (),
-        "watched streams": len(WATCH._live),
+        "watched streams": len(REAPER._live),
         "connections lent": [name for name, vendor in dispatcher._router.vendors.items() if _lent(vendor)],
     }
     return [f"{what}: {still}" for what, still in held.items() if still]

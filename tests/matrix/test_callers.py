@@ -39,7 +39,7 @@ def talking(base, kind):
 
 
 def workers():
-    return [thread for thread in threading.enumerate() if thread.name.startswith(("llmdispatcher-stream", "llmdispatcher-watch"))]
+    return [thread for thread in threading.enumerate() if thread.name.startswith(("llmdispatcher-stream", "llmdispatcher-reaper"))]
 
 
 def gone():
