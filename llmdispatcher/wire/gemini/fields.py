@@ -327,7 +327,9 @@ def raw_usage(usage: Usage, tier: str | None) -> dict[str, Any]:
 
 
 def _written_count(name: str, value: Any) -> Any:
-    """A count as a number, whatever it came as."""
+    """A count as a number, whatever it came as, and the details that are numbers."""
+    if name.endswith("Details"):
+        return [one for one in (value if isinstance(value, list) else ()) if type(mapping(one).get("tokenCount")) is int]
     return Counter().count(value) if name.endswith("TokenCount") and type(value) is not int else value
 
 
