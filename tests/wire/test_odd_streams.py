@@ -374,6 +374,13 @@ def test_lines_of_ollama_join_bytes_of_a_character():
     assert "a€b" == read(OLLAMA, line % (b"a\xe2", b"false") + line % (b"\x82\xacb", b"false") + line % (b"", b"true")).content
 
 
+def test_a_text_by_another_name_is_said():
+    """``text`` in a delta, or in a message; beside a content it says the same again."""
+    assert "ab" == chat(piece({"text": "a"}), piece({"role": "assistant", "text": "b"}, "stop")).content
+    assert "a" == chat(piece({"text": "a", "content": "a"}, "stop")).content
+    assert "a" == decoded(CHAT, {"choices": [{"index": 0, "message": {"text": "a"}, "finish_reason": "stop"}]}).content
+
+
 USED = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
 
 
