@@ -1372,3 +1372,11 @@ def test_an_infinite_log_probability_costs_no_answer(codec):
     again = codec.decode(codec.write_response(answer))
     assert "hi" == again.content
     assert "-9999" in str(again.logprobs)
+
+
+@pytest.mark.parametrize("nothing", [None, 5, "x", []], ids=repr)
+def test_an_annotation_that_is_none_hides_no_other(nothing):
+    """What is no object in a list of them is left out, alone."""
+    said = {"type": "output_text", "text": "a", "annotations": [nothing, {"type": "url_citation", "url": "https://a.example/"}]}
+    answer = decoded(RESPONSES, {"status": "completed", "output": [{"type": "message", "role": "assistant", "content": [said]}]})
+    assert ["https://a.example/"] == [citation.url for citation in answer.citations]

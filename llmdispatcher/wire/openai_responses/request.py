@@ -92,8 +92,10 @@ def read_message(item: Mapping[str, Any]) -> list[Part]:
 def _text(entry: Mapping[str, Any], field: str, about: Mapping[str, Any]) -> TextPart:
     fields = rest(entry, field, *(("type",) if entry["type"] == "output_text" else ()))
     for name in _EMPTY_UNLESS_SAID:
-        if not (isinstance(fields.get(name), list) and all(isinstance(each, dict) for each in fields[name])):
-            fields.pop(name, None)  # whatever that was
+        given = fields.pop(name, None)
+        said = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else None
+        if said or given == []:
+            fields[name] = said  # whatever else that was
     return TextPart(text=entry[field], extra=noted({**fields, "item": about} if about else fields))
 
 
