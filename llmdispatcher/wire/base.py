@@ -75,15 +75,13 @@ _GROUPS = frozenset(
 """Objects of several settings, each of which may say nothing."""
 _LISTS = frozenset({"modalities", "responseModalities", "stopSequences", "stop_sequences"})
 """Lists of at least one entry, where there are any."""
-_OBJECTS = _SENDERS_OWN | {"format", "logit_bias", "options"}
-"""What PHP writes as a list where it is empty, beside the groups."""
 
 
 def _is_empty(name: str, value: Any, counts: Collection[str]) -> bool:
     if value is None or value == "":
         return True
     if value == []:
-        return name in _LISTS or name in _GROUPS or name in _OBJECTS
+        return name in _LISTS
     return name not in _WISHES if value == {} else name in counts and type(value) is int
 
 

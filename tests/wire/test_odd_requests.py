@@ -770,26 +770,3 @@ def test_a_choice_in_the_words_of_another_format_is_one(choice, usual):
     """A forced call is forced."""
     for target in (CHAT, ANTHROPIC):
         assert sent(CHAT, target, tools=TOOLS[CHAT], tool_choice=usual) == sent(CHAT, target, tools=TOOLS[CHAT], tool_choice=choice)
-
-
-EMPTIED = {
-    "openai_chat": ("response_format", "stream_options", "metadata", "logit_bias", "web_search_options"),
-    "openai_responses": ("text", "reasoning", "metadata"),
-    "anthropic_messages": ("thinking", "output_config", "metadata", "tool_choice"),
-    "gemini": ("generationConfig", "toolConfig", "labels"),
-    "ollama_chat": ("options", "format"),
-}
-
-
-@pytest.mark.parametrize(("name", "field"), [(name, field) for name, fields in EMPTIED.items() for field in fields])
-def test_an_empty_object_may_be_written_as_a_list(name, field):
-    """As PHP does."""
-    said = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]} if name == "gemini" else {"model": "m", "max_tokens": 9}
-    if name == "openai_responses":
-        said = {"model": "m", "input": "Hi"}
-    elif name != "gemini":
-        said["messages"] = [{"role": "user", "content": "Hi"}]
-    codec, path = CODECS[name], "/v1beta/models/m:generateContent"
-    plain = codec.read_request(json.dumps(said).encode(), path).request
-
-    assert plain == codec.read_request(json.dumps({**said, field: []}).encode(), path).request

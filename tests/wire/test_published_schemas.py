@@ -162,15 +162,19 @@ ANSWERS = {
         )
     },
     **{
-        f"{data['type']} of {name}": Response(content="", model="m", parts=(OtherPart(origin=name, data=data),))
-        for name, data in (
-            ("anthropic_messages", {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}),
-            ("anthropic_messages", {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [_FOUND]}),
-            ("anthropic_messages", {"type": "web_fetch_tool_result", "tool_use_id": "srvtoolu_1", "content": _FETCHED}),
-            ("openai_responses", {"type": "web_search_call"}),
-            ("openai_responses", {"type": "file_search_call", "queries": None}),
-            ("openai_responses", {"type": "code_interpreter_call", "code": "1"}),
-            ("openai_responses", {"type": "image_generation_call"}),
+        f"{number}: {data['type']} of {name}": Response(content="", model="m", parts=(OtherPart(origin=name, data=data),))
+        for number, (name, data) in enumerate(
+            (
+                ("anthropic_messages", {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}),
+                ("anthropic_messages", {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [_FOUND]}),
+                ("anthropic_messages", {"type": "web_fetch_tool_result", "tool_use_id": "srvtoolu_1", "content": _FETCHED}),
+                ("openai_responses", {"type": "web_search_call"}),
+                ("openai_responses", {"type": "file_search_call", "queries": None}),
+                ("openai_responses", {"type": "code_interpreter_call", "code": "1"}),
+                ("openai_responses", {"type": "image_generation_call"}),
+                ("openai_responses", {"type": "web_search_call", "id": 5, "status": "x"}),
+                ("openai_responses", {"type": "image_generation_call", "id": None, "status": []}),
+            )
         )
     },
     "thoughts among the content": Response(
@@ -180,6 +184,33 @@ ANSWERS = {
         parts=(
             ReasoningPart(text="Six.", origin="openai_chat", extra={"openai_chat": {"type": "thinking", "thinking": "Six."}}),
             TextPart(text="42"),
+        ),
+    ),
+    "odd items": Response(
+        content="Hi",
+        model="m",
+        reasoning="Six.",
+        parts=(
+            ReasoningPart(
+                text="Six.",
+                origin="openai_responses",
+                extra={"openai_responses": {"summary": [0, {"text": "Six."}], "status": "x", "content": None}},
+            ),
+            TextPart(text="Hi", extra={"openai_responses": {"item": {"id": 7, "status": -1, "phase": "x"}}}),
+            ToolCall(name="f", extra={"openai_responses": {"id": [], "status": None}}),
+        ),
+        tool_calls=(ToolCall(name="f", extra={"openai_responses": {"id": [], "status": None}}),),
+    ),
+    "Google's odd details": Response(
+        content="Hi",
+        model="m",
+        usage=gemini_usage(
+            {
+                "promptTokenCount": 3,
+                "promptTokensDetails": [{"modality": None, "tokenCount": 3}, {"tokenCount": "3"}, 5],
+                "serviceTier": "x",
+                "trafficType": 5,
+            }
         ),
     ),
     "a call without a name": Response(model="m", tool_calls=(ToolCall(name="", arguments='{"a": 1}'),)),

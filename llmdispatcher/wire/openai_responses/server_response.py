@@ -284,17 +284,32 @@ def complete(item: Mapping[str, Any]) -> dict[str, Any]:
     kind = str(item.get("type", "message"))
     if kind == "message" and not isinstance(item.get("content"), str | list):
         return dict(item)
-    made = {"id": made_id(_IDS[kind])} if kind in _IDS else {}
-    whole = fitted({"type": kind, **made, **item}, _ITEMS.get(kind, {}))
+    whole = fitted({"type": kind, **item}, _ITEMS.get(kind, {}))
+    if kind in _IDS and not is_text(item.get("id")):
+        whole["id"] = made_id(_IDS[kind])
     if kind == "message":
-        return {"status": "completed", **whole, "content": _content(item["content"])}
-    if kind in CALLS:
-        return {"status": "completed", **whole, "call_id": item["call_id"] or made_id(CALL)}
+        whole["content"] = _content(item["content"])
+    elif kind == "reasoning":
+        for name in _THOUGHTS.keys() & whole.keys():
+            whole[name] = [fitted(one, _THOUGHTS[name]) for one in whole[name] if isinstance(one, Mapping)]
+    elif kind in CALLS:
+        whole["call_id"] = item["call_id"] or made_id(CALL)
     return whole
 
 
-_STATUS: Shape = {"status": (is_text, "completed")}
+_is_status = one_of("in_progress", "completed", "incomplete", "searching", "generating", "interpreting", "failed")
+_STATUS: Shape = {"status": (_is_status, "completed")}
+_THOUGHTS: Mapping[str, Shape] = {
+    name: {"type": (one_of(kind), kind), "text": (is_text, "")}
+    for name, kind in (("summary", "summary_text"), ("content", "reasoning_text"))
+}
 _ITEMS: Mapping[str, Shape] = {
+    "message": {
+        **_STATUS,
+        "role": (one_of("assistant"), "assistant"),
+        "phase": (one_of("commentary", "final_answer"), ABSENT),
+    },
+    **dict.fromkeys(CALLS, _STATUS),
     "code_interpreter_call": {
         **_STATUS,
         "container_id": (is_text, ""),
@@ -303,7 +318,7 @@ _ITEMS: Mapping[str, Shape] = {
     },
     "file_search_call": {**_STATUS, "queries": (_is_list, [])},
     "image_generation_call": {**_STATUS, "result": (is_text, None)},
-    "reasoning": {"summary": (_is_list, [])},
+    "reasoning": {"summary": (_is_list, []), "content": (_is_list, ABSENT), "status": (_is_status, ABSENT)},
     "web_search_call": {**_STATUS, "action": ({}, {"type": "search", "query": ""})},
 }
 _FILE: Shape = {"file_id": (is_text, ""), "filename": (is_text, "")}
@@ -605,7 +620,7 @@ class ResponsesWriter:
             about = {"item_id": opened.id, "output_index": opened.place, "summary_index": 0}
             self._event("response.reasoning_summary_text.done", **about, text=text)
             self._event("response.reasoning_summary_part.done", **about, part={"type": "summary_text", "text": text})
-        self._done(opened.place, {**written_thought(thought or ReasoningPart(text=text)), "id": opened.id})
+        self._done(opened.place, complete({**written_thought(thought or ReasoningPart(text=text)), "id": opened.id}))
 
     def _close_message(self, opened: _Open) -> None:
         texts: Sequence[TextPart] = opened.texts or [TextPart(text="".join(opened.text))]
