@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Blocked as an entry point in pyproject.toml and loaded here, so that coverage sees the package being imported.
 pytest_plugins = ["llmdispatcher.testing.plugin", "tests.loopback_redis", "tests.loopback_postgres"]
@@ -25,7 +25,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell that runs the t
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup has them ignore the end of the terminal
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-settings.register_profile("calm", deadline=None, derandomize=True, database=None)  # a busy machine makes no example wrong
+_SLOW = [HealthCheck.too_slow]  # by the clock on the wall, in which a busy machine lets a test that draws its examples wait
+settings.register_profile("calm", deadline=None, suppress_health_check=_SLOW, derandomize=True, database=None)
 settings.load_profile("calm")
 
 CORPUS = Path(os.environ.get("LLMDISPATCHER_WIRE_CORPUS") or Path(__file__).resolve().parents[2] / "shared" / "wire")

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from ..errors import InvalidRequest, MalformedReply
 from ..types import MOST_MEMBERS, EmbeddingRequest, Embeddings, Usage, parse_text
-from .decoding import Counter, mapping, number_in, parse_object, text_of
+from .decoding import Counter, mapping, number_in, parse_object, says, text_of
 from .encoding import dump, leave_out_foreign, written
 from .errors import fault_inside, tells_of_failure
 from .gemini.codec import GEMINI
@@ -340,7 +340,9 @@ def _fields(body: bytes) -> dict[str, Any]:
 
 def _popped(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
     value = fields.pop(name, default)
-    if value is not default and (isinstance(value, bool) or not isinstance(value, kind)):
+    if not says(value):
+        return default
+    if isinstance(value, bool) or not isinstance(value, kind):
         raise InvalidRequest(f"{name}: {type(value).__name__} is not allowed here; give a {kind.__name__}")
     return value
 

@@ -441,6 +441,7 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
             r"\b(rate|[rtqi]p[mdsh]|requests?|concurren(cy|t requests?))[ _-]?limits? ((was|is|has been) )?(exceeded|reached|hit)"
             r"|exceeded (the |your )?(rate|concurrency|request)[ _-]limits?|\brate[ -]limited\b|too many (concurrent )?requests"
             r"|too many (input )?tokens[^.]{0,40}(\bwait\b|try again|per (minute|day))|\bthrottled\b|\bratelimiterror\b"
+            r"|limit quota violation|spike arrest violation"  # Apigee
             r"|quota exceeded[^.]{0,60}per[ _]minute|requests? (are |is |rate )?[a-z ]{0,20}too (quickly|fast|frequently)"
             r"|\u8bf7\u6c42\u8fc7\u4e8e\u9891\u7e41|\u9650\u6d41|\u5e76\u53d1.{0,6}(\u8d85|\u9650)"
             r"|\u9891\u7387.{0,4}(\u8d85|\u9650)|\u901f\u7387\u9650\u5236",
@@ -512,6 +513,13 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
             r"|\u8bbf\u95ee\u91cf\u8fc7\u5927|\u7e41\u5fd9|\u9971\u548c",
             CLIENT - {429},
             VendorUnavailable,
+        ),
+        # FastAPI, pydantic, OpenAI, behind a 200: what the request says is wrong.
+        (
+            r'"loc": \["(body|query|path|header)"|\d validation errors?\b|unrecognized request argument'
+            r"|is a required (field|property|parameter|argument)|unsupported (parameter|value): ",
+            frozenset({400, 422}),
+            InvalidRequest,
         ),
     )
 )

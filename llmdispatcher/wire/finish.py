@@ -133,10 +133,10 @@ _KINDS = tuple(
     (re.compile(pattern), common)
     for pattern, common in (
         (r"(?:^|_)(?:tools?|functions?)_(?:calls?|use|stop)", "tool_calls"),
-        (r"^eos_", "stop"),
+        (r"^eos_|(?:^|_)stop_(?:tokens?|words?|strings?|ids?)$", "stop"),
         (r"token|length|context|budget|(?:^|_)max_|truncat|_limit$", "length"),
         (
-            r"filter|safety|sensitiv|polic|moderat|violat|guardrail|prohibit|flagged|refus|censor|copyright|toxic|unsafe",
+            r"filter|safety|sensitiv|polic|moderat|violat|guardrail|prohibit|blocked|flagged|refus|censor|copyright|toxic|unsafe",
             "content_filter",
         ),
         (r"^(?:end|stop|natural)_|_(?:stop|end|eos|sequences?)$", "stop"),

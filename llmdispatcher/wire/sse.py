@@ -25,6 +25,16 @@ _FEW_LINES = 8
 """Of an event that such an end is looked for in; those of a vendor that sends no empty lines have two or three."""
 
 
+def decoded(data: bytes) -> str:
+    """The bytes as text. Those within JSON that are no UTF-8 are named as it names halves: a server may cut a character in two."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        if b'"' not in data:
+            return data.decode("utf-8", "replace")
+        return data.decode("utf-8", "surrogateescape").encode("utf-8", "backslashreplace").decode()
+
+
 class _Said:
     """An event of data alone."""
 
@@ -32,7 +42,7 @@ class _Said:
     event = "message"
 
     def __init__(self, data: bytes) -> None:
-        self.data = data.decode("utf-8", "replace")
+        self.data = decoded(data)
 
 
 class _Mute:
@@ -183,11 +193,7 @@ class SseParser:
             self._check(self._pending_size, self._pending_lines)
 
     def _whole(self, text: bytes) -> list[bytes]:
-        if not text.isascii():
-            try:
-                text.decode()
-            except UnicodeDecodeError:
-                text = text.decode("utf-8", "replace").encode()
+        text = text if text.isascii() else decoded(text).encode()
         events = text.split(b"\n\n")
         if len(text) > MAX_EVENT_LINES:
             for event in events:

@@ -15,7 +15,7 @@ from ..types import MOST_DEPTH, Response, StreamChunk, TooMuch, mended, parse_se
 from .base import ENVELOPE, STREAMED, Bounds
 from .decoding import most_objects, parse, says
 from .errors import MAX_EXCERPT, excerpt, fault_inside, read, tells, tells_beside, tells_of_failure
-from .sse import SseParser
+from .sse import SseParser, decoded
 
 
 class Event(Protocol):
@@ -112,8 +112,9 @@ class EventDecoder(ABC):
         try:
             for event in parser.feed(data):
                 if self.done:
-                    break
-                self._take(event.event, event.data, chunks)
+                    chunks += self._counted_late(event.data)
+                else:
+                    self._take(event.event, event.data, chunks)
         except DispatchError as failure:
             if not chunks:
                 raise
@@ -185,6 +186,16 @@ class EventDecoder(ABC):
             self._take_document(name, self._halves.join(document), chunks)
         if self.done:
             chunks += self._held()
+
+    def _counted_late(self, data: str) -> list[StreamChunk]:
+        """The usage that stands behind the end, where it came with it; nobody waits for it, and nothing else counts there."""
+        try:
+            document = parse_text(data, self.bounds.members, lenient=True)
+            said = self.read_event(document) if isinstance(document, dict) and says(document.get("usage")) else None
+        except (ValueError, DispatchError):
+            return []
+        chunks, self.done = said if isinstance(said, list) else [said] if said is not None else [], True
+        return [StreamChunk(usage=chunk.usage) for chunk in chunks if chunk.usage is not None]
 
     def _apart(self, name: str, data: str, chunks: list[StreamChunk]) -> list[Any]:
         """The documents in what is not one: ``data:`` said twice, or several without an empty line between them."""
@@ -376,8 +387,14 @@ _Path = tuple[Any, ...]
 _REPLACEMENT = "\ufffd"
 
 
+_HALF = re.compile(
+    "(?:[\ud800-\udbff]|(?<![\ud800-\udbff])(?:[\udcc2-\udcdf]|[\udce0-\udcef][\udc80-\udcbf]?|[\udcf0-\udcf4][\udc80-\udcbf]{0,2}))\\Z"
+)
+_OCTETS = re.compile("(?<![\ud800-\udbff])[\udc80-\udcff]+")
+
+
 class Halves:
-    """Joins the halves of characters that a server named in two events, since it cuts text by UTF-16 units.
+    """Joins the halves of characters that stand in two events, since a server cuts text by UTF-16 units, or by bytes.
 
     The first half is taken out of the text that it ends, and waits for the next piece of that text, whatever comes between. Where
     no second one follows it becomes the replacement character.
@@ -393,12 +410,12 @@ class Halves:
         for path, parent, name in _texts(document, ()):
             known, text = _known(path), parent[name]
             if text and known in self.held:
-                half, _where = self.held.pop(known)
-                text = half + text if _is_second(text[:1]) else _REPLACEMENT + text
-            if _is_first(text[-1:]):
-                self.held[known] = (text[-1], path)
-                text = text[:-1]
-            parent[name] = text
+                text = self.held.pop(known)[0] + text
+            half = _HALF.search(text[-_LONGEST:])
+            if half is not None:
+                self.held[known] = (half.group(), path)
+                text = text[: -len(half.group())]
+            parent[name] = _OCTETS.sub(_of_octets, text)
         return mended(document)
 
     def rest(self) -> list[Any]:
@@ -412,12 +429,12 @@ def _known(path: _Path) -> _Path:
     return tuple([tuple([at for at in step if at[0] != "type" and at[1]]) if isinstance(step, tuple) else step for step in path])
 
 
-def _is_first(text: str) -> bool:
-    return "\ud800" <= text <= "\udbff"
+_LONGEST = 4
+"""A character before a half of three bytes."""
 
 
-def _is_second(text: str) -> bool:
-    return "\udc00" <= text <= "\udfff"
+def _of_octets(found: re.Match[str]) -> str:
+    return found.group().encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _texts(value: Any, path: _Path) -> Iterator[tuple[_Path, Any, Any]]:
@@ -470,7 +487,7 @@ class LineParser:
         self._partial, self._size = [], 0
         if end < len(data):
             self._hold(data[end:])
-        return [Line(line.decode("utf-8", "replace")) for line in map(bytes.strip, whole.split(b"\n")) if line]
+        return [Line(decoded(line)) for line in map(bytes.strip, whole.split(b"\n")) if line]
 
     def _hold(self, piece: bytes) -> None:
         self._partial.append(piece)
@@ -481,7 +498,7 @@ class LineParser:
     def last(self) -> list[Line]:
         """The line that nothing ended."""
         line, self._partial = self.rest().strip(), []
-        return [Line(line.decode("utf-8", "replace"))] if line else []
+        return [Line(decoded(line))] if line else []
 
     def rest(self) -> bytes:
         """The beginning of a line that has not ended."""

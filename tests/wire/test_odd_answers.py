@@ -1372,3 +1372,19 @@ def test_an_infinite_log_probability_costs_no_answer(codec):
     again = codec.decode(codec.write_response(answer))
     assert "hi" == again.content
     assert "-9999" in str(again.logprobs)
+
+
+@pytest.mark.parametrize("nothing", [None, 5, "x", []], ids=repr)
+def test_an_annotation_that_is_none_hides_no_other(nothing):
+    """What is no object in a list of them is left out, alone."""
+    said = {"type": "output_text", "text": "a", "annotations": [nothing, {"type": "url_citation", "url": "https://a.example/"}]}
+    answer = decoded(RESPONSES, {"status": "completed", "output": [{"type": "message", "role": "assistant", "content": [said]}]})
+    assert ["https://a.example/"] == [citation.url for citation in answer.citations]
+
+
+@pytest.mark.parametrize("content", [["a"], [7, "a"], [None, {}, "a"], [{"text": "a"}], [{"type": None, "text": "a"}]], ids=repr)
+def test_a_bare_text_among_content_is_said(content):
+    """What says nothing beside it is absent."""
+    item = {"type": "message", "role": "assistant", "content": content}
+    answer = decoded(RESPONSES, {"status": "completed", "output": [item]})
+    assert ("7a" if 7 in content else "a", 1) == (answer.content, len({type(part) for part in answer.parts}))

@@ -17,10 +17,10 @@ from llmdispatcher import (
     StreamInterrupted,
     VendorUnavailable,
 )
-from llmdispatcher.types import parse_several
+from llmdispatcher.types import fold, parse_several
 from llmdispatcher.wire import codec_for
 
-from .corpus import decode_stream
+from .corpus import decode_stream, sliced
 from .test_codecs import seconds
 from .test_odd_answers import ANTHROPIC, CHAT, GEMINI, OLLAMA, RESPONSES, calls, chat, decoded, piece, read, sse, whole
 
@@ -351,6 +351,72 @@ def test_a_list_of_pieces_of_gemini_joins_halves():
     first, second = (b'{"candidates":[{"content":{"parts":[{"text":"%s"}]}%s}]}' % said for said in PIECES)
     pieces = b"[%s,%s]" % (first, second)
     assert "a\U0001f600b" == read(GEMINI, pieces).content == GEMINI.decode(pieces).content
+
+
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+@pytest.mark.parametrize("character", ["é", "€", "😀", "💀"])
+def test_a_character_that_is_cut_between_its_bytes_is_joined(character, size):
+    """In two events or in one for each byte, however the reads are cut; what nothing completes is the replacement character."""
+    octets = character.encode()
+    for cut in range(1, len(octets)):
+        events = sse(half(b"a" + octets[:cut]), half(b"x", b"1"), half(octets[cut:] + b"b"), STOPS, b"[DONE]")
+        answer, error = decode_stream(CHAT, sliced(events, size))
+        assert (f"a{character}b", None) == (answer.choices[0].content, error)
+    apart = [half(bytes([octet])) for octet in octets]
+    assert character == read(CHAT, sse(*apart, STOPS, b"[DONE]")).content
+    assert "a\ufffd|" == read(CHAT, sse(half(b"a" + octets[:-1]), half(b"|"), STOPS, b"[DONE]")).choices[0].content
+    assert "a\ufffd" == read(CHAT, sse(half(b"a" + octets[:-1]), STOPS, b"[DONE]")).choices[0].content
+
+
+def test_lines_of_ollama_join_bytes_of_a_character():
+    """As events do."""
+    line = b'{"model":"m","message":{"role":"assistant","content":"%s"},"done":%s}\n'
+    assert "a€b" == read(OLLAMA, line % (b"a\xe2", b"false") + line % (b"\x82\xacb", b"false") + line % (b"", b"true")).content
+
+
+def test_a_text_by_another_name_is_said():
+    """``text`` in a delta, or in a message; beside a content it says the same again."""
+    assert "ab" == chat(piece({"text": "a"}), piece({"role": "assistant", "text": "b"}, "stop")).content
+    assert "a" == chat(piece({"text": "a", "content": "a"}, "stop")).content
+    assert "a" == decoded(CHAT, {"choices": [{"index": 0, "message": {"text": "a"}, "finish_reason": "stop"}]}).content
+
+
+USED = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+
+
+@pytest.mark.parametrize(
+    "choices", [{"choices": []}, {}, {"choices": [{"index": 0, "delta": {}, "finish_reason": None}]}], ids=repr
+)
+def test_a_usage_behind_the_end_counts(choices):
+    """Where it came with the end; whatever else stands there says nothing, be it broken, an error or more text."""
+    late = ({**choices, "usage": USED}, b"{'x'}", {"error": {"message": "no"}}, piece({"content": "!"}))
+    answer = read(CHAT, sse(piece({"content": "x"}, "stop"), b"[DONE]", *late))
+    assert ("x", 3, 4) == (answer.content, answer.usage.input_tokens, answer.usage.output_tokens)
+
+
+def test_a_usage_behind_the_end_of_anthropics_counts():
+    """As of any format."""
+    start = {"type": "message_start", "message": {"id": "m", "model": "m", "content": []}}
+    ends = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
+    answer = read(ANTHROPIC, sse(start, ends, {"type": "message_stop"}, {"type": "message_delta", "usage": {"output_tokens": 4}}))
+    assert ("stop", 4) == (answer.finish_reason, answer.usage.output_tokens)
+
+
+def test_a_failure_with_a_usage_behind_the_end_ends_nothing():
+    """The answer is whole, and no more of it is waited for."""
+    decoder = RESPONSES.decoder()
+    chunks = decoder.feed(sse(end(), {"type": "response.failed", "usage": {"input_tokens": 1}, "response": {"status": "failed"}}))
+    assert (True, "stop") == (decoder.done, fold(chunks).finish_reason)
+
+
+@pytest.mark.parametrize("codec", [CHAT, RESPONSES, ANTHROPIC, GEMINI], ids=lambda codec: codec.name)
+def test_an_event_in_the_words_of_python_is_counted(codec):
+    """It is no JSON: what it said is missing in the answer, which is told; a stream of such events is no answer."""
+    decoder = codec.decoder()
+    decoder.feed(sse(b"{'choices': [{'index': 0, 'delta': {'content': 'lost'}}], 'usage': None}"))
+    assert 1 == decoder.skipped
+    with pytest.raises((MalformedReply, StreamInterrupted)):
+        decoder.finish()
 
 
 @pytest.mark.parametrize(("event", "skipped"), [(b'"quota"', 1), (b"5", 1), (b'["a", 7]', 2), (b"null", 0), (b'""', 0), (b"[]", 0)])

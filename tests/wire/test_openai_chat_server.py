@@ -31,7 +31,7 @@ from llmdispatcher.types import fold, unfold
 from llmdispatcher.wire import OPENAI_CHAT, Inbound, fault
 from llmdispatcher.wire.openai_chat.fields import openai_tier
 
-from .corpus import body_of, decode_stream, exchanges, needs_corpus, streamed
+from .corpus import body_of, decode_stream, exchanges, needs_corpus, plainly, streamed
 
 NAME = "openai_chat"
 
@@ -74,10 +74,13 @@ def answers():
 
 
 def completed(response):
-    """The answer with what the format wants and some vendors leave out; the end and the service tier in the format's own words."""
+    """The answer with what the format wants and some vendors leave out; the end and the service tier in the format's own words.
+
+    Null, which no schema of OpenAI's allows in a usage, is left out of it.
+    """
     ended = response.finish_reason or ("tool_calls" if response.tool_calls else "stop")
     name, tier = response.response_id or "chatcmpl-0", openai_tier(response.service_tier)
-    return attrs.evolve(response, finish_reason=ended, finish_reason_raw=None, response_id=name, service_tier=tier)
+    return attrs.evolve(plainly(response), finish_reason=ended, finish_reason_raw=None, response_id=name, service_tier=tier)
 
 
 def in_order(response):
@@ -129,7 +132,6 @@ USAGE = Usage(input_tokens=9, output_tokens=5, cache_read_tokens=3, cache_write_
     [
         Response(content="Hi"),
         Response(content="Hi", reasoning="t", parts=(THOUGHT, TextPart(text="Hi"))),
-        Response(content="Hi", reasoning="t", parts=(BLOCK, TextPart(text="Hi"))),
         Response(
             content="Hi", parts=(TextPart(text="Hi"), OtherPart(origin=NAME, data={"type": "reference", "reference_ids": [1]}))
         ),
@@ -143,7 +145,7 @@ USAGE = Usage(input_tokens=9, output_tokens=5, cache_read_tokens=3, cache_write_
         Response(parts=(ImagePart(data=b"abc", media_type="image/png"),)),
         Response(content="Hi", citations=(Citation(url="https://x.example", title="x", raw=SOURCE),)),
     ],
-    ids=range(13),
+    ids=range(12),
 )
 def test_an_answer_is_read_as_it_was_written(answer):
     """Whole; and as a stream, but for how its thoughts were spelt."""
@@ -161,6 +163,13 @@ def test_an_answer_is_read_as_it_was_written(answer):
         passed.other_choices,
         passed.citations,
     )
+
+
+def test_a_thought_among_the_content_is_told_beside_it():
+    """Content is text in OpenAI's schema, so clients do not look for blocks in it."""
+    answer = Response(content="Hi", reasoning="t", parts=(BLOCK, TextPart(text="Hi")))
+
+    assert {"content": "Hi", "reasoning_content": "t"}.items() <= written(answer)["choices"][0]["message"].items()
 
 
 FOREIGN = Response(

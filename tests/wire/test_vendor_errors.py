@@ -264,6 +264,11 @@ CAPACITY = {
     "OpenRouter": (502, told("no", 502, metadata={"error_type": "provider_unavailable"})),
 }
 LIMITED = {
+    "Apigee": (200, {"fault": {"faultstring": "Rate limit quota violation. Quota limit exceeded.", "detail": {"errorcode": "p"}}}),
+    "Apigee, a spike": (
+        200,
+        {"fault": {"faultstring": "Spike arrest violation. Allowed rate : 10ps"}},
+    ),
     "LiteLLM": (400, told("RateLimitError: requests per minute")),
     "a quota of a minute": (403, told("Quota exceeded: requests per minute")),
     "a plan's rate": (429, told("Free plan rate limit reached")),
@@ -412,6 +417,23 @@ def test_a_documented_refusal_is_what_its_vendor_means(kind, status, body):
     error = fault_inside(body) if status == 200 else fault(status, {}, json.dumps(body).encode())
 
     assert kind is type(error)
+
+
+WRONG = {
+    "FastAPI": {"detail": [{"loc": ["body", "messages"], "msg": "Field required", "type": "missing"}]},
+    "pydantic": {"error": "2 validation errors for ChatCompletionRequest"},
+    "OpenAI of old": {"error": {"message": "Unrecognized request argument supplied: foo"}},
+    "OpenAI": {"error": {"message": "Unsupported parameter: 'max_tokens' is not supported with this model."}},
+    "a gateway": {"object": "error", "message": "messages is a required property"},
+}
+
+
+@pytest.mark.parametrize("body", WRONG.values(), ids=WRONG)
+def test_a_wrong_request_is_told_as_one_also_inside_a_200(body):
+    """No other key or vendor would take it, and the vendor is well."""
+    error = fault_inside(body)
+
+    assert (InvalidRequest, 400) == (type(error), error.status)
 
 
 INSIDE = [row for row in ROWS if row.values[0] not in (InvalidRequest, MalformedReply) and row.values[1] in (200, 400, 422)]

@@ -9,6 +9,7 @@ from ...types import Citation, Usage
 from ..decoding import Counter, mapping, text_of
 from ..finish import canonical_reason, finish_of
 from ..openai_chat.fields import openai_chat_usage
+from ..shapes import Shape, fitted, is_count, is_text, nullable, one_of
 
 NAME = "anthropic_messages"
 
@@ -63,14 +64,13 @@ def raw_usage(usage: Usage, tier: str | None = None) -> dict[str, Any]:
     """The usage as Anthropic writes it: its own record where there is one, else one made of the canonical counts."""
     raw = usage.raw
     same = anthropic_usage(raw).counts == usage.counts
-    if "output_tokens" in raw and same and "total_tokens" not in raw:
-        into = usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens
-        counts = {"input_tokens": into, "output_tokens": usage.output_tokens}
-        return {**raw, **{name: count for name, count in counts.items() if type(raw.get(name)) is not int}}
     read, write, long = usage.cache_read_tokens, usage.cache_write_tokens, usage.cache_write_long_tokens
+    into = max(0, usage.input_tokens - read - write)
+    if "output_tokens" in raw and same and "total_tokens" not in raw:
+        counts = {"input_tokens": into, "output_tokens": usage.output_tokens}
+        return fitted({**raw, **{name: count for name, count in counts.items() if type(raw.get(name)) is not int}}, _USAGE)
     made: dict[str, Any] = {
-        **_USAGE,
-        "input_tokens": max(0, usage.input_tokens - read - write),
+        "input_tokens": into,
         "cache_creation_input_tokens": write,
         "cache_read_input_tokens": read,
         "output_tokens": usage.output_tokens,
@@ -79,21 +79,20 @@ def raw_usage(usage: Usage, tier: str | None = None) -> dict[str, Any]:
         made["cache_creation"] = {"ephemeral_5m_input_tokens": write - long, "ephemeral_1h_input_tokens": long}
     if usage.reasoning_tokens:
         made["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
-    return {**made, "service_tier": tier} if tier in ("standard", "priority", "batch") else made
+    return fitted({**made, "service_tier": tier}, _USAGE)
 
 
-_USAGE: Mapping[str, Any] = {
-    "input_tokens": 0,
-    "cache_creation_input_tokens": 0,
-    "cache_read_input_tokens": 0,
-    "cache_creation": None,
-    "output_tokens": 0,
-    "output_tokens_details": None,
-    "server_tool_use": None,
-    "service_tier": None,
-    "inference_geo": None,
+_USAGE: Shape = {
+    "input_tokens": (is_count, 0),
+    "cache_creation_input_tokens": (nullable(is_count), 0),
+    "cache_read_input_tokens": (nullable(is_count), 0),
+    "cache_creation": (dict.fromkeys(("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"), (is_count, 0)), None),
+    "output_tokens": (is_count, 0),
+    "output_tokens_details": ({"thinking_tokens": (is_count, 0)}, None),
+    "server_tool_use": (dict.fromkeys(("web_search_requests", "web_fetch_requests"), (is_count, 0)), None),
+    "service_tier": (one_of("standard", "priority", "batch"), None),
+    "inference_geo": (is_text, None),
 }
-"""What every usage that we write has, known or not; Anthropic's own stays as it came."""
 
 
 def stop_reason(reason: str | None, raw: str | None) -> str | None:
@@ -110,12 +109,15 @@ def tier_of(raw: Mapping[str, Any]) -> str | None:
     return text_of(raw.get("service_tier")) or None
 
 
+_MOST_TITLE = 512
+
+
 def web_citation(citation: Citation) -> dict[str, Any]:
     """A source that another vendor named; there is nothing that proves it."""
     return {
         "type": WEB,
         "url": citation.url,
-        "title": citation.title,
+        "title": citation.title and citation.title[:_MOST_TITLE],
         "cited_text": citation.text or "",
         "encrypted_index": "",
     }

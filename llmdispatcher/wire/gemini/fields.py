@@ -32,6 +32,7 @@ from ..decoding import Counter, log_probability, mapping, says, text_of, words_o
 from ..encoding import own, signature_of
 from ..finish import canonical_reason, finish_of
 from ..openai_chat.fields import openai_chat_usage
+from ..shapes import ABSENT, fitted, is_count, is_text, one_of
 from ..shaping import inline
 
 _SOURCE_KINDS = ("web", "retrievedContext", "maps", "image")
@@ -308,7 +309,8 @@ def raw_usage(usage: Usage, tier: str | None) -> dict[str, Any]:
     raw = usage.raw
     known = any(name.endswith("TokenCount") or name in ("trafficType", "serviceTier") for name in raw)
     if known and gemini_usage(raw).counts == usage.counts:
-        return {name: _written_count(name, value) for name, value in raw.items()}
+        counts = {name: _written_count(name, value) for name, value in raw.items()}
+        return fitted(counts, {"serviceTier": (_is_tier, ABSENT), "trafficType": (is_text, ABSENT)})
     if not usage.total_tokens:
         return {}
     answer = max(0, usage.output_tokens - usage.reasoning_tokens)
@@ -327,10 +329,14 @@ def raw_usage(usage: Usage, tier: str | None) -> dict[str, Any]:
 
 
 def _written_count(name: str, value: Any) -> Any:
-    """A count as a number, whatever it came as."""
+    """A count as a number, whatever it came as, and the details that are numbers."""
+    if name.endswith("Details"):
+        details = [mapping(one) for one in value] if isinstance(value, list) else []
+        return [one for one in details if is_count(one.get("tokenCount")) and is_text(one.get("modality"))]
     return Counter().count(value) if name.endswith("TokenCount") and type(value) is not int else value
 
 
+_is_tier = one_of("unspecified", "standard", "flex", "priority")
 _DETAILS = (
     ("promptTokensDetails", "audio_input_tokens", "image_input_tokens"),
     ("candidatesTokensDetails", "audio_output_tokens", "image_output_tokens"),

@@ -202,9 +202,13 @@ class _Answer:
         self.parts += finished
 
 
-def _blocking(raw: str | None, word: str | None) -> str | None:
-    """Google has further words for why a prompt was refused."""
-    return raw if raw is not None and raw.isupper() else word
+def _blocking(raw: str | None, word: str | None) -> str:
+    """Why a prompt was refused, in a word that there is for that."""
+    return next((one for one in (raw, word) if one in _BLOCKING), "OTHER")
+
+
+_BLOCKING = frozenset({"SAFETY", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "IMAGE_SAFETY", "MODEL_ARMOR", "JAILBREAK"})
+"""The last two are Vertex AI's. https://ai.google.dev/api/generate-content#BlockReason"""
 
 
 def _hung(part: TextPart, content: str) -> list[dict[str, Any]]:

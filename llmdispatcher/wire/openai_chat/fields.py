@@ -10,6 +10,7 @@ import attrs
 from ...types import Extra, ReasoningPart, Usage
 from ..decoding import Counter, log_probability, mapping, says, text_of, words_of
 from ..encoding import own
+from ..shapes import ABSENT, Shape, fitted, is_count, is_text
 
 _REPORTED = "vendor_reported"
 
@@ -139,13 +140,13 @@ _COUNTS = tuple([field.name for field in attrs.fields(Usage) if field.name.endsw
 
 
 def written_usage(usage: Usage) -> Mapping[str, Any] | None:
-    """What was consumed: a record of this format as it came, else one with the same counts; ``None`` where nothing is known."""
+    """What was consumed: a record of this format where there is one, else one with the same counts; ``None`` for nothing known."""
     if not usage.raw and not usage.total_tokens:
         return None
     known = openai_chat_usage({"usage": dict(usage.raw)}) if "prompt_tokens" in usage.raw else None
     same = known is not None and all(getattr(known, name) == getattr(usage, name) for name in _COUNTS)
-    if same and _is_valid(usage.raw):
-        return usage.raw
+    if same and all(name in usage.raw and is_count(usage.raw[name]) for name in _COUNTED):
+        return fitted(usage.raw, _USAGE)
     into: dict[str, Any] = {"cached_tokens": usage.cache_read_tokens}
     if usage.cache_write_tokens:
         into["cache_write_tokens"] = usage.cache_write_tokens
@@ -163,11 +164,12 @@ def written_usage(usage: Usage) -> Mapping[str, Any] | None:
     return {**told, "cost": float(usage.cost)} if usage.cost is not None and usage.cost_status == _REPORTED else told
 
 
-def _is_valid(raw: Mapping[str, Any]) -> bool:
-    """Whether what a record counts are whole numbers; what it leaves out, or says to be null, clients know."""
-    return all(
-        type(raw.get(name, 0)) is int and raw.get(name, 0) >= 0 for name in ("prompt_tokens", "completion_tokens", "total_tokens")
-    )
+_COUNTED = ("prompt_tokens", "completion_tokens", "total_tokens")
+_USAGE: Shape = {
+    "prompt_tokens_details": (dict.fromkeys(_USUAL_INTO, (is_count, ABSENT)), ABSENT),
+    "completion_tokens_details": (dict.fromkeys(_USUAL_OUT, (is_count, ABSENT)), ABSENT),
+}
+"""What is null in a record, or no count, is left out: OpenAI's clients know no null there."""
 
 
 NAME = "openai_chat"
@@ -265,6 +267,9 @@ def text_within(content: Any) -> str:
     return text_of(content)
 
 
+CITATION = "url_citation"
+SOURCE: Shape = {"url": (is_text, ""), "title": (is_text, ""), "start_index": (is_count, 0), "end_index": (is_count, 0)}
+"""What OpenAI says of a source."""
 _TIERS = {"standard": "default", "standard_only": "default", "on_demand": "default", "batch": "flex", "performance": "priority"}
 _OPENAI_TIERS = frozenset({"auto", "default", "flex", "scale", "priority"})
 
@@ -284,10 +289,10 @@ def _openai_entry(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     if "logProbability" in entry:
         return _logprob(entry)
     rivals = entry.get("top_logprobs")
-    rivals = [mapping(rival) for rival in rivals] if isinstance(rivals, list) else []
-    if _is_entry(entry) and "top_logprobs" in entry and all(map(_is_entry, rivals)):
+    listed = [mapping(rival) for rival in rivals] if isinstance(rivals, list) else []
+    if isinstance(rivals, list) and all(map(_is_entry, (entry, *listed))):
         return entry
-    return {**_written_entry(entry), "top_logprobs": list(map(_written_entry, rivals))}
+    return {**_written_entry(entry), "top_logprobs": list(map(_written_entry, listed))}
 
 
 def _is_entry(entry: Mapping[str, Any]) -> bool:
@@ -295,14 +300,19 @@ def _is_entry(entry: Mapping[str, Any]) -> bool:
     return (
         type(entry.get("token")) is str
         and "bytes" in entry
+        and (entry["bytes"] is None or _are_octets(entry["bytes"]))
         and type(logprob) in (int, float)
         and logprob == log_probability(logprob)
     )
 
 
+def _are_octets(value: Any) -> bool:
+    return type(value) is list and all(type(octet) is int for octet in value)
+
+
 def _written_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     token, octets = words_of(entry.get("token")), entry.get("bytes")
-    octets = octets if isinstance(octets, list) else list(token.encode("utf-8", "replace"))
+    octets = octets if _are_octets(octets) else list(token.encode("utf-8", "replace"))
     return {**entry, "token": token, "logprob": log_probability(entry.get("logprob")), "bytes": octets}
 
 

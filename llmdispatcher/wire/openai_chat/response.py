@@ -203,6 +203,7 @@ class ChoiceReader:
         if "error" in delta:
             failed(delta)
         raw = word_in(choice.get("finish_reason"))
+        content = content or delta.get("text") or content
         text, before = (content, []) if type(content) is str else self._listed(content)
         calls = self._calls.deltas(delta) if "tool_calls" in delta or "function_call" in delta else ()
         if "audio" in delta and says(delta["audio"]):

@@ -29,12 +29,12 @@ from ..decoding import CALL, made_id, mapping, parse
 from ..encoding import own, with_signature, written
 from ..finish import canonical_reason, finish_of
 from ..server_errors import openai_refusal
-from .fields import AS, LEGACY, NAME, details_in, how, is_legacy, openai_logprobs, openai_tier, written_usage
+from ..shapes import fitted
+from .fields import AS, CITATION, LEGACY, NAME, SOURCE, details_in, how, is_legacy, openai_logprobs, openai_tier, written_usage
 from .request import is_block, joined_thoughts, written_call, written_part
 
 NO_ID = "chatcmpl-0"
 """Names an answer that came without a name."""
-CITATION = "url_citation"
 _WORDS = ("stop", "length", "tool_calls", "content_filter", "function_call")
 
 
@@ -86,21 +86,20 @@ def _choice(choice: Choice, legacy: bool | None) -> dict[str, Any]:
 
 def _content(choice: Choice) -> str | list[Any] | None:
     """Text, but for answers with parts among it that only this format knows."""
-    blocks = [part for part in choice.parts if is_own(part)]
-    if not blocks:
+    if not any(map(is_own, choice.parts)):
         return choice.content or (None if choice.tool_calls or choice.refusal else "")
     return [written_part(part) for part in choice.parts if isinstance(part, TextPart) or is_own(part)]
 
 
 def is_own(part: Part) -> bool:
     """Whether a part stands among the content and only this format knows it."""
-    return (isinstance(part, OtherPart) and part.origin == NAME) or (isinstance(part, ReasoningPart) and is_block(part))
+    return isinstance(part, OtherPart) and part.origin == NAME
 
 
 def _thoughts(choice: Choice) -> dict[str, Any]:
     """Thoughts beside the content: in the fields that they came in, else in the spelling that most servers use."""
     own = [part for part in choice.parts if isinstance(part, ReasoningPart) and part.origin == NAME]
-    if own:
+    if own and not any(map(is_block, own)):
         return joined_thoughts(own)
     return {"reasoning_content": choice.reasoning} if choice.reasoning else {}
 
@@ -152,16 +151,11 @@ def cited(citations: Sequence[Citation]) -> tuple[list[Mapping[str, Any]], dict[
 
 def _annotation(citation: Citation) -> Mapping[str, Any] | None:
     if citation.raw.get("type") == CITATION and mapping(citation.raw.get(CITATION)):
-        return citation.raw
+        return {**citation.raw, CITATION: fitted(citation.raw[CITATION], SOURCE)}
     if not citation.url:
         return None
-    known = {"start_index": citation.start, "end_index": citation.end, "content": citation.text}
-    source = {
-        "url": citation.url,
-        "title": citation.title or "",
-        **{name: value for name, value in known.items() if value is not None},
-    }
-    return {"type": CITATION, CITATION: source}
+    told = {"url": citation.url, "title": citation.title, "start_index": citation.start, "end_index": citation.end}
+    return {"type": CITATION, CITATION: fitted(told if citation.text is None else {**told, "content": citation.text}, SOURCE)}
 
 
 _DONE = b"data: [DONE]\n\n"
@@ -297,7 +291,7 @@ def _own(delta: ToolCallDelta) -> Mapping[str, Any]:
 def _of_parts(chunk: StreamChunk) -> dict[str, Any]:
     """What finished parts add to the text that was written of them already."""
     delta: dict[str, Any] = {}
-    blocks = [written_part(part) for part in chunk.parts if is_own(part) and not isinstance(part, ReasoningPart)]
+    blocks = [written_part(part) for part in chunk.parts if is_own(part)]
     if blocks:
         delta["content"] = [{"type": "text", "text": chunk.content}, *blocks] if chunk.content else blocks
     thoughts = [part for part in chunk.parts if isinstance(part, ReasoningPart) and part.origin == NAME and not is_block(part)]

@@ -81,7 +81,13 @@ def read_message(item: Mapping[str, Any]) -> list[Part]:
         return [TextPart(text=words_of(content), extra=noted({"item": about} if about else {}))]
     parts: list[Part] = []
     for entry in content if isinstance(content, list) else ():
-        field = SAID.get(text_of(mapping(entry).get("type")))
+        if words_of(entry):  # a bare text
+            entry = {"type": "output_text", "text": entry}
+        if not (isinstance(entry, dict) and says(entry)):
+            continue
+        if not text_of(entry.get("type")) and words_of(entry.get("text")):
+            entry = {**entry, "type": "output_text"}
+        field = SAID.get(text_of(entry.get("type")))
         if field is not None and not (isinstance(entry.get(field), dict | list) and says(entry[field])):
             parts.append(_text({**entry, field: words_of(entry.get(field))}, field, about))
         else:
@@ -92,8 +98,10 @@ def read_message(item: Mapping[str, Any]) -> list[Part]:
 def _text(entry: Mapping[str, Any], field: str, about: Mapping[str, Any]) -> TextPart:
     fields = rest(entry, field, *(("type",) if entry["type"] == "output_text" else ()))
     for name in _EMPTY_UNLESS_SAID:
-        if not (isinstance(fields.get(name), list) and all(isinstance(each, dict) for each in fields[name])):
-            fields.pop(name, None)  # whatever that was
+        given = fields.pop(name, None)
+        said = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else None
+        if said or given == []:
+            fields[name] = said  # whatever else that was
     return TextPart(text=entry[field], extra=noted({**fields, "item": about} if about else fields))
 
 

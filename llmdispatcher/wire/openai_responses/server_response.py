@@ -27,8 +27,9 @@ from ..base import Inbound
 from ..decoding import CALL, made_id, mapping, parse
 from ..encoding import own, written
 from ..finish import canonical_reason
-from ..openai_chat.fields import openai_logprobs, openai_tier
+from ..openai_chat.fields import CITATION, SOURCE, openai_logprobs, openai_tier
 from ..server_errors import failure_event
+from ..shapes import ABSENT, Shape, fitted, is_count, is_flag, is_text, one_of, within
 from .fields import INCOMPLETE
 from .request import CALLS, MADE_UP, NAME, encode, written_call, written_items, written_thought
 
@@ -39,6 +40,9 @@ _IDS = {
     "function_call": "fc_",
     "custom_tool_call": "ctc_",
     "image_generation_call": "ig_",
+    "web_search_call": "ws_",
+    "file_search_call": "fs_",
+    "code_interpreter_call": "ci_",
 }
 
 
@@ -53,39 +57,100 @@ def settings_of(asked: Inbound | None) -> dict[str, Any]:
     if asked is None or asked.request.wire_format != NAME:
         return {}
     fields = mapping(parse(encode(asked.request, stream=False)))
-    settings = {name: fields[name] for name, kind in _REPEATED.items() if isinstance(fields.get(name), kind)}
+    settings = fitted({name: value for name, value in fields.items() if name in _REPEATED}, _REPEATED)
     if "tools" in settings:
-        tools = [mapping(tool) for tool in fields["tools"]]
-        settings["tools"] = [{**_TOOL, **tool} if tool.get("type") == "function" else tool for tool in tools]
-    if "reasoning" in settings:
-        settings["reasoning"] = {"effort": None, "summary": None, **mapping(fields["reasoning"])}
-    if "text" in settings:
-        settings["text"] = {"format": {"type": "text"}, **mapping(fields["text"])}
+        tools = [mapping(tool) for tool in settings["tools"]]
+        settings["tools"] = [fitted(tool, shape) for tool in tools if (shape := _TOOLS.get(str(tool.get("type")))) is not None]
+    if "metadata" in settings:
+        settings["metadata"] = {name: value for name, value in settings["metadata"].items() if is_text(value)}
     return settings
 
 
-_REPEATED: Mapping[str, Any] = {
-    "background": bool,
-    "instructions": str,
-    "max_output_tokens": int,
-    "max_tool_calls": int,
-    "metadata": Mapping,
-    "parallel_tool_calls": bool,
-    "previous_response_id": str,
-    "prompt_cache_key": str,
-    "reasoning": Mapping,
-    "safety_identifier": str,
-    "store": bool,
-    "temperature": int | float,
-    "text": Mapping,
-    "tool_choice": str | Mapping,
-    "tools": list,
-    "top_logprobs": int,
-    "top_p": int | float,
-    "truncation": str,
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def _is_format(value: Any) -> bool:
+    """Whether it is a form of an answer that there is."""
+    kind = mapping(value).get("type")
+    named = is_text(mapping(value).get("name")) and isinstance(value.get("schema"), Mapping)
+    return named if kind == "json_schema" else kind in ("text", "json_object")
+
+
+def _is_choice(value: Any) -> bool:
+    """Whether it says which tool is to be called, in a way that there is."""
+    if not isinstance(value, Mapping):
+        return value in ("auto", "none", "required")
+    kind, named = value.get("type"), is_text(value.get("name"))
+    if kind == "allowed_tools":
+        return value.get("mode") in ("auto", "required") and isinstance(value.get("tools"), list)
+    return kind in _CHOSEN or (named if kind in ("function", "custom") else kind == "mcp" and is_text(value.get("server_label")))
+
+
+_CHOSEN = frozenset(
+    {
+        "apply_patch",
+        "code_interpreter",
+        "computer",
+        "computer_use",
+        "computer_use_preview",
+        "file_search",
+        "image_generation",
+        "shell",
+        "web_search_preview",
+        "web_search_preview_2025_03_11",
+    }
+)
+_SUMMARIES = ("auto", "concise", "detailed")
+_REPEATED: Shape = {
+    "background": (is_flag, ABSENT),
+    "instructions": (is_text, ABSENT),
+    "max_output_tokens": (is_count, ABSENT),
+    "max_tool_calls": (is_count, ABSENT),
+    "metadata": ({}, ABSENT),
+    "parallel_tool_calls": (is_flag, ABSENT),
+    "previous_response_id": (is_text, ABSENT),
+    "prompt_cache_key": (is_text, ABSENT),
+    "reasoning": (
+        {
+            "effort": (one_of("none", "minimal", "low", "medium", "high", "xhigh"), None),
+            "summary": (one_of(*_SUMMARIES), None),
+            "generate_summary": (one_of(*_SUMMARIES), ABSENT),
+        },
+        ABSENT,
+    ),
+    "safety_identifier": (lambda value: is_text(value) and len(value) <= 64, ABSENT),
+    "store": (is_flag, ABSENT),
+    "temperature": (within(0, 2), ABSENT),
+    "text": (
+        {"format": (_is_format, {"type": "text"}), "verbosity": (one_of("low", "medium", "high"), ABSENT)},
+        ABSENT,
+    ),
+    "tool_choice": (_is_choice, ABSENT),
+    "tools": (_is_list, ABSENT),
+    "top_logprobs": (lambda value: is_count(value) and value <= 20, ABSENT),
+    "top_p": (within(0, 1), ABSENT),
+    "truncation": (one_of("auto", "disabled"), ABSENT),
 }
-"""With their kinds: one of another kind is not repeated, since the answer would be none of this format."""
-_TOOL: Mapping[str, Any] = {"description": None, "parameters": None, "strict": True}
+"""What OpenAI's schema allows: what is of another kind or out of bounds is not repeated, and told as the default."""
+_NAMED: Shape = {"name": (is_text, "")}
+_TOOLS: Mapping[str, Shape] = {
+    "function": {
+        "description": (is_text, None),
+        "parameters": ({}, None),
+        "strict": (is_flag, True),
+    },
+    "custom": _NAMED,
+    "file_search": {"vector_store_ids": (_is_list, [])},
+    "mcp": {"server_label": (is_text, "")},
+    "namespace": {**_NAMED, "description": (bool, "-"), "tools": (_is_list, [])},
+    "local_shell": {},
+    "tool_search": {},
+    "web_search": {},
+    "web_search_2025_08_26": {},
+    **{name: {} for name in _CHOSEN},
+}
+"""The tools that there are; one that is not among them is not repeated."""
 
 
 def envelope(
@@ -196,7 +261,7 @@ def hang(items: Iterable[dict[str, Any]], citations: Sequence[Citation], logprob
     for item in messages:
         if isinstance(item["content"], str):
             item["content"] = [{"type": "output_text", "text": item["content"]}]
-    entries = [entry for item in messages for entry in item["content"] if is_text(entry)]
+    entries = [entry for item in messages for entry in item["content"] if is_output(entry)]
     if citations and entries and not any(entry.get("annotations") for entry in entries):
         _annotate(entries, citations, start)
     if logprobs and entries:
@@ -210,29 +275,80 @@ def _annotate(entries: Sequence[dict[str, Any]], citations: Sequence[Citation], 
         first, last = citation.start or 0, citation.end or 0
         place = max([number for number, begin in enumerate(begins) if begin <= first], default=0)
         annotation = {"start_index": max(0, first - begins[place]), "end_index": max(0, last - begins[place])}
-        told = {"type": "url_citation", "url": citation.url or "", "title": citation.title or "", **annotation}
+        told = {"type": CITATION, "url": citation.url or "", "title": citation.title or "", **annotation}
         entries[place].setdefault("annotations", []).append(told)
 
 
 def complete(item: Mapping[str, Any]) -> dict[str, Any]:
     """An item with all the fields that clients count on, ids included. One of an unknown type stays as it is."""
     kind = str(item.get("type", "message"))
-    if kind not in _IDS or (kind == "message" and not isinstance(item.get("content"), str | list)):
+    if kind == "message" and not isinstance(item.get("content"), str | list):
         return dict(item)
-    whole = {"type": kind, "id": made_id(_IDS[kind]), **item}
+    whole = fitted({"type": kind, **item}, _ITEMS.get(kind, {}))
+    if kind in _IDS and not is_text(item.get("id")):
+        whole["id"] = made_id(_IDS[kind])
     if kind == "message":
-        return {"status": "completed", **whole, "content": _content(item["content"])}
-    if kind in CALLS:
-        return {"status": "completed", **whole, "call_id": item["call_id"] or made_id(CALL)}
+        whole["content"] = _content(item["content"])
+    elif kind == "reasoning":
+        for name in _THOUGHTS.keys() & whole.keys():
+            whole[name] = [fitted(one, _THOUGHTS[name]) for one in whole[name] if isinstance(one, Mapping)]
+    elif kind in CALLS:
+        whole["call_id"] = item["call_id"] or made_id(CALL)
     return whole
+
+
+_is_status = one_of("in_progress", "completed", "incomplete", "searching", "generating", "interpreting", "failed")
+_STATUS: Shape = {"status": (_is_status, "completed")}
+_THOUGHTS: Mapping[str, Shape] = {
+    name: {"type": (one_of(kind), kind), "text": (is_text, "")}
+    for name, kind in (("summary", "summary_text"), ("content", "reasoning_text"))
+}
+_ITEMS: Mapping[str, Shape] = {
+    "message": {
+        **_STATUS,
+        "role": (one_of("assistant"), "assistant"),
+        "phase": (one_of("commentary", "final_answer"), ABSENT),
+    },
+    **dict.fromkeys(CALLS, _STATUS),
+    "code_interpreter_call": {
+        **_STATUS,
+        "container_id": (is_text, ""),
+        "code": (is_text, None),
+        "outputs": (_is_list, None),
+    },
+    "file_search_call": {**_STATUS, "queries": (_is_list, [])},
+    "image_generation_call": {**_STATUS, "result": (is_text, None)},
+    "reasoning": {"summary": (_is_list, []), "content": (_is_list, ABSENT), "status": (_is_status, ABSENT)},
+    "web_search_call": {**_STATUS, "action": ({}, {"type": "search", "query": ""})},
+}
+_FILE: Shape = {"file_id": (is_text, ""), "filename": (is_text, "")}
+_PLACES: Shape = {"start_index": (is_count, 0), "end_index": (is_count, 0)}
+_ANNOTATIONS: Mapping[str, Shape] = {
+    CITATION: SOURCE,
+    "container_file_citation": {**_FILE, **_PLACES, "container_id": (is_text, "")},
+    "file_citation": {**_FILE, "index": (is_count, 0)},
+    "file_path": {"file_id": (is_text, ""), "index": (is_count, 0)},
+}
+"""What OpenAI's items and annotations have, known or not."""
 
 
 def _content(content: Any) -> list[Any]:
     entries = [{"type": "output_text", "text": content}] if isinstance(content, str) else content
-    return [{"annotations": [], "logprobs": [], **entry} if is_text(entry) else entry for entry in entries]
+    return [_whole_text(entry) if is_output(entry) else entry for entry in entries]
 
 
-def is_text(entry: Any) -> bool:
+def _whole_text(entry: Mapping[str, Any]) -> dict[str, Any]:
+    text = fitted(entry, _TEXT)
+    if text["annotations"]:
+        listed = [mapping(one) for one in text["annotations"]]
+        text["annotations"] = [fitted(one, _ANNOTATIONS.get(str(one.get("type")), {})) for one in listed if one]
+    return {**text, "logprobs": openai_logprobs(text["logprobs"])} if text["logprobs"] else text
+
+
+_TEXT: Shape = {"annotations": (_is_list, []), "logprobs": (_is_list, [])}
+
+
+def is_output(entry: Any) -> bool:
     """Whether an entry of a message's content is text that the model wrote; a vendor may put anything there."""
     return isinstance(entry, dict) and entry.get("type") == "output_text" and isinstance(entry.get("text"), str)
 
@@ -504,7 +620,7 @@ class ResponsesWriter:
             about = {"item_id": opened.id, "output_index": opened.place, "summary_index": 0}
             self._event("response.reasoning_summary_text.done", **about, text=text)
             self._event("response.reasoning_summary_part.done", **about, part={"type": "summary_text", "text": text})
-        self._done(opened.place, {**written_thought(thought or ReasoningPart(text=text)), "id": opened.id})
+        self._done(opened.place, complete({**written_thought(thought or ReasoningPart(text=text)), "id": opened.id}))
 
     def _close_message(self, opened: _Open) -> None:
         texts: Sequence[TextPart] = opened.texts or [TextPart(text="".join(opened.text))]
@@ -528,7 +644,7 @@ class ResponsesWriter:
             self._event("response.content_part.added", **about, part=_empty_text())
         elif part.get("type") == "refusal":
             self._event("response.refusal.done", **about, refusal=part["refusal"])
-        elif is_text(part):
+        elif is_output(part):
             self._event("response.output_text.done", **about, text=part["text"], logprobs=part["logprobs"])
         self._event("response.content_part.done", **about, part=part)
 
