@@ -38,9 +38,9 @@ from ..types import (
     Usage,
     Whose,
     cost_details,
-    evolved,
     failure_of,
     plausible,
+    replace,
 )
 from .trace import Plan, Trace, place_of
 
@@ -74,30 +74,30 @@ def priced(usage: Usage, target: Target, request: Request, clock: Clock, answer:
     """
     usage = plausible(usage, _most_tokens(target, request))
     if target.free and target.is_free and usage.cost is None:
-        return evolved(usage, cost=Decimal(0), cost_status="priced", price_version=target.price_version, cost_details=CostDetails())
+        return replace(usage, cost=Decimal(0), cost_status="priced", price_version=target.price_version, cost_details=CostDetails())
     if usage.cost is not None and _is_absurd(usage, target):
-        usage = evolved(usage, cost=None, cost_status="implausible_cost", cost_details=None)
+        usage = replace(usage, cost=None, cost_status="implausible_cost", cost_details=None)
     if usage.cost is not None:
         details = CostDetails.of(usage.cost, usage.cost_details)
-        return usage if details is usage.cost_details else evolved(usage, cost_details=details)
+        return usage if details is usage.cost_details else replace(usage, cost_details=details)
     if usage.cost_status == "implausible_count":
         return usage
     aside = usage.cost_status if usage.cost_status == "implausible_cost" else None
     if not usage.input_tokens and not usage.output_tokens and not usage.tool_requests:
-        return usage if aside or usage.cost_status == "no_usage" else evolved(usage, cost_status="no_usage", cost_details=None)
+        return usage if aside or usage.cost_status == "no_usage" else replace(usage, cost_status="no_usage", cost_details=None)
     price, version = target.price, target.price_version
     if price is None and version is None and target.kind is not None and answer is not None and answer.model:
         price, version = price_at(target.kind, answer.model, target.vendor, free=target.free)
     if price is None:
         status = aside or ("unknown_model" if version is None else "no_price")
-        return evolved(usage, cost_status=status, price_version=version, cost_details=None)
+        return replace(usage, cost_status=status, price_version=version, cost_details=None)
     tier = getattr(answer, "service_tier", None) or request.service_tier
     moment = clock.now() if price.later or price.off_peak is not None else None
     found = cost_details(usage, price, tier=tier, at=moment)
     cost = found.total
     if cost > MOST_COST:
-        return evolved(usage, cost_status="implausible_count", price_version=version, cost_details=None)
-    return evolved(usage, cost=cost, cost_status=aside or "priced", price_version=version, cost_details=found)
+        return replace(usage, cost_status="implausible_count", price_version=version, cost_details=None)
+    return replace(usage, cost=cost, cost_status=aside or "priced", price_version=version, cost_details=found)
 
 
 _TIMES, _BESIDE = 10, Decimal(1)
@@ -456,11 +456,11 @@ class Call:
         if outcome is not None:
             if error is not None:
                 error.attempts, error.trace = len(self.attempts), self.trace()
-            self._adopted(evolved(outcome, attempts=tuple(self.attempts), error=error or outcome.error))
+            self._adopted(replace(outcome, attempts=tuple(self.attempts), error=error or outcome.error))
 
     def _adopted(self, outcome: Outcome) -> None:
         """Report another's end, which may have been asked for by somebody else, as this call's own."""
-        self._report(evolved(outcome, **self.named()))
+        self._report(replace(outcome, **self.named()))
 
     def named(self) -> dict[str, Any]:
         """Which call it is, and whose."""
@@ -519,7 +519,7 @@ class Call:
         """Settle with an answer; returns it with vendor, model, cost, latency and trace filled in."""
         latency = self.deadline.clock.monotonic() - self.started
         usage = self.settle(attempt, response.usage, response)
-        return evolved(
+        return replace(
             response,
             vendor=attempt.target.vendor,
             model=response.model or attempt.target.model,
@@ -557,7 +557,7 @@ class Call:
         """Settle with an answer from memory: nobody was asked."""
         latency = self.deadline.clock.monotonic() - self.started
         self._settle(response.usage, None, None, recalled=response)
-        return evolved(response, latency=latency, trace=self.trace(cached=True))
+        return replace(response, latency=latency, trace=self.trace(cached=True))
 
     def fail(self, error: DispatchError, attempt: Attempt | None = None, usage: Usage | None = None) -> None:
         """Settle with a failure; ``usage`` is what a broken answer had reported."""

@@ -36,19 +36,8 @@ else:
     __getattr__, __dir__ = door(
         __name__,
         {
-            "channel": (
-                "Channel",
-                "ChannelClosed",
-            ),
-            "deadline": (
-                "Cancellation",
-                "Clock",
-                "Deadline",
-                "Lease",
-                "Meter",
-                "new_id",
-                "SYSTEM_CLOCK",
-            ),
+            "channel": ("Channel", "ChannelClosed"),
+            "deadline": ("Cancellation", "Clock", "Deadline", "Lease", "Meter", "new_id", "SYSTEM_CLOCK"),
             "environment": (
                 "cache_folder",
                 "data_folder",
@@ -59,17 +48,8 @@ else:
                 "user_path",
                 "variables",
             ),
-            "files": (
-                "delete_file",
-                "lock",
-                "make_file",
-                "open_file",
-                "write_file",
-            ),
-            "forks": (
-                "new_lock",
-                "on_fork",
-            ),
+            "files": ("delete_file", "lock", "make_file", "open_file", "write_file"),
+            "forks": ("new_lock", "on_fork"),
             "parallel": ("fan_out",),
         },
     )

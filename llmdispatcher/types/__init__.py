@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from .extra_params import stored_param as stored_param
     from .extra_params import texts_in as texts_in
     from .extra_params import unseen_model as unseen_model
-    from .fast_values import evolved as evolved
-    from .fast_values import fast_init as fast_init
     from .http import HttpCall as HttpCall
     from .http import HttpReply as HttpReply
     from .json_check import SCHEMA_WORDS as SCHEMA_WORDS
@@ -116,6 +114,7 @@ if TYPE_CHECKING:
     from .response import Usage as Usage
     from .response import plausible as plausible
     from .response import plausible_cost as plausible_cost
+    from .response import replace as replace
     from .schema import FunctionTool as FunctionTool
     from .schema import bare as bare
     from .schema import schema_of as schema_of
@@ -141,22 +140,8 @@ else:
     __getattr__, __dir__ = door(
         __name__,
         {
-            "addresses": (
-                "ServerAddress",
-                "base_url",
-                "is_server",
-                "name_in_path",
-                "secret_address",
-                "shown_store",
-            ),
-            "chunk": (
-                "ChunkSource",
-                "Fold",
-                "fold",
-                "StreamChunk",
-                "ToolCallDelta",
-                "unfold",
-            ),
+            "addresses": ("ServerAddress", "base_url", "is_server", "name_in_path", "secret_address", "shown_store"),
+            "chunk": ("ChunkSource", "Fold", "fold", "StreamChunk", "ToolCallDelta", "unfold"),
             "content": (
                 "analyze_file",
                 "analyze_image",
@@ -172,38 +157,11 @@ else:
                 "VIDEO",
                 "video",
             ),
-            "cost": (
-                "CostDetails",
-                "EXACT",
-            ),
-            "embeddings": (
-                "EmbeddingRequest",
-                "Embeddings",
-            ),
-            "extra_params": (
-                "check_written",
-                "FIXED",
-                "Said",
-                "predicted",
-                "stored_param",
-                "texts_in",
-                "unseen_model",
-            ),
-            "fast_values": (
-                "evolved",
-                "fast_init",
-            ),
-            "http": (
-                "HttpCall",
-                "HttpReply",
-            ),
-            "json_check": (
-                "SCHEMA_WORDS",
-                "Check",
-                "Late",
-                "mismatch",
-                "schema_check",
-            ),
+            "cost": ("CostDetails", "EXACT"),
+            "embeddings": ("EmbeddingRequest", "Embeddings"),
+            "extra_params": ("check_written", "FIXED", "Said", "predicted", "stored_param", "texts_in", "unseen_model"),
+            "http": ("HttpCall", "HttpReply"),
+            "json_check": ("SCHEMA_WORDS", "Check", "Late", "mismatch", "schema_check"),
             "json_text": (
                 "json_encoder",
                 "mended",
@@ -217,11 +175,7 @@ else:
                 "TooMuch",
                 "weighed",
             ),
-            "keywords": (
-                "choices",
-                "meant",
-                "suggesting",
-            ),
+            "keywords": ("choices", "meant", "suggesting"),
             "message": (
                 "AudioPart",
                 "Content",
@@ -241,39 +195,11 @@ else:
                 "VendorTool",
                 "VideoPart",
             ),
-            "outcome": (
-                "AttemptRecord",
-                "failure_of",
-                "heard_by",
-                "Observer",
-                "ObserverLike",
-                "Outcome",
-                "tell",
-                "Whose",
-            ),
-            "price": (
-                "cost_details",
-                "cost_of",
-                "Price",
-            ),
-            "remote": (
-                "is_private_url",
-                "RemoteFetch",
-            ),
-            "request": (
-                "check_request",
-                "CacheWish",
-                "EFFORTS",
-                "form_check",
-                "Request",
-                "ResponseFormat",
-            ),
-            "request_fields": (
-                "ANY_MODEL",
-                "checked_reference",
-                "has_both_parts",
-                "is_model_name",
-            ),
+            "outcome": ("AttemptRecord", "failure_of", "heard_by", "Observer", "ObserverLike", "Outcome", "tell", "Whose"),
+            "price": ("cost_details", "cost_of", "Price"),
+            "remote": ("is_private_url", "RemoteFetch"),
+            "request": ("check_request", "CacheWish", "EFFORTS", "form_check", "Request", "ResponseFormat"),
+            "request_fields": ("ANY_MODEL", "checked_reference", "has_both_parts", "is_model_name"),
             "response": (
                 "Capabilities",
                 "Choice",
@@ -283,21 +209,12 @@ else:
                 "plausible",
                 "plausible_cost",
                 "RateLimitRemaining",
+                "replace",
                 "Response",
                 "Usage",
             ),
-            "schema": (
-                "bare",
-                "FunctionTool",
-                "schema_of",
-                "tool",
-            ),
-            "secret": (
-                "MASK",
-                "itself",
-                "not_pickled",
-                "Secret",
-            ),
+            "schema": ("bare", "FunctionTool", "schema_of", "tool"),
+            "secret": ("MASK", "itself", "not_pickled", "Secret"),
             "validators": (
                 "at_least",
                 "boolean",

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import attrs
 
 from ..errors import DispatchError
-from .fast_values import fast_init
+from .keywords import suggesting
 from .message import Part, ReasoningPart, TextPart, ToolCall
 from .response import Choice, Citation, Response, Usage
 
@@ -26,8 +26,8 @@ class ToolCallDelta:
     extra: Any = attrs.field(default=None, repr=False)
 
 
-@fast_init
-@attrs.frozen(kw_only=True, weakref_slot=False)
+@suggesting
+@attrs.frozen(kw_only=True, slots=False)
 class StreamChunk:
     """One piece of an answer; a field that this piece says nothing about is empty.
 

@@ -344,10 +344,7 @@ def _are_kinds(value: Any) -> bool:
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _OTHER_DRAFTS = frozenset(
-    {
-        "https://json-schema.org/draft/2019-09/schema",
-        *[f"http://json-schema.org/draft-0{number}/schema" for number in (4, 6, 7)],
-    }
+    {"https://json-schema.org/draft/2019-09/schema", *[f"http://json-schema.org/draft-0{number}/schema" for number in (4, 6, 7)]}
 )
 """Those that the extra knows."""
 _KEYWORDS: Mapping[str, Callable[[Any], bool]] = {

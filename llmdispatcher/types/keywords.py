@@ -123,14 +123,15 @@ def suggesting(callee: Callee, remedies: Mapping[str, str] = MappingProxyType({}
 
 def _checked(function: Any, name: str, remedies: Mapping[str, str]) -> Any:
     code = function.__code__
-    known = dict.fromkeys(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
-    known.pop("self", None)
-    names = known.keys()
+    known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
     @functools.wraps(function)
     def checked(*args: Any, **given: Any) -> Any:
-        if given and not given.keys() <= names:
-            raise keyword_error(name, given, known, remedies)
-        return function(*args, **given)
+        try:
+            return function(*args, **given)
+        except TypeError:  # looked at afterwards: a call without a mistake pays nothing for it
+            if given.keys() <= set(known):
+                raise
+        raise keyword_error(name, given, [word for word in known if word != "self"], remedies)
 
     return checked

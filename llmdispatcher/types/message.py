@@ -18,7 +18,6 @@ from urllib.parse import unquote_to_bytes
 import attrs
 
 from ..errors import InvalidRequest
-from .fast_values import fast_init
 from .json_text import has_null, parse_text
 from .keywords import choices, suggesting
 
@@ -368,8 +367,8 @@ def _role(_instance: Any, _attribute: Any, value: str) -> None:
         raise InvalidRequest(f"message.role: {value!r} is not a role; {choices(value, ROLES, 'use one of {}')}")
 
 
-@fast_init
-@attrs.frozen(weakref_slot=False)
+@suggesting
+@attrs.frozen(slots=False)
 class Message:
     """One turn of a conversation.
 

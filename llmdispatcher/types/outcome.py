@@ -11,15 +11,13 @@ import attrs
 from .._text import room_logger
 from ..errors import ConfigError, DispatchError, FailureClass
 from .cost import CostDetails
-from .fast_values import fast_init
 from .response import Usage
 
 T = TypeVar("T")
 logger = room_logger("types")
 
 
-@fast_init
-@attrs.frozen(kw_only=True, weakref_slot=False)
+@attrs.frozen(kw_only=True, slots=False)
 class AttemptRecord:
     """One vendor asked once. Times are seconds; ``started`` counts from the beginning of the call, ``latency`` is what it took.
 
@@ -116,8 +114,7 @@ class Whose(NamedTuple):
     profile: str | None
 
 
-@fast_init
-@attrs.frozen(kw_only=True, weakref_slot=False)
+@attrs.frozen(kw_only=True, slots=False)
 class Outcome:
     """The end of one call; every call has exactly one. ``vendor`` is who answered or began to, ``None`` if nobody did.
 

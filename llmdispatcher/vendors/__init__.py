@@ -45,13 +45,7 @@ else:
                 "vendor",
             ),
             "config": ("VendorConfig",),
-            "credentials": (
-                "checked_key",
-                "misspelt_variables",
-            ),
-            "http": (
-                "ChunkStream",
-                "HttpVendor",
-            ),
+            "credentials": ("checked_key", "misspelt_variables"),
+            "http": ("ChunkStream", "HttpVendor"),
         },
     )

@@ -51,10 +51,10 @@ from ..types import (
     Response,
     StreamChunk,
     choices,
-    evolved,
     is_private_url,
     itself,
     not_pickled,
+    replace,
 )
 from ..wire import (
     COUNTING,
@@ -214,11 +214,7 @@ class Endpoint:
     def made(cls, row: VendorRow, config: VendorConfig, key_header: Mapping[str, str], url: str) -> Endpoint:
         """Bring row, settings and key together."""
         transport = Transport(
-            url,
-            pool_size=config.pool_size,
-            proxy=config.proxy,
-            ca_bundle=config.ca_bundle,
-            trust_env=config.trust_env,
+            url, pool_size=config.pool_size, proxy=config.proxy, ca_bundle=config.ca_bundle, trust_env=config.trust_env
         )
         common = {
             "Content-Type": "application/json",
@@ -469,7 +465,7 @@ class HttpVendor:
             identity = self._credentials.masked_id(identity)
         if identity is None and left is None and not dropped:
             return response
-        return evolved(response, request_id=identity, rate_limit_remaining=left, dropped=dropped)
+        return replace(response, request_id=identity, rate_limit_remaining=left, dropped=dropped)
 
     def _refuse_unusable(self, response: Response, reply: HttpReply) -> None:
         try:
@@ -621,7 +617,7 @@ class HttpVendor:
     def _objection(self, request: Request) -> str:
         traits = traits_of(self.kind, request.model)
         drops = self._config.drop_params or request.drop_params
-        request = evolved(request, messages=_ANY_MESSAGES, drop_params=drops)
+        request = replace(request, messages=_ANY_MESSAGES, drop_params=drops)
         try:
             codec_for(self._format(request, traits), traits.quirks).encode(
                 fitted(request, traits), stream=False, quirks=traits.quirks

@@ -285,11 +285,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ConfigError,
         "config: list is not a Config; give each vendor to register_vendor(vendor)",
     ),
-    "time that is over": (
-        lambda: _dispatcher().leave_alone("openai", seconds=-1),
-        ConfigError,
-        "seconds: -1 is not a number ≥ 0",
-    ),
+    "time that is over": (lambda: _dispatcher().leave_alone("openai", seconds=-1), ConfigError, "seconds: -1 is not a number ≥ 0"),
     "number as models": (
         lambda: Lockfile.create_default("x.lock").bind("a", 5),  # type: ignore[arg-type]  # the mistake
         ConfigError,

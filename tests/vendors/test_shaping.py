@@ -545,15 +545,7 @@ def test_gemma_is_told_its_instructions_by_the_user():
     assert "systemInstruction" in body("google", Request("gemma-4-27b-it", told))
 
 
-@pytest.mark.parametrize(
-    ("turns", "roles"),
-    [
-        ("uuau", "uau"),
-        ("suusa", "ssua"),
-        ("uaau", "uau"),
-        ("ua", "ua"),
-    ],
-)
+@pytest.mark.parametrize(("turns", "roles"), [("uuau", "uau"), ("suusa", "ssua"), ("uaau", "uau"), ("ua", "ua")])
 def test_perplexity_hears_the_user_and_the_assistant_by_turns(turns, roles):
     """Instructions first, and nothing that was said is lost."""
     words = {"u": "user", "a": "assistant", "s": "system"}
