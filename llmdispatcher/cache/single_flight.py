@@ -1,7 +1,7 @@
 """Single flight: of identical requests at the same time, one goes to the vendor and the others share its response.
 
 ```
-   join ──► leads ──► landed, shared ──► every waiter has the response
+   join ──► leads ──► result, shared ──► every waiter has the response
      │        └─────► failed, cancelled, or not to be shared ──► the next waiter leads
      └────► waits, within its own deadline ──► has the response, leads, or gives up
 ```
@@ -50,12 +50,12 @@ T = TypeVar("T", bound=Shareable)
 class _Seat(Generic[T]):
     """One caller in a flight, and its ``thread``; the ``gate`` is made for one that waits."""
 
-    __slots__ = ("gate", "landed", "leads", "thread")
+    __slots__ = ("gate", "leads", "result", "thread")
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
         self.leads = False
-        self.landed: T | None = None
+        self.result: T | None = None
         self.gate: threading.Lock
 
     def open(self) -> None:
@@ -70,7 +70,7 @@ class _Seat(Generic[T]):
             deadline.clock.wait(self.gate, deadline.check())
         finally:
             deadline.cancellation.unsubscribe(key)
-        if self.landed is None:
+        if self.result is None:
             deadline.check()
 
 
@@ -100,12 +100,12 @@ class SingleFlight(Generic[T]):
                 return ask(), False
             while not seat.leads:
                 seat.wait(deadline)
-                if seat.landed is not None:
-                    return seat.landed, True
-            landed = ask()
-            if landed.shared:
-                seat.landed = landed
-            return landed, False
+                if seat.result is not None:
+                    return seat.result, True
+            result = ask()
+            if result.shared:
+                seat.result = result
+            return result, False
         finally:
             self._leave(key, seat)
 
@@ -135,20 +135,20 @@ class SingleFlight(Generic[T]):
             flight.waiting.pop(seat, None)
             if flight.leader is not seat:
                 return
-            woken = self._hand_on(flight, seat.landed) if flight.waiting else ()
+            woken = self._hand_on(flight, seat.result) if flight.waiting else ()
             if flight.leader is seat:
                 del self._flights[key]
         for other in woken:
             other.open()
 
     @staticmethod
-    def _hand_on(flight: _Flight[T], landed: T | None) -> Sequence[_Seat[T]]:
+    def _hand_on(flight: _Flight[T], result: T | None) -> Sequence[_Seat[T]]:
         """The callers to wake: all that wait, with the result, or without one the first, as the new leader."""
-        woken = list(flight.waiting)[: None if landed is not None else 1]
+        woken = list(flight.waiting)[: None if result is not None else 1]
         for seat in woken:
             del flight.waiting[seat]
-            seat.landed = landed
-            if landed is None:
+            seat.result = result
+            if result is None:
                 seat.leads = True
                 flight.leader = seat
         return woken
@@ -377,7 +377,7 @@ class Teed:
 class Settle(Protocol):
     """Settles the call of one reader."""
 
-    def finished(self, landed: SharedResult, source: Source, *, pays: bool) -> Response:
+    def finished(self, result: SharedResult, source: Source, *, pays: bool) -> Response:
         """Settle with the whole response."""
 
     def failed(self, error: DispatchError, source: Source, *, pays: bool) -> None:

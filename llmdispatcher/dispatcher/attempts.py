@@ -60,7 +60,7 @@ from ..routing import (
     dead_end,
     total_tokens,
 )
-from ..runtime import Deadline, Lease
+from ..runtime import Deadline, KeyAssignment
 from ..types import ChunkSource, EmbeddingRequest, Embeddings, RateLimitRemaining, Request, Response, Usage
 from ..vendors import Vendor
 from ..wire import is_about_model
@@ -363,7 +363,7 @@ class AttemptLoop:
                 raise over
         return over is None
 
-    def _lease(self, call: Call, target: Target) -> Lease | None:
+    def _lease(self, call: Call, target: Target) -> KeyAssignment | None:
         """What tells the vendor which of its keys to show; ``None`` where that is its own choice."""
         lease = self.limits.lease(target, call.place, call.deadline.clock.monotonic)
         return lease if call.hold is None else call.hold.lease(lease)

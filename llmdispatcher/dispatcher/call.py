@@ -25,20 +25,20 @@ from ..catalog import Target, price_at
 from ..errors import Cancelled, ConfigError, CostUnknown, DispatchError
 from ..resilience import FREE, Permit, RateLimitSlot
 from ..routing import Route, SkippedTarget
-from ..runtime import Cancellation, Clock, Deadline, Meter, new_id
+from ..runtime import AttemptMetrics, Cancellation, Clock, Deadline, new_id
 from ..types import (
     MOST_COST,
     MOST_TOKENS,
     AttemptRecord,
+    CallOrigin,
     ChunkSource,
     CostDetails,
     Outcome,
     Request,
     Response,
     Usage,
-    Whose,
     cost_details,
-    failure_of,
+    failure_fields,
     plausible,
     replace,
 )
@@ -274,7 +274,7 @@ class Attempt:
         self.of, self.number = call.id, next(call.numbers)
         self.target = target
         self.permit = permit
-        self.meter = call.deadline.meter = Meter()
+        self.meter = call.deadline.meter = AttemptMetrics()
         self.place: RateLimitSlot | None = None
         self.hold: Reservation | None = None
         self.returned = False
@@ -325,7 +325,7 @@ class Attempt:
             dropped=meter.dropped,
             key=meter.key,
             reserved=reserved,
-            **(failure_of(error) if error is not None else {}),
+            **(failure_fields(error) if error is not None else {}),
         )
         self._call.attempts.append(self.record)
         if self._call.heard is not None:
@@ -464,13 +464,13 @@ class Call:
 
     def named(self) -> dict[str, Any]:
         """Which call it is, and whose."""
-        return {"call_id": self.id, "metadata": self.request.metadata, **dict(zip(Whose._fields, self.whose(), strict=True))}
+        return {"call_id": self.id, "metadata": self.request.metadata, **dict(zip(CallOrigin._fields, self.whose(), strict=True))}
 
-    def whose(self) -> Whose:
+    def whose(self) -> CallOrigin:
         """For whom it is made."""
         request, route = self.request, self.plan.route if self.plan is not None else None
         alias, profile = (route.alias, route.profile) if route is not None else (None, None)
-        return Whose(self.origin, request.id_at_origin, request.user, alias, profile or self.profile)
+        return CallOrigin(self.origin, request.id_at_origin, request.user, alias, profile or self.profile)
 
     def lose(self, error: DispatchError) -> None:
         """End this leg unheard; what it was asking is written down as lost."""

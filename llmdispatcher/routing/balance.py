@@ -16,7 +16,7 @@ import attrs
 from ..catalog import Target, canonical
 from ..errors import ConfigError
 from ..runtime import new_lock
-from ..types import Request, choices, optional_non_blank, suggesting
+from ..types import Request, choices, optional_non_blank, suggest
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -125,7 +125,7 @@ def _by_vendor(field: str, value: Any) -> dict[str, float]:
     return {canonical(vendor): float(number) for vendor, number in value.items()}
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class Balance:
     """How equal targets share the calls.

@@ -20,7 +20,7 @@ from ..errors import InvalidRequest
 from . import request_fields
 from .extra_params import check_agreement
 from .json_check import SCHEMA_WORDS, Check, schema_check
-from .keywords import REQUEST_REMEDIES, choices, suggesting
+from .keywords import REQUEST_REMEDIES, choices, suggest
 from .message import Message, Tool, VendorTool, cache_time
 from .schema import has_fields, is_strict, schema_of
 
@@ -28,7 +28,7 @@ KEYS = ("enabled", "ttl_seconds")
 
 
 @attrs.frozen
-class CacheWish:
+class CacheControl:
     """A request's wish; ``None`` leaves it to the dispatcher's rule. ``ttl_seconds`` is for the answer to this request alone.
 
     Who gives a time wants the cache, unless ``enabled`` is False.
@@ -38,7 +38,7 @@ class CacheWish:
     ttl_seconds: float | None = None
 
     @classmethod
-    def of(cls, value: bool | Mapping[str, Any] | None) -> CacheWish:
+    def of(cls, value: bool | Mapping[str, Any] | None) -> CacheControl:
         """The wish that a checked value of ``Request.cache`` is."""
         if not isinstance(value, Mapping):
             return cls(value)
@@ -46,7 +46,7 @@ class CacheWish:
         return cls(True if enabled is None and seconds is not None else enabled, seconds)
 
 
-def checked_wish(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+def check_cache(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """Validate ``Request.cache``."""
     if value is None or isinstance(value, bool):
         return
@@ -96,7 +96,7 @@ class ResponseFormat(dict[str, Any]):
         return cls(type="json_schema", json_schema=described)
 
 
-def form_of(value: Any) -> Any:
+def to_response_format(value: Any) -> Any:
     """A request's ``response_format`` as codecs read it; what is neither class nor schema stays as it is."""
     if value is None or isinstance(value, ResponseFormat):
         return value
@@ -168,7 +168,7 @@ def _if_given(check: Any) -> Mapping[str, Any]:
 _TEXT = request_fields.kinds(str, remedy="give a text")
 
 
-@partial(suggesting, remedies=REQUEST_REMEDIES)
+@partial(suggest, remedies=REQUEST_REMEDIES)
 @attrs.frozen(slots=False)
 class Request:
     """One question to a model, whoever answers it.
@@ -226,7 +226,7 @@ class Request:
         metadata=_if_given(request_fields.kinds(str, Mapping, remedy="give 'auto', 'none', 'required', a name or a dict")),
     )
     parallel_tool_calls: bool | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.flag))
-    response_format: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, converter=form_of)
+    response_format: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, converter=to_response_format)
     reask: int = attrs.field(default=0, kw_only=True, validator=request_fields.count)
     reasoning_effort: str | None = attrs.field(
         default=None, kw_only=True, metadata=_if_given(request_fields.one_of(None, *EFFORTS))
@@ -241,7 +241,7 @@ class Request:
     metadata: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.mapping)
     extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.further)
     drop_params: bool = attrs.field(default=False, kw_only=True, validator=request_fields.flag)
-    cache: bool | Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, metadata=_if_given(checked_wish))
+    cache: bool | Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, metadata=_if_given(check_cache))
     continue_broken: bool | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.flag))
     mode: str | None = attrs.field(default=None, kw_only=True, metadata=_if_given(_TEXT))
     profile: str | None = attrs.field(default=None, kw_only=True, metadata=_if_given(_TEXT))

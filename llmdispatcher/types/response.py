@@ -15,7 +15,7 @@ import attrs
 
 from ..errors import ConfigError
 from .cost import EXACT, CostDetails, exact_sum
-from .keywords import suggesting
+from .keywords import suggest
 from .message import Message, Part, ReasoningPart, ToolCall
 
 Value = TypeVar("Value")
@@ -32,7 +32,7 @@ MOST_COST = Decimal(10_000)
 """US dollars of one answer; the dearest that can be asked for costs a tenth of it."""
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True, slots=False)
 class Usage:
     """What an answer consumed, in tokens, the same for every vendor.
@@ -175,7 +175,7 @@ def plausible_cost(told: Any) -> Decimal | None:
     return cost if is_short else cost.quantize(_LEAST, context=EXACT)
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class Citation:
     """What a piece of the answer rests on: a web page or document, and, where told, which characters of the answer it is for."""
@@ -188,7 +188,7 @@ class Citation:
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class RateLimitRemaining:
     """What a vendor says is left, ``None`` where it does not say; ``*_reset`` are seconds until the count begins anew."""
@@ -199,7 +199,7 @@ class RateLimitRemaining:
     tokens_reset: float | None = None
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class Choice:
     """One of several answers to the same request; its fields are those of :class:`Response`."""
@@ -215,7 +215,7 @@ class Choice:
     logprobs: tuple[Any, ...] = attrs.field(default=(), repr=False)
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True, slots=False)
 class Response:
     """One finished answer.
@@ -293,7 +293,7 @@ def _names(value: Sequence[str]) -> tuple[str, ...]:
     return tuple(value)
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class Capabilities:
     """What a vendor can do; zero and empty mean unknown, which excludes nothing.

@@ -26,7 +26,7 @@ from llmdispatcher import (
     testing,
 )
 from llmdispatcher.testing import FakeVendor
-from llmdispatcher.types import meant
+from llmdispatcher.types import closest_name
 
 MADE_BY_HAND = [
     "AdaptiveConcurrency", "Admission", "AudioPart", "Balance", "Budget", "Capabilities", "Choice", "CircuitBreaker", "Citation",
@@ -182,7 +182,7 @@ def test_a_bare_function_is_no_list_of_functions() -> None:
 )
 def test_meant(word: str, known: list[str], name: str | None) -> None:
     """Case, hyphens and underscores make no difference; another library's word is known; what is like nothing has no suggestion."""
-    assert meant(word, known) == name
+    assert closest_name(word, known) == name
 
 
 class _Own:
