@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from llmdispatcher import AttemptRecord, Message, Outcome, Request, Response, StreamChunk, Usage
+from llmdispatcher import AttemptRecord, Message, Outcome, Request, Response, Usage
 from llmdispatcher.types import replace
 
 VALUES: list[Any] = [
@@ -18,7 +18,6 @@ VALUES: list[Any] = [
     Outcome(vendor=None, model="m", error=None, attempts=(), usage=None, latency=0.1, first_token=None, streamed=False),
     Request("gpt-4o", "hello"),
     Response(content="a", usage=Usage(input_tokens=3)),
-    StreamChunk(content="a"),
     Usage(input_tokens=3),
 ]
 
