@@ -13,7 +13,7 @@ from ..dispatcher import Dispatcher, Plan, Stats
 from ..errors import DispatchError
 from ..routing import CostOptimization, tokens_of
 from ..runtime import new_lock
-from ..types import Request, Said, dollars_text
+from ..types import Request, TokenLimits, dollars_text
 from .prompts import InvalidLine, Prompt, PromptLine
 
 _PRICES = CostOptimization(prefer_cheap=False)
@@ -57,7 +57,7 @@ def estimate_cost(dispatcher: Dispatcher, lines: Iterable[PromptLine]) -> dict[s
         estimate.output_tokens += tokens.output_tokens
         estimate.cost += cost or 0
         estimate.unpriced += cost is None
-        if isinstance(line.request, Request) and Said.of(line.request.extra_params).most(line.request.max_tokens) is None:
+        if isinstance(line.request, Request) and TokenLimits.of(line.request.extra_params).most(line.request.max_tokens) is None:
             estimate.unlimited += 1
             estimate.assumed_tokens += tokens.output_tokens
     return estimates

@@ -20,7 +20,7 @@ from typing import IO, Any
 import attrs
 
 from ..errors import ConfigError, DispatchError, InvalidRequest
-from ..types import ANY_MODEL, EmbeddingRequest, Request, check_params, choices, meant
+from ..types import ANY_MODEL, EmbeddingRequest, Request, check_params, choices, closest_name
 from ..wire import CODECS, EMBEDDING_CODECS
 
 STDIN = "standard input"
@@ -308,7 +308,7 @@ def _check_body(body: Mapping[str, Any], fields: frozenset[str]) -> None:
     """Raise :class:`InvalidRequest` for a field that no vendor is known to have, or that is misspelt, and for a count below 1."""
     for field in body:
         if field not in fields and field not in _OTHERS_FIELDS:
-            near = meant(field, sorted(fields)) or meant(field, sorted(_OTHERS_FIELDS))
+            near = closest_name(field, sorted(fields)) or closest_name(field, sorted(_OTHERS_FIELDS))
             hint = f"did you mean {near!r}? " if near is not None else ""
             raise InvalidRequest(
                 f"{field}: unknown field; {hint}what one vendor alone knows goes into extra_params beside the body"
@@ -320,7 +320,7 @@ def _check_body(body: Mapping[str, Any], fields: frozenset[str]) -> None:
     for path, known in _INNER_FIELDS.items():
         for place, found in _objects_at(body, path.split(".")):
             for field in found if path != "tools" or found.get("type") == "function" else ():
-                near = None if field in known else meant(field, sorted(known))
+                near = None if field in known else closest_name(field, sorted(known))
                 if near is not None and near not in found:
                     raise InvalidRequest(f"{place}.{field}: unknown field; did you mean {near!r}?")
 

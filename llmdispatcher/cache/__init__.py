@@ -18,15 +18,9 @@ else:
     __getattr__, __dir__ = door(
         __name__,
         {
-            "cache": (
-                "AnswerCache",
-                "CacheRequest",
-            ),
+            "cache": ("AnswerCache", "CacheRequest"),
             "entry": ("cache_target",),
-            "settings": (
-                "CacheStats",
-                "ResponseCache",
-            ),
+            "settings": ("CacheStats", "ResponseCache"),
             "single_flight": ("SingleFlight",),
             "stores": ("inspect_store",),
         },

@@ -14,7 +14,7 @@ import attrs
 from .._text import room_logger
 from ..errors import DispatchError
 from ..runtime import Clock, Deadline
-from ..types import ChunkSource, Request, Response, StreamChunk, itself, not_pickled, unfold
+from ..types import ChunkSource, Request, Response, StreamChunk, copy_self, refuse_pickling, unfold
 from .entry import CacheTarget, Entry, Hit, Unkeyable, as_hit, decode_hit, key_of
 from .settings import REDIS, CacheStats, ResponseCache, Tally, attempts_in
 from .single_flight import SharedResult, SingleFlight, Source, Tee, Teed, Tees
@@ -130,7 +130,7 @@ class AnswerCache:
     Nothing is opened before the first use. Raises :class:`ConfigError` for a Redis server without the extra ``redis``.
     """
 
-    __copy__, __reduce__ = itself, not_pickled
+    __copy__, __reduce__ = copy_self, refuse_pickling
 
     def __init__(self, settings: ResponseCache, clock: Clock) -> None:
         if settings.store.startswith(REDIS):
@@ -156,15 +156,15 @@ class AnswerCache:
         if known is not None:
             return cache_request.recall(self._count_hit(known, "hits"))
         try:
-            landed, others = self._flights.fly(
+            result, others = self._flights.fly(
                 slot.key, cache_request.deadline, partial(self._lead, cache_request, slot, ask, latest)
             )
         except BaseException as error:
             cache_request.failed(error)
             raise
-        if not (others or landed.hit):
-            return landed.response
-        return cache_request.recall(self._count_hit(_again(landed), "shared" if others else "hits"))
+        if not (others or result.hit):
+            return result.response
+        return cache_request.recall(self._count_hit(_again(result), "shared" if others else "hits"))
 
     def stream(self, cache_request: CacheRequest, begin: Callable[[], ChunkSource]) -> ChunkSource:
         """Return the cached response as a stream, or the stream of ``begin``, which is kept when it has ended.
@@ -271,9 +271,9 @@ class AnswerCache:
         self._tally.spared(how, hit.saved)
         return hit.response
 
-    def shared(self, landed: SharedResult) -> Response:
+    def shared(self, result: SharedResult) -> Response:
         """Return the response of another call as a hit."""
-        return self._count_hit(_again(landed), "shared")
+        return self._count_hit(_again(result), "shared")
 
 
 @attrs.frozen
@@ -283,12 +283,12 @@ class _ReaderSettlement:
     cache: AnswerCache
     cache_request: CacheRequest
 
-    def finished(self, landed: SharedResult, source: Source, *, pays: bool) -> Response:
+    def finished(self, result: SharedResult, source: Source, *, pays: bool) -> Response:
         """Settle with the whole response."""
         if not pays:
-            return self.cache_request.recall(self.cache.shared(landed))
+            return self.cache_request.recall(self.cache.shared(result))
         self.cache_request.adopt(source, None)
-        return landed.response
+        return result.response
 
     def failed(self, error: DispatchError, source: Source, *, pays: bool) -> None:
         """Settle with a failure."""
@@ -298,9 +298,9 @@ class _ReaderSettlement:
             self.cache_request.fail(error)
 
 
-def _again(landed: SharedResult) -> Hit:
+def _again(result: SharedResult) -> Hit:
     """A shared response as a hit of another call."""
-    return decode_hit(bytes(landed.entry)) if landed.entry is not None else as_hit(landed.response)
+    return decode_hit(bytes(result.entry)) if result.entry is not None else as_hit(result.response)
 
 
 def _answered_by(response: Response) -> tuple[str, str] | None:

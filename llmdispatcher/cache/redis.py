@@ -15,7 +15,7 @@ from typing import Any, SupportsBytes, TypeVar
 
 from ..errors import ConfigError
 from ..runtime import Clock, new_lock
-from ..types import itself, not_pickled
+from ..types import copy_self, refuse_pickling
 from .entry import VERSION
 from .store import StoreStats
 
@@ -43,7 +43,7 @@ def check_installed() -> None:
 class RedisStore:
     """Entries on a server, shared by all its clients; its own ``maxmemory-policy`` bounds their number."""
 
-    __copy__, __reduce__ = itself, not_pickled
+    __copy__, __reduce__ = copy_self, refuse_pickling
 
     def __init__(self, url: str, timeout: float, clock: Clock) -> None:
         self._url = url

@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from ..runtime import new_lock
 from ..types import (
     EXACT,
-    CacheWish,
+    CacheControl,
     Choice,
     Request,
     Response,
@@ -21,11 +21,11 @@ from ..types import (
     at_least,
     boolean,
     is_server,
+    mask_store,
     non_negative_integer,
-    shown_store,
     stored_param,
     string_tuple,
-    suggesting,
+    suggest,
 )
 
 
@@ -102,7 +102,7 @@ def _place(value: Any) -> Any:
 
 def _store(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, str) or not value.strip() or value == ":memory:" or ("://" in value and not value.startswith(REDIS)):
-        told = repr(shown_store(value)) if value is None or isinstance(value, str) else type(value).__name__
+        told = repr(mask_store(value)) if value is None or isinstance(value, str) else type(value).__name__
         raise ConfigError(f"{attribute.name}: {told} is no store; use 'memory', the path of a file, or 'redis://host:6379/0'")
 
 
@@ -120,7 +120,7 @@ def attempts_in(response: Response) -> Sequence[Any]:
     return getattr(response.trace, "attempts", response.trace) or ()
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class ResponseCache:
     """How answers are remembered. ``ttl`` is seconds; ``store`` is ``"memory"``, the path of an SQLite file, or ``"redis://…"``.
@@ -149,7 +149,7 @@ class ResponseCache:
         """Return the seconds for which a response to this request may be reused, ``None`` if it may not."""
         if request.cache is None:
             return self.ttl if self.enabled and self._by_rule(request) else None
-        wish = CacheWish.of(request.cache)
+        wish = CacheControl.of(request.cache)
         wanted = wish.enabled if wish.enabled is not None else self._by_rule(request)
         return (wish.ttl_seconds or self.ttl) if wanted and self.enabled else None
 

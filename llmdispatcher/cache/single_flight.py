@@ -1,7 +1,7 @@
 """Single flight: of identical requests at the same time, one goes to the vendor and the others share its response.
 
 ```
-   join ──► leads ──► landed, shared ──► every waiter has the response
+   join ──► leads ──► result, shared ──► every waiter has the response
      │        └─────► failed, cancelled, or not to be shared ──► the next waiter leads
      └────► waits, within its own deadline ──► has the response, leads, or gives up
 ```
@@ -50,12 +50,12 @@ T = TypeVar("T", bound=Shareable)
 class _Seat(Generic[T]):
     """One caller in a flight, and its ``thread``. The ``gate`` is made for one that waits; one that leads has those ``waiting``."""
 
-    __slots__ = ("gate", "landed", "leads", "thread", "waiting")
+    __slots__ = ("gate", "leads", "result", "thread", "waiting")
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
         self.leads = False
-        self.landed: T | None = None
+        self.result: T | None = None
         self.waiting: dict[_Seat[T], None] = {}
         self.gate: threading.Lock
 
@@ -71,7 +71,7 @@ class _Seat(Generic[T]):
             deadline.clock.wait(self.gate, deadline.check())
         finally:
             deadline.cancellation.unsubscribe(key)
-        if self.landed is None:
+        if self.result is None:
             deadline.check()
 
 
@@ -91,12 +91,12 @@ class SingleFlight(Generic[T]):
                 return ask(), False
             while not seat.leads:
                 seat.wait(deadline)
-                if seat.landed is not None:
-                    return seat.landed, True
-            landed = ask()
-            if landed.shared:
-                seat.landed = landed
-            return landed, False
+                if seat.result is not None:
+                    return seat.result, True
+            result = ask()
+            if result.shared:
+                seat.result = result
+            return result, False
         finally:
             self._leave(key, seat)
 
@@ -126,7 +126,7 @@ class SingleFlight(Generic[T]):
                     leader.waiting.pop(seat, None)
                 return
             woken, heir = list(seat.waiting), None
-            if seat.landed is None and woken:
+            if seat.result is None and woken:
                 heir, woken = woken[0], woken[:1]
                 del seat.waiting[heir]
                 heir.leads, heir.waiting = True, seat.waiting
@@ -134,7 +134,7 @@ class SingleFlight(Generic[T]):
             else:
                 del self._leaders[key]
             for other in woken:
-                other.landed = seat.landed
+                other.result = seat.result
         for other in woken:
             other.open()
 
@@ -362,7 +362,7 @@ class Teed:
 class Settle(Protocol):
     """Settles the call of one reader."""
 
-    def finished(self, landed: SharedResult, source: Source, *, pays: bool) -> Response:
+    def finished(self, result: SharedResult, source: Source, *, pays: bool) -> Response:
         """Settle with the whole response."""
 
     def failed(self, error: DispatchError, source: Source, *, pays: bool) -> None:

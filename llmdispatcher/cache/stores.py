@@ -10,7 +10,7 @@ from typing import SupportsBytes, TypeVar
 from .._text import room_logger
 from ..errors import ConfigError
 from ..runtime import Clock, new_lock
-from ..types import shown_store
+from ..types import mask_store
 from .entry import Hit, decode_hit
 from .settings import MEMORY, REDIS, ResponseCache, Tally
 from .store import MemoryStore, Store, StoreBroken, StoreStats
@@ -34,7 +34,7 @@ class SafeStore:
         is_file = settings.store != MEMORY and not settings.store.startswith(REDIS)
         self._remedy = f"; see that {settings.store} is a cache in a folder that is there and can be written" if is_file else ""
         is_server = settings.store.startswith(REDIS)
-        self._remedy = f"; see that a Redis server answers at {shown_store(settings.store)}" if is_server else self._remedy
+        self._remedy = f"; see that a Redis server answers at {mask_store(settings.store)}" if is_server else self._remedy
         self._store: Store | None = None
         self._off = False
         self._quiet_until = 0.0

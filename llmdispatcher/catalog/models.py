@@ -20,7 +20,7 @@ import attrs
 
 from ..errors import ConfigError, ModelNotFound
 from ..runtime import SYSTEM_CLOCK, new_lock
-from ..types import Price, Request, Said, choices, meant
+from ..types import Price, Request, TokenLimits, choices, closest_name
 from .facts import (
     ABILITIES,
     FREE_PRICE,
@@ -320,7 +320,7 @@ def room_for_thoughts(request: Request, kind: str, model: str) -> int:
     """
     if not request.max_tokens or "max_completion_tokens" not in traits_of(kind, model).quirks:
         return 0
-    if Said.of(request.extra_params).limits or (request.wire_format is not None and _is_of_both(request)):
+    if TokenLimits.of(request.extra_params).limits or (request.wire_format is not None and _is_of_both(request)):
         return 0
     room, effort = request.reasoning_tokens, request.reasoning_effort
     if room is None:
@@ -476,7 +476,7 @@ def _not_found(ref: str, vendors: Iterable[str], name: str) -> ModelNotFound:
     there = {each.casefold(): each for each in sorted({*_names(vendors)})}
     near = [there[each] for each in difflib.get_close_matches(name.casefold(), there, _NEAR, _ALIKE)]
     head, colon, tail = ref.partition(":")
-    vendor = meant(head, _vendors()) if colon and vendor_row(head) is None else None
+    vendor = closest_name(head, _vendors()) if colon and vendor_row(head) is None else None
     near = [f"{vendor}:{tail}"] if vendor is not None else near
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "list_models() tells those that are known"
     return ModelNotFound(f"ref: the catalog has no model {ref!r}; {hint}", try_elsewhere=False)

@@ -8,9 +8,9 @@ from importlib import import_module
 from typing import Any
 
 from ..catalog import vendor_row, vendor_rows
-from ..runtime import made_folder, own_file, write_file
+from ..runtime import make_data_folder, own_file, write_file
 from ..types import choices
-from ..vendors import checked_key
+from ..vendors import check_key
 from .terminal import CommandFailed, UsageError
 
 SERVICE = "llmdispatcher"
@@ -34,7 +34,7 @@ def key_of(vendor: str) -> str | None:
 
 def put(vendor: str, key: str) -> None:
     """Store a key. Raises :class:`UsageError` for a vendor that is not in the catalog, :class:`ConfigError` for what is no key."""
-    checked_key(key, vendor)
+    check_key(key, vendor)
     _call_keyring("set_password", vendor, key)
     _write_list([*list_vendors(), vendor])
 
@@ -75,4 +75,4 @@ def _call_keyring(verb: str, vendor: str, *more: str) -> Any:
 
 
 def _write_list(names: list[str]) -> None:
-    write_file(made_folder() / _LIST, json.dumps(sorted(set(names))).encode())
+    write_file(make_data_folder() / _LIST, json.dumps(sorted(set(names))).encode())

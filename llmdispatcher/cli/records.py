@@ -11,7 +11,7 @@ import click
 
 from .. import accounting  # a door: what it offers is loaded when it is used
 from ..errors import ConfigError, LedgerError
-from ..runtime import made_folder, own_file
+from ..runtime import make_data_folder, own_file
 from .settings import Settings
 from .terminal import UsageError
 
@@ -59,7 +59,7 @@ def ledger_to_make(settings: Settings) -> Ledger:
         except ConfigError:
             if settings.database_given:
                 raise
-    return accounting.Ledger(made_folder() / LEDGER_FILE)
+    return accounting.Ledger(make_data_folder() / LEDGER_FILE)
 
 
 @contextmanager
@@ -68,7 +68,9 @@ def open_ledger(settings: Settings, *, make: bool = False) -> Iterator[Ledger]:
     database, why = settings.database, None
     if database is not None and not settings.database_given and (why := _why_no_ledger(database)) is not None:
         database = None
-    with accounting.Ledger(database if database is not None else own_file(LEDGER_FILE) or made_folder() / LEDGER_FILE) as ledger:
+    with accounting.Ledger(
+        database if database is not None else own_file(LEDGER_FILE) or make_data_folder() / LEDGER_FILE
+    ) as ledger:
         if not make and not ledger.is_there():
             skipped = f" (DATABASE_URL was skipped: {why})" if why is not None else ""
             shown = ledger.address.shown

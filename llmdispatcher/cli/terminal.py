@@ -20,7 +20,7 @@ from typing import Any, Self, TextIO
 
 from .._text import TOP, UNSEEN, escaped, without_passwords
 from ..errors import ConfigError
-from ..runtime import made_folder
+from ..runtime import make_data_folder
 
 PROMPT = "> "
 FENCE = '"""'
@@ -41,7 +41,7 @@ class QuestionReader:
     def __enter__(self) -> Self:
         if self._readline is not None:
             with contextlib.suppress(OSError, ConfigError):  # without a folder there is no history
-                self._history = made_folder() / "chat_history"
+                self._history = make_data_folder() / "chat_history"
                 self._history.touch(mode=0o600)
                 self._history.chmod(0o600)
                 self._readline.read_history_file(str(self._history))

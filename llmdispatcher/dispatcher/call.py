@@ -22,22 +22,22 @@ from ..accounting import CallBudget
 from ..catalog import Target, price_at
 from ..errors import Cancelled, ConfigError, CostUnknown, DispatchError
 from ..routing import Route, SkippedTarget
-from ..runtime import Cancellation, Clock, Deadline, Meter, new_id
+from ..runtime import AttemptMetrics, Cancellation, Clock, Deadline, new_id
 from ..types import (
     MOST_COST,
     MOST_TOKENS,
     AttemptRecord,
+    CallOrigin,
     ChunkSource,
     CostDetails,
     Outcome,
     Request,
     Response,
     Usage,
-    Whose,
     cost_details,
-    evolved,
-    failure_of,
+    failure_fields,
     plausible,
+    replace,
 )
 from .resources import AttemptResources
 from .trace import Plan, Trace
@@ -72,30 +72,30 @@ def priced(usage: Usage, target: Target, request: Request, clock: Clock, answer:
     """
     usage = plausible(usage, _most_tokens(target, request))
     if target.free and target.is_free and usage.cost is None:
-        return evolved(usage, cost=Decimal(0), cost_status="priced", price_version=target.price_version, cost_details=CostDetails())
+        return replace(usage, cost=Decimal(0), cost_status="priced", price_version=target.price_version, cost_details=CostDetails())
     if usage.cost is not None and _is_absurd(usage, target):
-        usage = evolved(usage, cost=None, cost_status="implausible_cost", cost_details=None)
+        usage = replace(usage, cost=None, cost_status="implausible_cost", cost_details=None)
     if usage.cost is not None:
         details = CostDetails.of(usage.cost, usage.cost_details)
-        return usage if details is usage.cost_details else evolved(usage, cost_details=details)
+        return usage if details is usage.cost_details else replace(usage, cost_details=details)
     if usage.cost_status == "implausible_count":
         return usage
     aside = usage.cost_status if usage.cost_status == "implausible_cost" else None
     if not usage.input_tokens and not usage.output_tokens and not usage.tool_requests:
-        return usage if aside or usage.cost_status == "no_usage" else evolved(usage, cost_status="no_usage", cost_details=None)
+        return usage if aside or usage.cost_status == "no_usage" else replace(usage, cost_status="no_usage", cost_details=None)
     price, version = target.price, target.price_version
     if price is None and version is None and target.kind is not None and answer is not None and answer.model:
         price, version = price_at(target.kind, answer.model, target.vendor, free=target.free)
     if price is None:
         status = aside or ("unknown_model" if version is None else "no_price")
-        return evolved(usage, cost_status=status, price_version=version, cost_details=None)
+        return replace(usage, cost_status=status, price_version=version, cost_details=None)
     tier = getattr(answer, "service_tier", None) or request.service_tier
     moment = clock.now() if price.later or price.off_peak is not None else None
     found = cost_details(usage, price, tier=tier, at=moment)
     cost = found.total
     if cost > MOST_COST:
-        return evolved(usage, cost_status="implausible_count", price_version=version, cost_details=None)
-    return evolved(usage, cost=cost, cost_status=aside or "priced", price_version=version, cost_details=found)
+        return replace(usage, cost_status="implausible_count", price_version=version, cost_details=None)
+    return replace(usage, cost=cost, cost_status=aside or "priced", price_version=version, cost_details=found)
 
 
 _TIMES, _BESIDE = 10, Decimal(1)
@@ -242,7 +242,7 @@ class Attempt:
         self.of, self.number = call.id, next(call.numbers)
         self.target = target
         self.resources = resources
-        self.meter = call.deadline.meter = Meter()
+        self.meter = call.deadline.meter = AttemptMetrics()
         self.meter.lease = resources.lease
         self.retry = retry
         self.failover = failover
@@ -291,7 +291,7 @@ class Attempt:
             dropped=meter.dropped,
             key=meter.key,
             reserved=reserved,
-            **(failure_of(error) if error is not None else {}),
+            **(failure_fields(error) if error is not None else {}),
         )
         self._call.attempts.append(self.record)
         if self._call.heard is not None:
@@ -421,21 +421,21 @@ class Call:
         if outcome is not None:
             if error is not None:
                 error.attempts, error.trace = len(self.attempts), self.trace()
-            self._adopted(evolved(outcome, attempts=tuple(self.attempts), error=error or outcome.error))
+            self._adopted(replace(outcome, attempts=tuple(self.attempts), error=error or outcome.error))
 
     def _adopted(self, outcome: Outcome) -> None:
         """Report another's end, which may have been asked for by somebody else, as this call's own."""
-        self._report(evolved(outcome, **self.named()))
+        self._report(replace(outcome, **self.named()))
 
     def named(self) -> dict[str, Any]:
         """Which call it is, and whose."""
-        return {"call_id": self.id, "metadata": self.request.metadata, **dict(zip(Whose._fields, self.whose(), strict=True))}
+        return {"call_id": self.id, "metadata": self.request.metadata, **dict(zip(CallOrigin._fields, self.whose(), strict=True))}
 
-    def whose(self) -> Whose:
+    def whose(self) -> CallOrigin:
         """For whom it is made."""
         request, route = self.request, self.plan.route if self.plan is not None else None
         alias, profile = (route.alias, route.profile) if route is not None else (None, None)
-        return Whose(self.origin, request.id_at_origin, request.user, alias, profile or self.profile)
+        return CallOrigin(self.origin, request.id_at_origin, request.user, alias, profile or self.profile)
 
     def lose(self, error: DispatchError) -> None:
         """End this leg unheard; what it was asking is written down as lost."""
@@ -471,7 +471,7 @@ class Call:
         """Settle with an answer; returns it with vendor, model, cost, latency and trace filled in."""
         latency = self.deadline.clock.monotonic() - self.started
         usage = self.settle(attempt, response.usage, response)
-        return evolved(
+        return replace(
             response,
             vendor=attempt.target.vendor,
             model=response.model or attempt.target.model,
@@ -509,7 +509,7 @@ class Call:
         """Settle with an answer from memory: nobody was asked."""
         latency = self.deadline.clock.monotonic() - self.started
         self._settle(response.usage, None, None, recalled=response)
-        return evolved(response, latency=latency, trace=self.trace(cached=True))
+        return replace(response, latency=latency, trace=self.trace(cached=True))
 
     def fail(self, error: DispatchError, attempt: Attempt | None = None, usage: Usage | None = None) -> None:
         """Settle with a failure; ``usage`` is what a broken answer had reported."""

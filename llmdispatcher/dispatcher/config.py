@@ -38,7 +38,7 @@ from ..types import (
     optional_non_blank,
     seconds_or_auto,
     secret_address,
-    suggesting,
+    suggest,
 )
 from ..vendors import HttpVendor
 from .guards import check_guards
@@ -46,7 +46,7 @@ from .guards import check_guards
 _T = TypeVar("_T", bound=attrs.AttrsInstance)
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class Continuation:
     """Let another target go on where a stream of plain text broke off, at most ``max_times`` in one call.
@@ -153,7 +153,7 @@ def _interval(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> No
         raise ConfigError(f"{attribute.name}: 0 leaves no time between two checks; give seconds > 0, or None for no checks")
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class Config:
     """How a dispatcher behaves. ``timeout`` is seconds for a whole call: queueing, every attempt and wait, and reading.

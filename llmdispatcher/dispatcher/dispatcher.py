@@ -24,7 +24,7 @@ from ..routing import Balance, Balancer, Route, RoutingContext, dead_end, plan
 from ..runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, fan_out, new_lock
 from ..types import (
     AttemptRecord,
-    CacheWish,
+    CacheControl,
     ChunkSource,
     EmbeddingRequest,
     Embeddings,
@@ -34,12 +34,12 @@ from ..types import (
     Response,
     Usage,
     build,
+    check_reference,
     check_request,
-    checked_reference,
-    heard_by,
-    itself,
-    not_pickled,
-    suggesting,
+    copy_self,
+    refuse_pickling,
+    split_observers,
+    suggest,
     tell,
 )
 from ..vendors import HttpVendor, Vendor, from_environment, misspelt_variables, nothing_found
@@ -77,7 +77,7 @@ class CallRecorder:
     def __init__(self, observers: Sequence[ObserverLike], ledger: Any, config: Config) -> None:
         self.stats = StatsBook()
         self.ledger: CallLog | None = None
-        self._observers, self._listeners = heard_by(observers)
+        self._observers, self._listeners = split_observers(observers)
         self._origin, self._profile = config.origin, config.profile
         self._owned = ledger is not None and not hasattr(ledger, "began")
         self._unpriced: set[tuple[str | None, str]] = set()
@@ -138,10 +138,10 @@ _OF_CONFIG = {field.name: f"give Dispatcher(Config({field.name}=...))" for field
     "vendors": "give each to dispatcher.register_vendor(vendor)"
 }
 _OF_REQUEST = {field.name: f"give it to the request: Request(..., {field.name}=...)" for field in attrs.fields(Request)}
-_asking = partial(suggesting, remedies=_OF_REQUEST)
+_asking = partial(suggest, remedies=_OF_REQUEST)
 
 
-@partial(suggesting, remedies=_OF_CONFIG)
+@partial(suggest, remedies=_OF_CONFIG)
 class Dispatcher:
     """Sends requests to whichever registered vendor fits; safe to share between threads and after a fork.
 
@@ -151,7 +151,7 @@ class Dispatcher:
     a ledger. No thread is started and nothing is opened before the first call.
     """
 
-    __copy__, __reduce__ = itself, not_pickled
+    __copy__, __reduce__ = copy_self, refuse_pickling
 
     def __init__(
         self,
@@ -364,7 +364,7 @@ class Dispatcher:
 
         Raises :class:`ConfigError` for a broken lockfile, and otherwise what a call for that name would raise before it is sent.
         """
-        found = self._router.candidates(checked_reference(alias), profile)
+        found = self._router.candidates(check_reference(alias), profile)
         targets = found.targets or (found.reserve.stand_ins if found.reserve is not None else ())
         if not targets:
             raise dead_end(Route(alias, (), found.skipped, cause=found.cause, hint=found.hint))
@@ -474,7 +474,7 @@ class Dispatcher:
 
     def _answers(self, request: Request) -> AttemptLoop | ResponseCacheLayer:
         """Whoever answers a request: the vendors, or the cache in front of them where there is one or the request wants one."""
-        if self.config.cache is None and not (request.cache is not None and CacheWish.of(request.cache).enabled):
+        if self.config.cache is None and not (request.cache is not None and CacheControl.of(request.cache).enabled):
             return self._attempt_loop
         with self._lock:
             if self._cached is None:

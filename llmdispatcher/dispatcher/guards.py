@@ -39,16 +39,16 @@ from ..types import (
     Tool,
     ToolCall,
     VendorTool,
-    begins_as,
     choices,
     data_url,
+    detect_media_type,
     mapping,
     media_type_of,
     non_negative_integer,
     parse_text,
     schema_check,
     string_tuple,
-    suggesting,
+    suggest,
 )
 from .structured import late_by
 
@@ -395,7 +395,7 @@ class _Texts:
 
 def _decoded(data: bytes, media_type: str | None) -> tuple[str | None, str]:
     """The text that bytes are, and its encoding; no text for an image, a recording or a PDF."""
-    begins = begins_as(data)
+    begins = detect_media_type(data)
     if begins is not None and not begins.startswith(_TEXT_TYPES):
         return None, ""
     for encoding in ("utf-16",) if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else ("utf-8",):
@@ -442,7 +442,7 @@ def _transcripts(parts: Iterable[Any]) -> list[str]:
     return [part.transcript for part in parts if isinstance(part, AudioPart) and part.transcript]
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class MaxLengthGuard:
     """Refuses a conversation, or an answer, of more than so many characters; documents and arguments of tool calls count."""
@@ -476,7 +476,7 @@ def _pattern(value: Any) -> re.Pattern[str]:
         raise ConfigError(f"pattern: {value!r} is not a regular expression: {error}") from None
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class PatternGuard:
     """Refuses, or masks with ``replacement``, what a regular expression finds in requests, responses or both; ``name`` is told."""
@@ -512,7 +512,7 @@ def _kinds(value: Iterable[str]) -> tuple[str, ...]:
     return kinds
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class PersonalDataGuard:
     """Masks (``[email]``, ``[iban]`` …) or refuses personal data of some ``kinds``: patterns with check digits, no guesses.
@@ -554,7 +554,7 @@ def _checkable(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> N
         raise ConfigError(error.message) from None
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class SchemaGuard:
     """Refuses an answer with a choice that is not JSON of a schema, whatever was asked for; choices that call tools pass.

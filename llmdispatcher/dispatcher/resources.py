@@ -18,7 +18,7 @@ from ..catalog import Target
 from ..errors import BudgetExceeded, DispatchError
 from ..resilience import FREE, Breakers, Budgets, Cooldowns, Limits, NextAttempt, RateLimitSlot, standing
 from ..routing import Balancer, total_tokens
-from ..runtime import Deadline, Lease
+from ..runtime import Deadline, KeyAssignment
 from ..types import Request
 from ..vendors import Vendor
 
@@ -56,7 +56,7 @@ class AttemptResources:
         self.slot: RateLimitSlot | None = None
         self.reservation: Reservation | None = None
         self.permit = FREE
-        self.lease: Lease | None = None
+        self.lease: KeyAssignment | None = None
         """What tells the vendor which of its keys to show; ``None`` where that is its own choice."""
 
     def acquire(self, turn: NextAttempt, request: Request, budget: CallBudget | None, deadline: Deadline) -> Denial | None:

@@ -31,7 +31,7 @@ from ..types import (
     Usage,
     check_request,
     mismatch,
-    suggesting,
+    suggest,
     tool,
 )
 from ..vendors import Vendor
@@ -96,7 +96,7 @@ class RunSettings(TypedDict, total=False):
     max_workers: int
 
 
-@suggesting
+@suggest
 def run_tools(  # noqa: PLR0913 - a run's settings, all by keyword
     who: Sender | Vendor,
     request: Request,

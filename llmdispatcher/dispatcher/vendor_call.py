@@ -18,7 +18,7 @@ from ..catalog import Target
 from ..errors import Cancelled, DispatchError, MalformedReply, VendorUnavailable
 from ..routing import UNFIT, Route, SkippedTarget
 from ..runtime import Deadline
-from ..types import RateLimitRemaining, Request, Response, StreamChunk, Usage, evolved
+from ..types import RateLimitRemaining, Request, Response, StreamChunk, Usage, replace
 from ..vendors import ChunkStream, HttpVendor, Vendor
 from . import guards, structured
 from .call import Attempt, Call
@@ -34,7 +34,7 @@ Batches = Generator[list[StreamChunk]]
 
 def addressed(request: Request, target: Target) -> Request:
     """The request with the target's own name for the model."""
-    return request if request.model == target.model else evolved(request, model=target.model)
+    return request if request.model == target.model else replace(request, model=target.model)
 
 
 def fitting(request: Request, route: Route, vendors: Mapping[str, Vendor]) -> Route:

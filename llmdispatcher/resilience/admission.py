@@ -18,7 +18,7 @@ import attrs
 from .._text import room_logger
 from ..errors import ConfigError, Overloaded
 from ..runtime import Cancellation, Clock, Deadline, new_lock
-from ..types import Request, at_least, build, integer, suggesting
+from ..types import Request, at_least, build, integer, suggest
 from .concurrency import Capacity, ConcurrencyLimiter, ConcurrencySlot
 
 MOST_CALLS = 2_000
@@ -41,7 +41,7 @@ def _tenant(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None
         raise ConfigError(f"{attribute.name}: {value!r} names no tenant; give a key of the metadata, or a function of the request")
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class Admission:
     """At most ``max_calls`` of a dispatcher are under way at once: calls, embeddings, and streams until they end.

@@ -35,7 +35,7 @@ import attrs
 from ..catalog import Target
 from ..errors import ANOTHER_VENDOR, CircuitOpen, ConfigError, DispatchError, MalformedReply, StreamInterrupted, VendorUnavailable
 from ..runtime import new_lock
-from ..types import at_least, boolean, non_negative_integer, suggesting
+from ..types import at_least, boolean, non_negative_integer, suggest
 
 
 class Ejections:
@@ -82,7 +82,7 @@ def _rate(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigError(f"{attribute.name}: {value!r} is not a part of all calls; give a number above 0, up to 1.0")
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class CircuitBreaker:
     """When a target is left alone: at least ``min_calls`` in the last ``window`` seconds, ``failure_rate`` of them failed.

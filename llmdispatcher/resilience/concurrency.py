@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import attrs
 
 from ..errors import ConfigError, DispatchError, RateLimitError, VendorUnavailable
-from ..types import at_least, integer, non_negative_integer, suggesting
+from ..types import at_least, integer, non_negative_integer, suggest
 
 OVERLOADED = frozenset({503, 529})
 """Statuses of a vendor that has more calls than it can serve, beside 429: it says so by its error class."""
@@ -42,7 +42,7 @@ def _number(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     some(instance, attribute, value)
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class AdaptiveConcurrency:
     """As many calls in flight as the vendor takes: ``initial`` at first, never below ``minimum`` or above ``maximum``.

@@ -10,7 +10,7 @@ import attrs
 from ..catalog import Target
 from ..errors import ConfigError
 from ..runtime import new_lock
-from ..types import at_least, suggesting
+from ..types import at_least, suggest
 from .retry import Wakes
 from .retry_budget import Budgets, RetryBudget
 
@@ -19,7 +19,7 @@ _ENOUGH = 20
 _MOST = 10_000
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class Hedge:
     """Ask one more target when the first has said nothing for unusually long; whoever has content first, wins.

@@ -26,7 +26,7 @@ from .rate_limit import PATIENCE, WINDOW, Keys, RateLimit, RateLimitStatus, Rece
 
 
 class KeyLease:
-    """The key of a place in the limits, and where it goes when that is refused; a :class:`~llmdispatcher.runtime.Lease`."""
+    """The key of a place in the limits, and where it goes when that is refused; a :class:`~llmdispatcher.runtime.KeyAssignment`."""
 
     def __init__(self, place: RateLimitSlot, move: Callable[[Sequence[int], DispatchError], int | None]) -> None:
         self._place = place

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import attrs
 
 from ..errors import ConfigError
-from ..types import ServerAddress, boolean, build, secret_address, suggesting
+from ..types import ServerAddress, boolean, build, secret_address, suggest
 from .concurrency import AdaptiveConcurrency, some
 
 PATIENCE = 0.1
@@ -58,7 +58,7 @@ def _adaptive(value: Any) -> AdaptiveConcurrency | None:
     return build(AdaptiveConcurrency, {} if value is True else value, "adaptive")
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class RateLimit:
     """At most so many requests and tokens (input and output) in any minute, and calls in flight; ``None`` is no limit.

@@ -31,7 +31,7 @@ from ..errors import (
     RateLimitError,
 )
 from ..runtime import Deadline, new_lock
-from ..types import at_least, non_negative_integer, string_tuple, suggesting
+from ..types import at_least, non_negative_integer, string_tuple, suggest
 
 QUOTA_REST = 600.0
 """Seconds for which a target whose quota is spent is left alone when it gives no hint of its own."""
@@ -189,7 +189,7 @@ def _ambiguous(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> N
         raise ConfigError(f'{attribute.name}: {value!r} is not known; use True, False, or "elsewhere" for other targets only')
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
     """How often and how patiently a call comes back to a target that failed.

@@ -11,13 +11,13 @@ import attrs
 
 from ..catalog import Target
 from ..runtime import new_lock
-from ..types import at_least, boolean, suggesting
+from ..types import at_least, boolean, suggest
 
 _SLICES = 10
 _MOST = 10_000
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class RetryBudget:
     """Retries of one target in any ``window`` seconds: ``ratio`` of its calls, and ``per_second`` besides."""

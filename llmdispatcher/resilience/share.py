@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from ..catalog import Pace, Target, pace_of, room_for_thoughts
 from ..runtime import new_lock
-from ..types import Request, Said
+from ..types import Request, TokenLimits
 
 LEAST_NEED = 50.0
 BESIDE = 20.0
@@ -168,4 +168,4 @@ def _thinks(request: Request, pace: Pace) -> bool:
 
 
 def _most_tokens(request: Request) -> int | None:
-    return Said.of(request.extra_params).most(request.max_tokens) if request.extra_params else request.max_tokens
+    return TokenLimits.of(request.extra_params).most(request.max_tokens) if request.extra_params else request.max_tokens

@@ -16,11 +16,10 @@ import attrs
 from ..catalog import Target, canonical
 from ..errors import ConfigError
 from ..runtime import new_lock
-from ..types import Request, choices, fast_init, optional_non_blank, suggesting
+from ..types import Request, choices, optional_non_blank, suggest
 
 
-@fast_init
-@attrs.frozen(kw_only=True, weakref_slot=False)
+@attrs.frozen(kw_only=True, slots=False)
 class BalanceContext:
     """What a strategy sees: the request, its equal targets in order of registration, and figures of each.
 
@@ -126,7 +125,7 @@ def _by_vendor(field: str, value: Any) -> dict[str, float]:
     return {canonical(vendor): float(number) for vendor, number in value.items()}
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class Balance:
     """How equal targets share the calls.

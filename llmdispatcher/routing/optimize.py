@@ -12,7 +12,7 @@ import attrs
 from ..catalog import Target, canonical, room_for_thoughts
 from ..errors import ConfigError
 from ..runtime import new_lock
-from ..types import Price, Request, Said, Tool, Usage, VendorTool, at_least, boolean, cost_of, suggesting, texts_in, usd_amount
+from ..types import Price, Request, TokenLimits, Tool, Usage, VendorTool, at_least, boolean, cost_of, suggest, texts_in, usd_amount
 
 ASSUMED_OUTPUT_TOKENS = 500
 """What a request that sets no ``max_tokens`` is estimated to get back."""
@@ -35,7 +35,7 @@ def _vendor_costs(value: Any) -> dict[str, Decimal]:
     return {canonical(vendor): usd_amount(f"vendor_costs[{vendor!r}]", amount) for vendor, amount in value.items()}
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class CostOptimization:
     """Prefer cheap targets, and start no call whose estimated cost is above ``max_cost`` US dollars.
@@ -94,7 +94,7 @@ def _by_vendor(value: Any) -> dict[str, float]:
     return {canonical(vendor): weight for vendor, weight in value.items()}
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class LatencyOptimization:
     """Prefer fast targets, by what was observed; a target that was not measured lately is tried first.
@@ -145,7 +145,7 @@ def total_tokens(request: Request) -> int:
 def _output_tokens(request: Request) -> int:
     if not request.extra_params:
         return (request.n or 1) * (ASSUMED_OUTPUT_TOKENS if request.max_tokens is None else request.max_tokens)
-    said = Said.of(request.extra_params)
+    said = TokenLimits.of(request.extra_params)
     most = said.most(request.max_tokens)
     return max(request.n or 1, said.answers) * max(ASSUMED_OUTPUT_TOKENS if most is None else most, *said.others, 0)
 

@@ -18,7 +18,6 @@ from ..errors import (
     ModelNotFound,
     VendorUnavailable,
 )
-from ..types import fast_init
 from .balance import Balancer
 from .modes import Modes, Placing
 from .optimize import CostOptimization, Latencies, LatencyOptimization, Ranking
@@ -58,8 +57,7 @@ class Step:
         return f"{self.why}; {self.in_words} in a roundabout way" if self.in_words else str(self.why)
 
 
-@fast_init
-@attrs.frozen(weakref_slot=False)
+@attrs.frozen(slots=False)
 class Route:
     """The whole decision about one request; ``str()`` tells it to people.
 
@@ -138,8 +136,7 @@ def _itself(_vendor: str, model: str) -> tuple[str, ...]:
     return (model,)
 
 
-@fast_init
-@attrs.frozen(kw_only=True, weakref_slot=False)
+@attrs.frozen(kw_only=True, slots=False)
 class RoutingContext:
     """What changes from call to call: observed speeds, the time (monotonic), the kind of call, and its number.
 

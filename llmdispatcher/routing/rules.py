@@ -25,7 +25,7 @@ from ..types import (
     optional_model,
     optional_non_blank,
     string_tuple,
-    suggesting,
+    suggest,
 )
 
 _REMEMBERED = 4096
@@ -56,7 +56,7 @@ def _condition(value: Any) -> RoutingCondition:
     return RoutingCondition() if value is None else build(RoutingCondition, value, "condition")
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class RoutingCondition:
     """What a request must be like; an absent field asks for nothing, an empty condition matches everything.
@@ -86,7 +86,7 @@ class RoutingCondition:
         return all(key in request.metadata and request.metadata[key] == value for key, value in self.metadata.items())
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class RoutingRule:
     """Requests like ``condition`` go to ``vendor`` first; a higher ``priority`` is looked at earlier, ties in the order given.

@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from .channel import Channel as Channel
     from .channel import ChannelClosed as ChannelClosed
     from .deadline import SYSTEM_CLOCK as SYSTEM_CLOCK
+    from .deadline import AttemptMetrics as AttemptMetrics
     from .deadline import Cancellation as Cancellation
     from .deadline import Clock as Clock
     from .deadline import Deadline as Deadline
-    from .deadline import Lease as Lease
-    from .deadline import Meter as Meter
+    from .deadline import KeyAssignment as KeyAssignment
     from .deadline import new_id as new_id
     from .environment import cache_folder as cache_folder
     from .environment import data_folder as data_folder
     from .environment import from_environment as from_environment
-    from .environment import made_folder as made_folder
+    from .environment import make_data_folder as make_data_folder
     from .environment import own_file as own_file
     from .environment import state_folder as state_folder
     from .environment import user_path as user_path
@@ -36,40 +36,20 @@ else:
     __getattr__, __dir__ = door(
         __name__,
         {
-            "channel": (
-                "Channel",
-                "ChannelClosed",
-            ),
-            "deadline": (
-                "Cancellation",
-                "Clock",
-                "Deadline",
-                "Lease",
-                "Meter",
-                "new_id",
-                "SYSTEM_CLOCK",
-            ),
+            "channel": ("Channel", "ChannelClosed"),
+            "deadline": ("Cancellation", "Clock", "Deadline", "KeyAssignment", "AttemptMetrics", "new_id", "SYSTEM_CLOCK"),
             "environment": (
                 "cache_folder",
                 "data_folder",
                 "from_environment",
-                "made_folder",
+                "make_data_folder",
                 "own_file",
                 "state_folder",
                 "user_path",
                 "variables",
             ),
-            "files": (
-                "delete_file",
-                "lock",
-                "make_file",
-                "open_file",
-                "write_file",
-            ),
-            "forks": (
-                "new_lock",
-                "on_fork",
-            ),
+            "files": ("delete_file", "lock", "make_file", "open_file", "write_file"),
+            "forks": ("new_lock", "on_fork"),
             "parallel": ("fan_out",),
         },
     )

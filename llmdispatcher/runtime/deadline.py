@@ -6,7 +6,7 @@ Only this file reads a clock, sleeps or draws a random number.
 ``popitem`` is atomic, so each is called exactly once, and ``cancel`` can neither block nor deadlock, not even from
 ``weakref.finalize`` in the middle of ``subscribe``.
 
-:class:`Meter` holds what one attempt has moved over the network: the transport writes it, and whoever settles the attempt reads it.
+:class:`AttemptMetrics` holds what one attempt has moved over the network: the transport writes it, the attempt's record reads it.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Cancellation:
         return f"Cancellation(cancelled={self.cancelled})"
 
 
-class Lease(Protocol):
+class KeyAssignment(Protocol):
     """Which of several keys an attempt is to show, counted from 1, and another where it is refused."""
 
     @property
@@ -116,7 +116,7 @@ class Lease(Protocol):
         """The number of another of these keys to show; ``None`` where none of them has a place in its limits."""
 
 
-class Meter:
+class AttemptMetrics:
     """Bytes and connections of one attempt; hung on the deadline that every room is handed.
 
     ``wired`` tells that the library's own transport was asked, so that the counts mean something. ``sent`` and ``received`` are
@@ -133,7 +133,7 @@ class Meter:
         self.sent = self.received = self.resent = self.skipped = 0
         self.reused: bool | None = None
         self.key: int | None = None
-        self.lease: Lease | None = None
+        self.lease: KeyAssignment | None = None
         self.dropped: tuple[str, ...] = ()
 
 
@@ -195,7 +195,7 @@ class Deadline:
         self.clock = clock
         self.cancellation = cancellation
         self.seconds = seconds
-        self.meter: Meter | None = None
+        self.meter: AttemptMetrics | None = None
         self.connect = math.inf
         self._whole: float | None = None
         self._output = math.inf

@@ -50,7 +50,7 @@ def own_file(name: str) -> Path | None:
     return file if file is not None and os.path.isfile(file) else None  # noqa: PTH113  # raises nothing, unlike Path.is_file
 
 
-def made_folder() -> Path:
+def make_data_folder() -> Path:
     """The folder for the user's data, made where it is missing, closed to others.
 
     Raises :class:`ConfigError` where there is none, or none can be made.

@@ -15,7 +15,7 @@ import attrs
 from ..catalog import NameClaim
 from ..errors import to_raise
 from ..runtime import Deadline
-from ..types import Capabilities, Request, Response, StreamChunk, ToolCallDelta, Usage, fold, suggesting
+from ..types import Capabilities, Request, Response, StreamChunk, ToolCallDelta, Usage, fold, suggest
 from .answers import count_tokens, pieces
 
 # Seconds between two looks at the clock of a blocked wait, which can wait for the gate only, not for the clock as well.
@@ -108,7 +108,7 @@ class ManualClock:
 DEFAULT_ANSWER = "This is a fake vendor speaking."
 
 
-@suggesting
+@suggest
 class FakeVendor:
     """Answers each request with the next of ``responses``; after the last one the last is repeated, or with ``cycle`` the first.
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 import attrs
 
 from ..runtime import SYSTEM_CLOCK
-from ..types import Response, suggesting
+from ..types import Response, suggest
 from .answers import SimulatedResponse, draw, plausible_text, response_to
 from .fault_context import Fault, FaultContext, send_all
 from .faults import status
@@ -32,7 +32,7 @@ OK = Fault("ok", lambda _peer, _scene: None)
 _TICK = 0.002
 
 
-@suggesting
+@suggest
 @attrs.define(eq=False, kw_only=True)
 class VendorSimulator:
     """OpenAI (chat and responses), Azure, Anthropic, Gemini and Ollama behind one port; the path of a request tells which.

@@ -25,7 +25,7 @@ from requests import RequestException
 from urllib3.exceptions import ClosedPoolError, EmptyPoolError, HTTPError
 
 from ..errors import Cancelled, DispatchError, Overloaded, VendorUnavailable
-from ..runtime import Deadline, Meter
+from ..runtime import AttemptMetrics, Deadline
 
 _LONGEST = 1e6
 """Seconds that one wait may last; poll() counts milliseconds in a C int, which ends after 24 days."""
@@ -101,7 +101,7 @@ class IoContext:
         self.idle = limits.idle
         self.connect = deadline.connect if limits.connect is None else min(limits.connect, deadline.connect)
         self.host = host
-        self.meter = deadline.meter or Meter()
+        self.meter = deadline.meter or AttemptMetrics()
         self.meter.wired = True
         self.phase = "pool"
         self.fresh = False

@@ -9,7 +9,7 @@ import sys
 from .._text import room_logger
 from ..errors import ConfigError, MalformedReply
 from ..runtime import Deadline, new_lock
-from ..types import HttpCall, HttpReply, itself, not_pickled
+from ..types import HttpCall, HttpReply, copy_self, refuse_pickling
 from .body import Body, read_refusal
 from .connection import OriginAdapter
 from .context import FOREIGN, Admit, IoContext, Limits, StaleConnection, active, clean, translate
@@ -36,7 +36,7 @@ class Transport:
     :class:`~llmdispatcher.ConfigError` for a URL that cannot be.
     """
 
-    __copy__, __reduce__ = itself, not_pickled
+    __copy__, __reduce__ = copy_self, refuse_pickling
 
     def __init__(  # noqa: PLR0913 - a vendor's settings, all by keyword
         self,

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from .addresses import ServerAddress as ServerAddress
     from .addresses import base_url as base_url
     from .addresses import is_server as is_server
+    from .addresses import mask_store as mask_store
     from .addresses import name_in_path as name_in_path
     from .addresses import secret_address as secret_address
-    from .addresses import shown_store as shown_store
     from .chunk import ChunkSource as ChunkSource
     from .chunk import Fold as Fold
     from .chunk import StreamChunk as StreamChunk
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .content import analyze_file as analyze_file
     from .content import analyze_image as analyze_image
     from .content import audio as audio
-    from .content import begins_as as begins_as
+    from .content import detect_media_type as detect_media_type
     from .content import document as document
     from .content import image as image
     from .content import media_type_of as media_type_of
@@ -38,15 +38,13 @@ if TYPE_CHECKING:
     from .embeddings import EmbeddingRequest as EmbeddingRequest
     from .embeddings import Embeddings as Embeddings
     from .extra_params import FIXED as FIXED
-    from .extra_params import Said as Said
+    from .extra_params import TokenLimits as TokenLimits
     from .extra_params import check_params as check_params
     from .extra_params import check_written as check_written
-    from .extra_params import predicted as predicted
+    from .extra_params import predictions_in as predictions_in
     from .extra_params import stored_param as stored_param
     from .extra_params import texts_in as texts_in
     from .extra_params import unseen_model as unseen_model
-    from .fast_values import evolved as evolved
-    from .fast_values import fast_init as fast_init
     from .http import HttpCall as HttpCall
     from .http import HttpReply as HttpReply
     from .json_check import SCHEMA_WORDS as SCHEMA_WORDS
@@ -58,16 +56,16 @@ if TYPE_CHECKING:
     from .json_text import MOST_MEMBERS as MOST_MEMBERS
     from .json_text import MOST_OBJECTS as MOST_OBJECTS
     from .json_text import TooMuch as TooMuch
+    from .json_text import count_members as count_members
     from .json_text import has_null as has_null
     from .json_text import json_encoder as json_encoder
-    from .json_text import mended as mended
+    from .json_text import mend as mend
     from .json_text import parse_several as parse_several
     from .json_text import parse_text as parse_text
-    from .json_text import relaxed as relaxed
-    from .json_text import weighed as weighed
+    from .json_text import repair as repair
     from .keywords import choices as choices
-    from .keywords import meant as meant
-    from .keywords import suggesting as suggesting
+    from .keywords import closest_name as closest_name
+    from .keywords import suggest as suggest
     from .message import ROLES as ROLES
     from .message import AudioPart as AudioPart
     from .message import Content as Content
@@ -86,12 +84,12 @@ if TYPE_CHECKING:
     from .message import data_url as data_url
     from .message import media_type as media_type
     from .outcome import AttemptRecord as AttemptRecord
+    from .outcome import CallOrigin as CallOrigin
     from .outcome import Observer as Observer
     from .outcome import ObserverLike as ObserverLike
     from .outcome import Outcome as Outcome
-    from .outcome import Whose as Whose
-    from .outcome import failure_of as failure_of
-    from .outcome import heard_by as heard_by
+    from .outcome import failure_fields as failure_fields
+    from .outcome import split_observers as split_observers
     from .outcome import tell as tell
     from .price import Price as Price
     from .price import cost_details as cost_details
@@ -99,13 +97,13 @@ if TYPE_CHECKING:
     from .remote import RemoteFetch as RemoteFetch
     from .remote import is_private_url as is_private_url
     from .request import EFFORTS as EFFORTS
-    from .request import CacheWish as CacheWish
+    from .request import CacheControl as CacheControl
     from .request import Request as Request
     from .request import ResponseFormat as ResponseFormat
     from .request import check_request as check_request
     from .request import form_check as form_check
     from .request_fields import ANY_MODEL as ANY_MODEL
-    from .request_fields import checked_reference as checked_reference
+    from .request_fields import check_reference as check_reference
     from .request_fields import has_both_parts as has_both_parts
     from .request_fields import is_model_name as is_model_name
     from .response import MOST_COST as MOST_COST
@@ -118,14 +116,15 @@ if TYPE_CHECKING:
     from .response import Usage as Usage
     from .response import plausible as plausible
     from .response import plausible_cost as plausible_cost
+    from .response import replace as replace
     from .schema import FunctionTool as FunctionTool
     from .schema import bare as bare
     from .schema import schema_of as schema_of
     from .schema import tool as tool
     from .secret import MASK as MASK
     from .secret import Secret as Secret
-    from .secret import itself as itself
-    from .secret import not_pickled as not_pickled
+    from .secret import copy_self as copy_self
+    from .secret import refuse_pickling as refuse_pickling
     from .validators import at_least as at_least
     from .validators import boolean as boolean
     from .validators import build as build
@@ -143,28 +142,14 @@ else:
     __getattr__, __dir__ = door(
         __name__,
         {
-            "addresses": (
-                "ServerAddress",
-                "base_url",
-                "is_server",
-                "name_in_path",
-                "secret_address",
-                "shown_store",
-            ),
-            "chunk": (
-                "ChunkSource",
-                "Fold",
-                "fold",
-                "StreamChunk",
-                "ToolCallDelta",
-                "unfold",
-            ),
+            "addresses": ("ServerAddress", "base_url", "is_server", "name_in_path", "secret_address", "mask_store"),
+            "chunk": ("ChunkSource", "Fold", "fold", "StreamChunk", "ToolCallDelta", "unfold"),
             "content": (
                 "analyze_file",
                 "analyze_image",
                 "audio",
                 "AUDIO_FORMATS",
-                "begins_as",
+                "detect_media_type",
                 "document",
                 "IMAGE",
                 "image",
@@ -174,58 +159,34 @@ else:
                 "VIDEO",
                 "video",
             ),
-            "cost": (
-                "CostDetails",
-                "EXACT",
-                "dollars_text",
-            ),
-            "embeddings": (
-                "EmbeddingRequest",
-                "Embeddings",
-            ),
+            "cost": ("CostDetails", "EXACT", "dollars_text"),
+            "embeddings": ("EmbeddingRequest", "Embeddings"),
             "extra_params": (
                 "check_params",
                 "check_written",
                 "FIXED",
-                "Said",
-                "predicted",
+                "TokenLimits",
+                "predictions_in",
                 "stored_param",
                 "texts_in",
                 "unseen_model",
             ),
-            "fast_values": (
-                "evolved",
-                "fast_init",
-            ),
-            "http": (
-                "HttpCall",
-                "HttpReply",
-            ),
-            "json_check": (
-                "SCHEMA_WORDS",
-                "Check",
-                "Late",
-                "mismatch",
-                "schema_check",
-            ),
+            "http": ("HttpCall", "HttpReply"),
+            "json_check": ("SCHEMA_WORDS", "Check", "Late", "mismatch", "schema_check"),
             "json_text": (
                 "json_encoder",
-                "mended",
+                "mend",
                 "MOST_DEPTH",
                 "MOST_MEMBERS",
                 "has_null",
-                "relaxed",
+                "repair",
                 "MOST_OBJECTS",
                 "parse_several",
                 "parse_text",
                 "TooMuch",
-                "weighed",
+                "count_members",
             ),
-            "keywords": (
-                "choices",
-                "meant",
-                "suggesting",
-            ),
+            "keywords": ("choices", "closest_name", "suggest"),
             "message": (
                 "AudioPart",
                 "Content",
@@ -247,37 +208,18 @@ else:
             ),
             "outcome": (
                 "AttemptRecord",
-                "failure_of",
-                "heard_by",
+                "failure_fields",
+                "split_observers",
                 "Observer",
                 "ObserverLike",
                 "Outcome",
                 "tell",
-                "Whose",
+                "CallOrigin",
             ),
-            "price": (
-                "cost_details",
-                "cost_of",
-                "Price",
-            ),
-            "remote": (
-                "is_private_url",
-                "RemoteFetch",
-            ),
-            "request": (
-                "check_request",
-                "CacheWish",
-                "EFFORTS",
-                "form_check",
-                "Request",
-                "ResponseFormat",
-            ),
-            "request_fields": (
-                "ANY_MODEL",
-                "checked_reference",
-                "has_both_parts",
-                "is_model_name",
-            ),
+            "price": ("cost_details", "cost_of", "Price"),
+            "remote": ("is_private_url", "RemoteFetch"),
+            "request": ("check_request", "CacheControl", "EFFORTS", "form_check", "Request", "ResponseFormat"),
+            "request_fields": ("ANY_MODEL", "check_reference", "has_both_parts", "is_model_name"),
             "response": (
                 "Capabilities",
                 "Choice",
@@ -287,21 +229,12 @@ else:
                 "plausible",
                 "plausible_cost",
                 "RateLimitRemaining",
+                "replace",
                 "Response",
                 "Usage",
             ),
-            "schema": (
-                "bare",
-                "FunctionTool",
-                "schema_of",
-                "tool",
-            ),
-            "secret": (
-                "MASK",
-                "itself",
-                "not_pickled",
-                "Secret",
-            ),
+            "schema": ("bare", "FunctionTool", "schema_of", "tool"),
+            "secret": ("MASK", "copy_self", "refuse_pickling", "Secret"),
             "validators": (
                 "at_least",
                 "boolean",

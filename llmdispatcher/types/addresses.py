@@ -104,7 +104,7 @@ def is_server(text: str) -> bool:
     return "@" in text or _PORT.match(head) is not None
 
 
-def shown_store(store: Any) -> Any:
+def mask_store(store: Any) -> Any:
     """What may be shown of a store, or of what was given for one: the address of a server without its password."""
     return ServerAddress.of(store, "store").shown if isinstance(store, str) and is_server(store) else store
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import attrs
 
 from ..errors import DispatchError
-from .fast_values import fast_init
+from .keywords import suggest
 from .message import Part, ReasoningPart, TextPart, ToolCall
 from .response import Choice, Citation, Response, Usage
 
@@ -26,10 +26,13 @@ class ToolCallDelta:
     extra: Any = attrs.field(default=None, repr=False)
 
 
-@fast_init
-@attrs.frozen(kw_only=True, weakref_slot=False)
+@suggest
+@attrs.define(kw_only=True, unsafe_hash=True)
 class StreamChunk:
     """One piece of an answer; a field that this piece says nothing about is empty.
+
+    Readers of one stream may share it, so nobody changes it; ``attrs.evolve`` makes a changed copy. It is not frozen, since a
+    stream makes one for every piece, and a frozen object takes three times as long to make.
 
     ``usage`` is the whole usage so far, not a difference: the last one counts. ``parts`` come when one is finished that is
     more than its text: a thought with its signature, text with what its vendor hung on it, a block of the vendor's own.
@@ -150,8 +153,8 @@ class Fold:
 
     def response(self) -> Response:
         """The answer so far."""
-        calls = {index: _joined(deltas) for index, deltas in self._calls.items()}
-        content, parts = self._said(calls)
+        calls = {index: _join_deltas(deltas) for index, deltas in self._calls.items()}
+        content, parts = self._content_and_parts(calls)
         return Response(
             content=content,
             reasoning="".join(self._reasoning),
@@ -169,7 +172,7 @@ class Fold:
             other_choices=tuple([self._others[index]._choice(index) for index in sorted(self._others)]),
         )
 
-    def _said(self, calls: dict[int, ToolCall]) -> tuple[str, tuple[Part, ...]]:
+    def _content_and_parts(self, calls: dict[int, ToolCall]) -> tuple[str, tuple[Part, ...]]:
         """The text, and all parts where there is more to their order than text and then calls."""
         kinds = [type(entry) for entry in self._order]
         if kinds == [list]:
@@ -191,14 +194,14 @@ def _part(entry: list[str] | int | Part, calls: dict[int, ToolCall]) -> Part:
 def fold(chunks: Iterable[StreamChunk]) -> Response:
     """The whole answer that the chunks make up."""
     if isinstance(chunks, list) and len(chunks) == 1 and not (chunks[0].tool_calls or chunks[0].parts or chunks[0].choice):
-        return _alone(chunks[0])
+        return _response_of_one(chunks[0])
     collected = Fold()
     for chunk in chunks:
         collected.add(chunk)
     return collected.response()
 
 
-def _alone(chunk: StreamChunk) -> Response:
+def _response_of_one(chunk: StreamChunk) -> Response:
     """What one chunk of text says, as most whole answers are read: nothing needs to be put together."""
     return Response(
         content=chunk.content,
@@ -219,11 +222,11 @@ def unfold(response: Response) -> Iterator[StreamChunk]:
     """The chunks that a whole answer is worth, from whom it is first; their fold gives the answer again."""
     yield StreamChunk(model=response.model or None, response_id=response.response_id, service_tier=response.service_tier)
     for choice in response.choices:
-        yield from _unfolded(choice)
+        yield from _unfold_choice(choice)
     yield StreamChunk(usage=response.usage, citations=response.citations)
 
 
-def _unfolded(choice: Choice) -> Iterator[StreamChunk]:
+def _unfold_choice(choice: Choice) -> Iterator[StreamChunk]:
     thoughts = "".join([part.text for part in choice.parts if isinstance(part, ReasoningPart)])
     if thoughts != choice.reasoning:  # a codec that has no parts for its thoughts
         yield StreamChunk(reasoning=choice.reasoning, choice=choice.index)
@@ -260,7 +263,7 @@ def _delta(index: int, call: ToolCall) -> ToolCallDelta:
     )
 
 
-def _joined(deltas: list[ToolCallDelta]) -> ToolCall:
+def _join_deltas(deltas: list[ToolCallDelta]) -> ToolCall:
     return ToolCall(
         id=next((delta.id for delta in deltas if delta.id), None),
         name=next((delta.name for delta in deltas if delta.name), ""),

@@ -80,7 +80,7 @@ _PDF_WITHIN = 1024
 _TEXTUAL = ("text/", "application/json")
 
 
-def begins_as(data: bytes) -> str | None:
+def detect_media_type(data: bytes) -> str | None:
     """The media type that the first bytes tell; ``None`` where they tell nothing, as those of text do."""
     for mark, media_type in _BEGINNINGS:
         if data.startswith(mark):
@@ -88,7 +88,7 @@ def begins_as(data: bytes) -> str | None:
     return next((told for look in _LOOKS if (told := look(data)) is not None), None)
 
 
-def named_as(name: str) -> str | None:
+def guess_media_type(name: str) -> str | None:
     """The media type that the end of a file name or of a URL's path tells."""
     path = urlsplit(name).path if "://" in name else name
     return _SUFFIXES.get(PurePosixPath(path).suffix.lower())
@@ -99,12 +99,14 @@ def media_type_of(data: bytes, name: str | None = None, said: str | None = None)
 
     A name or a word can tell one kind of text from another, but cannot make a picture of what does not begin like one.
     """
-    told = begins_as(data)
+    told = detect_media_type(data)
     if told is not None:
         return told
     if not _reads_as_text(data):
         return None
-    claims = [claim for claim in (named_as(name) if name else None, said) if claim is not None and claim.startswith(_TEXTUAL)]
+    claims = [
+        claim for claim in (guess_media_type(name) if name else None, said) if claim is not None and claim.startswith(_TEXTUAL)
+    ]
     return claims[0] if claims else "text/plain"
 
 
@@ -298,13 +300,13 @@ def _read(given: Source, source: Naming, medium: Medium | None, name: str | None
     if source not in (None, "address", "path"):
         raise InvalidRequest(f"source: {source!r} is not one of them; use 'address', 'path' or None")
     if isinstance(given, bytes | bytearray | memoryview):
-        return _checked(bytes(given), None, name, medium)
+        return _check_content(bytes(given), None, name, medium)
     if isinstance(given, str) and source != "path":
         if given[:5].lower() == "data:":
-            return _checked(*_unpacked(given, kind), name, medium)
+            return _check_content(*_decode_data_url(given, kind), name, medium)
         if given.lower().startswith(_ADDRESSES):
             _check_address(given, kind)
-            told = named_as(given)
+            told = guess_media_type(given)
             suits = medium is None or medium.takes(told)
             return _Read(url=given, media_type=told if suits else None, name=_last(given))
     if not isinstance(given, str | os.PathLike):
@@ -313,10 +315,10 @@ def _read(given: Source, source: Naming, medium: Medium | None, name: str | None
         shown = given if isinstance(given, str) else Path(given).name
         raise InvalidRequest(f"{kind}: {_short(shown)!r} is no address; give an https:// address or a data URL")
     path = Path(given)
-    return _checked(_contents(path, medium), None, path.name, medium)
+    return _check_content(_read_file(path, medium), None, path.name, medium)
 
 
-def _unpacked(url: str, kind: str) -> tuple[bytes, str]:
+def _decode_data_url(url: str, kind: str) -> tuple[bytes, str]:
     whole = data_url(url)
     if whole is None:
         raise InvalidRequest(f"{kind}: the data URL is not 'data:<media type>;base64,' and then base64; give the bytes themselves")
@@ -336,7 +338,7 @@ def _last(url: str) -> str | None:
     return unquote(PurePosixPath(urlsplit(url).path).name) or None
 
 
-def _contents(path: Path, medium: Medium | None) -> bytes:
+def _read_file(path: Path, medium: Medium | None) -> bytes:
     """The bytes of a file; not more than the limit are read, whatever it grows to meanwhile.
 
     Errors tell its name without its folder: a server's folders are nobody else's business.
@@ -368,7 +370,7 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _checked(data: bytes, said: str | None, name: str | None, medium: Medium | None) -> _Read:
+def _check_content(data: bytes, said: str | None, name: str | None, medium: Medium | None) -> _Read:
     kind = medium.name if medium is not None else "file"
     about = f"{kind}: {_short(name)!r}" if name else f"{kind}: this"
     if not data:

@@ -42,12 +42,12 @@ class CostDetails(Mapping[str, Decimal]):
 
     @classmethod
     def join(cls, details: Iterable[CostDetails]) -> CostDetails:
-        """Several as one."""
+        """Return the sum of several, name by name."""
         several = [_amounts(one) for one in details]
         return cls(**{name: exact_sum([one[place] for one in several]) for place, name in enumerate(_NAMES)})
 
     def as_dict(self) -> dict[str, str]:
-        """The same as JSON can hold it; US dollars are texts."""
+        """Return the amounts for JSON: US dollars as texts."""
         return {name: f"{amount:f}" for name, amount in self.items()}
 
     def __getitem__(self, name: str) -> Decimal:

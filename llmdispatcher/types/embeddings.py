@@ -10,11 +10,10 @@ import attrs
 from ..errors import InvalidRequest
 from . import request_fields
 from .extra_params import check_agreement
-from .fast_values import evolved
-from .keywords import suggesting
+from .keywords import suggest
 from .message import Message, TextPart
 from .request import Request
-from .response import Usage
+from .response import Usage, replace
 
 Vector = tuple[float, ...]
 
@@ -30,7 +29,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 def _model(instance: Any, _attribute: Any, value: str) -> None:
     if not isinstance(value, str) or not (value.strip() or instance.wire_format):
         raise InvalidRequest(f"model: {value!r} names no model; give a name such as 'text-embedding-3-small'")
-    request_fields.checked_reference(value)
+    request_fields.check_reference(value)
 
 
 def _dimensions(_instance: Any, _attribute: Any, value: int | None) -> None:
@@ -43,7 +42,7 @@ def _params(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None
         raise InvalidRequest(f"{attribute.name}: {type(value).__name__} is not a mapping; give a dict")
 
 
-@suggesting
+@suggest
 @attrs.frozen
 class EmbeddingRequest:
     """Texts to be made vectors of; there may be more than a vendor takes at once (:meth:`batches`).
@@ -73,17 +72,17 @@ class EmbeddingRequest:
         """The request by which its targets are chosen: one that has these texts and no output."""
         texts = [Message("user", [TextPart(text=text) for text in self.texts])]
         made = Request(self.model, texts, user=self.user, metadata=self.metadata, profile=self.profile)
-        return evolved(made, max_tokens=0)  # which no request of a user's may say
+        return replace(made, max_tokens=0)  # which no request of a user's may say
 
     def batches(self, largest: int) -> tuple[EmbeddingRequest, ...]:
-        """The same in requests of at most so many texts."""
+        """Yield requests of at most so many of the texts, otherwise alike."""
         if len(self.texts) <= largest:
             return (self,)
         starts = range(0, len(self.texts), largest)
         return tuple([attrs.evolve(self, texts=self.texts[start : start + largest]) for start in starts])
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class Embeddings:
     """The vectors of a request's texts, in their order."""

@@ -17,25 +17,13 @@ from ..errors import InvalidRequest
 
 _LIMITS = frozenset(
     {
-        "maxcompletiontokens",
-        "maxgentokens",
-        "maxgeneratedtokens",
-        "maxgenlen",
-        "maxlength",
-        "maxnewtokens",
-        "maxoutputtokens",
-        "maxresponseoutputtokens",
-        "maxresponsetokens",
-        "maxtokens",
-        "maxtokenstogenerate",  # https://docs.sambanova.ai/cloud/api-reference
-        "maxtokenstosample",
-        "maxtokencount",
-        "maximumtokens",  # https://docs.aleph-alpha.com/api/complete
-        "npredict",
-        "numpredict",
-        "tokenstogenerate",  # https://platform.minimaxi.com/document/ChatCompletion
+        *("maxcompletiontokens", "maxgentokens", "maxgeneratedtokens", "maxgenlen", "maxlength", "maxnewtokens"),
+        *("maxoutputtokens", "maxresponseoutputtokens", "maxresponsetokens", "maxtokens", "maxtokenstogenerate"),
+        *("maxtokenstosample", "maxtokencount", "maximumtokens", "npredict", "numpredict", "tokenstogenerate"),
     }
 )
+"""Names of limits of an answer's tokens; https://docs.sambanova.ai/cloud/api-reference,
+https://docs.aleph-alpha.com/api/complete and https://platform.minimaxi.com/document/ChatCompletion have the rarer ones."""
 _THOUGHTS = frozenset(
     {"budgettokens", "maxthinkingtokens", "mintokens", "reasoningbudget", "thinkingbudget", "thinkingtokenbudget"}
 )
@@ -43,41 +31,16 @@ _ANSWERS = frozenset({"bestof", "candidatecount", "n", "numcompletions", "numgen
 _TELLING = _LIMITS | _THOUGHTS | _ANSWERS
 _SETTINGS = frozenset(
     {
-        "",
-        "additionalmodelrequestfields",
-        "body",
-        "config",
-        "extra",
-        "extrabody",
-        "extraparams",
-        "gateway",
-        "generationconfig",
-        "google",
-        "inferenceconfig",
-        "modelkwargs",
-        "options",
-        "parameters",
-        "payload",
-        "provideroptions",
-        "request",
-        "samplingparams",
-        "vertex",
+        *("", "additionalmodelrequestfields", "body", "config", "extra", "extrabody", "extraparams", "gateway"),
+        *("generationconfig", "google", "inferenceconfig", "modelkwargs", "options", "parameters", "payload"),
+        *("provideroptions", "request", "samplingparams", "vertex"),
     }
 )
 """Where vendors look for settings: at the top, and in groups of these names."""
 FIXED = frozenset(
     {
-        "content",
-        "contents",
-        "input",
-        "instructions",
-        "messages",
-        "model",
-        "requests",
-        "stream",
-        "system",
-        "system_instruction",
-        "systemInstruction",
+        *("content", "contents", "input", "instructions", "messages", "model", "requests", "stream", "system"),
+        *("system_instruction", "systemInstruction"),
     }
 )
 """What a request says itself, by the names that the wire formats have for it."""
@@ -179,7 +142,7 @@ _MOST = 10**18
 
 
 @attrs.frozen(kw_only=True)
-class Said:
+class TokenLimits:
     """What ``extra_params`` say of what an answer may cost."""
 
     limits: tuple[int, ...] = ()
@@ -189,7 +152,7 @@ class Said:
     answers: int = 1
 
     @classmethod
-    def of(cls, params: Mapping[str, Any]) -> Said:
+    def of(cls, params: Mapping[str, Any]) -> TokenLimits:
         """Look at all levels; most requests have no ``extra_params``."""
         if not params:
             return _NOTHING
@@ -217,7 +180,7 @@ class Said:
         return None if self.endless else max(self.limits if max_tokens is None else (max_tokens, *self.limits))
 
 
-_NOTHING = Said()
+_NOTHING = TokenLimits()
 
 
 def _numbers(params: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
@@ -305,7 +268,7 @@ def stored_param(params: Mapping[str, Any]) -> str | None:
     return next((".".join(path) for path, name, value in _settings(params) if name in _STORED and value), None)
 
 
-def predicted(params: Mapping[str, Any]) -> list[Any]:
+def predictions_in(params: Mapping[str, Any]) -> list[Any]:
     """What is given as a prediction of the answer; what of it does not come true is paid for as output.
 
     https://platform.openai.com/docs/guides/predicted-outputs

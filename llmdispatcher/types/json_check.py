@@ -33,7 +33,9 @@ class Check(Protocol):
 
 _KINDS: Mapping[str, Callable[[Any], bool]] = {
     "string": lambda value: isinstance(value, str),
-    "integer": lambda value: not isinstance(value, bool) and (isinstance(value, int) or _is_whole(value)),
+    "integer": lambda value: (
+        not isinstance(value, bool) and (isinstance(value, int) or (isinstance(value, float) and value.is_integer()))
+    ),
     "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
     "boolean": lambda value: isinstance(value, bool),
     "null": lambda value: value is None,
@@ -91,7 +93,7 @@ def schema_check(schema: Any, field: str) -> Check:
         engine = import_module("jsonschema_rs")
     except ImportError:
         engine = None
-    return _made(text, field, engine)
+    return _build_check(text, field, engine)
 
 
 def _plain(value: Any) -> dict[str, Any]:
@@ -101,16 +103,12 @@ def _plain(value: Any) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=256)
-def _made(text: str, field: str, engine: Any) -> Check:
+def _build_check(text: str, field: str, engine: Any) -> Check:
     schema = json.loads(text)
     if engine is not None:
         return _Engine(engine, schema, field).mismatch
     _Demands(schema, field).check()
     return lambda value, name, late=None: mismatch(value, schema, name, late)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, float) and value.is_integer()
 
 
 _ARTICLES = {kind: f"{'an' if kind[0] in 'aio' else 'a'} {kind}" for kind in _KINDS if kind != "null"}
@@ -121,7 +119,7 @@ def kind_of(value: Any) -> str:
     return next((kind for kind, fits in _KINDS.items() if fits(value)), type(value).__name__)
 
 
-def _resolved(root: Any, reference: str) -> Any:
+def _resolve(root: Any, reference: str) -> Any:
     """What a reference within a schema means; ``None`` for one that leads nowhere."""
     found = root
     for step in unquote(reference.removeprefix("#")).split("/")[1:]:
@@ -203,7 +201,7 @@ class _Check:
 
     def _all(self, value: Any, schema: Mapping[str, Any], at: str | None) -> Iterator[str]:
         if "$ref" in schema:
-            yield from self.wrongs(value, _resolved(self._root, schema["$ref"]), at)
+            yield from self.wrongs(value, _resolve(self._root, schema["$ref"]), at)
         wrong_kind = _wrong_kind(value, schema, at)
         if wrong_kind is not None:
             yield wrong_kind
@@ -222,7 +220,7 @@ class _Check:
     def _choices(self, value: Any, schema: Mapping[str, Any], at: str | None) -> Iterator[str]:
         if "enum" in schema and not self._is_among(value, schema["enum"]):
             yield "" if at is None else f"{at} is not one of {', '.join(map(repr, schema['enum']))}"
-        if "const" in schema and not _same(value, schema["const"]):
+        if "const" in schema and self._form(value) != self._form(schema["const"]):
             yield "" if at is None else f"{at} is not {schema['const']!r}"
 
     def _is_among(self, value: Any, choices: Any) -> bool:
@@ -292,7 +290,7 @@ class _Check:
         return f"{at} fits none of its {len(options)} forms"
 
     def _meant(self, schema: Any) -> Mapping[str, Any]:
-        found = _resolved(self._root, schema["$ref"]) if isinstance(schema, Mapping) and "$ref" in schema else schema
+        found = _resolve(self._root, schema["$ref"]) if isinstance(schema, Mapping) and "$ref" in schema else schema
         return found if isinstance(found, Mapping) else {}
 
 
@@ -311,15 +309,6 @@ def _limits(value: Any, schema: Mapping[str, Any], at: str | None) -> Iterator[s
     for keyword, kind, holds, told in _LIMITS:
         if keyword in schema and _KINDS[kind](value) and not holds(value, schema[keyword]):
             yield f"{at} {told.format(schema[keyword])}"
-
-
-def _same(value: Any, other: Any) -> bool:
-    """Equal as JSON, at every depth: True is not 1."""
-    if isinstance(value, list) and isinstance(other, list):
-        return len(value) == len(other) and all(map(_same, value, other))
-    if isinstance(value, dict) and isinstance(other, dict):
-        return value.keys() == other.keys() and all(_same(value[name], other[name]) for name in value)
-    return isinstance(value, bool) == isinstance(other, bool) and bool(value == other)
 
 
 def _is_schema(value: Any) -> bool:
@@ -344,10 +333,7 @@ def _are_kinds(value: Any) -> bool:
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _OTHER_DRAFTS = frozenset(
-    {
-        "https://json-schema.org/draft/2019-09/schema",
-        *[f"http://json-schema.org/draft-0{number}/schema" for number in (4, 6, 7)],
-    }
+    {"https://json-schema.org/draft/2019-09/schema", *[f"http://json-schema.org/draft-0{number}/schema" for number in (4, 6, 7)]}
 )
 """Those that the extra knows."""
 _KEYWORDS: Mapping[str, Callable[[Any], bool]] = {
@@ -382,20 +368,8 @@ _KEYWORDS: Mapping[str, Callable[[Any], bool]] = {
 """The keywords that :func:`mismatch` knows, and what values they may have."""
 _ANNOTATIONS = frozenset(
     {
-        "$comment",
-        "contentEncoding",
-        "contentMediaType",
-        "default",
-        "deprecated",
-        "description",
-        "discriminator",
-        "example",
-        "examples",
-        "format",
-        "propertyOrdering",
-        "readOnly",
-        "title",
-        "writeOnly",
+        *("$comment", "contentEncoding", "contentMediaType", "default", "deprecated", "description", "discriminator"),
+        *("example", "examples", "format", "propertyOrdering", "readOnly", "title", "writeOnly"),
     }
 )
 """Words that demand nothing; of ``format`` the draft says so. ``discriminator`` is OpenAPI's, ``propertyOrdering`` Google's."""
@@ -465,7 +439,7 @@ class _Demands:
 
     def _within(self, reference: str, at: str) -> None:
         """Raise where a reference leads out of the schema: no extra follows it, unless a part of the schema has this ``$id``."""
-        if not reference.startswith("#") and not any(key in ("$id", "id") for key in _keys(self._root)):
+        if not reference.startswith("#") and not any("$id" in inner or "id" in inner for inner in _objects(self._root)):
             raise InvalidRequest(
                 f"{at}: {reference!r} leads out of the schema and is never followed; put what it means under '$defs'"
             )
@@ -474,7 +448,7 @@ class _Demands:
         self._within(reference, at)
         if reference != "#" and not reference.startswith("#/"):
             raise InvalidRequest(f"{at}: {reference!r} is not followed; refer to '#/$defs/...', or {_EXTRA}")
-        found = _resolved(self._root, reference)
+        found = _resolve(self._root, reference)
         if not _is_schema(found):
             raise InvalidRequest(f"{at}: {reference!r} leads to no schema; define it under '$defs'")
         return found
@@ -497,15 +471,7 @@ _NAMED = ("dependentSchemas", "dependencies")
 _COMBINING = ('"anyOf"', '"oneOf"', '"allOf"', '"not"', '"if"', '"contains"', '"dependentSchemas"')
 _SCHEMA_ONLY = frozenset(
     {
-        "const",
-        "enum",
-        "type",
-        "required",
-        "pattern",
-        "format",
-        "multipleOf",
-        "uniqueItems",
-        "contains",
+        *("const", "enum", "type", "required", "pattern", "format", "multipleOf", "uniqueItems", "contains"),
         *[row[0] for row in _LIMITS],
     }
 )
@@ -615,7 +581,7 @@ class _Work:
         place = reference.partition("#")[2]
         if place and not place.startswith("/"):
             return self._anchors.get(unquote(place), [])
-        found = [_resolved(resource, f"#{place}") for resource in self._resources]
+        found = [_resolve(resource, f"#{place}") for resource in self._resources]
         return [one for one in found if _is_schema(one)]
 
 
@@ -664,7 +630,8 @@ class _Engine:
         self._library = library
         self._limited = False
         self._schema = schema
-        self._declared = frozenset(_names(schema))
+        named = [inner["properties"] for inner in _objects(schema) if isinstance(inner.get("properties"), dict)]
+        self._declared = frozenset().union(*named)
         self._work = _Work(schema)
         try:
             _Demands(schema, field).check()
@@ -677,18 +644,18 @@ class _Engine:
                 ) from None
         try:
             linear = library.RegexOptions(size_limit=_SIZE, dfa_size_limit=_SIZE)
-            self._validator = self._compiled(schema, linear)
+            self._validator = self._compile(schema, linear)
         except library.ValidationError:
             self._limited = True
             limited = library.FancyRegexOptions(backtrack_limit=_BACKTRACKS, size_limit=_SIZE, dfa_size_limit=_SIZE)
             try:
-                self._validator = self._compiled(schema, limited)
+                self._validator = self._compile(schema, limited)
             except library.ValidationError as error:
                 raise InvalidRequest(_unfit_schema(error, field)) from None
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidRequest(f"{field}: it is no JSON schema: {error}; see {_DRAFT}") from None
 
-    def _compiled(self, schema: Any, patterns: Any) -> Any:
+    def _compile(self, schema: Any, patterns: Any) -> Any:
         return self._library.validator_for(schema, retriever=_refuse, pattern_options=patterns, mask="the value")
 
     def mismatch(self, value: Any, name: str, late: Late | None = None) -> str | None:
@@ -709,12 +676,12 @@ class _Engine:
         except _TooLong:
             return _too_long(name)
         except self._library.ValidationError as error:
-            return self._told(error, name)
+            return self._describe(error, name)
         except (ValueError, RecursionError):
             pass
         return f"{name} cannot be checked"
 
-    def _told(self, error: Any, name: str) -> str:
+    def _describe(self, error: Any, name: str) -> str:
         at = name + "".join([f"[{step}]" if isinstance(step, int) else self._step(step) for step in error.instance_path])
         word = error.kind.name if error.kind.name != "falseSchema" else error.schema_path[-1] if error.schema_path else False
         if isinstance(error.kind, self._library.ValidationErrorKind.BacktrackLimitExceeded):
@@ -735,18 +702,6 @@ def _unfit_schema(error: Any, field: str) -> str:
     return f"{at}: it is no JSON schema ({error.kind.name!r}); see {_DRAFT}"
 
 
-def _keys(value: Any) -> Iterator[str]:
-    """All keys, at every depth."""
-    todo = [value]
-    while todo:
-        inner = todo.pop()
-        if isinstance(inner, dict):
-            yield from inner
-            todo += inner.values()
-        elif isinstance(inner, list):
-            todo += inner
-
-
 def _objects(schema: Any) -> Iterator[dict[str, Any]]:
     """All objects in a schema, itself among them."""
     todo = [schema]
@@ -757,12 +712,6 @@ def _objects(schema: Any) -> Iterator[dict[str, Any]]:
             todo += inner.values()
         elif isinstance(inner, list):
             todo += inner
-
-
-def _names(schema: Any) -> Iterator[str]:
-    """The names of members that a schema says itself."""
-    for inner in _objects(schema):
-        yield from inner["properties"] if isinstance(inner.get("properties"), dict) else ()
 
 
 def _extent(value: Any) -> tuple[int, int]:

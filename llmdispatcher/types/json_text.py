@@ -1,4 +1,4 @@
-"""JSON in and out: documents are bounded before they are decoded, and read without halves of characters.
+"""JSON in and out: documents are bounded before they are decoded, and read without surrogates that stand alone.
 
 Python's decoder is fast and holds the interpreter's lock from the first byte to the last: a list of ten million lists stops every
 thread for seconds. So commas and brackets are counted first.
@@ -65,8 +65,8 @@ class TooMuch(ValueError):
     """A document has more members, or is nested deeper, than it may; the text says which."""
 
 
-def weighed(text: str, most: int = MOST_MEMBERS, objects: int | None = None) -> int:
-    """How many members the JSON in ``text`` has, or a few more. Raises :class:`TooMuch` for more than ``most``.
+def count_members(text: str, most: int = MOST_MEMBERS, objects: int | None = None) -> int:
+    """Return how many members the JSON in ``text`` has, or a few more. Raises :class:`TooMuch` for more than ``most``.
 
     Also for more than so many ``objects``, and for a nesting deeper than :data:`MOST_DEPTH`. Nothing is decoded: commas and
     brackets are counted, which takes a thousandth of the time; those within strings are left out only where they would make the
@@ -74,10 +74,10 @@ def weighed(text: str, most: int = MOST_MEMBERS, objects: int | None = None) -> 
     """
     opened = text.count("[") + text.count("{")
     members = opened + text.count(",")
-    return members if members <= most and opened <= MOST_DEPTH else _weighed_outside_strings(text, most, objects)
+    return members if members <= most and opened <= MOST_DEPTH else _count_outside_strings(text, most, objects)
 
 
-def _weighed_outside_strings(text: str, most: int, objects: int | None) -> int:
+def _count_outside_strings(text: str, most: int, objects: int | None) -> int:
     unescaped = text.replace("\\\\", "").replace('\\"', "")
     if unescaped.count('"') > 4 * (most + 1):  # a member has two strings at most, its name and its value
         raise TooMuch(f"has more than {most:,} members")
@@ -103,13 +103,13 @@ def parse_text(
 ) -> Any:
     """The document in ``text``; raises ``ValueError`` for anything else, :class:`TooMuch` for one of more than ``most`` members.
 
-    ``objects``, where given, is the most objects. ``None`` for ``most`` is for a text that was weighed already. ``lenient`` reads
+    ``objects``, where given, is the most objects. ``None`` for ``most`` is for a text that was counted already. ``lenient`` reads
     the numbers that Python's own JSON writes and JSON does not know (NaN, Infinity), those of thousands of digits, and control
-    characters within a string. ``halves`` leaves halves of characters as they are, for whoever joins them and then calls
-    :func:`mended`.
+    characters within a string. ``halves`` leaves lone surrogates as they are, for a caller that joins them and then calls
+    :func:`mend`.
     """
     if most is not None:
-        weighed(text, most, objects)
+        count_members(text, most, objects)
     try:
         document, end = _decoder.raw_decode(text) if text[:1] in ("{", "[") else (None, -1)
         if end != len(text):  # blanks around it, or no JSON
@@ -120,19 +120,19 @@ def parse_text(
         if not lenient:
             raise
         document = _lenient.decode(text)
-    return mended(document) if not halves and ("\\ud" in text or "\\uD" in text) else document
+    return mend(document) if not halves and ("\\ud" in text or "\\uD" in text) else document
 
 
 def parse_several(text: str, most: int | None = None) -> list[Any] | None:
     """The documents that stand one behind another; ``None`` where anything else does, and for more than ``most`` members.
 
-    Without ``most`` the text was weighed already. They are read as ``lenient`` says; halves of characters are left as they are.
+    Without ``most`` the text was counted already. They are read as ``lenient`` says; lone surrogates are left as they are.
     """
     documents: list[Any] = []
     place, end = len(text) - len(text.lstrip()), len(text.rstrip())
     try:
         if most is not None:
-            weighed(text, most)
+            count_members(text, most)
         while place < end:
             document, place = _lenient.raw_decode(text, place)
             documents.append(document)
@@ -143,19 +143,19 @@ def parse_several(text: str, most: int | None = None) -> list[Any] | None:
     return documents
 
 
-def mended(value: Any) -> Any:
-    """The same without halves of characters, which JSON can name and no encoding can carry."""
+def mend(value: Any) -> Any:
+    """Return a document without surrogates that stand alone, which JSON can name and no encoding can carry."""
     if isinstance(value, str):
-        return value if value.isascii() else _in_whole_characters(value)
+        return value if value.isascii() else _replace_in_text(value)
     if isinstance(value, list):
-        return [mended(item) for item in value]
+        return [mend(item) for item in value]
     if isinstance(value, dict):
-        return {mended(name): mended(item) for name, item in value.items()}
+        return {mend(name): mend(item) for name, item in value.items()}
     return value
 
 
-def _in_whole_characters(text: str) -> str:
-    """Piece by piece, since the codec stops every thread, and takes long over many halves; what JSON could join is joined."""
+def _replace_in_text(text: str) -> str:
+    """Piece by piece, since the codec stops every thread, and takes long over many surrogates; pairs are joined."""
     pieces = [text[place : place + _PIECE] for place in range(0, len(text), _PIECE)]
     return "".join([piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for piece in pieces])
 
@@ -164,7 +164,7 @@ _PIECE = 8192
 
 
 def has_null(document: Any) -> bool:
-    """Whether a null is anywhere in a document; of one that goes round in a circle, no."""
+    """Return whether a null is anywhere in a document; False for one that contains itself."""
     todo: list[Any] = [document] if type(document) is dict else []
     for one in todo:
         for inner in one.values() if type(one) is dict else one:
@@ -184,15 +184,15 @@ _PLAIN = frozenset('"\\/bfnrt')
 _MOST_RELAXED = 1 << 20
 
 
-def relaxed(text: str) -> str | None:
-    """What a program wrote as JSON and is none, as JSON; ``None`` where it is none even so.
+def repair(text: str) -> str | None:
+    """Return what a program wrote almost as JSON, as JSON; ``None`` where it cannot be read even so.
 
     Words of other languages for null, true and false, numbers that are none, commas behind the last member, and escapes that JSON
     does not know.
     """
     if len(text) > _MOST_RELAXED:
         return None
-    fixed = "".join([_quoted(token) if token[0] == '"' else _WORD.sub(_word, token) for token in _TOKEN.findall(text)])
+    fixed = "".join([_fix_escapes(token) if token[0] == '"' else _WORD.sub(_word, token) for token in _TOKEN.findall(text)])
     try:
         _lenient.decode(fixed)
     except (ValueError, RecursionError):
@@ -200,7 +200,7 @@ def relaxed(text: str) -> str | None:
     return fixed
 
 
-def _quoted(token: str) -> str:
+def _fix_escapes(token: str) -> str:
     return _ESCAPE.sub(_escape, token) if "\\" in token else token
 
 

@@ -1,4 +1,4 @@
-"""Names that users write by hand: what a wrong one was meant to be, and constructors and calls that tell it of a wrong keyword.
+"""Names that users write by hand: which one a wrong name was meant to be, and constructors and calls that suggest it.
 
 CPython suggests the right keyword from version 3.13 on, and never says that a setting belongs to another call.
 """
@@ -63,8 +63,8 @@ REQUEST_REMEDIES: Mapping[str, str] = {
 """Where a setting of a call belongs that is no field of a request."""
 
 
-def meant(word: Any, known: Iterable[str], alike: float = _ALIKE) -> str | None:
-    """The one of some names that a word was meant to be: a typing error, another spelling, or another library's word for it.
+def closest_name(word: Any, known: Iterable[str], alike: float = _ALIKE) -> str | None:
+    """Return the name that a word was meant to be, or ``None``: a typing error, another spelling, or another library's word for it.
 
     ``alike``, from 0 to 1, is how much like a name the word must be.
     """
@@ -91,9 +91,9 @@ def _parts(names: Iterable[str]) -> dict[str, str]:
 
 
 def choices(word: Any, known: Iterable[str], otherwise: str = "it takes {}") -> str:
-    """The end of an error's text: what a wrong word was meant to be, or all that there is."""
+    """Return the end of an error's text: the name that a wrong word was meant to be, or all names."""
     known = list(known)
-    name = meant(word, known)
+    name = closest_name(word, known)
     return f"did you mean {name!r}?" if name is not None else otherwise.format(", ".join(known) or "nothing")
 
 
@@ -102,15 +102,15 @@ def _plain(word: str) -> str:
 
 
 def keyword_error(callee: str, given: Iterable[str], known: Iterable[str], remedies: Mapping[str, str]) -> TypeError:
-    """The error for a keyword that a call does not take; ``remedies`` say where a setting belongs that is none of this call."""
+    """Return the error for an unknown keyword; ``remedies`` say where a setting of another call belongs."""
     known = list(known)
     word = next(name for name in given if name not in known)
     hint = remedies.get(word) or choices(word, known)
     return TypeError(f"{callee}() got an unexpected keyword argument {word!r}; {hint}")
 
 
-def suggesting(callee: Callee, remedies: Mapping[str, str] = MappingProxyType({})) -> Callee:
-    """Have a class's constructor, or a function, suggest what a wrong keyword argument was meant to be.
+def suggest(callee: Callee, remedies: Mapping[str, str] = MappingProxyType({})) -> Callee:
+    """Decorate a class or function so that its ``TypeError`` suggests the right keyword for a wrong one.
 
     ``remedies`` say where settings belong that others take.
     """
@@ -123,14 +123,15 @@ def suggesting(callee: Callee, remedies: Mapping[str, str] = MappingProxyType({}
 
 def _checked(function: Any, name: str, remedies: Mapping[str, str]) -> Any:
     code = function.__code__
-    known = dict.fromkeys(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
-    known.pop("self", None)
-    names = known.keys()
+    known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
     @functools.wraps(function)
     def checked(*args: Any, **given: Any) -> Any:
-        if given and not given.keys() <= names:
-            raise keyword_error(name, given, known, remedies)
-        return function(*args, **given)
+        try:
+            return function(*args, **given)
+        except TypeError:  # looked at afterwards: a call without a mistake pays nothing for it
+            if given.keys() <= set(known):
+                raise
+        raise keyword_error(name, given, [word for word in known if word != "self"], remedies)
 
     return checked

@@ -18,9 +18,8 @@ from urllib.parse import unquote_to_bytes
 import attrs
 
 from ..errors import InvalidRequest
-from .fast_values import fast_init
 from .json_text import has_null, parse_text
-from .keywords import choices, suggesting
+from .keywords import choices, suggest
 
 Extra = Mapping[str, Mapping[str, Any]]
 """Further fields, by wire format."""
@@ -35,7 +34,7 @@ def cache_time(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> N
         raise InvalidRequest(f"{attribute.name}: {value!r} is not a cache time; use '5m', '1h' or None")
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class TextPart:
     """Plain text."""
@@ -45,7 +44,7 @@ class TextPart:
     extra: Extra = attrs.field(factory=dict, repr=False)
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class ImagePart:
     """An image, by ``url``, by the vendor's ``file_id``, or as ``data`` (raw bytes, not base64) with its ``media_type``."""
@@ -59,7 +58,7 @@ class ImagePart:
     extra: Extra = attrs.field(factory=dict, repr=False)
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class FilePart:
     """A document such as a PDF, by ``url``, by the vendor's ``file_id``, or as ``data`` (raw bytes)."""
@@ -73,7 +72,7 @@ class FilePart:
     extra: Extra = attrs.field(factory=dict, repr=False)
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class AudioPart:
     """A recording as ``data`` (raw bytes) in ``format`` ("wav", "mp3", ...); ``transcript`` is what an answer says in it."""
@@ -84,7 +83,7 @@ class AudioPart:
     extra: Extra = attrs.field(factory=dict, repr=False)
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class VideoPart:
     """A film, by ``url`` or as ``data`` (raw bytes) with its ``media_type``."""
@@ -111,7 +110,7 @@ class ReasoningPart:
     extra: Extra = attrs.field(factory=dict, repr=False)
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class OtherPart:
     """A block that only the wire format ``origin`` knows, such as a vendor's own tool at work; ``data`` is the block as it was."""
@@ -133,7 +132,7 @@ def _arguments(value: str | Mapping[str, Any] | None) -> str:
     raise InvalidRequest(f"tool call: its arguments are {type(value).__name__}; give the text that the model wrote, or a dict")
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class ToolCall:
     """A model's wish to have a function called. ``arguments`` is the raw text that the model wrote; a dict becomes that text.
@@ -228,7 +227,7 @@ def _audio(item: Mapping[str, Any]) -> Part:
     if not isinstance(audio, Mapping):
         raise InvalidRequest("message.content: input_audio is not a dict; give {'data': base64, 'format': 'wav'}")
     return AudioPart(
-        data=_decoded(audio.get("data"), "input_audio.data"), format=_string(audio.get("format"), "input_audio.format")
+        data=_decode_base64(audio.get("data"), "input_audio.data"), format=_string(audio.get("format"), "input_audio.format")
     )
 
 
@@ -260,7 +259,7 @@ def _string(value: Any, field: str) -> str:
     return value
 
 
-def _decoded(value: Any, field: str) -> bytes:
+def _decode_base64(value: Any, field: str) -> bytes:
     try:
         return base64.b64decode(_string(value, field), validate=True)
     except (binascii.Error, ValueError):
@@ -274,7 +273,7 @@ _FUNCTION_KEYS = ("name", "description", "parameters", "strict", "type")
 """The last is what OpenAI's responses have in the function's own object."""
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class Tool:
     """A function that a model may ask for; ``parameters`` is the JSON schema of its arguments.
@@ -314,7 +313,7 @@ class Tool:
         )
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class VendorTool:
     """A tool that the vendor itself runs, such as its web search; ``data`` is its entry in the format ``origin``."""
@@ -373,8 +372,8 @@ def _optional_text(_instance: Any, attribute: attrs.Attribute[Any], value: Any) 
         raise InvalidRequest(f"message.{attribute.name}: {value!r} is not text; give a string, or leave it out")
 
 
-@fast_init
-@attrs.frozen(weakref_slot=False)
+@suggest
+@attrs.frozen(slots=False)
 class Message:
     """One turn of a conversation.
 
@@ -393,13 +392,13 @@ class Message:
 
     def __attrs_post_init__(self) -> None:
         if type(self.content) is tuple and any(isinstance(part, ToolCall) for part in self.content):
-            self._settle_calls(self.content)
+            self._move_calls(self.content)
         if not self.content and not self.tool_calls and self.role not in ("assistant", "tool"):
             raise InvalidRequest(f"message.content: a {self.role} message is empty; give it text or parts")
         if self.tool_calls and self.role != "assistant":
             raise InvalidRequest(f"message.tool_calls: a {self.role} message cannot call tools; only an assistant's can")
 
-    def _settle_calls(self, content: tuple[Part, ...]) -> None:
+    def _move_calls(self, content: tuple[Part, ...]) -> None:
         """All calls are in ``tool_calls``; only one that something was said after stays in its place in ``content``."""
         inside = tuple([part for part in content if isinstance(part, ToolCall)])
         after = tuple([call for call in self.tool_calls if call not in inside])
@@ -429,17 +428,17 @@ class Message:
     @classmethod
     def system(cls, *content: str | Part) -> Message:
         """Instructions that hold for the whole conversation."""
-        return cls("system", _joined(content))
+        return cls("system", _join_content(content))
 
     @classmethod
     def user(cls, *content: str | Part) -> Message:
         """What the user says: text, parts, or a mix."""
-        return cls("user", _joined(content))
+        return cls("user", _join_content(content))
 
     @classmethod
     def assistant(cls, *content: str | Part, tool_calls: Sequence[ToolCall] = ()) -> Message:
         """What the model said in an earlier turn."""
-        return cls("assistant", _joined(content), tool_calls=tool_calls)
+        return cls("assistant", _join_content(content), tool_calls=tool_calls)
 
     @classmethod
     def tool(cls, content: str, tool_call_id: str | None = None, *, name: str | None = None) -> Message:
@@ -454,7 +453,7 @@ class Message:
         result of one, by its name.
         """
         if "function_call" in message or message.get("role") == "function":
-            message = _modern(message)
+            message = _modernize(message)
         unknown = message.keys() - _MESSAGE_KEYS
         if unknown:
             hint = choices(min(unknown), sorted(_MESSAGE_KEYS), "a message has {}")
@@ -464,7 +463,7 @@ class Message:
         return cls(**message)
 
 
-def _modern(message: Mapping[str, Any]) -> dict[str, Any]:
+def _modernize(message: Mapping[str, Any]) -> dict[str, Any]:
     """A message in OpenAI's words of before tools, in those of today."""
     kept = {name: value for name, value in message.items() if name != "function_call"}
     call = message.get("function_call")
@@ -482,5 +481,5 @@ def _modern(message: Mapping[str, Any]) -> dict[str, Any]:
 _MESSAGE_KEYS = frozenset(field.name for field in attrs.fields(Message))
 
 
-def _joined(content: tuple[str | Part, ...]) -> str | tuple[str | Part, ...]:
+def _join_content(content: tuple[str | Part, ...]) -> str | tuple[str | Part, ...]:
     return content[0] if len(content) == 1 and isinstance(content[0], str) else content

@@ -11,15 +11,13 @@ import attrs
 from .._text import room_logger
 from ..errors import ConfigError, DispatchError, FailureClass
 from .cost import CostDetails
-from .fast_values import fast_init
 from .response import Usage
 
 T = TypeVar("T")
 logger = room_logger("types")
 
 
-@fast_init
-@attrs.frozen(kw_only=True, weakref_slot=False)
+@attrs.frozen(kw_only=True, slots=False)
 class AttemptRecord:
     """One vendor asked once. Times are seconds; ``started`` counts from the beginning of the call, ``latency`` is what it took.
 
@@ -89,13 +87,13 @@ class AttemptRecord:
         return ", ".join(told)
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON can hold it; US dollars are a text."""
+        """Return the record for JSON: US dollars as texts, ``target`` besides."""
         money = {name: f"{amount:f}" for name in ("cost", "reserved") if (amount := getattr(self, name)) is not None}
         details = self.cost_details.as_dict() if self.cost_details is not None else None
         return {"target": self.target, **attrs.asdict(self, recurse=False), **money, "cost_details": details}
 
 
-def failure_of(error: DispatchError) -> Mapping[str, Any]:
+def failure_fields(error: DispatchError) -> Mapping[str, Any]:
     """The fields of a record that tell of an error."""
     return {
         "error": type(error).__name__,
@@ -106,8 +104,8 @@ def failure_of(error: DispatchError) -> Mapping[str, Any]:
     }
 
 
-class Whose(NamedTuple):
-    """For whom a call is made; the fields are those of :class:`Outcome`."""
+class CallOrigin(NamedTuple):
+    """For whom a call is made, by the fields of :class:`Outcome`."""
 
     origin: str | None
     id_at_origin: str | None
@@ -116,8 +114,7 @@ class Whose(NamedTuple):
     profile: str | None
 
 
-@fast_init
-@attrs.frozen(kw_only=True, weakref_slot=False)
+@attrs.frozen(kw_only=True, slots=False)
 class Outcome:
     """The end of one call; every call has exactly one. ``vendor`` is who answered or began to, ``None`` if nobody did.
 
@@ -155,7 +152,7 @@ class Outcome:
 class Observer:
     """Hears attempts, outcomes or both; override one method or both.
 
-    Each is called in the thread of the call; an exception is logged and felt by nobody.
+    Each is called in the thread of the call; an exception is logged and does not affect the call.
     """
 
     def on_attempt(self, record: AttemptRecord) -> None:
@@ -166,14 +163,14 @@ class Observer:
 
 
 ObserverLike = Callable[[Outcome], None] | Observer
-"""A function that hears every outcome, an :class:`Observer`, or any object with one of its two methods."""
+"""A function that is called with every outcome, an :class:`Observer`, or any object with one of its two methods."""
 
 OnOutcome = Callable[[Outcome], None]
 OnAttempt = Callable[[AttemptRecord], None]
 
 
-def heard_by(observers: Iterable[ObserverLike]) -> tuple[tuple[OnOutcome, ...], tuple[OnAttempt, ...]]:
-    """Who hears outcomes, and who hears attempts. Raises :class:`ConfigError` for something that can hear neither."""
+def split_observers(observers: Iterable[ObserverLike]) -> tuple[tuple[OnOutcome, ...], tuple[OnAttempt, ...]]:
+    """Return the functions for outcomes, and those for attempts. Raises :class:`ConfigError` for an observer with neither."""
     outcomes: list[OnOutcome] = []
     attempts: list[OnAttempt] = []
     given: Any = observers
@@ -196,7 +193,7 @@ def heard_by(observers: Iterable[ObserverLike]) -> tuple[tuple[OnOutcome, ...], 
 
 
 def tell(observers: Iterable[Callable[[T], None]], news: T) -> None:
-    """Hand on what happened; whatever an observer raises is logged, since the caller's answer is not its business."""
+    """Call every observer; what one raises is logged and does not affect the call."""
     for observer in observers:
         try:
             observer(news)

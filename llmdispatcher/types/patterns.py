@@ -42,7 +42,7 @@ def cheap_pattern(pattern: str) -> re.Pattern[str]:
     while reading.at < len(pattern):
         reading.take()
     reading.check()
-    return re.compile("".join(reading.written))
+    return re.compile("".join(reading.output))
 
 
 @attrs.define
@@ -51,7 +51,7 @@ class _Reading:
 
     pattern: str
     at: int = 0
-    written: list[str] = attrs.field(factory=list)
+    output: list[str] = attrs.field(factory=list)
     depth: int = 0
     anchored: bool = False
     ways: int = 1
@@ -71,7 +71,7 @@ class _Reading:
         if found["or"] is not None:
             self.ways *= 2
             self.anchored = self.anchored and self.depth > 0
-        self.written.append(_written(found))
+        self.output.append(_translate(found))
         times = _TIMES.match(self.pattern, self.at)
         if times is not None:
             self._repeat(found, times)
@@ -90,7 +90,7 @@ class _Reading:
         else:
             self.ways *= most - least + 1
         self.steps += least if most is None else most
-        self.written.append(times[0])
+        self.output.append(times[0])
         self.at = times.end()
 
     def check(self) -> None:
@@ -115,7 +115,7 @@ def _bounds(times: re.Match[str]) -> tuple[int, int | None]:
     return int(least), int(most) if most is not None else None
 
 
-def _written(found: re.Match[str]) -> str:
+def _translate(found: re.Match[str]) -> str:
     """A token as ``re`` writes it."""
     if found["any"] is not None:
         return "[^\\n\\r\\u2028\\u2029]"
@@ -123,7 +123,7 @@ def _written(found: re.Match[str]) -> str:
         return f"[{found['not']}{_members(_MEMBER.findall(found['set']))}]"
     one = found["one"]
     if one is not None:
-        return f"[{_SETS[one]}]" if one in _SETS else f"[^{_OTHERS[one]}]" if one in _OTHERS else _escaped(one)
+        return f"[{_SETS[one]}]" if one in _SETS else f"[^{_OTHERS[one]}]" if one in _OTHERS else _escape(one)
     return (
         "(?:"
         if found["open"] is not None
@@ -137,22 +137,22 @@ def _written(found: re.Match[str]) -> str:
 
 def _members(members: list[str]) -> str:
     """The inside of a set in brackets."""
-    written, place = [], 0
+    output, place = [], 0
     while place < len(members):
         first = members[place]
         if place + 2 < len(members) and members[place + 1] == "-":
             least, most = _character(first), _character(members[place + 2])
             if most < least:
                 raise Costly(f"the range {least}-{most} ends before it begins")
-            written.append(f"{_escaped(first)}-{_escaped(members[place + 2])}")
+            output.append(f"{_escape(first)}-{_escape(members[place + 2])}")
             place += 3
         else:
-            written.append(_SETS[first] if first in _SETS else _escaped(first))
+            output.append(_SETS[first] if first in _SETS else _escape(first))
             place += 1
-    return "".join(written)
+    return "".join(output)
 
 
-def _escaped(sign: str) -> str:
+def _escape(sign: str) -> str:
     return f"\\U{ord(_character(sign)):08x}"
 
 

@@ -84,7 +84,7 @@ class Price:
 
     @classmethod
     def flat(cls, per_million: Decimal) -> Price:
-        """The same price for every token."""
+        """Return a price that is the same for every token, in US dollars per million."""
         return cls(input=per_million, output=per_million)
 
     @classmethod

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from ..errors import ConfigError
-from .keywords import choices, suggesting
+from .keywords import choices, suggest
 
 _NOT_PUBLIC_V4 = tuple(
     map(
@@ -115,7 +115,7 @@ def _number(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None
         raise ConfigError(f"fetch_remote.{attribute.name}: {value!r} is not a number > 0")
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class RemoteFetch:
     """What may be fetched for a vendor that takes no addresses, as ``VendorConfig(fetch_remote=...)``.

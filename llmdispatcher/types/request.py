@@ -19,9 +19,8 @@ import attrs
 from ..errors import InvalidRequest
 from . import request_fields
 from .extra_params import check_agreement
-from .fast_values import fast_init
 from .json_check import SCHEMA_WORDS, Check, schema_check
-from .keywords import REQUEST_REMEDIES, choices
+from .keywords import REQUEST_REMEDIES, choices, suggest
 from .message import Message, Tool, VendorTool, cache_time
 from .schema import has_fields, is_strict, schema_of
 
@@ -29,7 +28,7 @@ KEYS = ("enabled", "ttl_seconds")
 
 
 @attrs.frozen
-class CacheWish:
+class CacheControl:
     """A request's wish; ``None`` leaves it to the dispatcher's rule. ``ttl_seconds`` is for the answer to this request alone.
 
     Who gives a time wants the cache, unless ``enabled`` is False.
@@ -39,7 +38,7 @@ class CacheWish:
     ttl_seconds: float | None = None
 
     @classmethod
-    def of(cls, value: bool | Mapping[str, Any] | None) -> CacheWish:
+    def of(cls, value: bool | Mapping[str, Any] | None) -> CacheControl:
         """The wish that a checked value of ``Request.cache`` is."""
         if not isinstance(value, Mapping):
             return cls(value)
@@ -47,7 +46,7 @@ class CacheWish:
         return cls(True if enabled is None and seconds is not None else enabled, seconds)
 
 
-def checked_wish(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+def check_cache(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """Validate ``Request.cache``."""
     if value is None or isinstance(value, bool):
         return
@@ -97,7 +96,7 @@ class ResponseFormat(dict[str, Any]):
         return cls(type="json_schema", json_schema=described)
 
 
-def form_of(value: Any) -> Any:
+def to_response_format(value: Any) -> Any:
     """A request's ``response_format`` as codecs read it; what is neither class nor schema stays as it is."""
     if value is None or isinstance(value, ResponseFormat):
         return value
@@ -162,11 +161,15 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """How much a model thinks, from not at all to as much as it can; a vendor with fewer levels gets the nearest."""
 
 
+def _if_given(check: Any) -> Mapping[str, Any]:
+    return {"check": check}
+
+
 _TEXT = request_fields.kinds(str, remedy="give a text")
 
 
-@partial(fast_init, remedies=REQUEST_REMEDIES)
-@attrs.frozen(weakref_slot=False)
+@partial(suggest, remedies=REQUEST_REMEDIES)
+@attrs.frozen(slots=False)
 class Request:
     """One question to a model, whoever answers it.
 
@@ -202,50 +205,54 @@ class Request:
 
     model: str = attrs.field(validator=request_fields.model)
     messages: tuple[Message, ...] = attrs.field(converter=request_fields.messages_of)
-    temperature: float | None = attrs.field(default=None, kw_only=True, validator=request_fields.bounded(0, 2))
-    max_tokens: int | None = attrs.field(default=None, kw_only=True, validator=request_fields.positive)
-    top_p: float | None = attrs.field(default=None, kw_only=True, validator=request_fields.bounded(0, 1))
-    top_k: int | None = attrs.field(default=None, kw_only=True, validator=request_fields.count)
-    frequency_penalty: float | None = attrs.field(default=None, kw_only=True, validator=request_fields.bounded(-2, 2))
-    presence_penalty: float | None = attrs.field(default=None, kw_only=True, validator=request_fields.bounded(-2, 2))
-    seed: int | None = attrs.field(default=None, kw_only=True, validator=request_fields.kinds(int, remedy="give a whole number"))
-    n: int | None = attrs.field(default=None, kw_only=True, validator=request_fields.positive)
-    logprobs: bool | None = attrs.field(default=None, kw_only=True, validator=request_fields.flag)
-    top_logprobs: int | None = attrs.field(default=None, kw_only=True, validator=request_fields.count)
+    temperature: float | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.bounded(0, 2)))
+    max_tokens: int | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.positive))
+    top_p: float | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.bounded(0, 1)))
+    top_k: int | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.count))
+    frequency_penalty: float | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.bounded(-2, 2)))
+    presence_penalty: float | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.bounded(-2, 2)))
+    seed: int | None = attrs.field(
+        default=None, kw_only=True, metadata=_if_given(request_fields.kinds(int, remedy="give a whole number"))
+    )
+    n: int | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.positive))
+    logprobs: bool | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.flag))
+    top_logprobs: int | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.count))
     stop: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=request_fields.stops)
-    user: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
+    user: str | None = attrs.field(default=None, kw_only=True, metadata=_if_given(_TEXT))
     tools: tuple[Tool | VendorTool, ...] = attrs.field(default=(), kw_only=True, converter=request_fields.tools_of)
     tool_choice: str | Mapping[str, Any] | None = attrs.field(
         default=None,
         kw_only=True,
-        validator=request_fields.kinds(str, Mapping, remedy="give 'auto', 'none', 'required', a name or a dict"),
+        metadata=_if_given(request_fields.kinds(str, Mapping, remedy="give 'auto', 'none', 'required', a name or a dict")),
     )
-    parallel_tool_calls: bool | None = attrs.field(default=None, kw_only=True, validator=request_fields.flag)
-    response_format: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, converter=form_of)
+    parallel_tool_calls: bool | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.flag))
+    response_format: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, converter=to_response_format)
     reask: int = attrs.field(default=0, kw_only=True, validator=request_fields.count)
-    reasoning_effort: str | None = attrs.field(default=None, kw_only=True, validator=request_fields.one_of(None, *EFFORTS))
-    reasoning_tokens: int | None = attrs.field(default=None, kw_only=True, validator=request_fields.count)
-    reasoning_summary: str | None = attrs.field(
-        default=None, kw_only=True, validator=request_fields.one_of(None, "auto", "concise", "detailed", "none")
+    reasoning_effort: str | None = attrs.field(
+        default=None, kw_only=True, metadata=_if_given(request_fields.one_of(None, *EFFORTS))
     )
-    prompt_cache: str | None = attrs.field(default=None, kw_only=True, validator=cache_time)
-    prompt_cache_key: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
-    service_tier: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
+    reasoning_tokens: int | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.count))
+    reasoning_summary: str | None = attrs.field(
+        default=None, kw_only=True, metadata=_if_given(request_fields.one_of(None, "auto", "concise", "detailed", "none"))
+    )
+    prompt_cache: str | None = attrs.field(default=None, kw_only=True, metadata=_if_given(cache_time))
+    prompt_cache_key: str | None = attrs.field(default=None, kw_only=True, metadata=_if_given(_TEXT))
+    service_tier: str | None = attrs.field(default=None, kw_only=True, metadata=_if_given(_TEXT))
     metadata: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.mapping)
     extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.further)
     drop_params: bool = attrs.field(default=False, kw_only=True, validator=request_fields.flag)
-    cache: bool | Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, validator=checked_wish)
-    continue_broken: bool | None = attrs.field(default=None, kw_only=True, validator=request_fields.flag)
-    mode: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
-    profile: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
-    origin: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
-    id_at_origin: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
+    cache: bool | Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, metadata=_if_given(check_cache))
+    continue_broken: bool | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.flag))
+    mode: str | None = attrs.field(default=None, kw_only=True, metadata=_if_given(_TEXT))
+    profile: str | None = attrs.field(default=None, kw_only=True, metadata=_if_given(_TEXT))
+    origin: str | None = attrs.field(default=None, kw_only=True, metadata=_if_given(_TEXT))
+    id_at_origin: str | None = attrs.field(default=None, kw_only=True, metadata=_if_given(_TEXT))
     functions: tuple[Tool | VendorTool, ...] = attrs.field(default=(), kw_only=True, repr=False, converter=request_fields.tools_of)
     function_call: str | Mapping[str, Any] | None = attrs.field(
         default=None,
         kw_only=True,
         repr=False,
-        validator=request_fields.kinds(str, Mapping, remedy="give 'auto', 'none', or {'name': ...}"),
+        metadata=_if_given(request_fields.kinds(str, Mapping, remedy="give 'auto', 'none', or {'name': ...}")),
     )
     wire_format: str | None = attrs.field(default=None, kw_only=True)
 
@@ -265,6 +272,10 @@ class Request:
             object.__setattr__(self, "function_call", None)
 
     def __attrs_post_init__(self) -> None:
+        fields = vars(self)
+        for name, attribute, check in _CHECKS:  # attrs calls every validator; of these fields most are None in every request
+            if fields[name] is not None:
+                check(self, attribute, fields[name])
         if self.functions or self.function_call is not None:
             self._modernize()
         if not self.messages and not (self.wire_format and self.extra_params):  # a vendor may keep the conversation itself
@@ -276,6 +287,9 @@ class Request:
             check_form(self.response_format)
         if self.extra_params:
             check_agreement(self, self.extra_params)
+
+
+_CHECKS = tuple([(field.name, field, field.metadata["check"]) for field in attrs.fields(Request) if field.metadata])
 
 
 def check_request(value: Any) -> None:

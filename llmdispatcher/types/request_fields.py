@@ -59,7 +59,7 @@ def is_model_name(name: Any) -> bool:
     return isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME and name.isprintable() and name == name.strip()
 
 
-def checked_reference(name: str) -> str:
+def check_reference(name: str) -> str:
     """The name, if it is a model's or ``"vendor:model"``. Raises :class:`InvalidRequest`."""
     if not has_both_parts(name):
         raise InvalidRequest(f"model: {name!r} lacks a part; write 'vendor:model', such as 'openai:gpt-4o', or a model's bare name")
@@ -72,7 +72,7 @@ def model(instance: Any, _attribute: Any, value: str) -> None:
         raise InvalidRequest(
             f"model: {value!r} names no model; give a name such as 'gpt-4o' or 'anthropic:claude-sonnet-5', or a mode=\"fast\""
         )
-    checked_reference(value)
+    check_reference(value)
 
 
 def messages_of(value: Any) -> tuple[Message, ...]:

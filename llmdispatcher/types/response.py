@@ -9,15 +9,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
 from ..errors import ConfigError
 from .cost import EXACT, CostDetails, exact_sum
-from .fast_values import evolved, fast_init
-from .keywords import suggesting
+from .keywords import suggest
 from .message import Message, Part, ReasoningPart, ToolCall
+
+Value = TypeVar("Value")
 
 COST_STATUSES = ("priced", "no_usage", "unknown_model", "no_price", "vendor_reported", "implausible_cost", "implausible_count")
 """Why a usage has the cost that it has: computed by a price, none since no usage was told, since the catalog does not know the
@@ -31,8 +32,8 @@ MOST_COST = Decimal(10_000)
 """US dollars of one answer; the dearest that can be asked for costs a tenth of it."""
 
 
-@fast_init
-@attrs.frozen(kw_only=True, weakref_slot=False)
+@suggest
+@attrs.frozen(kw_only=True, slots=False)
 class Usage:
     """What an answer consumed, in tokens, the same for every vendor.
 
@@ -117,6 +118,17 @@ class Usage:
         return (*[getattr(self, name) for name in _COUNTS], dict(self.tool_requests))
 
 
+def replace(value: Value, **changes: Any) -> Value:
+    """Return a copy with changed fields, without the converters and validators of :func:`attrs.evolve`, which takes longer.
+
+    Only for classes with ``slots=False``. Those of which each call makes several are such: attrs fills the dictionary of a frozen
+    object at once, and its slots by one call for each.
+    """
+    copy: Value = object.__new__(type(value))
+    copy.__dict__.update(value.__dict__, **changes)
+    return copy
+
+
 _COUNTS = tuple([field.name for field in attrs.fields(Usage) if field.name.endswith("_tokens")])
 _counts_of = attrgetter(*_COUNTS)
 _WHOLE = frozenset({int})
@@ -137,13 +149,13 @@ def plausible(usage: Usage, most: int = MOST_TOKENS) -> Usage:
     if not (_WHOLE.issuperset(map(type, counts)) and min(counts) >= 0 and max(counts) <= most):
         sound: dict[str, Any] = {name: _plausible_count(getattr(usage, name), most) for name in _COUNTS}
         tools = {tool: _plausible_count(times, most) for tool, times in usage.tool_requests.items()}
-        return evolved(usage, **sound, tool_requests=tools, cost=None, cost_status="implausible_count", cost_details=None)
+        return replace(usage, **sound, tool_requests=tools, cost=None, cost_status="implausible_count", cost_details=None)
     if usage.cost is None:
         return usage
     cost = plausible_cost(usage.cost)
     if cost is None:
-        return evolved(usage, cost=None, cost_status="implausible_cost", cost_details=None)
-    return usage if cost is usage.cost else evolved(usage, cost=cost)
+        return replace(usage, cost=None, cost_status="implausible_cost", cost_details=None)
+    return usage if cost is usage.cost else replace(usage, cost=cost)
 
 
 def _plausible_count(value: Any, most: int) -> int:
@@ -163,7 +175,7 @@ def plausible_cost(told: Any) -> Decimal | None:
     return cost if is_short else cost.quantize(_LEAST, context=EXACT)
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class Citation:
     """What a piece of the answer rests on: a web page or document, and, where told, which characters of the answer it is for."""
@@ -176,7 +188,7 @@ class Citation:
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class RateLimitRemaining:
     """What a vendor says is left, ``None`` where it does not say; ``*_reset`` are seconds until the count begins anew."""
@@ -187,7 +199,7 @@ class RateLimitRemaining:
     tokens_reset: float | None = None
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class Choice:
     """One of several answers to the same request; its fields are those of :class:`Response`."""
@@ -203,8 +215,8 @@ class Choice:
     logprobs: tuple[Any, ...] = attrs.field(default=(), repr=False)
 
 
-@fast_init
-@attrs.frozen(kw_only=True, weakref_slot=False)
+@suggest
+@attrs.frozen(kw_only=True, slots=False)
 class Response:
     """One finished answer.
 
@@ -281,7 +293,7 @@ def _names(value: Sequence[str]) -> tuple[str, ...]:
     return tuple(value)
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class Capabilities:
     """What a vendor can do; zero and empty mean unknown, which excludes nothing.

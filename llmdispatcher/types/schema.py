@@ -302,14 +302,16 @@ def tool(
     for a function that a model cannot call, or cannot call strictly.
     """
     if function is None:
-        return functools.partial(_made, name=name, description=description, strict=strict)
-    return _made(function, name=name, description=description, strict=strict)
+        return functools.partial(_make_tool, name=name, description=description, strict=strict)
+    return _make_tool(function, name=name, description=description, strict=strict)
 
 
-def _made(function: Callable[..., Any], *, name: str | None, description: str | None, strict: bool | None) -> FunctionTool:
+def _make_tool(function: Callable[..., Any], *, name: str | None, description: str | None, strict: bool | None) -> FunctionTool:
     if isinstance(function, FunctionTool):
         wanted = function.strict if strict is None else strict
-        return _made(function.function, name=name or function.name, description=description or function.description, strict=wanted)
+        return _make_tool(
+            function.function, name=name or function.name, description=description or function.description, strict=wanted
+        )
     called: str = name or str(getattr(function, "__name__", type(function).__name__))
     if not callable(function) or inspect.isclass(function):
         raise InvalidRequest(f"tools: {called} is not a function; give one, Tool(...), or {{'name': ..., 'parameters': ...}}")

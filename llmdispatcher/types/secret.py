@@ -19,7 +19,7 @@ class Secret(str):
     shown: str
 
     def __new__(cls, text: str, shown: str = MASK) -> Self:
-        """The same text with another face."""
+        """Make a secret of a text; ``shown`` is what its ``repr`` shows."""
         made = super().__new__(cls, text)
         made.shown = shown
         return made
@@ -40,13 +40,13 @@ class Secret(str):
         )
 
 
-def itself(thing: T) -> T:
-    """The ``__copy__`` of what holds connections, locks and keys."""
+def copy_self(thing: T) -> T:
+    """Return the object itself: the ``__copy__`` of objects that hold connections, locks and keys."""
     return thing
 
 
-def not_pickled(thing: object) -> NoReturn:
-    """The ``__reduce__`` of the same. Raises :class:`TypeError`."""
+def refuse_pickling(thing: object) -> NoReturn:
+    """Raise :class:`TypeError`: the ``__reduce__`` of objects that hold connections, locks and keys."""
     raise TypeError(
         f"{type(thing).__name__} is not pickled, since it holds connections and may hold keys; make one in each process from its"
         " settings, with keys from that process's environment"

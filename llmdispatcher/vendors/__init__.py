@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .builtin import nothing_found as nothing_found
     from .builtin import vendor as vendor
     from .config import VendorConfig as VendorConfig
-    from .credentials import checked_key as checked_key
+    from .credentials import check_key as check_key
     from .credentials import misspelt_variables as misspelt_variables
     from .http import ChunkStream as ChunkStream
     from .http import HttpVendor as HttpVendor
@@ -45,13 +45,7 @@ else:
                 "vendor",
             ),
             "config": ("VendorConfig",),
-            "credentials": (
-                "checked_key",
-                "misspelt_variables",
-            ),
-            "http": (
-                "ChunkStream",
-                "HttpVendor",
-            ),
+            "credentials": ("check_key", "misspelt_variables"),
+            "http": ("ChunkStream", "HttpVendor"),
         },
     )

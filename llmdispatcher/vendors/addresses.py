@@ -31,7 +31,7 @@ def root_of(row: VendorRow, address: str, field: str) -> str:
     return root
 
 
-def checked_version(version: str | None) -> str | None:
+def check_version(version: str | None) -> str | None:
     """The version of an API, if an address can carry it."""
     if version is not None and (not _VERSION.fullmatch(version) or ".." in version):
         raise ConfigError(f"api_version: {version[:80]!r} is not a version; give one such as '2024-10-21'")

@@ -20,22 +20,8 @@ VECTORS = 256 << 20
 _NUMBER = 24
 """Bytes of a number in JSON."""
 _MEDIA_NAMES = (
-    *("image", "audio", "-tts", "speech", "video"),
-    *(
-        "banana",
-        "dall-e",
-        "flux",
-        "seedream",
-        "diffusion",
-        "sdxl",
-        "recraft",
-        "ideogram",
-        "cogview",
-        "riverflow",
-        "veo-",
-        "sora-",
-        "lyria",
-    ),
+    *("image", "audio", "-tts", "speech", "video", "banana", "dall-e", "flux", "seedream", "diffusion", "sdxl"),
+    *("recraft", "ideogram", "cogview", "riverflow", "veo-", "sora-", "lyria"),
 )
 """In the names of models that make pictures or sound, where the catalog does not know them."""
 _MOST_REMEMBERED = 1024

@@ -97,7 +97,7 @@ def vendor(kind: str, config: VendorConfig | Mapping[str, Any] | None = None, **
 
 def from_environment() -> list[HttpVendor]:
     """Every vendor of the catalog whose key, and address where it has none of its own, is in the environment."""
-    return [made for row in _given() if (made := HttpVendor(kind=row.name)).is_available()]
+    return [made for row in _rows_in_environment() if (made := HttpVendor(kind=row.name)).is_available()]
 
 
 _USUAL = "OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY or OLLAMA_HOST"
@@ -114,7 +114,7 @@ def nothing_found() -> str:
 
 def incomplete() -> dict[str, str]:
     """The vendors of the catalog of whom the environment has a part, and what it lacks."""
-    lacks = {row.name: HttpVendor(kind=row.name).missing() for row in _given()}
+    lacks = {row.name: HttpVendor(kind=row.name).missing() for row in _rows_in_environment()}
     return {name: lack for name, lack in lacks.items() if lack is not None}
 
 
@@ -123,7 +123,7 @@ def how_to_register(row: VendorRow) -> str:
     named = next((made.__name__ for made in _CLASSES if made.default_kind == row.name), None)
     settings = "" if row.keyless else "api_key=..." if row.base_url is not None else "api_key=..., base_url=..."
     made = f"{named}({settings})" if named is not None else f"vendor({', '.join(filter(None, (repr(row.name), settings)))})"
-    lack = HttpVendor(kind=row.name).missing() if row in _given() else None
+    lack = HttpVendor(kind=row.name).missing() if row in _rows_in_environment() else None
     todo = f"set {' or '.join(_variables(row))}" if lack is None else f"the environment has {lack}"
     return f"{todo} and use Dispatcher.from_env(), or call dispatcher.register_vendor({made})"
 
@@ -136,5 +136,5 @@ def _variables(row: VendorRow) -> tuple[str, ...]:
     return row.url_env if row.keyless else row.key_env
 
 
-def _given() -> list[VendorRow]:
+def _rows_in_environment() -> list[VendorRow]:
     return [row for row in vendor_rows() if value_from_environment(_variables(row)) is not None]

@@ -24,7 +24,7 @@ from ..types import (
     seconds_or_auto,
     secret_address,
     string_tuple,
-    suggesting,
+    suggest,
 )
 from .secrets import PUBLIC_HEADERS
 
@@ -100,7 +100,7 @@ def _fetch(value: Any) -> RemoteFetch | None:
     return RemoteFetch.of(value)
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class VendorConfig:
     """How one vendor is reached. Times are seconds, ``None`` for no limit of its own beside the call's deadline.

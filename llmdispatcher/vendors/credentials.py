@@ -10,8 +10,8 @@ import attrs
 
 from ..catalog import VendorRow, vendor_rows
 from ..errors import AuthenticationError, ConfigError, DispatchError, QuotaExceeded, RateLimitError
-from ..runtime import SYSTEM_CLOCK, Clock, Lease, from_environment, new_lock, variables
-from ..types import Secret, itself, meant, not_pickled
+from ..runtime import SYSTEM_CLOCK, Clock, KeyAssignment, from_environment, new_lock, variables
+from ..types import Secret, closest_name, copy_self, refuse_pickling
 from .addresses import root_of
 from .config import VendorConfig, without_ends
 from .secrets import Secrets, of_header
@@ -30,7 +30,7 @@ _CARRIED = re.compile(r"[\x21-\x7e]{1,4096}")
 """What an HTTP header can carry as a key: printable ASCII without blanks, of a sane length."""
 
 
-def checked_key(key: str, field: str) -> str:
+def check_key(key: str, field: str) -> str:
     """The key, if a header can carry it; the error shows no more than its last four characters."""
     if not isinstance(key, str) or not _CARRIED.fullmatch(key):
         if isinstance(key, str) and key.lower().startswith("bearer "):
@@ -46,7 +46,7 @@ def checked_key(key: str, field: str) -> str:
     return key
 
 
-class _Ring:
+class _KeyRing:
     """Several keys of one vendor: which are resting, after what was said of them. Moments are monotonic seconds."""
 
     def __init__(self, keys: tuple[str, ...]) -> None:
@@ -78,12 +78,12 @@ class Credentials:
     Of several keys the first is used until the vendor refuses it, limits it, or says that its quota is spent; then it rests.
     """
 
-    __copy__, __reduce__ = itself, not_pickled
+    __copy__, __reduce__ = copy_self, refuse_pickling
 
     row: VendorRow
     config: VendorConfig = attrs.field(repr=False)
     clock: Clock = SYSTEM_CLOCK
-    _ring: _Ring | None = attrs.field(default=None, init=False, repr=False)
+    _keys: _KeyRing | None = attrs.field(default=None, init=False, repr=False)
     _words: tuple[str, ...] = attrs.field(default=(), init=False, repr=False)
     _looked_for: tuple[tuple[str, ...], Secrets] | None = attrs.field(default=None, init=False, repr=False)
     _shown: deque[str] = attrs.field(factory=lambda: deque(maxlen=_REMEMBERED), init=False, repr=False)
@@ -91,13 +91,13 @@ class Credentials:
     def __attrs_post_init__(self) -> None:
         given = self.config.api_key
         if isinstance(given, tuple):
-            self._ring = _Ring(tuple([checked_key(key, "api_key") for key in given]))
+            self._keys = _KeyRing(tuple([check_key(key, "api_key") for key in given]))
         self._words = tuple([Secret(word) for name, value in self.config.headers.items() for word in of_header(name, value)])
 
     @property
     def varies(self) -> bool:
         """Whether the key may be another for each call."""
-        return self._ring is not None or callable(self.config.api_key)
+        return self._keys is not None or callable(self.config.api_key)
 
     def header(self, key: str | None = None) -> dict[str, str]:
         """The header that shows a key, or the one for the next call; nothing where there is none.
@@ -107,31 +107,33 @@ class Credentials:
         key = key or self._key()
         if key is None:
             return {}
-        checked_key(key, self.config.name or self.row.name)
+        check_key(key, self.config.name or self.row.name)
         if key not in self._shown:
             self._shown.append(Secret(key))
         return {self.row.key_header: Secret(f"{self.row.key_prefix}{key}")}
 
     def _key(self) -> str | None:
         given = self.config.api_key
-        if self._ring is not None:
-            return self._ring.pick(self.clock.monotonic())
+        if self._keys is not None:
+            return self._keys.pick(self.clock.monotonic())
         if callable(given):
-            return _fetched(given, self.config.name or self.row.name)
+            return _call_key_function(given, self.config.name or self.row.name)
         return given if isinstance(given, str) else from_environment(self.row.key_env)
 
-    def refused(self, headers: Mapping[str, str], error: DispatchError, lease: Lease | None = None) -> dict[str, str] | None:
+    def refused(
+        self, headers: Mapping[str, str], error: DispatchError, lease: KeyAssignment | None = None
+    ) -> dict[str, str] | None:
         """After a refusal: the header of another key to try at once, where it was about the key and there is another awake.
 
         Where keys have limits of their own, the ``lease`` says which of them has a place.
         """
         rest = next((seconds for kind, seconds in _RESTS if isinstance(error, kind)), None)
-        if self._ring is None or rest is None:
+        if self._keys is None or rest is None:
             return None
         now = self.clock.monotonic()
         used = headers.get(self.row.key_header, "").removeprefix(self.row.key_prefix)
-        self._ring.rest(used, now + min(error.retry_after or rest, max(rest, _LONGEST_HINT)))
-        awake = self._ring.awake(now)
+        self._keys.rest(used, now + min(error.retry_after or rest, max(rest, _LONGEST_HINT)))
+        awake = self._keys.awake(now)
         if not awake:
             return None
         other = awake[0] if lease is None else lease.move(awake, error)
@@ -140,36 +142,36 @@ class Credentials:
     @property
     def count(self) -> int:
         """How many keys there are to choose from; 0 where they were not given as a list."""
-        return len(self._ring.keys) if self._ring is not None else 0
+        return len(self._keys.keys) if self._keys is not None else 0
 
     def awake(self) -> tuple[int, ...]:
         """The numbers of the keys to use now, the first first; that whose rest ends first where all rest."""
-        if self._ring is None:
+        if self._keys is None:
             return ()
         now = self.clock.monotonic()
-        return self._ring.awake(now) or (self._ring.keys.index(self._ring.pick(now)) + 1,)
+        return self._keys.awake(now) or (self._keys.keys.index(self._keys.pick(now)) + 1,)
 
     def numbered(self, number: int) -> dict[str, str]:
         """The header that shows the key of this number."""
-        return self.header(self._ring.keys[number - 1]) if self._ring is not None else {}
+        return self.header(self._keys.keys[number - 1]) if self._keys is not None else {}
 
     def number(self, headers: Mapping[str, str]) -> int | None:
         """Which of several keys these headers show, counted from 1."""
-        if self._ring is None:
+        if self._keys is None:
             return None
         used = headers.get(self.row.key_header, "").removeprefix(self.row.key_prefix)
-        return self._ring.keys.index(used) + 1 if used in self._ring.keys else None
+        return self._keys.keys.index(used) + 1 if used in self._keys.keys else None
 
     def hide(self, words: tuple[str, ...]) -> None:
         """Mask these words too."""
         self._words += words
 
     def mask(self, text: str) -> str:
-        """What the vendor says, without keys that were shown lately, what ``headers=`` hold, and the proxy's login."""
+        """Return a vendor's text without keys that were used lately, secrets of ``headers=``, and the proxy's login."""
         return self._secrets().mask(text)
 
     def masked_id(self, identity: str) -> str:
-        """The same for the id of a call, which most often holds none of them."""
+        """Return the id of a call without secrets; most ids hold none, which is seen quickly."""
         secrets = self._secrets()
         return secrets.mask(identity) if secrets.may_be_in(identity) else identity
 
@@ -190,7 +192,7 @@ class Credentials:
 
     def _address(self) -> str | None:
         """The address as it was told."""
-        return self.config.base_url or from_environment(self.row.url_env) or _filled(self.row.base_url)
+        return self.config.base_url or from_environment(self.row.url_env) or _fill_address(self.row.base_url)
 
     def version(self) -> str | None:
         """The API's version, where a vendor has several."""
@@ -207,7 +209,7 @@ class Credentials:
         return None
 
 
-def _fetched(source: Callable[[], str], vendor: str) -> str:
+def _call_key_function(source: Callable[[], str], vendor: str) -> str:
     """The token of a function; raises :class:`AuthenticationError` where it gives none, so that another vendor is asked."""
     try:
         token = source()
@@ -221,7 +223,7 @@ def _fetched(source: Callable[[], str], vendor: str) -> str:
     return without_ends(token)
 
 
-def _filled(url: str | None) -> str | None:
+def _fill_address(url: str | None) -> str | None:
     """An address whose {NAME}s are taken from the environment; ``None`` where one is not there."""
     for name in _PLACES.findall(url or ""):
         value = from_environment((name,))
@@ -244,7 +246,9 @@ def misspelt_variables(*, certainly: bool = False, of: Collection[str] | None = 
     known |= {f"LLMDISPATCHER_{name}": _letters(f"LLMDISPATCHER{name}") for name in _OURS}
     there = variables()
     same = {letters: name for name, letters in known.items()}
-    found = {name: same.get(_letters(name)) if certainly else meant(name, known, _ALIKE) for name in there if name not in known}
+    found = {
+        name: same.get(_letters(name)) if certainly else closest_name(name, known, _ALIKE) for name in there if name not in known
+    }
     return [
         f"{name} is not read (did you mean {right}?)"
         for name, right in found.items()

@@ -36,7 +36,7 @@ from ..catalog import (
 )
 from ..errors import ConfigError, DeadlineExceeded, DispatchError, InvalidRequest, MalformedReply, ModelNotFound, VendorUnavailable
 from ..resilience import RateLimit
-from ..runtime import SYSTEM_CLOCK, Clock, Deadline, Meter, new_lock
+from ..runtime import SYSTEM_CLOCK, AttemptMetrics, Clock, Deadline, new_lock
 from ..transport import Limits, Transport, clean, fetch_remote
 from ..types import (
     EFFORTS,
@@ -51,10 +51,10 @@ from ..types import (
     Response,
     StreamChunk,
     choices,
-    evolved,
+    copy_self,
     is_private_url,
-    itself,
-    not_pickled,
+    refuse_pickling,
+    replace,
 )
 from ..wire import (
     COUNTING,
@@ -75,10 +75,10 @@ from ..wire import (
     without_idle_choice,
     without_refused,
 )
-from .addresses import addresses, checked_version
+from .addresses import addresses, check_version
 from .bounds import bounds_of, size_of_vectors
 from .config import VendorConfig
-from .credentials import Credentials, checked_key
+from .credentials import Credentials, check_key
 
 LAST_WORDS = 5.0
 """Seconds of silence after an answer that is complete as it stands: what may yet come is its usage, or the mark of its end."""
@@ -107,11 +107,11 @@ class ChunkStream:
         *,
         answers: int = 1,
     ) -> None:
-        self.meter: Meter | None = None
+        self.meter: AttemptMetrics | None = None
         self.dropped: tuple[str, ...] = ()
         self.rate_limit_remaining = rate_limit_remaining(reply.headers, clock.now())
         self._missing = set(range(answers)) if answers > 1 else set()
-        self._explained = explained
+        self._complete_error = explained
         self._reply = reply
         self._arrivals = iter(reply.chunks)
         self._decoder = decoder
@@ -134,7 +134,7 @@ class ChunkStream:
                 except StopIteration:
                     break
                 except (VendorUnavailable, MalformedReply, DeadlineExceeded) as error:
-                    self._forgive(error)
+                    self._raise_unless_complete(error)
                     break
                 chunks = decoder.feed(data)
                 if chunks:
@@ -153,7 +153,7 @@ class ChunkStream:
                 yield rest
                 _ends_in(rest)
         except DispatchError as error:
-            raise clean(self._explained(error, reply)) from None
+            raise clean(self._complete_error(error, reply)) from None
         finally:
             self._close()
 
@@ -176,7 +176,7 @@ class ChunkStream:
         """Whether there is nothing left to come but last words: of several answers all have ended."""
         return self._decoder.ended and not self._missing
 
-    def _forgive(self, error: DispatchError) -> None:
+    def _raise_unless_complete(self, error: DispatchError) -> None:
         """Raise it, unless the answer is complete: then losing the connection, or the time, loses nothing."""
         if not self._complete():
             raise error
@@ -211,14 +211,10 @@ class Endpoint:
     """Where a model is asked, given the path that its format wants."""
 
     @classmethod
-    def made(cls, row: VendorRow, config: VendorConfig, key_header: Mapping[str, str], url: str) -> Endpoint:
+    def create(cls, row: VendorRow, config: VendorConfig, key_header: Mapping[str, str], url: str) -> Endpoint:
         """Bring row, settings and key together."""
         transport = Transport(
-            url,
-            pool_size=config.pool_size,
-            proxy=config.proxy,
-            ca_bundle=config.ca_bundle,
-            trust_env=config.trust_env,
+            url, pool_size=config.pool_size, proxy=config.proxy, ca_bundle=config.ca_bundle, trust_env=config.trust_env
         )
         common = {
             "Content-Type": "application/json",
@@ -253,7 +249,7 @@ Encoded = tuple[HttpCall, Codec, Bounds, ToolNames, tuple[str, ...]]
 
 
 def _body(codec: Codec, request: Request, traits: Traits, stream: bool) -> bytes:
-    return codec.encode(fitted(request, traits), stream=stream, quirks=traits.quirks)
+    return codec.encode(adapt_request(request, traits), stream=stream, quirks=traits.quirks)
 
 
 def _roomy(request: Request, kind: str) -> Request:
@@ -282,7 +278,7 @@ def _ends_in(said: Iterable[Ended]) -> list[Ended]:
 _NO_SAMPLING = frozenset({"no_sampling"})
 
 
-def fitted(request: Request, traits: Traits) -> Request:
+def adapt_request(request: Request, traits: Traits) -> Request:
     """The request as this model takes it; the same one where there is nothing to change."""
     if request.tool_choice is not None or request.parallel_tool_calls is not None:
         request = without_idle_choice(request, request.model)
@@ -293,11 +289,11 @@ def fitted(request: Request, traits: Traits) -> Request:
         request = without_refused(request, _NO_SAMPLING, request.model)
     if effort is None or not traits.efforts:
         return request
-    known = nearest(effort, traits.efforts)
+    known = nearest_effort(effort, traits.efforts)
     return request if known == effort else attrs.evolve(request, reasoning_effort=known)
 
 
-def nearest(effort: str, known: tuple[str, ...]) -> str:
+def nearest_effort(effort: str, known: tuple[str, ...]) -> str:
     """Of the levels that a model knows the one next to what is asked for; of two as near, the lower."""
     wanted = EFFORTS.index(effort)
     return min(known, key=lambda level: (abs(EFFORTS.index(level) - wanted), EFFORTS.index(level)))
@@ -335,7 +331,7 @@ class HttpVendor:
     setting, a key that a header cannot carry, and, at the first use, for a key or address that nobody gave.
     """
 
-    __copy__, __reduce__ = itself, not_pickled
+    __copy__, __reduce__ = copy_self, refuse_pickling
 
     default_kind: ClassVar[str] = ""
 
@@ -363,7 +359,7 @@ class HttpVendor:
         name = self._config.name or row.name
         self.name: str = row.name if name.strip().lower() != row.name == canonical(name) else name  # "azure-openai" is "azure"
         if isinstance(self._config.api_key, str):
-            checked_key(self._config.api_key, "api_key")
+            check_key(self._config.api_key, "api_key")
 
     @property
     def kind(self) -> str:
@@ -457,9 +453,9 @@ class HttpVendor:
 
     def send(self, request: Request, deadline: Deadline) -> Response:
         """One answer in one piece."""
-        call, codec, bounds, names, dropped = self._encoded(request, deadline, stream=False)
+        call, codec, bounds, names, dropped = self._encode(request, deadline, stream=False)
         reply = self.open(call, deadline)
-        response = self._decoded(reply, deadline, partial(codec.decode, members=bounds.members))
+        response = self._decode(reply, deadline, partial(codec.decode, members=bounds.members))
         if names.sent:
             response = names.given_back(response)
         if response.finish_reason not in _ENDS or response.other_choices:
@@ -469,21 +465,21 @@ class HttpVendor:
             identity = self._credentials.masked_id(identity)
         if identity is None and left is None and not dropped:
             return response
-        return evolved(response, request_id=identity, rate_limit_remaining=left, dropped=dropped)
+        return replace(response, request_id=identity, rate_limit_remaining=left, dropped=dropped)
 
     def _refuse_unusable(self, response: Response, reply: HttpReply) -> None:
         try:
             _ends_in(response.choices)
         except DispatchError as error:
-            raise clean(self._explained(error, reply)) from None
+            raise clean(self._complete_error(error, reply)) from None
 
     def stream(self, request: Request, deadline: Deadline) -> ChunkStream:
         """One answer in pieces."""
-        call, codec, bounds, names, dropped = self._encoded(request, deadline, stream=True)
+        call, codec, bounds, names, dropped = self._encode(request, deadline, stream=True)
         reply = self.open(call, deadline, streamed=True)
         progress, decoder = self._config.progress_timeout, codec.decoder()
         decoder.bounds = bounds
-        stream = ChunkStream(reply, names.read_by(decoder), self._clock, progress, self._explained, answers=request.n or 1)
+        stream = ChunkStream(reply, names.read_by(decoder), self._clock, progress, self._complete_error, answers=request.n or 1)
         stream.meter, stream.dropped = deadline.meter, dropped
         return stream
 
@@ -529,16 +525,18 @@ class HttpVendor:
     def count_tokens(self, request: Request, deadline: Deadline) -> int | None:
         """How many tokens a request has, by the vendor's own count; ``None`` where it has no way to ask."""
         traits = traits_of(self.kind, request.model)
-        counting = COUNTING.get(self.kind) or COUNTING.get(self._counted_as(request, traits))
+        counting = COUNTING.get(self.kind) or COUNTING.get(self._counting_format(request, traits))
         if counting is None:
             return None
         if self._config.drop_params and not request.drop_params:
             request = attrs.evolve(request, drop_params=True)
         request = ToolNames.of(request, traits.limits.get("tool_name")).renamed(request)
-        call = self.call(counting.path(request.model), counting.encode(fitted(request, traits), traits.quirks), model=request.model)
+        call = self.call(
+            counting.path(request.model), counting.encode(adapt_request(request, traits), traits.quirks), model=request.model
+        )
         return self._read(call, deadline, counting.decode)
 
-    def _counted_as(self, request: Request, traits: Traits) -> str:
+    def _counting_format(self, request: Request, traits: Traits) -> str:
         """OpenAI itself counts by its Responses API, whichever it is asked by; servers like it count nothing."""
         name = self._format(request, traits)
         return "openai_responses" if name == "openai_chat" and self.kind == "openai" else name
@@ -557,16 +555,16 @@ class HttpVendor:
 
     def _read(self, call: HttpCall, deadline: Deadline, decode: Callable[[bytes], T]) -> T:
         """One exchange, its body read and decoded."""
-        return self._decoded(self.open(call, deadline), deadline, decode)
+        return self._decode(self.open(call, deadline), deadline, decode)
 
-    def _decoded(self, reply: HttpReply, deadline: Deadline, decode: Callable[[bytes], T]) -> T:
+    def _decode(self, reply: HttpReply, deadline: Deadline, decode: Callable[[bytes], T]) -> T:
         body = reply.read()
         try:
             answer = decode(body)
             deadline.check()  # the decoding takes time, too
             return answer
         except DispatchError as error:
-            failure = clean(self._explained(error, reply))
+            failure = clean(self._complete_error(error, reply))
         del body  # what the vendor said may hold the key, and a crash reporter writes the frames of an error down
         raise failure
 
@@ -577,7 +575,7 @@ class HttpVendor:
         if endpoint is not None:
             endpoint.transport.close()
 
-    def _encoded(self, request: Request, deadline: Deadline, *, stream: bool) -> Encoded:
+    def _encode(self, request: Request, deadline: Deadline, *, stream: bool) -> Encoded:
         """The call that asks for an answer, and what is needed to read it."""
         kind = self._row.name
         traits = traits_of(kind, request.model)
@@ -621,10 +619,10 @@ class HttpVendor:
     def _objection(self, request: Request) -> str:
         traits = traits_of(self.kind, request.model)
         drops = self._config.drop_params or request.drop_params
-        request = evolved(request, messages=_ANY_MESSAGES, drop_params=drops)
+        request = replace(request, messages=_ANY_MESSAGES, drop_params=drops)
         try:
             codec_for(self._format(request, traits), traits.quirks).encode(
-                fitted(request, traits), stream=False, quirks=traits.quirks
+                adapt_request(request, traits), stream=False, quirks=traits.quirks
             )
         except InvalidRequest as error:
             return error.message
@@ -677,7 +675,7 @@ class HttpVendor:
             error.remedy = f"{hint}does base_url lack /v1?"
         elif reply.status in _NO_PATH and self._credentials.url() != self._row.base_url and not is_about_model(error):
             error.remedy = "nothing that can be asked is at this path; check base_url"
-        return self._explained(error, reply)
+        return self._complete_error(error, reply)
 
     def _lacks_version(self) -> bool:
         """Whether the address is one of the user's that lacks the version which servers of OpenAI's format have in it."""
@@ -685,7 +683,7 @@ class HttpVendor:
         is_compatible = self._row.codec.startswith("openai") and self.kind != "azure"
         return is_compatible and _VERSION.search(usual) is not None and _VERSION.search(self._credentials.url() or "/v1") is None
 
-    def _explained(self, error: DispatchError, reply: HttpReply) -> DispatchError:
+    def _complete_error(self, error: DispatchError, reply: HttpReply) -> DispatchError:
         """The error with the call's id, and without keys and other secrets, which some vendors echo in their text."""
         if type(error) is MalformedReply and error.remedy is None and self._credentials.url() != self._row.base_url:
             error.remedy = "see whether base_url is the address of an API of this format"
@@ -699,8 +697,8 @@ class HttpVendor:
             raise ConfigError(lack or "no address", vendor=self.name)
         with self._lock:
             if self._endpoint is None:
-                config = attrs.evolve(self._config, api_version=checked_version(credentials.version()))
-                self._endpoint = Endpoint.made(self._row, config, credentials.header(), url)
+                config = attrs.evolve(self._config, api_version=check_version(credentials.version()))
+                self._endpoint = Endpoint.create(self._row, config, credentials.header(), url)
                 credentials.hide(self._endpoint.transport.proxy_login)
             return self._endpoint
 

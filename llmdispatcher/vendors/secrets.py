@@ -53,19 +53,8 @@ The first bit of each byte is 0, and one of the next two is 1.
 """
 PUBLIC_HEADERS = frozenset(
     {
-        "accept",
-        "accept-encoding",
-        "accept-language",
-        "anthropic-beta",
-        "anthropic-version",
-        "cache-control",
-        "content-type",
-        "http-referer",
-        "openai-beta",
-        "origin",
-        "referer",
-        "user-agent",
-        "x-title",
+        *("accept", "accept-encoding", "accept-language", "anthropic-beta", "anthropic-version", "cache-control"),
+        *("content-type", "http-referer", "openai-beta", "origin", "referer", "user-agent", "x-title"),
     }
 )
 """Headers that hold no secret; their values are words that errors need."""
@@ -177,14 +166,14 @@ class Secrets:
         return _starred(text, marks) if any(marks) else text
 
     def _search(self, view: _View, marks: bytearray, deep: int) -> None:
-        for place in self._found(view.text):
+        for place in self._find(view.text):
             start, end = view.starts[place], view.ends[place + PART - 1]
             marks[start:end] = b"\1" * (end - start)
         if deep:
             for other in view.within():
                 self._search(other, marks, deep - 1)
 
-    def _found(self, text: str) -> Iterator[int]:
+    def _find(self, text: str) -> Iterator[int]:
         """Where parts begin. In each part a probe begins at a multiple of :data:`_STEP`, so no other place needs a look."""
         text = text.translate(_LOWER)
         for probe in range(0, len(text) - _PROBE + 1, _STEP):

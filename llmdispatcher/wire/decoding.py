@@ -19,7 +19,7 @@ from ..types import (
     Usage,
     parse_text,
     plausible_cost,
-    relaxed,
+    repair,
 )
 from .errors import MAX_EXCERPT, excerpt, fault_inside, read, tells, tells_beside, tells_of_failure
 
@@ -38,7 +38,7 @@ def parse(body: bytes, members: int = MOST_MEMBERS, *, halves: bool = False) -> 
     except TooMuch as much:
         raise MalformedReply(f"the vendor's answer {much}", sent=True) from None
     except ValueError:
-        fixed = relaxed(text) if text.lstrip()[:1] in ("{", "[") else None
+        fixed = repair(text) if text.lstrip()[:1] in ("{", "[") else None
         if fixed is not None:
             return parse_text(fixed, members, objects=most_objects(members), lenient=True, halves=halves)
         error = MalformedReply(f"the vendor's answer is {_described(body.strip())}", sent=True)

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from ..errors import InvalidRequest
-from ..types import Message, Request, Response, StreamChunk, Tool, ToolCall, evolved
+from ..types import Message, Request, Response, StreamChunk, Tool, ToolCall, replace
 from .base import StreamDecoder
 from .encoding import leave_out, logger, only_texts, tell_dropped
 
@@ -257,7 +257,7 @@ class ToolNames:
             attrs.evolve(choice, tool_calls=_with_calls(choice.tool_calls, own), parts=_with_calls(choice.parts, own))
             for choice in response.other_choices
         ]
-        return evolved(
+        return replace(
             response,
             tool_calls=_with_calls(response.tool_calls, own),
             parts=_with_calls(response.parts, own),

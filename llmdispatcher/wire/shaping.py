@@ -26,8 +26,8 @@ from ..types import (
     ToolCall,
     VendorTool,
     VideoPart,
+    closest_name,
     data_url,
-    meant,
     media_type,
 )
 from .decoding import mapping
@@ -272,7 +272,7 @@ def _with_known_choice(request: Request, codec: str) -> Request:
     if request.drop_params:
         tell_dropped(request, codec, f"tool_choice: {chosen!r}", why)
         return attrs.evolve(request, tool_choice=None)
-    near = meant(chosen, known)
+    near = closest_name(chosen, known)
     todo = f"did you mean {near!r}?" if near is not None else "choose one of them, 'auto', 'none' or 'required'"
     raise InvalidRequest(f"tool_choice: {chosen!r}: {why}; {todo}")
 
@@ -284,11 +284,11 @@ def _chosen(choice: Any) -> str | None:
     """The name of the tool that a choice forces, in the words of any format; ``None`` for another choice."""
     if isinstance(choice, str):
         return None if choice in _CHOICE_WORDS else choice
-    kind = mapping(choice).get("type", "function")
+    given = mapping(choice)
+    kind = given.get("type", "function")
     if kind not in ("function", "tool", "custom"):
         return None
-    inner = mapping(choice.get(kind))
-    name = inner.get("name", choice.get("name"))
+    name = mapping(given.get(kind)).get("name", given.get("name"))
     return name if isinstance(name, str) and name else None
 
 

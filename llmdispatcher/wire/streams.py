@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from ..errors import DispatchError, MalformedReply, StreamInterrupted, to_raise
-from ..types import MOST_DEPTH, Response, StreamChunk, TooMuch, mended, parse_several, parse_text, relaxed, unfold, weighed
+from ..types import MOST_DEPTH, Response, StreamChunk, TooMuch, count_members, mend, parse_several, parse_text, repair, unfold
 from .base import ENVELOPE, STREAMED, Bounds
 from .decoding import most_objects, parse, says
 from .errors import MAX_EXCERPT, excerpt, fault_inside, read, tells, tells_beside, tells_of_failure
@@ -208,7 +208,7 @@ class EventDecoder(ABC):
         if name == "error":
             raise fault_inside({"error": excerpt(data.encode("utf-8", "replace"))}).shortened(MAX_EXCERPT) from None
         documents = parse_several(data)
-        if documents is None and (fixed := relaxed(data)) is not None:
+        if documents is None and (fixed := repair(data)) is not None:
             documents = parse_several(fixed)
         if documents is None:
             self.skipped += 1
@@ -245,7 +245,7 @@ class EventDecoder(ABC):
         bounds, members = self.bounds, data.count("{") + data.count("[")
         if members > MOST_DEPTH or len(data) > ENVELOPE:
             try:
-                members = weighed(data, bounds.members, most_objects(bounds.members))
+                members = count_members(data, bounds.members, most_objects(bounds.members))
             except TooMuch as much:
                 raise MalformedReply(f"an event of the stream {much}", sent=True) from None
             self._size += max(0, len(data) - ENVELOPE)
@@ -416,7 +416,7 @@ class Halves:
                 self.held[known] = (half.group(), path)
                 text = text[: -len(half.group())]
             parent[name] = _OCTETS.sub(_of_octets, text)
-        return mended(document)
+        return mend(document)
 
     def rest(self) -> list[Any]:
         """The documents that are owed at the end."""

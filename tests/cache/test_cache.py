@@ -330,10 +330,7 @@ def test_a_call_is_replayed_as_a_stream(clock):
 
 @pytest.mark.parametrize(
     "opened",
-    [
-        Opened([StreamChunk(content="x"), StreamChunk(finish_reason="length")]),
-        Opened(CHUNKS, MalformedReply("no JSON")),
-    ],
+    [Opened([StreamChunk(content="x"), StreamChunk(finish_reason="length")]), Opened(CHUNKS, MalformedReply("no JSON"))],
     ids=["length", "form"],
 )
 def test_a_stream_that_is_not_whole_is_not_kept(clock, opened):

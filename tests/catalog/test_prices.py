@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -283,7 +284,7 @@ def test_thoughts_without_a_price_of_their_own_are_told_apart():
 
 
 COUNTS = st.integers(0, 10**9)
-FIELDS = [name for name in Usage.__slots__ if name.endswith("_tokens")]
+FIELDS = [name for name in attrs.fields_dict(Usage) if name.endswith("_tokens")]
 ROWS_WITH_PLACES = [
     "gpt-5.6",
     "claude-sonnet-4-5",

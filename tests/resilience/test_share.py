@@ -7,7 +7,7 @@ import pytest
 from llmdispatcher import EmbeddingRequest, Request
 from llmdispatcher.catalog import Target
 from llmdispatcher.resilience import Shares, TimeShare
-from llmdispatcher.types import Said
+from llmdispatcher.types import TokenLimits
 
 MODEL = Target(vendor="v", model="m")
 MINI, GPT4, CLAUDE, LOCAL = [
@@ -87,7 +87,7 @@ def test_the_share_of_an_attempt(row):
 def test_what_the_parameters_say_is_read_once_and_only_where_it_counts(monkeypatch):
     """They may be large, and a call is asked for its timeout and each of its attempts for its share."""
     read = []
-    monkeypatch.setattr(Said, "of", lambda params, of=Said.of: read.append(params) or of(params))
+    monkeypatch.setattr(TokenLimits, "of", lambda params, of=TokenLimits.of: read.append(params) or of(params))
     request, shares, counts = asked(extra_params={"seed": 1}), Shares(), []
     for ask in (
         lambda: shares.timeout(request, [MINI, GPT4]),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llmdispatcher import ConfigError
-from llmdispatcher.runtime import data_folder, made_folder, own_file, state_folder, user_path
+from llmdispatcher.runtime import data_folder, make_data_folder, own_file, state_folder, user_path
 
 
 @pytest.fixture
@@ -41,10 +41,10 @@ def test_without_a_home_there_is_no_folder(homeless):
 def test_whoever_must_keep_something_is_told_how_to_name_a_folder(homeless, tmp_path):
     """The error has the variable; with it there is a folder."""
     with pytest.raises(ConfigError, match="LLMDISPATCHER_HOME"):
-        made_folder()
+        make_data_folder()
     homeless.setenv("LLMDISPATCHER_HOME", str(tmp_path / "mine"))
 
-    assert tmp_path / "mine" == made_folder()
+    assert tmp_path / "mine" == make_data_folder()
 
 
 def test_a_folder_that_cannot_be_made_is_named_with_its_variable(monkeypatch, tmp_path):
@@ -53,7 +53,7 @@ def test_a_folder_that_cannot_be_made_is_named_with_its_variable(monkeypatch, tm
     monkeypatch.setenv("LLMDISPATCHER_HOME", str(tmp_path / "file" / "mine"))
 
     with pytest.raises(ConfigError, match=r"file/mine: this folder cannot be made \(Not a directory\).*LLMDISPATCHER_HOME"):
-        made_folder()
+        make_data_folder()
 
 
 def test_a_home_that_may_not_be_entered_has_no_files(monkeypatch, tmp_path):

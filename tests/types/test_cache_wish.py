@@ -3,28 +3,28 @@
 import pytest
 
 from llmdispatcher import InvalidRequest, Request
-from llmdispatcher.types import CacheWish
+from llmdispatcher.types import CacheControl
 
 
 @pytest.mark.parametrize(
     ("value", "wish"),
     [
-        (None, CacheWish(None, None)),
-        (True, CacheWish(True, None)),
-        (False, CacheWish(False, None)),
-        ({}, CacheWish(None, None)),
-        ({"enabled": False}, CacheWish(False, None)),
-        ({"enabled": None, "ttl_seconds": None}, CacheWish(None, None)),
-        ({"ttl_seconds": 0.5}, CacheWish(True, 0.5)),
-        ({"enabled": None, "ttl_seconds": 60}, CacheWish(True, 60)),
-        ({"enabled": False, "ttl_seconds": 60}, CacheWish(False, 60)),
-        ({"enabled": True, "ttl_seconds": None}, CacheWish(True, None)),
-        ({"enabled": True, "ttl_seconds": 60}, CacheWish(True, 60)),
+        (None, CacheControl(None, None)),
+        (True, CacheControl(True, None)),
+        (False, CacheControl(False, None)),
+        ({}, CacheControl(None, None)),
+        ({"enabled": False}, CacheControl(False, None)),
+        ({"enabled": None, "ttl_seconds": None}, CacheControl(None, None)),
+        ({"ttl_seconds": 0.5}, CacheControl(True, 0.5)),
+        ({"enabled": None, "ttl_seconds": 60}, CacheControl(True, 60)),
+        ({"enabled": False, "ttl_seconds": 60}, CacheControl(False, 60)),
+        ({"enabled": True, "ttl_seconds": None}, CacheControl(True, None)),
+        ({"enabled": True, "ttl_seconds": 60}, CacheControl(True, 60)),
     ],
 )
 def test_a_wish_is_read(value, wish):
     """A time alone is a wish for the cache; what says nothing is left to the dispatcher."""
-    assert wish == CacheWish.of(Request("m", "hi", cache=value).cache)
+    assert wish == CacheControl.of(Request("m", "hi", cache=value).cache)
 
 
 @pytest.mark.parametrize(

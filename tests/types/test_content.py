@@ -27,7 +27,7 @@ from llmdispatcher import (
 )
 from llmdispatcher.types import content as media_room
 from llmdispatcher.types import media_type_of
-from llmdispatcher.types.content import named_as
+from llmdispatcher.types.content import guess_media_type
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
 PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"
@@ -73,34 +73,71 @@ def test_an_mp3_without_tags_is_known_by_its_first_frame(second):
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("data", "name", "expected"),
     [
-        ("a.MD", "text/markdown"),
-        ("a.csv", "text/csv"),
-        ("b.json", "application/json"),
-        ("c.txt", "text/plain"),
-        ("c.py", "text/plain"),
-        (None, "text/plain"),
+        (b"a,b\n1,2\n", "a.MD", "text/markdown"),
+        (b"a,b\n1,2\n", "a.csv", "text/csv"),
+        (b"a,b\n1,2\n", "b.json", "application/json"),
+        (b"a,b\n1,2\n", "c.txt", "text/plain"),
+        (b"a,b\n1,2\n", "c.py", "text/plain"),
+        (b"a,b\n1,2\n", None, "text/plain"),
+        (b"not a picture", "photo.png", "text/plain"),
+        (b"\0\1\2\xff", "photo.png", None),
     ],
 )
-def test_the_name_tells_one_text_from_another(name, expected):
-    """Text has no mark of its own; text of an unknown name is plain."""
-    assert expected == media_type_of(b"a,b\n1,2\n", name)
+def test_a_name_tells_one_text_from_another_and_nothing_else(data, name, expected):
+    """Text of an unknown name is plain; what does not begin like a PNG is none, and what is no text has no kind."""
+    assert expected == media_type_of(data, name)
 
 
-def test_a_name_makes_no_picture_of_text():
-    """Nothing begins like a PNG but a PNG."""
-    assert "text/plain" == media_type_of(b"not a picture", "photo.png")
+REFUSALS = [
+    (audio, "https://example.com/a.mp3", {}, "give its path or its bytes"),
+    (image, PDF, {}, "image: this is application/pdf, not for image(); use document()"),
+    (document, PNG, {}, "document: this is image/png, not for document(); use image()"),
+    (image, b"II*\0\0\0\0\0", {}, "image: this is image/tiff, which is not sent; give image/png"),
+    (document, b"\0\1\2\3", {}, "is of no known kind"),
+    (image, b"", {}, "image: this is empty; there is nothing to send"),
+    (image, "data:image/png;base64,", {}, "image: this is empty; there is nothing to send"),
+    (lambda data: analyze_file(data, "?"), b"PK\3\4\0\0", {}, "is application/zip, which is not sent"),
+    (image, "https://example.com/a.png", {"source": "url"}, "source: 'url' is not one of them; use 'address', 'path' or None"),
+    (image, "~no-such-user-here/photo.png", {}, "is in a home folder that is not known"),
+    (image, "data:image/png;base64,!!secret!!", {}, "the data URL is not"),
+    (image, None, {}, "image: NoneType is not a source"),
+    (image, 7, {}, "image: int is not a source"),
+    (image, ["a.png"], {}, "image: list is not a source"),
+]
 
 
-def test_bytes_without_a_mark_that_are_no_text_are_of_no_kind():
-    """A name does not help them either."""
-    assert media_type_of(b"\0\1\2\xff", "photo.png") is None
+@pytest.mark.parametrize(("make", "given", "options", "text"), REFUSALS, ids=range(len(REFUSALS)))
+def test_what_cannot_be_sent_is_refused(make, given, options, text):
+    """With what it is and what to do; what may be a secret is not shown."""
+    told = refusal(make, given, **options)
+
+    assert text in told
+    assert "secret" not in told
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "text"), [("scan.png", PDF, "'scan.png' is application/pdf"), ("a.png", b"", "'a.png' is empty")]
+)
+def test_a_file_that_cannot_be_sent_is_named(tmp_path, name, data, text):
+    """So that one of many can be found."""
+    (tmp_path / name).write_bytes(data)
+
+    assert text in refusal(image, tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_parts_of_bytes_go_into_a_message(kind):
+    """Between texts, in order, whatever holds the bytes."""
+    message = Message.user("Look:", image(kind(PNG)), "What is it?")
+
+    assert (TextPart(text="Look:"), ImagePart(data=PNG, media_type="image/png"), TextPart(text="What is it?")) == message.content
 
 
 def test_the_name_in_an_address_is_the_end_of_its_path():
     """Query and fragment are not part of it."""
-    assert "image/webp" == named_as("https://example.com/a/b.webp?size=large.png#x.gif")
+    assert "image/webp" == guess_media_type("https://example.com/a/b.webp?size=large.png#x.gif")
 
 
 def test_image_from_a_path(tmp_path):
@@ -109,6 +146,7 @@ def test_image_from_a_path(tmp_path):
     path.write_bytes(PNG)
 
     assert ImagePart(data=PNG, media_type="image/png", detail="low") == image(str(path), detail="low") == image(path, detail="low")
+    assert [PNG, PNG] == [image(given, source="path").data for given in (path, str(path))]
 
 
 def test_a_path_may_begin_at_home(tmp_path, monkeypatch):
@@ -117,12 +155,6 @@ def test_a_path_may_begin_at_home(tmp_path, monkeypatch):
     (tmp_path / "photo.png").write_bytes(PNG)
 
     assert PNG == image("~/photo.png").data
-
-
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_image_from_bytes(kind):
-    """Whatever holds them."""
-    assert ImagePart(data=PNG, media_type="image/png") == image(kind(PNG))
 
 
 @pytest.mark.parametrize(
@@ -148,18 +180,11 @@ def test_a_data_url_tells_the_kind_of_its_text():
 
 
 def test_document_from_a_path(tmp_path):
-    """It keeps its name."""
+    """It keeps its name; ``name=`` wins."""
     path = tmp_path / "Bericht 1.pdf"
     path.write_bytes(PDF)
 
     assert FilePart(data=PDF, media_type="application/pdf", name="Bericht 1.pdf") == document(path)
-
-
-def test_document_with_another_name(tmp_path):
-    """``name=`` wins."""
-    path = tmp_path / "x.pdf"
-    path.write_bytes(PDF)
-
     assert "report.pdf" == document(path, name="report.pdf").name
 
 
@@ -196,47 +221,6 @@ def test_audio_has_a_format(data, word):
 def test_video_from_bytes(media_type):
     """Three containers."""
     assert VideoPart(data=SAMPLES[media_type], media_type=media_type) == video(SAMPLES[media_type])
-
-
-def test_audio_by_address_is_refused():
-    """There is no place for it in any format."""
-    assert "give its path or its bytes" in refusal(audio, "https://example.com/a.mp3")
-
-
-def test_a_pdf_is_no_image(tmp_path):
-    """The error says which function is for it."""
-    path = tmp_path / "scan.png"
-    path.write_bytes(PDF)
-
-    assert "image: 'scan.png' is application/pdf, not for image(); use document()" == refusal(image, path)
-
-
-def test_an_image_is_no_document():
-    """The other way round."""
-    assert "document: this is image/png, not for document(); use image()" == refusal(document, PNG)
-
-
-def test_a_kind_that_nobody_sends_is_named():
-    """A TIFF, say; what is sent is listed."""
-    assert "image: this is image/tiff, which is not sent; give image/png" in refusal(image, b"II*\0\0\0\0\0")
-
-
-def test_unknown_bytes_are_refused():
-    """No guess is made."""
-    assert "is of no known kind" in refusal(document, b"\0\1\2\3")
-
-
-@pytest.mark.parametrize("source", [b"", "data:image/png;base64,"])
-def test_nothing_is_refused(source):
-    """An empty source is a mistake, not a request."""
-    assert "image: this is empty; there is nothing to send" == refusal(image, source)
-
-
-def test_an_empty_file_is_named(tmp_path):
-    """So that one of many can be found."""
-    (tmp_path / "none.png").touch()
-
-    assert "'none.png' is empty" in refusal(image, tmp_path / "none.png")
 
 
 def test_a_missing_file_is_named_without_its_folder(tmp_path, monkeypatch):
@@ -334,43 +318,10 @@ def test_a_path_of_a_stranger_names_no_address(tmp_path, monkeypatch, given):
     assert "no file is there" in told
 
 
-def test_a_path_may_be_said_to_be_one(tmp_path):
-    """Text or ``Path``."""
-    (tmp_path / "photo.png").write_bytes(PNG)
-
-    assert [PNG, PNG] == [image(given, source="path").data for given in (tmp_path / "photo.png", str(tmp_path / "photo.png"))]
-
-
-def test_another_word_for_the_source_is_refused():
-    """A slip must not open what was to stay closed."""
-    assert "source: 'url' is not one of them; use 'address', 'path' or None" == refusal(
-        lambda given: image(given, source="url"), "https://example.com/a.png"
-    )
-
-
-def test_a_home_that_nobody_knows_is_told(monkeypatch):
-    """As one mistake of the request, not as a RuntimeError."""
-    assert "is in a home folder that is not known" in refusal(image, "~no-such-user-here/photo.png")
-
-
 @pytest.mark.parametrize("source", ["What is this?\n" * 1000, "a\0b", "x" * 300])
 def test_a_text_that_cannot_be_a_path_is_refused(source):
     """Not with an OSError or a ValueError, and it is not repeated at length."""
     assert len(refusal(image, source)) < 400
-
-
-def test_a_broken_data_url_is_refused():
-    """The base64 is not shown."""
-    told = refusal(image, "data:image/png;base64,!!secret!!")
-
-    assert "the data URL is not" in told
-    assert "secret" not in told
-
-
-@pytest.mark.parametrize("source", [None, 7, ["a.png"]])
-def test_what_is_no_source_is_named(source):
-    """By its type."""
-    assert f"image: {type(source).__name__} is not a source" in refusal(image, source)
 
 
 def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
@@ -399,13 +350,6 @@ def test_each_kind_has_a_limit(make, data, most, tmp_path):
 
     assert most * 1_000_000 == len(allowed.data)
     assert f"has more than {most} MB" in refusal(make, path)
-
-
-def test_parts_go_into_a_message():
-    """Between texts, in order."""
-    message = Message.user("Look:", image(PNG), "What is it?")
-
-    assert (TextPart(text="Look:"), ImagePart(data=PNG, media_type="image/png"), TextPart(text="What is it?")) == message.content
 
 
 def test_analyze_image_is_prompt_and_image(tmp_path):
@@ -440,11 +384,6 @@ def test_analyze_file_by_address():
 
     assert FilePart(url=url, media_type="application/pdf", name="a.pdf") == analyze_file(url, "?")[1]
     assert "does not tell what is there" in refusal(analyze_file, "https://example.com/a", "?")
-
-
-def test_analyze_file_of_an_unknown_kind():
-    """It lists no single function, since none is for it."""
-    assert "is application/zip, which is not sent" in refusal(analyze_file, b"PK\3\4\0\0", "?")
 
 
 def test_every_kind_of_audio_has_a_word():

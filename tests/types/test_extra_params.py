@@ -7,7 +7,7 @@ import json
 import pytest
 
 from llmdispatcher import EmbeddingRequest, InvalidRequest, Request
-from llmdispatcher.types import FIXED, Said, stored_param, texts_in, unseen_model
+from llmdispatcher.types import FIXED, TokenLimits, stored_param, texts_in, unseen_model
 from llmdispatcher.wire import CODECS
 
 
@@ -105,7 +105,7 @@ def test_params_that_go_round_in_a_circle_end():
     params["options"] = params
     request = Request("m", "hi", extra_params=params)
 
-    assert () == Said.of(params).others
+    assert () == TokenLimits.of(params).others
     with pytest.raises(InvalidRequest, match="cannot be written as JSON"):
         CODECS["openai_chat"].encode(request, stream=False)
 
@@ -155,14 +155,14 @@ def test_all_texts_count(params, length):
 @pytest.mark.parametrize("text", ["+100000", " 100000 ", "100000.0", "1_000_00", "1e5"])
 def test_numbers_that_lenient_servers_read_are_numbers(text):
     """They count as limits and as a number of answers."""
-    said = Said.of({"max_tokens": text, "n": text})
+    said = TokenLimits.of({"max_tokens": text, "n": text})
 
     assert ((100_000,), 100_000) == (said.limits, said.answers)
 
 
 def test_a_limit_of_none_takes_the_limit_away():
     """It is sent as null, in place of the request's own."""
-    assert None is Said.of({"max_tokens": None}).most(10)
+    assert None is TokenLimits.of({"max_tokens": None}).most(10)
 
 
 @pytest.mark.parametrize("codec", [codec for codec in CODECS.values() if hasattr(codec, "encode")], ids=lambda codec: codec.name)
@@ -216,7 +216,7 @@ def test_no_format_lets_a_part_of_its_body_be_replaced(codec, stream):
 )
 def test_limits_and_answers_are_read_in_every_spelling(params, limits, answers):
     """The largest counts; -1 takes the end away."""
-    said = Said.of(params)
+    said = TokenLimits.of(params)
 
     assert (limits, answers) == (tuple(sorted(said.limits)), said.answers)
     assert said.endless == (-1 in limits)
@@ -236,7 +236,7 @@ def test_limits_and_answers_are_read_in_every_spelling(params, limits, answers):
 )
 def test_the_largest_limit_counts(params, max_tokens, most):
     """Of the request and of its parameters; none where one of them takes the end away."""
-    assert most == Said.of(params).most(max_tokens)
+    assert most == TokenLimits.of(params).most(max_tokens)
 
 
 CLIENTS = {

@@ -26,7 +26,7 @@ from llmdispatcher import (
     testing,
 )
 from llmdispatcher.testing import FakeVendor
-from llmdispatcher.types import meant
+from llmdispatcher.types import closest_name
 
 MADE_BY_HAND = [
     "AdaptiveConcurrency", "Admission", "AudioPart", "Balance", "Budget", "Capabilities", "Choice", "CircuitBreaker", "Citation",
@@ -182,7 +182,7 @@ def test_a_bare_function_is_no_list_of_functions() -> None:
 )
 def test_meant(word: str, known: list[str], name: str | None) -> None:
     """Case, hyphens and underscores make no difference; another library's word is known; what is like nothing has no suggestion."""
-    assert meant(word, known) == name
+    assert closest_name(word, known) == name
 
 
 class _Own:
@@ -285,11 +285,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ConfigError,
         "config: list is not a Config; give each vendor to register_vendor(vendor)",
     ),
-    "time that is over": (
-        lambda: _dispatcher().leave_alone("openai", seconds=-1),
-        ConfigError,
-        "seconds: -1 is not a number ≥ 0",
-    ),
+    "time that is over": (lambda: _dispatcher().leave_alone("openai", seconds=-1), ConfigError, "seconds: -1 is not a number ≥ 0"),
     "number as models": (
         lambda: Lockfile.create_default("x.lock").bind("a", 5),  # type: ignore[arg-type]  # the mistake
         ConfigError,

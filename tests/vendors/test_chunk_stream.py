@@ -3,7 +3,7 @@
 import pytest
 
 from llmdispatcher import DeadlineExceeded, MalformedReply, VendorUnavailable
-from llmdispatcher.runtime import SYSTEM_CLOCK, Meter
+from llmdispatcher.runtime import SYSTEM_CLOCK, AttemptMetrics
 from llmdispatcher.testing import ManualClock
 from llmdispatcher.types import HttpReply
 from llmdispatcher.vendors import ChunkStream
@@ -84,7 +84,7 @@ def test_events_that_could_not_be_read_are_counted_and_logged(caplog):
     """What is missing in an answer is not missing in silence; what was in them is not said."""
     reply = HttpReply(status=200, headers={}, chunks=iter([b"data: {broken\n\n" + FIRST, b"data: [DONE]\n\n"]))
     stream = ChunkStream(reply, ChatDecoder(), SYSTEM_CLOCK, None, lambda failure, _reply: failure)
-    stream.meter = Meter()
+    stream.meter = AttemptMetrics()
 
     assert "one" == "".join([chunk.content for chunk in stream])
     assert 1 == stream.meter.skipped

@@ -156,7 +156,7 @@ def test_nothing_of_a_clients_request_is_refused_and_each_drop_is_named_once(sou
 def encoded(request, kind="anthropic", **settings):
     """The body that goes to a vendor, and what was dropped of the request."""
     made = vendor(kind, api_key="sk-0123456789abcdef", base_url="http://127.0.0.1:9", **settings)
-    call, _, _, _, dropped = made._encoded(request, Deadline.after(30), stream=False)
+    call, _, _, _, dropped = made._encode(request, Deadline.after(30), stream=False)
     return json.loads(call.body), dropped
 
 

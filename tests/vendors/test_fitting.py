@@ -5,7 +5,7 @@ import pytest
 from llmdispatcher import Request, catalog
 from llmdispatcher.catalog import Traits
 from llmdispatcher.types import EFFORTS
-from llmdispatcher.vendors.http import fitted, nearest
+from llmdispatcher.vendors.http import adapt_request, nearest_effort
 
 
 def quirky(*quirks, efforts=()):
@@ -16,7 +16,7 @@ def test_a_request_that_fits_is_not_copied():
     """The usual case costs nothing."""
     request = Request("gpt-4o", "hi", temperature=0.0)
 
-    assert fitted(request, catalog.traits_of("openai", "gpt-4o")) is request
+    assert adapt_request(request, catalog.traits_of("openai", "gpt-4o")) is request
 
 
 def test_sampling_goes_where_there_is_no_effort():
@@ -24,7 +24,8 @@ def test_sampling_goes_where_there_is_no_effort():
     quirks = quirky("sampling_without_effort")
 
     assert [0.5, 0.5, None] == [
-        fitted(Request("m", "hi", temperature=0.5, reasoning_effort=effort), quirks).temperature for effort in (None, "none", "low")
+        adapt_request(Request("m", "hi", temperature=0.5, reasoning_effort=effort), quirks).temperature
+        for effort in (None, "none", "low")
     ]
 
 
@@ -39,11 +40,11 @@ def test_sampling_goes_where_there_is_no_effort():
 )
 def test_the_effort_is_the_nearest_that_a_model_knows(asked, known, sent):
     """And of two as near the lower, which costs less."""
-    assert sent == nearest(asked, known)
-    assert sent == fitted(Request("m", "hi", reasoning_effort=asked), quirky(efforts=known)).reasoning_effort
+    assert sent == nearest_effort(asked, known)
+    assert sent == adapt_request(Request("m", "hi", reasoning_effort=asked), quirky(efforts=known)).reasoning_effort
 
 
 @pytest.mark.parametrize("effort", EFFORTS)
 def test_any_effort_goes_where_nothing_is_known(effort):
     """A model without traits gets what was asked for."""
-    assert effort == fitted(Request("m", "hi", reasoning_effort=effort), Traits()).reasoning_effort
+    assert effort == adapt_request(Request("m", "hi", reasoning_effort=effort), Traits()).reasoning_effort

@@ -1,6 +1,7 @@
 """HttpVendor: keys and addresses from arguments, configuration or environment; what goes over the wire; what it can do."""
 
 import json
+from contextlib import closing
 
 import pytest
 
@@ -61,6 +62,12 @@ def address(simulator, kind):
     return getattr(simulator, f"{kind}_url")
 
 
+def asked(simulator, kind="openai", fields=None, **settings):
+    """What a vendor with these settings answers to a request with these fields."""
+    with closing(MAKERS[kind](api_key=KEY, base_url=address(simulator, kind), **settings)) as made:
+        return ask(made, kind, **(fields or {}))
+
+
 def ask(made, kind, **settings):
     return made.send(Request(model=MODELS[kind], messages="hi", **settings), Deadline.after(30))
 
@@ -68,10 +75,8 @@ def ask(made, kind, **settings):
 @pytest.mark.parametrize("kind", MAKERS)
 def test_each_vendor_shows_its_key_in_its_own_header_and_nowhere_else(kind, simulator):
     """The key is in one header, not in the URL, and the answer comes back."""
-    made = MAKERS[kind](api_key=KEY, base_url=address(simulator, kind))
-    response = ask(made, kind)
+    response = asked(simulator, kind)
     seen = simulator.requests[0]
-    made.close()
 
     header = {"openai": "authorization", "azure": "api-key", "anthropic": "x-api-key", "google": "x-goog-api-key"}[kind]
     assert "hello" == response.content
@@ -178,11 +183,8 @@ def test_no_repr_shows_the_key():
 def test_a_vendor_that_echoes_the_key_is_censored(simulator):
     """What the vendor writes into its error does not bring the key into ours."""
     simulator.script(faults.status(401, message=f"Incorrect API key provided: {KEY}."))
-    made = OpenAIVendor(api_key=KEY, base_url=simulator.openai_url)
-
     with pytest.raises(AuthenticationError, match=r"provided: \*\*\*\.") as caught:
-        ask(made, "openai")
-    made.close()
+        asked(simulator)
     assert KEY not in repr(caught.value) + str(caught.value.args)
 
 
@@ -230,27 +232,21 @@ def test_azure_has_two_kinds_of_address(settings, path, suffix, simulator):
 def test_azures_version_comes_from_the_environment(simulator, monkeypatch):
     """AZURE_OPENAI_API_VERSION chooses the classic addresses."""
     monkeypatch.setenv("AZURE_OPENAI_API_VERSION", "2024-10-21")
-    made = AzureOpenAIVendor(api_key=KEY, base_url=simulator.azure_url)
-    ask(made, "azure")
-    made.close()
+    asked(simulator, "azure")
 
     assert "api-version=2024-10-21" in simulator.requests[0].path
 
 
 def test_users_headers_are_sent(simulator):
     """Organisation, project, tracing: whatever the user wants to add."""
-    made = OpenAIVendor(api_key=KEY, base_url=simulator.openai_url, headers={"OpenAI-Organization": "org-1"})
-    ask(made, "openai")
-    made.close()
+    asked(simulator, headers={"OpenAI-Organization": "org-1"})
 
     assert "org-1" == simulator.requests[0].headers["openai-organization"]
 
 
 def test_none_is_never_sent_and_zero_is(simulator):
     """temperature=0.0 reaches the vendor; what was not said does not."""
-    made = OpenAIVendor(api_key=KEY, base_url=simulator.openai_url)
-    ask(made, "openai", temperature=0.0)
-    made.close()
+    asked(simulator, fields={"temperature": 0.0})
     sent = simulator.requests[0].json
 
     assert ({"model", "messages", "temperature"}, 0.0) == (set(sent), sent["temperature"])
@@ -271,9 +267,7 @@ def test_models_refuse_what_the_catalog_says_they_refuse(simulator):
 
 def test_extra_params_are_merged_last(simulator):
     """What the library does not know yet can still be sent."""
-    made = OpenAIVendor(api_key=KEY, base_url=simulator.openai_url)
-    ask(made, "openai", top_p=0.5, extra_params={"temperature": 0.7, "verbosity": "low"})
-    made.close()
+    asked(simulator, fields={"top_p": 0.5, "extra_params": {"temperature": 0.7, "verbosity": "low"}})
 
     assert (0.7, "low") == (simulator.requests[0].json["temperature"], simulator.requests[0].json["verbosity"])
 
@@ -329,11 +323,7 @@ def test_a_closed_vendor_opens_again(simulator):
 
 def test_a_response_carries_the_request_id(simulator):
     """The id to quote to the vendor's support."""
-    made = OpenAIVendor(api_key=KEY, base_url=simulator.openai_url)
-    response = ask(made, "openai")
-    made.close()
-
-    assert response.request_id
+    assert asked(simulator).request_id
 
 
 @pytest.mark.parametrize("kind", MAKERS)

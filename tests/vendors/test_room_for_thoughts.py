@@ -15,7 +15,7 @@ LOW, MEDIUM, HIGH = 4096, 8192, 16_384
 def limit(request, kind="openai", **settings):
     """The limit that is sent."""
     made = vendor(kind, api_key="sk-0123456789abcdef", base_url="http://127.0.0.1:9/v1", **settings)
-    body = json.loads(made._encoded(request, Deadline.after(30), stream=False)[0].body)
+    body = json.loads(made._encode(request, Deadline.after(30), stream=False)[0].body)
     return body.get("max_completion_tokens", body.get("max_output_tokens", body.get("max_tokens")))
 
 

@@ -21,7 +21,7 @@ from llmdispatcher import (
     catalog,
 )
 from llmdispatcher.testing import LoopbackServer
-from llmdispatcher.vendors.http import fitted
+from llmdispatcher.vendors.http import adapt_request
 from llmdispatcher.wire import CODECS, ToolNames
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -33,7 +33,7 @@ def body(kind, request):
     traits = catalog.traits_of(kind, request.model)
     names = ToolNames.of(request, traits.limits.get("tool_name"))
     codec = CODECS[catalog.vendor_row(kind).codec]
-    return json.loads(codec.encode(fitted(names.renamed(request), traits), stream=False, quirks=traits.quirks))
+    return json.loads(codec.encode(adapt_request(names.renamed(request), traits), stream=False, quirks=traits.quirks))
 
 
 def round_of(told, *more, name="f", answer="r"):
@@ -544,15 +544,7 @@ def test_gemma_is_told_its_instructions_by_the_user():
     assert "systemInstruction" in body("google", Request("gemma-4-27b-it", told))
 
 
-@pytest.mark.parametrize(
-    ("turns", "roles"),
-    [
-        ("uuau", "uau"),
-        ("suusa", "ssua"),
-        ("uaau", "uau"),
-        ("ua", "ua"),
-    ],
-)
+@pytest.mark.parametrize(("turns", "roles"), [("uuau", "uau"), ("suusa", "ssua"), ("uaau", "uau"), ("ua", "ua")])
 def test_perplexity_hears_the_user_and_the_assistant_by_turns(turns, roles):
     """Instructions first, and nothing that was said is lost."""
     words = {"u": "user", "a": "assistant", "s": "system"}
@@ -737,20 +729,3 @@ def test_an_empty_text_among_others_is_not_sent():
     told = [Message.user(TextPart(text=""), TextPart(text="a"), ImagePart(url="https://example.com/a.png"))]
 
     assert ["text", "image_url"] == [part["type"] for part in body("moonshot", Request("m", told))["messages"][0]["content"]]
-
-
-@pytest.mark.parametrize("kind", ["vllm", "openai", "mistral", "anthropic"])
-def test_results_without_ids_find_their_calls_by_name(kind):
-    """Google's clients have no ids, and may answer in any order."""
-    said = [{"functionCall": {"name": name, "args": {}}} for name in "fg"]
-    told = [{"functionResponse": {"name": name, "response": {"of": name}}} for name in "gf"]
-    turns = [{"role": "user", "parts": [{"text": "q"}]}, {"role": "model", "parts": said}, {"role": "user", "parts": told}]
-    messages = body(kind, read("gemini", {"contents": turns}, "/v1/models/m:generateContent"))["messages"]
-    if kind == "anthropic":
-        calls = {block["id"]: block["name"] for block in messages[1]["content"]}
-        results = {block["tool_use_id"]: block["content"] for block in messages[2]["content"]}
-    else:
-        calls = {call["id"]: call["function"]["name"] for call in messages[1]["tool_calls"]}
-        results = {message["tool_call_id"]: message["content"] for message in messages[2:]}
-
-    assert {told: {"of": name} for told, name in calls.items()} == {told: json.loads(text) for told, text in results.items()}

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from llmdispatcher import InvalidRequest, MalformedReply
-from llmdispatcher.types import MOST_DEPTH, MOST_MEMBERS, EmbeddingRequest, TooMuch, fold, parse_text, weighed
+from llmdispatcher.types import MOST_DEPTH, MOST_MEMBERS, EmbeddingRequest, TooMuch, count_members, fold, parse_text
 from llmdispatcher.wire import Bounds, anthropic_usage, gemini_usage, ollama_usage, openai_chat_usage, openai_responses_usage
 from llmdispatcher.wire.base import ENVELOPE, STREAMED
 from llmdispatcher.wire.codecs import CODECS
@@ -29,14 +29,14 @@ DEEP = "[" * (MOST_DEPTH + 1) + "]" * (MOST_DEPTH + 1)
 def test_too_many_members_are_refused_undecoded(text):
     """Whatever they are; the text says how many there may be."""
     with pytest.raises(TooMuch, match="more than 200,000 members"):
-        weighed(text)
+        count_members(text)
 
 
 @pytest.mark.parametrize("text", [DEEP, '{"a":' * 101 + "1" + "}" * 101, "[" * 5_000, '[{"a":[' * 60 + "]}]" * 60])
 def test_what_is_nested_too_deeply_is_refused_undecoded(text):
     """Also where it does not end."""
     with pytest.raises(TooMuch, match="deeper than 100 levels"):
-        weighed(text)
+        count_members(text)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_too_many_objects_are_refused_undecoded(codec):
         with pytest.raises(MalformedReply, match="more than 10,000 objects"):
             CODECS[codec].decode(b'{"%s": [%s]}' % (name, many))
 
-    assert 1 == weighed(json.dumps({"text": "{}," * 20_000}), objects=10)
+    assert 1 == count_members(json.dumps({"text": "{}," * 20_000}), objects=10)
 
 
 def test_more_members_are_read_where_more_were_asked_for():

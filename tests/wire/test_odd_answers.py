@@ -19,7 +19,7 @@ from llmdispatcher import (
     ToolCall,
     Usage,
 )
-from llmdispatcher.types import fold, relaxed, unfold
+from llmdispatcher.types import fold, repair, unfold
 from llmdispatcher.wire.codecs import CODECS
 from llmdispatcher.wire.decoding import arguments_in, counted, number_in, says, words_of
 
@@ -1360,7 +1360,7 @@ def test_what_is_nearly_json_does_not_cost_the_text(delta):
 )
 def test_text_is_relaxed_outside_of_strings_alone(text, fixed):
     """Within them only escapes are; what is too long is left."""
-    assert fixed == relaxed(text)
+    assert fixed == repair(text)
 
 
 @pytest.mark.parametrize("codec", [CHAT, RESPONSES, GEMINI, OLLAMA], ids=lambda codec: codec.name)

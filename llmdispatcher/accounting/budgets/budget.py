@@ -19,7 +19,7 @@ import attrs
 from ...catalog import canonical
 from ...errors import ConfigError
 from ...routing import shown
-from ...types import boolean, build, choices, non_blank, suggesting, usd_amount
+from ...types import boolean, build, choices, non_blank, suggest, usd_amount
 from ..units import EPOCH, MOST, MOST_DAYS, first_day
 
 PERIODS = ("call", "hour", "day", "week", "month", "total")
@@ -113,7 +113,7 @@ def _patterns(value: Any) -> dict[str, str]:
     return dict(value)
 
 
-@suggesting
+@suggest
 @attrs.frozen(kw_only=True)
 class Budget:
     """A limit of US dollars in each ``period`` for each ``per``; the most that a call may cost is reserved before it is sent.

@@ -28,7 +28,7 @@ from ..._text import room_logger
 from ...catalog import Target, room_for_thoughts
 from ...errors import BudgetExceeded, DispatchError
 from ...routing import ANY_WINDOW, shown
-from ...runtime import Clock, Deadline, Lease
+from ...runtime import Clock, Deadline, KeyAssignment
 from ...types import (
     EXACT,
     AudioPart,
@@ -39,12 +39,12 @@ from ...types import (
     Price,
     ReasoningPart,
     Request,
-    Said,
     TextPart,
+    TokenLimits,
     ToolCall,
     VendorTool,
     VideoPart,
-    predicted,
+    predictions_in,
     stored_param,
     unseen_model,
 )
@@ -118,7 +118,7 @@ def measure(request: Request) -> Measure:
             text += _part_tokens(part)
             images += isinstance(part, ImagePart)
             unbounded = unbounded or _unbounded(part)
-    said = Said.of(extra)
+    said = TokenLimits.of(extra)
     return Measure(
         text=text,
         images=images,
@@ -197,14 +197,14 @@ def text_tokens(text: str) -> int:
     return max(plain, len(unicodedata.normalize("NFKC", text).encode("utf-8", "surrogatepass")))
 
 
-def _most_output(request: Request, said: Said) -> int | None:
+def _most_output(request: Request, said: TokenLimits) -> int | None:
     """Output tokens of one answer at most, thoughts included; ``None`` where only the model sets an end."""
     most = said.most(request.max_tokens)
     if most is None:
         return None
     if request.max_tokens == 0 and not said.limits:
         return 0  # vectors are asked for
-    most = max(most, *said.others, LEAST_OUTPUT) + 1 + sum(map(_json_tokens, predicted(request.extra_params)))
+    most = max(most, *said.others, LEAST_OUTPUT) + 1 + sum(map(_json_tokens, predictions_in(request.extra_params)))
     if request.reasoning_tokens:
         return most + request.reasoning_tokens
     return most + THOUGHTS if request.reasoning_effort not in (None, "none") else most
@@ -302,8 +302,8 @@ class Reservation:
     cost that is known, otherwise nothing. Anything else (broken off, cancelled, timed out, overtaken) may be billed for an unknown
     sum: the whole bound.
 
-    If a budget counts by key, it is also the attempt's :class:`~llmdispatcher.runtime.Lease`: ``key`` is the number of the key
-    with the reserved money, and after a refusal the reservation moves to another key.
+    If a budget counts by key, it is also the attempt's :class:`~llmdispatcher.runtime.KeyAssignment`: ``key`` is the number of the
+    key with the reserved money, and after a refusal the reservation moves to another key.
     """
 
     __slots__ = ("_limits", "_spending", "asked", "booked", "call", "key", "of_call", "shared")
@@ -316,9 +316,9 @@ class Reservation:
         self.key: int | None = None
         self.asked: tuple[Target, Deadline] | None = None
         self._spending = spending
-        self._limits: Lease | None = None
+        self._limits: KeyAssignment | None = None
 
-    def lease(self, limits: Lease | None) -> Lease | None:
+    def lease(self, limits: KeyAssignment | None) -> KeyAssignment | None:
         """Return what chooses the key to show; ``limits`` is the lease of the rate limits, which comes first."""
         if self.key is None:
             return limits

@@ -23,7 +23,7 @@ from ..units import TOKENS, picodollars
 if TYPE_CHECKING:
     from ...catalog import Target
     from ...runtime import Deadline
-    from ...types import Request, Whose
+    from ...types import CallOrigin, Request
 
 
 @attrs.frozen(kw_only=True)
@@ -213,7 +213,7 @@ class CallView(Protocol):
     streamed: bool
     hedge: bool
 
-    def whose(self) -> Whose:
+    def whose(self) -> CallOrigin:
         """The origin, user, alias and profile of the call."""
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpa
 
 from ...errors import ConfigError, LedgerError
 from ...runtime import SYSTEM_CLOCK, Clock, new_lock, user_path
-from ...types import AttemptRecord, Outcome, Usage, choices, itself, not_pickled, suggesting
+from ...types import AttemptRecord, Outcome, Usage, choices, copy_self, refuse_pickling, suggest
 from .address import Address, address, address_of
 from .call import (
     AttemptView,
@@ -126,7 +126,7 @@ class CallFields(TypedDict, total=False):
     metadata: Mapping[str, Any] | None
 
 
-@suggesting
+@suggest
 class Ledger:
     """Calls and attempts in a database; safe to share between threads, dispatchers and across forks.
 
@@ -140,7 +140,7 @@ class Ledger:
     place, and if there is no folder for a spool.
     """
 
-    __copy__, __reduce__ = itself, not_pickled
+    __copy__, __reduce__ = copy_self, refuse_pickling
 
     clock: Clock = SYSTEM_CLOCK
     """The clock that tells which day is today; tests set another."""

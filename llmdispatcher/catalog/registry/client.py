@@ -20,7 +20,7 @@ from os import PathLike
 from ..._text import room_logger
 from ...errors import Cancelled, DispatchError, RegistryStale, VendorUnavailable
 from ...runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, new_lock
-from ...types import suggesting
+from ...types import suggest
 from ..models import apply_registry
 from .document import Edition, checksum_holds, read_edition, read_json
 from .source import (
@@ -258,7 +258,7 @@ _SPREAD = 0.1
 _DAY = 86400.0
 
 
-@suggesting
+@suggest
 class Registry:
     """Published models and prices of each vendor; share one between threads and dispatchers.
 

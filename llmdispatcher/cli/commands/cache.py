@@ -10,7 +10,7 @@ import click
 from ..._text import escaped
 from ...cache import AnswerCache, ResponseCache, inspect_store
 from ...runtime import SYSTEM_CLOCK
-from ...types import shown_store
+from ...types import mask_store
 from .. import config_file
 from ..options import Suite, make_command
 from ..settings import Settings
@@ -30,10 +30,10 @@ def info(settings: Settings, store: str | None) -> int:
     place = _store_of(settings, store)
     found = inspect_store(place)
     if settings.json:
-        tell_json({"store": shown_store(place), **attrs.asdict(found)})
+        tell_json({"store": mask_store(place), **attrs.asdict(found)})
         return OK
     size = "" if found.size is None else f", {found.size:,} bytes"
-    tell(f"{shown_store(place)}: {found.entries:,} answers, {found.expired:,} of them expired{size}")
+    tell(f"{mask_store(place)}: {found.entries:,} answers, {found.expired:,} of them expired{size}")
     return OK
 
 
@@ -49,7 +49,7 @@ def clear(settings: Settings, store: str | None, yes: bool) -> int:
     """Delete all answers in a store, for all programs that use it."""
     place = _store_of(settings, store)
     found = inspect_store(place)
-    if not yes and not _confirm(f"Forget {found.entries:,} answers in {shown_store(place)}?"):
+    if not yes and not _confirm(f"Forget {found.entries:,} answers in {mask_store(place)}?"):
         return FAILED
     cache = AnswerCache(ResponseCache(store=place), SYSTEM_CLOCK)
     cache.clear()

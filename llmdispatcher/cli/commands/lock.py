@@ -10,7 +10,7 @@ import click
 
 from ...catalog import BUNDLED, Lockfile, claim_on, get_model, vendor_row, vendor_rows
 from ...errors import ConfigError, DispatchError, LockfileNotFound, ModelNotFound
-from ...types import meant
+from ...types import closest_name
 from .. import config_file
 from ..options import FILE, Suite, make_command
 from ..settings import Settings
@@ -207,7 +207,7 @@ def doubt(model: str) -> str | None:
     head, colon, tail = model.partition(":")
     row = vendor_row(head) if colon else None
     if row is None:
-        vendor = meant(head, [one.name for one in vendor_rows()]) if colon else None
+        vendor = closest_name(head, [one.name for one in vendor_rows()]) if colon else None
         if vendor is None or not claim_on(vendor, tail).has_it:  # it may be the tag of a local model, as in llama3:8b
             return None
         return f"{model}: no vendor of the catalog is named {head!r}; did you mean '{vendor}:{tail}'?"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ... import accounting
-from ...runtime import from_environment, made_folder, own_file
+from ...runtime import from_environment, make_data_folder, own_file
 from .. import records
 from ..options import FILE, Suite, make_command
 from ..settings import Settings
@@ -63,7 +63,7 @@ _KEY = click.option(
 @click.argument("file", type=FILE, required=False, metavar="[FILE]", help="Where; else in the user's own folder.")
 def new_key(settings: Settings, file: Path | None) -> int:
     """Make a private key that signs receipts, in a file for its owner alone; a key is never overwritten."""
-    path = file or made_folder() / KEY_FILE
+    path = file or make_data_folder() / KEY_FILE
     key_id = accounting.SigningKey.generate(path).key_id
     if settings.json:
         tell_json({"path": str(path), "key_id": key_id})

@@ -20,8 +20,8 @@ from ...types import (
     Tool,
     ToolCall,
     VendorTool,
-    begins_as,
     data_url,
+    detect_media_type,
     media_type,
 )
 from ..encoding import (
@@ -245,7 +245,7 @@ def _source(part: ImagePart | FilePart, kind: str) -> dict[str, Any]:
 def _seen(encoded: str) -> str | None:
     """The kind of an image by its first bytes; Anthropic refuses one that is said to be of another kind."""
     try:
-        told = begins_as(base64.b64decode(encoded[:64]))
+        told = detect_media_type(base64.b64decode(encoded[:64]))
     except ValueError:
         return None
     return told if told is not None and told.startswith("image/") else None

@@ -20,8 +20,8 @@ from ...types import (
     Tool,
     ToolCall,
     VendorTool,
-    begins_as,
     data_url,
+    detect_media_type,
 )
 from ..base import Inbound, filled, object_in, popped, whole_number, words_in
 from ..decoding import mapping, says
@@ -177,7 +177,7 @@ def _image(encoded: Any, where: str) -> ImagePart:
         data = whole[1] if whole is not None else base64.b64decode("".join(encoded.split()), validate=True)
     except (binascii.Error, ValueError):
         raise InvalidRequest(f"{where}.images: this is no base64; give the bytes of an image in base64") from None
-    return ImagePart(data=data, media_type=begins_as(data) or (whole[0] if whole is not None else "image/png"))
+    return ImagePart(data=data, media_type=detect_media_type(data) or (whole[0] if whole is not None else "image/png"))
 
 
 def _is_call(call: Any) -> bool:

@@ -21,8 +21,8 @@ from ...types import (
     Response,
     StreamChunk,
     Usage,
-    begins_as,
     data_url,
+    detect_media_type,
     fold,
 )
 from ..decoding import counted, lacking, mapping, number_in, parse_object, raise_told, says, text_of, words_of
@@ -315,7 +315,7 @@ class _Sound:
             data = b"".join([base64.b64decode(piece, validate=True) for piece in self._pieces()])
         except (binascii.Error, ValueError):
             raise MalformedReply("the sound in the vendor's answer is no base64", sent=True) from None
-        form = AUDIO_FORMATS.get(begins_as(data) or "", _RAW_SOUND)
+        form = AUDIO_FORMATS.get(detect_media_type(data) or "", _RAW_SOUND)
         extra = {NAME: {AS: SOUND, **self._fields} if "id" in self._fields else self._fields}
         return {"parts": (AudioPart(data=data, format=form, transcript=text or None, extra=extra),)}
 

@@ -12,7 +12,7 @@ from llmdispatcher.accounting.budgets import reservation as bounds
 from llmdispatcher.accounting.budgets.reservation import bound, costs_nothing, has_price, is_free, measure, text_tokens
 from llmdispatcher.catalog import known
 from llmdispatcher.types import cost_of as cost
-from llmdispatcher.types import evolved
+from llmdispatcher.types import replace
 
 from ...wire.corpus import CODEC_OF, CODECS, body_of, codec_of, decode_stream, exchanges, needs_corpus, streamed
 from .conftest import REQUEST, moment, target
@@ -29,7 +29,7 @@ def micro(request, price=FLAT, **facts):
 
 def tokens_in(request, **facts):
     """Tokens that are reserved for what goes in."""
-    return micro(evolved(request, max_tokens=0), **facts)
+    return micro(replace(request, max_tokens=0), **facts)
 
 
 @pytest.mark.parametrize(
