@@ -30,8 +30,8 @@ from .call import (
     call_row,
     start_rows,
 )
-from .process import LOADING, this_process
-from .spool import Spool
+from .process import LOADING
+from .spool import DatabaseUnavailable, Spool
 from .writer import LedgerStats, Writer
 
 if TYPE_CHECKING:
@@ -242,9 +242,10 @@ class Ledger:
     def reconcile(self) -> int:
         """Mark the open calls of dead processes as unknown; return how many. The writer does so at its start, and regularly."""
         self.migrate()
-        from .database import Store
-
-        return Store(self._connected(), SYSTEM_CLOCK, "", this_process()).reconcile()
+        try:
+            return self._database.row_writer(Path(), "").reconcile()
+        except DatabaseUnavailable as why:
+            raise LedgerError(f"ledger: {self.address.shown} cannot be written ({why}); see that it is there") from None
 
     def close(self, timeout: float = 5.0) -> None:
         """Write what is left, for at most ``timeout`` seconds (the rest is spooled), and close; idempotent. Reopens when used."""
