@@ -35,7 +35,7 @@ from .facts import (
     vendor_row,
     vendor_rows,
 )
-from .rows import checked_rows
+from .rows import check_rows
 
 _CACHE_SIZE = 4096
 _FINE_TUNED = "ft:"
@@ -230,7 +230,7 @@ _snapshot = CatalogSnapshot()
 _lock = new_lock()
 
 
-def edition() -> CatalogSnapshot:
+def current_snapshot() -> CatalogSnapshot:
     """Return the current rows; a change of rows makes another object."""
     return _snapshot
 
@@ -250,7 +250,7 @@ def overlay(rows: Mapping[str, Mapping[str, Mapping[str, Any]]] | None, version:
     """
     global _snapshot
     versions = version if isinstance(version, str) else {canonical(name): text for name, text in version.items()}
-    own = Layer(checked_rows({} if rows is None else rows), versions)
+    own = Layer(check_rows({} if rows is None else rows), versions)
     with _lock:
         _check_fits(own, CatalogSnapshot(_snapshot.registry))
         _snapshot = CatalogSnapshot(_snapshot.registry, own)
@@ -266,9 +266,9 @@ def _check_fits(own: Layer, others: CatalogSnapshot) -> None:
         for model, fields in rows.items() if row is not None and not (row.any_model or row.own_names) else ():
             if "price" not in fields and others.find(vendor, model) is None:
                 near = difflib.get_close_matches(model, others.names(vendor), 1, _ALIKE)
-                meant = f"did you mean {near[0]!r}? " if near else ""
+                hint = f"did you mean {near[0]!r}? " if near else ""
                 raise ConfigError(
-                    f"overlay[{vendor!r}][{model!r}]: no model is known by that name; {meant}A new model needs a price"
+                    f"overlay[{vendor!r}][{model!r}]: no model is known by that name; {hint}A new model needs a price"
                 )
 
 
@@ -427,7 +427,7 @@ def list_models(vendor: str | None = None, capabilities: Iterable[str] = (), *, 
     wanted = _check_capabilities(capabilities)
     vendors = _vendors() if vendor is None else [_vendor_name(vendor)]
     today = SYSTEM_CLOCK.now().date()
-    found = (facts for name in vendors for facts in edition().listed(name))
+    found = (facts for name in vendors for facts in current_snapshot().listed(name))
     return tuple([facts for facts in found if wanted <= facts.capabilities and (not active_only or facts.is_active(today))])
 
 
@@ -440,7 +440,7 @@ def get_model(ref: str) -> ModelFacts:
     if not isinstance(ref, str) or not ref.strip():
         raise ConfigError(f"ref: {ref!r} names no model; give 'vendor:model', such as 'openai:gpt-4o', or a model's name")
     name = ref.strip()
-    current, (head, _, tail) = edition(), name.partition(":")
+    current, (head, _, tail) = current_snapshot(), name.partition(":")
     if tail and canonical(head) in _vendors():
         found = current.find(canonical(head), tail.strip())
         if found is None:
@@ -455,12 +455,12 @@ def get_model(ref: str) -> ModelFacts:
 
 
 def _vendors() -> list[str]:
-    return [*(row.name for row in vendor_rows()), *edition().vendors()]
+    return [*(row.name for row in vendor_rows()), *current_snapshot().vendors()]
 
 
 def _vendor_name(vendor: str) -> str:
     name = canonical(vendor) if isinstance(vendor, str) else ""
-    if vendor_row(name) is None and name not in edition().vendors():
+    if vendor_row(name) is None and name not in current_snapshot().vendors():
         raise ConfigError(f"vendor: {vendor!r} is not in the catalog; {choices(vendor, _vendors(), 'there are {}')}")
     return name
 
@@ -484,4 +484,4 @@ def _not_found(ref: str, vendors: Iterable[str], name: str) -> ModelNotFound:
 
 def _names(vendors: Iterable[str]) -> Iterator[str]:
     for vendor in vendors:
-        yield from edition().names(vendor)
+        yield from current_snapshot().names(vendor)

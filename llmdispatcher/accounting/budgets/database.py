@@ -158,7 +158,7 @@ class BudgetWorker:
                 self._note_failure(batch, error)
             elif len(batch) == 1:
                 # given up, so that it stops nobody else; its reservation will count when it expires
-                logger.error("budgets: their database refuses what it is told (%s); that is given up", _error_text(error))
+                logger.error("budgets: their database refuses a job (%s), which is given up", _error_text(error))
                 _fail(batch[0], error)
             else:
                 for job in batch:

@@ -224,10 +224,10 @@ class Connections:
 
     def _create_engine(self) -> Engine:
         path = self.address.path
-        asked = self._server_arguments() if path is None else {"timeout": self._timeout, "check_same_thread": False}
+        arguments = self._server_arguments() if path is None else {"timeout": self._timeout, "check_same_thread": False}
         url = URL.create("postgresql+psycopg") if path is None else URL.create("sqlite+pysqlite", database=str(path))
         with LOADING:  # of the driver
-            engine = create_engine(url, poolclass=_Pool, pool_size=4, max_overflow=16, connect_args=asked)
+            engine = create_engine(url, poolclass=_Pool, pool_size=4, max_overflow=16, connect_args=arguments)
         self._track(engine)
         if path is None:
             event.listen(engine, "do_connect", _connect_server)

@@ -303,8 +303,8 @@ class Statements:
 
     def lock_calls(self, connection: sa.Connection, ids: list[str]) -> dict[str, Row]:
         """Lock calls until the end of the transaction, and return the rows that exist, without their metadata."""
-        asked = json.dumps(ids) if self._kind == "sqlite" else ids
-        return {row[0]: tuple(row) for row in connection.execute(self.select_locked, {"ids": asked})}
+        parameter = json.dumps(ids) if self._kind == "sqlite" else ids
+        return {row[0]: tuple(row) for row in connection.execute(self.select_locked, {"ids": parameter})}
 
 
 def _update_of_end() -> Any:

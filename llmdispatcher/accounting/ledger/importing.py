@@ -299,7 +299,7 @@ BATCH = 1000
 MOST_PROBLEMS = 1000
 """Problems that are described one by one; the rest are counted."""
 
-_REMEMBERED = 100_000  # rows without an id; the same row told twice is told close by
+_REMEMBERED = 100_000  # rows without an id; equal rows stand close to each other
 _MOST_ATTEMPTS = 1000
 
 

@@ -257,10 +257,10 @@ def _prune_limit(now: datetime, older_than: timedelta | When) -> int:
     """The midnight in UTC before the given moment, since totals are of whole days."""
     if isinstance(older_than, int | float):
         raise InvalidRequest(f"older_than: {older_than!r} is not an age; give one like timedelta(days={older_than!r}), or a day")
-    meant = now - older_than if isinstance(older_than, timedelta) else first_moment(older_than, UTC, "older_than")
-    if not 0 <= micros(meant) <= micros(now):
-        raise InvalidRequest(f"older_than: {meant.isoformat()} is not in the past; give an age like timedelta(days=90), or a day")
-    return micros(meant) // DAY * DAY
+    limit = now - older_than if isinstance(older_than, timedelta) else first_moment(older_than, UTC, "older_than")
+    if not 0 <= micros(limit) <= micros(now):
+        raise InvalidRequest(f"older_than: {limit.isoformat()} is not in the past; give an age like timedelta(days=90), or a day")
+    return micros(limit) // DAY * DAY
 
 
 def _note_pruned(connection: sa.Connection, before: int) -> None:

@@ -247,7 +247,7 @@ class Writer:
             try:
                 call, attempt = make(*arguments)
             except Exception:  # it is a mistake of ours, and must not cost the others their rows
-                logger.exception("the ledger cannot make a row of what it was told")
+                logger.exception("the ledger cannot make a row of an event")
                 self._counts["refused"] += 1
                 continue
             calls += [call] if call is not None else []

@@ -368,7 +368,7 @@ class Lockfile:
         text = writing.check(text_of(contents, source, form), contents, str(target))
         writing.replace(target, text)
         with self._lock:
-            self.path, self._source = target, reading.Source(text, form, reading.plain(text, form), contents)
+            self.path, self._source = target, reading.Source(text, form, reading.parse(text, form), contents)
             self._table = self._lay_out(attrs.evolve(self.contents, created_at=contents.created_at, updated_at=now))
 
     def missing(self, aliases: Sequence[str], profile: str | None = None, context: str | None = None) -> ConfigError:

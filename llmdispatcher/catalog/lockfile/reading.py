@@ -17,7 +17,7 @@ import attrs
 
 from ...errors import LockfileInvalid
 from ...types import ANY_MODEL, has_both_parts
-from .alias import goes_on
+from .alias import parse_failures
 
 Path = tuple[str | int, ...]
 """Keys of tables and numbers of list entries, from the outside in."""
@@ -48,12 +48,12 @@ class Binding:
     @property
     def on(self) -> frozenset[str]:
         """The lasting failures after which the next model is asked."""
-        return goes_on((self.constraints or {}).get("on", ()))
+        return parse_failures((self.constraints or {}).get("on", ()))
 
     def dump(self) -> dict[str, Any]:
         """Return the binding as a file holds it."""
-        said: dict[str, Any] = {"alias": self.alias, "models": list(self.models)}
-        return said if self.constraints is None else said | {"constraints": self.constraints}
+        record: dict[str, Any] = {"alias": self.alias, "models": list(self.models)}
+        return record if self.constraints is None else record | {"constraints": self.constraints}
 
 
 @attrs.frozen
@@ -66,10 +66,10 @@ class Profile:
 
     def dump(self) -> dict[str, Any]:
         """Return the profile as a file holds it, without empty lists: a binding can be added by hand at the end of the file."""
-        said: dict[str, Any] = {"name": self.name}
+        record: dict[str, Any] = {"name": self.name}
         if self.bindings:
-            said["bindings"] = [binding.dump() for binding in self.bindings.values()]
-        return said | ({"registry_versions": dict(self.registry_versions)} if self.registry_versions else {})
+            record["bindings"] = [binding.dump() for binding in self.bindings.values()]
+        return record | ({"registry_versions": dict(self.registry_versions)} if self.registry_versions else {})
 
 
 @attrs.frozen(kw_only=True)
@@ -145,7 +145,7 @@ def read(text: str, name: str) -> Source:
     """Read a lockfile; ``name`` is that of the file, for messages. Raises :class:`LockfileInvalid`."""
     form = form_of(name, text)
     try:
-        tree = plain(text, form)
+        tree = parse(text, form)
     except (ValueError, RecursionError) as error:  # both parsers tell line and column
         reason = str(error) or type(error).__name__
         raise LockfileInvalid(f"{name}: this is no {form.upper()}: {reason}", problems=[reason]) from None
@@ -157,7 +157,7 @@ def read(text: str, name: str) -> Source:
     return Source(text, form, tree, contents)
 
 
-def plain(text: str, form: str) -> Any:
+def parse(text: str, form: str) -> Any:
     """Parse a text."""
     return json.loads(text) if form == "json" else tomllib.loads(text)
 
@@ -186,7 +186,7 @@ def model_problem(model: Any) -> str | None:
 def constraints_problem(constraints: Mapping[str, Any] | None) -> str | None:
     """Return why the constraints of an alias are invalid, ``None`` if they are not; unknown ones are kept."""
     try:
-        goes_on((constraints or {}).get("on", ()))
+        parse_failures((constraints or {}).get("on", ()))
     except ValueError as error:
         return str(error)
     return None

@@ -219,7 +219,7 @@ class Drift:
         return "\n".join(lines) or "nothing is pinned"
 
 
-def changes(before: Edition | None, after: Edition) -> Changes:
+def compare_editions(before: Edition | None, after: Edition) -> Changes:
     """Return the difference; *before* the first edition is ``None``."""
     old, new = (before.models if before is not None else {}), after.models
     both = sorted(old.keys() & new.keys())
@@ -308,7 +308,7 @@ def current_status(vendor: str, copy: Copy[Edition] | None, now: datetime, ttl: 
     if copy is None:
         why = trouble or "the registry has not been asked yet"
         return RegistryStatus(vendor=vendor, state=PACKAGED, source="catalog", reason=f"the packaged catalog counts: {why}")
-    checked, age = copy.age(now), published_ago(copy.value, now)
+    checked, age = copy.age(now), age_of(copy.value, now)
     if not 0 <= checked < ttl:
         state, reason = STALE, f"the registry last confirmed it {time_ago(checked)}"
     elif age is None:
@@ -336,13 +336,13 @@ def _status(copy: Copy[Edition], state: str, reason: str, now: datetime) -> Regi
         source="registry" if copy.fetched else "cache",
         reason=reason,
         version=edition.version,
-        age=published_ago(edition, now),
+        age=age_of(edition, now),
         checked=max(0.0, copy.age(now)),
         skipped=len(edition.skipped),
     )
 
 
-def published_ago(edition: Edition, now: datetime) -> float | None:
+def age_of(edition: Edition, now: datetime) -> float | None:
     """Return the seconds since a version was published, ``None`` if it does not say when."""
     return None if edition.updated_at is None else max(0.0, (now - edition.updated_at).total_seconds())
 

@@ -31,7 +31,7 @@ from ..._text import room_logger
 from ...cache import SingleFlight
 from ...errors import DispatchError, MalformedReply
 from ...runtime import Clock, Deadline, new_lock
-from .document import MOST_BYTES, Edition, moment
+from .document import MOST_BYTES, Edition, parse_time
 from .source import Reader, read_bounded, valid_etag
 
 logger = room_logger("catalog")
@@ -133,7 +133,7 @@ def _unpack(data: bytes) -> CachedDocument:
     head = json.loads(first[:MOST_HEAD])
     if not isinstance(head, dict) or head.get("sha256") != hashlib.sha256(body).hexdigest():
         raise ValueError("not what was written")
-    checked_at = moment(head.get("checked_at"))
+    checked_at = parse_time(head.get("checked_at"))
     if checked_at is None:
         raise ValueError("not what was written")
     return CachedDocument(body=body, etag=valid_etag(head.get("etag")), checked_at=checked_at)
