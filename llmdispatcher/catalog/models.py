@@ -473,15 +473,10 @@ def _check_capabilities(capabilities: Iterable[str]) -> frozenset[str]:
 
 
 def _not_found(ref: str, vendors: Iterable[str], name: str) -> ModelNotFound:
-    there = {each.casefold(): each for each in sorted({*_names(vendors)})}
+    there = {each.casefold(): each for each in sorted({each for vendor in vendors for each in current_snapshot().names(vendor)})}
     near = [there[each] for each in difflib.get_close_matches(name.casefold(), there, _NEAR, _ALIKE)]
     head, colon, tail = ref.partition(":")
     vendor = meant(head, _vendors()) if colon and vendor_row(head) is None else None
     near = [f"{vendor}:{tail}"] if vendor is not None else near
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "list_models() tells those that are known"
     return ModelNotFound(f"ref: the catalog has no model {ref!r}; {hint}", try_elsewhere=False)
-
-
-def _names(vendors: Iterable[str]) -> Iterator[str]:
-    for vendor in vendors:
-        yield from current_snapshot().names(vendor)

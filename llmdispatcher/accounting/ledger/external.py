@@ -145,7 +145,8 @@ def _normalize_names(fields: Mapping[str, Any]) -> dict[str, Any]:
             facts[name] = facts[word]
     for word, (name, scale) in _SCALES.items():
         if word in facts and name not in facts:
-            facts[name] = _scaled(word, facts[word], scale)
+            amount = _number(word, facts[word], _MOST_MICROSECONDS // scale, "give a number that is not negative")
+            facts[name] = int((amount * scale).to_integral_value()) if amount is not None else None
     if "conversation_id" in facts and isinstance(facts.get("metadata", {}), Mapping):
         facts["metadata"] = {"conversation_id": str(facts["conversation_id"]), **facts.get("metadata", {})}
     return facts
@@ -233,28 +234,26 @@ def _as_text(value: str | int) -> str:
 
 
 def _count(name: str, value: Any, most: int) -> int | None:
-    if value is None or value == "":
-        return None
-    amount = _decimal(value)
-    if amount is None or not 0 <= amount <= most or amount != amount.to_integral_value():
-        raise _invalid(name, value, f"give a whole number from 0 to {most:,}")
-    return int(amount)
-
-
-def _scaled(name: str, value: Any, scale: int) -> int:
-    amount = _decimal(value)
-    if amount is None or not 0 <= amount <= _MOST_MICROSECONDS // scale:
-        raise _invalid(name, value, "give a number that is not negative")
-    return int((amount * scale).to_integral_value())
+    remedy = f"give a whole number from 0 to {most:,}"
+    amount = _number(name, value, most, remedy)
+    if amount is not None and amount != amount.to_integral_value():
+        raise _invalid(name, value, remedy)
+    return int(amount) if amount is not None else None
 
 
 def _money(value: Any) -> int | None:
+    amount = _number("cost", value, MOST_DOLLARS, f"give US dollars from 0 to {MOST_DOLLARS:,}")
+    return picodollars(amount) if amount is not None else None
+
+
+def _number(name: str, value: Any, most: int, remedy: str) -> Decimal | None:
+    """A number from 0 to ``most``; ``None`` for no value."""
     if value is None or value == "":
         return None
     amount = _decimal(value)
-    if amount is None or not 0 <= amount <= MOST_DOLLARS:
-        raise _invalid("cost", value, f"give US dollars from 0 to {MOST_DOLLARS:,}")
-    return picodollars(amount)
+    if amount is None or not 0 <= amount <= most:
+        raise _invalid(name, value, remedy)
+    return amount
 
 
 def _decimal(value: Any) -> Decimal | None:
@@ -266,9 +265,7 @@ def _decimal(value: Any) -> Decimal | None:
         amount = Decimal(text) if len(text) <= _SHOWN else None
     except (InvalidOperation, ValueError):  # ValueError: a whole number of more digits than Python writes
         return None
-    if amount is None:
-        return None
-    return amount if amount.is_finite() else None
+    return amount if amount is not None and amount.is_finite() else None
 
 
 def _flag(name: str, value: Any) -> bool:
@@ -642,7 +639,12 @@ def log_calls(begin: Callable[[], LoggedCall]) -> Callable[[Callable[P, T]], Cal
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise ConfigError(f"log_llm_call: {function.__qualname__} is a coroutine; write `with ledger.log_call(...)` inside it")
         if inspect.isgeneratorfunction(function):
-            return functools.wraps(function)(_wrap_generator(begin, function))  # type: ignore[return-value]  # it yields what that yields
+
+            @functools.wraps(function)
+            def logged_generator(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
+                return (yield from _log_generator(begin(), function(*args, **kwargs)))
+
+            return logged_generator  # type: ignore[return-value]  # it yields what that yields
 
         @functools.wraps(function)
         def logged(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -658,13 +660,6 @@ def log_calls(begin: Callable[[], LoggedCall]) -> Callable[[Callable[P, T]], Cal
         return logged
 
     return decorate
-
-
-def _wrap_generator(begin: Callable[[], LoggedCall], function: Callable[..., Any]) -> Callable[..., Generator[Any, Any, Any]]:
-    def logged(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        return (yield from _log_generator(begin(), function(*args, **kwargs)))
-
-    return logged
 
 
 def _log_result(call: LoggedCall, answer: Any) -> Any:

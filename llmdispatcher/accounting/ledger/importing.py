@@ -381,10 +381,3 @@ def _attempts(call: Row, fields: Any) -> tuple[Row, ...]:
     if not all(isinstance(one, Mapping) for one in fields or []):
         raise InvalidRequest("attempt_records: not all of them are objects; leave it out")
     return tuple([parse_attempt(one) | {"call_id": call["id"]} for one in fields or []])
-
-
-def import_logs(
-    database: Connectable, source: Any, format: str | None, progress: Callable[[int, int | None], None] | None
-) -> ImportReport:
-    """Import calls, for :meth:`~llmdispatcher.Ledger.import_usage_logs`."""
-    return Import(database, progress).run(source, format)

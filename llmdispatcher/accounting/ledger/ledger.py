@@ -363,9 +363,9 @@ class Ledger:
         transaction, so an interrupted import is simply run again. Without ``format`` the path's suffix names it, or the beginning
         of the file.
         """
-        from .importing import import_logs
+        from .importing import Import
 
-        return import_logs(self, source, format, progress)
+        return Import(self, progress).run(source, format)
 
     def prune(self, older_than: timedelta | When, progress: Progress | None = None) -> PruneReport:
         """Delete the calls, and their attempts, of all days (UTC) before that age or day; daily totals stay exact.

@@ -97,23 +97,17 @@ def next_place(last: Receipt | None, now: datetime) -> dict[str, Any]:
     }
 
 
-def rotation(place: Mapping[str, Any], label: Mapping[str, Any], old: SigningKey, new: SigningKey) -> Receipt:
-    """A receipt by which another key signs the following ones; both keys sign it."""
-    body = {
-        **place,
-        **label,
-        "receipt_type": "rotation",
-        "key_id": old.key_id,
-        "old_key": old.public.as_dict(),
-        "new_key": new.public.as_dict(),
-    }
-    return sign_document({**body, "acceptance": signature_text(new.sign(canonical(body)))}, old)
+def rotation(place: Mapping[str, Any], label: Mapping[str, Any], old: SigningKey | None, new: SigningKey) -> Receipt:
+    """A receipt by which a new key signs the following ones; both keys sign it.
 
-
-def takeover(place: Mapping[str, Any], label: Mapping[str, Any], new: SigningKey) -> Receipt:
-    """A receipt by which a key signs the following ones since the old key is lost; verifiers must know the new key."""
-    fields = {"receipt_type": "rotation", "old_key": None, "new_key": new.public.as_dict(), "acceptance": None}
-    return sign_document({**place, **label, **fields}, new)
+    If the ``old`` key is lost (``None``), the new key signs alone, and verifiers must know it from elsewhere.
+    """
+    keys = {"old_key": old.public.as_dict() if old is not None else None, "new_key": new.public.as_dict()}
+    body = {**place, **label, "receipt_type": "rotation", **keys}
+    if old is None:
+        return sign_document({**body, "acceptance": None}, new)
+    acceptance = signature_text(new.sign(canonical({**body, "key_id": old.key_id})))
+    return sign_document({**body, "acceptance": acceptance}, old)
 
 
 Calls = str | Iterable[str] | None
@@ -244,7 +238,7 @@ class Receipts:
             last = store.head(connection)
             if last is None or last.next_key_id == key.key_id:
                 raise ConfigError(f"key: there is nothing to take over, {key.key_id} may sign already; create receipts with it")
-            receipt = takeover(next_place(last, self._clock.now()), label, key)
+            receipt = rotation(next_place(last, self._clock.now()), label, None, key)
             store.append(connection, receipt, ())
         return receipt
 

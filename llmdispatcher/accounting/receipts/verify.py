@@ -474,9 +474,7 @@ def read_source(source: Source) -> SourceReceipts:
         return _read_file(source)
     if isinstance(source, str):
         return _read_value(parse_json(source, "receipts"))
-    if isinstance(source, Receipt | Mapping):
-        return SourceReceipts((_read_item(source),), chain=False)
-    return SourceReceipts(tuple(map(_read_item, source)), chain=True)
+    return _read_value(source if isinstance(source, Receipt | Mapping) else list(source))
 
 
 def _read_file(path: Path) -> SourceReceipts:
