@@ -221,6 +221,8 @@ ABILITIES = (*CAPABILITIES, "audio_output", "video", "prompt_caching", "web_sear
 """All known abilities of models: the capabilities that requests may use, and more."""
 _BY_DEFAULT = frozenset({"streaming"})
 _VECTORS = frozenset(CAPABILITIES) - {"embeddings"}
+_PLAIN_FIELDS = ("kind", "context_window", "max_tokens", "retired", "checked", "source", "date")
+"""Fields of a row that are fields of :class:`ModelFacts` as they are."""
 
 
 @attrs.frozen(kw_only=True)
@@ -297,29 +299,23 @@ def facts_of(vendor: str, name: str, row: Mapping[str, Any], version: str) -> Mo
     Further ``kind``, ``context_window``, ``max_tokens``, ``aliases``, ``since``, ``ends``, ``retired``, ``checked``, ``source`` and
     ``date``; each may be missing.
     """
-    own, kind = traits_of(vendor, name), row.get("kind", "chat")
-    lacks = own.lacks.union(row["lacks"]) if "lacks" in row else own.lacks
+    own, kind = traits_of(vendor, name), row.get("kind")
+    lacks = own.lacks.union(row.get("lacks", ()))
     if kind == "embedding" or row.get("checked"):
         lacks |= _VECTORS if kind == "embedding" else {"embeddings"}
     return ModelFacts(
         vendor=vendor,
         model=name,
         listed=name,
-        kind=kind,
         price_row=row.get("price") or _free_row(vendor, name),
-        context_window=row.get("context_window", 0),
-        max_tokens=row.get("max_tokens", 0),
         capabilities=_BY_DEFAULT.union(row.get("can", ())) - lacks,
         lacks=lacks,
         quirks=own.quirks,
         aliases=tuple(row.get("aliases", ())),
         released=_day(row.get("since")),
         deprecated=_day(row.get("ends")),
-        retired=row.get("retired", False),
-        checked=row.get("checked", False),
-        source=row.get("source", ""),
-        date=row.get("date", ""),
         price_version=version,
+        **{field: row[field] for field in _PLAIN_FIELDS if field in row},
     )
 
 

@@ -75,7 +75,7 @@ class LedgerCall:
         return f"{self.begun_at.isoformat()}/{self.id}"
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as JSON can hold them; US dollars and times are texts."""
+        """Return the fields as JSON can hold them; US dollars and times are texts."""
         return _json_record(self)
 
 
@@ -104,7 +104,7 @@ class LedgerAttempt:
     bytes_received: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as JSON can hold them; US dollars and times are texts."""
+        """Return the fields as JSON can hold them; US dollars and times are texts."""
         return _json_record(self)
 
 

@@ -179,7 +179,7 @@ _EVER = range(4_000_000)  # days
 def export_logs(
     database: Connectable, target: Any, options: Mapping[str, Any], progress: Callable[[int, int | None], None] | None
 ) -> list[Record] | ExportReport:
-    """Export calls, for :meth:`~llmdispatcher.Ledger.export_usage_logs`."""
+    """Write the selected calls to a target; without one return them as a list."""
     if target is None:
         return [record for page in export_pages(database, options) for record in page]
     sink = sink_of(target, options.get("format"), attempts=bool(options.get("attempts")))

@@ -328,7 +328,7 @@ def _invalid(name: str, value: Any, remedy: str) -> InvalidRequest:
 
 
 def _in_units(of: Table) -> TableClause:
-    """The same table for rows that are in the units of the database already."""
+    """A table for rows that are in the units of the database already: its columns have no types that convert."""
     kinds = {"metadata": JSON(none_as_null=True)}
     return table(of.name, *[column(one.name, kinds.get(one.name)) for one in of.columns])
 
@@ -337,7 +337,7 @@ PLAIN_CALLS, PLAIN_ATTEMPTS = _in_units(calls), _in_units(attempts_table)
 
 
 def record(database: Connectable, clock: Clock, fields: Mapping[str, Any]) -> RecordedCall:
-    """Record one call now, for :meth:`~llmdispatcher.Ledger.record`."""
+    """Record one call now, with its part of the daily totals."""
     given = fields.get("id")
     facts, usage_status = _merge_usage(fields)
     row = parse_call(facts, clock.now(), usage_status)

@@ -200,7 +200,7 @@ class _JsonText:
         return self._left[:1]
 
     def take(self, count: int) -> None:
-        """Skip so many characters."""
+        """Skip ``count`` characters."""
         self.line += self._left.count("\n", 0, count)
         self._left = self._left[count:]
 
@@ -270,7 +270,7 @@ def guard(text: str) -> str:
 
 
 def unguard(text: str) -> str:
-    """The text before :func:`guard`."""
+    """Take away the mark that :func:`guard` has put before a text."""
     return text[1:] if text.startswith("'") and text[1:].startswith(GUARDED) else text
 
 

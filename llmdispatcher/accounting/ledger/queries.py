@@ -150,7 +150,7 @@ _TIMES = ("latency", "first_token")
 
 
 def recent_calls(database: Connectable, options: Mapping[str, Any]) -> list[LedgerCall]:
-    """List calls, for :meth:`~llmdispatcher.Ledger.list_recent_calls`."""
+    """List the calls that the options select, the latest first."""
     limit, offset = _check_count(options, "limit", 1, MOST_LISTED), _check_count(options, "offset", 0, None)
     within = [*selection_of(options).call_conditions(), *span_conditions(options)]
     if options.get("before") is not None:
@@ -230,7 +230,7 @@ PAUSE = 0.01
 def prune(
     database: Connectable, clock: Clock, older_than: timedelta | When, progress: Callable[[int, int | None], None] | None
 ) -> PruneReport:
-    """Delete old calls, for :meth:`~llmdispatcher.Ledger.prune`."""
+    """Delete the calls of all days before an age or a day, batch by batch."""
     before = _prune_limit(clock.now(), older_than)
     with writing(database) as connection:
         _note_pruned(connection, before)

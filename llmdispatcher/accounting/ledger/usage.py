@@ -163,7 +163,7 @@ def _full_sum(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
 
 
 def rebuild(database: Connectable, clock: Clock, progress: Progress | None = None) -> int:
-    """Compute the daily totals anew, for :meth:`~llmdispatcher.Ledger.rebuild_rollups`."""
+    """Compute the daily totals anew, day by day; return the number of days."""
     with reading(database) as connection:
         days = _days(connection)
     for done, day in enumerate(days, 1):
@@ -185,7 +185,7 @@ _LEAST_PAUSE = 0.001
 
 
 def check(database: Connectable, progress: Progress | None = None) -> RollupCheck:
-    """Compare the daily totals with the rows, for :meth:`~llmdispatcher.Ledger.check_rollups`."""
+    """Compare the daily totals with the rows, in one snapshot."""
     with reading(database) as connection:
         days, count, found = _days(connection), 0, list[RollupDifference]()
         for done, day in enumerate(days, 1):
@@ -250,7 +250,7 @@ class UsageQuery:
 
 
 def usage_stats(database: Connectable, clock: Clock, options: Mapping[str, Any]) -> UsageStats:
-    """Compute :meth:`~llmdispatcher.Ledger.get_usage_stats` from one snapshot."""
+    """Check the options, and compute the statistics from one snapshot."""
     query = parse_query(options, clock.now())
     with reading(database) as connection:
         return compute_stats(connection, query, pruned_before(connection))

@@ -199,7 +199,7 @@ class Receipts:
         return receipt
 
     def preview(self, calls: Calls = None, **chosen: Unpack[Range]) -> Summary:
-        """The summary that a batch receipt of these calls would have; signs and writes nothing."""
+        """Return the summary that a batch receipt of these calls would have; signs and writes nothing."""
         with reading(self._ledger) as connection:
             draft = draft_receipt(connection, [calls] if isinstance(calls, str) else calls, chosen)
         return Summary.of(draft.fields["summary"])
@@ -243,18 +243,18 @@ class Receipts:
         return receipt
 
     def get(self, receipt_id: str) -> Receipt | None:
-        """The receipt with this id, or ``None``."""
+        """Return the receipt with this id, or ``None``."""
         with reading(self._ledger) as connection:
             found = next(store.stored_receipts(connection, receipts.c.receipt_id == receipt_id), None)
         return Receipt(found.document) if found is not None else None
 
     def list(self, *, limit: int = 100, before: int | None = None, receipt_type: str | None = None) -> tuple[Receipt, ...]:
-        """Receipts, the newest first; ``before`` is the sequence to continue from."""
+        """Return receipts, the newest first; ``before`` is the sequence to continue from."""
         with reading(self._ledger) as connection:
             return store.list_receipts(connection, limit, before, receipt_type)
 
     def certified_calls(self, receipt_id: str) -> tuple[str, ...]:
-        """The ids of the calls that a receipt certifies; raises :class:`InvalidRequest` for an unknown id."""
+        """Return the ids of the calls that a receipt certifies; raises :class:`InvalidRequest` for an unknown id."""
         receipt = self.get(receipt_id)
         if receipt is None:
             raise InvalidRequest(f"receipt_id: {receipt_id!r} is none of this ledger; list() tells which there are")
@@ -263,18 +263,18 @@ class Receipts:
             return tuple([call.call_id for _, calls in found for call in calls])
 
     def uncertified_calls(self, *, limit: int = 1000, **chosen: Unpack[Range]) -> tuple[str, ...]:
-        """The ids of settled calls that have no receipt, the oldest first."""
+        """Return the ids of settled calls that have no receipt, the oldest first."""
         with reading(self._ledger) as connection:
             return store.uncertified_ids(connection, check_range(chosen), limit)
 
     def anchor(self) -> ReceiptAnchor | None:
-        """The end of the chain, to be kept where nobody can alter it; ``None`` before the first receipt."""
+        """Return the end of the chain, to be kept where nobody can alter it; ``None`` before the first receipt."""
         with reading(self._ledger) as connection:
             last = store.head(connection)
         return last.anchor if last is not None else None
 
     def public_keys(self) -> PublicKeys:
-        """The public key of this object, and the older ones that rotations lead back to; to be published."""
+        """Return the public key of this object, and the older ones that rotations lead back to; to be published."""
         key = self._own_key().public
         with reading(self._ledger) as connection:
             rotations = [

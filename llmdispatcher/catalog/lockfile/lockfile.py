@@ -83,7 +83,7 @@ class Table:
 
     @classmethod
     def of(cls, contents: Contents, extensions: Extensions, where: str) -> Table:
-        """Arrange the contents."""
+        """Arrange contents for look-ups."""
         packages = {package_key(name): name for name in contents.packages}
         bindings = {
             name: {_spell(alias, packages): binding for alias, binding in profile.bindings.items()}
@@ -203,7 +203,7 @@ class Lockfile:
 
     @property
     def contents(self) -> Contents:
-        """All that it says."""
+        """The contents: profiles with their aliases, packages, times, metadata."""
         return self._table.contents
 
     @property

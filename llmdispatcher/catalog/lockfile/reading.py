@@ -24,7 +24,7 @@ Path = tuple[str | int, ...]
 
 
 def path_text(path: Path) -> str:
-    """``profiles.prod.bindings[2].models``."""
+    """Write a path as ``profiles.prod.bindings[2].models``."""
     return "".join([f"[{step}]" if isinstance(step, int) else f".{step}" for step in path]).lstrip(".")
 
 
@@ -158,7 +158,7 @@ def read(text: str, name: str) -> Source:
 
 
 def parse(text: str, form: str) -> Any:
-    """Parse a text."""
+    """Parse the text of a file in this form. Raises ``ValueError``."""
     return json.loads(text) if form == "json" else tomllib.loads(text)
 
 

@@ -186,7 +186,7 @@ class Changes:
         return bool(self.added or self.removed or self.deactivated or self.reactivated or self.changed)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return lists and strings."""
+        """Return the differences as JSON can hold them."""
         record: dict[str, Any] = {"vendor": self.vendor, "before": self.before, "after": self.after, "updated_at": self.updated_at}
         record |= {name: list(getattr(self, name)) for name in _MOVES}
         return record | {"changed": [change.as_dict() for change in self.changed]}
@@ -211,7 +211,7 @@ class Drift:
         return any(changes.before != changes.after or changes for changes in self.vendors.values())
 
     def as_dict(self) -> dict[str, Any]:
-        """Return dicts, lists and strings."""
+        """Return the differences as JSON can hold them, by vendor."""
         return {"vendors": {name: changes.as_dict() for name, changes in self.vendors.items()}, "unknown": dict(self.unknown)}
 
     def __str__(self) -> str:
