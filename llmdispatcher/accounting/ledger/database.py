@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 
 import attrs
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.schema import CreateSchema
@@ -38,7 +38,7 @@ from ...errors import LedgerError
 from ...runtime import Clock, lock, open_file
 from ..units import MOST_SUM, TOKENS, day_of, micros
 from .call import ATTEMPT, CALL, STATUS, Row, fold
-from .connections import Connections, is_read_only, unusable_text
+from .connections import Connections, insert_into, is_read_only, lock_key, unusable_text
 from .process import LOADING, Identity, is_dead, this_process
 from .schema import DAILY_KEY, DAILY_SUMS, PREFIX, VERSION_TABLE, attempts, calls, capped_sum, daily, metadata, writers
 from .spool import DatabaseUnavailable, Rows
@@ -84,8 +84,7 @@ def migrate(connections: Connections) -> str:
 
 def _create_or_upgrade(connection: sa.Connection, schema: str | None) -> None:
     file = connection.dialect.name == "sqlite"
-    if not file:
-        connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+    lock_key(connection, _LOCK)
     found = _version_of(connection)
     if found == newest_version():
         return
@@ -264,7 +263,6 @@ class Statements:
     _made: dict[str, Statements] = {}
 
     def __init__(self, kind: str) -> None:
-        insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[kind]
         row = sa.select(*[_calls.c[name] if name != "metadata" else sa.null().label(name) for name in CALL])
         if kind == "sqlite":
             self.select_locked = row.where(
@@ -275,12 +273,12 @@ class Statements:
         of_writer = row.where(_calls.c.writer == sa.bindparam("writer"), sa.text("status = 'open'")).order_by(_calls.c.id)
         self.left_open = of_writer.limit(sa.bindparam("most")).with_for_update()
         lost = sa.update(_calls).where(_calls.c.id == sa.bindparam("of")).values(status=sa.text("'unknown'"))
-        late = insert(_daily)
+        late = insert_into(_daily, kind)
         sums = {name: capped_sum(_daily.c[name], late.excluded[name]) for name in DAILY_SUMS}
         late = late.on_conflict_do_update(index_elements=list(DAILY_KEY), set_=sums)
-        upsert = _upsert_of_attempt(insert)
+        upsert = _upsert_of_attempt(kind)
         if kind == "sqlite":
-            self.begin = BatchStatement.of(insert(_calls), _CALL, kind)
+            self.begin = BatchStatement.of(insert_into(_calls, kind), _CALL, kind)
             self.end = BatchStatement.of(_update_of_end(), [f"new_{name}" for name in CALL], kind)
             self.attempt = BatchStatement.of(upsert, _ATTEMPT, kind)
         else:
@@ -289,7 +287,7 @@ class Statements:
             self.attempt = _insert_from_json(attempts, _ATTEMPT, upserted[upserted.index("ON CONFLICT") :])
         self.mark_unknown = BatchStatement.of(lost, ["of"], kind)
         self.daily = BatchStatement.of(late, (*DAILY_KEY, *DAILY_SUMS), kind)
-        beat = insert(sa.table(writers.name, *[sa.column(item.name) for item in writers.c]))
+        beat = insert_into(sa.table(writers.name, *[sa.column(item.name) for item in writers.c]), kind)
         self.beat = beat.on_conflict_do_update(index_elements=["id"], set_={"seen_at": beat.excluded.seen_at})
         self._kind = kind
 
@@ -313,9 +311,9 @@ def _update_of_end() -> Any:
     return sa.update(_calls).where(_calls.c.id == sa.bindparam("new_id")).values(changed)
 
 
-def _upsert_of_attempt(insert: Any) -> Any:
+def _upsert_of_attempt(kind: str) -> Any:
     """Insert an attempt, or replace one that is open or unknown by its end."""
-    new = insert(_attempts)
+    new = insert_into(_attempts, kind)
     changed = {name: new.excluded[name] for name in ATTEMPT if name not in ("call_id", "number")}
     unsure = sa.or_(*[_attempts.c.status == sa.text(f"'{status}'") for status in UNSURE])
     where = unsure & (new.excluded.status != sa.text("'open'"))

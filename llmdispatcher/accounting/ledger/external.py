@@ -26,8 +26,7 @@ from operator import itemgetter
 from types import GeneratorType, TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
-from sqlalchemy import JSON, Connection, Table, TableClause, column, table, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import JSON, Connection, Table, TableClause, column, table
 
 from ..._text import room_logger
 from ...catalog import canonical, price_at, vendor_row
@@ -37,6 +36,7 @@ from ...types import MOST_COST, Usage, cost_of, plausible
 from ...wire import anthropic_usage, gemini_usage, ollama_usage, openai_chat_usage, openai_responses_usage
 from ..units import DAY, STATUSES, TOKENS, dollars, micros, moment, picodollars
 from .call import ATTEMPT, CALL, RecordedCall, clean, metadata_json
+from .connections import insert_into, lock_table
 from .queries import Connectable, pruned_before, writing
 from .schema import attempts as attempts_table
 from .schema import calls
@@ -372,22 +372,22 @@ def new_id(begun_at: int) -> str:
 
 def insert_calls(connection: Connection, rows: Sequence[Row], attempts: Sequence[Row] = ()) -> set[str]:
     """Write the rows whose ids are new, and their attempts. Return the new ids."""
-    insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]
-    fresh = insert(PLAIN_CALLS).on_conflict_do_nothing(index_elements=["id"]).returning(PLAIN_CALLS.c.id)
+    dialect = connection.dialect.name
+    fresh = insert_into(PLAIN_CALLS, dialect).on_conflict_do_nothing(index_elements=["id"]).returning(PLAIN_CALLS.c.id)
     # in one order for all, since who writes the same id waits for the other
     new = set(connection.scalars(fresh, sorted(rows, key=itemgetter("id"))))
     if new:
         add_rows(connection, calls.c.id.in_(new))
     of_new = [attempt for attempt in attempts if attempt["call_id"] in new]
     if of_new:
-        connection.execute(insert(PLAIN_ATTEMPTS).on_conflict_do_nothing(index_elements=["call_id", "number"]), of_new)
+        added = insert_into(PLAIN_ATTEMPTS, dialect).on_conflict_do_nothing(index_elements=["call_id", "number"])
+        connection.execute(added, of_new)
     return new
 
 
 def lock_pruned_mark(connection: Connection) -> int:
     """The microsecond before which calls have been deleted; it stays so until this transaction ends."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text(f"LOCK TABLE {calls.name} IN ROW EXCLUSIVE MODE"))
+    lock_table(connection, calls.name, "ROW EXCLUSIVE")
     return pruned_before(connection)
 
 

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 import attrs
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...catalog import canonical
@@ -25,7 +24,7 @@ from ...types import choices
 from ..units import DAY, STATUSES, micros, moment
 from .address import Address
 from .call import LedgerAttempt, LedgerCall, PruneReport, clean
-from .connections import is_read_only
+from .connections import insert_into, is_read_only, lock_table
 from .periods import When, first_moment, last_moment, zone_of
 from .schema import DAILY_KEY, Moment, attempts, calls, daily, marks
 
@@ -265,11 +264,9 @@ def _prune_limit(now: datetime, older_than: timedelta | When) -> int:
 
 def _note_pruned(connection: sa.Connection, before: int) -> None:
     """Note the mark before rows are deleted: imports refuse older calls from now on, whose ids are forgotten."""
-    if connection.dialect.name == "postgresql":  # waits for the imports that have not heard of it
-        connection.execute(sa.text(f"LOCK TABLE {calls.name} IN SHARE ROW EXCLUSIVE MODE"))
+    lock_table(connection, calls.name, "SHARE ROW EXCLUSIVE")  # waits for imports that have read the mark before
     if before > pruned_before(connection):
-        insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]
-        mark = insert(marks).values(name=PRUNED, value=before)
+        mark = insert_into(marks, connection.dialect.name).values(name=PRUNED, value=before)
         connection.execute(mark.on_conflict_do_update(index_elements=["name"], set_={"value": before}))
 
 
