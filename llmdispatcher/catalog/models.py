@@ -241,8 +241,8 @@ def overlay(rows: Mapping[str, Mapping[str, Mapping[str, Any]]] | None, version:
     ``rows`` are by vendor and model. The vendor is one of the catalog, for all that are of its kind, or the name under which a
     vendor is registered, for that one alone: ``"openai-eu"`` of ``OpenAIVendor(name="openai-eu")``. What a row does not say stays
     as it was. A price that says the same of plain tokens keeps the tiers and bands that are known, any other replaces the whole.
-    ``version`` is what usages of these rows bear as ``price_version``, one text or one for each vendor. Only the last overlay
-    counts. Safe under threads: whoever looks up sees one edition or the other.
+    ``version`` is the ``price_version`` of usages of these rows, one text or one for each vendor. Only the last overlay
+    counts. Safe under threads: a look-up sees the rows before or after, never a mixture.
 
     Raises :class:`ConfigError` that names a field, a value or a vendor that is a typing error, a pattern, and a model that is not
     known at its vendor, unless the row has a price, as that of a new model does; rows of a vendor that is neither in
@@ -421,7 +421,7 @@ def list_models(vendor: str | None = None, capabilities: Iterable[str] = (), *, 
     """The models that the catalog knows, each once: of one vendor or of all, that are known to have all the capabilities.
 
     ``capabilities`` are words of :data:`~llmdispatcher.catalog.ABILITIES`; unless ``active_only`` is False, models that their
-    vendor serves no longer are left out. It asks nobody: what a vendor says of itself, ``dispatcher.list_models(vendor)`` tells.
+    vendor serves no longer are left out. No request is sent; ``dispatcher.list_models(vendor)`` asks the vendor itself.
     Raises :class:`ConfigError` for a vendor or a capability that the catalog does not have.
     """
     wanted = _check_capabilities(capabilities)

@@ -120,7 +120,7 @@ attempts = sa.Table(
     sa.Column("failover", sa.Boolean, nullable=False, default=False),
     sa.Column("hedge", sa.Boolean, nullable=False, default=False),
     sa.Column("continuation", sa.Boolean, nullable=False, default=False),
-    sa.Column("sent", sa.Boolean),  # NULL where nobody knows
+    sa.Column("sent", sa.Boolean),  # NULL where it is not known
     sa.Column("possibly_billed", sa.Boolean, nullable=False, default=False),
     sa.Column("cost", Money),
     sa.Column("latency_us", sa.BigInteger),

@@ -315,7 +315,7 @@ class Writer:
 
     def _mark_unavailable(self, why: str) -> None:
         if self._unavailable is None:
-            logger.error("the ledger's database is away (%s); rows wait on disk until it is back", why)
+            logger.error("the ledger's database is unavailable (%s); rows wait on disk until it is back", why)
             self._backoff = RETRY[0]
         self._unavailable = why
         if self._row_writer is not None:
@@ -346,7 +346,7 @@ class Writer:
                 self._stuck = True
                 return
             if not self._counts["dropped"]:
-                logger.critical("the ledger loses rows: the database is away and the spool fails (%s)", type(error).__name__)
+                logger.critical("the ledger loses rows: the database is unavailable and the spool fails (%s)", type(error).__name__)
             self._counts["dropped"] += count
 
 

@@ -192,7 +192,7 @@ class Receipts:
             draft = draft_receipt(connection, calls, chosen)
         with store.chain_transaction(self._ledger) as connection:
             newer = store.certified_since(connection, seen.sequence if seen is not None else 0)
-            if not {call_id for call_id, _ in draft.certified}.isdisjoint(newer):  # another was faster; now nobody can be
+            if not {call_id for call_id, _ in draft.certified}.isdisjoint(newer):  # another was faster; now the chain is locked
                 draft = draft_receipt(connection, calls, chosen)
             receipt = sign_document({**self._place(connection, key), **label, **draft.fields}, key)
             store.append(connection, receipt, draft.certified)
