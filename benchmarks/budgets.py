@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from llmdispatcher import Budget, Deadline, Request
 from llmdispatcher.accounting import Reservation, Spending
-from llmdispatcher.catalog import Target, known
+from llmdispatcher.catalog import Target, target_facts
 from llmdispatcher.runtime import SYSTEM_CLOCK
 
 from .measure import cpu_per_call
@@ -17,7 +17,7 @@ TIMES = 5_000
 BAR = 150.0
 """Microseconds."""
 _ASK = Request("gpt-4o", "Why is the sky blue? " * 20, max_tokens=300, user="ann")
-_TARGET = Target(vendor="openai", model="gpt-4o", kind="openai", **known("openai", "gpt-4o"))
+_TARGET = Target(vendor="openai", model="gpt-4o", kind="openai", **target_facts("openai", "gpt-4o"))
 _COST = Decimal("0.0021")
 
 

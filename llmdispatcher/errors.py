@@ -220,7 +220,7 @@ class LockfileNotFound(ConfigError):
 
 
 class LockfileInvalid(ConfigError):
-    """A lockfile cannot be read; ``problems`` are its mistakes, each with line and path where they can be told."""
+    """A lockfile cannot be read; ``problems`` are its mistakes, each with its path, or the line of text that is no TOML or JSON."""
 
     problems: tuple[str, ...] = ()
 

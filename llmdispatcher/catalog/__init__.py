@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from .facts import vendor_row as vendor_row
     from .facts import vendor_rows as vendor_rows
     from .lockfile.alias import Alias as Alias
-    from .lockfile.alias import goes_on as goes_on
+    from .lockfile.alias import parse_failures as parse_failures
     from .lockfile.aliases import Aliases as Aliases
     from .lockfile.aliases import Source as Source
-    from .lockfile.aliases import source as source
+    from .lockfile.aliases import parse_source as parse_source
     from .lockfile.lockfile import Lockfile as Lockfile
     from .lockfile.paths import BUNDLED as BUNDLED
     from .models import NameClaim as NameClaim
     from .models import all_models as all_models
     from .models import claim_on as claim_on
-    from .models import edition as edition
+    from .models import current_snapshot as current_snapshot
     from .models import get_model as get_model
     from .models import list_models as list_models
     from .models import model_facts as model_facts
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from .registry.source import PUBLISHED as PUBLISHED
     from .registry.status import RegistryStatus as RegistryStatus
     from .target import Target as Target
-    from .target import known as known
-    from .target import without as without
+    from .target import missing_capabilities as missing_capabilities
+    from .target import target_facts as target_facts
 else:
     __getattr__, __dir__ = door(
         __name__,
@@ -66,15 +66,15 @@ else:
                 "vendor_rows",
                 "VendorRow",
             ),
-            "lockfile.alias": ("Alias", "goes_on"),
-            "lockfile.aliases": ("Aliases", "Source", "source"),
+            "lockfile.alias": ("Alias", "parse_failures"),
+            "lockfile.aliases": ("Aliases", "Source", "parse_source"),
             "lockfile.lockfile": ("Lockfile",),
             "lockfile.paths": ("BUNDLED",),
             "models": (
                 "all_models",
                 "NameClaim",
                 "claim_on",
-                "edition",
+                "current_snapshot",
                 "get_model",
                 "list_models",
                 "model_facts",
@@ -89,6 +89,6 @@ else:
             "registry.client": ("Registry", "registry_from"),
             "registry.source": ("PUBLISHED",),
             "registry.status": ("RegistryStatus",),
-            "target": ("known", "Target", "without"),
+            "target": ("target_facts", "Target", "missing_capabilities"),
         },
     )

@@ -54,16 +54,19 @@ _ALIASES = {"azure-openai": "azure", "gemini": "google"}
 
 
 @cache
+def _toml(file: str) -> Mapping[str, Any]:
+    """A table of the catalog, by the name of its file."""
+    return tomllib.loads((pkgutil.get_data(__package__, f"data/{file}.toml") or b"").decode())
+
+
+@cache
 def _table() -> Mapping[str, VendorRow]:
-    rows = tomllib.loads((pkgutil.get_data(__package__, "data/vendors.toml") or b"").decode())
-    return {name: _row(name, fields) for name, fields in rows.items()}
+    return {name: _row(name, **fields) for name, fields in _toml("vendors").items()}
 
 
-def _row(name: str, fields: Mapping[str, Any]) -> VendorRow:
-    plain: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in fields.items() if key != "headers"
-    }
-    return VendorRow(name=name, headers=tuple(fields.get("headers", {}).items()), **plain)
+def _row(name: str, headers: Mapping[str, str] | None = None, **fields: Any) -> VendorRow:
+    lists = {key: tuple(value) for key, value in fields.items() if isinstance(value, list)}
+    return VendorRow(name=name, headers=tuple((headers or {}).items()), **{**fields, **lists})
 
 
 def canonical(name: str) -> str:
@@ -140,21 +143,16 @@ class _Family:
 
 
 @cache
-def _traits() -> Mapping[str, Any]:
-    return tomllib.loads((pkgutil.get_data(__package__, "data/traits.toml") or b"").decode())
-
-
-@cache
 def families() -> tuple[_Family, ...]:
     """Return the rows of ``traits.toml``, in their order."""
-    return tuple([_Family(**row) for row in _traits()["family"]])
+    return tuple([_Family(**row) for row in _toml("traits")["family"]])
 
 
 @lru_cache(maxsize=_CACHE_SIZE)
 def answers_prompts(model: str) -> bool:
     """Tell whether a model answers prompts, by its name; one for embeddings, ranking, speech or transcription does not."""
     name = model.lower().rpartition("/")[2]
-    return not any(fnmatchcase(name, pattern) for pattern in _traits()["no_prompts"]["models"])
+    return not any(fnmatchcase(name, pattern) for pattern in _toml("traits")["no_prompts"]["models"])
 
 
 @cache
@@ -162,18 +160,6 @@ def _families_of(vendor: str) -> tuple[tuple[_Family, re.Pattern[str]], ...]:
     """The families of a vendor's models, each with its globs as one pattern, which is many times faster than single globs."""
     mine = [family for family in families() if "*" in family.vendors or vendor in family.vendors]
     return tuple([(family, re.compile("|".join(map(translate, family.models)))) for family in mine])
-
-
-@lru_cache(maxsize=_CACHE_SIZE)
-def _own_traits(vendor: str) -> Traits:
-    """The traits of a vendor's models that belong to no family."""
-    row = vendor_row(vendor)
-    quirks = frozenset(row.quirks if row is not None else ())
-    return Traits(
-        quirks=quirks,
-        lacks=frozenset(("reasoning",) if "no_effort" in quirks else ()),
-        limits=row.limits if row is not None else {},
-    )
 
 
 @lru_cache(maxsize=_CACHE_SIZE)
@@ -188,16 +174,15 @@ def traits_of(kind: str, model: str) -> Traits:
     name = model.lower().removeprefix("models/")
     short = name.rpartition("/")[2]
     mine = [family for family, glob in _families_of(vendor) if glob.match(name) or (short != name and glob.match(short))]
-    if not mine:
-        return _own_traits(vendor)
-    quirks = frozenset(row.quirks if row is not None else ()).union(*[family.quirks for family in mine])
+    own, limits = (row.quirks, row.limits) if row is not None else ((), {})
+    quirks = frozenset(own).union(*[family.quirks for family in mine])
     lacks = frozenset(("reasoning",) if "no_effort" in quirks else ())
     return Traits(
         quirks=quirks,
         lacks=lacks.union(*[family.lacks for family in mine]),
         efforts=next((family.efforts for family in reversed(mine) if family.efforts), ()),
         api=next((family.api for family in reversed(mine) if family.api), None),
-        limits=dict(ChainMap(*[dict(family.limits) for family in reversed(mine)], dict(row.limits if row is not None else {}))),
+        limits=dict(ChainMap(*[dict(family.limits) for family in reversed(mine)], dict(limits))),
     )
 
 
@@ -214,17 +199,12 @@ class Pace:
     thinks: bool = False
 
 
-@cache
-def _paces() -> tuple[Mapping[str, Any], ...]:
-    return tuple(tomllib.loads((pkgutil.get_data(__package__, "data/paces.toml") or b"").decode())["pace"])
-
-
 @lru_cache(maxsize=_CACHE_SIZE)
 def pace_of(kind: str, model: str) -> Pace:
     """Return the pace of a model at a vendor; the first row is for all models."""
     vendor, name = canonical(kind), model.lower().removeprefix("models/")
     known: dict[str, Any] = {}
-    for row in _paces():
+    for row in _toml("paces")["pace"]:
         if not {vendor, "*"}.isdisjoint(row["vendors"]) and any(
             fnmatchcase(name.rpartition("/")[2], glob) for glob in row["models"]
         ):
@@ -234,13 +214,15 @@ def pace_of(kind: str, model: str) -> Pace:
 
 def usual_thoughts(effort: str) -> int:
     """Return the tokens of thought that an effort usually needs at OpenAI's models."""
-    return int(_traits()["room_for_thoughts"][effort])
+    return int(_toml("traits")["room_for_thoughts"][effort])
 
 
 ABILITIES = (*CAPABILITIES, "audio_output", "video", "prompt_caching", "web_search", "computer_use")
 """All known abilities of models: the capabilities that requests may use, and more."""
 _BY_DEFAULT = frozenset({"streaming"})
 _VECTORS = frozenset(CAPABILITIES) - {"embeddings"}
+_PLAIN_FIELDS = ("kind", "context_window", "max_tokens", "retired", "checked", "source", "date")
+"""Fields of a row that are fields of :class:`ModelFacts` as they are."""
 
 
 @attrs.frozen(kw_only=True)
@@ -317,40 +299,29 @@ def facts_of(vendor: str, name: str, row: Mapping[str, Any], version: str) -> Mo
     Further ``kind``, ``context_window``, ``max_tokens``, ``aliases``, ``since``, ``ends``, ``retired``, ``checked``, ``source`` and
     ``date``; each may be missing.
     """
-    own, kind = traits_of(vendor, name), row.get("kind", "chat")
-    lacks = own.lacks.union(row["lacks"]) if "lacks" in row else own.lacks
+    own, kind = traits_of(vendor, name), row.get("kind")
+    lacks = own.lacks.union(row.get("lacks", ()))
     if kind == "embedding" or row.get("checked"):
         lacks |= _VECTORS if kind == "embedding" else {"embeddings"}
     return ModelFacts(
         vendor=vendor,
         model=name,
         listed=name,
-        kind=kind,
         price_row=row.get("price") or _free_row(vendor, name),
-        context_window=row.get("context_window", 0),
-        max_tokens=row.get("max_tokens", 0),
-        capabilities=_with_default(frozenset(row.get("can", ()))) - lacks,
+        capabilities=_BY_DEFAULT.union(row.get("can", ())) - lacks,
         lacks=lacks,
         quirks=own.quirks,
         aliases=tuple(row.get("aliases", ())),
         released=_day(row.get("since")),
         deprecated=_day(row.get("ends")),
-        retired=row.get("retired", False),
-        checked=row.get("checked", False),
-        source=row.get("source", ""),
-        date=row.get("date", ""),
         price_version=version,
+        **{field: row[field] for field in _PLAIN_FIELDS if field in row},
     )
 
 
 def _free_row(vendor: str, name: str) -> Mapping[str, Any] | None:
     row = vendor_row(vendor)
     return _FREE_ROW if row is not None and is_free(row, name) else None
-
-
-@lru_cache(maxsize=1024)
-def _with_default(words: frozenset[str]) -> frozenset[str]:
-    return words | _BY_DEFAULT
 
 
 def _day(text: str | None) -> datetime.date | None:

@@ -35,7 +35,7 @@ from .facts import (
     vendor_row,
     vendor_rows,
 )
-from .rows import checked_rows
+from .rows import check_rows
 
 _CACHE_SIZE = 4096
 _FINE_TUNED = "ft:"
@@ -230,7 +230,7 @@ _snapshot = CatalogSnapshot()
 _lock = new_lock()
 
 
-def edition() -> CatalogSnapshot:
+def current_snapshot() -> CatalogSnapshot:
     """Return the current rows; a change of rows makes another object."""
     return _snapshot
 
@@ -241,8 +241,8 @@ def overlay(rows: Mapping[str, Mapping[str, Mapping[str, Any]]] | None, version:
     ``rows`` are by vendor and model. The vendor is one of the catalog, for all that are of its kind, or the name under which a
     vendor is registered, for that one alone: ``"openai-eu"`` of ``OpenAIVendor(name="openai-eu")``. What a row does not say stays
     as it was. A price that says the same of plain tokens keeps the tiers and bands that are known, any other replaces the whole.
-    ``version`` is what usages of these rows bear as ``price_version``, one text or one for each vendor. Only the last overlay
-    counts. Safe under threads: whoever looks up sees one edition or the other.
+    ``version`` is the ``price_version`` of usages of these rows, one text or one for each vendor. Only the last overlay
+    counts. Safe under threads: a look-up sees the rows before or after, never a mixture.
 
     Raises :class:`ConfigError` that names a field, a value or a vendor that is a typing error, a pattern, and a model that is not
     known at its vendor, unless the row has a price, as that of a new model does; rows of a vendor that is neither in
@@ -250,7 +250,7 @@ def overlay(rows: Mapping[str, Mapping[str, Mapping[str, Any]]] | None, version:
     """
     global _snapshot
     versions = version if isinstance(version, str) else {canonical(name): text for name, text in version.items()}
-    own = Layer(checked_rows({} if rows is None else rows), versions)
+    own = Layer(check_rows({} if rows is None else rows), versions)
     with _lock:
         _check_fits(own, CatalogSnapshot(_snapshot.registry))
         _snapshot = CatalogSnapshot(_snapshot.registry, own)
@@ -266,9 +266,9 @@ def _check_fits(own: Layer, others: CatalogSnapshot) -> None:
         for model, fields in rows.items() if row is not None and not (row.any_model or row.own_names) else ():
             if "price" not in fields and others.find(vendor, model) is None:
                 near = difflib.get_close_matches(model, others.names(vendor), 1, _ALIKE)
-                meant = f"did you mean {near[0]!r}? " if near else ""
+                hint = f"did you mean {near[0]!r}? " if near else ""
                 raise ConfigError(
-                    f"overlay[{vendor!r}][{model!r}]: no model is known by that name; {meant}A new model needs a price"
+                    f"overlay[{vendor!r}][{model!r}]: no model is known by that name; {hint}A new model needs a price"
                 )
 
 
@@ -421,13 +421,13 @@ def list_models(vendor: str | None = None, capabilities: Iterable[str] = (), *, 
     """The models that the catalog knows, each once: of one vendor or of all, that are known to have all the capabilities.
 
     ``capabilities`` are words of :data:`~llmdispatcher.catalog.ABILITIES`; unless ``active_only`` is False, models that their
-    vendor serves no longer are left out. It asks nobody: what a vendor says of itself, ``dispatcher.list_models(vendor)`` tells.
+    vendor serves no longer are left out. No request is sent; ``dispatcher.list_models(vendor)`` asks the vendor itself.
     Raises :class:`ConfigError` for a vendor or a capability that the catalog does not have.
     """
     wanted = _check_capabilities(capabilities)
     vendors = _vendors() if vendor is None else [_vendor_name(vendor)]
     today = SYSTEM_CLOCK.now().date()
-    found = (facts for name in vendors for facts in edition().listed(name))
+    found = (facts for name in vendors for facts in current_snapshot().listed(name))
     return tuple([facts for facts in found if wanted <= facts.capabilities and (not active_only or facts.is_active(today))])
 
 
@@ -440,7 +440,7 @@ def get_model(ref: str) -> ModelFacts:
     if not isinstance(ref, str) or not ref.strip():
         raise ConfigError(f"ref: {ref!r} names no model; give 'vendor:model', such as 'openai:gpt-4o', or a model's name")
     name = ref.strip()
-    current, (head, _, tail) = edition(), name.partition(":")
+    current, (head, _, tail) = current_snapshot(), name.partition(":")
     if tail and canonical(head) in _vendors():
         found = current.find(canonical(head), tail.strip())
         if found is None:
@@ -455,12 +455,12 @@ def get_model(ref: str) -> ModelFacts:
 
 
 def _vendors() -> list[str]:
-    return [*(row.name for row in vendor_rows()), *edition().vendors()]
+    return [*(row.name for row in vendor_rows()), *current_snapshot().vendors()]
 
 
 def _vendor_name(vendor: str) -> str:
     name = canonical(vendor) if isinstance(vendor, str) else ""
-    if vendor_row(name) is None and name not in edition().vendors():
+    if vendor_row(name) is None and name not in current_snapshot().vendors():
         raise ConfigError(f"vendor: {vendor!r} is not in the catalog; {choices(vendor, _vendors(), 'there are {}')}")
     return name
 
@@ -473,15 +473,10 @@ def _check_capabilities(capabilities: Iterable[str]) -> frozenset[str]:
 
 
 def _not_found(ref: str, vendors: Iterable[str], name: str) -> ModelNotFound:
-    there = {each.casefold(): each for each in sorted({*_names(vendors)})}
+    there = {each.casefold(): each for each in sorted({each for vendor in vendors for each in current_snapshot().names(vendor)})}
     near = [there[each] for each in difflib.get_close_matches(name.casefold(), there, _NEAR, _ALIKE)]
     head, colon, tail = ref.partition(":")
     vendor = closest_name(head, _vendors()) if colon and vendor_row(head) is None else None
     near = [f"{vendor}:{tail}"] if vendor is not None else near
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "list_models() tells those that are known"
     return ModelNotFound(f"ref: the catalog has no model {ref!r}; {hint}", try_elsewhere=False)
-
-
-def _names(vendors: Iterable[str]) -> Iterator[str]:
-    for vendor in vendors:
-        yield from edition().names(vendor)

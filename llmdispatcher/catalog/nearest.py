@@ -31,8 +31,8 @@ def stand_ins(kind: str, model: str) -> tuple[str, ...]:
         facts for facts in all_models(kind) if facts.kind != "embedding" and facts.price is not None and facts.is_active(today)
     ]
     there = [facts for facts in there if facts.checked] or there
-    asked = _facts_of(model)
-    return tuple([facts.listed for facts in sorted(there, key=lambda facts: _distance(facts, asked))])
+    wanted = _facts_of(model)
+    return tuple([facts.listed for facts in sorted(there, key=lambda facts: _distance(facts, wanted))])
 
 
 def newer_first(name: str) -> tuple[bool, list[int]]:
@@ -52,16 +52,16 @@ def _facts_of(model: str) -> ModelFacts | None:
     return found
 
 
-def _distance(facts: ModelFacts, asked: ModelFacts | None) -> tuple[object, ...]:
+def _distance(facts: ModelFacts, wanted: ModelFacts | None) -> tuple[object, ...]:
     """The distance of a model; at the same distance the cheaper model is nearer, then the newer one."""
     own = _dollars(facts.price)
     version = newer_first(facts.listed)
-    if asked is None:
+    if wanted is None:
         return ("tools" not in facts.capabilities, own, version)
-    far = abs(math.log2(own / _dollars(asked.price))) if asked.price is not None else math.log2(own / _LEAST)
-    far += _LACK * len((asked.capabilities & _ABILITIES) - facts.capabilities)
-    far += _SMALL_WINDOW if 0 < facts.context_window < asked.context_window else 0.0
-    is_same = facts.listed.rpartition("/")[2] == asked.listed.rpartition("/")[2]
+    far = abs(math.log2(own / _dollars(wanted.price))) if wanted.price is not None else math.log2(own / _LEAST)
+    far += _LACK * len((wanted.capabilities & _ABILITIES) - facts.capabilities)
+    far += _SMALL_WINDOW if 0 < facts.context_window < wanted.context_window else 0.0
+    is_same = facts.listed.rpartition("/")[2] == wanted.listed.rpartition("/")[2]
     return (not is_same, round(far, 6), own, version)
 
 

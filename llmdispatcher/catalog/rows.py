@@ -30,7 +30,7 @@ _PATTERN = re.compile(r"[*?\[]")
 _PLAIN = re.compile(r"[^a-z0-9]")
 
 
-def checked_rows(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, dict[str, Any]]]:
+def check_rows(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, dict[str, Any]]]:
     """Return the rows by vendor and model, amounts as decimals. Raises :class:`ConfigError` for the first mistake."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for vendor, models in _mapping("overlay", rows, "vendors").items():

@@ -57,7 +57,7 @@ class Target:
 
     def asked_for(self, model: str) -> Target:
         """Return a target of the same vendor for another model, with that model's facts."""
-        fields = known(self.kind, model, self.vendor, free=self.free)
+        fields = target_facts(self.kind, model, self.vendor, free=self.free)
         fields["lacks"] |= self.lacks & OF_VENDORS if self.kind is not None else self.lacks
         return attrs.evolve(self, model=model, **fields)
 
@@ -69,12 +69,12 @@ _TOLD_IN_WORDS = frozenset({"json_schema"})
 _FLAGS = (("streaming", "supports_streaming"), ("vision", "supports_vision"), ("tools", "supports_tools"))
 
 
-def without(able: Capabilities) -> frozenset[str]:
+def missing_capabilities(able: Capabilities) -> frozenset[str]:
     """Return what a vendor lacks, by the three flags of its capabilities."""
     return frozenset([name for name, flag in _FLAGS if not getattr(able, flag)])
 
 
-def known(kind: str | None, model: str, account: str = "", *, free: bool = False) -> dict[str, Any]:
+def target_facts(kind: str | None, model: str, account: str = "", *, free: bool = False) -> dict[str, Any]:
     """Return the fields of a target for a vendor's model, by the catalog's ``kind`` and the caller's own rows.
 
     ``account`` is the name under which the vendor is registered, ``free`` says that it is a server of one's own.

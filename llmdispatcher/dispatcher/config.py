@@ -11,7 +11,7 @@ import attrs
 
 from ..accounting import Budget, budgets_of
 from ..cache import ResponseCache
-from ..catalog import NameClaim, Source, canonical, claim_on, owner, source, vendor_row, vendor_rows
+from ..catalog import NameClaim, Source, canonical, claim_on, owner, parse_source, vendor_row, vendor_rows
 from ..errors import ConfigError
 from ..resilience import Admission, CircuitBreaker, Hedge, RetryBudget, RetryPolicy, admission_of, server
 from ..routing import (
@@ -203,7 +203,7 @@ class Config:
     pools: Pools = attrs.field(default=None, converter=pools)
     cost_optimization: CostOptimization | None = attrs.field(default=None, converter=_cost)
     latency_optimization: LatencyOptimization | None = attrs.field(default=None, converter=_latency)
-    lockfile: Source = attrs.field(default=False, converter=source)
+    lockfile: Source = attrs.field(default=False, converter=parse_source)
     profile: str | None = attrs.field(default=None, validator=optional_non_blank)
     limits_storage: str | None = attrs.field(default=None, repr=False, converter=secret_address, validator=server)
     admission: Admission | None = attrs.field(default=None, converter=admission_of)

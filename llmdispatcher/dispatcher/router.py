@@ -26,14 +26,14 @@ from ..catalog import (
     answers_prompts,
     canonical,
     claim_on,
-    edition,
-    known,
+    current_snapshot,
+    missing_capabilities,
     model_facts,
     model_names,
     owner,
     stand_ins,
+    target_facts,
     vendor_row,
-    without,
 )
 from ..errors import ConfigError, DeadlineExceeded, InvalidRequest
 from ..routing import (
@@ -257,7 +257,7 @@ class Router:
         another vendor.
         """
         vendor = self.known(name)
-        if self._edition is not edition():
+        if self._edition is not current_snapshot():
             self._take_prices()
         _, bare = split_ref(model, (vendor.name,))
         if (is_open := is_any_model(bare)) or self.alias(model, profile) is not None:
@@ -289,7 +289,7 @@ class Router:
             self._tell_ignored(profile)
         alias = self.alias(model, profile)
         key = model if alias is None else alias
-        if self._edition is not edition():
+        if self._edition is not current_snapshot():
             self._take_prices()
         known = self._candidates.get(key) or self._find(key)
         if deadline is not None and (known.undecided or known.later):
@@ -318,7 +318,7 @@ class Router:
 
         Raises :class:`ConfigError` for prices of a vendor that is neither in the catalog nor registered.
         """
-        now = edition()
+        now = current_snapshot()
         unfit = next((name for name in now.accounts() if name not in _registered), None)
         if unfit is not None:
             near = get_close_matches(unfit, map(canonical, list(self.vendors)), 1)
@@ -519,7 +519,7 @@ class Router:
         """Whether a name is written like a local model with its tag: by the tag, or as other names of these servers begin."""
         head, _colon, tail = model.partition(":")
         head = head.strip().casefold()
-        listed = [name.casefold() for server in local for name in (*self._lists.names(server), *edition().names("ollama"))]
+        listed = [name.casefold() for server in local for name in (*self._lists.names(server), *current_snapshot().names("ollama"))]
         return bool(_TAG.fullmatch(tail.strip())) or any(re.split(r"[:-]", name)[0] == head for name in listed)
 
     def _open(self, bare: str, pinned: str | None) -> Candidates:
@@ -721,7 +721,7 @@ class Router:
         kind = _kind(vendor)
         names = [
             model
-            for model in (edition().names(kind) if not _is_local(vendor) else ())  # it has what was loaded into it
+            for model in (current_snapshot().names(kind) if not _is_local(vendor) else ())  # it has what was loaded into it
             if (facts := model_facts(kind, model)) is not None and facts.is_active(today) and model_at(vendor, model) == model
         ]
         listed = [model.removesuffix(":latest") for model in self._lists.names(name)]
@@ -854,12 +854,12 @@ def target_of(name: str, vendor: Vendor, model: str) -> Target:
     """The pair of vendor and model, with what the catalog or the vendor itself says of it."""
     kind = getattr(vendor, "kind", None) or None
     row = vendor_row(kind) if kind is not None else None
-    told = known(kind, model, name, free=bool(getattr(vendor, "is_free", row is not None and row.free)))
+    told = target_facts(kind, model, name, free=bool(getattr(vendor, "is_free", row is not None and row.free)))
     if kind is None:
         able = vendor.capabilities
         told["context_window"] = told["context_window"] or able.context_window
         told["max_output"] = told["max_output"] or able.max_tokens
-        told["lacks"] |= without(able)
+        told["lacks"] |= missing_capabilities(able)
     if not embeds(vendor):
         told["lacks"] |= _NO_VECTORS
     if getattr(vendor, "drops_params", False):
@@ -887,7 +887,7 @@ def _asleep(name: str, vendor: Vendor) -> SkippedTarget:
 def _is_local_name(model: str) -> bool:
     """Whether a name is that of a model of Ollama's library with its tag, such as ``mistral:7b``."""
     head, _colon, tail = model.partition(":")
-    head, names = head.strip().casefold(), edition().names("ollama")
+    head, names = head.strip().casefold(), current_snapshot().names("ollama")
     return bool(_BARE_TAG.fullmatch(tail.strip())) and any(re.split(r"[:-]", name)[0].casefold() == head for name in names)
 
 

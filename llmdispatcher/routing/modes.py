@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from ..catalog import Target, goes_on, newer_first
+from ..catalog import Target, newer_first, parse_failures
 from ..errors import ConfigError, InvalidRequest
 from ..types import ANY_MODEL, build, choices, has_both_parts
 from .balance import BalanceContext, Strategy
@@ -181,7 +181,7 @@ def _pool(path: str, told: Any, all_pools: Mapping[Any, Any]) -> tuple[tuple[str
     """The models of a pool, and what it goes on after."""
     given = build(Pool, told if isinstance(told, Pool | Mapping) else {"models": told}, path)
     try:
-        on = goes_on(given.on)
+        on = parse_failures(given.on)
     except ValueError as error:
         raise ConfigError(f"{path}.on: {error}") from None
     return _members(path, given.models, all_pools), on

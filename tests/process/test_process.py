@@ -166,7 +166,7 @@ def _read_inherited(stream):
 LATE = {
     "accounting/budgets/reservation.py": {"spending_of"},  # the constructor of a dispatcher
     "accounting/ledger/ledger.py": {  # questions and the way to the database, which no call waits for
-        *("migrate", "reconcile", "get_usage_stats", "list_recent_calls", "get_call", "get_attempts", "record", "_record_behind"),
+        *("migrate", "get_usage_stats", "list_recent_calls", "get_call", "get_attempts", "record", "_record_behind"),
         *("export_usage_logs", "import_usage_logs", "prune", "log_call", "log_llm_call", "rebuild_rollups", "check_rollups"),
         *("is_there", "foreign_tables"),
         *("connections", "row_writer"),  # under the lock that a fork waits for

@@ -17,7 +17,7 @@ from llmdispatcher import (
     Request,
     Tool,
 )
-from llmdispatcher.catalog import Target, known, model_facts, model_names
+from llmdispatcher.catalog import Target, model_facts, model_names, target_facts
 from llmdispatcher.routing import Balancer, Latencies, Modes, Preferences, RoutingContext, own_modes, plan, tokens_of
 from llmdispatcher.routing.modes import EVERY, MODES, cost_saving, fast, sophisticated
 
@@ -30,7 +30,7 @@ def target(vendor, dollars=None, window=200_000, output=32_000, model="m"):
 
 
 def catalogued(kind, *models):
-    return [Target(vendor=kind, model=model, kind=kind, **known(kind, model)) for model in models]
+    return [Target(vendor=kind, model=model, kind=kind, **target_facts(kind, model)) for model in models]
 
 
 def order(mode, targets, request=ASK, turn=0, **seconds):

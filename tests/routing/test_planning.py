@@ -20,7 +20,7 @@ from llmdispatcher import (
     RoutingRule,
     SkippedTarget,
 )
-from llmdispatcher.catalog import CAPABILITIES, Target, known
+from llmdispatcher.catalog import CAPABILITIES, Target, target_facts
 from llmdispatcher.routing import (
     Balancer,
     Latencies,
@@ -175,7 +175,7 @@ def test_models_that_came_over_a_wire_keep_no_cap():
 
 def test_vectors_are_made_by_those_that_make_them():
     """Of a chat model of the catalog it is known that it makes none."""
-    chat = Target(vendor="openai", model="gpt-4o", kind="openai", **known("openai", "gpt-4o"))
+    chat = Target(vendor="openai", model="gpt-4o", kind="openai", **target_facts("openai", "gpt-4o"))
     made = route(ASK, (chat, target("other")), vectors=True)
 
     assert ["other"] == [step.target.vendor for step in made.steps]

@@ -156,7 +156,7 @@ class Budget:
         return int(min(self.limit, MOST_HELD).scaleb(12))
 
     def concerns(self, facts: Mapping[str, str]) -> bool:
-        """Whether a call with these facts counts; a missing fact is an empty text."""
+        """Tell whether a call with these facts counts; a missing fact is an empty text."""
         return all(_matches_fact(fact, facts.get(fact, ""), pattern) for fact, pattern in self.match.items())
 
     def share(self, facts: Mapping[str, str]) -> str:
@@ -228,7 +228,7 @@ class BudgetStatus:
         return f"{self.budget}{whose}: {shown(self.spent)} of {shown(self.limit)} spent{held}{until}"
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as JSON can hold them; US dollars and moments are texts."""
+        """Return the fields as JSON can hold them; US dollars and moments are texts."""
         money = {name: f"{getattr(self, name):f}" for name in ("limit", "spent", "reserved", "left")}
         ends = self.ends.isoformat() if self.ends is not None else None
         return {"budget": self.budget, "share": self.share, **money, "begins": self.begins.isoformat(), "ends": ends}
@@ -248,6 +248,6 @@ class BudgetForecast:
         return f"{self.target}: at most {shown(self.reserves)}" if self.reserves is not None else f"{self.target}: price unknown"
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as JSON can hold them; US dollars are texts."""
+        """Return the fields as JSON can hold them; US dollars are texts."""
         reserves = f"{self.reserves:f}" if self.reserves is not None else None
         return {"target": self.target, "reserves": reserves, "refusal": self.refusal}

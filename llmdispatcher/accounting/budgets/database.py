@@ -31,6 +31,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 from ..._text import room_logger
 from ...errors import LedgerError
 from ...runtime import new_lock
+from ..ledger.connections import lock_key
 from ..units import MOST_SUM
 from .store import Account, AccountBalance, Booking, BudgetStoreUnavailable, Claim
 
@@ -158,7 +159,7 @@ class BudgetWorker:
                 self._note_failure(batch, error)
             elif len(batch) == 1:
                 # given up, so that it stops nobody else; its reservation will count when it expires
-                logger.error("budgets: their database refuses what it is told (%s); that is given up", _error_text(error))
+                logger.error("budgets: their database refuses a job (%s), which is given up", _error_text(error))
                 _fail(batch[0], error)
             else:
                 for job in batch:
@@ -215,7 +216,6 @@ _LOCK = 5_463_789_210_011
 _CLOSING = 2.0
 
 _WHERE = "name = :name AND share = :share AND begins = :begins"
-_LOCK_SQL = text("SELECT pg_advisory_xact_lock(:key)")
 _OPEN_ACCOUNT = text(
     "INSERT INTO llmdispatcher_budgets (name, share, begins, ends, spent, reserved) VALUES (:name, :share, :begins, :ends, 0, 0)"
     " ON CONFLICT DO NOTHING"
@@ -280,7 +280,7 @@ class DatabaseBudgetStore:
         self._worker.close(_CLOSING)
 
     def _reserve(self, wanted: Booking, now: int, connection: Connection) -> AccountBalance | None:
-        _lock_store(connection)
+        lock_key(connection, _LOCK)
         if now - self._swept_at >= SWEEP:
             self._sweep(now, connection)
         taken: list[Claim] = []
@@ -296,7 +296,7 @@ class DatabaseBudgetStore:
         return None
 
     def _balances(self, budgets: list[str], now: int, connection: Connection) -> list[AccountBalance]:
-        _lock_store(connection)
+        lock_key(connection, _LOCK)
         self._sweep(now, connection)
         rows = connection.execute(_SELECT_RUNNING, {"names": budgets, "now": now}).all()
         return [AccountBalance(Account(name, share, begins, ends), spent, held) for name, share, begins, ends, spent, held in rows]
@@ -308,12 +308,6 @@ class DatabaseBudgetStore:
             connection.execute(_UPDATE_ACCOUNT, {"name": name, "share": share, "begins": begins, "spent": amount, "amount": amount})
         connection.execute(_DELETE_PAST[0], {"old": now - KEPT})
         connection.execute(_DELETE_PAST[1], {"old": now - KEPT, "yes": True})
-
-
-def _lock_store(connection: Connection) -> None:
-    """Lock the store until the transaction ends; in SQLite a write transaction does so from its beginning."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(_LOCK_SQL, {"key": _LOCK})
 
 
 def _key_of(account: Account) -> dict[str, Any]:
@@ -336,7 +330,7 @@ def _balance_of(account: Account, connection: Connection) -> tuple[int, int]:
 
 def _settle(held: Booking, spent: int, booked: bool, connection: Connection) -> None:
     """Settle each claim that is still held; an expired one counts as spent already."""
-    _lock_store(connection)
+    lock_key(connection, _LOCK)
     for claim in held.claims:
         names = _key_of(claim.account)
         row = connection.execute(_DELETE_RESERVATION, {"id": held.id, **names}).one_or_none()

@@ -110,7 +110,7 @@ def address_of(engine: Any, schema: str | None = None) -> Address:
         raise ConfigError(f"engine: {dialect.name!r} is no kind of database that a ledger knows; use SQLite or PostgreSQL")
     url = engine.url
     host = f"{url.host or ''}:{url.port}" if url.port else url.host or ""
-    given = {name: ",".join(told) if isinstance(told, tuple) else told for name, told in url.query.items()}
+    given = {name: ",".join(value) if isinstance(value, tuple) else value for name, value in url.query.items()}
     shown = _describe(quote(url.username or ""), host, quote(url.database or ""), given)
     return _with_schema(Address(shown=shown if shown != "postgresql:///" else _NOWHERE), schema)
 
@@ -137,22 +137,26 @@ def _parse_file(path: str) -> Address:
 
 def _parse_server(rest: str) -> Address:
     parts = re.fullmatch(r"([^/?#]*)(?:/([^?#@=:;&\s]*))?(?:\?([^#]*))?", rest)
-    asked = _parse_query(parts[3]) if parts is not None else None
-    if parts is None or asked is None:
+    pairs = _parse_query(parts[3]) if parts is not None else None
+    if parts is None or pairs is None:
         raise _unreadable_error()
     login, _, place = parts[1].rpartition("@")
     user, _, password = login.partition(":")
-    name, query = parts[2] or "", dict(asked)
-    others = [value for key, value in asked if key == "host"]
+    name, query = parts[2] or "", dict(pairs)
+    others = [value for key, value in pairs if key == "host"]
     hosts, ports = _parse_hosts(others or [place])
     query |= {"host": ",".join(others)} if others else {}
-    told = {"user": unquote(user), "password": unquote(password), "dbname": unquote(name), **query, "host": hosts}
-    told["port"] = ports if ports.strip(",") else query.get("port", "")
-    is_odd = any("=" in told.get(key, "") for key in _SHOWN) or "://" in told["dbname"] or not re.fullmatch(r"[\d,]*", told["port"])
-    if is_odd or not all(map(_is_text, told.values())):  # libpq's keyword form within an address, and what libpq cannot take
+    fields = {"user": unquote(user), "password": unquote(password), "dbname": unquote(name), **query, "host": hosts}
+    fields["port"] = ports if ports.strip(",") else query.get("port", "")
+    is_odd = (
+        any("=" in fields.get(key, "") for key in _SHOWN)
+        or "://" in fields["dbname"]
+        or not re.fullmatch(r"[\d,]*", fields["port"])
+    )
+    if is_odd or not all(map(_is_text, fields.values())):  # libpq's keyword form within an address, and what libpq cannot take
         raise _unreadable_error()
-    settings, told["options"] = _parse_options(query.get("options", ""))
-    server = {key: value if key in _SHOWN else Secret(value) for key, value in told.items() if value}
+    settings, fields["options"] = _parse_options(query.get("options", ""))
+    server = {key: value if key in _SHOWN else Secret(value) for key, value in fields.items() if value}
     return Address(shown=_describe(user, place, parts[2], query), server=server, settings=settings)
 
 
@@ -169,10 +173,10 @@ def _is_text(value: str) -> bool:
 def _parse_query(text: str | None) -> list[tuple[str, str]] | None:
     """The parameters behind the ``?``; ``None`` if that is the rest of a password."""
     try:
-        asked = parse_qsl(text or "", keep_blank_values=True, strict_parsing=bool(text))
+        pairs = parse_qsl(text or "", keep_blank_values=True, strict_parsing=bool(text))
     except ValueError:
         return None
-    return None if any("@" in value and name not in ("host", "user", "password") for name, value in asked) else asked
+    return None if any("@" in value and name not in ("host", "user", "password") for name, value in pairs) else pairs
 
 
 def _parse_hosts(places: list[str]) -> tuple[str, str]:
@@ -213,6 +217,6 @@ def _parse_options(options: str) -> tuple[dict[str, str], str]:
 def _describe(user: str, place: str, name: str | None, query: Mapping[str, str]) -> str:
     """An address without its password, with what tells it from another."""
     query = {**query, "user": query.get("user", "").partition(":")[0]}
-    told = "&".join([f"{key}={quote(query[key], safe='/:,')}" for key in _SHOWN if query.get(key)])
+    shown = "&".join([f"{key}={quote(query[key], safe='/:,')}" for key in _SHOWN if query.get(key)])
     user = quote(unquote(user).partition(":")[0])
-    return f"postgresql://{f'{user}@' if user else ''}{place}{'' if name is None else f'/{name}'}{f'?{told}' if told else ''}"
+    return f"postgresql://{f'{user}@' if user else ''}{place}{'' if name is None else f'/{name}'}{f'?{shown}' if shown else ''}"

@@ -75,7 +75,7 @@ class LedgerCall:
         return f"{self.begun_at.isoformat()}/{self.id}"
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as JSON can hold them; US dollars and times are texts."""
+        """Return the fields as JSON can hold them; US dollars and times are texts."""
         return _json_record(self)
 
 
@@ -104,7 +104,7 @@ class LedgerAttempt:
     bytes_received: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as JSON can hold them; US dollars and times are texts."""
+        """Return the fields as JSON can hold them; US dollars and times are texts."""
         return _json_record(self)
 
 
@@ -229,14 +229,14 @@ class AttemptView(Protocol):
     continuation: bool
 
 
-def begun_at(call_id: str) -> int:
+def start_micros(call_id: str) -> int:
     """The microsecond at which a call began."""
     return int(call_id[:16], 16)
 
 
 def start_rows(call: CallView, attempt: AttemptView) -> tuple[Row, Row]:
     """The rows of a call and of an attempt that is about to be made."""
-    at = begun_at(call.id)
+    at = start_micros(call.id)
     whose, target = call.whose(), attempt.target
     texts = clean_all(whose.origin, whose.id_at_origin, whose.user, whose.alias, whose.profile, target.vendor, target.model)
     metadata = metadata_json(call.request.metadata) if call.request.metadata else None
@@ -254,7 +254,7 @@ def attempt_row(record: AttemptRecord) -> tuple[None, Row]:
     return None, (
         record.call_id,
         record.number,
-        begun_at(record.call_id) + int(record.started * 1_000_000),
+        start_micros(record.call_id) + int(record.started * 1_000_000),
         *clean_all(record.vendor, record.model),
         "success" if error is None else _STATUS_OF.get(error, "error"),
         error,
@@ -275,7 +275,7 @@ def attempt_row(record: AttemptRecord) -> tuple[None, Row]:
 
 def call_row(outcome: Outcome) -> tuple[Row, None]:
     """The row of a call that has ended."""
-    at = begun_at(outcome.call_id)
+    at = start_micros(outcome.call_id)
     took = int(outcome.latency * 1_000_000)
     attempts, usage, error = outcome.attempts, outcome.usage, outcome.error
     vendor, model = outcome.vendor, outcome.model

@@ -1,5 +1,7 @@
 """The SQLAlchemy engine of one ledger in one process: the settings of each connection, how a write begins, and what a fork does.
 
+What SQLite and PostgreSQL have of their own, inserts with ON CONFLICT and locks, is here as well.
+
 PostgreSQL may stand behind a pooler that gives each transaction another connection (PgBouncer, pool_mode = transaction). So nothing
 outlives a transaction: settings are made in each, locks are the transaction's, and no statement is prepared.
 
@@ -23,6 +25,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, PoolProxiedConnection, QueuePool, create_engine, event, inspect
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
@@ -224,10 +227,10 @@ class Connections:
 
     def _create_engine(self) -> Engine:
         path = self.address.path
-        asked = self._server_arguments() if path is None else {"timeout": self._timeout, "check_same_thread": False}
+        arguments = self._server_arguments() if path is None else {"timeout": self._timeout, "check_same_thread": False}
         url = URL.create("postgresql+psycopg") if path is None else URL.create("sqlite+pysqlite", database=str(path))
         with LOADING:  # of the driver
-            engine = create_engine(url, poolclass=_Pool, pool_size=4, max_overflow=16, connect_args=asked)
+            engine = create_engine(url, poolclass=_Pool, pool_size=4, max_overflow=16, connect_args=arguments)
         self._track(engine)
         if path is None:
             event.listen(engine, "do_connect", _connect_server)
@@ -416,6 +419,23 @@ def unusable_text(error: BaseException, shown: str) -> str:
     """The text of an error for a database that fails, without its SQL and values."""
     cause = getattr(error, "orig", None) or error
     return f"ledger: {shown} cannot be used ({type(cause).__name__}); see that it exists, is a ledger, and may be written"
+
+
+def insert_into(table: Any, dialect: str) -> Any:
+    """An INSERT with the ON CONFLICT of ``dialect``, "sqlite" or "postgresql"."""
+    return {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect](table)
+
+
+def lock_table(connection: Connection, name: str, mode: str) -> None:
+    """Lock a table until the transaction ends; in SQLite a transaction that writes is the only one from its beginning."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"LOCK TABLE {name} IN {mode} MODE")
+
+
+def lock_key(connection: Connection, key: int) -> None:
+    """Keep out all others that lock this number, until the transaction ends; SQLite needs no such lock."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({key})")
 
 
 def _before_fork() -> Callable[[bool], None]:

@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 
 import attrs
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.schema import CreateSchema
@@ -38,7 +38,7 @@ from ...errors import LedgerError
 from ...runtime import Clock, lock, open_file
 from ..units import MOST_SUM, TOKENS, day_of, micros
 from .call import ATTEMPT, CALL, STATUS, Row, fold
-from .connections import Connections, is_read_only, unusable_text
+from .connections import Connections, insert_into, is_read_only, lock_key, unusable_text
 from .process import LOADING, Identity, is_dead, this_process
 from .schema import DAILY_KEY, DAILY_SUMS, PREFIX, VERSION_TABLE, attempts, calls, capped_sum, daily, metadata, writers
 from .spool import DatabaseUnavailable, Rows
@@ -84,8 +84,7 @@ def migrate(connections: Connections) -> str:
 
 def _create_or_upgrade(connection: sa.Connection, schema: str | None) -> None:
     file = connection.dialect.name == "sqlite"
-    if not file:
-        connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+    lock_key(connection, _LOCK)
     found = _version_of(connection)
     if found == newest_version():
         return
@@ -264,7 +263,6 @@ class Statements:
     _made: dict[str, Statements] = {}
 
     def __init__(self, kind: str) -> None:
-        insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[kind]
         row = sa.select(*[_calls.c[name] if name != "metadata" else sa.null().label(name) for name in CALL])
         if kind == "sqlite":
             self.select_locked = row.where(
@@ -275,12 +273,12 @@ class Statements:
         of_writer = row.where(_calls.c.writer == sa.bindparam("writer"), sa.text("status = 'open'")).order_by(_calls.c.id)
         self.left_open = of_writer.limit(sa.bindparam("most")).with_for_update()
         lost = sa.update(_calls).where(_calls.c.id == sa.bindparam("of")).values(status=sa.text("'unknown'"))
-        late = insert(_daily)
+        late = insert_into(_daily, kind)
         sums = {name: capped_sum(_daily.c[name], late.excluded[name]) for name in DAILY_SUMS}
         late = late.on_conflict_do_update(index_elements=list(DAILY_KEY), set_=sums)
-        upsert = _upsert_of_attempt(insert)
+        upsert = _upsert_of_attempt(kind)
         if kind == "sqlite":
-            self.begin = BatchStatement.of(insert(_calls), _CALL, kind)
+            self.begin = BatchStatement.of(insert_into(_calls, kind), _CALL, kind)
             self.end = BatchStatement.of(_update_of_end(), [f"new_{name}" for name in CALL], kind)
             self.attempt = BatchStatement.of(upsert, _ATTEMPT, kind)
         else:
@@ -289,7 +287,7 @@ class Statements:
             self.attempt = _insert_from_json(attempts, _ATTEMPT, upserted[upserted.index("ON CONFLICT") :])
         self.mark_unknown = BatchStatement.of(lost, ["of"], kind)
         self.daily = BatchStatement.of(late, (*DAILY_KEY, *DAILY_SUMS), kind)
-        beat = insert(sa.table(writers.name, *[sa.column(item.name) for item in writers.c]))
+        beat = insert_into(sa.table(writers.name, *[sa.column(item.name) for item in writers.c]), kind)
         self.beat = beat.on_conflict_do_update(index_elements=["id"], set_={"seen_at": beat.excluded.seen_at})
         self._kind = kind
 
@@ -303,8 +301,8 @@ class Statements:
 
     def lock_calls(self, connection: sa.Connection, ids: list[str]) -> dict[str, Row]:
         """Lock calls until the end of the transaction, and return the rows that exist, without their metadata."""
-        asked = json.dumps(ids) if self._kind == "sqlite" else ids
-        return {row[0]: tuple(row) for row in connection.execute(self.select_locked, {"ids": asked})}
+        parameter = json.dumps(ids) if self._kind == "sqlite" else ids
+        return {row[0]: tuple(row) for row in connection.execute(self.select_locked, {"ids": parameter})}
 
 
 def _update_of_end() -> Any:
@@ -313,9 +311,9 @@ def _update_of_end() -> Any:
     return sa.update(_calls).where(_calls.c.id == sa.bindparam("new_id")).values(changed)
 
 
-def _upsert_of_attempt(insert: Any) -> Any:
+def _upsert_of_attempt(kind: str) -> Any:
     """Insert an attempt, or replace one that is open or unknown by its end."""
-    new = insert(_attempts)
+    new = insert_into(_attempts, kind)
     changed = {name: new.excluded[name] for name in ATTEMPT if name not in ("call_id", "number")}
     unsure = sa.or_(*[_attempts.c.status == sa.text(f"'{status}'") for status in UNSURE])
     where = unsure & (new.excluded.status != sa.text("'open'"))
@@ -378,67 +376,86 @@ _LOST = sa.text(
 )
 
 
-class Store:
-    """The transactions of one process, under the name ``writer``; used by one thread at a time."""
+logger = room_logger("accounting")
+T = TypeVar("T")
+_RUINED = (11, 26)  # SQLITE_CORRUPT and SQLITE_NOTADB: https://www.sqlite.org/rescode.html
+_COMPANIONS = ("", "-wal", "-shm")
+_OF_A_ROW = (DataError, IntegrityError, StatementError, OverflowError, ValueError, TypeError)
+"""Errors for which the values of a row are at fault, once :meth:`RowWriter._run` has taken out those of the database."""
 
-    def __init__(self, connections: Connections, clock: Clock, writer: str, identity: Identity) -> None:
-        self.writer = writer
+
+class RowWriter:
+    """Writes the rows of one process under the name ``writer``; used by one thread at a time.
+
+    All methods but :meth:`leave` raise :class:`DatabaseUnavailable`. ``aside`` counts broken files that were put aside; the file
+    ``refused`` keeps the rows that the database refuses.
+    """
+
+    def __init__(
+        self, connections: Connections, clock: Clock, writer: str, refused: Path, identity: Identity | None = None
+    ) -> None:
+        self.aside = 0
         self._connections = connections
         self._clock = clock
-        self._identity = identity
+        self._writer = writer
+        self._refused = refused
+        self._identity = identity or this_process()
 
-    def write(self, calls: Sequence[Row], attempts: Sequence[Row], writer: str | None = None) -> None:
-        """Write rows, in the name of another writer if given. Raises SQLAlchemy's errors; then nothing is written."""
-        name = writer or self.writer
+    def open(self) -> None:
+        """Connect, make the tables, and record that this process lives."""
+        self._run(lambda: migrate(self._connections))
+        self.beat()
+
+    def write(self, rows: Rows, writer: str | None = None) -> tuple[int, int]:
+        """Write rows, in the name of another writer if given. Return how many were written and how many refused."""
+        try:
+            self._run(lambda: self._write_batch(*rows, writer))
+        except _OF_A_ROW:
+            return self._write_singly(rows, writer)
+        return len(rows[0]) + len(rows[1]), 0
+
+    def beat(self) -> None:
+        """Record that this process lives."""
+        self._run(self._beat)
+
+    def reconcile(self) -> int:
+        """Mark open calls of dead processes as unknown, and return how many."""
+        return sum([self._run(partial(self._mark_unknown, writer)) for writer in self._run(self._dead_writers)])
+
+    def leave(self, *, idle: bool) -> None:
+        """Close; an ``idle`` process leaves no open calls behind. Never raises."""
+        with contextlib.suppress(SQLAlchemyError, LedgerError, OSError):
+            if idle:
+                with self._connections.transaction() as connection:
+                    connection.execute(_GONE, {"id": self._writer})
+        self._connections.close()
+
+    def _write_batch(self, calls: Sequence[Row], attempts: Sequence[Row], writer: str | None = None) -> None:
+        """Write rows in one transaction. Raises SQLAlchemy's errors; then nothing is written."""
+        name = writer or self._writer
         calls, attempts = fold(calls, attempts)
         for left in reversed(range(_TRIES)):
             try:
                 with self._connections.transaction() as connection:
                     statements = Statements.of(connection)
-                    self._write_calls(connection, statements, calls, name)
+                    if calls:
+                        _write_calls(connection, statements, calls, name)
                     statements.attempt.run(connection, [(*row, name) for row in attempts])
                 return
             except IntegrityError:
                 if not left:
                     raise
 
-    def _write_calls(self, connection: sa.Connection, statements: Statements, rows: Sequence[Row], writer: str) -> None:
-        if not rows:
-            return
-        stored = statements.lock_calls(connection, [row[0] for row in rows])
-        new = [row for row in rows if row[0] not in stored]
-        ends = [row for row in rows if row[STATUS] != "open" and row[0] in stored and stored[row[0]][STATUS] in UNSURE]
-        statements.begin.run(connection, [(*row, writer) for row in new])
-        statements.end.run(connection, ends)
-        days: Days = {}
-        for row in (*new, *ends):
-            if row[STATUS] != "open":
-                add_row(days, row)
-        for row in ends:
-            if stored[row[0]][STATUS] != "open":
-                add_row(days, stored[row[0]], -1)
-        statements.daily.run(connection, daily_rows(days))
-
-    def beat(self) -> None:
-        """Record that this process lives."""
+    def _beat(self) -> None:
         now = micros(self._clock.now())
-        who = self._identity
-        row = {"id": self.writer, "place": who.place, "pid": who.pid, "started": who.started, "begun_at": now, "seen_at": now}
+        row = {**attrs.asdict(self._identity), "id": self._writer, "begun_at": now, "seen_at": now}
         with self._connections.transaction() as connection:
             connection.execute(Statements.of(connection).beat, row)
 
-    def leave(self) -> None:
-        """Record that this process has no open calls any more."""
-        with self._connections.transaction() as connection:
-            connection.execute(_GONE, {"id": self.writer})
-
-    def reconcile(self) -> int:
-        """Mark open calls of dead processes as unknown, and return how many."""
+    def _dead_writers(self) -> set[str]:
         with self._connections.reading() as connection:
-            others = list(connection.execute(sa.select(writers).where(writers.c.id != self.writer)))
-            dead = {entry.id for entry in others if self._is_dead(entry)}
-            dead |= set(connection.scalars(_ORPHANED))
-        return sum([self._mark_unknown(writer) for writer in dead])
+            others = connection.execute(sa.select(writers).where(writers.c.id != self._writer)).all()
+            return {entry.id for entry in others if self._is_dead(entry)} | set(connection.scalars(_ORPHANED))
 
     def _is_dead(self, entry: Any) -> bool:
         dead = is_dead(Identity(entry.place, entry.pid, entry.started), self._identity)
@@ -454,62 +471,12 @@ class Store:
                     connection.execute(_LOST, {"writer": writer, "yes": True})
                     connection.execute(_GONE, {"id": writer})
                     return count
-                unknown = [(*row[:STATUS], "unknown", *row[STATUS + 1 :]) for row in rows]
                 statements.mark_unknown.run(connection, [row[:1] for row in rows])
                 days: Days = {}
-                for row in unknown:
-                    add_row(days, row)
+                for row in rows:
+                    add_row(days, (*row[:STATUS], "unknown", *row[STATUS + 1 :]))
                 statements.daily.run(connection, daily_rows(days))
                 count += len(rows)
-
-
-logger = room_logger("accounting")
-T = TypeVar("T")
-_RUINED = (11, 26)  # SQLITE_CORRUPT and SQLITE_NOTADB: https://www.sqlite.org/rescode.html
-_COMPANIONS = ("", "-wal", "-shm")
-
-
-class RowWriter:
-    """Writes the rows of one process, by one thread. All methods but :meth:`leave` raise :class:`DatabaseUnavailable`.
-
-    ``aside`` counts broken files that were put aside.
-    """
-
-    def __init__(self, connections: Connections, clock: Clock, writer: str, refused: Path) -> None:
-        self.aside = 0
-        self._connections = connections
-        self._clock = clock
-        self._refused = refused
-        self._store = Store(connections, clock, writer, this_process())
-
-    def open(self) -> None:
-        """Connect, make the tables, and record that this process lives."""
-        self._run(lambda: migrate(self._connections))
-        self.beat()
-
-    def write(self, rows: Rows, writer: str | None = None) -> tuple[int, int]:
-        """Write rows, in the name of another writer if given. Return how many were written and how many refused."""
-        calls, attempts = rows
-        try:
-            self._run(lambda: self._store.write(calls, attempts, writer))
-        except (DataError, IntegrityError, StatementError, OverflowError, ValueError, TypeError):
-            return self._write_singly(rows, writer)
-        return len(calls) + len(attempts), 0
-
-    def beat(self) -> None:
-        """Record again that this process lives."""
-        self._run(self._store.beat)
-
-    def reconcile(self) -> int:
-        """Mark open calls of dead processes as unknown, and return how many."""
-        return self._run(self._store.reconcile)
-
-    def leave(self, *, idle: bool) -> None:
-        """Close; an ``idle`` process leaves no open calls behind. Never raises."""
-        with contextlib.suppress(SQLAlchemyError, LedgerError, OSError):
-            if idle:
-                self._store.leave()
-        self._connections.close()
 
     def _run(self, work: Callable[[], T]) -> T:
         """Return what ``work`` returns; try again if a broken file was put aside, or the server had cut the connection."""
@@ -532,13 +499,11 @@ class RowWriter:
 
     def _write_singly(self, rows: Rows, writer: str | None) -> tuple[int, int]:
         written = refused = 0
-        single: list[Rows] = [([row], []) for row in rows[0]]
-        single += [([], [row]) for row in rows[1]]
-        for one in single:
+        for one in (*[([row], []) for row in rows[0]], *[([], [row]) for row in rows[1]]):
             try:
-                self._run(partial(self._store.write, *one, writer))
+                self._run(partial(self._write_batch, *one, writer))
                 written += 1
-            except (DataError, IntegrityError, StatementError, OverflowError, ValueError, TypeError) as error:
+            except _OF_A_ROW as error:
                 self._refuse((*one[0], *one[1])[0], error)
                 refused += 1
         return written, refused
@@ -570,8 +535,24 @@ class RowWriter:
                 self.aside += 1
             self._connections.close()
             migrate(self._connections)
-            self._store.beat()
+            self._beat()
         return True
+
+
+def _write_calls(connection: sa.Connection, statements: Statements, rows: Sequence[Row], writer: str) -> None:
+    stored = statements.lock_calls(connection, [row[0] for row in rows])
+    new = [row for row in rows if row[0] not in stored]
+    ends = [row for row in rows if row[STATUS] != "open" and row[0] in stored and stored[row[0]][STATUS] in UNSURE]
+    statements.begin.run(connection, [(*row, writer) for row in new])
+    statements.end.run(connection, ends)
+    days: Days = {}
+    for row in (*new, *ends):
+        if row[STATUS] != "open":
+            add_row(days, row)
+    for row in ends:
+        if stored[row[0]][STATUS] != "open":
+            add_row(days, stored[row[0]], -1)
+    statements.daily.run(connection, daily_rows(days))
 
 
 @contextlib.contextmanager

@@ -161,13 +161,10 @@ _dumps = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
 def _json(record: Record) -> str:
     """An object in one line; money is a number with all its digits, which ``json`` itself cannot write."""
     cost, attempts = record["cost"], record.get("attempt_records")
-    text = _dumps({name: _json_value(value) for name, value in record.items() if name not in ("cost", "attempt_records")})
+    plain = {name: value for name, value in record.items() if name not in ("cost", "attempt_records")}
+    text = _dumps(plain, default=_time_text)
     text = f'{text[:-1]},"cost":{"null" if cost is None else f"{cost:f}"}'
     return f'{text},"attempt_records":[{",".join(map(_json, attempts))}]}}' if attempts is not None else f"{text}}}"
-
-
-def _json_value(value: Any) -> Any:
-    return _time_text(value) if isinstance(value, datetime) else value
 
 
 def _time_text(moment: datetime) -> str:
@@ -193,7 +190,7 @@ _EVER = range(4_000_000)  # days
 def export_logs(
     database: Connectable, target: Any, options: Mapping[str, Any], progress: Callable[[int, int | None], None] | None
 ) -> list[Record] | ExportReport:
-    """Export calls, for :meth:`~llmdispatcher.Ledger.export_usage_logs`."""
+    """Write the selected calls to a target; without one return them as a list."""
     if target is None:
         return [record for page in export_pages(database, options) for record in page]
     sink = sink_of(target, options.get("format"), attempts=bool(options.get("attempts")))

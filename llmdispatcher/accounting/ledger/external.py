@@ -26,8 +26,7 @@ from operator import itemgetter
 from types import GeneratorType, TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
-from sqlalchemy import JSON, Connection, Table, TableClause, column, table, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import JSON, Connection, Table, TableClause, column, table
 
 from ..._text import room_logger
 from ...catalog import canonical, price_at, vendor_row
@@ -37,6 +36,7 @@ from ...types import MOST_COST, Usage, cost_of, plausible
 from ...wire import anthropic_usage, gemini_usage, ollama_usage, openai_chat_usage, openai_responses_usage
 from ..units import DAY, STATUSES, TOKENS, dollars, micros, moment, picodollars
 from .call import ATTEMPT, CALL, RecordedCall, clean, metadata_json
+from .connections import insert_into, lock_table
 from .queries import Connectable, pruned_before, writing
 from .schema import attempts as attempts_table
 from .schema import calls
@@ -145,7 +145,8 @@ def _normalize_names(fields: Mapping[str, Any]) -> dict[str, Any]:
             facts[name] = facts[word]
     for word, (name, scale) in _SCALES.items():
         if word in facts and name not in facts:
-            facts[name] = _scaled(word, facts[word], scale)
+            amount = _number(word, facts[word], _MOST_MICROSECONDS // scale, "give a number that is not negative")
+            facts[name] = int((amount * scale).to_integral_value()) if amount is not None else None
     if "conversation_id" in facts and isinstance(facts.get("metadata", {}), Mapping):
         facts["metadata"] = {"conversation_id": str(facts["conversation_id"]), **facts.get("metadata", {})}
     return facts
@@ -233,28 +234,26 @@ def _as_text(value: str | int) -> str:
 
 
 def _count(name: str, value: Any, most: int) -> int | None:
-    if value is None or value == "":
-        return None
-    amount = _decimal(value)
-    if amount is None or not 0 <= amount <= most or amount != amount.to_integral_value():
-        raise _invalid(name, value, f"give a whole number from 0 to {most:,}")
-    return int(amount)
-
-
-def _scaled(name: str, value: Any, scale: int) -> int:
-    amount = _decimal(value)
-    if amount is None or not 0 <= amount <= _MOST_MICROSECONDS // scale:
-        raise _invalid(name, value, "give a number that is not negative")
-    return int((amount * scale).to_integral_value())
+    remedy = f"give a whole number from 0 to {most:,}"
+    amount = _number(name, value, most, remedy)
+    if amount is not None and amount != amount.to_integral_value():
+        raise _invalid(name, value, remedy)
+    return int(amount) if amount is not None else None
 
 
 def _money(value: Any) -> int | None:
+    amount = _number("cost", value, MOST_DOLLARS, f"give US dollars from 0 to {MOST_DOLLARS:,}")
+    return picodollars(amount) if amount is not None else None
+
+
+def _number(name: str, value: Any, most: int, remedy: str) -> Decimal | None:
+    """A number from 0 to ``most``; ``None`` for no value."""
     if value is None or value == "":
         return None
     amount = _decimal(value)
-    if amount is None or not 0 <= amount <= MOST_DOLLARS:
-        raise _invalid("cost", value, f"give US dollars from 0 to {MOST_DOLLARS:,}")
-    return picodollars(amount)
+    if amount is None or not 0 <= amount <= most:
+        raise _invalid(name, value, remedy)
+    return amount
 
 
 def _decimal(value: Any) -> Decimal | None:
@@ -266,9 +265,7 @@ def _decimal(value: Any) -> Decimal | None:
         amount = Decimal(text) if len(text) <= _SHOWN else None
     except (InvalidOperation, ValueError):  # ValueError: a whole number of more digits than Python writes
         return None
-    if amount is None:
-        return None
-    return amount if amount.is_finite() else None
+    return amount if amount is not None and amount.is_finite() else None
 
 
 def _flag(name: str, value: Any) -> bool:
@@ -331,7 +328,7 @@ def _invalid(name: str, value: Any, remedy: str) -> InvalidRequest:
 
 
 def _in_units(of: Table) -> TableClause:
-    """The same table for rows that are in the units of the database already."""
+    """A table for rows that are in the units of the database already: its columns have no types that convert."""
     kinds = {"metadata": JSON(none_as_null=True)}
     return table(of.name, *[column(one.name, kinds.get(one.name)) for one in of.columns])
 
@@ -340,7 +337,7 @@ PLAIN_CALLS, PLAIN_ATTEMPTS = _in_units(calls), _in_units(attempts_table)
 
 
 def record(database: Connectable, clock: Clock, fields: Mapping[str, Any]) -> RecordedCall:
-    """Record one call now, for :meth:`~llmdispatcher.Ledger.record`."""
+    """Record one call now, with its part of the daily totals."""
     given = fields.get("id")
     facts, usage_status = _merge_usage(fields)
     row = parse_call(facts, clock.now(), usage_status)
@@ -375,22 +372,22 @@ def new_id(begun_at: int) -> str:
 
 def insert_calls(connection: Connection, rows: Sequence[Row], attempts: Sequence[Row] = ()) -> set[str]:
     """Write the rows whose ids are new, and their attempts. Return the new ids."""
-    insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]
-    fresh = insert(PLAIN_CALLS).on_conflict_do_nothing(index_elements=["id"]).returning(PLAIN_CALLS.c.id)
+    dialect = connection.dialect.name
+    fresh = insert_into(PLAIN_CALLS, dialect).on_conflict_do_nothing(index_elements=["id"]).returning(PLAIN_CALLS.c.id)
     # in one order for all, since who writes the same id waits for the other
     new = set(connection.scalars(fresh, sorted(rows, key=itemgetter("id"))))
     if new:
         add_rows(connection, calls.c.id.in_(new))
     of_new = [attempt for attempt in attempts if attempt["call_id"] in new]
     if of_new:
-        connection.execute(insert(PLAIN_ATTEMPTS).on_conflict_do_nothing(index_elements=["call_id", "number"]), of_new)
+        added = insert_into(PLAIN_ATTEMPTS, dialect).on_conflict_do_nothing(index_elements=["call_id", "number"])
+        connection.execute(added, of_new)
     return new
 
 
 def lock_pruned_mark(connection: Connection) -> int:
     """The microsecond before which calls have been deleted; it stays so until this transaction ends."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text(f"LOCK TABLE {calls.name} IN ROW EXCLUSIVE MODE"))
+    lock_table(connection, calls.name, "ROW EXCLUSIVE")
     return pruned_before(connection)
 
 
@@ -642,7 +639,12 @@ def log_calls(begin: Callable[[], LoggedCall]) -> Callable[[Callable[P, T]], Cal
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise ConfigError(f"log_llm_call: {function.__qualname__} is a coroutine; write `with ledger.log_call(...)` inside it")
         if inspect.isgeneratorfunction(function):
-            return functools.wraps(function)(_wrap_generator(begin, function))  # type: ignore[return-value]  # it yields what that yields
+
+            @functools.wraps(function)
+            def logged_generator(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
+                return (yield from _log_generator(begin(), function(*args, **kwargs)))
+
+            return logged_generator  # type: ignore[return-value]  # it yields what that yields
 
         @functools.wraps(function)
         def logged(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -658,13 +660,6 @@ def log_calls(begin: Callable[[], LoggedCall]) -> Callable[[Callable[P, T]], Cal
         return logged
 
     return decorate
-
-
-def _wrap_generator(begin: Callable[[], LoggedCall], function: Callable[..., Any]) -> Callable[..., Generator[Any, Any, Any]]:
-    def logged(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        return (yield from _log_generator(begin(), function(*args, **kwargs)))
-
-    return logged
 
 
 def _log_result(call: LoggedCall, answer: Any) -> Any:

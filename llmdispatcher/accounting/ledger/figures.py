@@ -49,12 +49,12 @@ class UsageFigures:
 
     @property
     def total_requests(self) -> int:
-        """The same as ``total_calls``."""
+        """The number of calls, ``total_calls`` by another name."""
         return self.total_calls
 
     @property
     def total_tokens(self) -> int:
-        """Input and output together."""
+        """Input and output tokens together."""
         return self.input_tokens + self.output_tokens
 
     @property
@@ -68,7 +68,7 @@ class UsageFigures:
         return EXACT.divide(self.successful_calls, self.total_calls) if self.total_calls else None
 
     def as_dict(self) -> dict[str, Any]:
-        """The figures as JSON can hold them; US dollars are texts."""
+        """Return the figures as JSON can hold them; US dollars are texts."""
         shown = {field.name: getattr(self, field.name) for field in attrs.fields(UsageFigures)}
         rate = self.success_rate
         return shown | {
@@ -93,7 +93,7 @@ class UsageBucket(UsageFigures):
     value: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The bucket as JSON can hold it; moments and US dollars are texts."""
+        """Return the bucket as JSON can hold it; moments and US dollars are texts."""
         own = {"period": self.period, "value": self.value, "start": self.start.isoformat(), "end": self.end.isoformat()}
         return own | super().as_dict()
 
@@ -124,7 +124,7 @@ class UsageStats(UsageFigures):
         return attrs.evolve(self, buckets=())
 
     def as_dict(self) -> dict[str, Any]:
-        """The statistics as JSON can hold them: a ``summary`` and a list of ``buckets``."""
+        """Return the statistics as JSON can hold them: a ``summary`` and a list of ``buckets``."""
         names = ("timezone", "group_by", "by", "unique_models", "unique_origins", "p50_latency", "p95_latency", "complete")
         own = {"start": self.start.isoformat(), "end": self.end.isoformat()} | {name: getattr(self, name) for name in names}
         return {"summary": own | super().as_dict(), "buckets": [bucket.as_dict() for bucket in self.buckets]}

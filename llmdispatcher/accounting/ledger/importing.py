@@ -201,7 +201,7 @@ class _JsonText:
         return self._left[:1]
 
     def take(self, count: int) -> None:
-        """Skip so many characters."""
+        """Skip ``count`` characters."""
         self.line += self._left.count("\n", 0, count)
         self._left = self._left[count:]
 
@@ -271,7 +271,7 @@ def guard(text: str) -> str:
 
 
 def unguard(text: str) -> str:
-    """The text before :func:`guard`."""
+    """Take away the mark that :func:`guard` has put before a text."""
     return text[1:] if text.startswith("'") and text[1:].startswith(GUARDED) else text
 
 
@@ -300,7 +300,7 @@ BATCH = 1000
 MOST_PROBLEMS = 1000
 """Problems that are described one by one; the rest are counted."""
 
-_REMEMBERED = 100_000  # rows without an id; the same row told twice is told close by
+_REMEMBERED = 100_000  # rows without an id; equal rows stand close to each other
 _MOST_ATTEMPTS = 1000
 
 
@@ -382,10 +382,3 @@ def _attempts(call: Row, fields: Any) -> tuple[Row, ...]:
     if not all(isinstance(one, Mapping) for one in fields or []):
         raise InvalidRequest("attempt_records: not all of them are objects; leave it out")
     return tuple([parse_attempt(one) | {"call_id": call["id"]} for one in fields or []])
-
-
-def import_logs(
-    database: Connectable, source: Any, format: str | None, progress: Callable[[int, int | None], None] | None
-) -> ImportReport:
-    """Import calls, for :meth:`~llmdispatcher.Ledger.import_usage_logs`."""
-    return Import(database, progress).run(source, format)

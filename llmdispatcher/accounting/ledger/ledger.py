@@ -30,8 +30,8 @@ from .call import (
     call_row,
     start_rows,
 )
-from .process import LOADING, this_process
-from .spool import Spool
+from .process import LOADING
+from .spool import DatabaseUnavailable, Spool
 from .writer import LedgerStats, Writer
 
 if TYPE_CHECKING:
@@ -174,11 +174,11 @@ class Ledger:
         return self._connected().engine
 
     def transaction(self) -> AbstractContextManager[Connection]:
-        """A transaction that may write: ``with ledger.transaction() as connection``. In SQLite there is one writer at a time."""
+        """Open a transaction that may write: ``with ledger.transaction() as connection``. SQLite has one writer at a time."""
         return self._connected().transaction()
 
     def reading(self) -> AbstractContextManager[Connection]:
-        """One snapshot, for queries: ``with ledger.reading() as connection``; also of a read-only ledger."""
+        """Open one snapshot, for queries: ``with ledger.reading() as connection``; also of a read-only ledger."""
         return self._connected().reading()
 
     def migrate(self) -> str:
@@ -192,7 +192,7 @@ class Ledger:
         return migrate(self._connected())
 
     def is_there(self) -> bool:
-        """Whether the tables exist, of whatever version; changes nothing.
+        """Tell whether the tables exist, of whatever version; changes nothing.
 
         Raises :class:`LedgerError` if the database cannot be queried.
         """
@@ -201,7 +201,7 @@ class Ledger:
         return is_there(self._connected())
 
     def foreign_tables(self) -> list[str]:
-        """The names of the tables in the database, in all schemas, that are not the ledger's; changes nothing.
+        """Return the names of the tables in the database, in all schemas, that are not the ledger's; changes nothing.
 
         Raises :class:`LedgerError` if the database cannot be queried.
         """
@@ -232,19 +232,20 @@ class Ledger:
             raise LedgerError(f"the ledger cannot be written ({why}), so the answer is held back (strict_accounting)")
 
     def flush(self, timeout: float = 10.0) -> bool:
-        """Whether all rows so far are in the database within ``timeout`` seconds."""
+        """Write all rows so far, for at most ``timeout`` seconds; return whether they are in the database."""
         return self._writer.flush(timeout)
 
     def stats(self) -> LedgerStats:
-        """What became of the rows of this process."""
+        """Return what became of the rows of this process."""
         return self._writer.stats()
 
     def reconcile(self) -> int:
         """Mark the open calls of dead processes as unknown; return how many. The writer does so at its start, and regularly."""
         self.migrate()
-        from .database import Store
-
-        return Store(self._connected(), SYSTEM_CLOCK, "", this_process()).reconcile()
+        try:
+            return self._database.row_writer(Path(), "").reconcile()
+        except DatabaseUnavailable as why:
+            raise LedgerError(f"ledger: {self.address.shown} cannot be written ({why}); see that it is there") from None
 
     def close(self, timeout: float = 5.0) -> None:
         """Write what is left, for at most ``timeout`` seconds (the rest is spooled), and close; idempotent. Reopens when used."""
@@ -266,7 +267,7 @@ class Ledger:
     def get_usage_stats(
         self, origin: str | None = None, id_at_origin: str | None = None, days: int = 30, **asked: Unpack[StatsOptions]
     ) -> UsageStats:
-        """The usage from ``start`` to ``end``, in total and in buckets; without them of the last ``days``, today included.
+        """Return the usage from ``start`` to ``end``, in total and in buckets; without them of the last ``days``, today included.
 
         A day as ``end`` ("2026-11-21") is included as a whole, a moment is not. Days, weeks and months are those of
         ``timezone`` (UTC). ``origin``, ``id_at_origin``, ``user``, ``alias``, ``profile``, ``vendor`` and ``model`` select
@@ -290,7 +291,7 @@ class Ledger:
         offset: int = 0,
         **asked: Unpack[ListOptions],
     ) -> list[LedgerCall]:
-        """The selected calls, the latest first; at most ``limit``, up to 10,000.
+        """Return the selected calls, the latest first; at most ``limit``, up to 10,000.
 
         ``before`` continues after a page: its last call, or that call's ``cursor``. Unlike an ``offset`` it neither skips nor
         repeats a call when others begin meanwhile. ``start``, ``end`` and ``""`` mean what they mean to :meth:`get_usage_stats`.
@@ -304,13 +305,13 @@ class Ledger:
     get_recent_calls = list_recent_calls
 
     def get_call(self, call_id: str) -> LedgerCall | None:
-        """The call with that id, or ``None``."""
+        """Return the call with that id, or ``None``."""
         from .queries import call_of
 
         return call_of(self, call_id)
 
     def get_attempts(self, call_id: str) -> list[LedgerAttempt]:
-        """The attempts of a call, in their order; none for an unknown id."""
+        """Return the attempts of a call, in their order; none for an unknown id."""
         from .queries import attempts_of
 
         return attempts_of(self, call_id)
@@ -363,9 +364,9 @@ class Ledger:
         transaction, so an interrupted import is simply run again. Without ``format`` the path's suffix names it, or the beginning
         of the file.
         """
-        from .importing import import_logs
+        from .importing import Import
 
-        return import_logs(self, source, format, progress)
+        return Import(self, progress).run(source, format)
 
     def prune(self, older_than: timedelta | When, progress: Progress | None = None) -> PruneReport:
         """Delete the calls, and their attempts, of all days (UTC) before that age or day; daily totals stay exact.
@@ -393,7 +394,7 @@ class Ledger:
     def log_llm_call(
         self, vendor: str | None, model: str | None = None, **facts: Unpack[CallFields]
     ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-        """A decorator that logs each call of a function that asks a model, by what it returns, yields or raises.
+        """Return a decorator that logs each call of a function that asks a model, by what it returns, yields or raises.
 
         The result and exceptions are untouched; a stream is wrapped by one that is logged while it is read, and is otherwise the
         same. Raises :class:`~llmdispatcher.ConfigError` for a coroutine.
@@ -466,7 +467,7 @@ class _LedgerDatabase:
 
 
 def open_ledger(place: str | os.PathLike[str] | None = None, **settings: Any) -> Ledger:
-    """A :class:`Ledger` at a path, a URL or ``engine=``, with its tables created or updated."""
+    """Open a :class:`Ledger` at a path, a URL or ``engine=``, and create or update its tables."""
     ledger = Ledger(place, **settings)
     ledger.migrate()
     return ledger

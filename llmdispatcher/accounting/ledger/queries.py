@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 import attrs
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...catalog import canonical
@@ -25,7 +24,7 @@ from ...types import choices
 from ..units import DAY, STATUSES, micros, moment
 from .address import Address
 from .call import LedgerAttempt, LedgerCall, PruneReport, clean
-from .connections import is_read_only
+from .connections import insert_into, is_read_only, lock_table
 from .periods import When, first_moment, last_moment, zone_of
 from .schema import DAILY_KEY, Moment, attempts, calls, daily, marks
 
@@ -150,7 +149,7 @@ _TIMES = ("latency", "first_token")
 
 
 def recent_calls(database: Connectable, options: Mapping[str, Any]) -> list[LedgerCall]:
-    """List calls, for :meth:`~llmdispatcher.Ledger.list_recent_calls`."""
+    """List the calls that the options select, the latest first."""
     limit, offset = _check_count(options, "limit", 1, MOST_LISTED), _check_count(options, "offset", 0, None)
     within = [*selection_of(options).call_conditions(), *span_conditions(options)]
     if options.get("before") is not None:
@@ -230,7 +229,7 @@ PAUSE = 0.01
 def prune(
     database: Connectable, clock: Clock, older_than: timedelta | When, progress: Callable[[int, int | None], None] | None
 ) -> PruneReport:
-    """Delete old calls, for :meth:`~llmdispatcher.Ledger.prune`."""
+    """Delete the calls of all days before an age or a day, batch by batch."""
     before = _prune_limit(clock.now(), older_than)
     with writing(database) as connection:
         _note_pruned(connection, before)
@@ -257,19 +256,17 @@ def _prune_limit(now: datetime, older_than: timedelta | When) -> int:
     """The midnight in UTC before the given moment, since totals are of whole days."""
     if isinstance(older_than, int | float):
         raise InvalidRequest(f"older_than: {older_than!r} is not an age; give one like timedelta(days={older_than!r}), or a day")
-    meant = now - older_than if isinstance(older_than, timedelta) else first_moment(older_than, UTC, "older_than")
-    if not 0 <= micros(meant) <= micros(now):
-        raise InvalidRequest(f"older_than: {meant.isoformat()} is not in the past; give an age like timedelta(days=90), or a day")
-    return micros(meant) // DAY * DAY
+    limit = now - older_than if isinstance(older_than, timedelta) else first_moment(older_than, UTC, "older_than")
+    if not 0 <= micros(limit) <= micros(now):
+        raise InvalidRequest(f"older_than: {limit.isoformat()} is not in the past; give an age like timedelta(days=90), or a day")
+    return micros(limit) // DAY * DAY
 
 
 def _note_pruned(connection: sa.Connection, before: int) -> None:
     """Note the mark before rows are deleted: imports refuse older calls from now on, whose ids are forgotten."""
-    if connection.dialect.name == "postgresql":  # waits for the imports that have not heard of it
-        connection.execute(sa.text(f"LOCK TABLE {calls.name} IN SHARE ROW EXCLUSIVE MODE"))
+    lock_table(connection, calls.name, "SHARE ROW EXCLUSIVE")  # waits for imports that have read the mark before
     if before > pruned_before(connection):
-        insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]
-        mark = insert(marks).values(name=PRUNED, value=before)
+        mark = insert_into(marks, connection.dialect.name).values(name=PRUNED, value=before)
         connection.execute(mark.on_conflict_do_update(index_elements=["name"], set_={"value": before}))
 
 

@@ -25,11 +25,11 @@ class Money(sa.TypeDecorator[Decimal]):
     cache_ok = True
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:
-        """To the database."""
+        """Return the value as the database keeps it."""
         return None if value is None else picodollars(value)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> Decimal | None:
-        """From the database; a sum of BIGINT is NUMERIC in PostgreSQL."""
+        """Return the value as Python has it; a sum of BIGINT is NUMERIC in PostgreSQL."""
         return None if value is None else dollars(int(value))
 
 
@@ -40,11 +40,11 @@ class Moment(sa.TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        """To the database."""
+        """Return the value as the database keeps it."""
         return None if value is None else micros(value)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
-        """From the database."""
+        """Return the value as Python has it."""
         return None if value is None else moment(int(value))
 
 
@@ -120,7 +120,7 @@ attempts = sa.Table(
     sa.Column("failover", sa.Boolean, nullable=False, default=False),
     sa.Column("hedge", sa.Boolean, nullable=False, default=False),
     sa.Column("continuation", sa.Boolean, nullable=False, default=False),
-    sa.Column("sent", sa.Boolean),  # NULL where nobody knows
+    sa.Column("sent", sa.Boolean),  # NULL where it is not known
     sa.Column("possibly_billed", sa.Boolean, nullable=False, default=False),
     sa.Column("cost", Money),
     sa.Column("latency_us", sa.BigInteger),

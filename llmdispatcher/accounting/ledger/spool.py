@@ -2,7 +2,7 @@
 
 A line is appended by one write without a sync: it survives the death of the process, and a loss of power only if the system had
 time to write it. A segment is synced when it is closed. A segment whose lock is free has no writer: it is full, or its process is
-dead. Whoever empties a segment holds its lock, so two never do. A line that was torn by a kill or a full disk is skipped and
+dead. A process that empties a segment holds its lock, so two never do. A line that was torn by a kill or a full disk is skipped and
 counted; it was never acknowledged.
 """
 
@@ -74,7 +74,7 @@ class Spool:
                     count += len(rows[0]) + len(rows[1])
                 deleted = delete_file(path)
                 if not deleted:
-                    os.ftruncate(file, 0)  # nobody must find the rows once more before it is deleted
+                    os.ftruncate(file, 0)  # so that no process finds the rows again before it is deleted
             if not deleted:
                 delete_file(path)
         return count

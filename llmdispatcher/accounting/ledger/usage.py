@@ -13,13 +13,13 @@ from typing import Any
 
 import attrs
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import KeyedColumnElement
 
 from ...errors import InvalidRequest
 from ...runtime import Clock
 from ...types import choices
 from ..units import DAY, MOST_SUM, STATUSES, TOKENS, dollars, micros
+from .connections import insert_into, lock_table
 from .figures import MOST_RANKED, UsageBucket, UsageStats
 from .periods import Bucket, Span, buckets, span_of, zone_of
 from .queries import Connectable, Selection, give_way, or_empty, pruned_before, reading, selection_of, writing
@@ -150,8 +150,7 @@ def add_rows(connection: sa.Connection, within: sa.ColumnElement[bool]) -> None:
     rows = sa.select(*keys, *sums).where(within).group_by(*keys)
     if connection.dialect.name == "postgresql":  # in the writer's order of keys, so that no two transactions wait for each other
         rows = rows.order_by(keys[0], *[key.collate("C") for key in keys[1:]])
-    kind: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]
-    new = kind(daily).from_select([*DAILY_KEY, *row_columns()], rows)
+    new = insert_into(daily, connection.dialect.name).from_select([*DAILY_KEY, *row_columns()], rows)
     more = {name: capped_sum(daily.c[name], new.excluded[name]) for name in DAILY_SUMS}
     connection.execute(new.on_conflict_do_update(index_elements=list(DAILY_KEY), set_=more))
 
@@ -163,14 +162,13 @@ def _full_sum(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
 
 
 def rebuild(database: Connectable, clock: Clock, progress: Progress | None = None) -> int:
-    """Compute the daily totals anew, for :meth:`~llmdispatcher.Ledger.rebuild_rollups`."""
+    """Compute the daily totals anew, day by day; return the number of days."""
     with reading(database) as connection:
         days = _days(connection)
     for done, day in enumerate(days, 1):
         began = clock.monotonic()
         with writing(database) as connection:
-            if connection.dialect.name == "postgresql":  # waits for who has added already, and makes others wait with adding
-                connection.execute(sa.text(f"LOCK TABLE {daily.name} IN SHARE ROW EXCLUSIVE MODE"))
+            lock_table(connection, daily.name, "SHARE ROW EXCLUSIVE")  # waits for what was added, and keeps others from adding
             if day * DAY >= pruned_before(connection):
                 connection.execute(sa.delete(daily).where(daily.c.day == day))
                 add_rows(connection, ended_between(day * DAY, (day + 1) * DAY))
@@ -185,7 +183,7 @@ _LEAST_PAUSE = 0.001
 
 
 def check(database: Connectable, progress: Progress | None = None) -> RollupCheck:
-    """Compare the daily totals with the rows, for :meth:`~llmdispatcher.Ledger.check_rollups`."""
+    """Compare the daily totals with the rows, in one snapshot."""
     with reading(database) as connection:
         days, count, found = _days(connection), 0, list[RollupDifference]()
         for done, day in enumerate(days, 1):
@@ -250,7 +248,7 @@ class UsageQuery:
 
 
 def usage_stats(database: Connectable, clock: Clock, options: Mapping[str, Any]) -> UsageStats:
-    """Compute :meth:`~llmdispatcher.Ledger.get_usage_stats` from one snapshot."""
+    """Check the options, and compute the statistics from one snapshot."""
     query = parse_query(options, clock.now())
     with reading(database) as connection:
         return compute_stats(connection, query, pruned_before(connection))

@@ -247,7 +247,7 @@ class Writer:
             try:
                 call, attempt = make(*arguments)
             except Exception:  # it is a mistake of ours, and must not cost the others their rows
-                logger.exception("the ledger cannot make a row of what it was told")
+                logger.exception("the ledger cannot make a row of an event")
                 self._counts["refused"] += 1
                 continue
             calls += [call] if call is not None else []
@@ -280,8 +280,7 @@ class Writer:
 
     def _empty_spool(self) -> str | None:
         try:
-            row_writer = self._open_row_writer(SYSTEM_CLOCK.monotonic())
-            self._spool.empty(lambda rows, writer: self._add_counts(row_writer.write(rows, writer)))
+            self._write_spool(self._open_row_writer(SYSTEM_CLOCK.monotonic()))
         except DatabaseUnavailable as unavailable:
             self._mark_unavailable(str(unavailable))
             return str(unavailable)
@@ -295,14 +294,16 @@ class Writer:
             row_writer = self._make_row_writer(self._id)
             row_writer.open()
             self._row_writer, self._last_beat = row_writer, now
-            if self._spool.waits():
-                self._spool.empty(lambda rows, writer: self._add_counts(row_writer.write(rows, writer)))
+            self._write_spool(row_writer)
             self._counts["unknown"] += row_writer.reconcile()
         elif now - self._last_beat >= HEARTBEAT:
             self._row_writer.beat()
             self._last_beat = now
             self._counts["unknown"] += self._row_writer.reconcile()
         return self._row_writer
+
+    def _write_spool(self, row_writer: RowWriter) -> None:
+        self._spool.empty(lambda rows, writer: self._add_counts(row_writer.write(rows, writer)))
 
     def _add_counts(self, done: tuple[int, int]) -> None:
         self._counts["written"] += done[0]
@@ -314,7 +315,7 @@ class Writer:
 
     def _mark_unavailable(self, why: str) -> None:
         if self._unavailable is None:
-            logger.error("the ledger's database is away (%s); rows wait on disk until it is back", why)
+            logger.error("the ledger's database is unavailable (%s); rows wait on disk until it is back", why)
             self._backoff = RETRY[0]
         self._unavailable = why
         if self._row_writer is not None:
@@ -345,7 +346,7 @@ class Writer:
                 self._stuck = True
                 return
             if not self._counts["dropped"]:
-                logger.critical("the ledger loses rows: the database is away and the spool fails (%s)", type(error).__name__)
+                logger.critical("the ledger loses rows: the database is unavailable and the spool fails (%s)", type(error).__name__)
             self._counts["dropped"] += count
 
 

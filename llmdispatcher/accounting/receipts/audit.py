@@ -92,12 +92,10 @@ def _document_of(row: StoredReceipt) -> Any:
 
 
 def _find_row(connection: Connection, document: Any) -> StoredReceipt | None:
-    receipt_says = document.get("receipt_id") if isinstance(document, dict) else None
-    return (
-        next(store.stored_receipts(connection, receipts.c.receipt_id == receipt_says), None)
-        if isinstance(receipt_says, str)
-        else None
-    )
+    receipt_id = document.get("receipt_id") if isinstance(document, dict) else None
+    if not isinstance(receipt_id, str):
+        return None
+    return next(store.stored_receipts(connection, receipts.c.receipt_id == receipt_id), None)
 
 
 def _row_faults(row: StoredReceipt, document: Any) -> Iterator[tuple[str, str]]:
@@ -153,10 +151,10 @@ class _RetentionFilter:
 
     def _is_pruned(self, document: dict[str, Any], call_id: str) -> bool:
         """Whether the call may have begun before the mark, by the first half of its id, within the receipt's span."""
-        receipt_says = (
-            document["summary"] if "summary" in document else dict.fromkeys(("start", "end"), document["call"]["begun_at"])
-        )
-        start, end = (micros(parse_moment(receipt_says[name])) for name in ("start", "end"))
+        if "summary" in document:
+            start, end = (micros(parse_moment(document["summary"][name])) for name in ("start", "end"))
+        else:
+            start = end = micros(parse_moment(document["call"]["begun_at"]))
         try:
             begun = int(call_id[:16], 16)
         except ValueError:

@@ -12,7 +12,7 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib import import_module
@@ -178,30 +178,24 @@ def faults(value: Any, form: Form, path: str = "") -> Iterator[tuple[str, str]]:
         case Maybe():
             if value is not None:
                 yield from faults(value, form.form, path)
-        case Each() | Many():
-            yield from _faults_of_many(value, form, path)
-        case _:
-            yield from _faults_of_object(value, form, path)
-
-
-def _faults_of_many(value: Any, form: Each | Many, path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(form, Many):
-        if not isinstance(value, list):
+        case Many() if isinstance(value, list):
+            yield from _faults_of_items(enumerate(value), form.form, path)
+        case Many():
             yield path, f"{shorten(value)} is not a list"
-            return
-        for number, item in enumerate(value):
-            yield from faults(item, form.form, f"{path}[{number}]")
-    elif not isinstance(value, dict):
-        yield path, f"{shorten(value)} is not an object"
-    else:
-        for name, item in value.items():
-            yield from faults(item, form.form, f"{path}[{name!r}]")
+        case _ if not isinstance(value, dict):
+            yield path, f"{shorten(value)} is not an object"
+        case Each():
+            yield from _faults_of_items(value.items(), form.form, path)
+        case _:
+            yield from _faults_of_fields(value, form, path)
 
 
-def _faults_of_object(value: Any, form: Mapping[str, Form], path: str) -> Iterator[tuple[str, str]]:
-    if not isinstance(value, dict):
-        yield path, f"{shorten(value)} is not an object"
-        return
+def _faults_of_items(items: Iterable[tuple[object, Any]], form: Form, path: str) -> Iterator[tuple[str, str]]:
+    for key, item in items:
+        yield from faults(item, form, f"{path}[{key!r}]")
+
+
+def _faults_of_fields(value: dict[str, Any], form: Mapping[str, Form], path: str) -> Iterator[tuple[str, str]]:
     for name in [name for name in form if name not in value]:
         yield _below(path, name), "it is missing"
     for name, item in value.items():

@@ -71,7 +71,7 @@ class PublicKey:
         return f"key_{hashlib.sha256(self.raw).hexdigest()[:16]}"
 
     def verifies(self, signature: bytes, content: bytes) -> bool:
-        """Whether the owner of the private key signed exactly this."""
+        """Tell whether the owner of the private key signed exactly this."""
         try:
             Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, content)
         except InvalidSignature:
@@ -79,17 +79,17 @@ class PublicKey:
         return True
 
     def pem(self) -> str:
-        """The key as SubjectPublicKeyInfo in PEM (RFC 8410), which openssl and others read."""
+        """Return the key as SubjectPublicKeyInfo in PEM (RFC 8410), which openssl and others read."""
         key = Ed25519PublicKey.from_public_bytes(self.raw)
         return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
 
     def as_dict(self) -> dict[str, Any]:
-        """``key_id``, ``public_key`` (base64url without padding), ``algorithm`` and ``format``, as JSON has it."""
+        """Return ``key_id``, ``public_key`` (base64url without padding), ``algorithm`` and ``format``, as JSON has them."""
         return {"key_id": self.key_id, "public_key": encode_base64url(self.raw), "algorithm": "Ed25519", "format": "base64url"}
 
     @classmethod
     def from_dict(cls, entry: Any) -> PublicKey:
-        """The key of :meth:`as_dict`; raises :class:`ConfigError` for another form, or an id that is not the key's."""
+        """Read what :meth:`as_dict` returns; raises :class:`ConfigError` for another form, or an id that is not the key's."""
         for path, text in faults(entry, KEY):
             raise ConfigError(f"public key: {path or 'it'}: {text}; give it as `receipts public-key` wrote it")
         key = cls(decode_base64url(entry["public_key"], 32))
@@ -111,19 +111,19 @@ class PublicKeys:
     current_key_id: str | None = None
 
     def get(self, key_id: str) -> PublicKey | None:
-        """The key with this id, or ``None``."""
+        """Return the key with this id, or ``None``."""
         return next((key for key in self.keys if key.key_id == key_id), None)
 
     def as_dict(self) -> dict[str, Any]:
-        """``{"keys": [...], "current_key_id": ...}``."""
+        """Return ``{"keys": [...], "current_key_id": ...}``."""
         return {"keys": [key.as_dict() for key in self.keys], "current_key_id": self.current_key_id}
 
     def to_json(self) -> str:
-        """The dict as JSON, to be published."""
+        """Return the keys as JSON, to be published."""
         return json.dumps(self.as_dict(), indent=2) + "\n"
 
     def pem(self) -> str:
-        """All keys in PEM, one after the other; their ids follow from the keys."""
+        """Return all keys in PEM, one after the other; their ids follow from the keys."""
         return "".join(key.pem() for key in self.keys)
 
     @classmethod
@@ -191,7 +191,7 @@ class SigningKey:
     __slots__ = ("_key", "public")
 
     def __init__(self, raw: bytes) -> None:
-        """Out of its 32 secret bytes; mostly one uses :meth:`generate`, :meth:`load` or :meth:`from_environment`."""
+        """Make the key of its 32 secret bytes; :meth:`generate`, :meth:`load` and :meth:`from_environment` are the usual ways."""
         if not isinstance(raw, bytes) or len(raw) != 32:
             raise ConfigError("key: a private key of Ed25519 has 32 bytes; generate one, or load its file")
         require_extra()
@@ -200,7 +200,7 @@ class SigningKey:
 
     @classmethod
     def generate(cls, path: str | Path | None = None) -> SigningKey:
-        """A new key; with ``path`` it is written to a file there, which only its owner can read.
+        """Make a new key; with ``path`` it is written to a file there, which only its owner can read.
 
         Raises :class:`ConfigError` if the file exists, since a key is never overwritten, or cannot be written.
         """
@@ -240,7 +240,7 @@ class SigningKey:
 
     @classmethod
     def from_environment(cls) -> SigningKey:
-        """The key in ``LLMDISPATCHER_RECEIPTS_KEY``, as base64 or as the path of its file.
+        """Read the key in ``LLMDISPATCHER_RECEIPTS_KEY``, as base64 or as the path of its file.
 
         ``LLMRING_RECEIPTS_PRIVATE_KEY_B64`` is read next. Raises :class:`ConfigError` if neither is set, or its value is no key.
         """
@@ -264,7 +264,7 @@ class SigningKey:
         return self.public.key_id
 
     def sign(self, content: bytes) -> bytes:
-        """A signature of 64 bytes; the same content has the same signature."""
+        """Sign the content with 64 bytes; the same content has the same signature."""
         return self._key.sign(content)
 
     def __repr__(self) -> str:

@@ -105,7 +105,7 @@ class Receipt:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Receipt:
-        """A receipt from its fields; raises :class:`InvalidRequest` that names the first malformed field."""
+        """Make a receipt of its fields; raises :class:`InvalidRequest` that names the first malformed field."""
         document = dict(document)
         for path, reason in faults(document, form_of(document)):
             raise InvalidRequest(f"receipt: {path}: {reason}; give a receipt as it was exported")
@@ -113,14 +113,14 @@ class Receipt:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Receipt:
-        """A receipt from JSON, in which no name occurs twice."""
+        """Read a receipt from JSON, in which no name occurs twice."""
         document = parse_json(text)
         if not isinstance(document, dict):
             raise InvalidRequest("receipt: it is no JSON object; give one receipt")
         return cls.of(document)
 
     def as_dict(self) -> dict[str, Any]:
-        """A copy of all fields."""
+        """Return a copy of all fields."""
         document: dict[str, Any] = parse_json(self.text)
         return document
 

@@ -97,23 +97,17 @@ def next_place(last: Receipt | None, now: datetime) -> dict[str, Any]:
     }
 
 
-def rotation(place: Mapping[str, Any], label: Mapping[str, Any], old: SigningKey, new: SigningKey) -> Receipt:
-    """A receipt by which another key signs the following ones; both keys sign it."""
-    body = {
-        **place,
-        **label,
-        "receipt_type": "rotation",
-        "key_id": old.key_id,
-        "old_key": old.public.as_dict(),
-        "new_key": new.public.as_dict(),
-    }
-    return sign_document({**body, "acceptance": signature_text(new.sign(canonical(body)))}, old)
+def rotation(place: Mapping[str, Any], label: Mapping[str, Any], old: SigningKey | None, new: SigningKey) -> Receipt:
+    """A receipt by which a new key signs the following ones; both keys sign it.
 
-
-def takeover(place: Mapping[str, Any], label: Mapping[str, Any], new: SigningKey) -> Receipt:
-    """A receipt by which a key signs the following ones since the old key is lost; verifiers must know the new key."""
-    fields = {"receipt_type": "rotation", "old_key": None, "new_key": new.public.as_dict(), "acceptance": None}
-    return sign_document({**place, **label, **fields}, new)
+    If the ``old`` key is lost (``None``), the new key signs alone, and verifiers must know it from elsewhere.
+    """
+    keys = {"old_key": old.public.as_dict() if old is not None else None, "new_key": new.public.as_dict()}
+    body = {**place, **label, "receipt_type": "rotation", **keys}
+    if old is None:
+        return sign_document({**body, "acceptance": None}, new)
+    acceptance = signature_text(new.sign(canonical({**body, "key_id": old.key_id})))
+    return sign_document({**body, "acceptance": acceptance}, old)
 
 
 Calls = str | Iterable[str] | None
@@ -198,14 +192,14 @@ class Receipts:
             draft = draft_receipt(connection, calls, chosen)
         with store.chain_transaction(self._ledger) as connection:
             newer = store.certified_since(connection, seen.sequence if seen is not None else 0)
-            if not {call_id for call_id, _ in draft.certified}.isdisjoint(newer):  # another was faster; now nobody can be
+            if not {call_id for call_id, _ in draft.certified}.isdisjoint(newer):  # another was faster; now the chain is locked
                 draft = draft_receipt(connection, calls, chosen)
             receipt = sign_document({**self._place(connection, key), **label, **draft.fields}, key)
             store.append(connection, receipt, draft.certified)
         return receipt
 
     def preview(self, calls: Calls = None, **chosen: Unpack[Range]) -> Summary:
-        """The summary that a batch receipt of these calls would have; signs and writes nothing."""
+        """Return the summary that a batch receipt of these calls would have; signs and writes nothing."""
         with reading(self._ledger) as connection:
             draft = draft_receipt(connection, [calls] if isinstance(calls, str) else calls, chosen)
         return Summary.of(draft.fields["summary"])
@@ -244,23 +238,23 @@ class Receipts:
             last = store.head(connection)
             if last is None or last.next_key_id == key.key_id:
                 raise ConfigError(f"key: there is nothing to take over, {key.key_id} may sign already; create receipts with it")
-            receipt = takeover(next_place(last, self._clock.now()), label, key)
+            receipt = rotation(next_place(last, self._clock.now()), label, None, key)
             store.append(connection, receipt, ())
         return receipt
 
     def get(self, receipt_id: str) -> Receipt | None:
-        """The receipt with this id, or ``None``."""
+        """Return the receipt with this id, or ``None``."""
         with reading(self._ledger) as connection:
             found = next(store.stored_receipts(connection, receipts.c.receipt_id == receipt_id), None)
         return Receipt(found.document) if found is not None else None
 
     def list(self, *, limit: int = 100, before: int | None = None, receipt_type: str | None = None) -> tuple[Receipt, ...]:
-        """Receipts, the newest first; ``before`` is the sequence to continue from."""
+        """Return receipts, the newest first; ``before`` is the sequence to continue from."""
         with reading(self._ledger) as connection:
             return store.list_receipts(connection, limit, before, receipt_type)
 
     def certified_calls(self, receipt_id: str) -> tuple[str, ...]:
-        """The ids of the calls that a receipt certifies; raises :class:`InvalidRequest` for an unknown id."""
+        """Return the ids of the calls that a receipt certifies; raises :class:`InvalidRequest` for an unknown id."""
         receipt = self.get(receipt_id)
         if receipt is None:
             raise InvalidRequest(f"receipt_id: {receipt_id!r} is none of this ledger; list() tells which there are")
@@ -269,18 +263,18 @@ class Receipts:
             return tuple([call.call_id for _, calls in found for call in calls])
 
     def uncertified_calls(self, *, limit: int = 1000, **chosen: Unpack[Range]) -> tuple[str, ...]:
-        """The ids of settled calls that have no receipt, the oldest first."""
+        """Return the ids of settled calls that have no receipt, the oldest first."""
         with reading(self._ledger) as connection:
             return store.uncertified_ids(connection, check_range(chosen), limit)
 
     def anchor(self) -> ReceiptAnchor | None:
-        """The end of the chain, to be kept where nobody can alter it; ``None`` before the first receipt."""
+        """Return the end of the chain, to be kept where nobody can alter it; ``None`` before the first receipt."""
         with reading(self._ledger) as connection:
             last = store.head(connection)
         return last.anchor if last is not None else None
 
     def public_keys(self) -> PublicKeys:
-        """The public key of this object, and the older ones that rotations lead back to; to be published."""
+        """Return the public key of this object, and the older ones that rotations lead back to; to be published."""
         key = self._own_key().public
         with reading(self._ledger) as connection:
             rotations = [

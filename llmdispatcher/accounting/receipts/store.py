@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import sqlalchemy as sa
 
+from ..ledger.connections import lock_key
 from ..ledger.ledger import Ledger
 from ..ledger.queries import writing
 from ..ledger.schema import Moment, Money, calls, receipt_calls, receipts
@@ -49,8 +50,7 @@ class StoredReceipt:
 def chain_transaction(ledger: Ledger) -> Iterator[sa.Connection]:
     """A transaction that has the chain to itself, among all threads and processes. Raises :class:`LedgerError`."""
     with writing(ledger) as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        lock_key(connection, _LOCK)
         yield connection
 
 

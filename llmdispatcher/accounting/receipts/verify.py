@@ -119,7 +119,7 @@ class ReceiptVerification:
         return "\n".join([f"{counts}: NOT valid ({codes})", *map(str, self.problems)])
 
     def as_dict(self) -> dict[str, Any]:
-        """The result as JSON can hold it."""
+        """Return the result as JSON can hold it."""
         return {
             "valid": self.valid,
             "algorithm": "Ed25519",
@@ -350,7 +350,7 @@ class ChainCheck:
             yield from call_problems(document, self.count_calls(calls), position)
 
     def count_calls(self, calls: Iterable[CertifiedCall]) -> Iterator[CertifiedCall]:
-        """The same calls, counted as they pass."""
+        """Pass the calls on, and count them."""
         for call in calls:
             self._calls += 1
             yield call
@@ -426,7 +426,7 @@ class ChainCheck:
         yield Problem(code="anchor", text=text, sequence=anchor.sequence)
 
     def verification(self, problems: Iterable[Problem]) -> ReceiptVerification:
-        """The result."""
+        """Return the result of the checks, with these problems."""
         last = max(self._links, key=lambda link: link.sequence, default=None)
         head = ReceiptAnchor(last.fields["ledger"], last.sequence, last.hash) if last is not None else self._after
         return ReceiptVerification(
@@ -474,9 +474,7 @@ def read_source(source: Source) -> SourceReceipts:
         return _read_file(source)
     if isinstance(source, str):
         return _read_value(parse_json(source, "receipts"))
-    if isinstance(source, Receipt | Mapping):
-        return SourceReceipts((_read_item(source),), chain=False)
-    return SourceReceipts(tuple(map(_read_item, source)), chain=True)
+    return _read_value(source if isinstance(source, Receipt | Mapping) else list(source))
 
 
 def is_lines(path: Path) -> bool:

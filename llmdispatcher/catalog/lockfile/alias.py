@@ -6,15 +6,15 @@ from typing import Any
 
 import attrs
 
-GOES_ON = ("context", "policy", "quota", "auth")
+LASTING_FAILURES = ("context", "policy", "quota", "auth")
 """The lasting failures after which a pool may go on to its next model: a conversation too long, a refusal by the vendor's policy,
 a spent quota, a refused key."""
 
 
-def goes_on(value: Any) -> frozenset[str]:
+def parse_failures(value: Any) -> frozenset[str]:
     """Return a list of words of :data:`GOES_ON` as a set; raises ``ValueError`` for anything else."""
-    if not isinstance(value, list | tuple | set | frozenset) or not all(word in GOES_ON for word in value):
-        raise ValueError(f"{value!r} is not a list of {', '.join(GOES_ON)}")
+    if not isinstance(value, list | tuple | set | frozenset) or not all(word in LASTING_FAILURES for word in value):
+        raise ValueError(f"{value!r} is not a list of {', '.join(LASTING_FAILURES)}")
     return frozenset(value)
 
 

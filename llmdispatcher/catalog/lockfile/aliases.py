@@ -18,7 +18,7 @@ Source: TypeAlias = "Lockfile | Path | bool"
 """A lockfile, its path, or whether to look for one."""
 
 
-def source(value: Any) -> Source:
+def parse_source(value: Any) -> Source:
     """Read the field ``lockfile`` of a configuration. Raises :class:`ConfigError`."""
     if value is None or isinstance(value, bool):
         return bool(value)
@@ -58,9 +58,9 @@ class Aliases:
             self._lockfile = self._lockfile or read  # another thread may have read it meanwhile
             return self._lockfile
 
-    def profile(self, asked: str | None) -> str | None:
+    def profile(self, given: str | None) -> str | None:
         """Return the profile of a request, else the configuration's."""
-        return asked if asked is not None and asked.strip() else self._profile
+        return given if given is not None and given.strip() else self._profile
 
     def missing(self, name: str, profile: str | None) -> tuple[str, str] | None:
         """Return, for an unknown name, the lockfile and the alias that it lacks.

@@ -83,7 +83,7 @@ class Table:
 
     @classmethod
     def of(cls, contents: Contents, extensions: Extensions, where: str) -> Table:
-        """Arrange the contents."""
+        """Arrange contents for look-ups."""
         packages = {package_key(name): name for name in contents.packages}
         bindings = {
             name: {_spell(alias, packages): binding for alias, binding in profile.bindings.items()}
@@ -203,7 +203,7 @@ class Lockfile:
 
     @property
     def contents(self) -> Contents:
-        """All that it says."""
+        """The contents: profiles with their aliases, packages, times, metadata."""
         return self._table.contents
 
     @property
@@ -369,7 +369,7 @@ class Lockfile:
         text = writing.check(text_of(contents, source, form), contents, str(target))
         writing.replace(target, text)
         with self._lock:
-            self.path, self._source = target, reading.Source(text, form, reading.plain(text, form), contents)
+            self.path, self._source = target, reading.Source(text, form, reading.parse(text, form), contents)
             self._table = self._lay_out(attrs.evolve(self.contents, created_at=contents.created_at, updated_at=now))
 
     def missing(self, aliases: Sequence[str], profile: str | None = None, context: str | None = None) -> ConfigError:

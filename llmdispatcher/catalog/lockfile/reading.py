@@ -1,7 +1,6 @@
 """Read the text of a lockfile: profiles of aliases, each an ordered pool of models.
 
-All mistakes of a file are reported in one error, each with its line and path. The parsers of the standard library do not give line
-numbers of values, so this file finds them in the TOML or JSON text.
+All mistakes of a file are reported in one error, each with its path; text that is no TOML or JSON with its line.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
@@ -19,114 +18,15 @@ import attrs
 
 from ...errors import ConfigError, LockfileInvalid
 from ...types import ANY_MODEL, has_both_parts
-from .alias import goes_on
+from .alias import parse_failures
 
 Path = tuple[str | int, ...]
 """Keys of tables and numbers of list entries, from the outside in."""
 
-_DECODER = json.JSONDecoder()
-_BLANK = " \t\r\n"
-
 
 def path_text(path: Path) -> str:
-    """``profiles.prod.bindings[2].models``."""
+    """Write a path as ``profiles.prod.bindings[2].models``."""
     return "".join([f"[{step}]" if isinstance(step, int) else f".{step}" for step in path]).lstrip(".")
-
-
-def line_of(text: str, form: str, path: Path) -> int | None:
-    """Return the line, from 1, of ``path`` or the nearest value around it; ``None`` if it is not found."""
-    if form == "json":
-        return _json_line(text, path)
-    best: Path = ()
-    line = None
-    for number, here in _toml_places(text):
-        if path[: len(here)] == here and len(here) > len(best):
-            best, line = here, number
-    return line
-
-
-def _toml_places(text: str) -> Iterator[tuple[int, Path]]:
-    """The lines of a TOML text that begin a table or a key, with their paths."""
-    table: Path = ()
-    counts: dict[Path, int] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if stripped.startswith("["):
-            steps = _keys_in(stripped)
-            if steps:
-                table = _add_numbers(steps, counts, stripped.startswith("[["))
-                yield number, table
-        elif "=" in stripped:
-            yield number, (*table, *_keys_in(f"{stripped.partition('=')[0]} = 0"))
-
-
-def _keys_in(line: str) -> Path:
-    """The keys in one line of TOML; none for a line that is no TOML by itself."""
-    try:
-        inner: Any = tomllib.loads(line)
-    except tomllib.TOMLDecodeError:
-        return ()
-    steps: list[str | int] = []
-    while isinstance(inner, dict | list) and inner:
-        step, inner = next(iter(inner.items())) if isinstance(inner, dict) else (None, inner[0])
-        steps += [step] if step is not None else []
-    return tuple(steps)
-
-
-def _add_numbers(steps: Path, counts: dict[Path, int], more: bool) -> Path:
-    """The keys of a header, with the numbers of the list entries around it; ``more`` begins a new entry."""
-    if more:
-        counts[steps] = counts.get(steps, -1) + 1
-    path: list[str | int] = []
-    for place, step in enumerate(steps, 1):
-        path.append(step)
-        if steps[:place] in counts:
-            path.append(counts[steps[:place]])
-    return tuple(path)
-
-
-def _json_line(text: str, path: Path) -> int | None:
-    try:
-        position = _descend(text, path)
-    except (ValueError, IndexError):
-        return None
-    return text.count("\n", 0, position) + 1
-
-
-def _descend(text: str, path: Sequence[str | int]) -> int:
-    """The position of the value at ``path``, or of the nearest one around it."""
-    at = _skip_blanks(text, 0)
-    for step in path:
-        inner = next((place for name, place in _members(text, at) if name == step), None)
-        if inner is None:
-            break
-        at = inner
-    return at
-
-
-def _members(text: str, at: int) -> Iterator[tuple[str | int, int]]:
-    """The keys, or numbers, of a JSON object or list, each with the position of its value."""
-    if text[at] not in "{[":
-        return
-    keyed, number = text[at] == "{", 0
-    at = _skip_blanks(text, at + 1)
-    while text[at] not in "}]":
-        name: str | int = number
-        if keyed:
-            name, at = _DECODER.raw_decode(text, at)
-            at = _skip_blanks(text, _skip_blanks(text, at) + 1)
-        yield name, at
-        _, at = _DECODER.raw_decode(text, at)
-        at = _skip_blanks(text, at)
-        at = _skip_blanks(text, at + 1) if text[at] == "," else at
-        number += 1
-
-
-def _skip_blanks(text: str, at: int) -> int:
-    """The first position from ``at`` on that is not blank."""
-    while text[at] in _BLANK:
-        at += 1
-    return at
 
 
 VERSION = "1.0"
@@ -149,12 +49,12 @@ class Binding:
     @property
     def on(self) -> frozenset[str]:
         """The lasting failures after which the next model is asked."""
-        return goes_on((self.constraints or {}).get("on", ()))
+        return parse_failures((self.constraints or {}).get("on", ()))
 
     def dump(self) -> dict[str, Any]:
         """Return the binding as a file holds it."""
-        said: dict[str, Any] = {"alias": self.alias, "models": list(self.models)}
-        return said if self.constraints is None else said | {"constraints": self.constraints}
+        record: dict[str, Any] = {"alias": self.alias, "models": list(self.models)}
+        return record if self.constraints is None else record | {"constraints": self.constraints}
 
 
 @attrs.frozen
@@ -167,10 +67,10 @@ class Profile:
 
     def dump(self) -> dict[str, Any]:
         """Return the profile as a file holds it, without empty lists: a binding can be added by hand at the end of the file."""
-        said: dict[str, Any] = {"name": self.name}
+        record: dict[str, Any] = {"name": self.name}
         if self.bindings:
-            said["bindings"] = [binding.dump() for binding in self.bindings.values()]
-        return said | ({"registry_versions": dict(self.registry_versions)} if self.registry_versions else {})
+            record["bindings"] = [binding.dump() for binding in self.bindings.values()]
+        return record | ({"registry_versions": dict(self.registry_versions)} if self.registry_versions else {})
 
 
 @attrs.frozen(kw_only=True)
@@ -254,27 +154,21 @@ def read(text: str, name: str) -> Source:
     """Read a lockfile; ``name`` is that of the file, for messages. Raises :class:`LockfileInvalid`."""
     form = form_of(name, text)
     try:
-        tree = plain(text, form)
+        tree = parse(text, form)
     except (ValueError, RecursionError) as error:  # both parsers tell line and column
         reason = str(error) or type(error).__name__
         raise LockfileInvalid(f"{name}: this is no {form.upper()}: {reason}", problems=[reason]) from None
     reader = _Reader()
     contents = reader.contents(tree)
     if reader.problems:
-        problems = [_problem_text(text, form, path, problem) for path, problem in reader.problems]
+        problems = [f"{path_text(path)}: {problem}" if path else problem for path, problem in reader.problems]
         raise LockfileInvalid("\n  ".join([f"{name}: {_count_text(problems)}", *problems]), problems=problems)
     return Source(text, form, tree, contents)
 
 
-def plain(text: str, form: str) -> Any:
-    """Parse a text."""
+def parse(text: str, form: str) -> Any:
+    """Parse the text of a file in this form. Raises ``ValueError``."""
     return json.loads(text) if form == "json" else tomllib.loads(text)
-
-
-def _problem_text(text: str, form: str, path: Path, problem: str) -> str:
-    line = line_of(text, form, path)
-    where = f"{path_text(path)}: {problem}" if path else problem
-    return f"line {line}: {where}" if line is not None else where
 
 
 def _count_text(problems: list[str]) -> str:
@@ -301,7 +195,7 @@ def model_problem(model: Any) -> str | None:
 def constraints_problem(constraints: Mapping[str, Any] | None) -> str | None:
     """Return why the constraints of an alias are invalid, ``None`` if they are not; unknown ones are kept."""
     try:
-        goes_on((constraints or {}).get("on", ()))
+        parse_failures((constraints or {}).get("on", ()))
     except ValueError as error:
         return str(error)
     return None

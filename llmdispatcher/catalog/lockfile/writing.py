@@ -8,22 +8,18 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ...errors import ConfigError
 from ...runtime import write_file
 from .plain_toml import document, section
 from .reading import Binding, Contents, Profile, read
 
-
-class Make(Protocol):
-    """A function that makes an item of a plain value, for the table or list that it is put into."""
-
-    def __call__(self, value: Any, inside: Any) -> Any:
-        """The item."""
+Make = Callable[[Any, Any], Any]
+"""Makes an item of a plain value, for the table or list that it is put into."""
 
 
 def tree_of(contents: Contents) -> dict[str, Any]:

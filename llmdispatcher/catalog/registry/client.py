@@ -28,15 +28,15 @@ from .source import (
     VENDOR,
     Source,
     cache_folder_of,
-    checked_since,
-    checked_version,
+    check_seconds,
+    check_since,
+    check_version,
     document_path,
-    pins,
+    parse_pins,
+    parse_vendor,
     reader_for,
-    seconds,
-    vendor_name,
 )
-from .status import Changes, Drift, RegistryStatus, catalog_rows, changes, current_status, pinned_status, published_ago
+from .status import Changes, Drift, RegistryStatus, age_of, catalog_rows, compare_editions, current_status, pinned_status
 from .store import Copy, DiskCache, Document, DocumentCache
 
 DEFAULT_VENDORS = ("anthropic", "google", "openai")
@@ -283,11 +283,11 @@ class Registry:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.source = Source.of(source)
-        self.ttl = seconds("ttl", ttl)
-        self.wait = seconds("wait", wait)
-        self.versions = pins(versions)
-        self._timeout = seconds("timeout", timeout)
-        self._vendors = None if vendors is None else tuple([vendor_name(name) for name in vendors])
+        self.ttl = check_seconds("ttl", ttl)
+        self.wait = check_seconds("wait", wait)
+        self.versions = parse_pins(versions)
+        self._timeout = check_seconds("timeout", timeout)
+        self._vendors = None if vendors is None else tuple([parse_vendor(name) for name in vendors])
         self._clock = clock
         self._alike = partial(
             Registry,
@@ -354,7 +354,7 @@ class Registry:
     def edition(self, vendor: str, version: int | None = None, *, timeout: float | None = None) -> Edition:
         """Return a vendor's current edition, or one of its versions. Raises :class:`DispatchError` if it cannot be fetched."""
         deadline = self._deadline(timeout)
-        return self._cache.get(models_of(vendor_name(vendor), checked_version(version)), deadline).value
+        return self._cache.get(models_of(parse_vendor(vendor), check_version(version)), deadline).value
 
     def assert_fresh(self, *vendors: str, max_age_days: float | None = None, timeout: float | None = None) -> None:
         """Ask the registry now, and raise :class:`RegistryStale` if the edition in use is not the newest that it publishes.
@@ -363,7 +363,7 @@ class Registry:
         edition that was published longer ago than so many days, or does not say when.
         """
         deadline = self._deadline(timeout)
-        for vendor in [vendor_name(name) for name in vendors] or self._names(deadline, force=True):
+        for vendor in [parse_vendor(name) for name in vendors] or self._names(deadline, force=True):
             try:
                 current = self._cache.get(models_of(vendor), deadline, force=True).value
                 counts = self._cache.get(models_of(vendor, self.versions.get(vendor)), deadline).value
@@ -372,7 +372,7 @@ class Registry:
             self._trouble.pop(vendor, None)
             if counts.version != current.version:
                 raise self._stale(vendor, f"version {counts.version} is pinned, and {current.version} is published")
-            age = published_ago(counts, self._clock.now())
+            age = age_of(counts, self._clock.now())
             if max_age_days is not None and (age is None or age > max_age_days * _DAY):
                 reason = "it does not say when it was published" if age is None else f"it was published {age / _DAY:.0f} days ago"
                 raise self._stale(vendor, f"{reason}, and {max_age_days:g} are allowed")
@@ -380,10 +380,10 @@ class Registry:
     def drift(self, versions: Mapping[str, int] | None = None, *, timeout: float | None = None) -> Drift:
         """Return how pinned ``versions``, by default those of this registry, differ from the current ones."""
         deadline, found, unknown = self._deadline(timeout), {}, {}
-        for vendor, version in (self.versions if versions is None else pins(versions)).items():
+        for vendor, version in (self.versions if versions is None else parse_pins(versions)).items():
             try:
                 before = self._cache.get(models_of(vendor, version), deadline).value
-                found[vendor] = changes(before, self._cache.get(models_of(vendor), deadline, force=True).value)
+                found[vendor] = compare_editions(before, self._cache.get(models_of(vendor), deadline, force=True).value)
             except DispatchError as error:
                 unknown[vendor] = error.message
         return Drift(vendors=found, unknown=unknown)
@@ -394,18 +394,18 @@ class Registry:
         At most the last 100 versions are read. Raises :class:`DispatchError` if the current version cannot be fetched.
         """
         deadline, found = self._deadline(timeout), []
-        steps = self._steps(vendor_name(vendor), since, deadline)
+        steps = self._steps(parse_vendor(vendor), since, deadline)
         before = steps[0] if since and steps and steps[0].version <= since else None
         for edition in steps:
             if edition.version > since:
-                found.append(changes(before, edition))
+                found.append(compare_editions(before, edition))
                 before = edition
         return tuple(found)
 
     def verify(self, vendor: str, *, timeout: float | None = None) -> dict[int, bool | None]:
         """Return for each version whether its checksum holds, ``None`` if that is unknown. No version is rejected for it."""
         results, before = {}, None
-        for edition in self._steps(vendor_name(vendor), 0, self._deadline(timeout)):
+        for edition in self._steps(parse_vendor(vendor), 0, self._deadline(timeout)):
             results[edition.version] = checksum_holds(edition, before)
             before = edition.checksum
         return results
@@ -422,7 +422,7 @@ class Registry:
 
     def with_versions(self, versions: Mapping[str, int]) -> Registry:
         """Return this registry with further pinned versions, such as those of a lockfile's profile."""
-        return self._alike(versions={**self.versions, **pins(versions)})
+        return self._alike(versions={**self.versions, **parse_pins(versions)})
 
     def __repr__(self) -> str:
         return f"Registry({str(self.source)!r}, versions={dict(self.versions)})"
@@ -501,7 +501,7 @@ class Registry:
     def _steps(self, vendor: str, since: int, deadline: Deadline) -> list[Edition]:
         """The published versions from ``since`` to the current one."""
         current = self._cache.get(models_of(vendor), deadline, force=True).value
-        first = max(1, checked_since(since), current.version - MOST_STEPS + 1)
+        first = max(1, check_since(since), current.version - MOST_STEPS + 1)
         found = []
         for version in range(first, current.version):
             try:

@@ -133,7 +133,7 @@ class RegistryModel:
         return {name: value for name, value in values.items() if value is not None}
 
 
-def plain(text: str) -> bool:
+def is_printable(text: str) -> bool:
     """Tell whether a text has no control characters, surrogates or the like."""
     return text.isprintable()
 
@@ -181,7 +181,7 @@ def _flags(row: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
     for name, value in values.items():
         if not isinstance(value, bool):
             raise ValueError(f"{name[:MOST_LETTERS]!a} is neither true nor false")
-    if len(values) > _MOST_FLAGS or not plain("".join(values)) or max(map(len, values), default=0) > MOST_LETTERS:
+    if len(values) > _MOST_FLAGS or not is_printable("".join(values)) or max(map(len, values), default=0) > MOST_LETTERS:
         raise ValueError("supports_* are too many, or not names")
     yes = frozenset([name.removeprefix(_SUPPORTS) for name, value in values.items() if value])
     return yes, frozenset([name.removeprefix(_SUPPORTS) for name, value in values.items() if not value])
@@ -195,7 +195,7 @@ def _text(row: Mapping[str, Any], name: str, *, most: int = MOST_LETTERS, requir
         raise ValueError(f"{name} is no text")
     if most > MOST_LETTERS:  # prose: its lines are joined, and it is cut
         value = " ".join(value[: 2 * most].split())[:most]
-    if len(value) > most or not plain(value):
+    if len(value) > most or not is_printable(value):
         raise ValueError(f"{name} has more than {most} letters, or control characters")
     return value
 
@@ -286,7 +286,7 @@ def read_edition(vendor: str, body: bytes, version: int | None = None) -> Editio
     return Edition(
         vendor=vendor,
         version=found,
-        updated_at=moment(document.get("updated_at")),
+        updated_at=parse_time(document.get("updated_at")),
         models=models,
         skipped=skipped,
         checksum=_checksum(document),
@@ -312,10 +312,10 @@ def _models(vendor: str, rows: Any) -> tuple[dict[str, RegistryModel], tuple[str
 
 def _checksum(document: Mapping[str, Any]) -> str | None:
     value = document.get(_SUM)
-    return value if isinstance(value, str) and len(value) <= 128 and plain(value) else None
+    return value if isinstance(value, str) and len(value) <= 128 and is_printable(value) else None
 
 
-def moment(value: Any) -> datetime | None:
+def parse_time(value: Any) -> datetime | None:
     """Return a published time as an aware datetime, ``None`` for anything else; without a zone it is UTC."""
     try:
         found = datetime.fromisoformat(value)

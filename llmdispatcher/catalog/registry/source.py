@@ -230,7 +230,7 @@ def cache_folder_of(source: Source, cache_dir: str | PathLike[str] | None) -> Pa
     return None if base is None else base / "registry" / hashlib.sha256(source.url.encode()).hexdigest()[:16]
 
 
-def vendor_name(name: Any) -> str:
+def parse_vendor(name: Any) -> str:
     """Return a vendor's canonical name. Raises :class:`ConfigError`."""
     found = canonical(name) if isinstance(name, str) else ""
     if not VENDOR.fullmatch(found):
@@ -238,28 +238,28 @@ def vendor_name(name: Any) -> str:
     return found
 
 
-def checked_version(version: Any) -> int | None:
+def check_version(version: Any) -> int | None:
     """Check a version; ``None`` is the current one. Raises :class:`ConfigError`."""
     if version is not None and (isinstance(version, bool) or not isinstance(version, int) or not 0 < version <= MOST_VERSION):
         raise ConfigError(f"registry.versions: {version!r} is no version; give a whole number > 0, such as 7")
     return version
 
 
-def checked_since(since: Any) -> int:
+def check_since(since: Any) -> int:
     """Check a version; 0 is the time before the first. Raises :class:`ConfigError`."""
-    return 0 if since == 0 and not isinstance(since, bool) else checked_version(since) or 0
+    return 0 if since == 0 and not isinstance(since, bool) else check_version(since) or 0
 
 
-def pins(versions: Any) -> dict[str, int]:
+def parse_pins(versions: Any) -> dict[str, int]:
     """Check pinned versions by vendor, such as a lockfile's ``registry_versions``. Raises :class:`ConfigError`."""
     if versions is not None and not isinstance(versions, Mapping):
         raise ConfigError(f"registry.versions: {type(versions).__name__} is no mapping; give one such as {{'openai': 7}}")
     return {
-        vendor_name(vendor): checked_version(version) or 0 for vendor, version in (versions or {}).items() if version is not None
+        parse_vendor(vendor): check_version(version) or 0 for vendor, version in (versions or {}).items() if version is not None
     }
 
 
-def seconds(field: str, value: Any) -> float:
+def check_seconds(field: str, value: Any) -> float:
     """Check a number of seconds. Raises :class:`ConfigError`."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise ConfigError(f"registry.{field}: {value!r} is not a number of seconds > 0")

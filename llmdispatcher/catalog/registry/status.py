@@ -186,7 +186,7 @@ class Changes:
         return bool(self.added or self.removed or self.deactivated or self.reactivated or self.changed)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return lists and strings."""
+        """Return the differences as JSON can hold them."""
         record: dict[str, Any] = {"vendor": self.vendor, "before": self.before, "after": self.after, "updated_at": self.updated_at}
         record |= {name: list(getattr(self, name)) for name in _MOVES}
         return record | {"changed": [change.as_dict() for change in self.changed]}
@@ -211,7 +211,7 @@ class Drift:
         return any(changes.before != changes.after or changes for changes in self.vendors.values())
 
     def as_dict(self) -> dict[str, Any]:
-        """Return dicts, lists and strings."""
+        """Return the differences as JSON can hold them, by vendor."""
         return {"vendors": {name: changes.as_dict() for name, changes in self.vendors.items()}, "unknown": dict(self.unknown)}
 
     def __str__(self) -> str:
@@ -219,7 +219,7 @@ class Drift:
         return "\n".join(lines) or "nothing is pinned"
 
 
-def changes(before: Edition | None, after: Edition) -> Changes:
+def compare_editions(before: Edition | None, after: Edition) -> Changes:
     """Return the difference; *before* the first edition is ``None``."""
     old, new = (before.models if before is not None else {}), after.models
     both = sorted(old.keys() & new.keys())
@@ -308,7 +308,7 @@ def current_status(vendor: str, copy: Copy[Edition] | None, now: datetime, ttl: 
     if copy is None:
         why = trouble or "the registry has not been asked yet"
         return RegistryStatus(vendor=vendor, state=PACKAGED, source="catalog", reason=f"the packaged catalog counts: {why}")
-    checked, age = copy.age(now), published_ago(copy.value, now)
+    checked, age = copy.age(now), age_of(copy.value, now)
     if not 0 <= checked < ttl:
         state, reason = STALE, f"the registry last confirmed it {time_ago(checked)}"
     elif age is None:
@@ -336,13 +336,13 @@ def _status(copy: Copy[Edition], state: str, reason: str, now: datetime) -> Regi
         source="registry" if copy.fetched else "cache",
         reason=reason,
         version=edition.version,
-        age=published_ago(edition, now),
+        age=age_of(edition, now),
         checked=max(0.0, copy.age(now)),
         skipped=len(edition.skipped),
     )
 
 
-def published_ago(edition: Edition, now: datetime) -> float | None:
+def age_of(edition: Edition, now: datetime) -> float | None:
     """Return the seconds since a version was published, ``None`` if it does not say when."""
     return None if edition.updated_at is None else max(0.0, (now - edition.updated_at).total_seconds())
 

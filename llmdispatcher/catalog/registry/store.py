@@ -16,9 +16,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
@@ -30,15 +28,16 @@ import attrs
 from ..._text import room_logger
 from ...cache import SingleFlight
 from ...errors import DispatchError, MalformedReply
-from ...runtime import Clock, Deadline, new_lock
-from .document import MOST_BYTES, Edition, moment
+from ...runtime import Clock, Deadline, new_lock, write_file
+from .document import MOST_BYTES, Edition, parse_time
 from .source import Reader, read_bounded, valid_etag
 
 logger = room_logger("catalog")
 
 MOST_HEAD = 4096
 _SUFFIX = ".kept"
-_HALF = ".half"
+_HALF = f".*{_SUFFIX}.*"
+"""Files that :func:`~llmdispatcher.runtime.write_file` has begun."""
 _ODD = re.compile(r"[^a-z0-9_-]")
 LEFT_BEHIND = 3600.0
 """Seconds after which an incomplete file is deleted."""
@@ -85,26 +84,19 @@ class DiskCache:
         """Write a document that only its owner can read; False if that failed."""
         if self.folder is None:
             return False
-        half = None
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            number, half = tempfile.mkstemp(suffix=_HALF, dir=self.folder)  # 0600
-            with open(number, "wb") as file:  # noqa: PTH123  # it is a descriptor
-                file.write(_pack(kept))
-            os.replace(half, self.folder / _file(name))  # noqa: PTH105  # both are one file system's
+            write_file(self.folder / _file(name), _pack(kept))
             self._sweep(self.folder, kept.checked_at)
         except OSError as error:
             logger.warning("a copy of the registry was not kept: %s", error.strerror or type(error).__name__)
-            if half is not None:
-                with contextlib.suppress(OSError):
-                    os.unlink(half)  # noqa: PTH108  # a name from mkstemp
             return False
         return True
 
     @staticmethod
     def _sweep(folder: Path, now: datetime) -> None:
         """Delete incomplete files of processes that were killed."""
-        for half in folder.glob(f"*{_HALF}"):
+        for half in folder.glob(_HALF):
             with contextlib.suppress(FileNotFoundError):
                 if half.stat().st_mtime < now.timestamp() - LEFT_BEHIND:
                     half.unlink()
@@ -113,10 +105,10 @@ class DiskCache:
         """Delete the documents of this registry; returns how many there were."""
         if self.folder is None or not self.folder.is_dir():
             return 0
-        files = [path for path in self.folder.iterdir() if path.suffix in (_SUFFIX, _HALF)]
-        for path in files:
+        documents = list(self.folder.glob(f"*{_SUFFIX}"))
+        for path in (*documents, *self.folder.glob(_HALF)):
             path.unlink(missing_ok=True)
-        return len([path for path in files if path.suffix == _SUFFIX])
+        return len(documents)
 
 
 def _file(name: str) -> str:
@@ -133,7 +125,7 @@ def _unpack(data: bytes) -> CachedDocument:
     head = json.loads(first[:MOST_HEAD])
     if not isinstance(head, dict) or head.get("sha256") != hashlib.sha256(body).hexdigest():
         raise ValueError("not what was written")
-    checked_at = moment(head.get("checked_at"))
+    checked_at = parse_time(head.get("checked_at"))
     if checked_at is None:
         raise ValueError("not what was written")
     return CachedDocument(body=body, etag=valid_etag(head.get("etag")), checked_at=checked_at)

@@ -10,7 +10,7 @@ import pytest
 from llmdispatcher import AudioPart, FilePart, ImagePart, Message, Price, Tool, ToolCall, Usage, VendorTool
 from llmdispatcher.accounting.budgets import reservation as bounds
 from llmdispatcher.accounting.budgets.reservation import bound, costs_nothing, has_price, is_free, measure, text_tokens
-from llmdispatcher.catalog import known
+from llmdispatcher.catalog import target_facts
 from llmdispatcher.types import cost_of as cost
 from llmdispatcher.types import replace
 
@@ -216,9 +216,9 @@ def recorded():
             asked, codec = exchange["request"], codec_of(exchange)
             if exchange["response"]["status"] != 200:
                 continue
-            told = known(vendor, str(asked["json"].get("model") or ""))
+            told = target_facts(vendor, str(asked["json"].get("model") or ""))
             request = CODECS[CODEC_OF[api]].read_request(json.dumps(asked["json"]).encode(), asked["path"]).request
-            told = known(vendor, request.model)
+            told = target_facts(vendor, request.model)
             answer = decode_stream(codec, [body_of(exchange)])[0] if streamed(exchange) else codec.decode(body_of(exchange))
             if told["price"] is None or not answer.usage.total_tokens:
                 continue

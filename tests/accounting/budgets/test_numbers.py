@@ -16,6 +16,7 @@ from .conftest import NOW, PATIENCE, account, opened, reservation, totals
 ODD = Claim(account(share="\ud800"), 1000)
 """What no driver writes; a budget hands no such name to its store."""
 KEY = ("b", "", 0)
+IN_A_DATABASE = pytest.mark.parametrize("kind", ["sqlite", "postgresql"], indirect=True)
 ABSURD = [
     Usage(input_tokens=3, output_tokens=2, cost=Decimal(cost))
     for cost in ("1e308", "1e13", "9.3e6", "-5", "NaN", "Infinity", "1e30")
@@ -47,10 +48,9 @@ def test_an_absurd_number_is_nobody_elses_business(place, usage):
     assert spent["mallory"] == 2 * spent["alice"]
 
 
+@IN_A_DATABASE
 def test_one_that_no_database_takes_stops_nobody(place):
     """What is written with it is written without it, and it is not tried for ever."""
-    if place is None:
-        pytest.skip("budgets in memory have no database that could refuse a number")
     store = opened(place)
     first, second = reservation(1, 100), reservation(2, 100)
     for one in (first, second):
@@ -75,10 +75,9 @@ def test_one_that_no_database_takes_stops_nobody(place):
     assert store.reserve(reservation(3, 10), NOW, PATIENCE) is None
 
 
+@IN_A_DATABASE
 def test_a_reservation_that_no_database_takes_is_told_as_such(place):
     """With what the driver said as the cause."""
-    if place is None:
-        pytest.skip("budgets in memory have no database that could refuse a number")
     store = opened(place)
     with pytest.raises(BudgetStoreUnavailable, match="cannot be used") as raised:
         store.reserve(reservation(1, 1, ODD), NOW, PATIENCE)
@@ -88,10 +87,9 @@ def test_a_reservation_that_no_database_takes_is_told_as_such(place):
     assert store.reserve(reservation(2, 10), NOW, PATIENCE) is None
 
 
+@IN_A_DATABASE
 def test_a_full_account_refuses_and_does_not_overflow(place):
     """Whatever is added to it."""
-    if place is None:
-        pytest.skip("budgets in memory have no database that could refuse a number")
     store = opened(place)
     most = Claim(account(), MOST)
     for number in range(3):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -12,7 +13,7 @@ from sqlalchemy import text
 
 from llmdispatcher import Ledger, open_ledger
 from llmdispatcher.accounting.ledger.call import ATTEMPT, CALL, Row
-from llmdispatcher.accounting.ledger.database import Store
+from llmdispatcher.accounting.ledger.database import RowWriter
 from llmdispatcher.accounting.ledger.process import Identity, this_process
 from llmdispatcher.runtime import SYSTEM_CLOCK, new_id
 from llmdispatcher.testing import ManualClock
@@ -25,9 +26,9 @@ def ledger(store: str) -> Iterator[Ledger]:
         yield ledger
 
 
-def store_of(ledger: Ledger, writer: str = "a" * 32, identity: Identity | None = None, clock: Any = SYSTEM_CLOCK) -> Store:
+def store_of(ledger: Ledger, writer: str = "a" * 32, identity: Identity | None = None, clock: Any = SYSTEM_CLOCK) -> RowWriter:
     """Where a process of that name writes."""
-    store = Store(ledger._connected(), clock, writer, identity or this_process())
+    store = RowWriter(ledger._connected(), clock, writer, Path("refused.json"), identity)
     store.beat()
     return store
 
@@ -68,7 +69,7 @@ def test_whatever_the_order_the_end_counts(ledger, order):
     rows = [intent, end, end]
     store = store_of(ledger)
     for place in order:
-        store.write([rows[place]], [])
+        store.write(([rows[place]], []))
 
     assert [("success", 42, 7)] == asked(ledger, "SELECT status, cost, input_tokens FROM llmdispatcher_calls")
     assert [(1, 1, 42, 7, 0)] == asked(ledger, "SELECT calls, success, cost, input_tokens, unpriced FROM llmdispatcher_daily")
@@ -77,7 +78,8 @@ def test_whatever_the_order_the_end_counts(ledger, order):
 def test_all_in_one_batch_is_the_same(ledger):
     """An intent and its end may come together, as they do out of a spool."""
     intent = call("open")
-    store_of(ledger).write([intent, ended(intent), intent], [attempt(intent, "open"), attempt(intent), attempt(intent, "open")])
+    attempts = [attempt(intent, "open"), attempt(intent), attempt(intent, "open")]
+    store_of(ledger).write(([intent, ended(intent), intent], attempts))
 
     assert [("success",)] == asked(ledger, "SELECT status FROM llmdispatcher_calls")
     assert [("success",)] == asked(ledger, "SELECT status FROM llmdispatcher_attempts")
@@ -86,7 +88,7 @@ def test_all_in_one_batch_is_the_same(ledger):
 
 def test_an_open_call_is_in_no_sum(ledger):
     """What has not ended has not cost anything yet."""
-    store_of(ledger).write([call("open")], [])
+    store_of(ledger).write(([call("open")], []))
 
     assert [] == asked(ledger, "SELECT * FROM llmdispatcher_daily")
 
@@ -97,7 +99,7 @@ def test_a_repeated_batch_changes_nothing(ledger):
     attempts = [attempt(row, cost=10) for row in rows]
     store = store_of(ledger)
     for _ in range(3):
-        store.write(rows, attempts)
+        store.write((rows, attempts))
 
     assert [(50, 500)] == asked(ledger, "SELECT count(*), sum(cost) FROM llmdispatcher_calls")
     assert [(50,)] == asked(ledger, "SELECT count(*) FROM llmdispatcher_attempts")
@@ -108,7 +110,7 @@ def test_a_failed_batch_leaves_nothing(ledger):
     """Rows and sums are one transaction."""
     good, bad = call(cost=1), call(model=None)
     with pytest.raises(Exception, match=r"(?i)null"):
-        store_of(ledger).write([good, bad], [])
+        store_of(ledger)._write_batch([good, bad], [])
 
     assert [(0,)] == asked(ledger, "SELECT count(*) FROM llmdispatcher_calls")
     assert [] == asked(ledger, "SELECT * FROM llmdispatcher_daily")
@@ -119,7 +121,7 @@ def test_what_a_dead_process_left_is_unknown(ledger):
     gone = attrs.evolve(this_process(), pid=2**22 + 1)
     theirs = store_of(ledger, "b" * 32, gone)
     left, over = call("open"), call()
-    theirs.write([left, over], [attempt(left, "open"), attempt(over)])
+    theirs.write(([left, over], [attempt(left, "open"), attempt(over)]))
 
     assert 1 == store_of(ledger).reconcile()
     assert [("success",), ("unknown",)] == asked(ledger, "SELECT status FROM llmdispatcher_calls ORDER BY status")
@@ -133,7 +135,7 @@ def test_what_a_dead_process_left_is_unknown(ledger):
 
 def test_what_lives_is_left_alone(ledger):
     """Another writer of this very process, which lives, keeps its open calls."""
-    store_of(ledger, "b" * 32).write([call("open")], [])
+    store_of(ledger, "b" * 32).write(([call("open")], []))
 
     assert 0 == store_of(ledger).reconcile()
 
@@ -142,7 +144,7 @@ def test_a_process_elsewhere_is_dead_when_its_lease_is_over(ledger):
     """A pid of another machine says nothing; its heartbeat does."""
     clock = ManualClock()
     elsewhere = Identity("another machine", 1, 1)
-    store_of(ledger, "b" * 32, elsewhere, clock).write([call("open")], [])
+    store_of(ledger, "b" * 32, elsewhere, clock).write(([call("open")], []))
     store = store_of(ledger, clock=clock)
     clock.advance(59)
     assert 0 == store.reconcile()
@@ -155,9 +157,9 @@ def test_who_was_thought_dead_may_still_tell(ledger):
     """An end that comes after all takes the place of "unknown", in the sums too."""
     intent = call("open")
     theirs = store_of(ledger, "b" * 32, attrs.evolve(this_process(), pid=2**22 + 1))
-    theirs.write([intent], [attempt(intent, "open")])
+    theirs.write(([intent], [attempt(intent, "open")]))
     assert 1 == store_of(ledger).reconcile()
-    theirs.write([ended(intent, cost=5)], [attempt(intent, cost=5)])
+    theirs.write(([ended(intent, cost=5)], [attempt(intent, cost=5)]))
 
     assert [("success", 5)] == asked(ledger, "SELECT status, cost FROM llmdispatcher_calls")
     assert [("success", 5)] == asked(ledger, "SELECT status, cost FROM llmdispatcher_attempts")
@@ -166,7 +168,7 @@ def test_who_was_thought_dead_may_still_tell(ledger):
 
 def test_an_intent_that_comes_after_the_funeral_is_marked_too(ledger):
     """A spool may bring open rows of a process that has been forgotten already."""
-    store_of(ledger).write([call("open")], [], "c" * 32)
+    store_of(ledger).write(([call("open")], []), "c" * 32)
 
     assert 1 == store_of(ledger).reconcile()
 
@@ -174,9 +176,9 @@ def test_an_intent_that_comes_after_the_funeral_is_marked_too(ledger):
 def test_any_text_may_be_in_a_row(ledger):
     """Words of SQL, quotes and foreign letters are just texts."""
     nasty = "'; DROP TABLE calls; -- \" % %s :x \\ ü 漢 🙂"
-    store_of(ledger).write([call("open", origin=nasty)], [])
+    store_of(ledger).write(([call("open", origin=nasty)], []))
     row = call(origin=nasty, metadata='{"a": "%s :x"}')
-    store_of(ledger).write([row], [attempt(row, vendor=nasty)])
+    store_of(ledger).write(([row], [attempt(row, vendor=nasty)]))
 
     assert [(nasty,), (nasty,)] == asked(ledger, "SELECT origin FROM llmdispatcher_calls")
     assert [(nasty,)] == asked(ledger, "SELECT origin FROM llmdispatcher_daily")

@@ -249,7 +249,7 @@ def test_a_rotation_needs_both_keys():
 def test_a_takeover_is_a_warning_to_who_knows_the_key():
     """Where the old key is lost, the new one must be known from elsewhere."""
     chain = filled(count=2)
-    chain.receipts.append(making.takeover(chain.place(), label_fields("the old key is lost"), OTHER))
+    chain.receipts.append(making.rotation(chain.place(), label_fields("the old key is lost"), None, OTHER))
     chain.key = OTHER
     chain.single()
     verified = verify_receipts(chain.receipts, [KEY.public, OTHER.public])

@@ -314,7 +314,7 @@ def test_the_lockfile_is_found_by_path_or_by_itself(stage, here):
         stage.lock.save("later.lock")
         assert FIRST == said(dispatcher, False)[1]
     (here / "later.lock").write_text("version = 9", encoding="utf-8")
-    with stage.dispatcher(lockfile="later.lock") as dispatcher, pytest.raises(LockfileInvalid, match="line 1: version"):
+    with stage.dispatcher(lockfile="later.lock") as dispatcher, pytest.raises(LockfileInvalid, match="version"):
         said(dispatcher, True)
 
 

@@ -9,14 +9,14 @@ import pytest
 
 from llmdispatcher import ConfigError, DispatchError
 from llmdispatcher.catalog.registry.document import read_edition
-from llmdispatcher.catalog.registry.status import changes
+from llmdispatcher.catalog.registry.status import compare_editions
 
 from .conftest import document, row
 
 
 def between(before, after):
     """The changes between two lists of rows."""
-    return changes(
+    return compare_editions(
         read_edition("openai", document(version=1, rows=before)), read_edition("openai", document(version=2, rows=after))
     )
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from llmdispatcher import MalformedReply
-from llmdispatcher.catalog.registry.document import MOST_BYTES, checksum_holds, moment, read_edition
+from llmdispatcher.catalog.registry.document import MOST_BYTES, checksum_holds, parse_time, read_edition
 
 from .conftest import document, row
 
@@ -95,13 +95,13 @@ TIMES = {
 @pytest.mark.parametrize(("text", "expected"), TIMES.items())
 def test_times_are_aware(text, expected):
     """One without a zone is UTC; what is none is unknown."""
-    assert expected == moment(text)
+    assert expected == parse_time(text)
 
 
 @pytest.mark.parametrize("value", [None, 5, ["2026-08-18"], True])
 def test_other_things_are_no_times(value):
     """Wrong types too."""
-    assert moment(value) is None
+    assert parse_time(value) is None
 
 
 def test_an_edition_is_written_and_read_again():

@@ -12,7 +12,7 @@ from llmdispatcher import MalformedReply, Usage
 from llmdispatcher.catalog import model_facts
 from llmdispatcher.catalog.models import apply_registry
 from llmdispatcher.catalog.registry.document import read_edition
-from llmdispatcher.catalog.registry.status import catalog_rows, changes
+from llmdispatcher.catalog.registry.status import catalog_rows, compare_editions
 from llmdispatcher.types import cost_of as cost
 
 from .conftest import document, row
@@ -53,7 +53,7 @@ def checked(body):
             dollars = cost(usage, facts.price)
             assert dollars.is_finite()
             assert 0 <= dollars <= Decimal(100_000)
-    str(changes(None, edition))
+    str(compare_editions(None, edition))
     return edition
 
 

@@ -227,7 +227,7 @@ def test_a_killed_process_leaves_whole_files(tmp_path):
                 process.kill()
         found = shelf.load("m")
         assert found is None or found.body in (b"a" * 3_000_000, b"b" * 3_000_000)
-    (tmp_path / "left.half").write_bytes(b"x")
+    (tmp_path / ".m.kept.0123456789abcdef").write_bytes(b"x")
     shelf.save("m", attrs.evolve(KEPT, checked_at=datetime.now(UTC) + timedelta(hours=2)))
 
     assert [".kept"] == [path.suffix for path in files(tmp_path)]

@@ -24,7 +24,7 @@ _OPEN = sa.text("status = 'open'")
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     _calls()
     _attempts()
     op.create_table(

@@ -23,6 +23,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take both away."""
+    """Drop the table and the index."""
     op.drop_index("ix_calls_id_at_origin", "calls")
     op.drop_table("marks")

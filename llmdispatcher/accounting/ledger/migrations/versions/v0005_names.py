@@ -37,7 +37,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take it away."""
+    """Take the prefix away."""
     _rename(_PREFIX, "")
 
 
