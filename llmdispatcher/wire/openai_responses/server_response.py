@@ -26,7 +26,7 @@ from ...types import (
     Usage,
 )
 from ..base import Inbound
-from ..decoding import CALL, CallBuffer, made_id, mapping, parse
+from ..decoding import CALL, CallBuffer, made_id, mapping, parse, text_of
 from ..encoding import own, written
 from ..finish import canonical_reason
 from ..openai_chat.fields import CITATION, SOURCE, openai_logprobs, openai_tier
@@ -91,16 +91,8 @@ def _is_choice(value: Any) -> bool:
 
 _CHOSEN = frozenset(
     {
-        "apply_patch",
-        "code_interpreter",
-        "computer",
-        "computer_use",
-        "computer_use_preview",
-        "file_search",
-        "image_generation",
-        "shell",
-        "web_search_preview",
-        "web_search_preview_2025_03_11",
+        *("apply_patch", "code_interpreter", "computer", "computer_use", "computer_use_preview", "file_search"),
+        *("image_generation", "shell", "web_search_preview", "web_search_preview_2025_03_11"),
     }
 )
 _SUMMARIES = ("auto", "concise", "detailed")
@@ -288,6 +280,9 @@ def complete(item: Mapping[str, Any]) -> dict[str, Any]:
     if kind == "message" and not isinstance(item.get("content"), str | list):
         return dict(item)
     whole = fitted({"type": kind, **item}, _ITEMS.get(kind, {}))
+    if kind in _STATES and not (kind == "reasoning" and not item.get("status")):
+        known = item.get("status") in ("in_progress", "completed", *_STATES[kind])
+        whole["status"] = item["status"] if known else _STATES[kind][0] if text_of(item.get("status")) else "completed"
     if kind in _IDS and not is_text(item.get("id")):
         whole["id"] = made_id(_IDS[kind])
     if kind == "message":
@@ -300,29 +295,32 @@ def complete(item: Mapping[str, Any]) -> dict[str, Any]:
     return whole
 
 
-_is_status = one_of("in_progress", "completed", "incomplete", "searching", "generating", "interpreting", "failed")
-_STATUS: Shape = {"status": (_is_status, "completed")}
+_STATES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("message", "reasoning", *CALLS), ("incomplete",)),
+    "code_interpreter_call": ("incomplete", "interpreting", "failed"),
+    "file_search_call": ("incomplete", "searching", "failed"),
+    "image_generation_call": ("failed", "generating"),
+    "web_search_call": ("failed", "searching"),
+}
+"""What an item may be but in progress and completed; first what one is told to be that is something else."""
 _THOUGHTS: Mapping[str, Shape] = {
     name: {"type": (one_of(kind), kind), "text": (is_text, "")}
     for name, kind in (("summary", "summary_text"), ("content", "reasoning_text"))
 }
 _ITEMS: Mapping[str, Shape] = {
     "message": {
-        **_STATUS,
         "role": (one_of("assistant"), "assistant"),
         "phase": (one_of("commentary", "final_answer"), ABSENT),
     },
-    **dict.fromkeys(CALLS, _STATUS),
     "code_interpreter_call": {
-        **_STATUS,
         "container_id": (is_text, ""),
         "code": (is_text, None),
         "outputs": (_is_list, None),
     },
-    "file_search_call": {**_STATUS, "queries": (_is_list, [])},
-    "image_generation_call": {**_STATUS, "result": (is_text, None)},
-    "reasoning": {"summary": (_is_list, []), "content": (_is_list, ABSENT), "status": (_is_status, ABSENT)},
-    "web_search_call": {**_STATUS, "action": ({}, {"type": "search", "query": ""})},
+    "file_search_call": {"queries": (_is_list, [])},
+    "image_generation_call": {"result": (is_text, None)},
+    "reasoning": {"summary": (_is_list, []), "content": (_is_list, ABSENT)},
+    "web_search_call": {"action": ({}, {"type": "search", "query": ""})},
 }
 _FILE: Shape = {"file_id": (is_text, ""), "filename": (is_text, "")}
 _PLACES: Shape = {"start_index": (is_count, 0), "end_index": (is_count, 0)}
