@@ -1388,3 +1388,33 @@ def test_a_bare_text_among_content_is_said(content):
     item = {"type": "message", "role": "assistant", "content": content}
     answer = decoded(RESPONSES, {"status": "completed", "output": [item]})
     assert ("7a" if 7 in content else "a", 1) == (answer.content, len({type(part) for part in answer.parts}))
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ((0, 0), (None, None)),
+        ((3, 0), (None, None)),
+        ((4, 2), (None, None)),
+        ((-1, 2), (None, 2)),
+        ((None, None), (None, None)),
+        ((3, None), (3, None)),
+        ((1, 2), (1, 2)),
+        (("1", True), (None, None)),
+    ],
+)
+def test_a_source_is_for_the_characters_that_there_are(said, read):
+    """In both of OpenAI's formats; zeros are what is written where nobody knows, and are read as nothing again."""
+    source = {"url": "u", "title": "t", "start_index": said[0], "end_index": said[1]}
+    message = {"content": "hello", "annotations": [{"type": "url_citation", "url_citation": source}]}
+    text = {"type": "output_text", "text": "hello", "annotations": [{"type": "url_citation", **source}]}
+    item = {"type": "message", "role": "assistant", "content": [text]}
+    for answer in (decoded(CHAT, whole(message)), decoded(RESPONSES, {"status": "completed", "output": [item]})):
+        assert [read] == [(found.start, found.end) for found in answer.citations]
+
+
+def test_a_source_without_a_place_gets_none():
+    """Whichever of OpenAI's formats it is passed on in."""
+    answer = decoded(CHAT, whole({"content": "hello", "annotations": [{"type": "url_citation", "url_citation": {"url": "u"}}]}))
+    for codec in (CHAT, RESPONSES):
+        assert [None] == [found.start for found in codec.decode(codec.write_response(answer)).citations]

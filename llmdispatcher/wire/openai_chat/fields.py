@@ -270,6 +270,14 @@ def text_within(content: Any) -> str:
 CITATION = "url_citation"
 SOURCE: Shape = {"url": (is_text, ""), "title": (is_text, ""), "start_index": (is_count, 0), "end_index": (is_count, 0)}
 """What OpenAI says of a source."""
+
+
+def span_of(source: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """The characters that a source is for; none where they end before they begin, or at 0, as is written where nobody knows."""
+    start, end = (place if is_count(place := source.get(name)) else None for name in ("start_index", "end_index"))
+    return (None, None) if end is not None and (not end or end < (start or 0)) else (start, end)
+
+
 _TIERS = {"standard": "default", "standard_only": "default", "on_demand": "default", "batch": "flex", "performance": "priority"}
 _OPENAI_TIERS = frozenset({"auto", "default", "flex", "scale", "priority"})
 

@@ -40,6 +40,7 @@ from .fields import (
     details_in,
     noted,
     openai_chat_usage,
+    span_of,
     text_within,
     thought_of,
     thought_text,
@@ -435,13 +436,13 @@ def _annotated(annotations: Any) -> tuple[Citation, ...]:
 
 
 def _citation(raw: Mapping[str, Any], source: Mapping[str, Any]) -> Citation:
-    start, end = source.get("start_index"), source.get("end_index")
+    start, end = span_of(source)
     return Citation(
         url=text_of(source.get("url")) or None,
         title=text_of(source.get("title")) or None,
         text=text_of(source.get("content")) or None,
-        start=start if type(start) is int else None,
-        end=end if type(end) is int else None,
+        start=start,
+        end=end,
         raw=raw,
     )
 

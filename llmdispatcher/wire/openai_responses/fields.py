@@ -11,7 +11,7 @@ from ...types import Citation, Part, TextPart, Usage
 from ..decoding import Counter, mapping, says, text_of
 from ..encoding import own
 from ..finish import finish_of
-from ..openai_chat.fields import READ, WRITTEN, first, openai_chat_usage
+from ..openai_chat.fields import READ, WRITTEN, first, openai_chat_usage, span_of
 from .request import NAME, noted
 
 INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -115,11 +115,11 @@ def citations_of(texts: Iterable[TextPart], start: int) -> tuple[Citation, ...]:
 
 
 def _citation(entry: Mapping[str, Any], start: int) -> Citation:
-    first, last = entry.get("start_index"), entry.get("end_index")
+    begin, end = span_of(entry)
     return Citation(
         url=text_of(entry.get("url")) or None,
         title=text_of(entry.get("title")) or text_of(entry.get("filename")) or None,
-        start=start + first if isinstance(first, int) else None,
-        end=start + last if isinstance(last, int) else None,
+        start=None if begin is None else start + begin,
+        end=None if end is None else start + end,
         raw=entry,
     )
