@@ -40,7 +40,7 @@ class Selection(enum.Enum):
     """All models that the vendors are known to have."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Step:
     """A target on the route, and why it has its place: a text, or the figures of optimizers or mode, whose ``str()`` is one.
 
