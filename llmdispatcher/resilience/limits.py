@@ -22,7 +22,7 @@ from ..errors import DispatchError
 from ..runtime import Deadline, new_lock
 from ..types import RateLimitRemaining
 from .concurrency import Capacity, ConcurrencyLimiter, ConcurrencySlot
-from .rate_limit import PATIENCE, WINDOW, Keys, RateLimit, RateLimitStatus, Receipt, Shared, Window, WindowEntry
+from .rate_limit import PATIENCE, WINDOW, Keys, RateLimit, RateLimitStatus, Shared, TokenReceipt, Window, WindowEntry
 
 
 class KeyLease:
@@ -60,7 +60,7 @@ class RateLimitSlot(ConcurrencySlot):
         self.until = until
         self.count: _LimitCount | None = None
         self.entry: WindowEntry | None = None
-        self.receipt: Receipt | None = None
+        self.receipt: TokenReceipt | None = None
         self.key: int | None = None
         self.full: list[ConcurrencyLimiter] = []
 

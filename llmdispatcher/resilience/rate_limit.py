@@ -29,20 +29,20 @@ def server(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     raise ConfigError(f"{attribute.name}: the value is no storage; give the address of a Redis server, redis://host:6379/0")
 
 
-class Receipt(Protocol):
+class TokenReceipt(Protocol):
     """What was taken from a storage."""
 
 
 class Shared(Protocol):
     """A count that processes share; it never raises and never takes long."""
 
-    def take(self, key: str, limit: RateLimit, tokens: int, now: float) -> Receipt | float | None:
+    def take(self, key: str, limit: RateLimit, tokens: int, now: float) -> TokenReceipt | float | None:
         """A receipt, the moment when there may be a place, or ``None`` where the storage fails."""
 
-    def settle(self, receipt: Receipt, used: int, now: float) -> None:
+    def settle(self, receipt: TokenReceipt, used: int, now: float) -> None:
         """Put what was really used in the place of the estimate."""
 
-    def give_back(self, receipt: Receipt, now: float) -> None:
+    def give_back(self, receipt: TokenReceipt, now: float) -> None:
         """The call was not made after all."""
 
     def left(self, key: str, limit: RateLimit, now: float) -> tuple[int | None, int | None] | None:

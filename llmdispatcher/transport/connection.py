@@ -143,7 +143,7 @@ class TLSConnection(_Connection, HTTPSConnection):
     """HTTP over TLS."""
 
 
-class _Pool(HTTPConnectionPool):
+class _OriginPool(HTTPConnectionPool):
     QueueCls = PoolQueue
 
     def _get_conn(self, timeout: float | None = None) -> Any:
@@ -189,13 +189,13 @@ class _Pool(HTTPConnectionPool):
             places.close()
 
 
-class PlainPool(_Pool):
+class PlainPool(_OriginPool):
     """Connections to one origin over HTTP."""
 
     ConnectionCls = PlainConnection  # type: ignore[assignment]  # urllib3's protocol knows only its own response
 
 
-class TLSPool(_Pool, HTTPSConnectionPool):
+class TLSPool(_OriginPool, HTTPSConnectionPool):
     """Connections to one origin over HTTPS."""
 
     ConnectionCls = TLSConnection  # type: ignore[assignment]  # urllib3's protocol knows only its own response

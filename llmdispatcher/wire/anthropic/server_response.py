@@ -203,7 +203,7 @@ _GROWTH: Mapping[str, bytes] = {
 """The events that a stream mostly consists of; only the text is still to be written."""
 
 
-class _Call:
+class _AnthropicCall:
     """A call under way; it is told from its name on, and its arguments with it."""
 
     __slots__ = ("arguments", "closed", "extra", "id", "index", "kind", "name", "signature", "waiting")
@@ -261,7 +261,7 @@ class MessagesWriter:
 
     def __init__(self, asked: Inbound | None = None) -> None:
         self._asked = asked
-        self._calls: dict[int, _Call] = {}
+        self._calls: dict[int, _AnthropicCall] = {}
         self._count = 0  # blocks so far
         self._kind: str | None = None  # of the last block, where it is open and no call
         self._out: list[bytes] = []
@@ -363,12 +363,12 @@ class MessagesWriter:
             for other in self._calls.values():
                 if not other.closed and other.is_whole:
                     self._close_call(other)
-            call = self._calls[delta.index] = _Call()
+            call = self._calls[delta.index] = _AnthropicCall()
         call.learn(delta)
         if call.name and call.kind != "custom" and not call.closed:
             self._tell(call)
 
-    def _tell(self, call: _Call) -> None:
+    def _tell(self, call: _AnthropicCall) -> None:
         if call.index < 0:
             self._close_text()
             further = with_signature(call.signature)
@@ -382,7 +382,7 @@ class MessagesWriter:
         call.arguments += call.waiting
         call.waiting = []
 
-    def _close_call(self, call: _Call) -> None:
+    def _close_call(self, call: _AnthropicCall) -> None:
         if call.kind == "custom" or (call.waiting and not call.is_object):
             call.waiting = [json.dumps(input_of("".join(call.waiting), call.kind), ensure_ascii=False)]
         self._tell(call)

@@ -85,7 +85,7 @@ def write_response(response: Response, _asked: Inbound | None = None) -> bytes:
     return writer.in_one(response.created_at)
 
 
-class _Call:
+class _GeminiCall:
     """A call under way; it is told once it is whole."""
 
     __slots__ = ("_arguments", "_extra", "_kind", "_signature", "id", "name", "told")
@@ -142,7 +142,7 @@ class _Answer:
     __slots__ = ("_calls", "_text", "blocked", "finish", "logprobs", "parts")
 
     def __init__(self) -> None:
-        self._calls: dict[int, _Call] = {}
+        self._calls: dict[int, _GeminiCall] = {}
         self._text: list[str] = []
         self.parts: list[dict[str, Any]] = []
         self.logprobs: list[Any] = []
@@ -170,7 +170,7 @@ class _Answer:
             self.tell_calls(even_broken=grown)
         self._say(chunk)
         for delta in chunk.tool_calls:
-            self._calls.setdefault(delta.index, _Call()).learn(delta)
+            self._calls.setdefault(delta.index, _GeminiCall()).learn(delta)
         self.logprobs += chunk.logprobs
         if chunk.finish_reason is not None or chunk.finish_reason_raw is not None:
             self.finish = finish_word(chunk.finish_reason, chunk.finish_reason_raw)

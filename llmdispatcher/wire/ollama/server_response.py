@@ -29,7 +29,7 @@ _TAIL = b'},"done":false}\n'
 
 def write_response(response: Response, _asked: Inbound | None = None) -> bytes:
     """The body of a whole answer; this format repeats nothing of the request."""
-    writer = ChatWriter()
+    writer = OllamaChatWriter()
     for chunk in unfold(response):
         writer.learn(chunk)
     return writer.in_one(response.created_at or _EPOCH)
@@ -51,7 +51,7 @@ def _is_text(chunk: StreamChunk) -> bool:
     return bool(chunk.content) and not other and chunk.usage is None and chunk.finish_reason is chunk.finish_reason_raw is None
 
 
-class _Call:
+class _OllamaCall:
     """A call under way; it is told once it is whole."""
 
     __slots__ = ("arguments", "id", "kind", "name", "told")
@@ -86,7 +86,7 @@ class _Call:
         return {"id": self.id, "function": function}
 
 
-class ChatWriter:
+class OllamaChatWriter:
     """A line for each piece; calls are told whole, before what is said after them or at the end."""
 
     __slots__ = ("_calls", "_content", "_finish", "_head", "_logprobs", "_model", "_thinking", "_usage")
@@ -94,7 +94,7 @@ class ChatWriter:
     def __init__(self, asked: Inbound | None = None) -> None:
         self._model = asked.request.model if asked is not None else ""
         self._head = _head(self._model)
-        self._calls: dict[int, _Call] = {}
+        self._calls: dict[int, _OllamaCall] = {}
         self._content: list[str] = []
         self._thinking: list[str] = []
         self._logprobs: list[Any] = []
@@ -121,7 +121,7 @@ class ChatWriter:
         self._logprobs += openai_logprobs(chunk.logprobs) if chunk.logprobs else ()
         for delta in chunk.tool_calls:
             if delta.index not in self._calls:
-                self._calls[delta.index] = _Call()
+                self._calls[delta.index] = _OllamaCall()
             self._calls[delta.index].learn(delta)
         self._usage = chunk.usage or self._usage
         if chunk.finish_reason is not None or chunk.finish_reason_raw is not None:

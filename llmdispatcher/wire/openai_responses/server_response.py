@@ -379,7 +379,7 @@ class _Open:
 
 
 @attrs.define(eq=False)
-class _Call:
+class _ResponsesCall:
     """A call under way."""
 
     place: int
@@ -424,7 +424,7 @@ class ResponsesWriter:
         self._items: list[dict[str, Any] | None] = []
         self._open: _Open | None = None
         self._waiting: dict[str, _Open] = {}
-        self._calls: dict[int, _Call] = {}
+        self._calls: dict[int, _ResponsesCall] = {}
         self._closed: set[int] = set()
         self._length = 0  # of the text of closed messages, which citations are counted from
 
@@ -551,7 +551,7 @@ class ResponsesWriter:
             self._close_open()
             for index in [index for index, call in self._calls.items() if call.whole]:
                 self._close_call(index)
-            self._calls[delta.index] = _Call(place=self._placed())
+            self._calls[delta.index] = _ResponsesCall(place=self._placed())
         call = self._calls[delta.index]
         call.deltas.append(delta)
         if call.id is None and not call.call.name:
@@ -563,7 +563,7 @@ class ResponsesWriter:
         if text:
             self._event(f"{call.event}.delta", item_id=call.id, output_index=call.place, delta=text)
 
-    def _add_call(self, call: _Call) -> None:
+    def _add_call(self, call: _ResponsesCall) -> None:
         item = complete(written_call(attrs.evolve(call.call, arguments="")))
         call.id, call.event = str(item["id"]), _EVENTS[item["type"]]
         self._event("response.output_item.added", output_index=call.place, item={**item, "status": "in_progress"})
