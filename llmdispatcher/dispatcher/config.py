@@ -71,7 +71,7 @@ def _switched(kind: type[_T], value: Any, field: str) -> _T | None:
     return build(kind, {} if value is True else value, field)
 
 
-def wanted(configured: Continuation | None, wish: bool | None) -> Continuation | None:
+def continuation_for(configured: Continuation | None, wish: bool | None) -> Continuation | None:
     """What counts for one request: its own switch, and where it has none the configuration."""
     if wish is False:
         return None

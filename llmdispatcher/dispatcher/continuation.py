@@ -243,7 +243,7 @@ class ResumedStream:
     def _settle(self, error: DispatchError) -> None:
         """Settle the attempt that is last, and count what it used."""
         self._settled = True
-        self._before += self._last.broke(error, self._used() or _NO_USAGE)
+        self._before += self._last.fail_attempt(error, self._used() or _NO_USAGE)
         self._own = None
 
     def _used(self) -> Usage | None:

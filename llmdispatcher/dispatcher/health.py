@@ -229,7 +229,7 @@ class HealthChecker:
         self._known.update({name: (health, now) for name, health in found.items()})
         return found
 
-    def known(self) -> dict[str, VendorHealth]:
+    def latest(self) -> dict[str, VendorHealth]:
         """How all vendors were when they were last asked; asks nobody."""
         now, unknown = self._clock.monotonic(), (None, 0.0)
         found = {name: self._known.get(name, unknown) for name in list(self._vendors)}

@@ -42,7 +42,7 @@ class Unfit(ValueError):
         self.detail = detail or text
 
 
-def answered(ask: Ask, request: Request, seconds: float | None, clock: Clock) -> Response:
+def ask_and_parse(ask: Ask, request: Request, seconds: float | None, clock: Clock) -> Response:
     """The answer with what it stands for in ``parsed``; asks up to ``request.reask`` times again where it has another form.
 
     All within ``seconds``; with ``None`` each has the time of a call of its own. Usage and cost of the answers are summed.
@@ -55,7 +55,7 @@ def answered(ask: Ask, request: Request, seconds: float | None, clock: Clock) ->
             return _with_parsed(request, response, deadline)
         except Unfit as error:
             left = None if seconds is None else deadline.check()
-            after = ask(_again(request, response, error), left)
+            after = ask(_correction(request, response, error), left)
             response = attrs.evolve(after, usage=response.usage + after.usage)
     return read(request, response, deadline)
 
@@ -103,7 +103,7 @@ def _parsed(form: Mapping[str, Any], text: str, late: Late | None) -> Any:
     value = read_json(text)
     kind = form.kind if isinstance(form, ResponseFormat) else None
     if kind is not None:
-        return built(value, kind, "the answer", late)
+        return build_value(value, kind, "the answer", late)
     check = form_check(form)
     wrong = check(value, "the answer", late) if check is not None else None
     if wrong is None and form["type"] == "json_object" and not isinstance(value, dict):
@@ -113,7 +113,7 @@ def _parsed(form: Mapping[str, Any], text: str, late: Late | None) -> Any:
     return value
 
 
-def _again(request: Request, response: Response, error: Unfit) -> Request:
+def _correction(request: Request, response: Response, error: Unfit) -> Request:
     """The request, continued by the answer and what is wrong with it."""
     said = (response.message,) if response.content.strip() else ()
     wish = Message.user(f"This does not have the form that was asked for: {error.detail}. Answer again, with nothing but the JSON.")
@@ -134,7 +134,7 @@ def read_json(text: str, name: str = "the answer") -> Any:
     raise Unfit(f"{name} is {f'no JSON{why}' if stripped else 'empty'}")
 
 
-def built(value: Any, hint: Any, name: str, late: Late | None = None) -> Any:
+def build_value(value: Any, hint: Any, name: str, late: Late | None = None) -> Any:
     """What a value from JSON stands for by a type: an instance, a list of them, a date. Raises :class:`Unfit`."""
     wrong = mismatch(value, _schema(hint), name, late)
     if wrong is not None:
@@ -143,21 +143,21 @@ def built(value: Any, hint: Any, name: str, late: Late | None = None) -> Any:
     try:
         return _converter().structure(value, bare(hint)[0])
     except Exception as foreign:  # noqa: BLE001 - cattrs passes on whatever the class's own checks raise
-        told = "; ".join(_told(foreign))
+        told = "; ".join(_messages_of(foreign))
         raise Unfit(f"{name} is refused by {getattr(hint, '__name__', hint)}", f"{name}: {told}") from None
     finally:
         _late.reset(before)
 
 
-def plain(value: Any) -> Any:
+def to_json_value(value: Any) -> Any:
     """What JSON can hold of a value: instances of classes as dicts, dates and enumerations as texts."""
     return _converter().unstructure(value)
 
 
-def _told(foreign: BaseException) -> list[str]:
+def _messages_of(foreign: BaseException) -> list[str]:
     """The words of the checks that failed, without those of cattrs around them."""
     if isinstance(foreign, BaseExceptionGroup):
-        return [text for inner in foreign.exceptions for text in _told(inner)]
+        return [text for inner in foreign.exceptions for text in _messages_of(inner)]
     return [f"{type(foreign).__name__}: {foreign}"]
 
 

@@ -53,14 +53,14 @@ class Ejections:
         if forced:
             self.down.pop(vendor, None)
 
-    def found(self, vendor: str, since: float, until: float) -> bool:
+    def eject(self, vendor: str, since: float, until: float) -> bool:
         """Leave a vendor alone until then; False where a call has succeeded ``since`` the trouble was first seen."""
         if self._answered.get(vendor, -math.inf) >= since:
             return False
         self.down[vendor] = until
         return True
 
-    def over(self, vendor: str) -> None:
+    def end(self, vendor: str) -> None:
         """The vendor answers again."""
         self.down.pop(vendor, None)
 
@@ -272,11 +272,11 @@ class Breakers:
 
     def found_down(self, vendor: str, since: float, until: float) -> bool:
         """A health check found a vendor down, first at ``since``: leave it alone until then. False where calls know better."""
-        return self._policy.enabled and self.ejections.found(vendor, since, until)
+        return self._policy.enabled and self.ejections.eject(vendor, since, until)
 
     def answers_again(self, vendor: str, now: float) -> None:
         """A vendor that was found down answers: its targets may be asked; a probe of those with an open circuit is not brief."""
-        self.ejections.over(vendor)
+        self.ejections.end(vendor)
         with self._lock:
             for key, circuit in self.circuits.items():
                 if key[0] == vendor and circuit.open_until > now:

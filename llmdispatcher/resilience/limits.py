@@ -255,11 +255,11 @@ class Limits:
             place.room.leave(place, lambda *_: None)
             place.room = None
 
-    def told(self, target: Target, rate_limit_remaining: RateLimitRemaining, now: float, number: int | None = None) -> None:
+    def note_remaining(self, target: Target, remaining: RateLimitRemaining, now: float, number: int | None = None) -> None:
         """Take in what the vendor says is left, of the key of that number; only a small rest is worth remembering."""
         said = {
-            "requests": (rate_limit_remaining.requests, rate_limit_remaining.requests_reset),
-            "tokens": (rate_limit_remaining.tokens, rate_limit_remaining.tokens_reset),
+            "requests": (remaining.requests, remaining.requests_reset),
+            "tokens": (remaining.tokens, remaining.tokens_reset),
         }
         known = {
             name: (left, now + min(reset, WINDOW))
@@ -272,7 +272,7 @@ class Limits:
         if number is not None and target.vendor in self._keys:
             _, key = _numbered(key, number)
         with self._lock:
-            self._count(key, limit).window.told.update(known)
+            self._count(key, limit).window.remaining.update(known)
             self.in_use = True
 
     def status(self, target: Target, now: float) -> RateLimitStatus:

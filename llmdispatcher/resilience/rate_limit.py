@@ -153,7 +153,7 @@ class Window:
         self.most_tokens = tokens
         self.entries: deque[WindowEntry] = deque()
         self.tokens = 0
-        self.told: dict[str, tuple[int, float]] = {}
+        self.remaining: dict[str, tuple[int, float]] = {}
 
     def forget(self, now: float) -> None:
         """Drop what is older than the window."""
@@ -161,8 +161,8 @@ class Window:
             entry = self.entries.popleft()
             entry.past = True
             self.tokens -= entry.tokens
-        if self.told:
-            self.told = {name: (left, until) for name, (left, until) in self.told.items() if until > now}
+        if self.remaining:
+            self.remaining = {name: (left, until) for name, (left, until) in self.remaining.items() if until > now}
 
     def ready_at(self, tokens: int) -> float:
         """When a call of so many tokens fits; minus infinity, or what is past, where it does already."""
@@ -172,7 +172,7 @@ class Window:
             ready = self.entries[len(self.entries) - most].at + WINDOW
         if self.most_tokens is not None and self.tokens + tokens > self.most_tokens:
             ready = max(ready, self._tokens_ready_at(tokens, self.most_tokens))
-        for name, (left, until) in self.told.items():
+        for name, (left, until) in self.remaining.items():
             if left < (1 if name == "requests" else tokens):
                 ready = max(ready, until)
         return ready
@@ -191,9 +191,9 @@ class Window:
         self.entries.append(entry)
         self.tokens += tokens
         for name, amount in (("requests", 1), ("tokens", tokens)):
-            if name in self.told:
-                left, until = self.told[name]
-                self.told[name] = (max(0, left - amount), until)
+            if name in self.remaining:
+                left, until = self.remaining[name]
+                self.remaining[name] = (max(0, left - amount), until)
         return entry
 
     def correct(self, entry: WindowEntry, used: int) -> None:
@@ -214,8 +214,8 @@ class Window:
     def left(self) -> tuple[int | None, int | None]:
         """Requests and tokens that are left; ``None`` is no limit."""
         return (
-            _rest(self.most_requests, len(self.entries), self.told.get("requests")),
-            _rest(self.most_tokens, self.tokens, self.told.get("tokens")),
+            _rest(self.most_requests, len(self.entries), self.remaining.get("requests")),
+            _rest(self.most_tokens, self.tokens, self.remaining.get("tokens")),
         )
 
     def reset(self, now: float) -> float:
@@ -223,7 +223,7 @@ class Window:
         return self.entries[0].at + WINDOW - now if self.entries else 0.0
 
 
-def _rest(limit: int | None, used: int, told: tuple[int, float] | None) -> int | None:
+def _rest(limit: int | None, used: int, remaining: tuple[int, float] | None) -> int | None:
     amounts = [max(0, limit - used)] if limit is not None else []
-    amounts += [told[0]] if told is not None else []
+    amounts += [remaining[0]] if remaining is not None else []
     return min(amounts, default=None)
