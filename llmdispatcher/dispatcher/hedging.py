@@ -29,7 +29,7 @@ _numbers = itertools.count(1)
 
 @attrs.define(eq=False)
 class _Branch(Generic[T]):
-    """One way: its call, and how it ended."""
+    """One way of asking: its call, and how it ended."""
 
     call: Call
     answer: T | None = None
@@ -37,7 +37,7 @@ class _Branch(Generic[T]):
 
 
 class _Race(Generic[T]):
-    """The legs of one call; decided once."""
+    """The branches of one call; decided once."""
 
     def __init__(self, call: Call, walk: Walk[T], discard: Callable[[T], None]) -> None:
         self._call = call
@@ -54,7 +54,7 @@ class _Race(Generic[T]):
         return self._call.deadline.clock.monotonic()
 
     def start(self, route: Route, *, hedge: bool = False) -> bool:
-        """One more leg; False where no thread can be started for it."""
+        """one more branch; False where no thread can be started for it."""
         branch: _Branch[T] = _Branch(self._call.branch(hedge=hedge))
         context = contextvars.copy_context()
         thread = threading.Thread(
@@ -81,7 +81,7 @@ class _Race(Generic[T]):
             self._discard(branch.answer)
 
     def wait(self, seconds: float | None) -> _Branch[T] | None:
-        """The next leg that ends; ``None`` when none does in so many seconds. Raises when the call's own time is over."""
+        """The next branch that ends; ``None`` when none does in so many seconds. Raises when the call's own time is over."""
         left = seconds
         while True:
             step = min(_GLANCE, self._call.deadline.check(), *([left] if left is not None else []))
@@ -96,7 +96,7 @@ class _Race(Generic[T]):
             return branch
 
     def decide(self, winner: _Branch[T] | None) -> None:
-        """Stop everybody else; whoever ends from now on ends unheard."""
+        """Stop all branches but the winner; the answer of one that ends later is dropped."""
         with self._lock:
             self._over = True
         for branch in self.branches:
@@ -109,7 +109,7 @@ class _Race(Generic[T]):
 
 
 def ask_hedged(hedges: Hedges, call: Call, route: Route, walk: Walk[T], discard: Callable[[T], None]) -> T:
-    """What the first leg that answers brings; raises, and settles the call, where none does."""
+    """Return what the first branch that answers brings; where none does, settle the call and raise."""
     now = call.deadline.clock.monotonic
     hedges.called(now())
     plan = hedge_plan(hedges, route.targets)
@@ -131,11 +131,11 @@ def ask_hedged(hedges: Hedges, call: Call, route: Route, walk: Walk[T], discard:
     call.adopt(winner.call)
     if winner.error is not None:
         raise winner.error
-    return winner.answer  # type: ignore[return-value]  # a leg without an error has an answer
+    return winner.answer  # type: ignore[return-value]  # a branch without an error has an answer
 
 
 def _winner(race: _Race[T], hedges: Hedges, route: Route, delay: float) -> _Branch[T]:
-    """Wait for a leg that answers, or for the last to fail."""
+    """Wait for a branch that answers, or for the last to fail."""
     branch = race.wait(delay)
     if branch is None:
         with hedges.wakes.turn(race.now()) as later:  # only now: a call that is answered in time takes no turn

@@ -343,7 +343,7 @@ class Router:
         self._forget()
 
     def _read_lists(self, key: str | Alias, found: Candidates, deadline: Deadline, *, all_lists: bool) -> Candidates:
-        """Ask the vendors whose lists are needed for them, and place them; ``later`` are those whose time has come."""
+        """Read the lists that are needed, and find the candidates by them; ``later`` then has the lists that may be read now."""
         if self._ask_for_lists(found.undecided, deadline):
             found = self._find(key)
         if all_lists or not any(target.vendor != found.spare and _awake(self.vendors[target.vendor]) for target in found.targets):
@@ -357,7 +357,7 @@ class Router:
         return found if due == found.later else attrs.evolve(found, later=due)
 
     def _ask_for_lists(self, names: Sequence[str], deadline: Deadline) -> bool:
-        """Ask vendors for their lists, as far as it is time; whether anybody was asked."""
+        """Ask vendors for their lists of models, if it is time to; return whether any vendor was asked."""
         if not self._lists.ask({name: self.vendors[name] for name in names if _awake(self.vendors[name])}, deadline):
             return False
         self._forget()
@@ -393,7 +393,7 @@ class Router:
         return attrs.evolve(found, skipped=skipped, cause=cause, hint="" if "did you mean" in lack else found.hint)
 
     def _refuse_typo(self, found: Candidates, model: str, profile: str | None) -> Candidates:
-        """Nobody for a bare name that nobody is known to have and that is like an alias: it is a typing error, and no model."""
+        """Leave no target for a bare name that nobody is known to have and that resembles an alias: it is a typing error."""
         if ":" in model or found.choice is not Selection.VENDORS or not (self._pools or self._aliases is not None):
             return found
         claims = {target.vendor: self._claim(target.vendor, self.vendors[target.vendor], model) for target in found.targets}
@@ -408,7 +408,7 @@ class Router:
         return attrs.evolve(found, targets=(), skipped=(*found.skipped, *skips), reserve=None, cause=cause, hint=hint)
 
     def _near_alias(self, model: str, profile: str | None) -> str:
-        """The pool or alias that a name is like, or the profile that has it as an alias; empty if there is none."""
+        """Return a hint: the pool or alias that a name resembles, or the profile that has it; empty if there is none."""
         pools = {name.lower(): name for name in self._pools}
         near = get_close_matches(model.strip().lower(), pools, 1, _ALIASES_ALIKE)
         if near:
@@ -436,7 +436,7 @@ class Router:
         return found
 
     def _for_model(self, model: str) -> Candidates:
-        """Who can be asked for a model, or for whichever they have."""
+        """Return who can be asked for a model's name, or for any model."""
         pinned, bare = split_ref(model, list(self.vendors))
         row = self._not_registered(model) if pinned is None else None
         if is_any_model(bare) and row is None:
@@ -473,7 +473,7 @@ class Router:
         return self._claim(name, vendor, model).has_it and not self._claim(name, vendor, _NOBODYS).has_it
 
     def _for_whole_name(self, model: str, having: Sequence[str]) -> Candidates:
-        """Those that have a model whose own name looks like a reference, such as Ollama's ``mistral:7b``; nobody else is asked."""
+        """Return the vendors of a model whose own name looks like ``vendor:model``, such as Ollama's ``mistral:7b``."""
         found = self._for_name(model)
         others = [
             SkippedTarget(at.vendor, f"{NO_MODEL} {model}, {having[0]} has") for at in found.targets if at.vendor not in having
@@ -523,7 +523,7 @@ class Router:
         return bool(_TAG.fullmatch(tail.strip())) or any(re.split(r"[:-]", name)[0] == head for name in listed)
 
     def _for_any_model(self, bare: str, pinned: str | None) -> Candidates:
-        """All models that the vendors are known to have."""
+        """Return all models that the vendors, or the pinned one, are known to have."""
         targets, skipped = [], []
         for name, vendor in list(self.vendors.items()):
             if pinned is not None and name != pinned:
@@ -537,7 +537,7 @@ class Router:
         return Candidates(bare, tuple(targets), tuple(skipped), Selection.ANY, undecided=() if targets else self._local(unknown))
 
     def _for_name(self, bare: str) -> Candidates:
-        """Who may be asked for a model's name, by the one rule; whom else a rule may name; what may stand in for the model."""
+        """Return the targets for a model's name (by ``may_be_asked``), the reserve for rules, and the model's stand-ins."""
         vendors = list(self.vendors.items())
         claims = {name: self._claim(name, vendor, bare) for name, vendor in vendors}
         alone = self._is_alone()
@@ -583,7 +583,7 @@ class Router:
         return Candidates(bare, (), (*skipped, lack), cause=cause, hint=hint)
 
     def _claim(self, name: str, vendor: Vendor, model: str) -> NameClaim:
-        """What is known about a vendor and a model's name, its own list included."""
+        """Return what is known about a model's name at a vendor: by the vendor's ``claim_on`` and by its own list."""
         tell = getattr(vendor, "claim_on", None)
         claim: NameClaim = tell(model) if tell is not None else _claim_on(vendor, model)
         if claim.has_it and model_at(vendor, model) is None:
@@ -675,7 +675,7 @@ class Router:
         return tuple(sorted(targets, key=lambda target: not target.is_free) if _is_local(vendor) else targets)
 
     def _reserve(self, bare: str, claims: Mapping[str, NameClaim], stand_ins: tuple[Target, ...] = ()) -> Reserve | None:
-        """Of those who are left out whom a rule or a mode of the user's own may name; and the stand-ins."""
+        """Return the vendors left out that a rule, or a mode of the user's own, may still name, and the stand-ins."""
         held = [
             name
             for name, claim in claims.items()
@@ -733,7 +733,7 @@ class Router:
         return Registered(name, kind, _is_local(vendor), names, takes)
 
     def suggest_models(self, target: Target, deadline: Deadline, sure: bool, profile: str | None) -> str:
-        """What to do where a target says that it lacks its model: names of its vendor that are like it, or what it lists.
+        """Return a remedy for a target that says it lacks its model: similar names of its vendor, or the vendor's list.
 
         Nothing for a model that the vendor is known to have, unless it is ``sure`` that the refusal is about the model. A name that
         is an alias of another profile, or like one of the lockfile, is told as that.

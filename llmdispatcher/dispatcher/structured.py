@@ -43,7 +43,7 @@ class Unfit(ValueError):
 
 
 def ask_and_parse(ask: Ask, request: Request, seconds: float | None, clock: Clock) -> Response:
-    """The answer with what it stands for in ``parsed``; asks up to ``request.reask`` times again where it has another form.
+    """Return the answer with its value in ``parsed``; ask up to ``request.reask`` times again where it has another form.
 
     All within ``seconds``; with ``None`` each has the time of a call of its own. Usage and cost of the answers are summed.
     Raises :class:`MalformedReply` with the last text.
@@ -61,7 +61,7 @@ def ask_and_parse(ask: Ask, request: Request, seconds: float | None, clock: Cloc
 
 
 def read(request: Request, response: Response, deadline: Deadline | None = None) -> Response:
-    """The answer with what it stands for in ``parsed``; the same where the request asked for no form, or tools come first.
+    """Return the answer with its value in ``parsed``, or unchanged where the request asked for no form, or a tool is called.
 
     A request that was read from a wire is left alone: whoever sent it reads the answer himself. Raises :class:`MalformedReply`,
     whose ``text`` is the answer's, for another form, a refusal, an answer that was cut off, and one that takes longer to check
@@ -95,7 +95,7 @@ def _with_parsed(request: Request, response: Response, deadline: Deadline | None
 
 
 def late_by(deadline: Deadline | None) -> Late | None:
-    """Whether the deadline is over, as a check asks it."""
+    """Return a function that says whether the deadline is over; ``None`` without a deadline."""
     return None if deadline is None else lambda: deadline.cancelled or deadline.remaining() <= 0
 
 
@@ -114,7 +114,7 @@ def _parsed(form: Mapping[str, Any], text: str, late: Late | None) -> Any:
 
 
 def _correction(request: Request, response: Response, error: Unfit) -> Request:
-    """The request, continued by the answer and what is wrong with it."""
+    """Return the request with the answer and a message that says what is wrong with it."""
     said = (response.message,) if response.content.strip() else ()
     wish = Message.user(f"This does not have the form that was asked for: {error.detail}. Answer again, with nothing but the JSON.")
     return attrs.evolve(request, messages=(*request.messages, *said, wish), reask=0)
@@ -135,7 +135,7 @@ def read_json(text: str, name: str = "the answer") -> Any:
 
 
 def build_value(value: Any, hint: Any, name: str, late: Late | None = None) -> Any:
-    """What a value from JSON stands for by a type: an instance, a list of them, a date. Raises :class:`Unfit`."""
+    """Build what a type hint describes from a JSON value: an instance, a list of them, a date. Raises :class:`Unfit`."""
     wrong = mismatch(value, _schema(hint), name, late)
     if wrong is not None:
         raise Unfit(wrong)
@@ -150,12 +150,12 @@ def build_value(value: Any, hint: Any, name: str, late: Late | None = None) -> A
 
 
 def to_json_value(value: Any) -> Any:
-    """What JSON can hold of a value: instances of classes as dicts, dates and enumerations as texts."""
+    """Return a value as JSON can hold it: instances of classes as dicts, dates and enumerations as texts."""
     return _converter().unstructure(value)
 
 
 def _messages_of(foreign: BaseException) -> list[str]:
-    """The words of the checks that failed, without those of cattrs around them."""
+    """Return the messages of the checks that failed, without those that cattrs adds."""
     if isinstance(foreign, BaseExceptionGroup):
         return [text for inner in foreign.exceptions for text in _messages_of(inner)]
     return [f"{type(foreign).__name__}: {foreign}"]

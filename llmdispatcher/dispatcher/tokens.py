@@ -37,7 +37,7 @@ class TokenCount:
 
 
 def estimate_tokens(request: Request) -> TokenCount:
-    """An estimate of the input: the texts of all turns, calls, tools and ``extra_params``."""
+    """Estimate the input tokens of a request: of the texts of all turns, calls, tools and ``extra_params``."""
     texts = [text for message in request.messages for text in _texts(message)]
     texts += [_tool_text(tool) for tool in request.tools if isinstance(tool, Tool)]
     texts += texts_in(request.extra_params)

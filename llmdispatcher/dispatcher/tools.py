@@ -227,7 +227,7 @@ class _Loop:
 
 
 def arguments_of(wanted: FunctionTool, call: ToolCall, late: Late | None = None) -> dict[str, Any]:
-    """What to call the function with: the model's JSON, as the types that the function wants. Raises :class:`Unfit`."""
+    """Return the function's arguments: the model's JSON, converted to the types of its parameters. Raises :class:`Unfit`."""
     if call.kind == "custom":  # free text, for a function of one parameter
         return dict.fromkeys(list(wanted.parameters.get("properties") or ("input",))[:1], call.arguments)
     value = read_json(call.arguments, "the text") if call.arguments.strip() else {}

@@ -34,12 +34,12 @@ OnRemaining = Callable[[RateLimitRemaining | None], None]
 
 
 def with_model_of(request: Request, target: Target) -> Request:
-    """The request with the target's own name for the model."""
+    """Return the request with the target's own name for the model."""
     return request if request.model == target.model else replace(request, model=target.model)
 
 
 def skip_unfit(request: Request, route: Route, vendors: Mapping[str, Vendor]) -> Route:
-    """The route without those behind the first that cannot be asked with the settings of the request; the first tells so itself."""
+    """Skip targets that do not take the settings of the request. The first target stays: its own error says so."""
     if not any(_settings(request)):
         return route
     steps, skipped = [route.steps[0]], [*route.skipped]
@@ -64,7 +64,7 @@ class OpenedStream:
 
 
 def call_vendor(vendor: Vendor, request: Request, deadline: Deadline) -> Response:
-    """The vendor's answer."""
+    """Return the vendor's response."""
     try:
         response = vendor.send(request, deadline)
     except DispatchError:
@@ -79,8 +79,8 @@ def call_vendor(vendor: Vendor, request: Request, deadline: Deadline) -> Respons
 def open_stream(vendor: Vendor, request: Request, deadline: Deadline, on_remaining: OnRemaining) -> OpenedStream:
     """Begin an answer; ``on_remaining`` gets what its head says is left of the limits. A user's own vendor stays in its thread.
 
-    The first output ends the attempt's share of the deadline: whoever speaks has all of it. A stream that has begun without any is
-    still silent to its reader, and can be asked for elsewhere.
+    The first output ends the attempt's share of the deadline: a target that answers may use all of the deadline.
+    A stream that has begun without output is still silent to its reader: another target can be asked.
     """
     ours = isinstance(vendor, HttpVendor)
     batches = (_batches if ours else _user_batches)(vendor, request, deadline, on_remaining)
@@ -99,7 +99,7 @@ def open_stream(vendor: Vendor, request: Request, deadline: Deadline, on_remaini
 
 
 def _batches(vendor: Vendor, request: Request, deadline: Deadline, on_remaining: OnRemaining) -> Batches:
-    """What the vendor yields, read by read where it can; no generator more than it takes, since each read goes through all."""
+    """Return what the vendor yields, one list for each read where it can. Each further generator would slow down each read."""
     stream = vendor.stream(request, deadline)
     if not isinstance(stream, ChunkStream):
         return _one_by_one(stream, deadline)
@@ -108,7 +108,7 @@ def _batches(vendor: Vendor, request: Request, deadline: Deadline, on_remaining:
 
 
 def _user_batches(vendor: Vendor, request: Request, deadline: Deadline, on_remaining: OnRemaining) -> Batches:
-    """The same of a vendor of the user's, whose exceptions are translated."""
+    """Yield the batches of a user's own vendor; translate what it raises."""
     try:
         yield from _batches(vendor, request, deadline, on_remaining)
     except DispatchError:
@@ -149,7 +149,7 @@ def _translate(vendor: Vendor, foreign: Exception) -> Exception:
 
 
 OnEnd = Callable[[Call, Attempt, DispatchError | None, Usage], None]
-"""Hears how a stream that had begun has ended."""
+"""Is called when a stream that had begun has ended: with the error, if it failed, and the usage."""
 
 
 class ActiveStream:
@@ -170,7 +170,7 @@ class ActiveStream:
     def finish(self, response: Response, before: Usage | None = None) -> Response:
         """Settle as a success; raises :class:`MalformedReply` for an answer of another form than was asked for.
 
-        ``before`` is what those have used, priced, with whose answers this one went on.
+        ``before`` is the priced usage of the broken responses that this one continues.
         """
         call, attempt = self.call, self.attempt
         self._on_end(call, attempt, None, response.usage)
@@ -188,7 +188,7 @@ class ActiveStream:
         self.call.fail(error, self.attempt, partial.usage)
 
     def fail_attempt(self, error: DispatchError, usage: Usage) -> Usage:
-        """Settle this attempt as a failure, while its call may go on; gives what it has used, priced."""
+        """Settle this attempt as a failure, while its call may go on; return what the attempt used, priced."""
         target = self.attempt.target
         error.with_facts(vendor=target.vendor, model=target.model)
         self._on_end(self.call, self.attempt, error, usage)
@@ -197,7 +197,7 @@ class ActiveStream:
         return usage
 
     def drop(self) -> None:
-        """End unheard: another answered first, and what this one had taken is given back."""
+        """End the stream, since another target answered first; give back what its attempt had taken."""
         lost = Cancelled("another target answered first")
         try:
             self.close()

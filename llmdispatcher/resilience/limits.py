@@ -256,7 +256,7 @@ class Limits:
             place.room = None
 
     def note_remaining(self, target: Target, remaining: RateLimitRemaining, now: float, number: int | None = None) -> None:
-        """Take in what the vendor says is left, of the key of that number; only a small rest is worth remembering."""
+        """Remember what a vendor says is left of its own limits, for the key of that number, until they are reset."""
         said = {
             "requests": (remaining.requests, remaining.requests_reset),
             "tokens": (remaining.tokens, remaining.tokens_reset),

@@ -70,7 +70,7 @@ class _Counters:
         return None if most is None else self._per_minute(most, namespace="requests")
 
     def tokens(self, limit: RateLimit) -> Any:
-        """The same for tokens."""
+        """The limit of tokens as the package knows it; ``None`` where there is none."""
         most = limit.tokens_per_minute
         return None if most is None else self._per_minute(most, namespace="tokens")
 
@@ -131,7 +131,7 @@ class SharedLimits:
             counters.storage.get_connection().close()
 
     def _ask(self, ask: Callable[[_Counters], T], now: float) -> T | None:
-        """What the server says; ``None`` where it fails, or has just failed. After a rest one call at a time tries."""
+        """Return the server's answer; ``None`` where it fails, or has just failed. After a rest one call at a time tries."""
         with self._lock:
             if now < self._rests_until:
                 return None

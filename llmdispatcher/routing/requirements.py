@@ -94,7 +94,7 @@ class Requirements:
         return self._tokens
 
     def tokens_at(self, target: Target) -> Usage:
-        """The same at a target that counts thoughts in the limit of its answer."""
+        """The usage estimated for a target, which may count thoughts in the limit of its answer."""
         room = room_for_thoughts(self.request, target.kind or "", target.model)
         return tokens_of(self.request, target) if room else self.tokens
 
@@ -103,7 +103,7 @@ class Requirements:
         return (self.cost or _UNPRICED).estimate(target, self.tokens)
 
     def dollars(self, target: Target) -> float | None:
-        """The same, as strategies see it."""
+        """The estimated US dollars as a float, for strategies; ``None`` where nobody knows."""
         amount = self.price(target)
         return None if amount is None else float(amount)
 
