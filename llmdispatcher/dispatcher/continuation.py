@@ -140,7 +140,7 @@ class ResumedStream:
 
     def _read(self) -> Batches:
         """Yield the chunks of all targets, one after the other."""
-        batches = self._noted(self._last.batches)
+        batches = self._pass_on(self._last.batches)
         while True:
             try:
                 yield from batches
@@ -150,7 +150,7 @@ class ResumedStream:
                 return
             batches = self._after(failure)
 
-    def _noted(self, batches: Iterable[list[StreamChunk]]) -> Batches:
+    def _pass_on(self, batches: Iterable[list[StreamChunk]]) -> Batches:
         """Yield the chunks, and record their text and usage."""
         add = self._fold.add
         for batch in batches:
@@ -161,8 +161,8 @@ class ResumedStream:
     def _after(self, failure: DispatchError) -> Batches:
         """Yield the chunks after a break. Raises the first break where no target continues, and the caller's own end as it is."""
         if isinstance(failure, Cancelled | DeadlineExceeded):
-            raise self._caused(failure)
-        question = self._question() if failure.try_elsewhere else None
+            raise self._add_cause(failure)
+        question = self._prompt() if failure.try_elsewhere else None
         route = self._rest(question) if question is not None else None
         if self._times:
             self._failure = interrupted(failure, self._fold.response())
@@ -171,17 +171,17 @@ class ResumedStream:
         self._failure = interrupted(failure, self._fold.response())
         self._broken = self._broken or self._failure
         self._settle(self._failure)
-        if not self._opens(question, route):
+        if not self._open_next(question, route):
             raise self._broken
-        return self._noted(self._joined())
+        return self._pass_on(self._trimmed_chunks())
 
-    def _caused(self, end: DispatchError) -> DispatchError:
+    def _add_cause(self, end: DispatchError) -> DispatchError:
         """Return the error by which the caller ended the stream, with the break before it as its cause."""
         if self._broken is not None:
             end.__cause__ = self._broken
         return end
 
-    def _question(self) -> Request | None:
+    def _prompt(self) -> Request | None:
         """Return the conversation with the text so far as its last turn; ``None`` where it cannot be continued."""
         said, request = self._fold.response(), self._call.request
         if self._times >= self._policy.max_times or not (_is_plain(said) and _wants_plain(request)):
@@ -215,7 +215,7 @@ class ResumedStream:
         used = self._used() or Usage(input_tokens=input_tokens(self._call.request), output_tokens=_tokens_in(said))
         return (self._before.cost or Decimal(0)) + (cost.estimate(last, used) or Decimal(0))
 
-    def _opens(self, question: Request, route: Route) -> bool:
+    def _open_next(self, question: Request, route: Route) -> bool:
         """Open a continuation at another target; return whether one answers. Raises where the caller ends the call meanwhile."""
         said = self._fold.response().content
         prefilled = False
@@ -224,7 +224,7 @@ class ResumedStream:
             nonlocal prefilled
             asked = attrs.evolve(question, model=request.model)
             prefilled = _takes_prefill(vendor, asked)
-            return _worded(asked, prefilled=prefilled)
+            return _phrase(asked, prefilled=prefilled)
 
         self._times += 1
         if self._call.budget is not None:
@@ -232,7 +232,7 @@ class ResumedStream:
         try:
             self._last = self._resume(self._call, route, reword)
         except (Cancelled, DeadlineExceeded) as end:
-            self._caused(end)
+            self._add_cause(end)
             raise
         except Exception:  # noqa: BLE001 - its attempts tell; the reader hears of the first break
             return False
@@ -250,17 +250,17 @@ class ResumedStream:
         """Return the usage that the last target has reported."""
         return self._own if self._times else self._fold.usage
 
-    def _joined(self) -> Batches:
+    def _trimmed_chunks(self) -> Batches:
         """Yield the chunks of the continuation, without what they repeat."""
         for batch in self._last.batches:
-            fitted = [chunk for chunk in map(self._fitted, batch) if chunk is not None]
+            fitted = [chunk for chunk in map(self._trim, batch) if chunk is not None]
             if fitted:
                 yield fitted
         rest = self._seam.flush()
         if rest:
             yield [StreamChunk(content=rest)]
 
-    def _fitted(self, chunk: StreamChunk) -> StreamChunk | None:
+    def _trim(self, chunk: StreamChunk) -> StreamChunk | None:
         """Return a chunk without what it repeats, with the usage of all targets; ``None`` where nothing is left of it."""
         seam, clear = self._seam, self._seam.clear
         if chunk.model or chunk.response_id:
@@ -276,7 +276,7 @@ class ResumedStream:
             content=text,
             parts=tuple([part for part in chunk.parts if not isinstance(part, TextPart)]),  # its text is in ``content``
             usage=self._before + chunk.usage if chunk.usage is not None else None,
-            citations=tuple([_moved(citation, self._length - seam.cut) for citation in chunk.citations]),
+            citations=tuple([_shift(citation, self._length - seam.cut) for citation in chunk.citations]),
         )
         return fitted if fitted != _NOTHING else None
 
@@ -304,7 +304,7 @@ def _takes_prefill(vendor: Vendor, request: Request) -> bool:
     return takes is not None and takes(request)
 
 
-def _worded(question: Request, *, prefilled: bool) -> Request:
+def _phrase(question: Request, *, prefilled: bool) -> Request:
     """Return the request as the model takes it: its last turn is the text without trailing blanks, or asks to continue."""
     if not prefilled:
         return attrs.evolve(question, messages=(*question.messages, Message.user(GO_ON)))
@@ -312,7 +312,7 @@ def _worded(question: Request, *, prefilled: bool) -> Request:
     return attrs.evolve(question, messages=(*before, attrs.evolve(said, content=said.text.rstrip())))
 
 
-def _moved(citation: Citation, characters: int) -> Citation:
+def _shift(citation: Citation, characters: int) -> Citation:
     """Return a citation of the continuation with its places counted from the beginning of the whole text."""
     places = {name: at + characters for name in ("start", "end") if (at := getattr(citation, name)) is not None}
     return attrs.evolve(citation, **places) if places else citation
