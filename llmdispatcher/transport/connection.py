@@ -218,7 +218,7 @@ class OriginAdapter(HTTPAdapter):
         self._absolute = bool(proxy) and origin.scheme == "http"
         self._ssl = tls_context(ca_bundle) if origin.scheme == "https" else None
         super().__init__(pool_connections=1, pool_maxsize=pool_size, pool_block=True)
-        self.pool: HTTPConnectionPool = self.poolmanager.connection_from_url(origin.url)
+        self.pool: _Pool = self.poolmanager.connection_from_url(origin.url)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
         """Use our pools, behind the proxy if there is one."""
@@ -262,7 +262,7 @@ class OriginAdapter(HTTPAdapter):
             response = self.send(Prepared(call, target, headers), stream=True)
             raw = response.raw
             return raw if isinstance(raw, Body) else wrap_mocked(response.status_code, response.headers, raw, context)
-        connection: Any = None  # one of ours
+        connection: _Connection | None = None
         try:
             connection = pool._get_conn()
             connection.request(call.method, target, call.body, headers)
