@@ -218,7 +218,7 @@ class OriginAdapter(HTTPAdapter):
         self._absolute = bool(proxy) and origin.scheme == "http"
         self._ssl = tls_context(ca_bundle) if origin.scheme == "https" else None
         super().__init__(pool_connections=1, pool_maxsize=pool_size, pool_block=True)
-        self.pool: _Pool = self.poolmanager.connection_from_url(origin.url)
+        self.pool: _OriginPool = self.poolmanager.connection_from_url(origin.url)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
         """Use our pools, behind the proxy if there is one."""
