@@ -232,15 +232,15 @@ _OPENAI_FIELDS = ("method", "url", "body", "extra_params")
 """The last is ours: what one vendor alone knows, by any name."""
 _OF_CHAT = """
 audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens messages metadata
-modalities model moderation n parallel_tool_calls prediction presence_penalty prompt_cache_key prompt_cache_retention
-reasoning_effort response_format safety_identifier seed service_tier stop store stream stream_options temperature
-tool_choice tools top_logprobs top_p user verbosity web_search_options
+modalities model moderation n parallel_tool_calls prediction presence_penalty prompt_cache_key prompt_cache_options
+prompt_cache_retention reasoning_effort response_format safety_identifier seed service_tier stop store stream
+stream_options temperature tool_choice tools top_logprobs top_p user verbosity web_search_options
 """
 _OF_RESPONSES = """
 background context_management conversation include input instructions max_output_tokens max_tool_calls metadata model
-moderation parallel_tool_calls previous_response_id prompt prompt_cache_key prompt_cache_retention reasoning
-safety_identifier service_tier store stream stream_options temperature text tool_choice tools top_logprobs top_p truncation
-user
+moderation parallel_tool_calls previous_response_id prompt prompt_cache_key prompt_cache_options prompt_cache_retention
+reasoning safety_identifier service_tier store stream stream_options temperature text tool_choice tools top_logprobs
+top_p truncation user
 """
 _OF_EMBEDDINGS = """
 dimensions encoding_format input model user
@@ -248,15 +248,17 @@ dimensions encoding_format input model user
 """What a body has, by its address. https://platform.openai.com/docs/api-reference, November 2026."""
 _OF_SERVERS = """
 add_generation_prompt add_special_tokens allowed_token_ids bad_words best_of cache_prompt cache_salt chat_template
-chat_template_kwargs continue_final_message documents draft_model dry_allowed_length dry_base dry_multiplier
-dry_penalty_last_n dry_sequence_breakers dynatemp_exponent dynatemp_range ebnf echo format grammar guided_choice
-guided_decoding_backend guided_grammar guided_json guided_regex guided_whitespace_pattern id_slot ignore_eos
-include_reasoning include_stop_str_in_output json_schema keep_alive kv_transfer_params length_penalty logits_processors lora
-lora_path min_p min_tokens mirostat mirostat_eta mirostat_tau mm_processor_kwargs n_keep n_predict n_probs no_stop_trim
-num_ctx num_predict options priority prompt_logprobs reasoning_budget reasoning_format regex repeat_last_n repeat_penalty
-repetition_penalty request_id return_token_ids return_tokens_as_token_ids samplers separate_reasoning skip_special_tokens
-spaces_between_special_tokens stop_regex stop_token_ids stream_reasoning structured_outputs think thinking_token_budget
-timings_per_token top_k truncate_prompt_tokens ttl typical_p use_beam_search vllm_xargs xtc_probability xtc_threshold
+chat_template_kwargs continue_final_message custom_logit_processor custom_params documents draft_model
+dry_allowed_length dry_base dry_multiplier dry_penalty_last_n dry_sequence_breakers dynatemp_exponent dynatemp_range
+ebnf echo extra_key format grammar guided_choice guided_decoding_backend guided_grammar guided_json guided_regex
+guided_whitespace_pattern id_slot ignore_eos include_reasoning include_stop_str_in_output json_schema keep_alive
+kv_transfer_params length_penalty logits_processors lora lora_path media_io_kwargs min_keep min_p min_tokens mirostat
+mirostat_eta mirostat_tau mm_processor_kwargs n_keep n_predict n_probs no_stop_trim num_ctx num_predict options
+parse_tool_calls post_sampling_probs priority prompt_logprobs reasoning_budget reasoning_format regex repeat_last_n
+repeat_penalty repetition_detection repetition_penalty request_id response_fields return_hidden_states return_token_ids
+return_tokens_as_token_ids rid samplers separate_reasoning skip_special_tokens spaces_between_special_tokens stop_regex
+stop_token_ids stream_reasoning structured_outputs t_max_predict_ms think thinking_token_budget timings_per_token top_k
+top_n_sigma truncate_prompt_tokens ttl typical_p use_beam_search vllm_xargs xtc_probability xtc_threshold
 """
 """What vLLM, SGLang, llama.cpp, LM Studio and Ollama take beside that.
 
@@ -264,25 +266,33 @@ https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html, https://do
 https://github.com/ggml-org/llama.cpp/tree/master/tools/server
 """
 _OF_HOSTS = """
-cached_content citation_options citations clear_thinking compound_custom context_length_exceeded_behavior deferred
-disable_search do_sample document_image_limit document_page_limit enable_search enable_thinking exclude_domains extra_body
-google include_domains incremental_output last_updated_after_filter last_updated_before_filter media_resolution models
-perf_metrics_in_response plugins preset prompt_mode prompt_truncate_len provider random_seed raw_output reasoning
-return_citations return_images return_related_questions route safe_prompt safety_model safety_settings
-search_after_date_filter search_before_date_filter search_context_size search_domain_filter search_mode search_options
-search_parameters search_recency_filter session_id thinking thinking_budget thinking_config tool_stream top_a transforms
-usage venice_parameters vl_high_resolution_images
+cache_control cached_content caching citation_options citations clear_thinking compliance compound_custom
+context_length_exceeded_behavior data_sources debug deferred disable_reasoning disable_search disable_tool_validation
+do_sample document_image_limit document_page_limit enable_code_interpreter enable_search enable_search_classifier
+enable_thinking exclude_domains expire_at extra_body google guardrails image_config image_domain_filter
+image_format_filter include_domains incremental_output language_preference last_updated_after_filter
+last_updated_before_filter mask_sensitive_info max_thinking_tokens media_resolution media_response min_completion_tokens
+min_thinking_tokens mirostat_lr mirostat_target models multi_agent nvext penalty_score perf_metrics_in_response plugins
+preserve_thinking preset prompt_cache_isolation_key prompt_cache_max_len prompt_mode prompt_truncate_len provider
+queue_threshold random_seed raw_output reasoning reasoning_history reasoning_split return_citations return_images
+return_related_questions route safe_prompt safety_model safety_settings search_after_date_filter
+search_before_date_filter search_context_size search_domain_filter search_mode search_options search_parameters
+search_recency_filter search_settings session_id speculation stream_mode thinking thinking_budget thinking_config
+tool_stream top_a trace transforms translation_options usage user_id user_security_context venice_parameters
+vl_high_resolution_images web_search
 """
-"""What OpenRouter, Groq, Mistral, DeepSeek, xAI, Perplexity, Fireworks, Together, Alibaba, Z.ai, Google and Venice take, too."""
+"""What Azure, OpenRouter, Groq, Cerebras, Mistral, DeepSeek, xAI, Perplexity, Fireworks, Together, NVIDIA, Baidu, MiniMax,
+Volcengine, Alibaba, Z.ai, Google and Venice take, too."""
 _OF_VECTORS = """
-embedding_type embedding_types input_type instruction late_chunking normalize normalized output_dimension output_dtype
-prompt_name task task_type title truncate
+embedding_format embedding_type embedding_types input_type instruction late_chunking messages modality normalize
+normalized output_dimension output_dtype prompt_name return_multivector service_tier task task_type title truncate
+truncation
 """
 """What Mistral, Cohere, Voyage, Jina, NVIDIA and Google take for embeddings beside that."""
 _OTHERS_FIELDS = frozenset((_OF_SERVERS + _OF_HOSTS + _OF_VECTORS).split())
 _OF_MESSAGES = """
-annotations audio cache_control content function_call name partial prefix reasoning reasoning_content reasoning_details
-refusal role thinking_blocks tool_call_id tool_calls
+annotations audio cache_control content function_call id images name partial prefix reasoning reasoning_content
+reasoning_details reasoning_text refusal role status thinking thinking_blocks tool_call_id tool_calls type
 """
 _FUNCTION_FIELDS = frozenset({"name", "description", "parameters", "strict"})
 _INNER_FIELDS: Mapping[str, frozenset[str]] = {
@@ -295,7 +305,7 @@ _INNER_FIELDS: Mapping[str, frozenset[str]] = {
     "reasoning": frozenset({"context", "effort", "enabled", "exclude", "generate_summary", "max_tokens", "mode", "summary"}),
     "response_format": frozenset({"type", "json_schema", "schema", "grammar"}),
     "response_format.json_schema": frozenset({"name", "description", "schema", "strict"}),
-    "stream_options": frozenset({"include_usage", "include_obfuscation", "continuous_usage_stats"}),
+    "stream_options": frozenset({"include_usage", "include_obfuscation", "continuous_usage_stats", "chunk_include_usage"}),
     "text": frozenset({"format", "verbosity"}),
 }
 """The fields of objects within a body. Vendors have more of them, so only what is like one of these is taken for a mistake."""

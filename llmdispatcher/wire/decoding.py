@@ -15,6 +15,8 @@ from ..types import (
     MOST_MEMBERS,
     MOST_OBJECTS,
     MOST_TOKENS,
+    ToolCall,
+    ToolCallDelta,
     TooMuch,
     Usage,
     parse_text,
@@ -22,6 +24,7 @@ from ..types import (
     repair,
 )
 from .errors import MAX_EXCERPT, excerpt, fault_inside, read, tells, tells_beside, tells_of_failure
+from .sse import decoded
 
 _NONE: Mapping[str, Any] = {}
 
@@ -33,7 +36,7 @@ def parse(body: bytes, members: int = MOST_MEMBERS, *, halves: bool = False) -> 
     characters as they are.
     """
     try:
-        text = body.decode("utf-8", "replace").removeprefix("\ufeff")
+        text = (decoded(body) if halves else body.decode("utf-8", "replace")).removeprefix("\ufeff")
         return parse_text(text, members, objects=most_objects(members), lenient=True, halves=halves)
     except TooMuch as much:
         raise MalformedReply(f"the vendor's answer {much}", sent=True) from None
@@ -170,6 +173,83 @@ def arguments_in(value: Any) -> str:
     return "" if value is None else json.dumps({} if value == [] else value, ensure_ascii=False)
 
 
+class JsonBuffer:
+    """JSON text in pieces, such as the arguments of a call. To ask whether it is whole costs no more than what came since."""
+
+    __slots__ = ("_cut", "_depth", "_is_broken", "_is_whole", "_quoted", "_seen", "pieces")
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self._seen = self._depth = 0  # pieces that were looked at, and brackets open in them
+        self._cut = ""  # a backslash at their end
+        self._quoted = self._is_whole = self._is_broken = False
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "".join(self.pieces)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a JSON document as it stands."""
+        new = "".join(self.pieces[self._seen :])
+        self._seen = len(self.pieces)
+        if not new or (new.isspace() and not self._quoted):
+            return self._is_whole
+        told = _ESCAPED.sub("", self._cut + new)
+        self._cut = "\\" if told.endswith("\\") else ""
+        parts = told.split('"')
+        outside = "".join(parts[self._quoted :: 2])
+        self._quoted ^= len(parts) % 2 == 0
+        self._depth += outside.count("{") + outside.count("[") - outside.count("}") - outside.count("]")
+        self._is_whole = False
+        if not (self._is_broken or self._quoted or self._depth):
+            try:
+                parse_text(self.text)
+                self._is_whole = True
+            except ValueError:
+                self._is_broken = True  # whatever follows
+        return self._is_whole
+
+
+_ESCAPED = re.compile(r"\\.", re.DOTALL)
+
+
+class CallBuffer:
+    """A call whose pieces come one after another."""
+
+    __slots__ = ("_made_id", "arguments", "extra", "kind", "name", "signature", "told_id")
+
+    def __init__(self) -> None:
+        self._made_id = made_id(CALL)
+        self.told_id: str | None = None
+        self.name, self.kind = "", "function"
+        self.signature: str | None = None
+        self.extra: Any = None
+        self.arguments = JsonBuffer()
+
+    @property
+    def id(self) -> str:
+        """Its id, made where none was told."""
+        return self.told_id or self._made_id
+
+    def learn(self, delta: ToolCallDelta) -> None:
+        """Take in a piece."""
+        self.told_id, self.name, self.kind = self.told_id or delta.id, self.name or delta.name or "", delta.kind or self.kind
+        self.signature, self.extra = delta.signature or self.signature, delta.extra or self.extra
+        self.arguments.pieces.append(delta.arguments)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its arguments are complete as they stand, as any text is."""
+        return self.kind == "custom" or self.arguments.is_whole
+
+    def as_call(self, call_id: str | None, kind: str | None = None) -> ToolCall:
+        """What is known of it so far."""
+        kind, extra = kind or self.kind, self.extra or {}
+        return ToolCall(name=self.name, arguments=self.arguments.text, id=call_id, kind=kind, signature=self.signature, extra=extra)
+
+
 def number_in(value: Any) -> int | None:
     """A place among others, also as a float or as text; ``None`` for what is none."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < _MOST_DIGITS:
@@ -185,7 +265,7 @@ _MOST_DIGITS = 10
 def counted(known: Mapping[str, Any], told: Mapping[str, Any]) -> Mapping[str, Any]:
     """The record of usage after a later one: what that says replaces what was told, and its zeros and nulls replace nothing."""
     merged: dict[str, Any] = {}
-    for name, value in known.items():
+    for name, value in known.items() if len(known) <= _MOST_FIELDS else ():
         now = told.get(name)
         if not now:
             if value and says(value):
@@ -195,6 +275,8 @@ def counted(known: Mapping[str, Any], told: Mapping[str, Any]) -> Mapping[str, A
     return {**told, **merged} if merged else told
 
 
+_MOST_FIELDS = 100
+"""Of a record of usage that is kept for a later one; no vendor's has nearly as many."""
 _LEAST_LOGPROB = -9999.0
 """What OpenAI writes for a token that is not among the likely ones; JSON has no infinity."""
 

@@ -22,6 +22,7 @@ from ..types import (
     VendorTool,
     check_written,
     json_encoder,
+    parse_text,
 )
 from .decoding import mapping, text_of
 
@@ -271,3 +272,19 @@ def part_kind(part: Any) -> str:
     if isinstance(part, OtherPart | VendorTool):
         return str(part.data.get("type") or next(iter(part.data), "a part"))
     return type(part).__name__
+
+
+def given_of(arguments: str, kind: str | None) -> dict[str, Any]:
+    """Arguments as the object that some formats want. Raises ``ValueError`` for a text that is not JSON."""
+    value: Any = arguments
+    if kind != "custom":
+        value = parse_text(arguments) if arguments.strip() else {}
+    return value if isinstance(value, dict) else {} if value is None else {"input": value}
+
+
+def input_of(arguments: str, kind: str | None) -> dict[str, Any]:
+    """Arguments as such an object, also those that are not JSON."""
+    try:
+        return given_of(arguments, kind)
+    except ValueError:
+        return {"input": arguments}

@@ -253,10 +253,10 @@ def without_idle_choice(request: Request, codec: str) -> Request:
     choice = request.tool_choice
     if choice is None and request.parallel_tool_calls is None:
         return request
-    if request.tools:
-        return _with_known_choice(request, codec)
     if not _SAYS_TOOLS.isdisjoint(name for name, value in request.extra_params.items() if value):
         return request
+    if request.tools:
+        return _with_known_choice(request, codec)
     if choice not in (None, "auto", "none"):
         leave_out(request, codec, f"tool_choice: {choice!r}", "asks for a call, and the request has no tools")
     return attrs.evolve(request, tool_choice=None, parallel_tool_calls=None)
@@ -264,10 +264,9 @@ def without_idle_choice(request: Request, codec: str) -> Request:
 
 def _with_known_choice(request: Request, codec: str) -> Request:
     """The request, unless it forces a tool that it does not have; its sender's own words are left to the vendor."""
-    chosen, names = _chosen(request.tool_choice), [_tool_name(tool) for tool in request.tools]
-    if chosen is None or request.wire_format is not None or chosen in names:
+    chosen, known = _chosen(request.tool_choice), list(filter(None, map(_tool_name, request.tools)))
+    if chosen is None or request.wire_format is not None or chosen in known or len(known) < len(request.tools):
         return request
-    known = list(filter(None, names))
     why = f"it is none of the request's tools ({', '.join(map(repr, known))})"
     if request.drop_params:
         tell_dropped(request, codec, f"tool_choice: {chosen!r}", why)
@@ -293,12 +292,15 @@ def _chosen(choice: Any) -> str | None:
 
 
 def _tool_name(tool: Tool | VendorTool) -> str | None:
-    """The name by which a tool is chosen; a vendor's own may have one at the top, or in the group of its type."""
+    """The name by which a tool is chosen: a vendor's own may have one at the top, or in the group of its type.
+
+    ``None`` for a vendor's own that has no name or is a group of tools, such as an MCP server: it may bring tools of any name.
+    """
     if isinstance(tool, Tool):
         return tool.name
     inner = mapping(tool.data.get(str(tool.data.get("type"))))
     name = tool.data.get("name", inner.get("name"))
-    return name if isinstance(name, str) else None
+    return name if isinstance(name, str) and "tools" not in tool.data else None
 
 
 def without_nothings(request: Request) -> Request:

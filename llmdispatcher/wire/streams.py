@@ -111,10 +111,7 @@ class EventDecoder(ABC):
         chunks: list[StreamChunk] = []
         try:
             for event in parser.feed(data):
-                if self.done:
-                    chunks += self._counted_late(event.data)
-                else:
-                    self._take(event.event, event.data, chunks)
+                self._take(event.event, event.data, chunks)
         except DispatchError as failure:
             if not chunks:
                 raise
@@ -165,12 +162,19 @@ class EventDecoder(ABC):
             raise to_raise(self._failure)
 
     def _take(self, name: str, data: str, chunks: list[StreamChunk]) -> None:
+        if self.done:
+            chunks += self._counted_late(data)
+        else:
+            self._take_next(name, data, chunks)
+
+    def _take_next(self, name: str, data: str, chunks: list[StreamChunk]) -> None:
         if data.startswith("[DONE]"):
             self._raise_if_all_malformed()
             chunks += self._held()
             if not (self.ended or self.ENDS_BY_DONE):
                 raise StreamInterrupted(f"the stream ended without {self.END_MARKER}", sent=True)
             self.ended = self.done = True
+            chunks += self._counted_late(data.partition("\n")[2])
             return
         self._weigh(data)
         try:
@@ -191,7 +195,7 @@ class EventDecoder(ABC):
         """The usage that stands behind the end, where it came with it; nobody waits for it, and nothing else counts there."""
         try:
             document = parse_text(data, self.bounds.members, lenient=True)
-            said = self.read_event(document) if isinstance(document, dict) and says(document.get("usage")) else None
+            said = self.read_event(document) if isinstance(document, dict) else None
         except (ValueError, DispatchError):
             return []
         chunks, self.done = said if isinstance(said, list) else [said] if said is not None else [], True
@@ -202,8 +206,7 @@ class EventDecoder(ABC):
         lines = [_AGAIN.sub("", line, count=1) for line in data.split("\n") if line.strip()]
         if "".join(lines) != data and all(line.startswith(_EVENTS) for line in lines):
             for line in lines:
-                if not self.done:
-                    self._take(name, line, chunks)
+                self._take(name, line, chunks)
             return []
         if name == "error":
             raise fault_inside({"error": excerpt(data.encode("utf-8", "replace"))}).shortened(MAX_EXCERPT) from None
@@ -270,7 +273,7 @@ class EventDecoder(ABC):
             return self.finish_plain(b"".join(self._plain))
         chunks: list[StreamChunk] = []
         for event in self._sse.last():
-            if not self.done and _is_whole(event.data):
+            if _is_whole(event.data):
                 self._take(event.event, event.data, chunks)
         self._raise_trailing_error(self._sse.rest())
         if not self.ended:
@@ -317,7 +320,8 @@ class EventDecoder(ABC):
 
     def taken_from(self, body: bytes, documents: Sequence[Any]) -> list[StreamChunk]:
         """The chunks of all documents of a body, with what is held back till the end."""
-        if b"\\ud" in body or b"\\uD" in body:
+        text = decoded(body)
+        if "\\ud" in text or "\\uD" in text:
             documents = [self._halves.join(document) for document in documents]
         chunks: list[StreamChunk] = []
         for document in documents:
@@ -355,10 +359,10 @@ def _is_whole(data: str) -> bool:
 
 def _documents(body: bytes, members: int) -> Sequence[Any]:
     """The documents of a body that has several: a list of objects, or one behind another; none of a body that has not."""
-    start = body.lstrip(_BLANKS)
-    if start.startswith(b"["):
+    text = decoded(body.lstrip(_BLANKS))
+    if text.startswith("["):
         return [one for one in parse(body, members, halves=True) if isinstance(one, dict)]
-    return (parse_several(start.decode("utf-8", "replace"), members) or ()) if _BETWEEN.search(body) else ()
+    return (parse_several(text, members) or ()) if _BETWEEN.search(body) else ()
 
 
 _BETWEEN = re.compile(rb"\}\s*\{")
@@ -373,8 +377,10 @@ _GROWING = frozenset(
         "partial_json",
         "reasoning",
         "reasoning_content",
+        "reasoning_text",
         "refusal",
         "response",
+        "summary",
         "text",
         "thinking",
         "transcript",
@@ -412,7 +418,7 @@ class Halves:
             if text and known in self.held:
                 text = self.held.pop(known)[0] + text
             half = _HALF.search(text[-_LONGEST:])
-            if half is not None:
+            if half is not None and len(self.held) < _MOST_HELD:
                 self.held[known] = (half.group(), path)
                 text = text[: -len(half.group())]
             parent[name] = _OCTETS.sub(_of_octets, text)
@@ -429,6 +435,8 @@ def _known(path: _Path) -> _Path:
     return tuple([tuple([at for at in step if at[0] != "type" and at[1]]) if isinstance(step, tuple) else step for step in path])
 
 
+_MOST_HELD = 100
+"""Texts that end in half a character, each of which is an event of its own at the end; no server has nearly as many under way."""
 _LONGEST = 4
 """A character before a half of three bytes."""
 

@@ -226,6 +226,9 @@ def test_a_misspelt_field_of_a_body_is_told(prompts, case):
         ({"provider": {"order": ["groq"]}, "transforms": []}, {}),
         ({"reasoning": {"enabled": True}, "search_parameters": {"mode": "on"}}, {}),
         ({"verbosity": "low", "prompt_cache_retention": "24h"}, {"brand_new": 1}),
+        ({"prompt_cache_options": {"mode": "explicit"}, "data_sources": [{"type": "azure_search"}]}, {}),
+        ({"disable_reasoning": True, "search_settings": {"include_domains": ["a.example"]}, "top_n_sigma": 1}, {}),
+        ({"messages": [{"role": "assistant", "content": "x", "thinking": "y", "id": "z"}]}, {}),
     ],
 )
 def test_what_a_vendor_takes_beside_openais_fields_is_kept(prompts, body, more):

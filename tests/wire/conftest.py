@@ -7,7 +7,7 @@ import pytest
 FORMATS = (
     "anthropic.server_response",
     "ollama.response",
-    "ollama.server_response",
+    "decoding",
     "openai_chat.server_response",
     "openai_responses.server_response",
 )

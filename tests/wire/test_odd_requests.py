@@ -9,11 +9,12 @@ from contextlib import suppress
 import attrs
 import pytest
 
-from llmdispatcher import InvalidRequest, Message, ReasoningPart, Request, TextPart, Tool, ToolCall
+from llmdispatcher import InvalidRequest, Message, ReasoningPart, Request, TextPart, Tool, ToolCall, VendorTool
 from llmdispatcher.catalog import traits_of
 from llmdispatcher.wire import telling_dropped, within_limits
 from llmdispatcher.wire.codecs import CODECS
 from llmdispatcher.wire.schemas import object_schema, typed_schema, without_nulls
+from llmdispatcher.wire.shaping import without_idle_choice
 
 CHAT, ANTHROPIC, GEMINI, OLLAMA, RESPONSES = "openai_chat", "anthropic_messages", "gemini", "ollama_chat", "openai_responses"
 USER = {"role": "user", "content": "q"}
@@ -770,3 +771,23 @@ def test_a_choice_in_the_words_of_another_format_is_one(choice, usual):
     """A forced call is forced."""
     for target in (CHAT, ANTHROPIC):
         assert sent(CHAT, target, tools=TOOLS[CHAT], tool_choice=usual) == sent(CHAT, target, tools=TOOLS[CHAT], tool_choice=choice)
+
+
+GROUP = {"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "g"}]}
+
+
+@pytest.mark.parametrize(
+    ("tool", "extra_params"),
+    [
+        (VendorTool(origin=GEMINI, data={"functionDeclarations": [{"name": "g"}]}), {}),
+        (VendorTool(origin=RESPONSES, data=GROUP), {}),
+        (VendorTool(origin=ANTHROPIC, data={"type": "mcp_toolset", "mcp_server_name": "s"}), {}),
+        (Tool(name="f"), {"mcp_servers": [{"name": "s"}]}),
+    ],
+)
+def test_a_tool_that_others_bring_can_be_chosen(tool, extra_params):
+    """A group of tools, or a server of them, does not tell their names."""
+    request = Request(
+        "m", "q", tools=[Tool(name="f"), tool][-1 if extra_params else 0 :], tool_choice="g", extra_params=extra_params
+    )
+    assert "g" == without_idle_choice(request, CHAT).tool_choice

@@ -368,6 +368,27 @@ def test_a_character_that_is_cut_between_its_bytes_is_joined(character, size):
     assert "a\ufffd" == read(CHAT, sse(half(b"a" + octets[:-1]), STOPS, b"[DONE]")).choices[0].content
 
 
+@pytest.mark.parametrize(
+    "delta",
+    [
+        b'{"reasoning_text":"%s"}',
+        b'{"thinking":"%s"}',
+        b'{"reasoning_details":[{"type":"reasoning.summary","index":0,"summary":"%s"}]}',
+        b'{"content":[{"type":"thinking","thinking":[{"type":"text","text":"%s"}]}]}',
+    ],
+)
+def test_a_thought_that_is_cut_between_its_bytes_is_joined(delta):
+    """By whatever name."""
+    event = b'{"choices":[{"index":0,"delta":' + delta + b"}]}"
+    assert "a€b" == read(CHAT, sse(event % b"a\xe2", event % b"\x82\xacb", STOPS, b"[DONE]")).reasoning
+
+
+@pytest.mark.parametrize("body", [b"[%s,%s,%s]", b"%s%s%s"])
+def test_bytes_of_a_character_are_joined_in_a_body_that_is_no_stream(body):
+    """Of a list of events, or of one behind another."""
+    assert "a€b" == read(CHAT, body % (half(b"a\xe2"), half(b"\x82\xacb"), STOPS)).choices[0].content
+
+
 def test_lines_of_ollama_join_bytes_of_a_character():
     """As events do."""
     line = b'{"model":"m","message":{"role":"assistant","content":"%s"},"done":%s}\n'
@@ -392,6 +413,35 @@ def test_a_usage_behind_the_end_counts(choices):
     late = ({**choices, "usage": USED}, b"{'x'}", {"error": {"message": "no"}}, piece({"content": "!"}))
     answer = read(CHAT, sse(piece({"content": "x"}, "stop"), b"[DONE]", *late))
     assert ("x", 3, 4) == (answer.content, answer.usage.input_tokens, answer.usage.output_tokens)
+
+
+@pytest.mark.parametrize(
+    ("codec", "last", "late"),
+    [
+        (CHAT, piece({"content": "x"}, "stop"), {"x_groq": {"usage": USED}}),
+        (CHAT, piece({"content": "x"}, "stop"), {"choices": [{"index": 0, "delta": {}, "usage": USED}]}),
+        (CHAT, piece({"content": "x"}, "stop"), {"timings": {"prompt_n": 3, "predicted_n": 4}}),
+        (CHAT, piece({"content": "x"}, "stop"), {"usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 4}}),
+        (
+            GEMINI,
+            {"candidates": [{"content": {"parts": [{"text": "x"}]}, "finishReason": "STOP"}]},
+            {"usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 4}},
+        ),
+        (RESPONSES, end(), end(usage={"input_tokens": 3, "output_tokens": 4})),
+    ],
+)
+def test_a_usage_behind_the_end_counts_wherever_it_stands(codec, last, late):
+    """In the places where it stands before the end."""
+    answer = read(codec, sse(last, b"[DONE]", late))
+    assert (3, 4) == (answer.usage.input_tokens, answer.usage.output_tokens)
+
+
+@pytest.mark.parametrize("between", [b"\n", b"\r\n", b"\n\n: comment\n\n"])
+def test_a_usage_behind_the_end_counts_without_an_empty_line(between):
+    """Or with a comment before it."""
+    late = b"data: " + json.dumps({"usage": USED}).encode() + b"\n\n"
+    answer = read(CHAT, sse(piece({"content": "x"}, "stop")) + b"data: [DONE]" + between + late)
+    assert (3, 4) == (answer.usage.input_tokens, answer.usage.output_tokens)
 
 
 def test_a_usage_behind_the_end_of_anthropics_counts():

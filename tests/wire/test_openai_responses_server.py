@@ -40,6 +40,7 @@ from llmdispatcher import (
 from llmdispatcher.types import fold, unfold
 from llmdispatcher.wire import OPENAI_RESPONSES, Inbound, fault
 from llmdispatcher.wire.openai_chat.fields import openai_tier
+from llmdispatcher.wire.openai_responses.server_response import complete
 
 from .corpus import FOLDER, body_of, decode_stream, needs_corpus, streamed
 from .equivalences import openai_responses as normal
@@ -647,3 +648,24 @@ def test_junk_in_a_vendors_message_can_be_written_again(entry):
 
     assert said.content == OPENAI_RESPONSES.decode(OPENAI_RESPONSES.write_response(said)).content
     assert said.content.endswith("ok")
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "written"),
+    [
+        ("message", "failed", "incomplete"),
+        ("message", "in_progress", "in_progress"),
+        ("message", None, "completed"),
+        ("function_call", "cancelled", "incomplete"),
+        ("function_call", "searching", "incomplete"),
+        ("web_search_call", "incomplete", "failed"),
+        ("web_search_call", "searching", "searching"),
+        ("image_generation_call", [], "completed"),
+        ("reasoning", "error", "incomplete"),
+        ("reasoning", None, None),
+    ],
+)
+def test_an_item_that_failed_is_not_told_to_be_complete(kind, told, written):
+    """A word that its kind of item does not have says that it is not whole; without one it is."""
+    item = {"type": kind, "id": "i", "status": told, "content": [], "call_id": "c", "name": "f", "arguments": "{}"}
+    assert written == complete(item).get("status")

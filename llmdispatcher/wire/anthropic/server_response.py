@@ -21,11 +21,10 @@ from ...types import (
     ToolCall,
     ToolCallDelta,
     Usage,
-    parse_text,
 )
 from ..base import Inbound
-from ..decoding import CALL, made_id, mapping, text_of
-from ..encoding import own, with_signature, written
+from ..decoding import CALL, CallBuffer, made_id, mapping, text_of
+from ..encoding import input_of, own, with_signature, written
 from ..limits import plain_id
 from ..server_errors import refused
 from ..shapes import Shape, fitted, is_count, is_text
@@ -150,19 +149,6 @@ def _call(call: ToolCall) -> list[dict[str, Any]]:
     return [_whole_block({**head, "input": input_of(call.arguments, call.kind), **further})]
 
 
-def input_of(arguments: str, kind: str | None) -> dict[str, Any]:
-    """Arguments as the object that the format wants; what is none is put into one."""
-    if kind == "custom":
-        return {"input": arguments}
-    try:
-        value = parse_text(arguments) if arguments.strip() else {}
-    except ValueError:
-        value = arguments
-    if value is None:
-        return {}
-    return value if isinstance(value, dict) else {"input": value}
-
-
 _STATUSES: Mapping[type[DispatchError], int] = {Overloaded: 529, CircuitOpen: 529}
 _TYPES = {
     401: "authentication_error",
@@ -203,42 +189,29 @@ _GROWTH: Mapping[str, bytes] = {
 """The events that a stream mostly consists of; only the text is still to be written."""
 
 
-class _AnthropicCall:
+class _AnthropicCall(CallBuffer):
     """A call under way; it is told from its name on, and its arguments with it."""
 
-    __slots__ = ("arguments", "closed", "extra", "id", "index", "kind", "name", "signature", "waiting")
+    __slots__ = ("_told", "closed", "index", "is_object")
 
     def __init__(self) -> None:
-        self.id = made_id(CALL)
-        self.name = ""
-        self.kind = "function"
-        self.extra: Any = None
-        self.signature: str | None = None
-        self.arguments: list[str] = []
-        self.waiting: list[str] = []
+        super().__init__()
+        self._told = 0  # pieces of its arguments
+        self.is_object: bool | None = None  # whether they begin as the object that the format wants; None before they begin
         self.index = -1
         self.closed = False
 
     def learn(self, delta: ToolCallDelta) -> None:
         """Take in a piece."""
-        self.id, self.name, self.kind = delta.id or self.id, self.name or delta.name or "", delta.kind or self.kind
-        self.extra, self.signature = delta.extra or self.extra, delta.signature or self.signature
-        if delta.arguments:
-            self.waiting.append(delta.arguments)
+        super().learn(delta)
+        if self.is_object is None and (begin := delta.arguments.lstrip()):
+            self.is_object = begin[0] == "{"
 
-    @property
-    def is_object(self) -> bool:
-        """Whether its arguments begin as the object that the format wants."""
-        return bool(self.arguments) or "".join(self.waiting).lstrip()[:1] == "{"
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether its arguments are complete as they stand."""
-        try:
-            parse_text("".join([*self.arguments, *self.waiting]))
-        except ValueError:
-            return False
-        return True
+    def waiting(self) -> list[str]:
+        """The pieces of its arguments that were not told yet."""
+        pieces = self.arguments.pieces[self._told :]
+        self._told += len(pieces)
+        return pieces
 
 
 class MessagesWriter:
@@ -249,11 +222,13 @@ class MessagesWriter:
         "_calls",
         "_count",
         "_finish",
+        "_grown",
         "_id",
         "_kind",
         "_model",
         "_out",
         "_started",
+        "_texts",
         "_tier",
         "_tier_told",
         "_usage",
@@ -262,6 +237,8 @@ class MessagesWriter:
     def __init__(self, asked: Inbound | None = None) -> None:
         self._asked = asked
         self._calls: dict[int, _AnthropicCall] = {}
+        self._grown: dict[int, _AnthropicCall] = {}  # those that may be whole now
+        self._texts: dict[int, _AnthropicCall] = {}  # those that are nothing but text, which ends with whatever follows
         self._count = 0  # blocks so far
         self._kind: str | None = None  # of the last block, where it is open and no call
         self._out: list[bytes] = []
@@ -347,9 +324,17 @@ class MessagesWriter:
     def _close(self, *, last: bool = False) -> None:
         """End what is open, but a call that there will be more of."""
         self._close_text()
-        for call in self._calls.values():
-            if not call.closed and (last or call.is_whole or call.kind == "custom"):
+        self._close_whole()
+        for call in (self._calls if last else self._texts).values():
+            if not call.closed:
                 self._close_call(call)
+        self._texts.clear()
+
+    def _close_whole(self) -> None:
+        for call in self._grown.values():
+            if not call.closed and call.is_whole:
+                self._close_call(call)
+        self._grown.clear()
 
     def _close_text(self) -> None:
         if self._kind is not None:
@@ -360,11 +345,10 @@ class MessagesWriter:
         call = self._calls.get(delta.index)
         if call is None:
             self._close_text()
-            for other in self._calls.values():
-                if not other.closed and other.is_whole:
-                    self._close_call(other)
+            self._close_whole()
             call = self._calls[delta.index] = _AnthropicCall()
         call.learn(delta)
+        (self._texts if call.kind == "custom" else self._grown)[delta.index] = call
         if call.name and call.kind != "custom" and not call.closed:
             self._tell(call)
 
@@ -375,17 +359,15 @@ class MessagesWriter:
             further |= call.extra.get(NAME, {}) if isinstance(call.extra, Mapping) else {}
             head = {"type": "tool_use", "id": plain_id(call.id), "name": call.name, "caller": DIRECT}
             call.index = self._open(_whole_block({**head, "input": {}, **further}))
-        if not call.is_object:
-            return
-        for text in call.waiting:
+        for text in filter(None, call.waiting()) if call.is_object else ():
             self._delta("input_json_delta", call.index, partial_json=text)
-        call.arguments += call.waiting
-        call.waiting = []
 
     def _close_call(self, call: _AnthropicCall) -> None:
-        if call.kind == "custom" or (call.waiting and not call.is_object):
-            call.waiting = [json.dumps(input_of("".join(call.waiting), call.kind), ensure_ascii=False)]
         self._tell(call)
+        waiting = "".join(call.waiting())
+        if waiting or call.kind == "custom":
+            given = json.dumps(input_of(waiting, call.kind), ensure_ascii=False)
+            self._delta("input_json_delta", call.index, partial_json=given)
         call.closed = True
         self._emit("content_block_stop", index=call.index)
 

@@ -10,7 +10,8 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from ...errors import InvalidRequest
@@ -26,10 +27,9 @@ from ...types import (
     ToolCall,
     Usage,
     VideoPart,
-    parse_text,
 )
 from ..decoding import Counter, log_probability, mapping, says, text_of, words_of
-from ..encoding import own, signature_of
+from ..encoding import given_of, own, signature_of, written
 from ..finish import canonical_reason, finish_of
 from ..openai_chat.fields import openai_chat_usage
 from ..shapes import ABSENT, fitted, is_count, is_text, one_of
@@ -81,18 +81,21 @@ def _characters(text: str, size: int) -> int:
     return len(text.encode("utf-8", "replace")[:size].decode("utf-8", "ignore"))
 
 
-def grounding_of(citations: Iterable[Citation], text: str) -> dict[str, Any]:
+def grounding_of(citations: Sequence[Citation], text: str) -> dict[str, Any]:
     """The record that those sources are read from again; that of another vendor's is made."""
     chunks: list[Mapping[str, Any]] = []
+    places: dict[bytes, int] = {}
     supports: list[dict[str, Any]] = []
+    begins = [0, *accumulate([len(sign.encode("utf-8", "replace")) for sign in text])] if citations else []
     for citation in citations:
-        chunk, support = _source(citation), _support(citation, text)
+        chunk, support = _source(citation), _support(citation, text, begins)
+        key = written(chunk)
+        if not support or key not in places:
+            places.setdefault(key, len(chunks))
+            chunks.append(chunk)
         if not support:
-            chunks.append(chunk)
             continue
-        if chunk not in chunks:
-            chunks.append(chunk)
-        place = chunks.index(chunk)
+        place = places[key]
         if supports and {name: value for name, value in supports[-1].items() if name != "groundingChunkIndices"} == support:
             supports[-1]["groundingChunkIndices"].append(place)
         else:
@@ -112,14 +115,14 @@ def _source(citation: Citation) -> Mapping[str, Any]:
     return {"web": {name: value for name, value in told.items() if value is not None}}
 
 
-def _support(citation: Citation, text: str) -> Mapping[str, Any]:
+def _support(citation: Citation, text: str, begins: Sequence[int]) -> Mapping[str, Any]:
+    """What of the text a source is for; ``begins`` are the places of its characters, and of its end, in bytes."""
     if _is_native(citation):
         return mapping(citation.raw.get(_SUPPORT))
     if citation.start is None or citation.end is None or not 0 <= citation.start <= citation.end:
         return {}
-    said = text[citation.start : citation.end]
-    start = len(text[: citation.start].encode("utf-8", "replace"))
-    return {"segment": {"startIndex": start, "endIndex": start + len(said.encode("utf-8", "replace")), "text": said}}
+    start, end = (begins[min(place, len(text))] for place in (citation.start, citation.end))
+    return {"segment": {"startIndex": start, "endIndex": end, "text": text[citation.start : citation.end]}}
 
 
 def logprobs_of(result: Any) -> tuple[Any, ...]:
@@ -520,7 +523,7 @@ def _blob(data: bytes, media_type: str) -> dict[str, Any]:
 
 def _written_call(call: ToolCall) -> dict[str, Any]:
     try:
-        given = given_of(call)
+        given = given_of(call.arguments, call.kind)
     except ValueError:
         raise InvalidRequest(f"message.tool_calls: the arguments of {call.name!r} are not JSON, as Google wants them") from None
     function: dict[str, Any] = {"name": call.name, "args": given}
@@ -528,14 +531,6 @@ def _written_call(call: ToolCall) -> dict[str, Any]:
         function["id"] = call.id
     signature = signature_of(call)
     return {"functionCall": function} if signature is None else {"functionCall": function, "thoughtSignature": signature}
-
-
-def given_of(call: ToolCall) -> dict[str, Any]:
-    """The arguments as the object that the format wants. Raises ``ValueError`` for a text that is not JSON."""
-    value: Any = call.arguments
-    if call.kind != "custom":
-        value = parse_text(call.arguments) if call.arguments.strip() else {}
-    return value if isinstance(value, dict) else {} if value is None else {"input": value}
 
 
 _WRITERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {

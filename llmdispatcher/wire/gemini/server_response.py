@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from heapq import heappop, heappush
 from operator import attrgetter
 from typing import Any
 
@@ -16,15 +17,14 @@ from ...types import (
     Response,
     StreamChunk,
     TextPart,
-    ToolCall,
-    ToolCallDelta,
     Usage,
     unfold,
 )
 from ..base import Inbound
+from ..decoding import CallBuffer
 from ..encoding import own, written
 from ..server_errors import refused
-from .fields import NAME, encoded_part, finish_word, given_of, grounding_of, logprobs_result, raw_usage
+from .fields import NAME, encoded_part, finish_word, grounding_of, logprobs_result, raw_usage
 
 _RPC = "type.googleapis.com/google.rpc."
 _STATUSES: Mapping[type[DispatchError], int] = {QuotaExceeded: 429, BudgetExceeded: 429}
@@ -85,64 +85,27 @@ def write_response(response: Response, _asked: Inbound | None = None) -> bytes:
     return writer.in_one(response.created_at)
 
 
-class _GeminiCall:
+class _GeminiCall(CallBuffer):
     """A call under way; it is told once it is whole."""
 
-    __slots__ = ("_arguments", "_extra", "_kind", "_signature", "id", "name", "told")
-
-    def __init__(self) -> None:
-        self.id: str | None = None
-        self.name = ""
-        self._kind = "function"
-        self._signature: str | None = None
-        self._extra: Any = None
-        self._arguments: list[str] = []
-        self.told = False
-
-    def learn(self, delta: ToolCallDelta) -> None:
-        """Take in a piece."""
-        self.id, self.name, self._kind = delta.id or self.id, self.name or delta.name or "", delta.kind or self._kind
-        self._signature, self._extra = delta.signature or self._signature, delta.extra or self._extra
-        self._arguments.append(delta.arguments)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether its arguments are complete as they stand."""
-        if not any(self._arguments):
-            return False
-        try:
-            given_of(self._call())
-        except ValueError:
-            return False
-        return True
+    __slots__ = ()
 
     def block(self) -> dict[str, Any]:
         """The call as it is told; arguments that are no JSON are put into an object."""
-        self.told = True
-        call = self._call()
         try:
-            return encoded_part(call)
+            return encoded_part(self.as_call(self.told_id))
         except DispatchError:
-            return encoded_part(self._call("custom"))
-
-    def _call(self, kind: str | None = None) -> ToolCall:
-        return ToolCall(
-            name=self.name,
-            arguments="".join(self._arguments),
-            id=self.id,
-            signature=self._signature,
-            kind=kind or self._kind,
-            extra=self._extra or {},
-        )
+            return encoded_part(self.as_call(self.told_id, "custom"))
 
 
 class _Answer:
     """One of the answers under way: what was taken in and not told yet, in order."""
 
-    __slots__ = ("_calls", "_text", "blocked", "finish", "logprobs", "parts")
+    __slots__ = ("_calls", "_owed", "_text", "blocked", "finish", "logprobs", "parts")
 
     def __init__(self) -> None:
         self._calls: dict[int, _GeminiCall] = {}
+        self._owed: list[int] = []  # a heap of those that are not told yet
         self._text: list[str] = []
         self.parts: list[dict[str, Any]] = []
         self.logprobs: list[Any] = []
@@ -170,7 +133,10 @@ class _Answer:
             self.tell_calls(even_broken=grown)
         self._say(chunk)
         for delta in chunk.tool_calls:
-            self._calls.setdefault(delta.index, _GeminiCall()).learn(delta)
+            if delta.index not in self._calls:
+                self._calls[delta.index] = _GeminiCall()
+                heappush(self._owed, delta.index)
+            self._calls[delta.index].learn(delta)
         self.logprobs += chunk.logprobs
         if chunk.finish_reason is not None or chunk.finish_reason_raw is not None:
             self.finish = finish_word(chunk.finish_reason, chunk.finish_reason_raw)
@@ -178,11 +144,8 @@ class _Answer:
 
     def tell_calls(self, *, even_broken: bool = False) -> None:
         """The calls that are owed, in their order: the first that is not whole holds up those behind it."""
-        for _, call in sorted(self._calls.items()):
-            if not call.told and not (even_broken or call.is_whole):
-                return
-            if not call.told:
-                self.parts.append(call.block())
+        while self._owed and (even_broken or self._calls[self._owed[0]].is_whole):
+            self.parts.append(self._calls[heappop(self._owed)].block())
 
     def _say(self, chunk: StreamChunk) -> None:
         content, reasoning = chunk.content, chunk.reasoning

@@ -10,14 +10,13 @@ from ...errors import DispatchError
 from ...types import (
     Response,
     StreamChunk,
-    ToolCallDelta,
     Usage,
     parse_text,
     unfold,
 )
 from ..base import Inbound
-from ..decoding import CALL, made_id
-from ..encoding import written
+from ..decoding import CallBuffer
+from ..encoding import input_of, written
 from ..openai_chat.fields import openai_logprobs
 from ..server_errors import refused
 from .request import done_reason, raw_usage
@@ -51,50 +50,32 @@ def _is_text(chunk: StreamChunk) -> bool:
     return bool(chunk.content) and not other and chunk.usage is None and chunk.finish_reason is chunk.finish_reason_raw is None
 
 
-class _OllamaCall:
+class _OllamaCall(CallBuffer):
     """A call under way; it is told once it is whole."""
 
-    __slots__ = ("arguments", "id", "kind", "name", "told")
+    __slots__ = ("_place",)
 
-    def __init__(self) -> None:
-        self.id = made_id(CALL)
-        self.name = ""
-        self.kind = "function"
-        self.arguments: list[str] = []
-        self.told = False
+    def __init__(self, place: int) -> None:
+        super().__init__()
+        self._place = place
 
-    def learn(self, delta: ToolCallDelta) -> None:
-        """Take in a piece."""
-        self.id, self.name, self.kind = delta.id or self.id, self.name or delta.name or "", delta.kind or self.kind
-        self.arguments.append(delta.arguments)
-
-    def given(self) -> dict[str, Any] | None:
-        """The arguments as the object that the format wants; ``None`` as long as they are no JSON."""
-        text = "".join(self.arguments)
-        if self.kind == "custom":
-            return {"input": text}
-        try:
-            value = parse_text(text) if text.strip() else {}
-        except ValueError:
-            return None
-        return value if isinstance(value, dict) else {} if value is None else {"input": value}
-
-    def entry(self, place: int) -> dict[str, Any]:
+    def entry(self) -> dict[str, Any]:
         """The call as it is told."""
-        given = self.given()
-        function = {"index": place, "name": self.name, "arguments": {"input": "".join(self.arguments)} if given is None else given}
+        function = {"index": self._place, "name": self.name, "arguments": input_of(self.arguments.text, self.kind)}
         return {"id": self.id, "function": function}
 
 
 class OllamaChatWriter:
     """A line for each piece; calls are told whole, before what is said after them or at the end."""
 
-    __slots__ = ("_calls", "_content", "_finish", "_head", "_logprobs", "_model", "_thinking", "_usage")
+    __slots__ = ("_calls", "_content", "_finish", "_grown", "_head", "_logprobs", "_model", "_owed", "_thinking", "_usage")
 
     def __init__(self, asked: Inbound | None = None) -> None:
         self._model = asked.request.model if asked is not None else ""
         self._head = _head(self._model)
         self._calls: dict[int, _OllamaCall] = {}
+        self._owed: dict[int, _OllamaCall] = {}  # those that are not told yet
+        self._grown: set[int] = set()  # those that may be whole now
         self._content: list[str] = []
         self._thinking: list[str] = []
         self._logprobs: list[Any] = []
@@ -121,8 +102,9 @@ class OllamaChatWriter:
         self._logprobs += openai_logprobs(chunk.logprobs) if chunk.logprobs else ()
         for delta in chunk.tool_calls:
             if delta.index not in self._calls:
-                self._calls[delta.index] = _OllamaCall()
+                self._calls[delta.index] = self._owed[delta.index] = _OllamaCall(len(self._calls))
             self._calls[delta.index].learn(delta)
+            self._grown.add(delta.index)
         self._usage = chunk.usage or self._usage
         if chunk.finish_reason is not None or chunk.finish_reason_raw is not None:
             self._finish = done_reason(chunk.finish_reason, chunk.finish_reason_raw)
@@ -134,7 +116,7 @@ class OllamaChatWriter:
     def in_one(self, created: datetime) -> bytes:
         """All of it as one document."""
         message = self._message()
-        calls = self._owed(even_broken=True)
+        calls = self._entries(even_broken=True)
         return self._line({**message, "tool_calls": calls} if calls else message, done=True, created=created).rstrip()
 
     def fail(self, error: DispatchError) -> bytes:
@@ -151,16 +133,13 @@ class OllamaChatWriter:
         return message
 
     def _told(self, *, even_broken: bool = False) -> bytes:
-        calls = self._owed(even_broken=even_broken)
+        calls = self._entries(even_broken=even_broken)
         return self._line({"role": "assistant", "content": "", "tool_calls": calls}, done=False) if calls else b""
 
-    def _owed(self, *, even_broken: bool) -> list[dict[str, Any]]:
-        owed = []
-        for place, call in enumerate(self._calls.values()):
-            if not call.told and (even_broken or call.given() is not None):
-                call.told = True
-                owed.append(call.entry(place))
-        return owed
+    def _entries(self, *, even_broken: bool) -> list[dict[str, Any]]:
+        grown, self._grown = sorted(self._grown & self._owed.keys()), set()
+        ready = list(self._owed) if even_broken else [index for index in grown if self._owed[index].is_whole]
+        return [self._owed.pop(index).entry() for index in ready]
 
     def _line(self, message: Mapping[str, Any], *, done: bool, created: datetime = _EPOCH) -> bytes:
         line: dict[str, Any] = {"model": self._model, "created_at": _told_time(created), "message": message}

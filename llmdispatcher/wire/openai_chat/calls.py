@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...types import ToolCallDelta, parse_text
-from ..decoding import arguments_in, mapping, number_in, says, text_of, words_of
+from ...types import ToolCallDelta
+from ..decoding import JsonBuffer, arguments_in, mapping, number_in, says, text_of, words_of
 from .fields import AS, LEGACY, noted, rest
 
 _CALL = frozenset({"id", "type", "function", "index"})
@@ -19,12 +19,12 @@ _EMPTIES = frozenset({"{}", "null", '""'})
 class _CallSlot:
     """A call under way."""
 
-    __slots__ = ("arguments", "held", "id", "index", "name", "size")
+    __slots__ = ("_arguments", "held", "id", "index", "name", "size")
 
     def __init__(self, call_id: str, index: int | None) -> None:
         self.id, self.index = call_id, index
         self.name = ""
-        self.arguments: list[str] = []
+        self._arguments = JsonBuffer()
         self.size = 0  # of all of them
         self.held = ""  # arguments that say nothing, which others may replace
 
@@ -36,35 +36,31 @@ class _CallSlot:
     @property
     def said(self) -> str:
         """Its arguments so far."""
-        return "".join(self.arguments)
+        return self._arguments.text
 
     @property
     def is_complete(self) -> bool:
-        """Whether its arguments are whole; what only an object's last brace can end is not parsed before one is there."""
-        if self.arguments and self.arguments[0].lstrip()[:1] == "{":
-            last = next((piece for piece in reversed(self.arguments) if not piece.isspace()), "")
-            if not last.rstrip().endswith("}"):
-                return False
-        try:
-            parse_text(self.said)
-        except ValueError:
-            return False
-        return True
+        """Whether its arguments are whole."""
+        return self._arguments.is_whole
+
+    def add(self, arguments: str) -> None:
+        """Take in a piece, in place of one that said nothing."""
+        self.held = ""
+        self._arguments.pieces.append(arguments)
+        self.size += len(arguments)
 
     def grown(self, arguments: str, *, is_text: bool) -> str:
         """What a piece adds to the arguments; an empty object at their beginning is held back, all of them again add nothing.
 
         Where they are a text, an empty object is as good as any other.
         """
-        if not is_text and not self.arguments and "".join(arguments.split()) in _EMPTIES:
+        if not is_text and not self.size and "".join(arguments.split()) in _EMPTIES:
             self.held = arguments
             return ""
         if not is_text and arguments[:1] == "{" and len(arguments) == self.size and arguments == self.said and self.is_complete:
             return ""
         if arguments:
-            self.held = ""
-            self.arguments.append(arguments)
-            self.size += len(arguments)
+            self.add(arguments)
         return arguments
 
 
@@ -137,7 +133,7 @@ class CallSlots:
         said = arguments.strip()
         if said and (said != _EMPTY or place is not None):
             return False
-        if arguments and place is not None and (is_text or self._slots[place].arguments):
+        if arguments and place is not None and (is_text or self._slots[place].size):
             return False
         if not call_id or self._whole:
             return True
@@ -151,7 +147,7 @@ class CallSlots:
             return ()
         held = [(place, slot) for place, slot in enumerate(self._slots) if slot.is_held]
         for _, slot in held:
-            slot.held, slot.arguments, slot.size = "", [slot.held], len(slot.held)
+            slot.add(slot.held)
         return tuple([ToolCallDelta(index=place, arguments=slot.said) for place, slot in held])
 
     def _slot(self, call_id: str, index: int | None, name: str, arguments: str, begun: set[int]) -> tuple[_CallSlot, int]:
@@ -193,4 +189,4 @@ class CallSlots:
             return True
         if call_id:
             return name != slot.name or slot.is_held
-        return name != slot.name and not slot.said
+        return name != slot.name and not slot.size

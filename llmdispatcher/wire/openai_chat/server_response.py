@@ -142,8 +142,10 @@ def sound_of(parts: Sequence[Part]) -> dict[str, Any]:
 
 def cited(citations: Sequence[Citation]) -> tuple[list[Mapping[str, Any]], dict[str, Any]]:
     """The sources of an answer: as annotations of its message, and Perplexity's beside it."""
-    listed = [citation for citation in citations if "url" in citation.raw and "type" not in citation.raw]
-    told = [_annotation(citation) for citation in citations if citation not in listed and (citation.url or citation.raw)]
+    by_kind: dict[bool, list[Citation]] = {True: [], False: []}
+    for citation in citations:
+        by_kind["url" in citation.raw and "type" not in citation.raw].append(citation)
+    listed, told = by_kind[True], list(map(_annotation, by_kind[False]))
     results = [citation.raw for citation in listed if len(citation.raw) > 1]
     beside = {"citations": [citation.url for citation in listed]} if listed else {}
     return [one for one in told if one is not None], {**beside, "search_results": results} if results else beside
@@ -154,7 +156,8 @@ def _annotation(citation: Citation) -> Mapping[str, Any] | None:
         return {**citation.raw, CITATION: fitted(citation.raw[CITATION], SOURCE)}
     if not citation.url:
         return None
-    told = {"url": citation.url, "title": citation.title, "start_index": citation.start, "end_index": citation.end}
+    end = citation.start if citation.end is None else citation.end
+    told = {"url": citation.url, "title": citation.title, "start_index": citation.start, "end_index": end}
     return {"type": CITATION, CITATION: fitted(told if citation.text is None else {**told, "content": citation.text}, SOURCE)}
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import attrs
@@ -24,7 +26,7 @@ from ...types import (
     Usage,
 )
 from ..base import Inbound
-from ..decoding import CALL, made_id, mapping, parse
+from ..decoding import CALL, CallBuffer, made_id, mapping, parse, text_of
 from ..encoding import own, written
 from ..finish import canonical_reason
 from ..openai_chat.fields import CITATION, SOURCE, openai_logprobs, openai_tier
@@ -89,16 +91,8 @@ def _is_choice(value: Any) -> bool:
 
 _CHOSEN = frozenset(
     {
-        "apply_patch",
-        "code_interpreter",
-        "computer",
-        "computer_use",
-        "computer_use_preview",
-        "file_search",
-        "image_generation",
-        "shell",
-        "web_search_preview",
-        "web_search_preview_2025_03_11",
+        *("apply_patch", "code_interpreter", "computer", "computer_use", "computer_use_preview", "file_search"),
+        *("image_generation", "shell", "web_search_preview", "web_search_preview_2025_03_11"),
     }
 )
 _SUMMARIES = ("auto", "concise", "detailed")
@@ -270,10 +264,11 @@ def hang(items: Iterable[dict[str, Any]], citations: Sequence[Citation], logprob
 
 def _annotate(entries: Sequence[dict[str, Any]], citations: Sequence[Citation], start: int) -> None:
     """Each citation goes to the text that it begins in, and counts from there."""
-    begins = [start + sum(len(entry["text"]) for entry in entries[:number]) for number in range(len(entries))]
+    begins = list(accumulate([len(entry["text"]) for entry in entries[:-1]], initial=start))
     for citation in citations:
-        first, last = citation.start or 0, citation.end or 0
-        place = max([number for number, begin in enumerate(begins) if begin <= first], default=0)
+        first = citation.start or 0
+        last = first if citation.end is None else citation.end
+        place = max(0, bisect_right(begins, first) - 1)
         annotation = {"start_index": max(0, first - begins[place]), "end_index": max(0, last - begins[place])}
         told = {"type": CITATION, "url": citation.url or "", "title": citation.title or "", **annotation}
         entries[place].setdefault("annotations", []).append(told)
@@ -285,6 +280,9 @@ def complete(item: Mapping[str, Any]) -> dict[str, Any]:
     if kind == "message" and not isinstance(item.get("content"), str | list):
         return dict(item)
     whole = fitted({"type": kind, **item}, _ITEMS.get(kind, {}))
+    if kind in _STATES and not (kind == "reasoning" and not item.get("status")):
+        known = item.get("status") in ("in_progress", "completed", *_STATES[kind])
+        whole["status"] = item["status"] if known else _STATES[kind][0] if text_of(item.get("status")) else "completed"
     if kind in _IDS and not is_text(item.get("id")):
         whole["id"] = made_id(_IDS[kind])
     if kind == "message":
@@ -297,29 +295,32 @@ def complete(item: Mapping[str, Any]) -> dict[str, Any]:
     return whole
 
 
-_is_status = one_of("in_progress", "completed", "incomplete", "searching", "generating", "interpreting", "failed")
-_STATUS: Shape = {"status": (_is_status, "completed")}
+_STATES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("message", "reasoning", *CALLS), ("incomplete",)),
+    "code_interpreter_call": ("incomplete", "interpreting", "failed"),
+    "file_search_call": ("incomplete", "searching", "failed"),
+    "image_generation_call": ("failed", "generating"),
+    "web_search_call": ("failed", "searching"),
+}
+"""What an item may be but in progress and completed; first what one is told to be that is something else."""
 _THOUGHTS: Mapping[str, Shape] = {
     name: {"type": (one_of(kind), kind), "text": (is_text, "")}
     for name, kind in (("summary", "summary_text"), ("content", "reasoning_text"))
 }
 _ITEMS: Mapping[str, Shape] = {
     "message": {
-        **_STATUS,
         "role": (one_of("assistant"), "assistant"),
         "phase": (one_of("commentary", "final_answer"), ABSENT),
     },
-    **dict.fromkeys(CALLS, _STATUS),
     "code_interpreter_call": {
-        **_STATUS,
         "container_id": (is_text, ""),
         "code": (is_text, None),
         "outputs": (_is_list, None),
     },
-    "file_search_call": {**_STATUS, "queries": (_is_list, [])},
-    "image_generation_call": {**_STATUS, "result": (is_text, None)},
-    "reasoning": {"summary": (_is_list, []), "content": (_is_list, ABSENT), "status": (_is_status, ABSENT)},
-    "web_search_call": {**_STATUS, "action": ({}, {"type": "search", "query": ""})},
+    "file_search_call": {"queries": (_is_list, [])},
+    "image_generation_call": {"result": (is_text, None)},
+    "reasoning": {"summary": (_is_list, []), "content": (_is_list, ABSENT)},
+    "web_search_call": {"action": ({}, {"type": "search", "query": ""})},
 }
 _FILE: Shape = {"file_id": (is_text, ""), "filename": (is_text, "")}
 _PLACES: Shape = {"start_index": (is_count, 0), "end_index": (is_count, 0)}
@@ -378,35 +379,15 @@ class _Open:
     logprobs: list[Any] = attrs.field(factory=list)
 
 
-@attrs.define(eq=False)
-class _ResponsesCall:
+class _ResponsesCall(CallBuffer):
     """A call under way."""
 
-    place: int
-    deltas: list[ToolCallDelta] = attrs.field(factory=list)
-    made: str = attrs.field(factory=lambda: made_id(CALL))
-    id: str | None = None
-    event: str = ""
+    __slots__ = ("event", "item", "place")
 
-    @property
-    def call(self) -> ToolCall:
-        """What is known of it so far."""
-        return ToolCall(
-            name=next((delta.name for delta in self.deltas if delta.name), ""),
-            id=next((delta.id for delta in self.deltas if delta.id), self.made),
-            arguments="".join([delta.arguments for delta in self.deltas]),
-            kind=next((delta.kind for delta in self.deltas if delta.kind), "function"),
-            signature=next((delta.signature for delta in self.deltas if delta.signature), None),
-            extra=next((delta.extra for delta in reversed(self.deltas) if delta.extra), {}),
-        )
-
-    @property
-    def whole(self) -> bool:
-        """Whether its arguments are complete, as far as that can be seen."""
-        try:
-            return isinstance(self.call.parsed, dict)
-        except ValueError:
-            return False
+    def __init__(self, place: int) -> None:
+        super().__init__()
+        self.place = place
+        self.item = self.event = ""  # its name as an item, once it is told
 
 
 class ResponsesWriter:
@@ -425,6 +406,7 @@ class ResponsesWriter:
         self._open: _Open | None = None
         self._waiting: dict[str, _Open] = {}
         self._calls: dict[int, _ResponsesCall] = {}
+        self._grown: set[int] = set()  # those that may be whole now
         self._closed: set[int] = set()
         self._length = 0  # of the text of closed messages, which citations are counted from
 
@@ -549,23 +531,26 @@ class ResponsesWriter:
             return
         if delta.index not in self._calls:
             self._close_open()
-            for index in [index for index, call in self._calls.items() if call.whole]:
-                self._close_call(index)
+            for index in sorted(self._grown & self._calls.keys()):
+                if self._calls[index].arguments.is_whole:
+                    self._close_call(index)
+            self._grown.clear()
             self._calls[delta.index] = _ResponsesCall(place=self._placed())
         call = self._calls[delta.index]
-        call.deltas.append(delta)
-        if call.id is None and not call.call.name:
+        call.learn(delta)
+        self._grown.add(delta.index)
+        if not call.name:
             return
         text = delta.arguments
-        if call.id is None:
+        if not call.item:
             self._add_call(call)
-            text = call.call.arguments
+            text = call.arguments.text
         if text:
-            self._event(f"{call.event}.delta", item_id=call.id, output_index=call.place, delta=text)
+            self._event(f"{call.event}.delta", item_id=call.item, output_index=call.place, delta=text)
 
     def _add_call(self, call: _ResponsesCall) -> None:
-        item = complete(written_call(attrs.evolve(call.call, arguments="")))
-        call.id, call.event = str(item["id"]), _EVENTS[item["type"]]
+        item = complete(written_call(attrs.evolve(call.as_call(call.id), arguments="")))
+        call.item, call.event = str(item["id"]), _EVENTS[item["type"]]
         self._event("response.output_item.added", output_index=call.place, item={**item, "status": "in_progress"})
 
     def _part(self, part: Part) -> None:
@@ -651,15 +636,15 @@ class ResponsesWriter:
     def _close_call(self, index: int) -> None:
         state = self._calls.pop(index)
         self._closed.add(index)
-        call = state.call
-        if state.id is None:
+        call = state.as_call(state.id)
+        if not state.item:
             self._add_call(state)
-        item = complete({**written_call(call), "id": state.id})
+        item = complete({**written_call(call), "id": state.item})
         if item.get("status") == "in_progress":
             item["status"] = "completed"
         field = CALLS[item["type"]][1]
         named = {"name": call.name} if field == "arguments" else {}
-        self._event(f"{state.event}.done", item_id=state.id, output_index=state.place, **named, **{field: call.arguments})
+        self._event(f"{state.event}.done", item_id=state.item, output_index=state.place, **named, **{field: call.arguments})
         self._done(state.place, item)
 
     def _done(self, place: int, item: dict[str, Any]) -> None:
