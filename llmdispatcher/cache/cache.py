@@ -16,8 +16,8 @@ from ..errors import DispatchError
 from ..runtime import Clock, Deadline
 from ..types import ChunkSource, Request, Response, StreamChunk, copy_self, refuse_pickling, unfold
 from .entry import CacheTarget, Entry, Hit, Unkeyable, as_hit, decode_hit, key_of
-from .settings import REDIS, CacheStats, ResponseCache, Tally, attempts_in
-from .single_flight import SharedResult, SingleFlight, Source, Tee, Teed, Tees
+from .settings import REDIS, CacheCounters, CacheStats, ResponseCache, attempts_in
+from .single_flight import SharedCall, SharedResult, SingleFlight, Tee, Teed, Tees
 from .stores import SafeStore
 
 
@@ -97,7 +97,7 @@ class CacheRequest:
     recall: Callable[[Response], Response] = _as_it_is
     fail: Callable[[DispatchError], object] = _do_nothing
     adopt: Callable[[Any, DispatchError | None], object] = _do_nothing
-    source: Callable[[], Source] | None = None
+    source: Callable[[], SharedCall] | None = None
 
     def failed(self, error: BaseException) -> None:
         """Settle the call as failed."""
@@ -138,7 +138,7 @@ class AnswerCache:
 
             check_installed()
         self.settings = settings
-        self._tally = Tally()
+        self._tally = CacheCounters()
         self._store = SafeStore(settings, clock, self._tally)
         self._flights: SingleFlight[SharedResult] = SingleFlight()
         self._streams = Tees()
@@ -184,7 +184,7 @@ class AnswerCache:
         opened = begin()
         return RecordedStream(opened, partial(self._keep, cache_request, slot, (opened.vendor, opened.model)))
 
-    def _share_stream(self, cache_request: CacheRequest, slot: _Slot, source: Callable[[], Source]) -> Teed:
+    def _share_stream(self, cache_request: CacheRequest, slot: _Slot, source: Callable[[], SharedCall]) -> Teed:
         """The stream that identical calls share."""
 
         def ask() -> Tee:
@@ -283,14 +283,14 @@ class _ReaderSettlement:
     cache: AnswerCache
     cache_request: CacheRequest
 
-    def finished(self, result: SharedResult, source: Source, *, pays: bool) -> Response:
+    def finished(self, result: SharedResult, source: SharedCall, *, pays: bool) -> Response:
         """Settle with the whole response."""
         if not pays:
             return self.cache_request.recall(self.cache.shared(result))
         self.cache_request.adopt(source, None)
         return result.response
 
-    def failed(self, error: DispatchError, source: Source, *, pays: bool) -> None:
+    def failed(self, error: DispatchError, source: SharedCall, *, pays: bool) -> None:
         """Settle with a failure."""
         if pays:
             self.cache_request.adopt(source, error)

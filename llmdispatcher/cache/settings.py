@@ -51,7 +51,7 @@ class CacheStats:
         return spared / (spared + self.misses) if spared else 0.0
 
 
-class Tally:
+class CacheCounters:
     """The counters of a cache."""
 
     def __init__(self) -> None:

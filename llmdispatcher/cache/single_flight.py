@@ -142,7 +142,7 @@ class SingleFlight(Generic[T]):
 _numbers = itertools.count(1)
 
 
-class Source(Protocol):
+class SharedCall(Protocol):
     """A call that its readers share; :meth:`loosen` detaches it from the one that began it."""
 
     def begin(self) -> ChunkSource:
@@ -161,7 +161,7 @@ class Tee:
     shared = True
 
     def __init__(
-        self, source: Source, opened: ChunkSource, keep: Callable[[Response], SharedResult], over: Callable[[], None]
+        self, source: SharedCall, opened: ChunkSource, keep: Callable[[Response], SharedResult], over: Callable[[], None]
     ) -> None:
         self.source = source
         self.opened = opened
@@ -307,7 +307,7 @@ class Tees:
             if not others or tee.join():
                 return tee, others
 
-    def open(self, key: str, source: Source, opened: ChunkSource, keep: Callable[[Response], SharedResult]) -> Tee:
+    def open(self, key: str, source: SharedCall, opened: ChunkSource, keep: Callable[[Response], SharedResult]) -> Tee:
         """Register a stream that has begun, with its leader as reader."""
         tee = Tee(source, opened, keep, lambda: self._forget(key, tee))
         tee.join(lead=True)
@@ -362,8 +362,8 @@ class Teed:
 class Settle(Protocol):
     """Settles the call of one reader."""
 
-    def finished(self, result: SharedResult, source: Source, *, pays: bool) -> Response:
+    def finished(self, result: SharedResult, source: SharedCall, *, pays: bool) -> Response:
         """Settle with the whole response."""
 
-    def failed(self, error: DispatchError, source: Source, *, pays: bool) -> None:
+    def failed(self, error: DispatchError, source: SharedCall, *, pays: bool) -> None:
         """Settle with a failure, the reader's own or the vendor's."""

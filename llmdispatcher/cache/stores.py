@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..runtime import Clock, new_lock
 from ..types import mask_store
 from .entry import Hit, decode_hit
-from .settings import MEMORY, REDIS, ResponseCache, Tally
+from .settings import MEMORY, REDIS, CacheCounters, ResponseCache
 from .store import MemoryStore, Store, StoreBroken, StoreStats
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ QUIET = 60.0
 class SafeStore:
     """The store of the settings; its failures are counted, and logged once in :data:`QUIET`."""
 
-    def __init__(self, settings: ResponseCache, clock: Clock, tally: Tally) -> None:
+    def __init__(self, settings: ResponseCache, clock: Clock, tally: CacheCounters) -> None:
         self._clock = clock
         self._tally = tally
         self._lock = new_lock()

@@ -167,7 +167,7 @@ def _complete(asked: str) -> int:
 
 
 _EXTRA = re.compile(r"^(Got unexpected extra arguments?) \(.*[@:=].*\)$", re.DOTALL)
-"""What click says of an argument that no command takes, where that may be the address of a server."""
+"""Click's message for an argument that no command takes, where the argument may be the address of a server."""
 
 
 def _report(error: Exception) -> int:

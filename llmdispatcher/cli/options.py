@@ -11,14 +11,14 @@ from typing import Any
 import click
 
 CODES = "0 ok, 1 failed, 2 wrong usage, 130 interrupted"
-"""What every exit code means, unless a command says more."""
+"""The exit codes of a command that has no other ones."""
 
 COMPLETE = "_LLMDISPATCHER_COMPLETE"
 """The variable by which a shell's completion script asks for words."""
 
 
 def remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    """Keep a global option's value; the one behind the command's name wins."""
+    """Keep a global option's value; a value after the command's name precedes one before it."""
     if value not in (None, False):
         ctx.find_root().ensure_object(dict)[param.name] = value
 

@@ -85,7 +85,7 @@ class QuestionReader:
             return None
 
     def _has_more(self) -> bool:
-        """Whether another line follows at once, as in a paste. Only readline leaves it where ``select`` sees it."""
+        """Whether another line follows at once, as in a paste. Only readline leaves the line where ``select`` sees it."""
         if self._readline is None or sys.platform == "win32":
             return False
         return bool(select.select([sys.stdin], [], [], _PASTED)[0])

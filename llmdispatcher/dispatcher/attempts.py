@@ -62,12 +62,12 @@ from ..vendors import Vendor
 from ..wire import is_about_model
 from . import guards, structured
 from .call import Attempt, Call, require_known_cost
-from .config import Continuation, wanted
+from .config import Continuation, continuation_for
 from .continuation import ResumedStream, Reword
-from .hedging import hedged
+from .hedging import ask_hedged
 from .resources import AttemptPolicies, AttemptResources
 from .trace import Plan
-from .vendor_call import ActiveStream, addressed, call_vendor, open_stream
+from .vendor_call import ActiveStream, call_vendor, open_stream, with_model_of
 
 logger = room_logger("dispatcher")
 
@@ -102,7 +102,7 @@ class AttemptLoop(AttemptPolicies):
         if self.hedges is None:
             response = self._answer(call, route, self._send)
         else:
-            response = hedged(self.hedges, call, route, partial(self._answer, ask=self._send), lambda _late: None)
+            response = ask_hedged(self.hedges, call, route, partial(self._answer, ask=self._send), lambda _late: None)
             response = attrs.evolve(response, trace=call.trace())  # with the leg that lost
         return guards.after(call.guards, call.request, response, call.deadline) if call.guards else response
 
@@ -130,8 +130,8 @@ class AttemptLoop(AttemptPolicies):
         if self.hedges is None:
             opened = self._answer(call, route, self._open)
         else:
-            opened = hedged(self.hedges, call, route, partial(self._answer, ask=self._open), lambda late: late.drop())
-        continuation = wanted(self.continuation, call.request.continue_broken)
+            opened = ask_hedged(self.hedges, call, route, partial(self._answer, ask=self._open), lambda late: late.drop())
+        continuation = continuation_for(self.continuation, call.request.continue_broken)
         if continuation is None:
             return opened
         return ResumedStream(opened, route, continuation, vendors=self.vendors, resume=self.go_on, cost=self.cost)
@@ -235,7 +235,7 @@ class AttemptLoop(AttemptPolicies):
         target = attempt.target
         if target.stands_in_for:
             self._tell_stand_in(target)
-        vendor, request = self.vendors[target.vendor], addressed(call.request, target)
+        vendor, request = self.vendors[target.vendor], with_model_of(call.request, target)
         if not others:
             return ask(call, attempt, vendor, request)
         return self._within(call, attempt, others, partial(ask, call, attempt, vendor, request))
@@ -349,7 +349,7 @@ class AttemptLoop(AttemptPolicies):
     def heard(self, attempt: Attempt, rate_limit_remaining: RateLimitRemaining | None, now: float) -> None:
         """Take in what the vendor says is left of its own limits."""
         if rate_limit_remaining is not None:
-            self.limits.told(attempt.target, rate_limit_remaining, now, attempt.meter.key)
+            self.limits.note_remaining(attempt.target, rate_limit_remaining, now, attempt.meter.key)
 
     def _learn(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
         """What an attempt tells about its target's health and speed; an end that the caller made, or caused, tells nothing."""

@@ -71,8 +71,8 @@ def _switched(kind: type[_T], value: Any, field: str) -> _T | None:
     return build(kind, {} if value is True else value, field)
 
 
-def wanted(configured: Continuation | None, wish: bool | None) -> Continuation | None:
-    """What counts for one request: its own switch, and where it has none the configuration."""
+def continuation_for(configured: Continuation | None, wish: bool | None) -> Continuation | None:
+    """Return the continuation for one request: as its own switch says, else as configured; ``None`` for none."""
     if wish is False:
         return None
     return configured or (Continuation() if wish else None)

@@ -27,7 +27,7 @@ _SURE = 8
 
 
 class OverlapTrimmer:
-    """Cuts off what repeats the end of ``said``; the longest repetition counts.
+    """Cuts off what repeats the end of the text ``said`` so far; the longest repetition counts.
 
     Fed with pieces, it gives what is new. Pieces are held back as long as they may yet turn out to repeat. With ``blanks_only``
     nothing but blanks is cut: for a model that was given ``said`` without those at its end.
@@ -43,7 +43,7 @@ class OverlapTrimmer:
         self._starts = [at for at in range(length) if blanks_only or _counts(said, first + at)]
 
     def feed(self, piece: str) -> str:
-        """What is new of everything that has come."""
+        """Return the new text of a chunk; text that may repeat is held back."""
         if self.clear:
             return piece
         self._held += piece
@@ -53,7 +53,7 @@ class OverlapTrimmer:
         return "" if undecided else self.flush()
 
     def flush(self) -> str:
-        """What is held back and does not repeat; nothing more is cut from now on."""
+        """Return the text held back that does not repeat; nothing more is cut from now on."""
         held, self._held = self._held, ""
         if not self.clear:
             self.clear = True
@@ -62,7 +62,7 @@ class OverlapTrimmer:
 
 
 def _counts(said: str, at: int) -> bool:
-    """Whether a repetition of ``said`` from ``at`` to its end is one, and no chance."""
+    """Whether repeating ``said`` from ``at`` to its end is a real repetition, not chance."""
     return len(said) - at >= _SURE or at == 0 or not (said[at - 1].isalnum() and said[at].isalnum())
 
 
@@ -80,7 +80,7 @@ _NO_USAGE = Usage()
 
 
 class ResumedStream:
-    """A stream that may go on at another target; for its reader it is one, with one end, and the usage of all who said it."""
+    """A stream that another target may continue. Its reader sees one stream, with one end and the usage of all targets."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class ResumedStream:
         self._length = 0
 
     def finish(self, response: Response) -> Response:
-        """Settle as a success, of the vendor that ended it."""
+        """Settle as a success of the vendor that ended the stream."""
         last = self._last
         if not self._times:
             return last.finish(response)
@@ -128,7 +128,7 @@ class ResumedStream:
         return last.finish(own, self._before)
 
     def fail(self, error: DispatchError, partial: Response) -> None:
-        """Settle as a failure: of who began, unless the caller ended it."""
+        """Settle as a failure of the vendor that began, unless the caller ended the stream."""
         self._last.close()
         if not self._times:
             self._last.fail(error, partial)
@@ -139,8 +139,8 @@ class ResumedStream:
         self._call.fail(error, self._first.attempt, self._before)
 
     def _read(self) -> Batches:
-        """What all say, one after the other."""
-        batches = self._noted(self._last.batches)
+        """Yield the chunks of all targets, one after the other."""
+        batches = self._pass_on(self._last.batches)
         while True:
             try:
                 yield from batches
@@ -150,8 +150,8 @@ class ResumedStream:
                 return
             batches = self._after(failure)
 
-    def _noted(self, batches: Iterable[list[StreamChunk]]) -> Batches:
-        """Pass the chunks on, and note what they say and use."""
+    def _pass_on(self, batches: Iterable[list[StreamChunk]]) -> Batches:
+        """Yield the chunks, and record their text and usage."""
         add = self._fold.add
         for batch in batches:
             for chunk in batch:
@@ -159,10 +159,10 @@ class ResumedStream:
             yield batch
 
     def _after(self, failure: DispatchError) -> Batches:
-        """What comes after a break. Raises the first break where nobody goes on; the caller's own end stays what it is."""
+        """Yield the chunks after a break. Raises the first break where no target continues, and the caller's own end as it is."""
         if isinstance(failure, Cancelled | DeadlineExceeded):
-            raise self._caused(failure)
-        question = self._question() if failure.try_elsewhere else None
+            raise self._add_cause(failure)
+        question = self._prompt() if failure.try_elsewhere else None
         route = self._rest(question) if question is not None else None
         if self._times:
             self._failure = interrupted(failure, self._fold.response())
@@ -171,18 +171,18 @@ class ResumedStream:
         self._failure = interrupted(failure, self._fold.response())
         self._broken = self._broken or self._failure
         self._settle(self._failure)
-        if not self._opens(question, route):
+        if not self._open_next(question, route):
             raise self._broken
-        return self._noted(self._joined())
+        return self._pass_on(self._trimmed_chunks())
 
-    def _caused(self, end: DispatchError) -> DispatchError:
-        """The caller's own end, with the break that came before it."""
+    def _add_cause(self, end: DispatchError) -> DispatchError:
+        """Return the error by which the caller ended the stream, with the break before it as its cause."""
         if self._broken is not None:
             end.__cause__ = self._broken
         return end
 
-    def _question(self) -> Request | None:
-        """The conversation with the text so far as its last turn; ``None`` where that cannot be gone on with."""
+    def _prompt(self) -> Request | None:
+        """Return the conversation with the text so far as its last turn; ``None`` where it cannot be continued."""
         said, request = self._fold.response(), self._call.request
         if self._times >= self._policy.max_times or not (_is_plain(said) and _wants_plain(request)):
             return None
@@ -198,7 +198,7 @@ class ResumedStream:
             return None
 
     def _rest(self, question: Request) -> Route | None:
-        """The route of those whom this call has not asked and whose window and price allow it; ``None`` if nobody is left."""
+        """Return the route of targets not asked yet whose window and price allow it; ``None`` if none is left."""
         asked = {target.key for target in self._call.asked} | {(record.vendor, record.model) for record in self._call.attempts}
         steps = [step for step in self._route.steps if step.target.key not in asked and self._allows(question, step)]
         return attrs.evolve(self._route, steps=tuple(steps)) if steps else None
@@ -210,13 +210,13 @@ class ResumedStream:
         return cost is None or cost.objection(target, tokens_of(question, target), self._spent(cost)) is None
 
     def _spent(self, cost: CostOptimization) -> Decimal:
-        """US dollars of this call so far; what the last one would not say is estimated."""
+        """Return the US dollars of this call so far; the usage that the last target did not report is estimated."""
         last, said = self._last.attempt.target, self._fold.response().content
         used = self._used() or Usage(input_tokens=input_tokens(self._call.request), output_tokens=_tokens_in(said))
         return (self._before.cost or Decimal(0)) + (cost.estimate(last, used) or Decimal(0))
 
-    def _opens(self, question: Request, route: Route) -> bool:
-        """Whether another target goes on; from now on it is the last. Raises what the caller ends meanwhile."""
+    def _open_next(self, question: Request, route: Route) -> bool:
+        """Open a continuation at another target; return whether one answers. Raises where the caller ends the call meanwhile."""
         said = self._fold.response().content
         prefilled = False
 
@@ -224,7 +224,7 @@ class ResumedStream:
             nonlocal prefilled
             asked = attrs.evolve(question, model=request.model)
             prefilled = _takes_prefill(vendor, asked)
-            return _worded(asked, prefilled=prefilled)
+            return _phrase(asked, prefilled=prefilled)
 
         self._times += 1
         if self._call.budget is not None:
@@ -232,7 +232,7 @@ class ResumedStream:
         try:
             self._last = self._resume(self._call, route, reword)
         except (Cancelled, DeadlineExceeded) as end:
-            self._caused(end)
+            self._add_cause(end)
             raise
         except Exception:  # noqa: BLE001 - its attempts tell; the reader hears of the first break
             return False
@@ -241,27 +241,27 @@ class ResumedStream:
         return True
 
     def _settle(self, error: DispatchError) -> None:
-        """Settle the attempt that is last, and count what it used."""
+        """Settle the last attempt as failed, and count what it used."""
         self._settled = True
-        self._before += self._last.broke(error, self._used() or _NO_USAGE)
+        self._before += self._last.fail_attempt(error, self._used() or _NO_USAGE)
         self._own = None
 
     def _used(self) -> Usage | None:
-        """What the last one has reported."""
+        """Return the usage that the last target has reported."""
         return self._own if self._times else self._fold.usage
 
-    def _joined(self) -> Batches:
-        """What the other says, fitted to what was said before."""
+    def _trimmed_chunks(self) -> Batches:
+        """Yield the chunks of the continuation, without what they repeat."""
         for batch in self._last.batches:
-            fitted = [chunk for chunk in map(self._fitted, batch) if chunk is not None]
+            fitted = [chunk for chunk in map(self._trim, batch) if chunk is not None]
             if fitted:
                 yield fitted
         rest = self._seam.flush()
         if rest:
             yield [StreamChunk(content=rest)]
 
-    def _fitted(self, chunk: StreamChunk) -> StreamChunk | None:
-        """A chunk without what repeats, and with the usage of all; ``None`` where nothing of it is left."""
+    def _trim(self, chunk: StreamChunk) -> StreamChunk | None:
+        """Return a chunk without what it repeats, with the usage of all targets; ``None`` where nothing is left of it."""
         seam, clear = self._seam, self._seam.clear
         if chunk.model or chunk.response_id:
             self._said_by = (self._said_by[0] or chunk.model, self._said_by[1] or chunk.response_id)
@@ -276,26 +276,26 @@ class ResumedStream:
             content=text,
             parts=tuple([part for part in chunk.parts if not isinstance(part, TextPart)]),  # its text is in ``content``
             usage=self._before + chunk.usage if chunk.usage is not None else None,
-            citations=tuple([_moved(citation, self._length - seam.cut) for citation in chunk.citations]),
+            citations=tuple([_shift(citation, self._length - seam.cut) for citation in chunk.citations]),
         )
         return fitted if fitted != _NOTHING else None
 
 
 def _is_plain(said: Response) -> bool:
-    """Whether it is text that has not ended, and nothing else that a reader may act on."""
+    """Whether the response is unfinished text, and has nothing else that a reader may act on."""
     more = said.tool_calls or said.refusal or said.other_choices or said.finish_reason or said.finish_reason_raw
     return bool(said.content.strip()) and not more and all(isinstance(part, TextPart | ReasoningPart) for part in said.parts)
 
 
 def _wants_plain(request: Request) -> bool:
-    """Whether one text is asked for, and the conversation is all here and not in part with a vendor."""
+    """Whether the request wants one text, and no part of the conversation is stored at a vendor."""
     if not request.messages or stored_param(request.extra_params):
         return False
     return request.response_format is None and request.n in (None, 1) and not request.logprobs
 
 
 def _tokens_in(text: str) -> int:
-    """An estimate."""
+    """Estimate the tokens of a text."""
     return len(text) // 4
 
 
@@ -304,15 +304,15 @@ def _takes_prefill(vendor: Vendor, request: Request) -> bool:
     return takes is not None and takes(request)
 
 
-def _worded(question: Request, *, prefilled: bool) -> Request:
-    """The question as a model takes it: ended by its own turn, without the blanks that are refused there, or by a word to go on."""
+def _phrase(question: Request, *, prefilled: bool) -> Request:
+    """Return the request as the model takes it: its last turn is the text without trailing blanks, or asks to continue."""
     if not prefilled:
         return attrs.evolve(question, messages=(*question.messages, Message.user(GO_ON)))
     *before, said = question.messages
     return attrs.evolve(question, messages=(*before, attrs.evolve(said, content=said.text.rstrip())))
 
 
-def _moved(citation: Citation, characters: int) -> Citation:
-    """The citation, whose places count from where the other began, counted from the beginning of all."""
+def _shift(citation: Citation, characters: int) -> Citation:
+    """Return a citation of the continuation with its places counted from the beginning of the whole text."""
     places = {name: at + characters for name in ("start", "end") if (at := getattr(citation, name)) is not None}
     return attrs.evolve(citation, **places) if places else citation

@@ -46,14 +46,14 @@ from ..vendors import HttpVendor, Vendor, from_environment, misspelt_variables, 
 from . import guards, streaming, structured, tools
 from .attempts import AttemptLoop, ResponseCacheLayer
 from .call import Call, CallLog, InFlightCalls, KnownCostStream, require_known_cost
-from .config import Config, wanted
+from .config import Config, continuation_for
 from .health import HealthChecker, VendorHealth
 from .router import Candidates, Router
 from .stats import Stats, StatsBook
 from .streaming import StreamingResponse
-from .tokens import TokenCount, estimated
+from .tokens import TokenCount, estimate_tokens
 from .trace import Plan, place_of
-from .vendor_call import fitting
+from .vendor_call import skip_unfit
 
 if TYPE_CHECKING:
     from ..accounting import Ledger
@@ -187,7 +187,7 @@ class Dispatcher:
             cost=self.config.cost_optimization,
             strict_cost=self.config.strict_cost,
             spending=spending_of(self.config.budgets, self._recorder.ledger, clock),
-            meant=self._router.meant,
+            meant=self._router.suggest_models,
         )
         self.cache: AnswerCache | None = None
         """The response cache, if there is one: ``clear()``, ``stats()``."""
@@ -255,14 +255,14 @@ class Dispatcher:
         self, vendor: str, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
     ) -> Response:
         """Answer a request by this vendor and no other, with the same retries."""
-        return self._answer(request, timeout, cancel, self._router.known(vendor).name)
+        return self._answer(request, timeout, cancel, self._router.get_vendor(vendor).name)
 
     @_asking
     def send_streaming_to_vendor(
         self, vendor: str, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
     ) -> StreamingResponse:
         """Answer piece by piece by this vendor and no other, with the same retries before the first output."""
-        return self._stream(request, timeout, cancel, self._router.known(vendor).name)
+        return self._stream(request, timeout, cancel, self._router.get_vendor(vendor).name)
 
     @overload
     def map(
@@ -333,7 +333,7 @@ class Dispatcher:
             tokens = count(attrs.evolve(request, model=target.model), deadline) if count is not None else None
             if tokens is not None:
                 return TokenCount(tokens=tokens, source="vendor", vendor=target.vendor, model=target.model)
-        return estimated(request)
+        return estimate_tokens(request)
 
     @_asking
     def explain(self, request: Request, *, streaming: bool = False) -> Plan:
@@ -383,7 +383,7 @@ class Dispatcher:
 
         What it says counts from now on: the vendor is known to have these models.
         """
-        asked = self._router.known(vendor)
+        asked = self._router.get_vendor(vendor)
         listed = getattr(asked, "list_models", None)
         if listed is None:
             return asked.capabilities.models
@@ -401,7 +401,7 @@ class Dispatcher:
 
     def health(self) -> dict[str, VendorHealth]:
         """How each vendor was when it was last asked, by ``health_check`` or ``Config(health_interval=...)``; asks nobody."""
-        return self._health.known()
+        return self._health.latest()
 
     def leave_alone(self, vendor: str, *, model: str | None = None, seconds: float) -> None:
         """Ask a vendor, or one ``model`` of it, no more for so many seconds, as if its circuit were open.
@@ -411,12 +411,12 @@ class Dispatcher:
         if not seconds >= 0:
             raise ConfigError(f"seconds: {seconds!r} is not a number ≥ 0")
         until = self._clock.monotonic() + seconds
-        self._attempt_loop.breakers.leave_alone(self._router.known(vendor).name, model, until)
+        self._attempt_loop.breakers.leave_alone(self._router.get_vendor(vendor).name, model, until)
 
     def get_rate_limit_status(self, vendor: str, model: str = "") -> RateLimitStatus:
         """What is left of a vendor's limits in this minute; name the model where each has limits of its own."""
         return self._attempt_loop.limits.status(
-            Target(vendor=self._router.known(vendor).name, model=model), self._clock.monotonic()
+            Target(vendor=self._router.get_vendor(vendor).name, model=model), self._clock.monotonic()
         )
 
     def get_budgets(self) -> tuple[BudgetStatus, ...]:
@@ -524,7 +524,7 @@ class Dispatcher:
     def _answer(self, request: Request, timeout: float | None, cancel: Cancellation | None, pinned: str | None = None) -> Response:
         if isinstance(request, Request) and request.response_format is not None:
             ask = partial(self._ask, cancel, pinned)
-            return structured.answered(ask, request, timeout if timeout is not None else self._timeout, self._clock)
+            return structured.ask_and_parse(ask, request, timeout if timeout is not None else self._timeout, self._clock)
         return self._ask(cancel, pinned, request, timeout)
 
     def _ask(self, cancel: Cancellation | None, pinned: str | None, request: Request, timeout: float | None) -> Response:
@@ -583,7 +583,7 @@ class Dispatcher:
         """Who can be asked; all lists are read where the others must be known from the beginning, for a hedge or to go on."""
         request, attempt_loop = call.request, self._attempt_loop
         several = attempt_loop.hedges is not None or (
-            call.streamed and wanted(attempt_loop.continuation, request.continue_broken) is not None
+            call.streamed and continuation_for(attempt_loop.continuation, request.continue_broken) is not None
         )
         return self._router.candidates(request.model, request.profile, call.deadline, all_lists=several)
 
@@ -623,7 +623,7 @@ class Dispatcher:
     def _plan(self, request: Request, candidates: Candidates, moment: RoutingContext) -> Route:
         route = plan(request, candidates.targets, self._preferences, moment, candidates.choice, reserve=candidates.reserve)
         if len(route.steps) > 1 and not moment.vectors:
-            route = fitting(request, route, self._router.vendors)
+            route = skip_unfit(request, route, self._router.vendors)
         if (alias := candidates.alias) is not None:
             route = attrs.evolve(route, alias=alias.name, profile=alias.profile, goes_on=alias.on)
         if not candidates.skipped:

@@ -230,7 +230,7 @@ class _Texts:
     def of_choice(self, choice: Any) -> dict[str, Any]:
         """What changes in one choice of an answer. A text found across several parts makes one of them."""
         content = self._change(choice.content)
-        parts = tuple(map(self._told, choice.parts))
+        parts = tuple(map(self._part_of_response, choice.parts))
         if content != choice.content and parts and content != "".join([one.text for one in parts if isinstance(one, TextPart)]):
             parts = (TextPart(text=content), *[one for one in parts if not isinstance(one, TextPart)])
         fields = {
@@ -238,7 +238,7 @@ class _Texts:
             "reasoning": self._change(choice.reasoning),
             "refusal": self._text(choice.refusal),
             "parts": parts,
-            "tool_calls": tuple(map(self._told, choice.tool_calls)),
+            "tool_calls": tuple(map(self._part_of_response, choice.tool_calls)),
         }
         if content != choice.content:
             fields["logprobs"] = ()  # they are the same text again
@@ -249,7 +249,7 @@ class _Texts:
         changed = _evolved(citation, title=self._text(citation.title), text=self._text(citation.text))
         return citation if changed is citation else attrs.evolve(changed, raw={})
 
-    def _told(self, part: Any) -> Any:
+    def _part_of_response(self, part: Any) -> Any:
         """A part of an answer; names and addresses in it are not looked at."""
         if isinstance(part, TextPart):
             return _evolved(part, text=self._change(part.text))

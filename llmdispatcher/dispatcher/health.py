@@ -55,7 +55,7 @@ class VendorHealth:
 
     @property
     def ok(self) -> bool:
-        """Whether it makes sense to ask it: nothing speaks against it."""
+        """Whether the vendor can be asked, as far as is known."""
         return self.status in ("healthy", "available", "rate_limited", "unknown")
 
 
@@ -72,7 +72,7 @@ def health_of(vendors: Mapping[str, Vendor], seconds: float, clock: Clock) -> di
 
 
 def looked_at(name: str, vendor: Vendor, deadline: Deadline) -> tuple[VendorHealth, DispatchError | None]:
-    """The state of one vendor, and the error that told it, if that was one of ours."""
+    """Return the state of one vendor, and its error, if that is one of ours."""
     try:
         return _asked(name, vendor, deadline), None
     except DispatchError as error:
@@ -123,7 +123,7 @@ class _Patient:
 
 @attrs.define(eq=False)
 class _Rounds:
-    """What the thread holds: never the dispatcher."""
+    """The state of the thread, which must not hold the dispatcher."""
 
     vendors: Mapping[str, Vendor]
     breakers: Breakers
@@ -133,7 +133,7 @@ class _Rounds:
     patients: dict[str, _Patient] = attrs.field(factory=dict, init=False)
 
     def run(self, stop: Cancellation) -> None:
-        """Ask whoever is due, until stopped."""
+        """Check each vendor that is due, until stopped."""
         pause = Deadline.after(None, cancellation=stop)
         try:
             while True:
@@ -155,7 +155,7 @@ class _Rounds:
         return max(0.0, min(soonest - now, self.interval))
 
     def _visit(self, name: str, patient: _Patient, stop: Cancellation) -> None:
-        """Ask one vendor, and tell what it said."""
+        """Check one vendor, and log and report its state."""
         began = self.clock.monotonic()
         health, error = self._look(name, stop)
         if stop.cancelled:
@@ -223,14 +223,14 @@ class HealthChecker:
         breakers.ejections.watched = interval is not None
 
     def ask(self, seconds: float) -> dict[str, VendorHealth]:
-        """How all vendors are now."""
+        """Check all vendors now."""
         found = health_of(self._vendors, seconds, self._clock)
         now = self._clock.monotonic()
         self._known.update({name: (health, now) for name, health in found.items()})
         return found
 
-    def known(self) -> dict[str, VendorHealth]:
-        """How all vendors were when they were last asked; asks nobody."""
+    def latest(self) -> dict[str, VendorHealth]:
+        """Return the states of the last check; send nothing."""
         now, unknown = self._clock.monotonic(), (None, 0.0)
         found = {name: self._known.get(name, unknown) for name in list(self._vendors)}
         return {
@@ -239,7 +239,7 @@ class HealthChecker:
         }
 
     def begin(self) -> None:
-        """A call begins: the thread, if there is to be one, runs from now on in this process."""
+        """Start the thread in this process, if an interval is set; each call does this."""
         if self._interval is not None and self._pid != os.getpid():
             self._start(self._interval)
 

@@ -28,8 +28,8 @@ _numbers = itertools.count(1)
 
 
 @attrs.define(eq=False)
-class _Leg(Generic[T]):
-    """One way: its call, and how it ended."""
+class _Branch(Generic[T]):
+    """One way of asking: its call, and how it ended."""
 
     call: Call
     answer: T | None = None
@@ -37,7 +37,7 @@ class _Leg(Generic[T]):
 
 
 class _Race(Generic[T]):
-    """The legs of one call; decided once."""
+    """The branches of one call; decided once."""
 
     def __init__(self, call: Call, walk: Walk[T], discard: Callable[[T], None]) -> None:
         self._call = call
@@ -45,8 +45,8 @@ class _Race(Generic[T]):
         self._discard = discard
         self._lock = threading.Lock()
         self._over = False
-        self._ended: queue.SimpleQueue[_Leg[T]] = queue.SimpleQueue()
-        self.branches: list[_Leg[T]] = []
+        self._ended: queue.SimpleQueue[_Branch[T]] = queue.SimpleQueue()
+        self.branches: list[_Branch[T]] = []
         self.running = 0
 
     def now(self) -> float:
@@ -54,8 +54,8 @@ class _Race(Generic[T]):
         return self._call.deadline.clock.monotonic()
 
     def start(self, route: Route, *, hedge: bool = False) -> bool:
-        """One more leg; False where no thread can be started for it."""
-        branch: _Leg[T] = _Leg(self._call.branch(hedge=hedge))
+        """one more branch; False where no thread can be started for it."""
+        branch: _Branch[T] = _Branch(self._call.branch(hedge=hedge))
         context = contextvars.copy_context()
         thread = threading.Thread(
             target=context.run, args=(self._run, branch, route), name=f"llmdispatcher-hedge-{next(_numbers)}", daemon=True
@@ -68,7 +68,7 @@ class _Race(Generic[T]):
         self.running += 1
         return True
 
-    def _run(self, branch: _Leg[T], route: Route) -> None:
+    def _run(self, branch: _Branch[T], route: Route) -> None:
         try:
             branch.answer = self._walk(branch.call, route)
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, where it is raised
@@ -80,8 +80,8 @@ class _Race(Generic[T]):
         if late and branch.answer is not None:
             self._discard(branch.answer)
 
-    def wait(self, seconds: float | None) -> _Leg[T] | None:
-        """The next leg that ends; ``None`` when none does in so many seconds. Raises when the call's own time is over."""
+    def wait(self, seconds: float | None) -> _Branch[T] | None:
+        """The next branch that ends; ``None`` when none does in so many seconds. Raises when the call's own time is over."""
         left = seconds
         while True:
             step = min(_GLANCE, self._call.deadline.check(), *([left] if left is not None else []))
@@ -95,8 +95,8 @@ class _Race(Generic[T]):
             self.running -= 1
             return branch
 
-    def decide(self, winner: _Leg[T] | None) -> None:
-        """Stop everybody else; whoever ends from now on ends unheard."""
+    def decide(self, winner: _Branch[T] | None) -> None:
+        """Stop all branches but the winner; the answer of one that ends later is dropped."""
         with self._lock:
             self._over = True
         for branch in self.branches:
@@ -108,8 +108,8 @@ class _Race(Generic[T]):
                 self._discard(late.answer)
 
 
-def hedged(hedges: Hedges, call: Call, route: Route, walk: Walk[T], discard: Callable[[T], None]) -> T:
-    """What the first leg that answers brings; raises, and settles the call, where none does."""
+def ask_hedged(hedges: Hedges, call: Call, route: Route, walk: Walk[T], discard: Callable[[T], None]) -> T:
+    """Return what the first branch that answers brings; where none does, settle the call and raise."""
     now = call.deadline.clock.monotonic
     hedges.called(now())
     plan = hedge_plan(hedges, route.targets)
@@ -117,7 +117,7 @@ def hedged(hedges: Hedges, call: Call, route: Route, walk: Walk[T], discard: Cal
     race: _Race[T] = _Race(call, walk, discard)
     if delay is None or not race.start(route):
         return walk(call, route)
-    winner: _Leg[T] | None = None
+    winner: _Branch[T] | None = None
     try:
         winner = _winner(race, hedges, route, delay)
     except DispatchError as error:
@@ -131,11 +131,11 @@ def hedged(hedges: Hedges, call: Call, route: Route, walk: Walk[T], discard: Cal
     call.adopt(winner.call)
     if winner.error is not None:
         raise winner.error
-    return winner.answer  # type: ignore[return-value]  # a leg without an error has an answer
+    return winner.answer  # type: ignore[return-value]  # a branch without an error has an answer
 
 
-def _winner(race: _Race[T], hedges: Hedges, route: Route, delay: float) -> _Leg[T]:
-    """Wait for a leg that answers, or for the last to fail."""
+def _winner(race: _Race[T], hedges: Hedges, route: Route, delay: float) -> _Branch[T]:
+    """Wait for a branch that answers, or for the last to fail."""
     branch = race.wait(delay)
     if branch is None:
         with hedges.wakes.turn(race.now()) as later:  # only now: a call that is answered in time takes no turn

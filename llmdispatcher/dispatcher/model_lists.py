@@ -25,7 +25,7 @@ _DEFAULT_TAG = ":latest"
 
 @attrs.frozen
 class _Listed:
-    """What one vendor said, in its order, and when (monotonic); ``names`` is ``None`` where it has never answered."""
+    """The list of one vendor, in its order, and when it was read (monotonic); ``names`` is ``None`` before the first answer."""
 
     at: float
     names: tuple[str, ...] | None
@@ -34,7 +34,7 @@ class _Listed:
 
 
 class ModelLists:
-    """What vendors have said of themselves; safe under threads."""
+    """The lists of models that vendors gave; safe under threads."""
 
     def __init__(self) -> None:
         self._lock = new_lock()
@@ -42,7 +42,7 @@ class ModelLists:
         self._flights: SingleFlight[_Listed] = SingleFlight()
 
     def has(self, vendor: str, model: str) -> bool | None:
-        """Whether a vendor says that it has a model; ``None`` where it has not said anything."""
+        """Whether a vendor lists a model; ``None`` where its list was never read."""
         listed = self._lists.get(vendor)
         if listed is None or listed.names is None:
             return None
@@ -58,7 +58,7 @@ class ModelLists:
         return listed is None or now - listed.at >= EVERY
 
     def names(self, vendor: str) -> tuple[str, ...]:
-        """What a vendor said that it has, in its own order: Ollama lists the model that was changed last first."""
+        """Return the models that a vendor lists, in its own order: Ollama lists the model that was changed last first."""
         listed = self._lists.get(vendor)
         return listed.names or () if listed is not None else ()
 
@@ -73,12 +73,12 @@ class ModelLists:
         return listed.failure if listed is not None else ""
 
     def keep(self, vendor: str, names: Iterable[str], now: float) -> None:
-        """Take in a list that somebody has asked for."""
+        """Keep a list that was read elsewhere."""
         with self._lock:
             self._lists[vendor] = _Listed(now, _usable(names))
 
     def ask(self, vendors: Mapping[str, Any], deadline: Deadline) -> bool:
-        """Ask those vendors for their lists whose time has come, all at once; whether that was anybody's.
+        """Ask the vendors that are due for their lists, all at once; return whether any was.
 
         Raises :class:`Cancelled` and :class:`DeadlineExceeded` for the call's own end. A list that fails is kept as such, whatever
         it raises and whosever time is over, and what the vendor said before still holds; one that a cancelled call was reading
@@ -124,5 +124,5 @@ class ModelLists:
 
 
 def _usable(names: Iterable[str]) -> tuple[str, ...]:
-    """Those that can be asked for, each once: what a vendor of one's own lists may be anything."""
+    """Return the valid names, each once: a user's own vendor may list anything."""
     return tuple(dict.fromkeys([name for name in names if is_model_name(name)]))

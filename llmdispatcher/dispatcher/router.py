@@ -180,7 +180,7 @@ class Router:
             (self.vendors[each] for each in list(self.vendors) if canonical(each) == canonical(name)), None
         )
 
-    def known(self, name: str) -> Vendor:
+    def get_vendor(self, name: str) -> Vendor:
         """The vendor of that name, in any spelling. Raises :class:`ConfigError` that says which may be meant."""
         if not isinstance(name, str):
             raise ConfigError(f"vendor: {type(name).__name__} is not a vendor's name; give a name such as 'openai'")
@@ -256,7 +256,7 @@ class Router:
         With a ``deadline`` a local vendor may be asked for its list. Raises :class:`InvalidRequest` where the model's name names
         another vendor.
         """
-        vendor = self.known(name)
+        vendor = self.get_vendor(name)
         if self._edition is not current_snapshot():
             self._take_prices()
         _, bare = split_ref(model, (vendor.name,))
@@ -291,22 +291,22 @@ class Router:
         key = model if alias is None else alias
         if self._edition is not current_snapshot():
             self._take_prices()
-        known = self._candidates.get(key) or self._find(key)
-        if deadline is not None and (known.undecided or known.later):
-            known = self._told(key, known, deadline, all_lists=all_lists)
-        elif known.undecided:
-            known = self._unread(known)
-        asleep = [target for target in known.targets if not _awake(self.vendors[target.vendor])]
-        if known.reserve is not None:
-            known, sleeping = self._awake_reserve(known, known.reserve)
+        found = self._candidates.get(key) or self._find(key)
+        if deadline is not None and (found.undecided or found.later):
+            found = self._read_lists(key, found, deadline, all_lists=all_lists)
+        elif found.undecided:
+            found = self._note_unread(found)
+        asleep = [target for target in found.targets if not _awake(self.vendors[target.vendor])]
+        if found.reserve is not None:
+            found, sleeping = self._awake_reserve(found, found.reserve)
             asleep += sleeping
         if not asleep and alias is not None:
-            return known
+            return found
         if not asleep:
-            return self._unless_alias(known, model, profile) if known.targets else self._unnamed(known, profile)
+            return self._refuse_typo(found, model, profile) if found.targets else self._note_missing_alias(found, profile)
         skips = [_asleep(name, self.vendors[name]) for name in dict.fromkeys(target.vendor for target in asleep)]
-        awake = tuple([target for target in known.targets if target not in asleep])
-        return attrs.evolve(known, targets=awake, skipped=(*known.skipped, *skips))
+        awake = tuple([target for target in found.targets if target not in asleep])
+        return attrs.evolve(found, targets=awake, skipped=(*found.skipped, *skips))
 
     def _tell_ignored(self, profile: str) -> None:
         """Log, once, that a profile changes nothing; the ledger has its name all the same."""
@@ -330,85 +330,85 @@ class Router:
         with self._lock:
             self._edition, self._candidates = now, {}
 
-    def _awake_reserve(self, known: Candidates, reserve: Reserve) -> tuple[Candidates, list[Target]]:
+    def _awake_reserve(self, found: Candidates, reserve: Reserve) -> tuple[Candidates, list[Target]]:
         """Leave out those of the reserve that cannot be asked now; gives the candidates, and the stand-in that cannot be asked."""
         held = [(target, claim) for target, claim in reserve.held if _awake(self.vendors[target.vendor])]
         is_up = bool(reserve.stand_ins) and _awake(self.vendors[reserve.stand_ins[0].vendor])
         awake = Reserve(tuple(held), reserve.stand_ins if is_up else ())
-        return attrs.evolve(known, reserve=awake), [] if is_up else list(reserve.stand_ins[:1])
+        return attrs.evolve(found, reserve=awake), [] if is_up else list(reserve.stand_ins[:1])
 
     def keep_list(self, vendor: str, names: Sequence[str], now: float) -> None:
         """Take in which models a vendor says it has; ``now`` is monotonic."""
         self._lists.keep(vendor, names, now)
         self._forget()
 
-    def _told(self, key: str | Alias, known: Candidates, deadline: Deadline, *, all_lists: bool) -> Candidates:
-        """Ask the vendors whose lists are needed for them, and place them; ``later`` are those whose time has come."""
-        if self._asked(known.undecided, deadline):
-            known = self._find(key)
-        if all_lists or not any(target.vendor != known.spare and _awake(self.vendors[target.vendor]) for target in known.targets):
-            spare = known.spare
-            if self._asked(known.later, deadline):
-                known = self._find(key)
-                if spare and known.spare:
-                    logger.warning("fallback vendor %s %s", known.spare, self._no_stand_in(known.spare, known.model))
+    def _read_lists(self, key: str | Alias, found: Candidates, deadline: Deadline, *, all_lists: bool) -> Candidates:
+        """Read the lists that are needed, and find the candidates by them; ``later`` then has the lists that may be read now."""
+        if self._ask_for_lists(found.undecided, deadline):
+            found = self._find(key)
+        if all_lists or not any(target.vendor != found.spare and _awake(self.vendors[target.vendor]) for target in found.targets):
+            spare = found.spare
+            if self._ask_for_lists(found.later, deadline):
+                found = self._find(key)
+                if spare and found.spare:
+                    logger.warning("fallback vendor %s %s", found.spare, self._no_stand_in(found.spare, found.model))
         now = deadline.clock.monotonic()
-        due = tuple([name for name in known.later if self._lists.is_due(name, now) and _awake(self.vendors[name])])
-        return known if due == known.later else attrs.evolve(known, later=due)
+        due = tuple([name for name in found.later if self._lists.is_due(name, now) and _awake(self.vendors[name])])
+        return found if due == found.later else attrs.evolve(found, later=due)
 
-    def _asked(self, names: Sequence[str], deadline: Deadline) -> bool:
-        """Ask vendors for their lists, as far as it is time; whether anybody was asked."""
+    def _ask_for_lists(self, names: Sequence[str], deadline: Deadline) -> bool:
+        """Ask vendors for their lists of models, if it is time to; return whether any vendor was asked."""
         if not self._lists.ask({name: self.vendors[name] for name in names if _awake(self.vendors[name])}, deadline):
             return False
         self._forget()
         return True
 
-    def _unread(self, known: Candidates) -> Candidates:
+    def _note_unread(self, found: Candidates) -> Candidates:
         """Add the local servers whose lists were never read to the skipped, with the reason; sends nothing."""
-        names = [name for name in known.undecided if self._lists.is_unread(name) and _awake(self.vendors[name])]
+        names = [name for name in found.undecided if self._lists.is_unread(name) and _awake(self.vendors[name])]
         if not names:
-            return known
-        members = known.alias.models if known.alias is not None else ()
-        open_yet = {*names, *(member for member in members if self._one(member).undecided)}
+            return found
+        members = found.alias.models if found.alias is not None else ()
+        open_yet = {*names, *(member for member in members if self._for_model(member).undecided)}
         skips = [SkippedTarget(name, "its list of models has not been read yet; it would be read first", UNREAD) for name in names]
         of = f"The list of {names[0]}" if len(names) == 1 else f"The lists of {len(names)} local servers"
         they = "has not been read yet; it" if len(names) == 1 else "have not been read yet; they"
-        others = [skip for skip in known.skipped if skip.vendor not in open_yet]
-        is_guess = known.hint.startswith("Did you mean") and ":" not in known.model and "/" not in known.model
-        hint = "" if is_guess else known.hint  # the server may have just the name that was written
-        return attrs.evolve(known, skipped=(*skips, *others), hint=f"{hint} {of} {they} would be read first.".strip())
+        others = [skip for skip in found.skipped if skip.vendor not in open_yet]
+        is_guess = found.hint.startswith("Did you mean") and ":" not in found.model and "/" not in found.model
+        hint = "" if is_guess else found.hint  # the server may have just the name that was written
+        return attrs.evolve(found, skipped=(*skips, *others), hint=f"{hint} {of} {they} would be read first.".strip())
 
     def _forget(self) -> None:
         with self._lock:
             self._candidates = {}
 
-    def _unnamed(self, known: Candidates, profile: str | None) -> Candidates:
+    def _note_missing_alias(self, found: Candidates, profile: str | None) -> Candidates:
         """Add to the skipped, and to the cause, that the name may be an alias that is missing."""
-        told = self._aliases.missing(known.model, profile) if self._aliases is not None else None
+        told = self._aliases.missing(found.model, profile) if self._aliases is not None else None
         if told is None:
-            return known
+            return found
         where, lack = told
-        skipped = (*known.skipped, SkippedTarget(where, f"{NO_MODEL} {lack}"))
-        cause = f"{known.cause}, and {where} {NO_MODEL} {lack}" if known.cause else ""
-        return attrs.evolve(known, skipped=skipped, cause=cause, hint="" if "did you mean" in lack else known.hint)
+        skipped = (*found.skipped, SkippedTarget(where, f"{NO_MODEL} {lack}"))
+        cause = f"{found.cause}, and {where} {NO_MODEL} {lack}" if found.cause else ""
+        return attrs.evolve(found, skipped=skipped, cause=cause, hint="" if "did you mean" in lack else found.hint)
 
-    def _unless_alias(self, known: Candidates, model: str, profile: str | None) -> Candidates:
-        """Nobody for a bare name that nobody is known to have and that is like an alias: it is a typing error, and no model."""
-        if ":" in model or known.choice is not Selection.VENDORS or not (self._pools or self._aliases is not None):
-            return known
-        claims = {target.vendor: self._claim(target.vendor, self.vendors[target.vendor], model) for target in known.targets}
+    def _refuse_typo(self, found: Candidates, model: str, profile: str | None) -> Candidates:
+        """Leave no target for a bare name that nobody is known to have and that resembles an alias: it is a typing error."""
+        if ":" in model or found.choice is not Selection.VENDORS or not (self._pools or self._aliases is not None):
+            return found
+        claims = {target.vendor: self._claim(target.vendor, self.vendors[target.vendor], model) for target in found.targets}
         has_it = any(claim.has_it or canonical(name) in self._in_rules for name, claim in claims.items())  # a rule may mean it
-        hint = "" if has_it else self._meant_alias(model, profile)
+        hint = "" if has_it else self._near_alias(model, profile)
         if not hint:
-            return known
+            return found
         skips = [SkippedTarget(name, self._lack(name, claim, model)) for name, claim in claims.items()]
         cause = f"nobody is known to have the model {model}"
         name = next(iter(claims))
         hint = f"{hint} Write {f'{name}:{model}'!r} to ask {name} for a model of that name."
-        return attrs.evolve(known, targets=(), skipped=(*known.skipped, *skips), reserve=None, cause=cause, hint=hint)
+        return attrs.evolve(found, targets=(), skipped=(*found.skipped, *skips), reserve=None, cause=cause, hint=hint)
 
-    def _meant_alias(self, model: str, profile: str | None) -> str:
-        """The pool or alias that a name is like, or the profile that has it as an alias; empty if there is none."""
+    def _near_alias(self, model: str, profile: str | None) -> str:
+        """Return a hint: the pool or alias that a name resembles, or the profile that has it; empty if there is none."""
         pools = {name.lower(): name for name in self._pools}
         near = get_close_matches(model.strip().lower(), pools, 1, _ALIASES_ALIKE)
         if near:
@@ -419,7 +419,7 @@ class Router:
     def _find(self, model: str | Alias) -> Candidates:
         """Who can be asked for a model name; remembered, so that vendors without it cost nothing per call."""
         remembered = self._candidates
-        found = self._pool(model) if isinstance(model, Alias) else self._one(model)
+        found = self._for_pool(model) if isinstance(model, Alias) else self._for_model(model)
         unknown = [*found.skipped]
         for field, wanted in self._wanted.items():
             if wanted is not None and self.find(wanted) is None:
@@ -435,12 +435,12 @@ class Router:
                 remembered[model] = found
         return found
 
-    def _one(self, model: str) -> Candidates:
-        """Who can be asked for a model, or for whichever they have."""
+    def _for_model(self, model: str) -> Candidates:
+        """Return who can be asked for a model's name, or for any model."""
         pinned, bare = split_ref(model, list(self.vendors))
         row = self._not_registered(model) if pinned is None else None
         if is_any_model(bare) and row is None:
-            return self._open(bare, pinned)
+            return self._for_any_model(bare, pinned)
         if pinned is None and row is None:
             return self._for_name(bare)
         if pinned is not None and self._has(pinned, bare):
@@ -448,8 +448,8 @@ class Router:
         by_lists = row is None or _may_be_a_tag(row, model)
         having = [name for name in list(self.vendors) if name != pinned and self._has(name, model, by_lists=by_lists)]
         if having:
-            return self._whole(model, having)
-        return self._unlisted(model, row) if row is not None else self._for_reference(model, bare, pinned or "")
+            return self._for_whole_name(model, having)
+        return self._for_unregistered(model, row) if row is not None else self._for_reference(model, bare, pinned or "")
 
     def _not_registered(self, model: str) -> VendorRow | None:
         """The vendor of the catalog that a reference names, where none of that name is registered."""
@@ -472,8 +472,8 @@ class Router:
             return True
         return self._claim(name, vendor, model).has_it and not self._claim(name, vendor, _NOBODYS).has_it
 
-    def _whole(self, model: str, having: Sequence[str]) -> Candidates:
-        """Those that have a model whose own name looks like a reference, such as Ollama's ``mistral:7b``; nobody else is asked."""
+    def _for_whole_name(self, model: str, having: Sequence[str]) -> Candidates:
+        """Return the vendors of a model whose own name looks like ``vendor:model``, such as Ollama's ``mistral:7b``."""
         found = self._for_name(model)
         others = [
             SkippedTarget(at.vendor, f"{NO_MODEL} {model}, {having[0]} has") for at in found.targets if at.vendor not in having
@@ -481,7 +481,7 @@ class Router:
         targets = tuple([target for target in found.targets if target.vendor in having])
         return attrs.evolve(found, targets=targets, skipped=(*found.skipped, *others))
 
-    def _unlisted(self, model: str, row: VendorRow) -> Candidates:
+    def _for_unregistered(self, model: str, row: VendorRow) -> Candidates:
         """A reference to a vendor that is not registered, or the name of a model that a local server may have."""
         tail = model.partition(":")[2].strip()
         same = next((f"{name}:{tail}" for name, vendor in list(self.vendors.items()) if _kind(vendor) == row.name), None)
@@ -522,8 +522,8 @@ class Router:
         listed = [name.casefold() for server in local for name in (*self._lists.names(server), *current_snapshot().names("ollama"))]
         return bool(_TAG.fullmatch(tail.strip())) or any(re.split(r"[:-]", name)[0] == head for name in listed)
 
-    def _open(self, bare: str, pinned: str | None) -> Candidates:
-        """All models that the vendors are known to have."""
+    def _for_any_model(self, bare: str, pinned: str | None) -> Candidates:
+        """Return all models that the vendors, or the pinned one, are known to have."""
         targets, skipped = [], []
         for name, vendor in list(self.vendors.items()):
             if pinned is not None and name != pinned:
@@ -537,7 +537,7 @@ class Router:
         return Candidates(bare, tuple(targets), tuple(skipped), Selection.ANY, undecided=() if targets else self._local(unknown))
 
     def _for_name(self, bare: str) -> Candidates:
-        """Who may be asked for a model's name, by the one rule; whom else a rule may name; what may stand in for the model."""
+        """Return the targets for a model's name (by ``may_be_asked``), the reserve for rules, and the model's stand-ins."""
         vendors = list(self.vendors.items())
         claims = {name: self._claim(name, vendor, bare) for name, vendor in vendors}
         alone = self._is_alone()
@@ -583,7 +583,7 @@ class Router:
         return Candidates(bare, (), (*skipped, lack), cause=cause, hint=hint)
 
     def _claim(self, name: str, vendor: Vendor, model: str) -> NameClaim:
-        """What is known about a vendor and a model's name, its own list included."""
+        """Return what is known about a model's name at a vendor: by the vendor's ``claim_on`` and by its own list."""
         tell = getattr(vendor, "claim_on", None)
         claim: NameClaim = tell(model) if tell is not None else _claim_on(vendor, model)
         if claim.has_it and model_at(vendor, model) is None:
@@ -675,7 +675,7 @@ class Router:
         return tuple(sorted(targets, key=lambda target: not target.is_free) if _is_local(vendor) else targets)
 
     def _reserve(self, bare: str, claims: Mapping[str, NameClaim], stand_ins: tuple[Target, ...] = ()) -> Reserve | None:
-        """Of those who are left out whom a rule or a mode of the user's own may name; and the stand-ins."""
+        """Return the vendors left out that a rule, or a mode of the user's own, may still name, and the stand-ins."""
         held = [
             name
             for name, claim in claims.items()
@@ -732,8 +732,8 @@ class Router:
 
         return Registered(name, kind, _is_local(vendor), names, takes)
 
-    def meant(self, target: Target, deadline: Deadline, sure: bool, profile: str | None) -> str:
-        """What to do where a target says that it lacks its model: names of its vendor that are like it, or what it lists.
+    def suggest_models(self, target: Target, deadline: Deadline, sure: bool, profile: str | None) -> str:
+        """Return a remedy for a target that says it lacks its model: similar names of its vendor, or the vendor's list.
 
         Nothing for a model that the vendor is known to have, unless it is ``sure`` that the refusal is about the model. A name that
         is an alias of another profile, or like one of the lockfile, is told as that.
@@ -741,11 +741,11 @@ class Router:
         name, vendor = target.vendor, self.vendors[target.vendor]
         if self._local([name]):
             with contextlib.suppress(DeadlineExceeded):
-                self._asked((name,), deadline)
+                self._ask_for_lists((name,), deadline)
         known = self._registered(name).models
         if not sure and target.model in known:
             return ""
-        if told := self._meant_alias(target.model, profile):
+        if told := self._near_alias(target.model, profile):
             return told
         if near := near_names(target.model, known):
             return f"did you mean {' or '.join(map(repr, near))}?"
@@ -764,14 +764,14 @@ class Router:
             return "Add the name to the capabilities of the vendor that has it."
         return "Add the name to the models= of the vendor that has it, or map it by model_map."
 
-    def _pool(self, alias: Alias) -> Candidates:
+    def _for_pool(self, alias: Alias) -> Candidates:
         """Who can be asked for the models of a pool, in its order, and what of it cannot be asked at all."""
         targets: dict[tuple[str, str], Target] = {}
         skipped: list[SkippedTarget] = []
         undecided: list[str] = []
         later: list[str] = []
         for member in alias.models:
-            found = self._one(member)
+            found = self._for_model(member)
             (later if targets else undecided).extend(found.undecided)  # who comes first is not passed over for want of a list
             for target in found.targets:
                 targets.setdefault(target.key, target)

@@ -42,8 +42,8 @@ class Unfit(ValueError):
         self.detail = detail or text
 
 
-def answered(ask: Ask, request: Request, seconds: float | None, clock: Clock) -> Response:
-    """The answer with what it stands for in ``parsed``; asks up to ``request.reask`` times again where it has another form.
+def ask_and_parse(ask: Ask, request: Request, seconds: float | None, clock: Clock) -> Response:
+    """Return the answer with its value in ``parsed``; ask up to ``request.reask`` times again where it has another form.
 
     All within ``seconds``; with ``None`` each has the time of a call of its own. Usage and cost of the answers are summed.
     Raises :class:`MalformedReply` with the last text.
@@ -55,13 +55,13 @@ def answered(ask: Ask, request: Request, seconds: float | None, clock: Clock) ->
             return _with_parsed(request, response, deadline)
         except Unfit as error:
             left = None if seconds is None else deadline.check()
-            after = ask(_again(request, response, error), left)
+            after = ask(_correction(request, response, error), left)
             response = attrs.evolve(after, usage=response.usage + after.usage)
     return read(request, response, deadline)
 
 
 def read(request: Request, response: Response, deadline: Deadline | None = None) -> Response:
-    """The answer with what it stands for in ``parsed``; the same where the request asked for no form, or tools come first.
+    """Return the answer with its value in ``parsed``, or unchanged where the request asked for no form, or a tool is called.
 
     A request that was read from a wire is left alone: whoever sent it reads the answer himself. Raises :class:`MalformedReply`,
     whose ``text`` is the answer's, for another form, a refusal, an answer that was cut off, and one that takes longer to check
@@ -95,7 +95,7 @@ def _with_parsed(request: Request, response: Response, deadline: Deadline | None
 
 
 def late_by(deadline: Deadline | None) -> Late | None:
-    """Whether the deadline is over, as a check asks it."""
+    """Return a function that says whether the deadline is over; ``None`` without a deadline."""
     return None if deadline is None else lambda: deadline.cancelled or deadline.remaining() <= 0
 
 
@@ -103,7 +103,7 @@ def _parsed(form: Mapping[str, Any], text: str, late: Late | None) -> Any:
     value = read_json(text)
     kind = form.kind if isinstance(form, ResponseFormat) else None
     if kind is not None:
-        return built(value, kind, "the answer", late)
+        return build_value(value, kind, "the answer", late)
     check = form_check(form)
     wrong = check(value, "the answer", late) if check is not None else None
     if wrong is None and form["type"] == "json_object" and not isinstance(value, dict):
@@ -113,8 +113,8 @@ def _parsed(form: Mapping[str, Any], text: str, late: Late | None) -> Any:
     return value
 
 
-def _again(request: Request, response: Response, error: Unfit) -> Request:
-    """The request, continued by the answer and what is wrong with it."""
+def _correction(request: Request, response: Response, error: Unfit) -> Request:
+    """Return the request with the answer and a message that says what is wrong with it."""
     said = (response.message,) if response.content.strip() else ()
     wish = Message.user(f"This does not have the form that was asked for: {error.detail}. Answer again, with nothing but the JSON.")
     return attrs.evolve(request, messages=(*request.messages, *said, wish), reask=0)
@@ -134,8 +134,8 @@ def read_json(text: str, name: str = "the answer") -> Any:
     raise Unfit(f"{name} is {f'no JSON{why}' if stripped else 'empty'}")
 
 
-def built(value: Any, hint: Any, name: str, late: Late | None = None) -> Any:
-    """What a value from JSON stands for by a type: an instance, a list of them, a date. Raises :class:`Unfit`."""
+def build_value(value: Any, hint: Any, name: str, late: Late | None = None) -> Any:
+    """Build what a type hint describes from a JSON value: an instance, a list of them, a date. Raises :class:`Unfit`."""
     wrong = mismatch(value, _schema(hint), name, late)
     if wrong is not None:
         raise Unfit(wrong)
@@ -143,21 +143,21 @@ def built(value: Any, hint: Any, name: str, late: Late | None = None) -> Any:
     try:
         return _converter().structure(value, bare(hint)[0])
     except Exception as foreign:  # noqa: BLE001 - cattrs passes on whatever the class's own checks raise
-        told = "; ".join(_told(foreign))
+        told = "; ".join(_messages_of(foreign))
         raise Unfit(f"{name} is refused by {getattr(hint, '__name__', hint)}", f"{name}: {told}") from None
     finally:
         _late.reset(before)
 
 
-def plain(value: Any) -> Any:
-    """What JSON can hold of a value: instances of classes as dicts, dates and enumerations as texts."""
+def to_json_value(value: Any) -> Any:
+    """Return a value as JSON can hold it: instances of classes as dicts, dates and enumerations as texts."""
     return _converter().unstructure(value)
 
 
-def _told(foreign: BaseException) -> list[str]:
-    """The words of the checks that failed, without those of cattrs around them."""
+def _messages_of(foreign: BaseException) -> list[str]:
+    """Return the messages of the checks that failed, without those that cattrs adds."""
     if isinstance(foreign, BaseExceptionGroup):
-        return [text for inner in foreign.exceptions for text in _told(inner)]
+        return [text for inner in foreign.exceptions for text in _messages_of(inner)]
     return [f"{type(foreign).__name__}: {foreign}"]
 
 

@@ -36,10 +36,10 @@ class TokenCount:
     model: str = ""
 
 
-def estimated(request: Request) -> TokenCount:
-    """An estimate of the input: the texts of all turns, calls, tools and ``extra_params``."""
+def estimate_tokens(request: Request) -> TokenCount:
+    """Estimate the input tokens of a request: of the texts of all turns, calls, tools and ``extra_params``."""
     texts = [text for message in request.messages for text in _texts(message)]
-    texts += [_described(tool) for tool in request.tools if isinstance(tool, Tool)]
+    texts += [_tool_text(tool) for tool in request.tools if isinstance(tool, Tool)]
     texts += texts_in(request.extra_params)
     length, source = _counter()
     frames = PER_MESSAGE * len(request.messages)
@@ -56,7 +56,7 @@ def _texts(message: Message) -> list[str]:
     return found + [call.name + call.arguments for call in message.parts if isinstance(call, ToolCall)]
 
 
-def _described(tool: Tool) -> str:
+def _tool_text(tool: Tool) -> str:
     schema: Mapping[str, Any] = dict(tool.parameters)
     return f"{tool.name} {tool.description or ''} {json.dumps(schema, default=str)}"
 

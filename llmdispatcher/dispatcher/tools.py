@@ -35,7 +35,7 @@ from ..types import (
     tool,
 )
 from ..vendors import Vendor
-from .structured import Unfit, built, late_by, plain, read, read_json
+from .structured import Unfit, build_value, late_by, read, read_json, to_json_value
 
 Functions = Iterable[Callable[..., Any]] | Mapping[str, Callable[..., Any]]
 """Python functions, or functions by the names of tools."""
@@ -121,7 +121,7 @@ def run_tools(  # noqa: PLR0913 - a run's settings, all by keyword
     check_request(request)
     _check_count("max_rounds", max_rounds)
     _check_count("max_workers", max_workers)
-    known, tools = _settled(request, functions)
+    known, tools = _prepare(request, functions)
     cancellation = Cancellation()
     if cancel is not None:
         cancellation.follow(cancel)
@@ -152,7 +152,7 @@ def _check_functions(value: Any) -> None:
         raise InvalidRequest(f"functions: {type(value).__name__} is not a list of functions; give [{name or 'function, ...'}]")
 
 
-def _settled(request: Request, functions: Functions) -> tuple[dict[str, FunctionTool], tuple[Any, ...]]:
+def _prepare(request: Request, functions: Functions) -> tuple[dict[str, FunctionTool], tuple[Any, ...]]:
     """What can be called, by name, and the tools to tell the model: the request's, and the functions that are not among them."""
     told = {entry.name: entry for entry in request.tools if isinstance(entry, Tool)}
     known = {name: entry for name, entry in told.items() if isinstance(entry, FunctionTool)}
@@ -160,12 +160,12 @@ def _settled(request: Request, functions: Functions) -> tuple[dict[str, Function
     named = functions.items() if isinstance(functions, Mapping) else [(None, function) for function in functions]
     for name, function in named:
         own = told.get(name) if name is not None else None
-        made = tool(function, name=name) if own is None else _described(own, function)
+        made = tool(function, name=name) if own is None else _describe(own, function)
         known[made.name] = made
     return known, (*request.tools, *[made for name, made in known.items() if name not in told])
 
 
-def _described(own: Tool, function: Callable[..., Any]) -> FunctionTool:
+def _describe(own: Tool, function: Callable[..., Any]) -> FunctionTool:
     """A tool whose schema the user wrote: the function gets what JSON gives."""
     return FunctionTool(name=own.name, description=own.description, parameters=own.parameters, function=function)
 
@@ -221,13 +221,13 @@ class _Loop:
         except Unfit as error:
             return f"The arguments do not fit {call.name}: {error.detail}.", True
         try:
-            return _told(wanted.function(**arguments)), False
+            return _to_content(wanted.function(**arguments)), False
         except Exception as foreign:  # noqa: BLE001 - whatever a tool raises, the model hears of it and may do better
             return f"{type(foreign).__name__}: {foreign}"[:_LONGEST_ERROR], True
 
 
 def arguments_of(wanted: FunctionTool, call: ToolCall, late: Late | None = None) -> dict[str, Any]:
-    """What to call the function with: the model's JSON, as the types that the function wants. Raises :class:`Unfit`."""
+    """Return the function's arguments: the model's JSON, converted to the types of its parameters. Raises :class:`Unfit`."""
     if call.kind == "custom":  # free text, for a function of one parameter
         return dict.fromkeys(list(wanted.parameters.get("properties") or ("input",))[:1], call.arguments)
     value = read_json(call.arguments, "the text") if call.arguments.strip() else {}
@@ -235,10 +235,10 @@ def arguments_of(wanted: FunctionTool, call: ToolCall, late: Late | None = None)
     if wrong is not None:
         raise Unfit(wrong)
     types = wanted.arguments
-    return {name: built(given, types[name], name, late) if name in types else given for name, given in (value or {}).items()}
+    return {name: build_value(given, types[name], name, late) if name in types else given for name, given in (value or {}).items()}
 
 
-def _told(value: Any) -> Content:
+def _to_content(value: Any) -> Content:
     """A result as a message holds it: text as it is, parts as they are, everything else as JSON."""
     if isinstance(value, str):
         return value
@@ -246,7 +246,7 @@ def _told(value: Any) -> Content:
         return (value,)
     if isinstance(value, list | tuple) and value and all(isinstance(item, Part) for item in value):
         return tuple(value)
-    return json.dumps(plain(value), ensure_ascii=False, default=str)
+    return json.dumps(to_json_value(value), ensure_ascii=False, default=str)
 
 
 class _Round:

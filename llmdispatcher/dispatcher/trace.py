@@ -57,7 +57,7 @@ class Plan:
         return tuple([skip.vendor for skip in self.skipped if skip.code == UNREAD])
 
     def status(self, target: Target) -> TargetStatus:
-        """How a candidate stood."""
+        """Return how a candidate stood."""
         return next((held for held in self.statuses if held.target.key == target.key), None) or TargetStatus(target=target)
 
     def __str__(self) -> str:
@@ -73,7 +73,7 @@ class Plan:
         return "\n".join([escaped(line) for line in lines])
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON can hold it; US dollars are texts."""
+        """Return the plan as JSON can hold it; US dollars are texts."""
         return {
             "model": self.model,
             "alias": self.route.alias,
@@ -157,7 +157,7 @@ class Trace(Sequence[AttemptRecord]):
         return "\n".join([str(self.plan), *(["  answered from memory"] if self.cached else lines)])
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON can hold it; US dollars are texts."""
+        """Return the trace as JSON can hold it; US dollars are texts."""
         return {
             **self.plan.as_dict(),
             "skipped": [skip.as_dict() for skip in (*self.plan.skipped, *self.skipped)],

@@ -30,21 +30,22 @@ _settings = attrgetter(
 """Fields of a request that not every format or model takes."""
 
 Batches = Generator[list[StreamChunk]]
+OnRemaining = Callable[[RateLimitRemaining | None], None]
 
 
-def addressed(request: Request, target: Target) -> Request:
-    """The request with the target's own name for the model."""
+def with_model_of(request: Request, target: Target) -> Request:
+    """Return the request with the target's own name for the model."""
     return request if request.model == target.model else replace(request, model=target.model)
 
 
-def fitting(request: Request, route: Route, vendors: Mapping[str, Vendor]) -> Route:
-    """The route without those behind the first that cannot be asked with the settings of the request; the first tells so itself."""
+def skip_unfit(request: Request, route: Route, vendors: Mapping[str, Vendor]) -> Route:
+    """Skip targets that do not take the settings of the request. The first target stays: its own error says so."""
     if not any(_settings(request)):
         return route
     steps, skipped = [route.steps[0]], [*route.skipped]
     for step in route.steps[1:]:
         target, vendor = step.target, vendors[step.target.vendor]
-        why = vendor.objection(addressed(request, target)) if isinstance(vendor, HttpVendor) else ""
+        why = vendor.objection(with_model_of(request, target)) if isinstance(vendor, HttpVendor) else ""
         if why:
             skipped.append(SkippedTarget(target.vendor, f"{target.model} does not take the request: {why}", UNFIT))
         else:
@@ -63,28 +64,26 @@ class OpenedStream:
 
 
 def call_vendor(vendor: Vendor, request: Request, deadline: Deadline) -> Response:
-    """The vendor's answer."""
+    """Return the vendor's response."""
     try:
         response = vendor.send(request, deadline)
     except DispatchError:
         raise
     except Exception as foreign:  # noqa: BLE001 - a vendor of the user's own may raise anything; here it is translated
-        raise _translated(vendor, foreign) from None
+        raise _translate(vendor, foreign) from None
     if not isinstance(response, Response):
         raise MalformedReply(f"vendor {vendor.name!r} returned {type(response).__name__}; send() must return a Response")
     return response
 
 
-def open_stream(
-    vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[RateLimitRemaining | None], None]
-) -> OpenedStream:
-    """The beginning of an answer; ``heard`` is told what its head says is left. A vendor of the user's stays in its thread.
+def open_stream(vendor: Vendor, request: Request, deadline: Deadline, on_remaining: OnRemaining) -> OpenedStream:
+    """Begin an answer; ``on_remaining`` gets what its head says is left of the limits. A user's own vendor stays in its thread.
 
-    The first output ends the attempt's share of the deadline: whoever speaks has all of it. A stream that has begun without any is
-    still silent to its reader, and can be asked for elsewhere.
+    The first output ends the attempt's share of the deadline: a target that answers may use all of the deadline.
+    A stream that has begun without output is still silent to its reader: another target can be asked.
     """
     ours = isinstance(vendor, HttpVendor)
-    batches = (_batches if ours else _foreign)(vendor, request, deadline, heard)
+    batches = (_batches if ours else _user_batches)(vendor, request, deadline, on_remaining)
     held: list[StreamChunk] = []
     has_output = False
     for batch in batches:
@@ -99,26 +98,26 @@ def open_stream(
     return OpenedStream(itertools.chain([held] if held else [], batches), batches.close, has_output, ours)
 
 
-def _batches(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[RateLimitRemaining | None], None]) -> Batches:
-    """What the vendor yields, read by read where it can; no generator more than it takes, since each read goes through all."""
+def _batches(vendor: Vendor, request: Request, deadline: Deadline, on_remaining: OnRemaining) -> Batches:
+    """Return what the vendor yields, one list for each read where it can. Each further generator would slow down each read."""
     stream = vendor.stream(request, deadline)
     if not isinstance(stream, ChunkStream):
-        return _singly(stream, deadline)
-    heard(stream.rate_limit_remaining)
+        return _one_by_one(stream, deadline)
+    on_remaining(stream.rate_limit_remaining)
     return stream.batches()
 
 
-def _foreign(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[RateLimitRemaining | None], None]) -> Batches:
-    """The same of a vendor of the user's, whose exceptions are translated."""
+def _user_batches(vendor: Vendor, request: Request, deadline: Deadline, on_remaining: OnRemaining) -> Batches:
+    """Yield the batches of a user's own vendor; translate what it raises."""
     try:
-        yield from _batches(vendor, request, deadline, heard)
+        yield from _batches(vendor, request, deadline, on_remaining)
     except DispatchError:
         raise
     except Exception as foreign:  # noqa: BLE001 - as above
-        raise _translated(vendor, foreign) from None
+        raise _translate(vendor, foreign) from None
 
 
-def _singly(chunks: Iterable[StreamChunk], deadline: Deadline) -> Batches:
+def _one_by_one(chunks: Iterable[StreamChunk], deadline: Deadline) -> Batches:
     try:
         for chunk in chunks:
             deadline.check()
@@ -131,7 +130,7 @@ def _singly(chunks: Iterable[StreamChunk], deadline: Deadline) -> Batches:
             close()
 
 
-def _translated(vendor: Vendor, foreign: Exception) -> Exception:
+def _translate(vendor: Vendor, foreign: Exception) -> Exception:
     """The error for what a user's vendor raised: its class and place, not the exception, which may hold headers and prompts.
 
     Out of our own vendors nothing comes but our errors, and what the caller's signal handler raised: that is passed on.
@@ -149,17 +148,17 @@ def _translated(vendor: Vendor, foreign: Exception) -> Exception:
     return VendorUnavailable(text, vendor=vendor.name, retry_here=False)
 
 
-Ended = Callable[[Call, Attempt, DispatchError | None, Usage], None]
-"""Hears how a stream that had begun has ended."""
+OnEnd = Callable[[Call, Attempt, DispatchError | None, Usage], None]
+"""Is called when a stream that had begun has ended: with the error, if it failed, and the usage."""
 
 
 class ActiveStream:
     """An answer that has begun: what the stream's worker pumps, and how it settles the call."""
 
-    __slots__ = ("_ended", "attempt", "batches", "call", "close", "model", "movable", "vendor")
+    __slots__ = ("_on_end", "attempt", "batches", "call", "close", "model", "movable", "vendor")
 
-    def __init__(self, ended: Ended, call: Call, attempt: Attempt, stream: OpenedStream) -> None:
-        self._ended = ended
+    def __init__(self, on_end: OnEnd, call: Call, attempt: Attempt, stream: OpenedStream) -> None:
+        self._on_end = on_end
         self.call = call
         self.attempt = attempt
         self.vendor = attempt.target.vendor
@@ -171,10 +170,10 @@ class ActiveStream:
     def finish(self, response: Response, before: Usage | None = None) -> Response:
         """Settle as a success; raises :class:`MalformedReply` for an answer of another form than was asked for.
 
-        ``before`` is what those have used, priced, with whose answers this one went on.
+        ``before`` is the priced usage of the broken responses that this one continues.
         """
         call, attempt = self.call, self.attempt
-        self._ended(call, attempt, None, response.usage)
+        self._on_end(call, attempt, None, response.usage)
         if before is not None:
             used = call.priced(response.usage, attempt.target, response)
             attempt.settle(usage=used)
@@ -185,23 +184,23 @@ class ActiveStream:
     def fail(self, error: DispatchError, partial: Response) -> None:
         """Settle as a failure."""
         error.with_facts(vendor=self.vendor, model=self.model)
-        self._ended(self.call, self.attempt, error, partial.usage)
+        self._on_end(self.call, self.attempt, error, partial.usage)
         self.call.fail(error, self.attempt, partial.usage)
 
-    def broke(self, error: DispatchError, usage: Usage) -> Usage:
-        """Settle this attempt as a failure, while its call may go on; gives what it has used, priced."""
+    def fail_attempt(self, error: DispatchError, usage: Usage) -> Usage:
+        """Settle this attempt as a failure, while its call may go on; return what the attempt used, priced."""
         target = self.attempt.target
         error.with_facts(vendor=target.vendor, model=target.model)
-        self._ended(self.call, self.attempt, error, usage)
+        self._on_end(self.call, self.attempt, error, usage)
         usage = self.call.priced(usage, target)
         self.attempt.settle(error, usage)
         return usage
 
     def drop(self) -> None:
-        """End unheard: another answered first, and what this one had taken is given back."""
+        """End the stream, since another target answered first; give back what its attempt had taken."""
         lost = Cancelled("another target answered first")
         try:
             self.close()
         finally:
-            self._ended(self.call, self.attempt, lost, Usage())
+            self._on_end(self.call, self.attempt, lost, Usage())
             self.attempt.settle(lost)

@@ -72,14 +72,14 @@ def admission_of(value: Any) -> Admission | None:
 
 
 class _Waiter(ConcurrencySlot):
-    """The place of one call, and whose it is, which is known as soon as it waits."""
+    """The place of one call, and its tenant, which is known as soon as the call waits."""
 
     __slots__ = ("tenant",)
     tenant: str | None
 
 
 class FairQueue:
-    """Those who wait: tenant by tenant, one of each, and of each who came first. A line that was served goes to the back.
+    """The queue of waiting calls: one of each tenant in turn, first come first served within a tenant.
 
     It holds at every single step, since a signal may interrupt it anywhere: a line may be empty, or be lost for a moment.
     """
@@ -94,7 +94,7 @@ class FairQueue:
         return any(self._lines.values())
 
     def __iter__(self) -> Iterator[ConcurrencySlot]:
-        """Whose turn it is; then, line by line, the rest."""
+        """Yield the call whose turn it is, then the rest, tenant by tenant."""
         for line in self._lines.values():
             yield from line
 
@@ -109,7 +109,7 @@ class FairQueue:
             line[seat] = nothing
 
     def pop(self, seat: ConcurrencySlot, nothing: None, /) -> None:
-        """Forget one, who may not be there; if it was let in, the others of its tenant wait for their next turn."""
+        """Remove a call if it is queued; if it was let in, its tenant goes to the back."""
         tenant = _whose(seat)
         line = self._lines.get(tenant)
         if line is None or seat not in line:
@@ -121,7 +121,7 @@ class FairQueue:
                 self._lines[tenant] = line
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all."""
         self._lines.clear()
 
 
@@ -160,7 +160,7 @@ class AdmissionController:
             raise
 
     def _tenant(self, request: Request) -> str | None:
-        """Whose request it is; a function of the user's that fails is logged once, and felt by nobody."""
+        """Return the tenant of a request; a user's function that fails is logged once, and the call goes on."""
         try:
             tenant = self.settings.tenant_of(request)
             return None if tenant is None else str(tenant)
@@ -189,7 +189,7 @@ class AdmissionController:
             deadline.cancellation.unsubscribe(key)
 
     def _let_in(self, guest: _Waiter) -> bool:
-        """Whether it has a place by now; if not, it stands in its line, also where that was lost in a fork or by a signal."""
+        """Whether the call has a place by now; if not, queue it again where a fork or a signal has removed it."""
         with self._lock:
             if self._pid != os.getpid():
                 self._forked()
@@ -203,7 +203,7 @@ class AdmissionController:
             return guest in self._room.seats
 
     def leave(self, cancellation: Cancellation) -> None:
-        """A call is over, or does not wait any more; idempotent."""
+        """Give the place of a call back, or end its wait; idempotent."""
         guest = self._guests.get(cancellation)
         if guest is None:
             return
@@ -218,7 +218,7 @@ class AdmissionController:
             self._guests.pop(cancellation, None)
 
     def status(self) -> tuple[int, int]:
-        """How many calls are under way, and how many wait."""
+        """Return how many calls are under way, and how many wait."""
         with self._lock:
             if self._pid != os.getpid():
                 self._forked()
@@ -237,7 +237,7 @@ class AdmissionController:
         )
 
     def _forked(self) -> None:
-        """In a forked child nobody is under way: the calls are the parent's."""
+        """Forget all calls in a forked child: they are the parent's."""
         self._room.empty()
         self._guests.clear()
         self._ends.clear()

@@ -39,12 +39,12 @@ from ..types import at_least, boolean, non_negative_integer, suggest
 
 
 class Ejections:
-    """Who is down until when, and who has answered a call when."""
+    """Which vendors are down, until when, and when each last answered a call."""
 
     def __init__(self) -> None:
         self.down: dict[str, float] = {}
         self.watched = False
-        """Whether anybody asks: else answers of calls need not be noted."""
+        """Whether health checks run; without them answers of calls need not be noted."""
         self._answered: dict[str, float] = {}
 
     def answered(self, vendor: str, now: float, *, forced: bool) -> None:
@@ -53,14 +53,14 @@ class Ejections:
         if forced:
             self.down.pop(vendor, None)
 
-    def found(self, vendor: str, since: float, until: float) -> bool:
+    def eject(self, vendor: str, since: float, until: float) -> bool:
         """Leave a vendor alone until then; False where a call has succeeded ``since`` the trouble was first seen."""
         if self._answered.get(vendor, -math.inf) >= since:
             return False
         self.down[vendor] = until
         return True
 
-    def over(self, vendor: str) -> None:
+    def end(self, vendor: str) -> None:
         """The vendor answers again."""
         self.down.pop(vendor, None)
 
@@ -161,7 +161,7 @@ class Circuit:
         return not self.times_open
 
     def counted(self, policy: CircuitBreaker, now: float, *, failed: bool, waited: float | None = None) -> Circuit:
-        """One more call of a closed circuit; opens it where that was one failure too many, or one time-out."""
+        """Count a call of a closed circuit; open it after one failure too many, or one time-out too many."""
         number = int(now / policy.window * _SLICES)
         kept = [entry for entry in self.slices if number - _SLICES < entry[0] < number]
         calls, failures = next(((entry[1], entry[2]) for entry in self.slices if entry[0] == number), (0, 0))
@@ -174,7 +174,7 @@ class Circuit:
         return circuit
 
     def opened(self, policy: CircuitBreaker, now: float, waited: float | None = None) -> Circuit:
-        """Left alone from now on, longer than the last time."""
+        """Open the circuit from now on, for longer than the last time."""
         times, waited = self.times_open + 1, max(self.waited, waited or 0.0)
         return Circuit(epoch=self.epoch + 1, times_open=times, open_until=now + policy.rest(times, waited), waited=waited)
 
@@ -203,7 +203,7 @@ class Circuit:
         return self.opened(policy, now, waited) if failed else Circuit(epoch=self.epoch + 1)
 
     def ready_at(self, now: float) -> float:
-        """When it makes sense to ask for a permit again; minus infinity while closed."""
+        """The moment to ask for a permit again; minus infinity while closed."""
         if self.closed:
             return -math.inf
         if now < self.open_until:
@@ -237,7 +237,7 @@ class Breakers:
         self.ejections = Ejections()
 
     def admit(self, target: Target, now: float, *, forced: bool = False) -> Permit | None:
-        """Leave to ask the target now, or ``None`` while its circuit is open; whoever gets it reports back.
+        """Return a permit to ask the target now, or ``None`` while its circuit is open. Each permit must be reported.
 
         ``forced`` asks although the circuit is open, because nobody else is left: a success closes it, a failure changes nothing.
         """
@@ -271,12 +271,15 @@ class Breakers:
                 self._put(target.key, circuit)
 
     def found_down(self, vendor: str, since: float, until: float) -> bool:
-        """A health check found a vendor down, first at ``since``: leave it alone until then. False where calls know better."""
-        return self._policy.enabled and self.ejections.found(vendor, since, until)
+        """Leave a vendor alone ``until`` then, since a health check found it down, first at ``since``.
+
+        Returns False where a call has succeeded meanwhile.
+        """
+        return self._policy.enabled and self.ejections.eject(vendor, since, until)
 
     def answers_again(self, vendor: str, now: float) -> None:
         """A vendor that was found down answers: its targets may be asked; a probe of those with an open circuit is not brief."""
-        self.ejections.over(vendor)
+        self.ejections.end(vendor)
         with self._lock:
             for key, circuit in self.circuits.items():
                 if key[0] == vendor and circuit.open_until > now:
@@ -303,7 +306,7 @@ class Breakers:
         return max(ready, self.ejections.until(target.vendor, now)) if self.ejections.down else ready
 
     def refusal(self, targets: Sequence[Target], now: float) -> CircuitOpen | None:
-        """What a call hears that was let to none of its targets: when the first of them may be asked again."""
+        """Return the error of a call whose targets are all left alone; it says when the first may be asked again."""
         waits = [(self.ready_at(target, now) - now, number) for number, target in enumerate(targets)]
         left, number = min([wait for wait in waits if wait[0] > 0], default=(0.0, -1))
         if number < 0:

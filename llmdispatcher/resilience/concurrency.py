@@ -77,7 +77,7 @@ class Capacity:
         return self._allowed if self._allowed == math.inf else int(self._allowed)
 
     def hear(self, error: DispatchError | None, number: int, issued: int, in_flight: int) -> None:
-        """How the call of that ``number`` ended, of so many ``issued`` so far."""
+        """Adapt to how the call ``number`` ended, of so many ``issued`` so far."""
         if self._adaptive is None:
             return
         if error is None:
@@ -96,7 +96,7 @@ class Capacity:
 
 
 def overloaded(error: DispatchError) -> bool:
-    """Whether an error says that the vendor has too many calls; one that we made ourselves, or a spent quota, does not."""
+    """Whether an error says that the vendor has too many calls; our own errors and a spent quota do not."""
     if error.sent is False:
         return False
     return isinstance(error, RateLimitError) or (isinstance(error, VendorUnavailable) and error.status in OVERLOADED)
@@ -120,7 +120,7 @@ class ConcurrencySlot:
 
 
 class Queue(Protocol):
-    """Those who wait, in the order of their turns; a dict is one in the order of their coming."""
+    """The calls that wait, in the order of their turns. A dict is a queue in order of arrival."""
 
     def __len__(self) -> int: ...
 
@@ -129,10 +129,10 @@ class Queue(Protocol):
     def __setitem__(self, seat: ConcurrencySlot, nothing: None, /) -> None: ...
 
     def pop(self, seat: ConcurrencySlot, nothing: None, /) -> None:
-        """Forget one, who may not be there."""
+        """Remove a call if it is queued."""
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all."""
 
 
 class ConcurrencyLimiter:
@@ -161,7 +161,7 @@ class ConcurrencyLimiter:
         self.admit()
 
     def admit(self) -> None:
-        """Let in those who wait, as far as there are places."""
+        """Let waiting calls in, as far as there are places."""
         while self.queue and len(self.seats) < self.capacity.places:
             seat = next(iter(self.queue))
             if seat.room is None:
@@ -170,7 +170,7 @@ class ConcurrencyLimiter:
             self.queue.pop(seat, None)
 
     def empty(self) -> None:
-        """Forget everybody: they are in the process that forked this one."""
+        """Forget all calls: they are in the process that forked this one."""
         self.seats.clear()
         self.queue.clear()
 

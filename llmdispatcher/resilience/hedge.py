@@ -40,7 +40,7 @@ class Hedge:
 
 
 class Hedges:
-    """What each target took lately, and what is left of the share; safe under threads, bounded."""
+    """The latest latencies of each target, and how many hedges are left; safe under threads, bounded."""
 
     def __init__(self, policy: Hedge) -> None:
         self.policy = policy
@@ -51,7 +51,7 @@ class Hedges:
         self._all = Target(vendor="*", model="*")
 
     def observe(self, target: Target, seconds: float) -> None:
-        """Take in what one answer, or the first token of a stream, took."""
+        """Record the seconds of one answer, or until the first token of a stream."""
         with self._lock:
             if target.key not in self._taken and len(self._taken) >= _MOST:
                 del self._taken[next(iter(self._taken))]
@@ -68,9 +68,9 @@ class Hedges:
         return max(self.policy.min_delay, taken[int(0.95 * (len(taken) - 1))])
 
     def called(self, now: float) -> None:
-        """Note a call, of which a share may be doubled."""
+        """Count a call; hedges may be a share of the calls."""
         self._budgets.called(self._all, now)
 
     def spend(self, now: float) -> bool:
-        """Take one hedge out of the share; False where none is left."""
+        """Take one hedge; return False where none is left."""
         return self._budgets.spend(self._all, now)

@@ -22,7 +22,7 @@ from ..errors import DispatchError
 from ..runtime import Deadline, new_lock
 from ..types import RateLimitRemaining
 from .concurrency import Capacity, ConcurrencyLimiter, ConcurrencySlot
-from .rate_limit import PATIENCE, WINDOW, Keys, RateLimit, RateLimitStatus, Receipt, Shared, Window, WindowEntry
+from .rate_limit import PATIENCE, WINDOW, Keys, RateLimit, RateLimitStatus, Shared, TokenReceipt, Window, WindowEntry
 
 
 class KeyLease:
@@ -38,7 +38,7 @@ class KeyLease:
         return self._place.key
 
     def move(self, awake: Sequence[int], error: DispatchError) -> int | None:
-        """Take a place of another of these keys, after a refusal; ``None`` where none has one."""
+        """Take a place under another of these keys, after a refusal; ``None`` where no key has one."""
         return self._move(awake, error)
 
 
@@ -48,7 +48,7 @@ _Way = tuple[int | None, tuple[str, ...]]
 
 
 class RateLimitSlot(ConcurrencySlot):
-    """What one call has taken of the limits; given back with what it really used. ``until`` is the call's deadline.
+    """The place of one call in the limits; the call settles it with what it really used. ``until`` is the call's deadline.
 
     ``key`` is the number of the key that it is a place of, ``full`` holds the rooms that had none for it.
     """
@@ -60,13 +60,13 @@ class RateLimitSlot(ConcurrencySlot):
         self.until = until
         self.count: _LimitCount | None = None
         self.entry: WindowEntry | None = None
-        self.receipt: Receipt | None = None
+        self.receipt: TokenReceipt | None = None
         self.key: int | None = None
         self.full: list[ConcurrencyLimiter] = []
 
 
 class _LimitCount:
-    """All that is counted under one key."""
+    """What is counted under one key: requests, tokens, and calls in flight."""
 
     def __init__(self, key: str, limit: RateLimit, shared: Shared | None) -> None:
         self.key = key
@@ -92,7 +92,7 @@ class Limits:
         self._storages: dict[str, Shared] = {}
         self._pid = os.getpid()
         self.in_use = False
-        """Whether there is any limit at all: without one a call need not ask."""
+        """Whether there is any limit at all; without one a call needs no place."""
         if storage is not None:
             self._stored_at(storage)
 
@@ -162,7 +162,7 @@ class Limits:
         return entered + [way for way in ways if way not in entered]
 
     def lease(self, target: Target, place: RateLimitSlot | None, clock: Callable[[], float]) -> KeyLease | None:
-        """What tells a vendor which of its keys to show; ``None`` where that is its own choice."""
+        """Return the lease that tells a vendor which of its keys to use; ``None`` where the vendor chooses."""
         if place is None or place.key is None:
             return None
         return KeyLease(place, lambda awake, error: self.move(place, target, awake, error, clock()))
@@ -232,7 +232,7 @@ class Limits:
             shared.settle(receipt, used, now)
 
     def give_back(self, place: RateLimitSlot, now: float = 0.0) -> None:
-        """The call was not made after all."""
+        """Give the place back, since the call was not made."""
         with self._lock:
             if place.count is not None and place.entry is not None:
                 place.count.window.drop(place.entry)
@@ -242,7 +242,7 @@ class Limits:
             shared.give_back(receipt, now)
 
     def ended(self, place: RateLimitSlot, error: DispatchError | None) -> None:
-        """The call is not in flight any more: it has ended, and how. Idempotent."""
+        """Record that the call is in flight no more, and its error, if it failed. Idempotent."""
         if place.room is None:
             return
         with self._lock:
@@ -255,11 +255,11 @@ class Limits:
             place.room.leave(place, lambda *_: None)
             place.room = None
 
-    def told(self, target: Target, rate_limit_remaining: RateLimitRemaining, now: float, number: int | None = None) -> None:
-        """Take in what the vendor says is left, of the key of that number; only a small rest is worth remembering."""
+    def note_remaining(self, target: Target, remaining: RateLimitRemaining, now: float, number: int | None = None) -> None:
+        """Remember what a vendor says is left of its own limits, for the key of that number, until they are reset."""
         said = {
-            "requests": (rate_limit_remaining.requests, rate_limit_remaining.requests_reset),
-            "tokens": (rate_limit_remaining.tokens, rate_limit_remaining.tokens_reset),
+            "requests": (remaining.requests, remaining.requests_reset),
+            "tokens": (remaining.tokens, remaining.tokens_reset),
         }
         known = {
             name: (left, now + min(reset, WINDOW))
@@ -272,11 +272,11 @@ class Limits:
         if number is not None and target.vendor in self._keys:
             _, key = _numbered(key, number)
         with self._lock:
-            self._count(key, limit).window.told.update(known)
+            self._count(key, limit).window.remaining.update(known)
             self.in_use = True
 
     def status(self, target: Target, now: float) -> RateLimitStatus:
-        """What is left for a target."""
+        """Return what is left for a target."""
         key, limit = self._key(target)
         keys = self._keys.get(target.vendor)
         if keys is None:
@@ -348,7 +348,7 @@ class Limits:
         return stored
 
     def _here(self) -> None:
-        """In a forked child nobody is in flight: the calls are the parent's."""
+        """Forget the calls in flight in a forked child: they are the parent's."""
         if self._pid != os.getpid():
             for count in self._counts.values():
                 if count.room is not None:

@@ -29,21 +29,21 @@ def server(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     raise ConfigError(f"{attribute.name}: the value is no storage; give the address of a Redis server, redis://host:6379/0")
 
 
-class Receipt(Protocol):
-    """What was taken from a storage."""
+class TokenReceipt(Protocol):
+    """A record of what was taken from a storage."""
 
 
 class Shared(Protocol):
     """A count that processes share; it never raises and never takes long."""
 
-    def take(self, key: str, limit: RateLimit, tokens: int, now: float) -> Receipt | float | None:
+    def take(self, key: str, limit: RateLimit, tokens: int, now: float) -> TokenReceipt | float | None:
         """A receipt, the moment when there may be a place, or ``None`` where the storage fails."""
 
-    def settle(self, receipt: Receipt, used: int, now: float) -> None:
-        """Put what was really used in the place of the estimate."""
+    def settle(self, receipt: TokenReceipt, used: int, now: float) -> None:
+        """Replace the estimate by what was really used."""
 
-    def give_back(self, receipt: Receipt, now: float) -> None:
-        """The call was not made after all."""
+    def give_back(self, receipt: TokenReceipt, now: float) -> None:
+        """Give back what was taken, since the call was not made."""
 
     def left(self, key: str, limit: RateLimit, now: float) -> tuple[int | None, int | None] | None:
         """Requests and tokens that are left, or ``None`` where the storage fails."""
@@ -114,7 +114,7 @@ _SUMMED = ("requests_limit", "requests_remaining", "tokens_limit", "tokens_remai
 
 
 def _sum(amounts: Sequence[int | None]) -> int | None:
-    """``None``, which is no limit, where one has none."""
+    """Return the sum, or ``None``, which is no limit, if one amount is ``None``."""
     known = [amount for amount in amounts if amount is not None]
     return sum(known) if len(known) == len(amounts) else None
 
@@ -124,10 +124,10 @@ class Keys(Protocol):
 
     @property
     def key_count(self) -> int:
-        """How many there are."""
+        """The number of keys."""
 
     def awake_keys(self) -> Sequence[int]:
-        """Those that may be used now, the best first; never none."""
+        """Return the numbers of the keys that may be used now, the best first; at least one."""
 
 
 WINDOW = 60.0
@@ -153,7 +153,7 @@ class Window:
         self.most_tokens = tokens
         self.entries: deque[WindowEntry] = deque()
         self.tokens = 0
-        self.told: dict[str, tuple[int, float]] = {}
+        self.remaining: dict[str, tuple[int, float]] = {}
 
     def forget(self, now: float) -> None:
         """Drop what is older than the window."""
@@ -161,18 +161,18 @@ class Window:
             entry = self.entries.popleft()
             entry.past = True
             self.tokens -= entry.tokens
-        if self.told:
-            self.told = {name: (left, until) for name, (left, until) in self.told.items() if until > now}
+        if self.remaining:
+            self.remaining = {name: (left, until) for name, (left, until) in self.remaining.items() if until > now}
 
     def ready_at(self, tokens: int) -> float:
-        """When a call of so many tokens fits; minus infinity, or what is past, where it does already."""
+        """Return the moment when a call of so many tokens fits; minus infinity, or a past moment, if it fits now."""
         ready = -math.inf
         most = self.most_requests
         if most is not None and len(self.entries) >= most:
             ready = self.entries[len(self.entries) - most].at + WINDOW
         if self.most_tokens is not None and self.tokens + tokens > self.most_tokens:
             ready = max(ready, self._tokens_ready_at(tokens, self.most_tokens))
-        for name, (left, until) in self.told.items():
+        for name, (left, until) in self.remaining.items():
             if left < (1 if name == "requests" else tokens):
                 ready = max(ready, until)
         return ready
@@ -186,24 +186,24 @@ class Window:
         return ready
 
     def take(self, tokens: int, now: float) -> WindowEntry:
-        """Note a call."""
+        """Count a call."""
         entry = WindowEntry(now, tokens)
         self.entries.append(entry)
         self.tokens += tokens
         for name, amount in (("requests", 1), ("tokens", tokens)):
-            if name in self.told:
-                left, until = self.told[name]
-                self.told[name] = (max(0, left - amount), until)
+            if name in self.remaining:
+                left, until = self.remaining[name]
+                self.remaining[name] = (max(0, left - amount), until)
         return entry
 
     def correct(self, entry: WindowEntry, used: int) -> None:
-        """Put what a call really used in the place of its estimate."""
+        """Replace the estimate of a call by what it really used."""
         if not entry.past:  # never look for it: there may be a hundred thousand
             self.tokens += used - entry.tokens
             entry.tokens = used
 
     def drop(self, entry: WindowEntry) -> None:
-        """The call was not made after all; it is among the latest, so they are looked through first."""
+        """Remove a call that was not made; it is among the latest, so the search begins there."""
         for place in range(len(self.entries) - 1, -1, -1) if not entry.past else ():
             if self.entries[place] is entry:
                 del self.entries[place]
@@ -214,8 +214,8 @@ class Window:
     def left(self) -> tuple[int | None, int | None]:
         """Requests and tokens that are left; ``None`` is no limit."""
         return (
-            _rest(self.most_requests, len(self.entries), self.told.get("requests")),
-            _rest(self.most_tokens, self.tokens, self.told.get("tokens")),
+            _rest(self.most_requests, len(self.entries), self.remaining.get("requests")),
+            _rest(self.most_tokens, self.tokens, self.remaining.get("tokens")),
         )
 
     def reset(self, now: float) -> float:
@@ -223,7 +223,7 @@ class Window:
         return self.entries[0].at + WINDOW - now if self.entries else 0.0
 
 
-def _rest(limit: int | None, used: int, told: tuple[int, float] | None) -> int | None:
+def _rest(limit: int | None, used: int, remaining: tuple[int, float] | None) -> int | None:
     amounts = [max(0, limit - used)] if limit is not None else []
-    amounts += [told[0]] if told is not None else []
+    amounts += [remaining[0]] if remaining is not None else []
     return min(amounts, default=None)

@@ -67,12 +67,12 @@ class _Cooldown:
     """Whether a call tries it."""
 
     def worth(self, now: float) -> float:
-        """The moment to wait for; infinite where the target asked for longer than anybody waits."""
+        """The moment to wait for; infinite where the target asked for more than :data:`LONGEST_WAIT`."""
         return self.until if self.asked - now <= LONGEST_WAIT else math.inf
 
 
 class Cooldowns:
-    """Who is parked until when; safe under threads, bounded. Moments are monotonic seconds and handed in."""
+    """Which targets are parked, until when; safe under threads, bounded. Moments are monotonic seconds."""
 
     def __init__(self) -> None:
         self._lock = new_lock()
@@ -99,7 +99,7 @@ class Cooldowns:
             )
 
     def held(self, target: Target, now: float) -> _Cooldown | None:
-        """What is held against asking the target now; ``None`` where nothing is."""
+        """Return the cooldown of the target now; ``None`` where it may be asked."""
         parked = self.parked.get(target.key)
         return parked if parked is not None and parked.until > now else None
 
@@ -109,7 +109,7 @@ class Cooldowns:
         return parked.until if parked is not None else -math.inf
 
     def take(self, target: Target, now: float) -> _Cooldown | None:
-        """Ask the target now: what is held against it, ``None`` where nothing is any more. It may be the call that tries it."""
+        """Take leave to ask the target now: return its cooldown, or ``None`` where it may be asked; the call may be its probe."""
         with self._lock:
             parked = self.parked.get(target.key)
             if parked is None or parked.until > now:
@@ -128,7 +128,7 @@ class Cooldowns:
                 del self.parked[target.key]
 
     def refusal(self, target: Target, now: float) -> DispatchError | None:
-        """What a call hears that would have needed this target: the same kind of error, without asking the vendor again."""
+        """Return the error of a call that needs a parked target: of the kind that parked it, without asking the vendor again."""
         parked = self.parked.get(target.key)
         if parked is None or parked.until <= now:
             return None
@@ -227,7 +227,10 @@ class RetryPolicy:
         return min(max(0.0, jitter(delay) if jitter is not None else delay), self.max_delay)
 
     def _growth(self) -> Iterator[float | None]:
-        """The delays of one target; backoff's generators begin with an empty yield, made for ``send()``."""
+        """Yield the delays of one target, by strategy; JITTER draws from the exponential ones.
+
+        The generators of the package ``backoff`` begin with an empty yield, made for ``send()``.
+        """
         if self.backoff_strategy is BackoffStrategy.LINEAR:
             return (min(self.initial_delay * nth, self.max_delay) for nth in count(1))
         if self.backoff_strategy is BackoffStrategy.FIXED or not self.initial_delay:
@@ -266,7 +269,7 @@ second choice must not hide for weeks that the first is set up wrongly."""
 
 
 class _Place:
-    """What the schedule knows of a target that is not simply next: it failed, it is parked, or it is crowded."""
+    """The state of a target that failed, is parked, or is crowded."""
 
     __slots__ = ("crowded", "failures", "rank", "ready_at", "target")
 
@@ -293,7 +296,7 @@ class NextAttempt(NamedTuple):
 
 
 class RetrySchedule:
-    """Whose turn it is, for one call in one thread; holds no clock, is handed the time.
+    """Which target is asked next, for one call in one thread. It has no clock; each method gets the time.
 
     Only targets that failed or are parked have a place; a call whose first target answers never makes one.
     """
@@ -335,7 +338,7 @@ class RetrySchedule:
 
     @property
     def is_through(self) -> bool:
-        """Whether each target had its turn or waits for one, and another could be asked."""
+        """Whether each target was asked or waits, and the last failure lets another target be asked."""
         return not self._fresh and not self._stays
 
     def add(self, targets: Sequence[Target]) -> None:
@@ -344,7 +347,7 @@ class RetrySchedule:
         self._fresh += [(rank + index, target) for index, target in enumerate(targets) if self._is_larger(target)]
 
     def next(self, deadline_at: float) -> NextAttempt | None:
-        """The next turn; ``None`` when no target is left whose time comes before the deadline."""
+        """Return the next attempt; ``None`` when no target is left that is ready before the deadline."""
         if self._fresh:
             rank, target = self._fresh.pop(0)
             self._asking = (rank, None)
@@ -357,7 +360,7 @@ class RetrySchedule:
         return self._turn(place, crowd)
 
     def unasked(self, deadline_at: float) -> list[Target]:
-        """The targets that were not asked yet and may be before the deadline, beside the one whose turn it is."""
+        """Return the targets that were not asked yet and are ready before the deadline, without the one that is asked now."""
         fresh = [target for _rank, target in self._fresh]
         if not self._places:
             return fresh
@@ -373,13 +376,13 @@ class RetrySchedule:
         return NextAttempt(place.target, place.ready_at, retry=bool(place.failures), crowd=crowd)
 
     def instead(self, turn: NextAttempt, target: Target) -> NextAttempt:
-        """The turn of one of the crowd, which has got a place, instead of another's."""
+        """Return the attempt at a crowded target that has got a place now, and take ``turn`` back."""
         if turn.retry:
             self._retries_left += 1
         return self._turn(next(place for place in self._places if place.crowded and place.target is target))
 
     def _last_resort(self) -> NextAttempt | None:
-        """One of those that were put off, where nobody was asked yet: a bad chance is better than none."""
+        """Return a target that was put off, if no target was asked yet: a bad chance is better than none."""
         if self._anybody_failed or not self._put_off:
             return None
         self._resorting = True
@@ -388,7 +391,7 @@ class RetrySchedule:
         return NextAttempt(target, -math.inf, forced=True)
 
     def put_off(self, target: Target) -> None:
-        """Take back the turn of ``target``: it is asked only if there is nobody else, and not again in this call."""
+        """Take back the turn of ``target``: it is asked only if no other target is left, and once at most."""
         rank, place = self._asking
         if place is not None and place in self._places:
             self._places.remove(place)
@@ -396,14 +399,14 @@ class RetrySchedule:
             self._put_off.append((rank, target))
 
     def drop(self, why: DispatchError | None = None) -> None:
-        """Take back the last turn for good: its target is not asked in this call, and ``why`` is told where nobody is."""
+        """Take back the last turn for good. ``why`` is the error of the call if no target is asked at all."""
         self._dropped = self._dropped or why
         place = self._asking[1]
         if place is not None and place in self._places:
             self._places.remove(place)
 
     def set_aside(self, target: Target, now: float) -> bool:
-        """Put off the turn of ``target``, uncounted, if it was parked since it was planned; whether that was so."""
+        """Put off the turn of ``target``, uncounted, if it was parked meanwhile; return whether it was."""
         parked = self._cooldowns.take(target, now)
         if parked is not None:
             self._postpone(target, parked.worth(now), now)
@@ -427,7 +430,7 @@ class RetrySchedule:
         return place
 
     def failed(self, target: Target, error: DispatchError, now: float) -> None:
-        """Take in how the last turn, that of ``target``, went: who may be asked again, and when."""
+        """Record that ``target``, asked last, failed: decide which targets may be asked again, and when."""
         self._anybody_failed = True
         rest = rest_of(error)
         if rest > 0 and error.sent is not False:  # what never reached the vendor is no word of it
@@ -458,7 +461,7 @@ class RetrySchedule:
         return not 0 < target.context_window <= self._overflowed
 
     def blocked(self, now: float) -> DispatchError | None:
-        """What a call hears when nobody could be asked at all: the wait that ends first; ``None`` if nobody had to wait."""
+        """Return the error of a call in which no target could be asked: of the wait that ends first; ``None`` without waits."""
         if self._dropped is not None:
             return self._dropped
         if self._limited is not None:

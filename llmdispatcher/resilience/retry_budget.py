@@ -39,7 +39,7 @@ class _RetryCounts:
         self.retries = [0] * _SLICES
 
     def turn(self, number: int) -> int:
-        """Forget what is older than the window; gives the place of the present slice."""
+        """Forget what is older than the window; return the index of the present slice."""
         for passed in range(self.number + 1, min(number, self.number + _SLICES) + 1):
             self.calls[passed % _SLICES] = self.retries[passed % _SLICES] = 0
         self.number = max(self.number, number)
@@ -47,7 +47,7 @@ class _RetryCounts:
 
 
 class Budgets:
-    """What is left for each target; safe under threads, bounded."""
+    """The retry budget of each target; safe under threads, bounded."""
 
     def __init__(self, policy: RetryBudget) -> None:
         self._policy = policy
@@ -55,7 +55,7 @@ class Budgets:
         self._counts: dict[tuple[str, ...], _RetryCounts] = {}
 
     def called(self, target: Target, now: float) -> None:
-        """Note a first try."""
+        """Count a first try."""
         if self._policy.enabled:
             with self._lock:
                 counts = self._counts.get(target.key) or self._made(target.key)

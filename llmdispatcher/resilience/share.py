@@ -62,14 +62,14 @@ WHOLE = TimeShare()
 
 
 class Need(NamedTuple):
-    """The seconds that a whole answer may honestly need; not ``certain`` where it comes after thoughts of unknown length."""
+    """The seconds that a whole answer may need; not ``certain`` where it comes after thoughts of unknown length."""
 
     seconds: float
     certain: bool
 
 
 class _Measured:
-    """What the tokens of one target took lately."""
+    """The latest measured times of one target."""
 
     __slots__ = ("count", "percentile", "taken", "usual")
 
@@ -89,7 +89,7 @@ class Shares:
         self._measured: dict[tuple[str, str], _Measured] = {}
 
     def observe(self, target: Target, seconds: float, tokens: int) -> None:
-        """Take in one answer in one piece: what it took, and how many tokens it has. A short one never counts as a quick one."""
+        """Record the seconds and tokens of one whole answer. A short answer never makes a target look quicker."""
         taken = seconds / max(tokens, _TELLING)
         if tokens < _TELLING:
             taken = max(taken, 1 / pace_of(target.kind or target.vendor, target.model).tokens_per_second)
@@ -106,7 +106,7 @@ class Shares:
                 measured.percentile = sorted(measured.taken)[int(0.95 * (len(measured.taken) - 1))]
 
     def need(self, request: Request, target: Target) -> Need:
-        """What the target may honestly need for the whole answer."""
+        """Return the seconds that the target may need for the whole answer."""
         return self._need(request, target, _most_tokens(request))
 
     def _need(self, request: Request, target: Target, tokens: int | None) -> Need:
@@ -161,7 +161,7 @@ class Shares:
 
 
 def _thinks(request: Request, pace: Pace) -> bool:
-    """Whether thoughts of unknown length come before the answer."""
+    """Whether the model thinks for an unknown time before it answers."""
     if request.reasoning_effort is not None:
         return request.reasoning_effort != "none"
     return bool(request.reasoning_tokens) or not _THINKING.isdisjoint(request.extra_params) or pace.thinks

@@ -70,7 +70,7 @@ class _Counters:
         return None if most is None else self._per_minute(most, namespace="requests")
 
     def tokens(self, limit: RateLimit) -> Any:
-        """The same for tokens."""
+        """The limit of tokens as the package knows it; ``None`` where there is none."""
         most = limit.tokens_per_minute
         return None if most is None else self._per_minute(most, namespace="tokens")
 
@@ -92,24 +92,24 @@ class SharedLimits:
                 raise ConfigError(f"storage: limits on a Redis server need {package!r}; install llmdispatcher[limits]")
         self._address = address
         self._lock = new_lock()
-        self._counters: _Counters | None = _made(address)
+        self._counters: _Counters | None = _counters_of(address)
         self._pid = os.getpid()
         self._rests_until = self._quiet_until = 0.0
         self._slow = 0
 
     def take(self, key: str, limit: RateLimit, tokens: int, now: float) -> Taken | float | None:
         """A receipt, the moment when there may be a place, or ``None`` where the server fails."""
-        return self._asked(lambda counters: _take(counters, Taken(key, limit, _most(tokens, limit), now)), now)
+        return self._ask(lambda counters: _take(counters, Taken(key, limit, _most(tokens, limit), now)), now)
 
     def settle(self, receipt: Taken, used: int, now: float) -> None:
         """Put what was really used in the place of the estimate."""
         more = _most(used, receipt.limit) - receipt.tokens
         if receipt.limit.tokens_per_minute is not None and more:
-            self._asked(lambda counters: _correct(counters, receipt, more, now), now)
+            self._ask(lambda counters: _correct(counters, receipt, more, now), now)
 
     def give_back(self, receipt: Taken, now: float) -> None:
         """The call was not made after all."""
-        self._asked(lambda counters: _return(counters, receipt, now), now)
+        self._ask(lambda counters: _return(counters, receipt, now), now)
 
     def left(self, key: str, limit: RateLimit, now: float) -> tuple[int | None, int | None] | None:
         """Requests and tokens that are left, or ``None`` where the server fails."""
@@ -121,7 +121,7 @@ class SharedLimits:
                 None if tokens is None else max(0, counters.sliding.get_window_stats(tokens, key).remaining),
             )
 
-        return self._asked(look, now)
+        return self._ask(look, now)
 
     def close(self) -> None:
         """Close the connections of this process."""
@@ -130,8 +130,8 @@ class SharedLimits:
         if counters is not None and self._pid == os.getpid():
             counters.storage.get_connection().close()
 
-    def _asked(self, ask: Callable[[_Counters], T], now: float) -> T | None:
-        """What the server says; ``None`` where it fails, or has just failed. After a rest one call at a time tries."""
+    def _ask(self, ask: Callable[[_Counters], T], now: float) -> T | None:
+        """Return the server's answer; ``None`` where it fails, or has just failed. After a rest one call at a time tries."""
         with self._lock:
             if now < self._rests_until:
                 return None
@@ -169,13 +169,13 @@ class SharedLimits:
             counters = self._counters
         if counters is not None:
             return counters
-        made = _made(self._address)
+        made = _counters_of(self._address)
         with self._lock:
             self._counters = self._counters or made
             return self._counters
 
 
-def _made(address: str) -> _Counters:
+def _counters_of(address: str) -> _Counters:
     """A client that has not connected yet."""
     try:
         return _Counters(ServerAddress.of(address, "storage").url)

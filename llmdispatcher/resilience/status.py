@@ -40,7 +40,7 @@ class TargetStatus:
         return "; ".join(told + _left(self.limits))
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON can hold it."""
+        """Return the status as JSON can hold it."""
         told: dict[str, Any] = {"circuit": self.circuit, "circuit_for": self.circuit_for, "cooldown": self.cooldown}
         return told | {"limits": attrs.asdict(self.limits) if self.limits is not None else None}
 
@@ -59,12 +59,12 @@ class HedgePlan:
         return f"hedge: when {self.target} is silent for {self.after:.3g} s, {self.beside} is asked beside it"
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON can hold it."""
+        """Return the plan as JSON can hold it."""
         return {"target": str(self.target), "beside": str(self.beside), "after": self.after}
 
 
 def standing(target: Target, breakers: Breakers, cooldowns: Cooldowns, now: float, limits: Limits | None = None) -> TargetStatus:
-    """How a target stands now; its limits are looked at where they are given."""
+    """Return the status of a target now, with its rate limits if ``limits`` is given."""
     return TargetStatus(
         target=target,
         circuit=breakers.state(target, now),

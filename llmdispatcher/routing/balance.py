@@ -142,7 +142,7 @@ class Balance:
     sticky: str | None = attrs.field(default=None, validator=optional_non_blank)
 
     def session(self, request: Request) -> str | None:
-        """What the request is to stay with, if anything."""
+        """Return the session that the request belongs to, if any."""
         if self.sticky is None:
             return None
         value = request.user if self.sticky == "user" else request.metadata.get(self.sticky)
@@ -187,12 +187,12 @@ class Balancer:
         return self._name
 
     def begin(self, target: Target) -> None:
-        """A call goes out."""
+        """Count a call that begins."""
         with self._lock:
             self._in_flight[target.key] = self._in_flight.get(target.key, 0) + 1
 
     def end(self, target: Target) -> None:
-        """A call has come back."""
+        """Count a call that ends."""
         with self._lock:
             left = self._in_flight.get(target.key, 0) - 1
             if left > 0:
@@ -208,7 +208,7 @@ class Balancer:
         seconds: Callable[[Target], float | None],
         dollars: Callable[[Target], float | None],
     ) -> list[Target]:
-        """Who of equals is asked first. What a strategy of the user's leaves out is not asked; what it makes up is refused."""
+        """Order equal targets. A target that a user's strategy leaves out is not asked; one that it makes up is refused."""
         if len(targets) < 2:
             return list(targets)
         policy = self.policy
@@ -225,7 +225,7 @@ class Balancer:
         seconds: Callable[[Target], float | None],
         dollars: Callable[[Target], float | None],
     ) -> BalanceContext:
-        """What a strategy or a mode is shown of some targets."""
+        """Return the context of some targets for a strategy or a mode."""
         return BalanceContext(
             request=request,
             targets=tuple(targets),
@@ -245,5 +245,5 @@ class Balancer:
         return self.policy.priorities.get(target.vendor_key, 0.0)
 
     def _load(self, target: Target) -> int:
-        """How many calls are under way at a target."""
+        """Return how many calls are under way at a target."""
         return self._in_flight.get(target.key, 0)

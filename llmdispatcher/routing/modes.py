@@ -118,7 +118,7 @@ class Modes:
 
 @attrs.frozen(kw_only=True)
 class Placing:
-    """Why a mode has put a target in its place: estimated US dollars and seconds, ``None`` where unknown."""
+    """The reason of a target's place in a mode: estimated US dollars and seconds, ``None`` where unknown."""
 
     target: Target
     mode: str
@@ -178,7 +178,7 @@ def pools(value: Any) -> Pools:
 
 
 def _pool(path: str, told: Any, all_pools: Mapping[Any, Any]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """The models of a pool, and what it goes on after."""
+    """Return the models of a pool, and the lasting failures after which it goes on."""
     given = build(Pool, told if isinstance(told, Pool | Mapping) else {"models": told}, path)
     try:
         on = parse_failures(given.on)

@@ -66,7 +66,7 @@ class CostOptimization:
         return None if price is None else cost_of(tokens, price)
 
     def objection(self, target: Target, tokens: Usage, spent: Decimal = _NOTHING) -> str | None:
-        """Why the cap forbids a target in a call that has ``spent`` so much, or ``None`` where it does not."""
+        """Return why the cap forbids a target in a call that has ``spent`` so much, or ``None`` where it does not."""
         if not self.enabled or self.max_cost is None:
             return None
         amount = self.estimate(target, tokens)
@@ -138,7 +138,7 @@ def tokens_of(request: Request, target: Target | None = None) -> Usage:
 
 
 def total_tokens(request: Request) -> int:
-    """The sum of that estimate."""
+    """The sum of the tokens of :func:`tokens_of`."""
     return input_tokens(request) + _output_tokens(request)
 
 
@@ -175,7 +175,7 @@ class Latencies:
         self._estimates: dict[tuple[str, str], Estimate] = {}
 
     def observe(self, target: Target, latency: float, first_token: float | None, now: float) -> None:
-        """Take in one answer, or one silence that lasted ``latency`` seconds."""
+        """Record an answer, or a silence, of ``latency`` seconds."""
         with self._lock:
             known = self._estimates.get(target.key)
             if known is None:
@@ -184,7 +184,7 @@ class Latencies:
                 self._estimates[target.key] = known.next(latency, first_token, now)
 
     def failed(self, target: Target, now: float) -> None:
-        """Take in a failure that says nothing about speed: an unmeasured target stops being tried first for a while."""
+        """Record a failure that says nothing about speed: an unmeasured target is not tried first for a while."""
         with self._lock:
             known = self._estimates.get(target.key)
             if known is None or now - known.at > STALE_AFTER:

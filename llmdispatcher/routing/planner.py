@@ -190,8 +190,7 @@ class _Planner:
         timed, cheap = latency is not None and latency.enabled, cost is not None and cost.prefer_cheap
         if timed or cheap:
             return self._by_figures(fitting, timed=timed, cheap=cheap)
-        balancer = self.preferences.balancer
-        return self._by_name(fitting) if balancer is None else [*self._balanced(balancer, fitting), *self._by_name(fitting)]
+        return self._by_name(fitting)
 
     def _by_mode(self, mode: Chosen, targets: list[Target], skipped: list[SkippedTarget]) -> list[Step]:
         """As the mode has them, equals as they are balanced; slower ones than ``max_latency`` last."""
@@ -241,36 +240,20 @@ class _Planner:
         fast = latency is not None and timed and latency.prefer_fast
         return [Step(ranking.target, ranking) for ranking in ranked(rankings, cheap=cheap, fast=fast)]
 
-    def _balanced(self, balancer: Balancer, fitting: list[Target]) -> list[Step]:
-        """Take out all but the fallback vendor: the default vendor first, then equals as the strategy has them."""
-        default, fallback, moment = self.preferences.default_vendor, self.preferences.fallback_vendor, self.moment
-        steps: list[Step] = []
-        equals: list[Target] = []
-        last: list[Target] = []
-        for target in fitting:
-            if target.vendor_key == default:
-                steps.append(Step(target, "default vendor"))
-            else:
-                (last if target.vendor_key == fallback else equals).append(target)
-        fitting[:] = last
-        ordered = balancer.order(self.request, equals, moment.turn, moment.speed, self.requirements.dollars)
-        why = f"balanced, {balancer.label(self.request)}"
-        return steps + [Step(target, why) for target in ordered]
-
     def _by_name(self, fitting: Sequence[Target]) -> list[Step]:
-        """The default vendor, the fallback vendor, and then all others."""
-        default, fallback = self.preferences.default_vendor, self.preferences.fallback_vendor
-        first: list[Step] = []
-        second: list[Step] = []
-        others: list[Step] = []
+        """The default vendor, the fallback vendor, then all others; those share the calls, before the fallback, with a balancer."""
+        default, fallback, moment = self.preferences.default_vendor, self.preferences.fallback_vendor, self.moment
+        first: list[Target] = []
+        second: list[Target] = []
+        others: list[Target] = []
         for target in fitting:
-            if target.vendor_key == default:
-                first.append(Step(target, "default vendor"))
-            elif target.vendor_key == fallback:
-                second.append(Step(target, "fallback vendor"))
-            else:
-                others.append(Step(target, "able, in order of registration"))
-        return first + second + others
+            (first if target.vendor_key == default else second if target.vendor_key == fallback else others).append(target)
+        balancer = self.preferences.balancer
+        groups = ((first, "default vendor"), (second, "fallback vendor"), (others, "able, in order of registration"))
+        if balancer is not None:
+            others = balancer.order(self.request, others, moment.turn, moment.speed, self.requirements.dollars)
+            groups = (groups[0], (others, f"balanced, {balancer.label(self.request)}"), groups[1])
+        return [Step(target, why) for group, why in groups for target in group]
 
 
 def _spread(ordered: Sequence[Target], skipped: list[SkippedTarget]) -> list[Target]:

@@ -48,7 +48,7 @@ class SkippedTarget:
         return f"{self.vendor}:{self.model}" if self.model is not None else self.vendor
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the same as JSON can hold it."""
+        """Return the fields as JSON can hold them."""
         return {"target": self.target, **attrs.asdict(self)}
 
 
@@ -88,13 +88,13 @@ class Requirements:
 
     @property
     def tokens(self) -> Usage:
-        """What the whole call is estimated to use."""
+        """The estimated usage of the whole call."""
         if self._tokens is None:
             self._tokens = tokens_of(self.request)
         return self._tokens
 
     def tokens_at(self, target: Target) -> Usage:
-        """The same at a target that counts thoughts in the limit of its answer."""
+        """The usage estimated for a target, which may count thoughts in the limit of its answer."""
         room = room_for_thoughts(self.request, target.kind or "", target.model)
         return tokens_of(self.request, target) if room else self.tokens
 
@@ -103,12 +103,12 @@ class Requirements:
         return (self.cost or _UNPRICED).estimate(target, self.tokens)
 
     def dollars(self, target: Target) -> float | None:
-        """The same, as strategies see it."""
+        """The estimated US dollars as a float, for strategies; ``None`` where nobody knows."""
         amount = self.price(target)
         return None if amount is None else float(amount)
 
     def objection(self, target: Target) -> SkippedTarget | None:
-        """Why a target cannot be asked this, or ``None`` where it can."""
+        """Return why a target cannot be asked, or ``None`` where it can."""
         if self.needs and not self.needs.isdisjoint(target.lacks):
             need = min(self.needs & target.lacks)
             return SkippedTarget(target.vendor, f"{target.model} has no {need}", need)
@@ -143,5 +143,5 @@ class Requirements:
         return told and f"{told}, since extra_params[{name!r}] may add {window} tokens; leave it out, or raise max_cost"
 
     def in_words(self, target: Target) -> str:
-        """What of this a target can only do in a roundabout way; empty where it is able of itself."""
+        """Return what the target can do only in a roundabout way; empty where nothing is."""
         return ", ".join(sorted(self.needs & target.makeshift)) if self.needs and target.makeshift else ""

@@ -40,7 +40,7 @@ class Selection(enum.Enum):
     """All models that the vendors are known to have."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Step:
     """A target on the route, and why it has its place: a text, or the figures of optimizers or mode, whose ``str()`` is one.
 
@@ -166,7 +166,7 @@ def several(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _told(skipped: Sequence[SkippedTarget]) -> str:
+def _list_skipped(skipped: Sequence[SkippedTarget]) -> str:
     """Why targets are not asked: the first few, and how many more there are."""
     more = len(skipped) - MOST_NAMED
     reasons = "; ".join(f"{skip.vendor}: {skip.reason}" for skip in skipped[:MOST_NAMED])
@@ -176,40 +176,40 @@ def _told(skipped: Sequence[SkippedTarget]) -> str:
 def dead_end(route: Route) -> DispatchError:
     """The error of a route without a target: why the vendors cannot be asked, and what to do about it."""
     skipped = [skip for skip in route.skipped if skip.code != PINNED]
-    asked = [skip for skip in skipped if skip.code != RULE]
-    if not asked:
-        told = f" ({_told(skipped)})" if skipped else ""
+    unasked = [skip for skip in skipped if skip.code != RULE]
+    if not unasked:
+        text = f" ({_list_skipped(skipped)})" if skipped else ""
         hint = f": {route.hint}" if route.hint else "; call dispatcher.register_vendor(OpenAIVendor(...)) first"
-        return ConfigError(f"no vendor is registered{hint}{told}")
-    reasons = _told(skipped)
-    having = [skip for skip in asked if not _lacks_model(skip)]
+        return ConfigError(f"no vendor is registered{hint}{text}")
+    reasons = _list_skipped(skipped)
+    having = [skip for skip in unasked if not _lacks_model(skip)]
     if having and all(skip.code in _SETUP for skip in having):
-        is_named = len(asked) == 1 and asked[0].code == UNREGISTERED
-        told = asked[0].reason if is_named else f"no vendor can be asked: {_told(having)}"
-        return ConfigError(told, model=route.model)
-    if any(skip.code == UNPRICED for skip in asked):
+        is_named = len(unasked) == 1 and unasked[0].code == UNREGISTERED
+        text = unasked[0].reason if is_named else f"no vendor can be asked: {_list_skipped(having)}"
+        return ConfigError(text, model=route.model)
+    if any(skip.code == UNPRICED for skip in unasked):
         return CostUnknown(f"strict_cost: the price of no target is known: {reasons}", model=route.model)
-    if any(skip.code == OVER_COST for skip in asked):
+    if any(skip.code == OVER_COST for skip in unasked):
         remedy = "raise max_cost, shorten the request or its max_tokens, or name a cheaper model"
         return BudgetExceeded(f"no target keeps max_cost: {reasons}", model=route.model, remedy=remedy)
     codes = {skip.code for skip in having}
     if WINDOW in codes and codes <= {WINDOW, EMBEDDINGS}:
         what = "conversation is" if EMBEDDINGS not in codes else "texts are"
-        told = f"the {what} too long: {reasons}; shorten, or name a model with a larger window"
-        return ContextWindowExceeded(told, model=route.model, try_elsewhere=False)
-    if having and all(skip.code == EMBEDDINGS or _lacks_model(skip) for skip in asked):
-        told = f"embed: no registered vendor of {route.model!r} makes vectors: {reasons}; name a model that does"
-        return InvalidRequest(told, model=route.model)
+        text = f"the {what} too long: {reasons}; shorten, or name a model with a larger window"
+        return ContextWindowExceeded(text, model=route.model, try_elsewhere=False)
+    if having and all(skip.code == EMBEDDINGS or _lacks_model(skip) for skip in unasked):
+        text = f"embed: no registered vendor of {route.model!r} makes vectors: {reasons}; name a model that does"
+        return InvalidRequest(text, model=route.model)
     if not having:
         cause = route.cause or f"no registered vendor has the model: {reasons}"
-        told = f"{cause}. {route.hint}" if route.hint else cause
-        return ModelNotFound(told, model=route.model, try_elsewhere=False)
-    told = f"no vendor can take the request: {reasons}"
+        text = f"{cause}. {route.hint}" if route.hint else cause
+        return ModelNotFound(text, model=route.model, try_elsewhere=False)
+    text = f"no vendor can take the request: {reasons}"
     lacking = sorted(codes.intersection(CAPABILITIES))
-    told = f"{told}; {_instead_of(lacking)}" if lacking else told
+    text = f"{text}; {_instead_of(lacking)}" if lacking else text
     if lacking and codes <= {*CAPABILITIES, *_SETUP}:
-        return InvalidRequest(told, model=route.model)
-    return VendorUnavailable(told, model=route.model, retry_here=False, try_elsewhere=False)
+        return InvalidRequest(text, model=route.model)
+    return VendorUnavailable(text, model=route.model, retry_here=False, try_elsewhere=False)
 
 
 _FIELDS = {"vision": "the pictures", "audio": "the sound", "documents": "the documents", "json_schema": "the schema"}

@@ -74,7 +74,7 @@ class RoutingCondition:
     metadata: Mapping[str, Hashable] = attrs.field(factory=dict, validator=_comparable)
 
     def admits(self, request: Request, needs: frozenset[str]) -> bool:
-        """Whether the request is like this, the model pattern aside, which the table has compiled."""
+        """Whether the request meets the condition; the table checks the model pattern, which it has compiled."""
         if self.user is not None and self.user != request.user:
             return False
         if self.max_tokens and request.max_tokens is not None and request.max_tokens > self.max_tokens:
@@ -108,10 +108,10 @@ class RoutingRule:
 
 
 class RuleTable:
-    """The rules in order. A request is reduced to what the rules can tell apart, and that is looked up.
+    """The rules in order. It remembers which rules a request matches, by a key of what conditions look at (:meth:`_key`).
 
     Two requests for the same model on the same side of every bound, alike in every user and metadata value that a rule
-    names, match the same rules: all rules are judged for the first of them only.
+    names, have the same key: all rules are judged for the first of them only. A new field of a condition must be in the key.
     """
 
     def __init__(self, rules: Iterable[RoutingRule] = ()) -> None:
@@ -128,32 +128,32 @@ class RuleTable:
         """The rules that the request matches, the most important first, disabled ones included."""
         if not self.rules:
             return ()
-        seen = self._seen(request, needs)
-        rules = self._matches.get(seen)
-        return rules if rules is not None else self._judge(seen, request, needs)
+        key = self._key(request, needs)
+        rules = self._matches.get(key)
+        return rules if rules is not None else self._judge(key, request, needs)
 
-    def _seen(self, request: Request, needs: frozenset[str]) -> tuple[Any, ...]:
-        """All that the rules can see of a request, hashable."""
+    def _key(self, request: Request, needs: frozenset[str]) -> tuple[Any, ...]:
+        """Everything of a request that a condition looks at, hashable. Requests with equal keys match the same rules."""
         return (
             request.model.strip(),
             request.user if request.user in self._users else None,
             bisect_left(self._most_tokens, request.max_tokens) if request.max_tokens is not None else 0,
             bisect_left(self._temperatures, request.temperature) if request.temperature is not None else 0,
             needs,
-            tuple([_number(known, request.metadata.get(key, _ABSENT)) for key, known in self._metadata.items()])
+            tuple([_number(numbers, request.metadata.get(name, _ABSENT)) for name, numbers in self._metadata.items()])
             if self._metadata
             else (),
         )
 
-    def _judge(self, seen: tuple[Any, ...], request: Request, needs: frozenset[str]) -> tuple[RoutingRule, ...]:
+    def _judge(self, key: tuple[Any, ...], request: Request, needs: frozenset[str]) -> tuple[RoutingRule, ...]:
         rules = tuple(
             rule
             for rule, fits in zip(self.rules, self._fits, strict=True)
-            if fits(seen[0]) and rule.condition.admits(request, needs)
+            if fits(key[0]) and rule.condition.admits(request, needs)
         )
         if len(self._matches) >= _REMEMBERED:
             self._matches.clear()
-        self._matches[seen] = rules
+        self._matches[key] = rules
         return rules
 
 
@@ -166,18 +166,18 @@ def _matcher(pattern: str | None) -> Callable[[str], Any]:
 
 
 def _values(wanted: Iterable[Mapping[str, Hashable]]) -> dict[str, dict[Hashable, int]]:
-    """Each metadata key that a rule names, with the distinct values asked of it, numbered."""
+    """Each metadata key that a rule names, with a number for each value that a rule wants of it."""
     values: dict[str, dict[Hashable, int]] = {}
     for metadata in wanted:
         for key, value in metadata.items():
-            known = values.setdefault(key, {})
-            known.setdefault(value, len(known))
+            numbers = values.setdefault(key, {})
+            numbers.setdefault(value, len(numbers))
     return values
 
 
-def _number(known: Mapping[Hashable, int], value: Any) -> int:
-    """Which of the known values it is; -1 for none of them."""
+def _number(numbers: Mapping[Hashable, int], value: Any) -> int:
+    """The number of a value; -1 for a value that no rule wants."""
     try:
-        return known.get(value, -1)
+        return numbers.get(value, -1)
     except TypeError:  # not hashable, so equal to none
         return -1

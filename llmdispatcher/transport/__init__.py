@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .._lazy import door
 
 if TYPE_CHECKING:
-    from .context import Limits as Limits
+    from .context import IoLimits as IoLimits
     from .context import clean as clean
     from .fetch import fetch_remote as fetch_remote
     from .transport import Transport as Transport
@@ -17,7 +17,7 @@ else:
         {
             "context": (
                 "clean",
-                "Limits",
+                "IoLimits",
             ),
             "fetch": ("fetch_remote",),
             "transport": ("Transport",),

@@ -143,7 +143,7 @@ class TLSConnection(_Connection, HTTPSConnection):
     """HTTP over TLS."""
 
 
-class _Pool(HTTPConnectionPool):
+class _OriginPool(HTTPConnectionPool):
     QueueCls = PoolQueue
 
     def _get_conn(self, timeout: float | None = None) -> Any:
@@ -189,13 +189,13 @@ class _Pool(HTTPConnectionPool):
             places.close()
 
 
-class PlainPool(_Pool):
+class PlainPool(_OriginPool):
     """Connections to one origin over HTTP."""
 
     ConnectionCls = PlainConnection  # type: ignore[assignment]  # urllib3's protocol knows only its own response
 
 
-class TLSPool(_Pool, HTTPSConnectionPool):
+class TLSPool(_OriginPool, HTTPSConnectionPool):
     """Connections to one origin over HTTPS."""
 
     ConnectionCls = TLSConnection  # type: ignore[assignment]  # urllib3's protocol knows only its own response
@@ -218,7 +218,7 @@ class OriginAdapter(HTTPAdapter):
         self._absolute = bool(proxy) and origin.scheme == "http"
         self._ssl = tls_context(ca_bundle) if origin.scheme == "https" else None
         super().__init__(pool_connections=1, pool_maxsize=pool_size, pool_block=True)
-        self.pool: HTTPConnectionPool = self.poolmanager.connection_from_url(origin.url)
+        self.pool: _OriginPool = self.poolmanager.connection_from_url(origin.url)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
         """Use our pools, behind the proxy if there is one."""
@@ -262,7 +262,7 @@ class OriginAdapter(HTTPAdapter):
             response = self.send(Prepared(call, target, headers), stream=True)
             raw = response.raw
             return raw if isinstance(raw, Body) else wrap_mocked(response.status_code, response.headers, raw, context)
-        connection: Any = None  # one of ours
+        connection: _Connection | None = None
         try:
             connection = pool._get_conn()
             connection.request(call.method, target, call.body, headers)

@@ -34,7 +34,7 @@ _HANDOVER = 1.0
 
 
 @attrs.frozen(kw_only=True)
-class Limits:
+class IoLimits:
     """How long one attempt may take, in seconds, ``None`` for no limit of its own beside the call's deadline.
 
     ``connect`` covers name, TCP and TLS over all addresses together; ``first_byte`` the time from the request being sent to
@@ -94,7 +94,7 @@ class IoContext:
         "until",
     )
 
-    def __init__(self, deadline: Deadline, limits: Limits, host: str, admit: Admit | None = None) -> None:
+    def __init__(self, deadline: Deadline, limits: IoLimits, host: str, admit: Admit | None = None) -> None:
         self.deadline = deadline
         self.admit = admit
         self.limits = limits

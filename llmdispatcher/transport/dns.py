@@ -41,7 +41,7 @@ Key = tuple[str, int]
 
 
 @attrs.frozen(kw_only=True)
-class Entry:
+class DnsEntry:
     """The result of a lookup: addresses, none for a failure, and when it ended."""
 
     addresses: tuple[Address, ...] = ()
@@ -79,7 +79,7 @@ class Resolver:
     def reset(self) -> None:
         """Forget everything, since a forked child has none of its parent's threads."""
         self._lock = threading.Lock()
-        self._known: dict[Key, Entry] = {}
+        self._known: dict[Key, DnsEntry] = {}
         self._asked: dict[Key, _Lookup] = {}
         self._queue: collections.deque[_Lookup] = collections.deque()
         self._threads = 0
@@ -102,7 +102,7 @@ class Resolver:
                 others = tuple(address for address in known.addresses if address != good)
                 self._known[host, port] = attrs.evolve(known, addresses=(good, *others))
 
-    def _wait(self, key: Key, known: Entry | None, context: IoContext) -> tuple[Address, ...]:
+    def _wait(self, key: Key, known: DnsEntry | None, context: IoContext) -> tuple[Address, ...]:
         now = self._clock.monotonic()
         fallback = known if known is not None and known.is_usable(now) else None
         gate = threading.Lock()
@@ -155,7 +155,7 @@ class Resolver:
                 lookup = self._queue.popleft()
             self._finish(lookup, _look_up(lookup.key, self._clock.monotonic()))
 
-    def _finish(self, lookup: _Lookup, entry: Entry) -> None:
+    def _finish(self, lookup: _Lookup, entry: DnsEntry) -> None:
         entry = attrs.evolve(entry, at=self._clock.monotonic())
         with self._lock:
             self._asked.pop(lookup.key, None)
@@ -167,7 +167,7 @@ class Resolver:
             with contextlib.suppress(RuntimeError):
                 gate.release()
 
-    def _remember(self, key: Key, entry: Entry) -> None:
+    def _remember(self, key: Key, entry: DnsEntry) -> None:
         if len(self._known) >= HOSTS:
             self._known.clear()
         self._known[key] = entry
@@ -181,17 +181,17 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _look_up(key: Key, at: float) -> Entry:
+def _look_up(key: Key, at: float) -> DnsEntry:
     try:
         found = socket.getaddrinfo(*key, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as foreign:
-        return Entry(at=at, reason=getattr(foreign, "strerror", None) or "the name is not valid")
+        return DnsEntry(at=at, reason=getattr(foreign, "strerror", None) or "the name is not valid")
     except MemoryError:
-        return Entry(at=at, reason="no memory")  # the thread goes on: it has more names to look up, and callers who wait
-    return Entry(at=at, addresses=tuple((family, kind, protocol, where) for family, kind, protocol, _, where in found))
+        return DnsEntry(at=at, reason="no memory")  # the thread goes on: it has more names to look up, and callers who wait
+    return DnsEntry(at=at, addresses=tuple((family, kind, protocol, where) for family, kind, protocol, _, where in found))
 
 
-def _addresses_of(entry: Entry, host: str) -> tuple[Address, ...]:
+def _addresses_of(entry: DnsEntry, host: str) -> tuple[Address, ...]:
     if not entry.addresses:
         text = f"{host}: the name cannot be resolved ({entry.reason.lower()}); check base_url and the network"
         raise VendorUnavailable(text, phase="dns", sent=False)

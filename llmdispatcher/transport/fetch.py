@@ -32,7 +32,7 @@ from ..types import (
     media_type_of,
     medium_of,
 )
-from .context import Limits
+from .context import IoLimits
 from .dns import Address
 from .request import target_of
 from .transport import Transport
@@ -128,7 +128,7 @@ def _fetch_all(urls: list[str], allow: RemoteFetch, deadline: Deadline) -> Mappi
 def fetch(url: str, allow: RemoteFetch, deadline: Deadline) -> Fetched:
     """Fetch one address. Raises :class:`InvalidRequest`, which shows only the host of the address."""
     parts, host = _check(url, allow)
-    limits = Limits(connect=5.0, first_byte=None, idle=10.0, max_body=allow.max_bytes)
+    limits = IoLimits(connect=5.0, first_byte=None, idle=10.0, max_body=allow.max_bytes)
     admit = partial(_admit, host, allow)
     call = HttpCall(method="GET", url=f"https://{host}{target_of(parts)}", headers=_HEADERS)
     try:

@@ -12,7 +12,7 @@ from ..runtime import Deadline, new_lock
 from ..types import HttpCall, HttpReply, copy_self, refuse_pickling
 from .body import Body, read_refusal
 from .connection import OriginAdapter
-from .context import FOREIGN, Admit, IoContext, Limits, StaleConnection, active, clean, translate
+from .context import FOREIGN, Admit, IoContext, IoLimits, StaleConnection, active, clean, translate
 from .http1 import inflater_for
 from .request import Origin, RequestChecker, by_proxy, check_proxy, environment_proxy, proxy_login
 from .sockets import DeadlineSocket
@@ -42,7 +42,7 @@ class Transport:
         self,
         base_url: str,
         *,
-        limits: Limits = Limits(),  # noqa: B008 - a frozen value
+        limits: IoLimits = IoLimits(),  # noqa: B008 - a frozen value
         pool_size: int = 128,
         proxy: str | None = None,
         ca_bundle: str | None = None,
@@ -61,7 +61,7 @@ class Transport:
         self._adapter: OriginAdapter | None = None
         self._forget()
 
-    def open(self, call: HttpCall, deadline: Deadline, limits: Limits | None = None) -> HttpReply:
+    def open(self, call: HttpCall, deadline: Deadline, limits: IoLimits | None = None) -> HttpReply:
         """Send ``call`` and return as soon as the head of the answer is there, whatever its status; ``limits`` are for this call.
 
         Read the body through ``reply.chunks``, and close the reply on every path. Raises ``Cancelled``, ``DeadlineExceeded``,

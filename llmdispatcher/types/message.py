@@ -367,9 +367,9 @@ def _role(_instance: Any, _attribute: Any, value: str) -> None:
         raise InvalidRequest(f"message.role: {value!r} is not a role; {choices(value, ROLES, 'use one of {}')}")
 
 
-def _optional_text(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+def _check_text(field: str, value: Any) -> None:
     if value is not None and not isinstance(value, str):
-        raise InvalidRequest(f"message.{attribute.name}: {value!r} is not text; give a string, or leave it out")
+        raise InvalidRequest(f"message.{field}: {value!r} is not text; give a string, or leave it out")
 
 
 @suggest
@@ -384,9 +384,9 @@ class Message:
 
     role: str = attrs.field(validator=_role)
     content: Content = attrs.field(default="", converter=_content)
-    name: str | None = attrs.field(default=None, validator=_optional_text)
+    name: str | None = None
     tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=_tool_calls)
-    tool_call_id: str | None = attrs.field(default=None, validator=_optional_text)
+    tool_call_id: str | None = None
     is_error: bool | None = None
     extra: Extra = attrs.field(factory=dict, repr=False, kw_only=True)
 
@@ -395,6 +395,9 @@ class Message:
             self._move_calls(self.content)
         if not self.content and not self.tool_calls and self.role not in ("assistant", "tool"):
             raise InvalidRequest(f"message.content: a {self.role} message is empty; give it text or parts")
+        if self.name is not None or self.tool_call_id is not None:
+            _check_text("name", self.name)
+            _check_text("tool_call_id", self.tool_call_id)
         if self.tool_calls and self.role != "assistant":
             raise InvalidRequest(f"message.tool_calls: a {self.role} message cannot call tools; only an assistant's can")
 

@@ -37,7 +37,7 @@ from ..catalog import (
 from ..errors import ConfigError, DeadlineExceeded, DispatchError, InvalidRequest, MalformedReply, ModelNotFound, VendorUnavailable
 from ..resilience import RateLimit
 from ..runtime import SYSTEM_CLOCK, AttemptMetrics, Clock, Deadline, new_lock
-from ..transport import Limits, Transport, clean, fetch_remote
+from ..transport import IoLimits, Transport, clean, fetch_remote
 from ..types import (
     EFFORTS,
     Capabilities,
@@ -203,8 +203,8 @@ class Endpoint:
     """Everything about reaching a vendor that stays the same from call to call."""
 
     transport: Transport
-    limits: Limits
-    stream_limits: Limits
+    limits: IoLimits
+    stream_limits: IoLimits
     headers: Mapping[str, str] = attrs.field(repr=False)
     stream_headers: Mapping[str, str] = attrs.field(repr=False)
     address: Callable[[str, str], str]
@@ -233,9 +233,9 @@ class Endpoint:
         )
 
 
-def _limits(config: VendorConfig, silence: float | None) -> Limits:
+def _limits(config: VendorConfig, silence: float | None) -> IoLimits:
     """What one attempt may take; ``silence`` is how long it may say nothing where no setting says how long."""
-    return Limits(
+    return IoLimits(
         connect=config.connect_timeout,
         first_byte=silence if isinstance(config.first_byte_timeout, str) else config.first_byte_timeout,
         idle=silence if isinstance(config.idle_timeout, str) else config.idle_timeout,

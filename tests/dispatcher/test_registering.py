@@ -47,7 +47,7 @@ def with_alias(made):
 
 LOOKS = {
     "find": lambda made: made.find("SECOND"),
-    "known": lambda made: made.known("absent"),
+    "known": lambda made: made.get_vendor("absent"),
     "register": lambda made: made.register(FakeVendor(name="more")),
     "register again": lambda made: made.register(FakeVendor(name="First")),
     "an alias": lambda made: with_alias(made).alias("nobody:m"),

@@ -32,7 +32,7 @@ from llmdispatcher import (
     ToolCall,
     Usage,
 )
-from llmdispatcher.dispatcher.structured import Unfit, built, late_by, plain, read, read_json
+from llmdispatcher.dispatcher.structured import Unfit, build_value, late_by, read, read_json, to_json_value
 from llmdispatcher.runtime import SYSTEM_CLOCK, Deadline
 from llmdispatcher.testing import FakeVendor, ManualClock, VendorSimulator
 from llmdispatcher.types import schema_check
@@ -389,9 +389,9 @@ def test_instances_are_made_until_the_deadline():
     over.cancellation.cancel()
     value = {"inner": {"inner": 7}}
 
-    assert 7 == built(value, Chain, "it").inner.inner
+    assert 7 == build_value(value, Chain, "it").inner.inner
     with pytest.raises(Unfit, match="it is refused by Chain") as caught:
-        built(value, Chain, "it", late_by(over))
+        build_value(value, Chain, "it", late_by(over))
     assert "the check takes too long" in caught.value.detail
 
 
@@ -606,7 +606,7 @@ def test_every_vendor_is_asked_for_the_form(kind, address, model, streamed):
 )
 def test_values_are_built_by_their_type(value, hint, expected):
     """Unions by the first type that fits."""
-    made = built(value, hint, "it")
+    made = build_value(value, hint, "it")
 
     assert expected == made
     assert type(expected) is type(made)
@@ -616,14 +616,14 @@ def test_values_are_built_by_their_type(value, hint, expected):
 def test_nothing_is_bent_to_fit(value, hint):
     """A text of digits is no number."""
     with pytest.raises(Unfit):
-        built(value, hint, "it")
+        build_value(value, hint, "it")
 
 
 def test_values_become_plain():
     """What JSON can hold."""
     event = Event("Tea", date(2026, 12, 1), [Person("Ada")])
 
-    assert {"title": "Tea", "day": "2026-12-01", "guests": [{"name": "Ada", "age": 0}]} == plain(event)
+    assert {"title": "Tea", "day": "2026-12-01", "guests": [{"name": "Ada", "age": 0}]} == to_json_value(event)
 
 
 def test_cattrs_waits_for_its_first_use():

@@ -186,6 +186,15 @@ def test_architecture_names_every_room():
     assert [] == sorted(room for room in rooms if not room.startswith("_") and f"`{room}" not in page)
 
 
+def test_architecture_names_files_that_exist():
+    """Each path of a file on the page, which is a path in the package or in the repository."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`([a-z_]+/[\w./]*\.\w+)`", page)
+
+    assert len(paths) > 30
+    assert [] == [path for path in paths if not ((ROOT / path).exists() or (ROOT / "llmdispatcher" / path).exists())]
+
+
 def test_architecture_is_one_screen():
     """It stays short enough to be read."""
     assert len((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").splitlines()) <= 60

@@ -46,7 +46,8 @@ def _lent(vendor: HttpVendor) -> int:
     endpoint = vendor._endpoint
     if endpoint is None:
         return 0
-    slots = endpoint.transport._adapter.pool.pool
+    pool = endpoint.transport._adapter.pool
+    slots = pool.pool if pool is not None else None  # a call that another has overtaken may not have come so far
     return slots.maxsize - slots.qsize() if slots is not None else 0
 
 

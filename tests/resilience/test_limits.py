@@ -83,7 +83,7 @@ def test_a_vendors_models_share_its_limit_unless_told_otherwise():
 def test_the_vendors_own_word_corrects_the_count():
     """What other processes use is seen only by the vendor."""
     made = Limits()
-    made.told(TARGET, RateLimitRemaining(requests=1, requests_reset=8.0), 0.0)
+    made.note_remaining(TARGET, RateLimitRemaining(requests=1, requests_reset=8.0), 0.0)
 
     assert made.in_use
     assert isinstance(made.take(TARGET, 1, 0.0), RateLimitSlot)
@@ -94,7 +94,7 @@ def test_the_vendors_own_word_corrects_the_count():
 def test_too_few_tokens_left_wait_for_the_reset():
     """A call that needs more than the vendor says is left would only be refused."""
     made = Limits()
-    made.told(TARGET, RateLimitRemaining(tokens=100, tokens_reset=6.0), 0.0)
+    made.note_remaining(TARGET, RateLimitRemaining(tokens=100, tokens_reset=6.0), 0.0)
 
     assert 6.0 == made.take(TARGET, 101, 0.0)
     assert isinstance(made.take(TARGET, 100, 0.0), RateLimitSlot)
@@ -107,7 +107,7 @@ def test_too_few_tokens_left_wait_for_the_reset():
 def test_a_word_that_says_nothing_is_not_heard(rate_limit_remaining):
     """No reset, or Azure's minus one for unknown."""
     made = Limits()
-    made.told(TARGET, rate_limit_remaining, 0.0)
+    made.note_remaining(TARGET, rate_limit_remaining, 0.0)
 
     assert not made.in_use
 
@@ -115,7 +115,7 @@ def test_a_word_that_says_nothing_is_not_heard(rate_limit_remaining):
 def test_a_hostile_reset_blocks_no_longer_than_a_minute():
     """A hint of a year is a mistake."""
     made = Limits()
-    made.told(TARGET, RateLimitRemaining(requests=0, requests_reset=1e9), 0.0)
+    made.note_remaining(TARGET, RateLimitRemaining(requests=0, requests_reset=1e9), 0.0)
 
     assert 60.0 == made.take(TARGET, 1, 0.0)
 

@@ -75,7 +75,7 @@ def test_a_key_that_rests_is_not_taken():
 def test_the_vendors_word_is_of_the_key_that_it_was_said_to():
     """The others are as free as before."""
     made = limits()
-    made.told(TARGET, RateLimitRemaining(requests=0, requests_reset=8.0), 0.0, 1)
+    made.note_remaining(TARGET, RateLimitRemaining(requests=0, requests_reset=8.0), 0.0, 1)
 
     assert [2, 2] == numbers(made, 2)
     assert [1] == numbers(made, 1, now=9.0)
@@ -123,7 +123,7 @@ def test_the_status_is_of_all_and_of_each():
 def test_what_has_no_limit_has_no_sum():
     """Nor what one key alone was told of."""
     made = limits()
-    made.told(TARGET, RateLimitRemaining(requests=3, requests_reset=8.0), 0.0, 1)
+    made.note_remaining(TARGET, RateLimitRemaining(requests=3, requests_reset=8.0), 0.0, 1)
     status = made.status(TARGET, 0.0)
 
     assert (None, None, None) == (status.requests_limit, status.requests_remaining, status.in_flight_limit)

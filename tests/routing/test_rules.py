@@ -2,6 +2,7 @@
 
 from fnmatch import fnmatchcase
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,17 +118,15 @@ def test_disabled_rules_are_told_apart():
     assert [False] == [matched.enabled for matched in RuleTable([rule(enabled=False)]).matching(ask(), NOTHING)]
 
 
-CONDITIONS = st.fixed_dictionaries(
-    {},
-    optional={
-        "model_pattern": st.sampled_from(["gpt-*", "claude-*", "gpt-4o", "*"]),
-        "max_tokens": st.sampled_from([0, 10, 100]),
-        "temperature": st.sampled_from([0.0, 0.5, 1.0]),
-        "user": st.sampled_from(["ada", "bob"]),
-        "requires": st.sampled_from([["vision"], ["tools", "streaming"]]),
-        "metadata": st.dictionaries(st.sampled_from(["tier", "team"]), st.sampled_from([1, "gold", None]), max_size=2),
-    },
-)
+FIELDS = {
+    "model_pattern": st.sampled_from(["gpt-*", "claude-*", "gpt-4o", "*"]),
+    "max_tokens": st.sampled_from([0, 10, 100]),
+    "temperature": st.sampled_from([0.0, 0.5, 1.0]),
+    "user": st.sampled_from(["ada", "bob"]),
+    "requires": st.sampled_from([["vision"], ["tools", "streaming"]]),
+    "metadata": st.dictionaries(st.sampled_from(["tier", "team"]), st.sampled_from([1, "gold", None]), max_size=2),
+}
+CONDITIONS = st.fixed_dictionaries({}, optional=FIELDS)
 REQUESTS = st.builds(
     Request,
     st.sampled_from(["gpt-4o", "gpt-5", "claude-opus-5"]),
@@ -138,6 +137,11 @@ REQUESTS = st.builds(
     metadata=st.dictionaries(st.sampled_from(["tier", "team", "x"]), st.sampled_from([1, "gold", None, "iron"]), max_size=3),
 )
 NEEDS = st.frozensets(st.sampled_from(["vision", "tools", "streaming"]))
+
+
+def test_every_condition_is_looked_up_and_judged():
+    """The next test has a strategy for each field: a field that is missing in the table's key would match wrong requests."""
+    assert set(FIELDS) == {field.name for field in attrs.fields(RoutingCondition)}
 
 
 @given(conditions=st.lists(CONDITIONS, max_size=6), requests=st.lists(st.tuples(REQUESTS, NEEDS), min_size=1, max_size=6))

@@ -20,7 +20,7 @@ import trustme
 from llmdispatcher import Cancellation, Deadline, DispatchError
 from llmdispatcher.testing import LoopbackServer
 from llmdispatcher.testing.loopback import Handler
-from llmdispatcher.transport import Limits, Transport
+from llmdispatcher.transport import IoLimits, Transport
 from llmdispatcher.types import HttpCall, HttpReply
 
 OVERSHOOT = 15.0
@@ -32,7 +32,7 @@ LONG = 60.0
 """Seconds that nobody waits for: deadlines of calls that end before them, and peers that say nothing."""
 
 
-UNTOLD = Limits()
+UNTOLD = IoLimits()
 
 
 class Line:
@@ -107,7 +107,7 @@ def nothing_left() -> Iterator[None]:
 def serve(nothing_left: None, ca_file: str, server_tls: ssl.SSLContext) -> Iterator[Callable[..., Line]]:
     lines: list[Line] = []
 
-    def make(handler: Handler, *, secure: bool = False, limits: Limits = UNTOLD, pool_size: int = 8, **options: Any) -> Line:
+    def make(handler: Handler, *, secure: bool = False, limits: IoLimits = UNTOLD, pool_size: int = 8, **options: Any) -> Line:
         server = LoopbackServer(handler, tls=server_tls if secure else None, **options)
         lines.append(Line(server, Transport(server.url, limits=limits, pool_size=pool_size, ca_bundle=ca_file)))
         return lines[-1]

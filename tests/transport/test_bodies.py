@@ -10,7 +10,7 @@ import time
 import pytest
 
 from llmdispatcher import Cancellation, Cancelled, MalformedReply, VendorUnavailable
-from llmdispatcher.transport import Limits
+from llmdispatcher.transport import IoLimits
 
 from .conftest import LONG
 
@@ -231,7 +231,7 @@ def test_bad_packing_is_malformed(serve, encoding, body):
 def test_a_bomb_does_not_go_off(serve):
     """What unpacks to more than max_body stops there, in small pieces (B6)."""
     bomb = gzip.compress(bytes(50_000_000))
-    reply = serve(packed_reply("gzip", bomb), limits=Limits(max_body=1_000_000)).open()
+    reply = serve(packed_reply("gzip", bomb), limits=IoLimits(max_body=1_000_000)).open()
     taken: list[int] = []
 
     with pytest.raises(MalformedReply):
@@ -266,7 +266,7 @@ def test_an_endless_body_is_bounded(serve):
         while not peer.wait(0):
             peer.chunk(b"x" * 60000)
 
-    assert MalformedReply is type(serve(flood, limits=Limits(max_body=300_000)).failure())
+    assert MalformedReply is type(serve(flood, limits=IoLimits(max_body=300_000)).failure())
 
 
 @pytest.mark.parametrize("rest", [b"0\r\n\r\n", b""], ids=["with the last event", "just after it"])
@@ -334,7 +334,7 @@ def test_empty_packing_for_ever_is_bounded(serve):
         while not peer.wait(0):
             peer.send(gzip.compress(b"") * 100)
 
-    assert MalformedReply is type(serve(handler, limits=Limits(max_body=100_000)).failure())
+    assert MalformedReply is type(serve(handler, limits=IoLimits(max_body=100_000)).failure())
 
 
 def test_the_vendor_notices_an_early_close(serve):

@@ -11,7 +11,7 @@ import pytest
 from llmdispatcher import Deadline, VendorUnavailable
 from llmdispatcher.runtime import SYSTEM_CLOCK
 from llmdispatcher.testing import UNREACHABLE
-from llmdispatcher.transport import Limits, Transport
+from llmdispatcher.transport import IoLimits, Transport
 from llmdispatcher.types import HttpCall
 
 from .conftest import LONG
@@ -33,12 +33,12 @@ def answer(peer, _request):
 @pytest.mark.parametrize(
     ("limits", "idle", "connections"),
     [
-        (Limits(), 59.0, 1),
-        (Limits(), 60.0, 2),
-        (Limits(kept=5.0), 4.9, 1),
-        (Limits(kept=5.0), 5.1, 2),
-        (Limits(kept=0.0), 0.0, 2),
-        (Limits(kept=None), 1e6, 1),
+        (IoLimits(), 59.0, 1),
+        (IoLimits(), 60.0, 2),
+        (IoLimits(kept=5.0), 4.9, 1),
+        (IoLimits(kept=5.0), 5.1, 2),
+        (IoLimits(kept=0.0), 0.0, 2),
+        (IoLimits(kept=None), 1e6, 1),
     ],
     ids=["young", "a minute old", "younger than the setting", "older than the setting", "never kept", "without a limit"],
 )

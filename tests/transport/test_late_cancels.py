@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from llmdispatcher import Cancellation, Cancelled, Deadline
-from llmdispatcher.transport import Limits
+from llmdispatcher.transport import IoLimits
 from llmdispatcher.transport.context import IoContext
 
 from .conftest import LONG
@@ -116,7 +116,7 @@ def test_a_call_leaves_no_listener_behind(serve):
 
 @pytest.fixture
 def context():
-    return IoContext(Deadline.after(LONG), Limits(), "vendor.test")
+    return IoContext(Deadline.after(LONG), IoLimits(), "vendor.test")
 
 
 def test_only_one_may_wake(context):

@@ -24,7 +24,7 @@ from llmdispatcher import (
     VendorUnavailable,
 )
 from llmdispatcher.testing import LoopbackServer, Peer
-from llmdispatcher.transport import Limits, Transport
+from llmdispatcher.transport import IoLimits, Transport
 from llmdispatcher.transport.sockets import PlainSocket
 from llmdispatcher.types import HttpCall
 
@@ -171,7 +171,7 @@ def test_a_cancel_ends_every_phase(serve, place, once_waiting):
 @pytest.mark.parametrize("place", PLACES, ids=NAMES)
 def test_a_total_limit_ends_every_phase(serve, place):
     """One attempt's own limit holds where the call's deadline is far."""
-    line = serve(**place, limits=Limits(total=LIMIT))
+    line = serve(**place, limits=IoLimits(total=LIMIT))
 
     def attempt():
         began = time.monotonic()
@@ -231,7 +231,7 @@ def test_a_black_hole_ends_at_the_connect_limit(overshoot):
     with black_hole() as url:
         began = time.monotonic()
         with pytest.raises(VendorUnavailable) as caught:
-            Transport(url, limits=Limits(connect=LIMIT)).open(call(url), Deadline.after(LONG))
+            Transport(url, limits=IoLimits(connect=LIMIT)).open(call(url), Deadline.after(LONG))
 
     assert ("connect", False) == (caught.value.phase, caught.value.sent)
     assert LIMIT <= time.monotonic() - began < LIMIT + overshoot
@@ -378,7 +378,7 @@ def test_a_stalled_upload_ends_at_the_deadline_in_tls(server_tls, ca_file, overs
 
 def test_silence_before_the_answer_has_its_own_limit(serve, overshoot):
     """No head within first_byte: the request may have arrived, and may be sent again (H1)."""
-    line = serve(mute, limits=Limits(first_byte=LIMIT))
+    line = serve(mute, limits=IoLimits(first_byte=LIMIT))
 
     began = time.monotonic()
     error = line.failure()
@@ -389,7 +389,7 @@ def test_silence_before_the_answer_has_its_own_limit(serve, overshoot):
 
 def test_silence_in_the_answer_has_its_own_limit(serve, overshoot):
     """Nothing within idle after something came (S10, N8)."""
-    line = serve(first_token_only, limits=Limits(idle=LIMIT))
+    line = serve(first_token_only, limits=IoLimits(idle=LIMIT))
     reply = line.open()
     assert b"data: 1\n\n" == next(reply.chunks)
 
@@ -412,7 +412,7 @@ def test_the_idle_limit_counts_waiting_not_thinking(serve):
         peer.send(b"1\r\n2\r\n0\r\n\r\n")
         sent.set()
 
-    reply = serve(two, limits=Limits(idle=0.05)).open()
+    reply = serve(two, limits=IoLimits(idle=0.05)).open()
     first = next(reply.chunks)
     more.set()
     sent.wait(LONG)
@@ -560,7 +560,7 @@ def test_a_full_pool_waits_no_longer_than_the_deadline(serve, overshoot):
 
 def test_a_full_pool_within_one_attempt_is_overload(serve):
     """Where the attempt's own time runs out in the queue, it is this process that is busy, not the vendor (N10)."""
-    line = serve(first_token_only, pool_size=1, limits=Limits(total=LIMIT))
+    line = serve(first_token_only, pool_size=1, limits=IoLimits(total=LIMIT))
     holding = line.open()
     error = line.failure()
     holding.close()

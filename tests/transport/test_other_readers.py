@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from llmdispatcher import Deadline, DispatchError
 from llmdispatcher.transport.body import Body
-from llmdispatcher.transport.context import IoContext, Limits
+from llmdispatcher.transport.context import IoContext, IoLimits
 from llmdispatcher.transport.http1 import MAX_HEAD, HeadReader, framing_of
 
 LONGER = int(os.environ.get("LLMDISPATCHER_FUZZ_EXAMPLES", "0"))
@@ -61,7 +61,7 @@ class Wire:
 
 def ours(pieces, method="POST"):
     """Read as :mod:`llmdispatcher.transport` does, receive by receive; ``None`` for an answer that is refused or not whole."""
-    wire, context = Wire(pieces), IoContext(Deadline.after(None), Limits(), "vendor.test")
+    wire, context = Wire(pieces), IoContext(Deadline.after(None), IoLimits(), "vendor.test")
     returned = []
     try:
         reader, head = HeadReader(), None

@@ -9,7 +9,7 @@ import pytest
 from urllib3.exceptions import ClosedPoolError
 
 from llmdispatcher import Deadline
-from llmdispatcher.transport import Limits
+from llmdispatcher.transport import IoLimits
 from llmdispatcher.transport.context import IoContext, active
 from llmdispatcher.transport.sockets import PoolQueue
 
@@ -19,7 +19,7 @@ def pool_queue():
     filled = PoolQueue(3)
     for item in (None, None, "warm"):
         filled.put(item)
-    before, active.context = active.context, IoContext(Deadline.after(0.1), Limits(), "vendor.test")
+    before, active.context = active.context, IoContext(Deadline.after(0.1), IoLimits(), "vendor.test")
     yield filled
     active.context = before
 
@@ -59,7 +59,7 @@ def test_closing_sends_the_waiting_away():
     pool_queue, gone = PoolQueue(1), []
 
     def wait():
-        active.context = IoContext(Deadline.after(30.0), Limits(), "vendor.test")
+        active.context = IoContext(Deadline.after(30.0), IoLimits(), "vendor.test")
         try:
             pool_queue.get()
         except ClosedPoolError:
@@ -84,7 +84,7 @@ def test_no_wake_up_is_lost():
     pool_queue.put(None)
 
     def work(number: int):
-        active.context = IoContext(Deadline.after(0.0005 if number % 3 == 0 else 20.0), Limits(), "vendor.test")
+        active.context = IoContext(Deadline.after(0.0005 if number % 3 == 0 else 20.0), IoLimits(), "vendor.test")
         for _ in range(200):
             try:
                 item = pool_queue.get()

@@ -10,7 +10,7 @@ import pytest
 
 from llmdispatcher import Cancellation, Cancelled, Deadline, DeadlineExceeded, Overloaded, VendorUnavailable
 from llmdispatcher.testing import LoopbackServer
-from llmdispatcher.transport import Limits, Transport, connection, dns
+from llmdispatcher.transport import IoLimits, Transport, connection, dns
 from llmdispatcher.transport.context import IoContext
 from llmdispatcher.transport.dns import FAILED, FRESH, STUCK, THREADS, Resolver
 from llmdispatcher.types import HttpCall
@@ -67,7 +67,7 @@ def resolver(clock):
 
 
 def context(seconds=LONG, cancel=None, connect=None):
-    made = IoContext(Deadline.after(seconds, cancellation=cancel), Limits(connect=connect), "vendor.test")
+    made = IoContext(Deadline.after(seconds, cancellation=cancel), IoLimits(connect=connect), "vendor.test")
     made.enter("dns", connect)
     return made
 

@@ -15,7 +15,7 @@ import responses
 
 from llmdispatcher import Cancellation, Deadline, DispatchError
 from llmdispatcher.testing import LoopbackServer
-from llmdispatcher.transport import Limits, Transport
+from llmdispatcher.transport import IoLimits, Transport
 from llmdispatcher.types import HttpCall
 
 KEY = "sk-canary-k3y/+Zz=="
@@ -91,7 +91,7 @@ def log(caplog):
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_fault_tells_a_secret(serve, secure, log, fault):
     """Whatever goes wrong on the wire, text, repr, pickle, log and traceback with locals are free of key and prompt."""
-    line = serve(FAULTS[fault], secure=secure, limits=Limits(first_byte=0.1, idle=0.1))
+    line = serve(FAULTS[fault], secure=secure, limits=IoLimits(first_byte=0.1, idle=0.1))
 
     with pytest.raises(DispatchError) as caught:
         line.transport.open(call(line.server.url), Deadline.after(30.0)).read()

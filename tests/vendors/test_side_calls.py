@@ -264,7 +264,7 @@ def test_a_tokenizer_counts_where_it_is_installed(monkeypatch, found, source):
 
     tokens._counter.cache_clear()
     monkeypatch.setattr(tokens, "import_module", lambda name: Installed)
-    counted = tokens.estimated(Request("m-1", "three little words"))
+    counted = tokens.estimate_tokens(Request("m-1", "three little words"))
     tokens._counter.cache_clear()
 
     assert source == counted.source

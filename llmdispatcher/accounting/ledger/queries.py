@@ -32,7 +32,7 @@ _NONE: sa.ColumnElement[str] = sa.literal_column("''")  # no parameter: PostgreS
 
 
 @attrs.frozen(kw_only=True)
-class Selection:
+class CallFilter:
     """Calls that have all of these facts; ``None`` matches any, ``""`` none. ``model`` may pin the vendor, ``openai:gpt-4o``.
 
     Raises :class:`~llmdispatcher.InvalidRequest` for an unknown status, and for a value that is no text.
@@ -69,9 +69,9 @@ class Selection:
         return [_matches(daily.c, name, value) for name, value in options.items() if value is not None]
 
 
-def selection_of(options: Mapping[str, Any]) -> Selection:
+def selection_of(options: Mapping[str, Any]) -> CallFilter:
     """The calls that the options of a query select."""
-    return Selection(**{field.name: options[field.name] for field in attrs.fields(Selection) if field.name in options})
+    return CallFilter(**{field.name: options[field.name] for field in attrs.fields(CallFilter) if field.name in options})
 
 
 def or_empty(column: sa.Column[Any]) -> sa.ColumnElement[str]:

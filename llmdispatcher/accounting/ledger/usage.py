@@ -22,7 +22,7 @@ from ..units import DAY, MOST_SUM, STATUSES, TOKENS, dollars, micros
 from .connections import insert_into, lock_table
 from .figures import MOST_RANKED, UsageBucket, UsageStats
 from .periods import Bucket, Span, buckets, span_of, zone_of
-from .queries import Connectable, Selection, give_way, or_empty, pruned_before, reading, selection_of, writing
+from .queries import CallFilter, Connectable, give_way, or_empty, pruned_before, reading, selection_of, writing
 from .schema import DAILY_COUNTS, DAILY_KEY, DAILY_SUMS, calls, capped_sum, daily
 
 Sums = Counter[str]
@@ -62,7 +62,7 @@ def ended_between(since: int, until: int) -> sa.ColumnElement[bool]:
     return sa.and_(begun >= since, begun < until, calls.c.status != "open")
 
 
-def sums_of_span(connection: sa.Connection, span: Span, selection: Selection, keys: Sequence[str] = ()) -> dict[Key, Sums]:
+def sums_of_span(connection: sa.Connection, span: Span, selection: CallFilter, keys: Sequence[str] = ()) -> dict[Key, Sums]:
     """The sums of a span by the values of ``keys``: whole days from ``daily``, the rest of the first and last day from the rows."""
     days, pieces = split_span(span, selection)
     found = sums_from_daily(connection, days, selection, keys) if days else {}
@@ -72,7 +72,7 @@ def sums_of_span(connection: sa.Connection, span: Span, selection: Selection, ke
     return found
 
 
-def split_span(span: Span, selection: Selection) -> tuple[range, list[Piece]]:
+def split_span(span: Span, selection: CallFilter) -> tuple[range, list[Piece]]:
     """The whole days that ``daily`` can answer, and the pieces of the span for which rows are needed."""
     since, until = micros(span.start), micros(span.end)
     days = range(0) if selection.needs_rows else range(-(-since // DAY), until // DAY)
@@ -80,14 +80,14 @@ def split_span(span: Span, selection: Selection) -> tuple[range, list[Piece]]:
     return days, [(begin, end) for begin, end in pieces if begin < end]
 
 
-def sums_from_daily(connection: sa.Connection, days: range, selection: Selection, keys: Sequence[str] = ()) -> dict[Key, Sums]:
+def sums_from_daily(connection: sa.Connection, days: range, selection: CallFilter, keys: Sequence[str] = ()) -> dict[Key, Sums]:
     """The sums of whole days; ``day`` may be one of the ``keys``."""
     columns = {name: sa.type_coerce(daily.c[name], sa.BigInteger) for name in DAILY_SUMS}
     within = sa.and_(daily.c.day >= days.start, daily.c.day < days.stop, *selection.daily_conditions())
     return _query_sums(connection, columns, within, [daily.c[name] for name in keys])
 
 
-def sums_from_calls(connection: sa.Connection, piece: Piece, selection: Selection, keys: Sequence[str] = ()) -> dict[Key, Sums]:
+def sums_from_calls(connection: sa.Connection, piece: Piece, selection: CallFilter, keys: Sequence[str] = ()) -> dict[Key, Sums]:
     """The sums of the calls that began in a piece of time."""
     within = sa.and_(ended_between(*piece), *selection.call_conditions())
     return _query_sums(connection, row_columns(), within, [or_empty(calls.c[name]) for name in keys])
@@ -187,8 +187,8 @@ def check(database: Connectable, progress: Progress | None = None) -> RollupChec
     with reading(database) as connection:
         days, count, found = _days(connection), 0, list[RollupDifference]()
         for done, day in enumerate(days, 1):
-            kept = sums_from_daily(connection, range(day, day + 1), Selection(), DAILY_KEY[1:])
-            counted = sums_from_calls(connection, (day * DAY, (day + 1) * DAY), Selection(), DAILY_KEY[1:])
+            kept = sums_from_daily(connection, range(day, day + 1), CallFilter(), DAILY_KEY[1:])
+            counted = sums_from_calls(connection, (day * DAY, (day + 1) * DAY), CallFilter(), DAILY_KEY[1:])
             count += sum(sums["calls"] for sums in counted.values())
             found += _differences(day, kept, counted)
             if progress is not None:
@@ -237,7 +237,7 @@ class UsageQuery:
     span: Span
     zone: tzinfo
     timezone: str
-    selection: Selection
+    selection: CallFilter
     group_by: str | None
     by: str | None
 
@@ -382,4 +382,4 @@ def _is_complete(connection: sa.Connection, query: UsageQuery, pruned: int) -> b
     """Whether every row that the query needs is still there."""
     _days, pieces = split_span(query.span, query.selection)
     gone = [range(since // DAY, -(-min(until, pruned) // DAY)) for since, until in pieces if since < pruned]
-    return not any(sums_from_daily(connection, days, Selection()) for days in gone)
+    return not any(sums_from_daily(connection, days, CallFilter()) for days in gone)

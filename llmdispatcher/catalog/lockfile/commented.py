@@ -11,12 +11,12 @@ from tomlkit.items import Array, InlineTable, Table
 
 from ..._text import room_logger
 from . import writing
-from .reading import Contents, Source
+from .reading import Contents, LockfileText
 
 logger = room_logger("catalog")
 
 
-def change_text(source: Source, contents: Contents) -> str:
+def change_text(source: LockfileText, contents: Contents) -> str:
     """Return the text that was read, with the changes."""
     wanted: dict[str, Any] = tomllib.loads(source.text)
     writing.apply(wanted, source.contents, contents, writing.as_is)
@@ -27,7 +27,7 @@ def change_text(source: Source, contents: Contents) -> str:
     return tomlkit.dumps(wanted)
 
 
-def _edit(source: Source, contents: Contents) -> str | None:
+def _edit(source: LockfileText, contents: Contents) -> str | None:
     """The text with the changes in place; ``None`` for a rare shape that tomlkit reads and cannot change."""
     try:
         document = tomlkit.parse(source.text)

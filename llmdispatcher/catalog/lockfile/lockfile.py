@@ -164,7 +164,7 @@ class Lockfile:
         contents: Contents | None = None,
         path: Path | None = None,
         *,
-        source: reading.Source | None = None,
+        source: reading.LockfileText | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.path = path
@@ -369,7 +369,7 @@ class Lockfile:
         text = writing.check(text_of(contents, source, form), contents, str(target))
         writing.replace(target, text)
         with self._lock:
-            self.path, self._source = target, reading.Source(text, form, reading.parse(text, form), contents)
+            self.path, self._source = target, reading.LockfileText(text, form, reading.parse(text, form), contents)
             self._table = self._lay_out(attrs.evolve(self.contents, created_at=contents.created_at, updated_at=now))
 
     def missing(self, aliases: Sequence[str], profile: str | None = None, context: str | None = None) -> ConfigError:
@@ -402,7 +402,7 @@ def _suggest_models(alias: str) -> tuple[str, ...]:
     return binding.models if binding is not None else writing.EXAMPLE
 
 
-def text_of(contents: Contents, source: reading.Source | None, form: str) -> str:
+def text_of(contents: Contents, source: reading.LockfileText | None, form: str) -> str:
     """Return the file's new text. Raises :class:`ConfigError` if a TOML file was read and tomlkit is not installed."""
     if source is None or source.form != form:
         return plain_toml.document(writing.tree_of(contents)) if form == "toml" else writing.json_of(writing.tree_of(contents))

@@ -128,7 +128,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @attrs.frozen
-class Source:
+class LockfileText:
     """A lockfile as it was read: its text, ``form`` ("toml" or "json"), the plain tree, and the contents."""
 
     text: str
@@ -150,7 +150,7 @@ def form_to_write(name: str) -> str:
     return form_of(name)
 
 
-def read(text: str, name: str) -> Source:
+def read(text: str, name: str) -> LockfileText:
     """Read a lockfile; ``name`` is that of the file, for messages. Raises :class:`LockfileInvalid`."""
     form = form_of(name, text)
     try:
@@ -163,7 +163,7 @@ def read(text: str, name: str) -> Source:
     if reader.problems:
         problems = [f"{path_text(path)}: {problem}" if path else problem for path, problem in reader.problems]
         raise LockfileInvalid("\n  ".join([f"{name}: {_count_text(problems)}", *problems]), problems=problems)
-    return Source(text, form, tree, contents)
+    return LockfileText(text, form, tree, contents)
 
 
 def parse(text: str, form: str) -> Any:

@@ -26,7 +26,7 @@ from .document import Edition, checksum_holds, read_edition, read_json
 from .source import (
     MANIFEST,
     VENDOR,
-    Source,
+    RegistrySource,
     cache_folder_of,
     check_seconds,
     check_since,
@@ -282,7 +282,7 @@ class Registry:
         ca_bundle: str | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self.source = Source.of(source)
+        self.source = RegistrySource.of(source)
         self.ttl = check_seconds("ttl", ttl)
         self.wait = check_seconds("wait", wait)
         self.versions = parse_pins(versions)

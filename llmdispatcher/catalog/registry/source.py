@@ -22,7 +22,7 @@ import attrs
 from ..._version import __version__
 from ...errors import Cancelled, ConfigError, DeadlineExceeded, DispatchError, MalformedReply, VendorUnavailable
 from ...runtime import Deadline, cache_folder, new_lock, user_path
-from ...transport import Limits, Transport
+from ...transport import IoLimits, Transport
 from ...types import HttpCall
 from ..facts import canonical
 from .document import MOST_BYTES, MOST_VERSION
@@ -37,14 +37,14 @@ _HALF_A_NUMBER = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*")
 
 
 @attrs.frozen
-class Source:
+class RegistrySource:
     """A registry's address: ``url`` for the net, without a slash at its end, or ``folder``; ``str()`` is for people."""
 
     url: str = ""
     folder: Path | None = None
 
     @classmethod
-    def of(cls, value: str | PathLike[str]) -> Source:
+    def of(cls, value: str | PathLike[str]) -> RegistrySource:
         """A source from an https address, a ``file://`` address or a path. Raises :class:`ConfigError`."""
         if not isinstance(value, str | PathLike) or not fspath(value):
             raise ConfigError(f"registry: {value!r} is no address; give an https:// address, or the path of a folder")
@@ -61,13 +61,13 @@ class Source:
         return cls._file(parts) if parts.scheme == "file" else cls._net(parts)
 
     @classmethod
-    def _file(cls, parts: SplitResult) -> Source:
+    def _file(cls, parts: SplitResult) -> RegistrySource:
         if parts.netloc not in ("", "localhost") or parts.query or parts.fragment or not parts.path:
             raise ConfigError("registry: a file:// address names a folder of this machine, as in 'file:///srv/registry'")
         return cls(folder=Path(url2pathname(parts.path)))
 
     @classmethod
-    def _net(cls, parts: SplitResult) -> Source:
+    def _net(cls, parts: SplitResult) -> RegistrySource:
         host = (parts.hostname or "").rstrip(".")
         if parts.scheme not in ("https", "http") or not host:
             raise ConfigError("registry: only https:// and file:// addresses are asked; use 'https://registry.example.com/models'")
@@ -101,7 +101,7 @@ def document_path(vendor: str, version: int | None = None) -> str:
 
 
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": f"llmdispatcher/{__version__}"}
-_LIMITS = Limits(connect=5.0, first_byte=None, idle=10.0, max_body=MOST_BYTES)
+_LIMITS = IoLimits(connect=5.0, first_byte=None, idle=10.0, max_body=MOST_BYTES)
 _CONNECTIONS = 2
 MOST_ETAG = 512
 
@@ -153,7 +153,7 @@ class FolderReader:
 class HttpReader:
     """Reads from a server over the library's own transport: verified certificates, kept connections, no cookies or credentials."""
 
-    def __init__(self, source: Source, ca_bundle: str | None) -> None:
+    def __init__(self, source: RegistrySource, ca_bundle: str | None) -> None:
         self._base = source.url
         self._ca_bundle = ca_bundle
         self._lock = new_lock()
@@ -199,7 +199,7 @@ class HttpReader:
             return self._transport
 
 
-def reader_for(source: Source, ca_bundle: str | None) -> Reader:
+def reader_for(source: RegistrySource, ca_bundle: str | None) -> Reader:
     """Return the reader of a source."""
     return FolderReader(source.folder) if source.folder is not None else HttpReader(source, ca_bundle)
 
@@ -222,7 +222,7 @@ def valid_etag(value: object) -> str | None:
     return value if value.isascii() and value.isprintable() else None
 
 
-def cache_folder_of(source: Source, cache_dir: str | PathLike[str] | None) -> Path | None:
+def cache_folder_of(source: RegistrySource, cache_dir: str | PathLike[str] | None) -> Path | None:
     """Return the cache folder of a source, each its own; ``None`` for a source that is a folder itself."""
     if source.folder is not None:
         return None

@@ -21,8 +21,8 @@ from ...batch import response_record
 from ...dispatcher import Dispatcher
 from ...errors import Cancelled, InvalidRequest
 from ...types import ANY_MODEL, Message, Part, Request, Response, TextPart, analyze_file, dollars_text, image
-from .. import session
 from ..options import COUNT, FILE, Positive, make_command
+from ..session import for_terminal, open_session
 from ..settings import Settings
 from ..signals import Stop, catch_signals
 from ..terminal import OK, UsageError, for_stream, say, tell_json
@@ -192,15 +192,15 @@ def command(settings: Settings, **given: Any) -> int:
     whole = as_json or given["no_stream"] or request.response_format is not None or not sys.stdout.isatty()
     with (
         catch_signals() as stop,
-        session.open_session(settings, session.for_terminal(simulate=given["simulate"])) as opened,
+        open_session(settings, for_terminal(simulate=given["simulate"])) as session,
     ):
-        opened.warn_of_simulation(settings)
+        session.warn_of_simulation(settings)
         try:
-            response = _send(opened.dispatcher, request, stop, given["timeout"], whole=whole)
+            response = _send(session.dispatcher, request, stop, given["timeout"], whole=whole)
         except Cancelled:
             return stop.code
     if as_json:
-        tell_json(response_record(response) | ({"simulated": True} if opened.simulated else {}))
+        tell_json(response_record(response) | ({"simulated": True} if session.simulated else {}))
     elif whole:
         write(response)
     if given["trace"]:

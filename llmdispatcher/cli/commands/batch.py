@@ -23,8 +23,8 @@ from ...dispatcher import Stats, StreamingResponse, VendorStats
 from ...errors import ConfigError, DispatchError, InvalidRequest
 from ...resilience import AdaptiveConcurrency, RateLimit
 from ...types import dollars_text
-from .. import session
 from ..options import COUNT, FILE, GLOBALS, Positive, make_command
+from ..session import Session, VendorChoice, open_session
 from ..settings import Settings
 from ..signals import GRACE, Stop, catch_signals
 from ..tables import console, print_rows
@@ -145,39 +145,39 @@ def command(settings: Settings, **given: Any) -> int:
     if options.output == Path("-"):
         raise UsageError("--output: - names no file; give a name, or /dev/stdout to print the answers")
     lines = _read(choose_prompts(options.file), options)
-    with ExitStack() as outermost, session.open_session(settings, _vendors(options, lines)) as opened:
-        if _is_done(options, lines, simulated=opened.simulated):
+    with ExitStack() as outermost, open_session(settings, _vendors(options, lines)) as session:
+        if _is_done(options, lines, simulated=session.simulated):
             say(f"{options.output}: all is answered")
             return OK
         if not settings.quiet:
-            say(opened.description)
+            say(session.description)
         if options.dry_run:
-            _print_estimates(batch.estimate_cost(opened.dispatcher, lines), opened, settings)
+            _print_estimates(batch.estimate_cost(session.dispatcher, lines), session, settings)
             return OK
-        if not _may_begin(opened, lines, options):
+        if not _may_begin(session, lines, options):
             return FAILED
         # Only from here on: before, a signal ends the question at the terminal.
         stop = outermost.enter_context(catch_signals(GRACE, None if settings.quiet else _ENDING))
-        tally = _run(opened, lines, options, settings, stop)
+        tally = _run(session, lines, options, settings, stop)
         _print_tally(tally, settings)  # before the ledger closes, which may take the rest of the grace
     if stop.signal is not None:
         return stop.code
     return FAILED if tally.answered < tally.prompts else OK
 
 
-def _run(opened: session.Session, lines: list[batch.PromptLine], options: Options, settings: Settings, stop: Stop) -> batch.Tally:
+def _run(session: Session, lines: list[batch.PromptLine], options: Options, settings: Settings, stop: Stop) -> batch.Tally:
     """Send the prompts and show the progress."""
     with (
         _open_files(options, choose_prompts(options.file)) as (answers, journal),
         progress(len(lines), quiet=settings.quiet or options.stream, no_color=settings.no_color) as advance,
     ):
         runner = batch.BatchRunner(
-            dispatcher=opened.dispatcher,
+            dispatcher=session.dispatcher,
             workers=options.workers,
             timeout=options.timeout,
             cancel=stop.cancel,
             max_failures=options.max_failures,
-            simulated=opened.simulated,
+            simulated=session.simulated,
             advance=advance,
             stream=options.stream,
             on_stream=None if settings.json else _print_stream,
@@ -236,14 +236,14 @@ def _is_done(options: Options, lines: list[batch.PromptLine], *, simulated: bool
     return batch.is_complete(options.output, lines, simulated=simulated)
 
 
-def _vendors(options: Options, lines: list[batch.PromptLine]) -> session.VendorChoice:
+def _vendors(options: Options, lines: list[batch.PromptLine]) -> VendorChoice:
     limit = RateLimit(
         requests_per_minute=options.rpm,
         tokens_per_minute=options.tpm,
         adaptive=AdaptiveConcurrency(initial=options.workers, maximum=options.workers),
     )
     models = dict.fromkeys([line.request.model for line in lines if isinstance(line, batch.Prompt)])
-    return session.VendorChoice(
+    return VendorChoice(
         simulate=options.simulate,
         or_simulate=options.or_simulate,
         substitute=options.substitute,
@@ -255,11 +255,11 @@ def _vendors(options: Options, lines: list[batch.PromptLine]) -> session.VendorC
 @contextmanager
 def _open_files(options: Options, prompts: Path | None) -> Iterator[tuple[batch.AnswersFile, batch.Journal]]:
     """Open the answers file and its journal. Raises :class:`UsageError`, which names options where the library names parameters."""
-    with ExitStack() as opened:
+    with ExitStack() as files:
         try:
             answers = batch.AnswersFile.create(options.output, prompts=prompts, force=options.force, resume=options.resume)
-            opened.enter_context(answers)
-            journal = opened.enter_context(batch.Journal.open(answers, resume=options.resume, warn=complain))
+            files.enter_context(answers)
+            journal = files.enter_context(batch.Journal.open(answers, resume=options.resume, warn=complain))
         except ConfigError as error:
             raise UsageError(_error_text(error)) from None
         yield answers, journal
@@ -337,10 +337,10 @@ def _progress_lines(total: int) -> batch.Advance:
     return advance
 
 
-def _print_estimates(estimates: Mapping[str, batch.ModelEstimate], opened: session.Session, settings: Settings) -> None:
+def _print_estimates(estimates: Mapping[str, batch.ModelEstimate], session: Session, settings: Settings) -> None:
     if settings.json:
         models = {name: attrs.asdict(estimate) for name, estimate in sorted(estimates.items())}
-        assumed = {"keys_assumed": True} if opened.keys_assumed else {}
+        assumed = {"keys_assumed": True} if session.keys_assumed else {}
         tell_json({"cost_estimated": batch.total_cost(estimates), "models": models} | assumed)
         return
     heads = ("model", "prompts", "tokens in", "tokens out", "US$ about")
@@ -357,11 +357,11 @@ def _estimate_cells(estimate: batch.ModelEstimate) -> tuple[str, ...]:
     return str(estimate.prompts), f"{estimate.input_tokens:,}", f"{estimate.output_tokens:,}", cost
 
 
-def _may_begin(opened: session.Session, lines: list[batch.PromptLine], options: Options) -> bool:
+def _may_begin(session: Session, lines: list[batch.PromptLine], options: Options) -> bool:
     """Whether a batch may begin: no option asks for a confirmation, ``--max-cost`` suffices, or a person confirms."""
-    if options.yes or opened.simulated or not (options.confirm or options.max_cost is not None):
+    if options.yes or session.simulated or not (options.confirm or options.max_cost is not None):
         return True
-    estimates = batch.estimate_cost(opened.dispatcher, lines)
+    estimates = batch.estimate_cost(session.dispatcher, lines)
     amount = batch.total_cost(estimates)
     unsure = any(estimate.unpriced for estimate in estimates.values())
     over = options.max_cost is not None and (unsure or amount > Decimal(str(options.max_cost)))

@@ -21,8 +21,8 @@ from ...dispatcher import Dispatcher
 from ...errors import Cancelled, ConfigError, DispatchError
 from ...runtime import user_path, write_file
 from ...types import Message, Request, Response, Usage
-from .. import session
 from ..options import COUNT, FILE, Positive, make_command
+from ..session import for_terminal, open_session
 from ..settings import Settings
 from ..signals import Stop, TerminatedBySignal, catch_signals
 from ..terminal import FAILED, OK, QuestionReader, UsageError, complain, say, tell
@@ -247,6 +247,6 @@ def command(settings: Settings, **given: Any) -> int:
     conversation.model = given["model"] or conversation.model or ask.model_of(None)
     conversation.system = given["system"] or conversation.system
     conversation.fields = {name: given[name] for name in ("max_tokens", "temperature") if given[name] is not None}
-    with session.open_session(settings, session.for_terminal(simulate=given["simulate"])) as opened:
-        opened.warn_of_simulation(settings)
-        return run_chat(opened.dispatcher, conversation, settings, given["timeout"])
+    with open_session(settings, for_terminal(simulate=given["simulate"])) as session:
+        session.warn_of_simulation(settings)
+        return run_chat(session.dispatcher, conversation, settings, given["timeout"])

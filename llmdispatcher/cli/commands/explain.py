@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from .. import session
 from ..options import COUNT, make_command
+from ..session import VendorChoice, open_session
 from ..settings import Settings
 from ..terminal import FAILED, OK, for_commands, say, tell, tell_json
 from . import ask
@@ -40,13 +40,13 @@ def command(settings: Settings, **given: Any) -> int:
         user=given["user"],
         max_tokens=given["max_tokens"],
     )
-    with session.open_session(settings, session.VendorChoice(simulate=given["simulate"], dry_for=(request.model,))) as opened:
-        opened.warn_of_simulation(settings)
-        plan = opened.dispatcher.explain(request, streaming=given["stream"])
-    if opened.keys_assumed and not settings.quiet:
-        say(opened.description)
+    with open_session(settings, VendorChoice(simulate=given["simulate"], dry_for=(request.model,))) as session:
+        session.warn_of_simulation(settings)
+        plan = session.dispatcher.explain(request, streaming=given["stream"])
+    if session.keys_assumed and not settings.quiet:
+        say(session.description)
     if settings.json:
-        marks = {"keys_assumed": opened.keys_assumed, "simulated": opened.simulated}
+        marks = {"keys_assumed": session.keys_assumed, "simulated": session.simulated}
         record = plan.as_dict()
         tell_json(
             record | {"hint": for_commands(record["hint"] or "") or None} | {name: True for name, holds in marks.items() if holds}

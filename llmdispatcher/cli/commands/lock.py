@@ -203,7 +203,7 @@ def _vendors(profile: Any) -> list[str]:
 
 
 def doubt(model: str) -> str | None:
-    """What speaks against a model's reference being right: a vendor that is like one of the catalog, or a model like one of it."""
+    """Return a warning if a reference seems misspelt: its vendor resembles one of the catalog, or its model one of the vendor."""
     head, colon, tail = model.partition(":")
     row = vendor_row(head) if colon else None
     if row is None:

@@ -14,9 +14,10 @@ import click
 from ...catalog import ABILITIES, ModelFacts, all_models, canonical, vendor_row, vendor_rows
 from ...runtime import SYSTEM_CLOCK
 from ...types import choices
-from .. import config_file, session
+from .. import config_file
 from ..keychain import vendor_name
 from ..options import Positive, make_command
+from ..session import VendorChoice, open_session, real_vendors
 from ..settings import Settings
 from ..tables import print_rows
 from ..terminal import FAILED, OK, UsageError, say, tell, tell_json
@@ -115,11 +116,11 @@ def _as_json(facts: ModelFacts) -> dict[str, Any]:
 def _list_live(settings: Settings, vendor: str | None, given: dict[str, Any]) -> int:
     if vendor is None:
         raise UsageError("--live: name the vendor to ask with --vendor")
-    ready = {canonical(one.name) for one in session.real_vendors(config_file.read(settings.config), session.VendorChoice())}
+    ready = {canonical(one.name) for one in real_vendors(config_file.read(settings.config), VendorChoice())}
     if canonical(vendor) not in ready:
         raise UsageError(f"--live: {_remedy(vendor)}")
-    with session.open_session(settings, session.VendorChoice()) as opened:
-        found = opened.dispatcher.list_models(vendor, timeout=given["timeout"])
+    with open_session(settings, VendorChoice()) as session:
+        found = session.dispatcher.list_models(vendor, timeout=given["timeout"])
         names = [name for name in found if fnmatchcase(name, given["pattern"] or "*")]
     if settings.json:
         tell_json(names)

@@ -189,7 +189,7 @@ _GROWTH: Mapping[str, bytes] = {
 """The events that a stream mostly consists of; only the text is still to be written."""
 
 
-class _Call(CallBuffer):
+class _AnthropicCall(CallBuffer):
     """A call under way; it is told from its name on, and its arguments with it."""
 
     __slots__ = ("_told", "closed", "index", "is_object")
@@ -236,9 +236,9 @@ class MessagesWriter:
 
     def __init__(self, asked: Inbound | None = None) -> None:
         self._asked = asked
-        self._calls: dict[int, _Call] = {}
-        self._grown: dict[int, _Call] = {}  # those that may be whole now
-        self._texts: dict[int, _Call] = {}  # those that are nothing but text, which ends with whatever follows
+        self._calls: dict[int, _AnthropicCall] = {}
+        self._grown: dict[int, _AnthropicCall] = {}  # those that may be whole now
+        self._texts: dict[int, _AnthropicCall] = {}  # those that are nothing but text, which ends with whatever follows
         self._count = 0  # blocks so far
         self._kind: str | None = None  # of the last block, where it is open and no call
         self._out: list[bytes] = []
@@ -346,13 +346,13 @@ class MessagesWriter:
         if call is None:
             self._close_text()
             self._close_whole()
-            call = self._calls[delta.index] = _Call()
+            call = self._calls[delta.index] = _AnthropicCall()
         call.learn(delta)
         (self._texts if call.kind == "custom" else self._grown)[delta.index] = call
         if call.name and call.kind != "custom" and not call.closed:
             self._tell(call)
 
-    def _tell(self, call: _Call) -> None:
+    def _tell(self, call: _AnthropicCall) -> None:
         if call.index < 0:
             self._close_text()
             further = with_signature(call.signature)
@@ -362,7 +362,7 @@ class MessagesWriter:
         for text in filter(None, call.waiting()) if call.is_object else ():
             self._delta("input_json_delta", call.index, partial_json=text)
 
-    def _close_call(self, call: _Call) -> None:
+    def _close_call(self, call: _AnthropicCall) -> None:
         self._tell(call)
         waiting = "".join(call.waiting())
         if waiting or call.kind == "custom":

@@ -85,7 +85,7 @@ def write_response(response: Response, _asked: Inbound | None = None) -> bytes:
     return writer.in_one(response.created_at)
 
 
-class _Call(CallBuffer):
+class _GeminiCall(CallBuffer):
     """A call under way; it is told once it is whole."""
 
     __slots__ = ()
@@ -104,7 +104,7 @@ class _Answer:
     __slots__ = ("_calls", "_owed", "_text", "blocked", "finish", "logprobs", "parts")
 
     def __init__(self) -> None:
-        self._calls: dict[int, _Call] = {}
+        self._calls: dict[int, _GeminiCall] = {}
         self._owed: list[int] = []  # a heap of those that are not told yet
         self._text: list[str] = []
         self.parts: list[dict[str, Any]] = []
@@ -134,7 +134,7 @@ class _Answer:
         self._say(chunk)
         for delta in chunk.tool_calls:
             if delta.index not in self._calls:
-                self._calls[delta.index] = _Call()
+                self._calls[delta.index] = _GeminiCall()
                 heappush(self._owed, delta.index)
             self._calls[delta.index].learn(delta)
         self.logprobs += chunk.logprobs

@@ -4,7 +4,7 @@ from ..base import Codec
 from .request import NAME, encode
 from .response import OllamaDecoder, decode
 from .server_request import read_request
-from .server_response import ChatWriter, refusal, write_response
+from .server_response import OllamaChatWriter, refusal, write_response
 
 OLLAMA_CHAT = Codec(
     name=NAME,
@@ -15,6 +15,6 @@ OLLAMA_CHAT = Codec(
     content_type="application/x-ndjson",
     read_request=read_request,
     write_response=write_response,
-    writer=ChatWriter,
+    writer=OllamaChatWriter,
     write_error=refusal,
 )

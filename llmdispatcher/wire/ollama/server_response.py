@@ -28,7 +28,7 @@ _TAIL = b'},"done":false}\n'
 
 def write_response(response: Response, _asked: Inbound | None = None) -> bytes:
     """The body of a whole answer; this format repeats nothing of the request."""
-    writer = ChatWriter()
+    writer = OllamaChatWriter()
     for chunk in unfold(response):
         writer.learn(chunk)
     return writer.in_one(response.created_at or _EPOCH)
@@ -50,7 +50,7 @@ def _is_text(chunk: StreamChunk) -> bool:
     return bool(chunk.content) and not other and chunk.usage is None and chunk.finish_reason is chunk.finish_reason_raw is None
 
 
-class _Call(CallBuffer):
+class _OllamaCall(CallBuffer):
     """A call under way; it is told once it is whole."""
 
     __slots__ = ("_place",)
@@ -65,7 +65,7 @@ class _Call(CallBuffer):
         return {"id": self.id, "function": function}
 
 
-class ChatWriter:
+class OllamaChatWriter:
     """A line for each piece; calls are told whole, before what is said after them or at the end."""
 
     __slots__ = ("_calls", "_content", "_finish", "_grown", "_head", "_logprobs", "_model", "_owed", "_thinking", "_usage")
@@ -73,8 +73,8 @@ class ChatWriter:
     def __init__(self, asked: Inbound | None = None) -> None:
         self._model = asked.request.model if asked is not None else ""
         self._head = _head(self._model)
-        self._calls: dict[int, _Call] = {}
-        self._owed: dict[int, _Call] = {}  # those that are not told yet
+        self._calls: dict[int, _OllamaCall] = {}
+        self._owed: dict[int, _OllamaCall] = {}  # those that are not told yet
         self._grown: set[int] = set()  # those that may be whole now
         self._content: list[str] = []
         self._thinking: list[str] = []
@@ -102,7 +102,7 @@ class ChatWriter:
         self._logprobs += openai_logprobs(chunk.logprobs) if chunk.logprobs else ()
         for delta in chunk.tool_calls:
             if delta.index not in self._calls:
-                self._calls[delta.index] = self._owed[delta.index] = _Call(len(self._calls))
+                self._calls[delta.index] = self._owed[delta.index] = _OllamaCall(len(self._calls))
             self._calls[delta.index].learn(delta)
             self._grown.add(delta.index)
         self._usage = chunk.usage or self._usage

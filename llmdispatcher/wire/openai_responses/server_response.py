@@ -379,7 +379,7 @@ class _Open:
     logprobs: list[Any] = attrs.field(factory=list)
 
 
-class _Call(CallBuffer):
+class _ResponsesCall(CallBuffer):
     """A call under way."""
 
     __slots__ = ("event", "item", "place")
@@ -405,7 +405,7 @@ class ResponsesWriter:
         self._items: list[dict[str, Any] | None] = []
         self._open: _Open | None = None
         self._waiting: dict[str, _Open] = {}
-        self._calls: dict[int, _Call] = {}
+        self._calls: dict[int, _ResponsesCall] = {}
         self._grown: set[int] = set()  # those that may be whole now
         self._closed: set[int] = set()
         self._length = 0  # of the text of closed messages, which citations are counted from
@@ -535,7 +535,7 @@ class ResponsesWriter:
                 if self._calls[index].arguments.is_whole:
                     self._close_call(index)
             self._grown.clear()
-            self._calls[delta.index] = _Call(place=self._placed())
+            self._calls[delta.index] = _ResponsesCall(place=self._placed())
         call = self._calls[delta.index]
         call.learn(delta)
         self._grown.add(delta.index)
@@ -548,7 +548,7 @@ class ResponsesWriter:
         if text:
             self._event(f"{call.event}.delta", item_id=call.item, output_index=call.place, delta=text)
 
-    def _add_call(self, call: _Call) -> None:
+    def _add_call(self, call: _ResponsesCall) -> None:
         item = complete(written_call(attrs.evolve(call.as_call(call.id), arguments="")))
         call.item, call.event = str(item["id"]), _EVENTS[item["type"]]
         self._event("response.output_item.added", output_index=call.place, item={**item, "status": "in_progress"})

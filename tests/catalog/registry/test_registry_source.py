@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from llmdispatcher import ConfigError, Registry
-from llmdispatcher.catalog.registry.source import Source, document_path
+from llmdispatcher.catalog.registry.source import RegistrySource, document_path
 from llmdispatcher.runtime import cache_folder
 
 GOOD = {
@@ -54,7 +54,7 @@ BAD = [
 @pytest.mark.parametrize(("given", "told"), GOOD.items())
 def test_a_good_address(given, told):
     """Nets without a slash at the end, folders as paths."""
-    assert told == str(Source.of(given))
+    assert told == str(RegistrySource.of(given))
 
 
 @pytest.mark.parametrize("given", BAD, ids=repr)
@@ -68,7 +68,7 @@ def test_a_bad_address(given):
 
 def test_a_path_object_is_a_folder():
     """Even if it looks like something else."""
-    assert Path("x") == Source.of(Path("x")).folder
+    assert Path("x") == RegistrySource.of(Path("x")).folder
 
 
 @pytest.mark.parametrize("vendor", ["", "../x", "a/b", "A", "a.b", "x" * 65, ".."])
