@@ -130,7 +130,7 @@ class StreamReaper:
 
 
 REAPER = StreamReaper()
-"""That of this process."""
+"""The one reaper of this process, for all its dispatchers."""
 
 
 CHANNEL_SIZE = 256
@@ -269,7 +269,7 @@ class StreamState:
             self.feed_channels()
 
     def end(self) -> None:
-        """He does so no longer."""
+        """Leave: a worker reads on where nobody else iterates."""
         self._readers.pop()
         if self._idle:
             REAPER.tell(self)

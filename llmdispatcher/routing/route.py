@@ -53,7 +53,7 @@ class Step:
 
     @property
     def reason(self) -> str:
-        """All of that for people."""
+        """Why the target has its place, for people."""
         return f"{self.why}; {self.in_words} in a roundabout way" if self.in_words else str(self.why)
 
 

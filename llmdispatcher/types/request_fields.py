@@ -164,7 +164,7 @@ def kinds(*kinds: type, remedy: str) -> Any:
 
 
 def one_of(*words: str | None) -> Any:
-    """One of these words."""
+    """Return a check that refuses every word but these."""
 
     def check(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         if value not in words:

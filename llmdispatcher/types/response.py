@@ -202,7 +202,7 @@ class RateLimitRemaining:
 @suggest
 @attrs.frozen(kw_only=True)
 class Choice:
-    """One of several answers to the same request; its fields are those of :class:`Response`."""
+    """One of several answers to the same request; ``index`` is its place, the other fields mean what they mean in a response."""
 
     index: int = 0
     content: str = ""

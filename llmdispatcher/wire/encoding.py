@@ -121,7 +121,7 @@ _CONVERSATION = ("messages", "contents", "input")
 
 
 def _in_words(value: Any) -> Any:
-    """The same with numbers that JSON cannot carry as text."""
+    """Write numbers that JSON cannot carry, such as NaN, as text, at any depth."""
     if isinstance(value, dict):
         return {name: _in_words(inner) for name, inner in value.items()}
     if isinstance(value, list):

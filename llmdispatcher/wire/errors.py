@@ -73,7 +73,7 @@ _CHINESE_UNITS = {"\u6beb\u79d2": 1e-3, "\u79d2": 1.0, "\u5206": 60.0, "\u5c0f\u
 _WAIT_IN_CHINESE = re.compile(
     rf"(\d{{1,9}}(?:\.\d{{1,12}})?)\s{{0,3}}({'|'.join(_CHINESE_UNITS)})\u949f?\s?(?:\u4e4b|\u4ee5)?\u540e"
 )
-"""The same: "in 20 seconds, try again"."""
+"""A wait in Chinese words: "in 20 seconds, try again"."""
 _WAITS = {
     "retryafter": 1.0,
     "retryafterseconds": 1.0,
@@ -612,7 +612,7 @@ def _bracketed(refusal: Refusal) -> Refusal:
 
 
 def _unwrapped(refusal: Refusal, source: Mapping[str, Any], wrapped: int) -> Refusal:
-    """The same with what its upstream says: in ``metadata`` (OpenRouter), or as JSON at the end of its own words."""
+    """Add what the upstream of a gateway says: in ``metadata`` (OpenRouter), or as JSON at the end of the gateway's words."""
     metadata = source.get("metadata")
     metadata = metadata if isinstance(metadata, Mapping) else {}
     headers = metadata.get("headers")

@@ -147,7 +147,7 @@ _BREACHES = re.compile(
     r"abort|cancel|crash|disconnect|dropped|evict|insufficient|interrupt|killed|out_of_memory|^oom$|overload|over_capacity|preempt"
     r"|shutdown|shed$|stalled|terminated|throttl|time(?:d_)?out|deadline|unavailable|connection_|incomplete_stream"
 )
-"""The same of words of failure."""
+"""Parts of end words that no table has and that mean a failure."""
 
 _LIMITS = frozenset({"rate_limit", "rate_limited", "rate_limit_exceeded"})
 _FAILED = re.compile(r"(?:^|_)(?:errors?|errored|exception|fail(?:ed|ure)?)$")

@@ -99,7 +99,7 @@ class _GeminiCall(CallBuffer):
 
 
 class _Answer:
-    """One of the answers under way: what was taken in and not told yet, in order."""
+    """An answer under way: what was taken in and not told yet, in order."""
 
     __slots__ = ("_calls", "_owed", "_text", "blocked", "finish", "logprobs", "parts")
 

@@ -490,7 +490,7 @@ def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:
 
 
 def decode_tagged(body: bytes, members: int = MOST_MEMBERS) -> Response:
-    """The same of a model that writes its thoughts into the text."""
+    """Read a whole answer of a model that writes its thoughts into the text, between tags."""
     return fold(TagSplitter().all(_chunks(body, members)))
 
 
@@ -606,7 +606,7 @@ class ChatDecoder(EventDecoder):
 
 
 class TaggedDecoder(ChatDecoder):
-    """The same for a model that writes its thoughts into the text."""
+    """Reads the stream of a model that writes its thoughts into the text, between tags."""
 
     __slots__ = ("_tags",)
 
