@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from .openai_chat.fields import openai_chat_usage as openai_chat_usage
     from .openai_responses.codec import OPENAI_RESPONSES as OPENAI_RESPONSES
     from .openai_responses.fields import openai_responses_usage as openai_responses_usage
-    from .quirks import without_refused as without_refused
     from .shaping import without_idle_choice as without_idle_choice
+    from .shaping import without_refused as without_refused
 else:
     __getattr__, __dir__ = door(
         __name__,
@@ -76,8 +76,7 @@ else:
             "openai_chat.fields": ("openai_chat_usage",),
             "openai_responses.codec": ("OPENAI_RESPONSES",),
             "openai_responses.fields": ("openai_responses_usage",),
-            "quirks": ("without_refused",),
             "limits": ("ToolNames", "within_limits"),
-            "shaping": ("without_idle_choice",),
+            "shaping": ("without_idle_choice", "without_refused"),
         },
     )

@@ -9,6 +9,7 @@ import attrs
 
 from ..errors import DispatchError, InvalidRequest
 from ..types import MOST_MEMBERS, Request, Response, StreamChunk, TextPart, TooMuch, parse_text
+from .words import words
 
 
 def object_in(body: bytes, wanted: str) -> dict[str, Any]:
@@ -58,19 +59,10 @@ _WISHES = frozenset({"responseJsonSchema", "responseSchema", "systemInstruction"
 _SENDERS_OWN = frozenset({"metadata", "labels", "chat_template_kwargs"})
 """Objects whose names and values the sender chose."""
 _GROUPS = frozenset(
-    {
-        "generationConfig",
-        "output_config",
-        "reasoning",
-        "response_format",
-        "stream_options",
-        "text",
-        "thinking",
-        "thinkingConfig",
-        "toolConfig",
-        "tool_choice",
-        "web_search_options",
-    }
+    words(
+        "generationConfig output_config reasoning response_format stream_options text thinking thinkingConfig toolConfig",
+        "tool_choice web_search_options",
+    )
 )
 """Objects of several settings, each of which may say nothing."""
 _LISTS = frozenset({"modalities", "responseModalities", "stopSequences", "stop_sequences"})

@@ -23,36 +23,19 @@ from .decoding import lacking, mapping, parse, parse_object, raise_told, text_of
 from .encoding import written
 from .gemini.codec import GEMINI
 from .openai_responses.codec import OPENAI_RESPONSES
+from .words import words
 
 _ANTHROPIC_TAKES = frozenset(
-    {
-        "model",
-        "messages",
-        "system",
-        "tools",
-        "tool_choice",
-        "thinking",
-        "output_config",
-        "cache_control",
-        "context_management",
-        "mcp_servers",
+    words(
+        "model messages system tools tool_choice thinking output_config cache_control context_management mcp_servers",
         "anthropic_version",
-    }
+    )
 )
 _OPENAI_TAKES = frozenset(
-    {
-        "model",
-        "input",
-        "instructions",
-        "conversation",
-        "previous_response_id",
-        "parallel_tool_calls",
-        "reasoning",
-        "text",
-        "tool_choice",
-        "tools",
+    words(
+        "model input instructions conversation previous_response_id parallel_tool_calls reasoning text tool_choice tools",
         "truncation",
-    }
+    )
 )
 
 

@@ -43,6 +43,7 @@ from ..errors import (
     RateLimitError,
     VendorUnavailable,
 )
+from .words import by_word
 
 STATUSES: Mapping[int, type[DispatchError]] = {
     401: AuthenticationError,
@@ -63,62 +64,33 @@ STATUSES: Mapping[int, type[DispatchError]] = {
 }
 FINAL_STATUSES = frozenset({501, 505})
 
-CODES: Mapping[str, type[DispatchError]] = {
-    **dict.fromkeys(
-        (
-            "insufficient_quota",  # OpenAI
-            "billing_error",  # Anthropic
-            "billing_hard_limit_reached",  # OpenAI
-            "billing_not_active",  # OpenAI
-            "usage_limit_reached",  # OpenAI, subscriptions
+CODES: Mapping[str, type[DispatchError]] = by_word(
+    {
+        QuotaExceeded: (
+            # OpenAI: usage_limit_reached subscriptions
+            "insufficient_quota billing_hard_limit_reached billing_not_active usage_limit_reached",
+            "billing_error enforced_spend_limit_reached contract_spend_limit_reached",  # Anthropic
             "payment_required",  # OpenRouter
-            "enforced_spend_limit_reached",  # Anthropic
-            "contract_spend_limit_reached",  # Anthropic
             "exceeded_current_quota_error",  # Moonshot
-            "arrearage",  # DashScope
-            "allocationquota.freetieronly",  # DashScope
-            "prepaidbilloverdue",  # DashScope
-            "postpaidbilloverdue",  # DashScope
-            "commoditynotpurchased",  # DashScope
-            "accountoverdueerror",  # Ark
-            "operationdenied.serviceoverdue",  # Ark
-            "quotaexceeded",  # Ark: the free trial is used up
-            "setlimitexceeded",  # Ark: the limit that the user has set
-            "accountquotaexceeded",  # Ark
+            "arrearage allocationquota.freetieronly prepaidbilloverdue postpaidbilloverdue commoditynotpurchased",  # DashScope
+            # Ark: quotaexceeded the free trial is used up; setlimitexceeded the limit that the user has set
+            "accountoverdueerror operationdenied.serviceoverdue accountquotaexceeded quotaexceeded setlimitexceeded",
             "quota_exceeded",  # Copilot
             "billing_disabled",  # Vertex
             "quota_exhausted",  # Gemini Code Assist
-            "not_enough_balance",  # Novita
-            "billing_balance_not_enough",  # Novita
-            "budget_exceeded",  # LiteLLM
-            "exceededbudget",  # LiteLLM
-            "key_limit_exceeded",
-            "credits_exhausted",
-            "insufficient_user_quota",  # new-api
-            "pre_consume_token_quota_failed",  # new-api
-            "insufficient_balance",
-            "insufficient_credits",
-            "quota_limit_reached",
-            "monthly_limit_exceeded",
-            "credit_limit_exceeded",
-            "billing_limit_reached",
-            "spend_limit_exceeded",
+            "not_enough_balance billing_balance_not_enough",  # Novita
+            "budget_exceeded exceededbudget",  # LiteLLM
+            "key_limit_exceeded credits_exhausted insufficient_balance insufficient_credits quota_limit_reached",
+            "monthly_limit_exceeded credit_limit_exceeded billing_limit_reached spend_limit_exceeded",
+            "insufficient_user_quota pre_consume_token_quota_failed",  # new-api
             "resourceinsufficient",  # Hunyuan
-            "error:1113",  # Z.ai: balance
-            "error:1304",  # Z.ai: limit of a day
-            "error:1308",  # Z.ai: limit of a plan
-            "error:1309",  # Z.ai: plan has ended
-            "error:1310",  # Z.ai: limit of a week or month
-            "base_resp:1008",  # MiniMax: balance
-            "base_resp:2056",  # MiniMax: limit of a plan
-            "errors:3036",  # Cloudflare: neurons of a day
-            "errors:4006",  # Cloudflare: neurons of a day
+            # Z.ai: 1113 balance; 1304 limit of a day; 1308 limit of a plan; 1309 plan has ended; 1310 limit of a week or month
+            "error:1113 error:1304 error:1308 error:1309 error:1310",
+            "base_resp:1008 base_resp:2056",  # MiniMax: 1008 balance; 2056 limit of a plan
+            "errors:3036 errors:4006",  # Cloudflare: neurons of a day
             "error:30001",  # SiliconFlow: balance
         ),
-        QuotaExceeded,
-    ),
-    **dict.fromkeys(
-        (
+        ContextWindowExceeded: (
             "context_length_exceeded",  # OpenAI, OpenRouter, Groq, Cerebras
             "string_too_long",  # OpenRouter
             "exceed_context_size_error",  # llama.cpp
@@ -126,240 +98,113 @@ CODES: Mapping[str, type[DispatchError]] = {
             "model_context_window_exceeded",  # Anthropic, Z.ai
             "model_max_prompt_tokens_exceeded",  # Copilot
             "tokens_limit_reached",  # GitHub Models
-            "tokens_too_long",  # Qianfan
-            "characters_too_long",  # Qianfan
+            "tokens_too_long characters_too_long",  # Qianfan
             "error:1261",  # Z.ai
             "base_resp:1039",  # MiniMax
         ),
-        ContextWindowExceeded,
-    ),
-    **dict.fromkeys(
-        (
+        ContentFiltered: (
             "content_filter",  # Azure, Moonshot
             "content_policy_violation",  # OpenAI, OpenRouter
-            "image_content_policy_violation",  # OpenAI
-            "moderation_blocked",  # OpenAI
+            "image_content_policy_violation moderation_blocked cyber_policy_violation",  # OpenAI
             "responsibleaipolicyviolation",  # Azure
-            "refusal",  # OpenRouter
-            "flagged_input",  # OpenRouter
-            "data_inspection_failed",  # DashScope
-            "datainspectionfailed",  # DashScope
-            "ipinfringementsuspect",  # DashScope
+            "refusal flagged_input",  # OpenRouter
+            "data_inspection_failed datainspectionfailed ipinfringementsuspect",  # DashScope
             "guardrail_intervened",  # Bedrock
-            "content_filtered",
+            "content_filtered prohibited_content safety jailbreak content_policy content_blocked unsafe_content",
+            "content_moderation_error input_moderation_failed output_moderation_failed",
             "model_armor",  # Vertex
-            "prohibited_content",
-            "safety",
-            "jailbreak",
-            "sensitive_words_detected",  # new-api
-            "prompt_blocked",  # new-api
-            "content_policy",
-            "content_blocked",
-            "unsafe_content",
-            "content_moderation_error",
-            "input_moderation_failed",
-            "output_moderation_failed",
-            "cyber_policy_violation",  # OpenAI
+            "sensitive_words_detected prompt_blocked",  # new-api
             "censorship_blocked",  # StepFun
-            "error:1300",  # Z.ai
-            "error:1301",  # Z.ai
-            "base_resp:1026",  # MiniMax: the prompt
-            "base_resp:1027",  # MiniMax: the answer
+            "error:1300 error:1301",  # Z.ai
+            "base_resp:1026 base_resp:1027",  # MiniMax: 1026 the prompt; 1027 the answer
         ),
-        ContentFiltered,
-    ),
-    **dict.fromkeys(
-        (
+        ModelNotFound: (
             "model_not_found",  # OpenAI
             "modelnotfound",  # DashScope
             "model_decommissioned",  # Groq
-            "model_deprecated",
+            "model_deprecated model_not_exist unsupported_model invalid_model",
             "model_not_available",  # Together
-            "model_not_exist",
-            "unsupported_model",
-            "invalid_model",
             "deploymentnotfound",  # Azure
-            "modelnotopen",  # Ark
-            "invalidendpointormodel.notfound",  # Ark
+            "modelnotopen invalidendpointormodel.notfound",  # Ark
             "model_not_supported",  # Copilot, Hugging Face
-            "unknown_model",  # GitHub Models
-            "unavailable_model",  # GitHub Models
-            "error:1211",  # Z.ai
-            "error:1221",  # Z.ai: this API is gone
-            "error:1222",  # Z.ai: there is no such API
-            "error:1311",  # Z.ai: not in the plan
-            "errors:5007",  # Cloudflare
-            "errors:3042",  # Cloudflare
+            "unknown_model unavailable_model",  # GitHub Models
+            # Z.ai: 1221 this API is gone; 1222 there is no such API; 1311 not in the plan
+            "error:1211 error:1221 error:1222 error:1311",
+            "errors:5007 errors:3042",  # Cloudflare
             "error:20012",  # SiliconFlow
         ),
-        ModelNotFound,
-    ),
-    **dict.fromkeys(
-        (
-            "invalid_api_key",  # OpenAI
+        AuthenticationError: (
+            "invalid_api_key account_deactivated unsupported_country_region_territory",  # OpenAI
             "invalidapikey",  # DashScope
-            "invalid_token",
-            "token_expired",
+            "invalid_token token_expired",
             "authfailure",  # Hunyuan
-            "unrecognizedclientexception",  # Bedrock
-            "expiredtokenexception",  # Bedrock
-            "missingauthenticationtokenexception",  # Bedrock
+            "unrecognizedclientexception expiredtokenexception missingauthenticationtokenexception",  # Bedrock
             "authenticationerror",  # Ark, vLLM
             "api_key_invalid",  # Gemini
-            "account_deactivated",  # OpenAI
-            "unsupported_country_region_territory",  # OpenAI
-            "consumer_suspended",  # Vertex
-            "service_disabled",  # Vertex
-            "error:1000",  # Z.ai: identity
-            "error:1001",
-            "error:1002",
-            "error:1003",
-            "error:1004",
-            "error:1110",  # Z.ai: account inactive
-            "error:1111",  # Z.ai: no such account
-            "error:1112",  # Z.ai: account locked
-            "error:1121",  # Z.ai: account locked for what it asked
-            "error:1220",  # Z.ai: no permission
-            "base_resp:1004",  # MiniMax
-            "base_resp:2049",  # MiniMax
+            "consumer_suspended service_disabled",  # Vertex
+            # Z.ai: 1000 identity; 1110 account inactive; 1111 no such account; 1112 and 1121 account locked; 1220 no permission
+            "error:1000 error:1001 error:1002 error:1003 error:1004 error:1110 error:1111 error:1112 error:1121 error:1220",
+            "base_resp:1004 base_resp:2049",  # MiniMax
         ),
-        AuthenticationError,
-    ),
-    **dict.fromkeys(
-        (
+        VendorUnavailable: (
             "engine_overloaded_error",  # Moonshot
-            "provider_overloaded",  # OpenRouter
-            "provider_unavailable",  # OpenRouter
+            "provider_overloaded provider_unavailable",  # OpenRouter
             "capacity_exceeded",  # Groq
             "overloaded_error",  # Anthropic
             "model_capacity_exhausted",  # Gemini
             "serveroverloaded",  # Ark
-            "modelnotreadyexception",  # Bedrock
-            "modeltimeoutexception",  # Bedrock
-            "modelerrorexception",  # Bedrock
-            "modelstreamerrorexception",  # Bedrock
-            "error:1120",  # Z.ai: the account cannot be read now
-            "error:1234",  # Z.ai: network
-            "error:1312",  # Z.ai: the model is busy
-            "base_resp:1000",  # MiniMax: unknown
-            "base_resp:1001",  # MiniMax: timeout
-            "base_resp:1024",  # MiniMax: internal
-            "base_resp:1033",  # MiniMax: downstream
+            "modelnotreadyexception modeltimeoutexception modelerrorexception modelstreamerrorexception",  # Bedrock
+            "error:1120 error:1234 error:1312",  # Z.ai: 1120 the account cannot be read now; 1234 network; 1312 the model is busy
+            # MiniMax: 1000 unknown; 1001 timeout; 1024 internal; 1033 downstream
+            "base_resp:1000 base_resp:1001 base_resp:1024 base_resp:1033",
             "errors:3040",  # Cloudflare: no capacity
-            "error:50505",  # SiliconFlow: overloaded
-            "error:50603",  # SiliconFlow: busy
+            "error:50505 error:50603",  # SiliconFlow: 50505 overloaded; 50603 busy
         ),
-        VendorUnavailable,
-    ),
-    **dict.fromkeys(
-        (
+        RateLimitError: (
             "ramp_limit_exceeded",  # Anthropic
-            "in_flight_budget_exhausted",  # OpenRouter, with status 402
-            "throttlingexception",  # Bedrock
-            "throttling",  # DashScope
-            "throttling.ratequota",  # DashScope
-            "throttling.burstrate",  # DashScope
-            "limitexceeded",  # Hunyuan
-            "requestlimitexceeded",  # Hunyuan
+            "in_flight_budget_exhausted",  # OpenRouter: with status 402
+            # Bedrock: servicequotaexceededexception with status 400: "resubmit your request later"
+            "throttlingexception servicequotaexceededexception",
+            "throttling throttling.ratequota throttling.burstrate",  # DashScope
+            "limitexceeded requestlimitexceeded",  # Hunyuan
             "concurrency_limit_exceeded",
-            "servicequotaexceededexception",  # Bedrock, with status 400: "resubmit your request later"
-            "error:1302",  # Z.ai: calls at once
-            "error:1303",  # Z.ai: frequency
-            "error:1305",  # Z.ai: flow
-            "error:1313",  # Z.ai: fair use
-            "base_resp:1002",  # MiniMax
-            "base_resp:1041",  # MiniMax: connections
-            "base_resp:2045",  # MiniMax: growth
+            "error:1302 error:1303 error:1305 error:1313",  # Z.ai: 1302 calls at once; 1303 frequency; 1305 flow; 1313 fair use
+            "base_resp:1002 base_resp:1041 base_resp:2045",  # MiniMax: 1041 connections; 2045 growth
         ),
-        RateLimitError,
-    ),
-    **dict.fromkeys(
-        (
-            "tool_use_failed",  # Groq: the model called a tool wrongly
-            "json_validate_failed",  # Groq: the model wrote no JSON
-            "output_parse_failed",  # Groq
+        MalformedReply: (
+            # Groq: tool_use_failed the model called a tool wrongly; json_validate_failed the model wrote no JSON
+            "tool_use_failed json_validate_failed output_parse_failed",
         ),
-        MalformedReply,
-    ),
-}
+    }
+)
 """By a vendor's code in lower case; numbers, which vendors use for different things, behind the shape that they came in."""
 
-STANDS_FOR: Mapping[str, int] = {
-    "invalid_request_error": 400,
-    "invalid_request": 400,
-    "invalid_prompt": 400,
-    "invalid_argument": 400,
-    "invalid-argument": 400,
-    "failed_precondition": 400,
-    "precondition_failed": 400,
-    "badrequesterror": 400,
-    "badrequest": 400,
-    "validationexception": 400,
-    "invalidparameter": 400,
-    "authentication_error": 401,
-    "authentication": 401,
-    "unauthenticated": 401,
-    "unauthorized": 401,
-    "billing_error": 402,
-    "payment_required": 402,
-    "permission_error": 403,
-    "permission_denied": 403,
-    "permission-denied": 403,
-    "accessdeniedexception": 403,
-    "forbidden": 403,
-    "not_found_error": 404,
-    "not_found": 404,
-    "notfounderror": 404,
-    "resourcenotfoundexception": 404,
-    "request_too_large": 413,
-    "payload_too_large": 413,
-    "unprocessable": 422,
-    "unprocessable_entity_error": 422,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "rate_limit_reached_error": 429,
-    "rate_limited": 429,
-    "resource_exhausted": 429,
-    "insufficient_quota": 429,
-    "too_many_requests": 429,
-    "toomanyrequests": 429,
-    "throttlingexception": 429,
-    "api_error": 500,
-    "server_error": 500,
-    "internal": 500,
-    "internal_server_error": 500,
-    "internalservererror": 500,
-    "unavailable": 503,
-    "unavailable_error": 503,
-    "serviceunavailableexception": 503,
-    "service_unavailable": 503,
-    "internalserverexception": 500,
-    "provider_overloaded": 503,
-    "timeout_error": 504,
-    "deadline_exceeded": 504,
-    "overloaded_error": 529,
-    **dict.fromkeys(  # ResponseErrorCode of openai 3.52.0, APIErrorType of OpenRouter: pictures that a vendor cannot use
-        (
-            "invalid_image",
-            "invalid_image_format",
-            "invalid_base64_image",
-            "invalid_image_url",
-            "invalid_image_mode",
-            "image_too_large",
-            "image_too_small",
-            "image_parse_error",
-            "image_file_too_large",
-            "image_file_not_found",
-            "image_not_found",
-            "image_download_failed",
-            "unsupported_image_format",
-            "unsupported_image_media_type",
-            "empty_image_file",
-            "failed_to_download_image",
+STANDS_FOR: Mapping[str, int] = by_word(
+    {
+        400: (
+            "invalid_request_error invalid_request invalid_prompt invalid_argument invalid-argument failed_precondition",
+            "precondition_failed badrequesterror badrequest validationexception invalidparameter",
+            # ResponseErrorCode of openai 3.52.0, APIErrorType of OpenRouter: pictures that a vendor cannot use
+            "invalid_image invalid_image_format invalid_base64_image invalid_image_url invalid_image_mode image_too_large",
+            "image_too_small image_parse_error image_file_too_large image_file_not_found image_not_found image_download_failed",
+            "unsupported_image_format unsupported_image_media_type empty_image_file failed_to_download_image",
         ),
-        400,
-    ),
-}
+        401: ("authentication_error authentication unauthenticated unauthorized",),
+        402: ("billing_error payment_required",),
+        403: ("permission_error permission_denied permission-denied accessdeniedexception forbidden",),
+        404: ("not_found_error not_found notfounderror resourcenotfoundexception",),
+        413: ("request_too_large payload_too_large",),
+        422: ("unprocessable unprocessable_entity_error",),
+        429: (
+            "rate_limit_error rate_limit_exceeded rate_limit_reached_error rate_limited resource_exhausted insufficient_quota",
+            "too_many_requests toomanyrequests throttlingexception",
+        ),
+        500: ("api_error server_error internal internal_server_error internalservererror internalserverexception",),
+        503: ("unavailable unavailable_error serviceunavailableexception service_unavailable provider_overloaded",),
+        504: ("timeout_error deadline_exceeded",),
+        529: ("overloaded_error",),
+    }
+)
 """The status that an error inside a 200 would have had."""
 
 KIND_STATUSES: Mapping[type[DispatchError], int] = {

@@ -35,25 +35,19 @@ from ..errors import (
 from ..runtime import SYSTEM_CLOCK
 from ..types import RateLimitRemaining, parse_text
 from .error_tables import AMBIGUOUS, CLIENT, CODES, FINAL_STATUSES, KIND_STATUSES, STANDS_FOR, STATUSES, WORDINGS
+from .words import by_word, words
 
 _GO_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _GO_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s)")
 _DRAFT = re.compile(r"\br(?:emaining)?=0\s*[;,]\s*(?:t|reset)=(\d{1,9})\b")
 """A used-up limit in the IETF drafts' ``ratelimit`` header, as Hugging Face sends it."""
 _RETRY_AFTER = ("retry-after", "x-retry-after", "retry-after-seconds", "x-ratelimit-retry-after")
-_RESETS = (
-    "x-ratelimit-reset-requests",
-    "x-ratelimit-reset-tokens",
-    "anthropic-ratelimit-requests-reset",
-    "anthropic-ratelimit-tokens-reset",
-    "anthropic-ratelimit-input-tokens-reset",
-    "anthropic-ratelimit-output-tokens-reset",
-    "x-ratelimit-reset-tokens-minute",  # Cerebras, in seconds
-    "x-ratelimit-reset-requests-day",
+_RESETS = words(
+    "x-ratelimit-reset-requests x-ratelimit-reset-tokens anthropic-ratelimit-requests-reset anthropic-ratelimit-tokens-reset",
+    "anthropic-ratelimit-input-tokens-reset anthropic-ratelimit-output-tokens-reset",
+    "x-ratelimit-reset-tokens-minute x-ratelimit-reset-requests-day",  # Cerebras, in seconds
     "x-ratelimit-reset",  # OpenRouter, in milliseconds since 1970; Moonshot
-    "x-ratelimit-reset-after",  # in seconds
-    "ratelimit-reset",  # earlier drafts of the IETF's header, in seconds
-    "x-rate-limit-reset",
+    "x-ratelimit-reset-after ratelimit-reset x-rate-limit-reset",  # in seconds; the second of earlier drafts of the IETF's header
 )
 _WORD_UNITS = (("ms", 1e-3), ("mil", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3_600.0), ("d", 86_400.0))
 _AMOUNT = re.compile(
@@ -74,25 +68,16 @@ _WAIT_IN_CHINESE = re.compile(
     rf"(\d{{1,9}}(?:\.\d{{1,12}})?)\s{{0,3}}({'|'.join(_CHINESE_UNITS)})\u949f?\s?(?:\u4e4b|\u4ee5)?\u540e"
 )
 """A wait in Chinese words: "in 20 seconds, try again"."""
-_WAITS = {
-    "retryafter": 1.0,
-    "retryafterseconds": 1.0,
-    "retryaftersecs": 1.0,
-    "retryafterinseconds": 1.0,
-    "retryafterms": 1e-3,
-    "retryaftermilliseconds": 1e-3,
-    "retryin": 1.0,
-    "retrydelay": 1.0,
-    "resetafter": 1.0,
-    "resetin": 1.0,
-    "resetsin": 1.0,
-    "resetseconds": 1.0,
-    "resetsinseconds": 1.0,  # OpenAI's subscriptions
-    "estimatedtime": 1.0,  # Hugging Face, while a model is loaded
-    "waitseconds": 1.0,
-    "waittime": 1.0,
-    "cooldownseconds": 1.0,
-}
+_WAITS = by_word(
+    {
+        1.0: (
+            "retryafter retryafterseconds retryaftersecs retryafterinseconds retryin retrydelay resetafter resetin resetsin",
+            "resetseconds waitseconds waittime cooldownseconds",
+            "resetsinseconds estimatedtime",  # OpenAI's subscriptions; Hugging Face, while a model is loaded
+        ),
+        1e-3: ("retryafterms retryaftermilliseconds",),
+    }
+)
 """Fields of an error that tell a wait, in small letters and without separators, with the seconds of their unit."""
 _SEPARATORS = str.maketrans("", "", "-_ ")
 _HOLDERS = ("metadata", "details", "detail", "data", "headers", "parameters")
@@ -432,46 +417,19 @@ def _quota_spent(document: Any, refusal: Refusal, hint: float) -> bool:
 
 _SILENT = frozenset(
     {
-        *(
-            "",
-            "ok",
-            "okay",
-            "success",
-            "succeeded",
-            "successful",
-            "none",
-            "null",
-            "nil",
-            "no error",
-            "no_error",
-            "n/a",
-            "undefined",
-            "200",
-            "20000",
-        ),
-        "\u6210\u529f",
+        *words("ok okay success succeeded successful none null nil no_error n/a undefined 200 20000"),
+        *("", "no error", "\u6210\u529f"),
     }
 )
 """Words and codes of an error object that tells of no error."""
-_MESSAGES = (
-    *(
-        "message",
-        "msg",
-        "faultstring",
-        "detail",
-        "error_msg",
-        "error_message",
-        "errorMessage",
-        "error_description",
-        "status_msg",
-        "Message",
-    ),
-    *("err_msg", "errMsg", "errmsg", "ErrorMessage", "description", "title", "reason"),
+_MESSAGES = words(
+    "message msg faultstring detail error_msg error_message errorMessage error_description status_msg Message err_msg errMsg",
+    "errmsg ErrorMessage description title reason",
 )
 """What vendors call the text of an error; the last three say it only where nothing else does."""
-_NUMBERS = (
-    *("status_code", "statusCode", "code", "status", "raw_status_code", "http_code", "http_status", "http_status_code"),
-    *("httpStatus", "httpStatusCode", "httpCode", "error_code", "errorCode"),
+_NUMBERS = words(
+    "status_code statusCode code status raw_status_code http_code http_status http_status_code httpStatus httpStatusCode httpCode",
+    "error_code errorCode",
 )
 _BARE = frozenset({"id", "Message", "message", "msg", "detail", "request_id", "requestId"})
 _NAMED = re.compile(r"error|exception|fail", re.IGNORECASE)
@@ -500,21 +458,8 @@ def tells(error: Any) -> bool:
     return word not in _SILENT and word.strip("0") != ""
 
 
-_FAILING = (
-    *(
-        "error",
-        "errors",
-        "base_resp",
-        "detail",
-        "error_code",
-        "error_msg",
-        "errorMessage",
-        "err_code",
-        "err_msg",
-        "errcode",
-        "errmsg",
-    ),
-    *("exception", "fault", "Error"),
+_FAILING = words(
+    "error errors base_resp detail error_code error_msg errorMessage err_code err_msg errcode errmsg exception fault Error",
 )
 """Fields that only an error has; :func:`tells` judges what they say."""
 

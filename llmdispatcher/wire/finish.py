@@ -16,116 +16,46 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import DispatchError, MalformedReply, RateLimitError, StreamInterrupted
+from .words import by_word, words
 
-COMMON: Mapping[str, str] = {
-    **dict.fromkeys(
-        (
-            "stop",
-            "stopped",  # Azure AI Inference
-            "end_turn",  # Anthropic, Bedrock
-            "stop_sequence",  # Anthropic, Bedrock, watsonx; Cohere: STOP_SEQUENCE
-            "eos",  # Together
-            "eos_token",  # TGI, Hugging Face, watsonx
-            "end_of_text",
-            "endoftext",  # AI21
-            "eos_found",  # LM Studio: eosFound
-            "stop_string_found",  # LM Studio
-            "stop_sequence_reached",  # Aleph Alpha
-            "stop_criteria_met",  # Bedrock Titan
-            "normal",  # Qianfan
-            "final",  # Yandex: ALTERNATIVE_STATUS_FINAL
-            "complete",  # Cohere: COMPLETE
-            "completed",  # OpenAI Responses
-            "finish",  # Bedrock Titan: FINISH
-            "finished",
-            "done",
-            "end",
-            "success",
+COMMON: Mapping[str, str] = by_word(
+    {
+        "stop": (
+            "stop end_of_text finished done end success",
+            "end_turn stop_sequence",  # Anthropic, Bedrock, watsonx; Cohere: STOP_SEQUENCE
+            "eos eos_token endoftext",  # Together; TGI, Hugging Face, watsonx; AI21
+            "eos_found stop_string_found",  # LM Studio: eosFound
+            "stopped stop_sequence_reached stop_criteria_met finish",  # Azure AI Inference, Aleph Alpha, Bedrock Titan
+            "normal final complete completed",  # Qianfan; Yandex: ALTERNATIVE_STATUS_FINAL; Cohere: COMPLETE; OpenAI Responses
         ),
-        "stop",
-    ),
-    **dict.fromkeys(
-        (
-            "length",
-            "max_tokens",  # Anthropic, Bedrock, watsonx; Gemini, Cohere: MAX_TOKENS
-            "max_output_tokens",  # OpenAI Responses
-            "max_completion_tokens",
-            "max_new_tokens",
-            "max_length",
-            "maximum_tokens",  # Aleph Alpha
-            "max_predicted_tokens_reached",  # LM Studio: maxPredictedTokensReached
-            "context_length_reached",  # LM Studio
-            "max_output",  # MiniMax
-            "max_len",  # xAI: REASON_MAX_LEN
-            "max_context",  # xAI
-            "limit",  # llama.cpp
-            "truncated_final",  # Yandex
-            "model_length",  # Mistral
-            "model_context_window_exceeded",  # Anthropic, Bedrock, Z.ai
-            "context_length_exceeded",
-            "token_limit",  # watsonx
-            "token_limit_reached",  # Azure AI Inference
-            "time_limit",  # watsonx
-            "error_limit",  # Cohere
-            "truncated",
+        "length": (
+            "length max_completion_tokens max_new_tokens max_length context_length_exceeded truncated",
+            "max_tokens max_output_tokens",  # Anthropic, Bedrock, watsonx; Gemini, Cohere: MAX_TOKENS; OpenAI Responses
+            "model_length model_context_window_exceeded",  # Mistral; Anthropic, Bedrock, Z.ai
+            "max_predicted_tokens_reached context_length_reached",  # LM Studio: maxPredictedTokensReached
+            "max_output max_len max_context",  # MiniMax; xAI: REASON_MAX_LEN
+            "token_limit time_limit token_limit_reached error_limit",  # watsonx, Azure AI Inference, Cohere
+            "maximum_tokens limit truncated_final",  # Aleph Alpha, llama.cpp, Yandex
         ),
-        "length",
-    ),
-    **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call", "tools", "tool", "function"), "tool_calls"),
-    **dict.fromkeys(
-        (
-            "content_filter",
-            "content_filtered",  # Bedrock
-            "refusal",  # Anthropic
-            "sensitive",  # Z.ai
-            "safety",  # Gemini from here on
-            "recitation",
-            "language",
-            "blocklist",
-            "prohibited_content",
-            "spii",
-            "model_armor",
-            "image_safety",
-            "image_prohibited_content",
-            "image_recitation",
-            "blacklist",  # GigaChat
-            "jailbreak",
-            "guardrail_intervened",  # Bedrock
-            "error_toxic",  # Cohere
-            "content_policy_violation",
-            "moderation",
-            "blocked",
+        "tool_calls": ("tool_calls tool_call tool_use function_call tools tool function",),
+        "content_filter": (
+            "content_filter jailbreak content_policy_violation moderation blocked",
+            "safety recitation language blocklist prohibited_content spii model_armor",  # Gemini
+            "image_safety image_prohibited_content image_recitation",  # Gemini
+            "refusal content_filtered guardrail_intervened",  # Anthropic, Bedrock
+            "sensitive blacklist error_toxic",  # Z.ai, GigaChat, Cohere
         ),
-        "content_filter",
-    ),
-}
+    }
+)
 """By a vendor's word in lower case."""
 
 FAILURES = frozenset(
-    {
-        "insufficient_system_resource",  # DeepSeek
-        "abort",  # vLLM, SGLang
-        "aborted",
-        "cancelled",  # watsonx
-        "canceled",
-        "user_cancel",  # Cohere
-        "user_stopped",  # LM Studio
-        "model_unloaded",  # LM Studio
-        "timeout",  # Cohere
-        "timed_out",
-        "overloaded",
-        "engine_overloaded",
-        "rate_limit",
-        "rate_limited",
-        "rate_limit_exceeded",
-        "interrupted",
-        "terminated",
-        "preempted",
-        "disconnected",
-        "unavailable",
-        "service_unavailable",
-        "resource_exhausted",
-    }
+    words(
+        "aborted canceled timed_out overloaded engine_overloaded rate_limit rate_limited rate_limit_exceeded interrupted",
+        "terminated preempted disconnected unavailable service_unavailable resource_exhausted",
+        "insufficient_system_resource abort cancelled",  # DeepSeek; vLLM, SGLang; watsonx
+        "user_cancel timeout user_stopped model_unloaded",  # Cohere, LM Studio
+    )
 )
 """The words of an answer that a vendor broke off, beside those that end in ``error``, ``exception`` or ``failed``."""
 
@@ -154,18 +84,12 @@ _FAILED = re.compile(r"(?:^|_)(?:errors?|errored|exception|fail(?:ed|ure)?)$")
 """``network_error`` (Z.ai), ``model_error``; plain ``error`` is what OpenRouter, vLLM, Mistral, Cohere and watsonx say."""
 
 UNREADABLE = frozenset(
-    {
-        "malformed_function_call",  # Gemini from here on
-        "malformed_response",
-        "unexpected_tool_call",
-        "too_many_tool_calls",
-        "missing_thought_signature",
-        "no_image",
+    words(
+        "malformed_function_call malformed_response unexpected_tool_call too_many_tool_calls",  # Gemini
+        "missing_thought_signature no_image",  # Gemini
         "function_call_filter",  # Google's chat endpoint, with Gemini's word behind a colon
-        "malformed_tool_use",  # Bedrock
-        "malformed_tool_call",
-        "malformed_model_output",  # Bedrock
-    }
+        "malformed_tool_use malformed_model_output malformed_tool_call",  # Bedrock
+    )
 )
 """The words of an answer that is none: what the model wrote is no call, or not what was asked for."""
 

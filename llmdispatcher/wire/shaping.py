@@ -1,6 +1,8 @@
 """Shape a request to what a model or vendor takes, before it is encoded; what it means stays the same.
 
-Quirks (``QUIRKS``, from the catalog's tables) name what is refused. One place serves all formats.
+Quirks (``QUIRKS``, from the catalog's tables) name what is refused. One place serves all formats. A setting that only tunes a
+response is left out, since the model accepts nothing but its absence. One that decides what the response is (``stop``,
+``logprobs``) raises an error that says so, unless the request allows dropping it.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import attrs
 
 from ..errors import InvalidRequest
 from ..types import (
+    AudioPart,
     FilePart,
     ImagePart,
     Message,
@@ -31,7 +34,7 @@ from ..types import (
     media_type,
 )
 from .decoding import mapping
-from .encoding import LEADING_ROLES, leave_out, logger, tell_dropped, written
+from .encoding import LEADING_ROLES, leave_out, logger, only_texts, own, tell_dropped, written
 from .schemas import NOT_STRICT, OPENAI_STRICT, fitted_schema, object_schema, typed_schema, with_items, without_nulls
 
 
@@ -243,6 +246,88 @@ SHAPES: Mapping[str, Callable[[Request], Request]] = {
     "assistant_after_results": assistant_after_results,
 }
 """What a quirk makes of a request, in this order."""
+
+_TUNES: Mapping[str, tuple[str, ...]] = {
+    "no_sampling": ("temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty"),
+    "no_penalties": ("frequency_penalty", "presence_penalty"),
+    "no_user": ("user",),
+    "no_prompt_cache_key": ("prompt_cache_key",),
+    "no_parallel_tools": ("parallel_tool_calls",),
+}
+_DECIDES: Mapping[str, tuple[str, ...]] = {
+    "no_stop": ("stop",),
+    "no_logprobs": ("logprobs", "top_logprobs"),
+    "no_top_k": ("top_k",),
+}
+_EFFORT = ("reasoning_effort", "reasoning_tokens", "reasoning_summary")
+_EMPTY: Mapping[str, Any] = {"stop": ()}
+_REFUSED = "is refused by this model"
+_REFUSING = frozenset({*_TUNES, *_DECIDES})
+_SHAPING = frozenset(SHAPES)
+
+
+def adapted(request: Request, quirks: frozenset[str], codec: str) -> Request:
+    """The request as a model with these quirks takes it; the same one where there is nothing to change."""
+    request = without_refused(without_nothings(request), quirks, codec)
+    if not _SHAPING.isdisjoint(quirks):
+        for quirk, shape in SHAPES.items():
+            request = shape(request) if quirk in quirks else request
+    return request
+
+
+def without_refused(request: Request, quirks: frozenset[str], codec: str) -> Request:
+    """The request without what the quirks refuse; the same one where there is nothing of it."""
+    if not only_texts(request.messages):
+        request = _with_transcripts(request, codec)
+    if _REFUSING.isdisjoint(quirks):
+        return request
+    left_out: list[str] = []
+    for quirk in _REFUSING.intersection(quirks):
+        for name in _TUNES.get(quirk, ()):
+            if getattr(request, name) is not None:
+                tell_dropped(request, codec, name, _REFUSED)
+                left_out.append(name)
+        for name in _DECIDES.get(quirk, ()):
+            value = getattr(request, name)
+            if value:
+                leave_out(request, codec, name, _REFUSED)
+            if value not in (None, ()):  # no and 0 ask for nothing, and their field is refused all the same
+                left_out.append(name)
+    return _without(request, left_out) if left_out else request
+
+
+def _with_transcripts(request: Request, codec: str) -> Request:
+    """The request with what an assistant or a tool said in sound said in text."""
+    messages = [_transcribed(message, codec) for message in request.messages]
+    return request if all(map(operator.is_, messages, request.messages)) else attrs.evolve(request, messages=messages)
+
+
+def _transcribed(message: Message, codec: str) -> Message:
+    """The message with transcripts for its sound; an assistant's stays where its vendor knows it by its id."""
+    if message.role not in ("assistant", "tool") or isinstance(message.content, str):
+        return message
+    content = [
+        TextPart(text=part.transcript)
+        if isinstance(part, AudioPart) and part.transcript is not None and (message.role == "tool" or "id" not in own(part, codec))
+        else part
+        for part in message.content
+    ]
+    return message if all(map(operator.is_, content, message.content)) else attrs.evolve(message, content=content)
+
+
+def without_effort(request: Request, quirks: frozenset[str]) -> Request:
+    """The request without its wishes for thought, for formats whose only word for them is what ``no_effort`` refuses."""
+    if "no_effort" not in quirks:
+        return request
+    left_out = [name for name in _EFFORT if getattr(request, name) is not None]
+    for name in left_out:
+        tell_dropped(request, request.model, name, _REFUSED)
+    return _without(request, left_out)
+
+
+def _without(request: Request, names: list[str]) -> Request:
+    changes: dict[str, Any] = {name: _EMPTY.get(name) for name in names}
+    return attrs.evolve(request, **changes) if changes else request
 
 
 def without_idle_choice(request: Request, codec: str) -> Request:

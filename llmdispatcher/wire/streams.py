@@ -16,6 +16,7 @@ from .base import ENVELOPE, STREAMED, Bounds
 from .decoding import most_objects, parse, says
 from .errors import MAX_EXCERPT, excerpt, fault_inside, read, tells, tells_beside, tells_of_failure
 from .sse import SseParser, decoded
+from .words import words
 
 
 class Event(Protocol):
@@ -369,22 +370,10 @@ _BETWEEN = re.compile(rb"\}\s*\{")
 
 
 _GROWING = frozenset(
-    {
-        "arguments",
-        "content",
-        "delta",
-        "input",
-        "partial_json",
-        "reasoning",
-        "reasoning_content",
-        "reasoning_text",
-        "refusal",
-        "response",
-        "summary",
-        "text",
-        "thinking",
-        "transcript",
-    }
+    words(
+        "arguments content delta input partial_json reasoning reasoning_content reasoning_text refusal response summary text",
+        "thinking transcript",
+    )
 )
 """The fields whose texts grow from event to event."""
 _PLACES = frozenset({"content_index", "index", "item_id", "output_index", "summary_index", "thought", "type"})

@@ -5,7 +5,7 @@ import pytest
 from llmdispatcher import InvalidRequest, Request
 from llmdispatcher.wire import without_refused
 from llmdispatcher.wire.base import QUIRKS
-from llmdispatcher.wire.quirks import without_effort
+from llmdispatcher.wire.shaping import without_effort
 
 EVERYTHING = {
     "stop": "END",

@@ -40,9 +40,8 @@ from ..encoding import (
     tell_thought,
 )
 from ..limits import identified, with_ids
-from ..quirks import adapted
 from ..schemas import ANTHROPIC, NOT_STRICT, fitted_schema, object_schema
-from ..shaping import cache_control, inline
+from ..shaping import adapted, cache_control, inline
 from .fields import CHOICES, NAME, STRUCTURE
 
 _OWN = (None, NAME)

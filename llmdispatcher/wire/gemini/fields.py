@@ -34,6 +34,7 @@ from ..finish import canonical_reason, finish_of
 from ..openai_chat.fields import openai_chat_usage
 from ..shapes import ABSENT, fitted, is_count, is_text, one_of
 from ..shaping import inline
+from ..words import words
 
 _SOURCE_KINDS = ("web", "retrievedContext", "maps", "image")
 _SUPPORT = "groundingSupport"
@@ -165,29 +166,11 @@ THINKING_BUDGET = "thinkingBudget"
 
 _FINISH = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
 FINISH_REASONS = frozenset(
-    {
-        "STOP",
-        "MAX_TOKENS",
-        "SAFETY",
-        "RECITATION",
-        "LANGUAGE",
-        "OTHER",
-        "BLOCKLIST",
-        "PROHIBITED_CONTENT",
-        "SPII",
-        "MODEL_ARMOR",
-        "IMAGE_SAFETY",
-        "IMAGE_PROHIBITED_CONTENT",
-        "IMAGE_RECITATION",
-        "IMAGE_OTHER",
-        "NO_IMAGE",
-        "MALFORMED_FUNCTION_CALL",
-        "MALFORMED_RESPONSE",
-        "UNEXPECTED_TOOL_CALL",
-        "TOO_MANY_TOOL_CALLS",
-        "MISSING_THOUGHT_SIGNATURE",
-        "CONTINUATION",
-    }
+    words(
+        "STOP MAX_TOKENS SAFETY RECITATION LANGUAGE OTHER BLOCKLIST PROHIBITED_CONTENT SPII MODEL_ARMOR IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT IMAGE_RECITATION IMAGE_OTHER NO_IMAGE MALFORMED_FUNCTION_CALL MALFORMED_RESPONSE",
+        "UNEXPECTED_TOOL_CALL TOO_MANY_TOOL_CALLS MISSING_THOUGHT_SIGNATURE CONTINUATION",
+    )
 )
 """All that clients know."""
 LEVELS = {"minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "XHIGH", "max": "XHIGH"}
@@ -209,18 +192,10 @@ SETTINGS = (
 """Our name and Google's."""
 
 VERBATIM = frozenset(
-    {
-        "args",
-        "response",
-        "parameters",
-        "parametersJsonSchema",
-        "responseSchema",
-        "responseJsonSchema",
-        "_responseJsonSchema",
-        "labels",
-        "headers",
+    words(
+        "args response parameters parametersJsonSchema responseSchema responseJsonSchema _responseJsonSchema labels headers",
         "partMetadata",
-    }
+    )
 )
 """What is not the format's own: whoever wrote it chose the names in it, and its nulls are said on purpose."""
 
@@ -363,17 +338,10 @@ _STANDARD = str.maketrans("-_", "+/")
 
 
 _EMPTIED = frozenset(
-    {
-        "audioTranscription",
-        "codeExecutionResult",
-        "executableCode",
-        "fileData",
-        "functionCall",
-        "functionResponse",
-        "inlineData",
-        "thought",
+    words(
+        "audioTranscription codeExecutionResult executableCode fileData functionCall functionResponse inlineData thought",
         "thoughtSignature",
-    }
+    )
 )
 """What a part is not, and has not, where it says nothing; clients in typed languages write all of it."""
 

@@ -14,9 +14,8 @@ from ...errors import InvalidRequest
 from ...types import Message, OtherPart, Part, ReasoningPart, Request, TextPart, Tool, ToolCall, parse_text
 from ..encoding import LEADING_ROLES, NO_CHOICE, arguments_of, dump, in_text, leave_out, own, part_kind, tell_thought
 from ..limits import with_names
-from ..quirks import adapted, without_effort
 from ..schemas import GEMINI, fitted_schema, rooted
-from ..shaping import form_in_words
+from ..shaping import adapted, form_in_words, without_effort
 from .fields import BUDGETS, LEVELS, NAME, RESPONSE_SCHEMA, SETTINGS, THINKING_BUDGET, encoded_part, merged
 
 _WITHIN = frozenset({"items", "anyOf", "additionalProperties", "prefixItems", "not", "oneOf", "allOf"})

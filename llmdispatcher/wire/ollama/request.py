@@ -26,8 +26,9 @@ from ..finish import canonical_reason, ends
 from ..finish import finish_of as canonical_finish
 from ..limits import with_names
 from ..openai_chat.fields import openai_chat_usage
-from ..quirks import adapted
 from ..schemas import rooted
+from ..shaping import adapted
+from ..words import words
 
 NAME = "ollama_chat"
 
@@ -50,14 +51,7 @@ SETTINGS = (
 )
 """Our names of what is in ``options``, and theirs."""
 
-_COUNTED = (
-    "prompt_eval_count",
-    "eval_count",
-    "total_duration",
-    "load_duration",
-    "prompt_eval_duration",
-    "eval_duration",
-)
+_COUNTED = words("prompt_eval_count eval_count total_duration load_duration prompt_eval_duration eval_duration")
 
 
 def ollama_usage(document: Mapping[str, Any]) -> Usage | None:

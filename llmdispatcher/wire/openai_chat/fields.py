@@ -11,28 +11,29 @@ from ...types import Extra, ReasoningPart, Usage
 from ..decoding import Counter, log_probability, mapping, says, text_of, words_of
 from ..encoding import own
 from ..shapes import ABSENT, Shape, fitted, is_count, is_text
+from ..words import words
 
 _REPORTED = "vendor_reported"
 
 
-_INTO = (
-    *("prompt_tokens", "input_tokens", "promptTokens", "inputTokens", "promptTokenCount", "prompt_token_count"),
-    *("inputTokenCount", "input_token_count", "prompt_eval_count"),
+_INTO = words(
+    "prompt_tokens input_tokens promptTokens inputTokens promptTokenCount prompt_token_count inputTokenCount input_token_count",
+    "prompt_eval_count",
 )
-_OUT = (
-    *("completion_tokens", "output_tokens", "completionTokens", "outputTokens", "candidatesTokenCount", "candidates_token_count"),
-    *("outputTokenCount", "generated_token_count", "eval_count"),
+_OUT = words(
+    "completion_tokens output_tokens completionTokens outputTokens candidatesTokenCount candidates_token_count outputTokenCount",
+    "generated_token_count eval_count",
 )
 _TOTAL = ("total_tokens", "totalTokens", "totalTokenCount", "total_token_count")
 _ALL = (*_INTO, *_OUT, *_TOTAL)
-READ = (
-    *("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens", "cache_read_tokens", "cacheReadInputTokens"),
-    *("cacheReadInputTokenCount", "cachedContentTokenCount", "cached_content_token_count", "num_cached_tokens"),
-    *("cached_input_tokens", "cached_prompt_tokens", "cacheReadTokens", "cachedInputTokens", "cachedTokens", "cache_read"),
+READ = words(
+    "cached_tokens prompt_cache_hit_tokens cache_read_input_tokens cache_read_tokens cacheReadInputTokens",
+    "cacheReadInputTokenCount cachedContentTokenCount cached_content_token_count num_cached_tokens cached_input_tokens",
+    "cached_prompt_tokens cacheReadTokens cachedInputTokens cachedTokens cache_read",
 )
-WRITTEN = (
-    *("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens", "cacheWriteInputTokens"),
-    *("cacheWriteInputTokenCount", "cacheWriteTokens", "cache_write_input_tokens", "cached_creation_tokens", "cache_creation"),
+WRITTEN = words(
+    "cache_write_tokens cache_creation_tokens cache_creation_input_tokens cacheWriteInputTokens cacheWriteInputTokenCount",
+    "cacheWriteTokens cache_write_input_tokens cached_creation_tokens cache_creation",
 )
 _THOUGHTS = ("reasoning_tokens", "reasoningTokens", "thoughtsTokenCount", "thoughts_token_count", "thinking_tokens", "reasoning")
 """What vendors, servers and gateways call the same count, in the record or in its details; the first that says something counts."""
@@ -42,18 +43,9 @@ _USUAL = frozenset({"prompt_tokens", "completion_tokens", "total_tokens", "promp
 _USUAL_INTO = frozenset({"cached_tokens", "audio_tokens"})
 _USUAL_OUT = frozenset({"reasoning_tokens", "audio_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens"})
 """All that most records have, and their details of the prompt and of the answer."""
-_DETAILS_INTO = ("input_tokens_details", "input_token_details", "promptTokensDetails", "inputTokensDetails", "inputTokenDetails")
-_DETAILS_OUT = (
-    "output_tokens_details",
-    "output_token_details",
-    "completionTokensDetails",
-    "outputTokensDetails",
-    "outputTokenDetails",
-)
-_RECORDS = (
-    *("usageMetadata", "usage_metadata", "token_usage", "tokenUsage", "amazon-bedrock-invocationMetrics"),
-    *("billed_units", "tokens"),
-)
+_DETAILS_INTO = words("input_tokens_details input_token_details promptTokensDetails inputTokensDetails inputTokenDetails")
+_DETAILS_OUT = words("output_tokens_details output_token_details completionTokensDetails outputTokensDetails outputTokenDetails")
+_RECORDS = words("usageMetadata usage_metadata token_usage tokenUsage amazon-bedrock-invocationMetrics billed_units tokens")
 """What a record of usage is called that is not called so: by Google, LangChain, Bedrock and Cohere."""
 _HOLDERS = ("x_groq", "meta", "data", "response_metadata", "usage")
 """Where it stands beside an answer."""

@@ -34,9 +34,9 @@ from ...types import (
 from ..decoding import says
 from ..encoding import NO_CHOICE, dump, leave_out, only_texts, own, part_kind, tell_dropped, tell_thought
 from ..limits import identified, with_ids
-from ..quirks import adapted, without_effort
 from ..schemas import rooted
-from ..shaping import cache_control, form_in_words, inline_url, named_form, results_of_text
+from ..shaping import adapted, cache_control, form_in_words, inline_url, named_form, results_of_text, without_effort
+from ..words import words
 from .fields import AS, BARE, FIELD, LEGACY, NAME, REASONING, SOUND, how, with_own
 
 REFUSAL = "refusal"
@@ -263,23 +263,9 @@ def _is_text(message: Message) -> bool:
     return type(message.content) is str and message.content != "" and not more
 
 
-_PLAIN = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "frequency_penalty",
-    "presence_penalty",
-    "seed",
-    "n",
-    "logprobs",
-    "top_logprobs",
-    "max_tokens",
-    "user",
-    "parallel_tool_calls",
-    "response_format",
-    "reasoning_effort",
-    "prompt_cache_key",
-    "service_tier",
+_PLAIN = words(
+    "temperature top_p top_k frequency_penalty presence_penalty seed n logprobs top_logprobs max_tokens user parallel_tool_calls",
+    "response_format reasoning_effort prompt_cache_key service_tier",
 )
 _plain = attrgetter(*_PLAIN)
 _CHOICES = ("auto", "none", "required")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+import attrs
 
 from ...errors import DispatchError, MalformedReply, StreamInterrupted
 from ...types import (
@@ -28,7 +30,6 @@ from ...types import (
 from ..decoding import counted, lacking, mapping, number_in, parse_object, raise_told, says, text_of, words_of
 from ..errors import fault_inside, tells
 from ..finish import broken_off, ends, finish_of, word_in
-from ..quirks import TagSplitter
 from ..streams import EventDecoder
 from .calls import CallSlots
 from .fields import (
@@ -603,6 +604,100 @@ class ChatDecoder(EventDecoder):
     def read_whole(self, body: bytes) -> Response:
         """A server that ignores ``stream`` answers in one piece."""
         return decode(body, self.bounds.members)
+
+
+OPEN, CLOSE = "<think>", "</think>"
+"""What a model with the quirk ``think_tags`` puts around the thoughts at the beginning of its text."""
+
+
+class TagSplitter:
+    """Moves thoughts out of the text of chunks, wherever the cuts between them are."""
+
+    __slots__ = ("_runs",)
+
+    def __init__(self) -> None:
+        self._runs: dict[int, _Run] = {}  # by choice
+
+    def all(self, chunks: Iterable[StreamChunk]) -> Iterator[StreamChunk]:
+        """The chunks of a whole answer, split."""
+        for chunk in chunks:
+            yield from self.split(chunk)
+        yield from self.rest()
+
+    def split(self, chunk: StreamChunk) -> list[StreamChunk]:
+        """One chunk, its thoughts in ``reasoning``; what may be the beginning of a tag is held back till more is known."""
+        run = self._runs.get(chunk.choice)
+        if run is None:
+            run = self._runs[chunk.choice] = _Run()
+        if run.is_over:
+            return [chunk]
+        thought, text = run.take(chunk.content) if chunk.content else ("", "")
+        if chunk.finish_reason_raw or chunk.tool_calls:
+            held = run.end()
+            thought, text = thought + held[0], text + held[1]
+        if (thought, text) == ("", chunk.content):
+            return [chunk]
+        before = [StreamChunk(reasoning=thought, choice=chunk.choice)] if thought and text else []
+        return [*before, attrs.evolve(chunk, content=text, reasoning=chunk.reasoning if before else chunk.reasoning + thought)]
+
+    def rest(self) -> list[StreamChunk]:
+        """What was held back till the end of the answer."""
+        held = [(choice, *run.end()) for choice, run in self._runs.items()]
+        return [StreamChunk(reasoning=thought, content=text, choice=choice) for choice, thought, text in held if thought or text]
+
+
+class _Run:
+    """The text of one choice: before the tag, inside of the tags, or behind them."""
+
+    __slots__ = ("_held", "_read", "_started", "is_over")
+
+    def __init__(self) -> None:
+        self._read = self._before
+        self._held: list[str] = []  # what may be the beginning of a tag, and blanks that only count if more follows
+        self._started = False  # whether anything was thought
+        self.is_over = False
+
+    def take(self, text: str) -> tuple[str, str]:
+        """What is now known to be thought, and what to be text."""
+        if text.isspace() and "".join(self._held[-1:]).strip() == "":
+            self._held.append(text)
+            return "", ""
+        text, self._held = "".join([*self._held, text]), []
+        return self._read(text)
+
+    def end(self) -> tuple[str, str]:
+        """What was held back, as what it is if nothing more comes."""
+        held, self._held, self.is_over = "".join(self._held), [], True
+        return (held.rstrip(), "") if self._read == self._inside else ("", held if self._read == self._before else "")
+
+    def _before(self, text: str) -> tuple[str, str]:
+        begun = text.lstrip()
+        if len(begun) < len(OPEN) and OPEN.startswith(begun):
+            self._held = [text]
+            return "", ""
+        if not begun.startswith(OPEN):
+            self.is_over = True
+            return "", text
+        self._read = self._inside
+        return self._inside(begun[len(OPEN) :])
+
+    def _inside(self, text: str) -> tuple[str, str]:
+        if not self._started:
+            text = text.lstrip()
+            self._started = bool(text)
+        thought, closed, behind = text.partition(CLOSE)
+        if closed:
+            self._read = self._behind
+            return thought.rstrip(), self._behind(behind)[1]
+        cut = next((size for size in range(len(CLOSE) - 1, 0, -1) if text.endswith(CLOSE[:size])), 0)
+        kept = text[: len(text) - cut].rstrip()
+        self._held = [text[len(kept) :]]
+        return kept, ""
+
+    def _behind(self, text: str) -> tuple[str, str]:
+        text = text.lstrip()
+        self.is_over = bool(text)
+        return "", text
 
 
 class TaggedDecoder(ChatDecoder):

@@ -32,9 +32,8 @@ from ...types import (
 from ..decoding import arguments_in, mapping, says, text_of, words_of
 from ..encoding import EXTRA_CONTENT, dump, leave_out, own, part_kind, tell_thought, with_signature
 from ..limits import identified, with_ids
-from ..quirks import adapted, without_effort
 from ..schemas import rooted
-from ..shaping import inline_url
+from ..shaping import adapted, inline_url, without_effort
 
 NAME = "openai_responses"
 CALLS: Mapping[str, tuple[str, str]] = {"function_call": ("function", "arguments"), "custom_tool_call": ("custom", "input")}
