@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .openai_chat.codec import OPENAI_CHAT as OPENAI_CHAT
     from .openai_chat.fields import openai_chat_usage as openai_chat_usage
     from .openai_responses.codec import OPENAI_RESPONSES as OPENAI_RESPONSES
-    from .openai_responses.fields import openai_responses_usage as openai_responses_usage
+    from .openai_responses.response import openai_responses_usage as openai_responses_usage
     from .shaping import without_idle_choice as without_idle_choice
     from .shaping import without_refused as without_refused
 else:
@@ -44,28 +44,15 @@ else:
         {
             "anthropic.fields": ("anthropic_usage",),
             "anthropic.codec": ("ANTHROPIC_MESSAGES",),
-            "base": (
-                "Bounds",
-                "Codec",
-                "Inbound",
-                "StreamDecoder",
-            ),
-            "codecs": (
-                "codec_for",
-                "CODECS",
-            ),
+            "base": ("Bounds", "Codec", "Inbound", "StreamDecoder"),
+            "codecs": ("CODECS", "codec_for"),
             "counting": (
                 "COUNTING",
                 "LISTINGS",
             ),
             "embeddings": ("EMBEDDING_CODECS", "numbers_in"),
             "encoding": ("telling_dropped",),
-            "errors": (
-                "fault",
-                "is_about_model",
-                "rate_limit_remaining",
-                "request_id",
-            ),
+            "errors": ("fault", "is_about_model", "rate_limit_remaining", "request_id"),
             "error_tables": ("STATUSES",),
             "finish": ("raise_broken",),
             "gemini.fields": ("gemini_usage",),
@@ -75,7 +62,7 @@ else:
             "openai_chat.codec": ("OPENAI_CHAT",),
             "openai_chat.fields": ("openai_chat_usage",),
             "openai_responses.codec": ("OPENAI_RESPONSES",),
-            "openai_responses.fields": ("openai_responses_usage",),
+            "openai_responses.response": ("openai_responses_usage",),
             "limits": ("ToolNames", "within_limits"),
             "shaping": ("without_idle_choice", "without_refused"),
         },

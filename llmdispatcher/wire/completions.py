@@ -73,7 +73,8 @@ class GenerateDecoder(OllamaDecoder):
 
 def decode_text(body: bytes) -> Response:
     """A whole answer of OpenAI's text completions."""
-    decoder, document = TextDecoder(), _answer(body)
+    decoder, document = TextDecoder(), parse_object(body)
+    raise_told(document)
     chunk = decoder.read_event(document)
     decoder.raise_if_broken()
     if not decoder.answered:
@@ -86,37 +87,35 @@ def decode_generated(body: bytes) -> Response:
     return read_body(body, GenerateDecoder())
 
 
-def decode_complete(body: bytes) -> Response:
-    """A whole answer of Anthropic's oldest API, which counts no tokens."""
-    document = _answer(body)
-    raw = text_of(document.get("stop_reason")) or None
-    if not isinstance(document.get("completion"), str):
-        raise lacking(document, "completion")
+def _decode_one(document: Mapping[str, Any], text: str, reason: Any, usage: Usage) -> Response:
+    """A whole answer of one text, which stands in the field ``text``."""
+    raise_told(document)
+    raw = text_of(reason) or None
+    if not isinstance(document.get(text), str):
+        raise lacking(document, text.replace("_", " "))
     raise_broken(raw)
     return Response(
-        content=document["completion"],
+        content=document[text],
         finish_reason=finish_of(raw),
         finish_reason_raw=raw,
         model=text_of(document.get("model")),
         response_id=text_of(document.get("id")) or None,
-        usage=Usage(),
+        usage=usage,
     )
+
+
+def decode_complete(body: bytes) -> Response:
+    """A whole answer of Anthropic's oldest API, which counts no tokens."""
+    document = parse_object(body)
+    return _decode_one(document, "completion", document.get("stop_reason"), Usage())
 
 
 def decode_generation(body: bytes) -> Response:
     """A whole answer of Hugging Face's text generation: a text, and what went into it if that was asked for."""
-    document = _answer(body)
+    document, counter = parse_object(body), Counter()
     details = mapping(document.get("details"))
-    raw = text_of(details.get("finish_reason")) or None
-    if not isinstance(document.get("generated_text"), str):
-        raise lacking(document, "generated text")
-    raise_broken(raw)
-    return Response(
-        content=document["generated_text"],
-        finish_reason=finish_of(raw),
-        finish_reason_raw=raw,
-        usage=_generated(details) if details else Usage(),
-    )
+    usage = counter.usage(output_tokens=counter.count(details.get("generated_tokens")), raw=details)
+    return _decode_one(document, "generated_text", details.get("finish_reason"), usage)
 
 
 @attrs.frozen(kw_only=True)
@@ -135,14 +134,3 @@ COMPLETIONS: Mapping[str, Completions] = {
     "hf_text_generation": Completions(decode=decode_generation),
 }
 """By the name of an API."""
-
-
-def _answer(body: bytes) -> Mapping[str, Any]:
-    document = parse_object(body)
-    raise_told(document)
-    return document
-
-
-def _generated(details: Mapping[str, Any]) -> Usage:
-    counter = Counter()
-    return counter.usage(output_tokens=counter.count(details.get("generated_tokens")), raw=details)

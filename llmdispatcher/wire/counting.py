@@ -46,14 +46,10 @@ class Counting:
     codec: Codec
     answered: str
     """The field of the answer that has the number."""
-    where: Callable[[str], str]
-    """The path for a model's name."""
+    path: Callable[[str], str]
+    """The path below the vendor's base URL, for a model's name."""
     body: Callable[[Request, Mapping[str, Any]], Mapping[str, Any]]
     """What is sent, given the body for an answer."""
-
-    def path(self, model: str) -> str:
-        """The path below the vendor's base URL."""
-        return self.where(model)
 
     def encode(self, request: Request, quirks: frozenset[str] = frozenset()) -> bytes:
         """The JSON body."""
@@ -92,14 +88,14 @@ COUNTING: Mapping[str, Counting] = {
     "anthropic_messages": Counting(
         codec=ANTHROPIC_MESSAGES,
         answered="input_tokens",
-        where=lambda model: ANTHROPIC_MESSAGES.path(model, False) + "/count_tokens",
+        path=lambda model: ANTHROPIC_MESSAGES.path(model, False) + "/count_tokens",
         body=_only(_ANTHROPIC_TAKES),
     ),
     "openai_responses": Counting(
-        codec=OPENAI_RESPONSES, answered="input_tokens", where=lambda _model: "/responses/input_tokens", body=_only(_OPENAI_TAKES)
+        codec=OPENAI_RESPONSES, answered="input_tokens", path=lambda _model: "/responses/input_tokens", body=_only(_OPENAI_TAKES)
     ),
-    "gemini": Counting(codec=GEMINI, answered="totalTokens", where=_in_gemini, body=_whole),
-    "vertex": Counting(codec=GEMINI, answered="totalTokens", where=_in_gemini, body=lambda _request, asked: asked),
+    "gemini": Counting(codec=GEMINI, answered="totalTokens", path=_in_gemini, body=_whole),
+    "vertex": Counting(codec=GEMINI, answered="totalTokens", path=_in_gemini, body=lambda _request, asked: asked),
 }
 """By the format of a vendor; Google's cloud has a way of its own."""
 

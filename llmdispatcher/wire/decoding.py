@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
@@ -15,6 +16,7 @@ from ..types import (
     MOST_MEMBERS,
     MOST_OBJECTS,
     MOST_TOKENS,
+    Citation,
     ToolCall,
     ToolCallDelta,
     TooMuch,
@@ -144,6 +146,23 @@ def says(value: Any) -> bool:
 def text_of(value: Any) -> str:
     """``value`` if it is text, else nothing."""
     return value if isinstance(value, str) else ""
+
+
+def decode_base64(encoded: Any, *, exact: bool = False) -> bytes | None:
+    """The bytes of base64; ``None`` for what is none, or would be written otherwise (``exact``)."""
+    try:
+        data = base64.b64decode(encoded, validate=True) if isinstance(encoded, str) else None
+    except ValueError:
+        return None
+    return None if exact and data is not None and base64.b64encode(data).decode() != encoded else data
+
+
+def citation_of(
+    raw: Mapping[str, Any], *, url: Any, title: Any, text: Any = None, start: int | None = None, end: int | None = None
+) -> Citation:
+    """A source; what is no text, or an empty one, says nothing of it."""
+    named = {"url": text_of(url) or None, "title": text_of(title) or None, "text": text_of(text) or None}
+    return Citation(**named, start=start, end=end, raw=raw)
 
 
 def raise_told(document: Mapping[str, Any]) -> None:

@@ -6,16 +6,17 @@ https://platform.openai.com/docs/api-reference/embeddings, https://ai.google.dev
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 import sys
 from array import array
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
+
+import attrs
 
 from ..errors import InvalidRequest, MalformedReply
 from ..types import MOST_MEMBERS, EmbeddingRequest, Embeddings, Usage, parse_text
-from .decoding import Counter, mapping, number_in, parse_object, says, text_of
+from .decoding import Counter, decode_base64, mapping, number_in, parse_object, says, text_of
 from .encoding import dump, leave_out_foreign, written
 from .errors import fault_inside, tells_of_failure
 from .gemini.codec import GEMINI
@@ -70,10 +71,7 @@ def vector(found: Any, asked: Any = None, dimensions: int | None = None) -> tupl
 
 
 def _bytes(encoded: str) -> bytes:
-    try:
-        data = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        data = b""
+    data = decode_base64(encoded)
     if not data:
         raise MalformedReply("the vendor's answer has an embedding that is no base64", sent=True)
     return data
@@ -119,75 +117,65 @@ def numbers_in(request: EmbeddingRequest) -> int:
     return len(request.texts) * (request.dimensions or WIDEST)
 
 
-class EmbeddingCodec(Protocol):
-    """One format for embeddings, both ways; a value without state."""
-
-    name: str
-    largest: int
-    """The most texts that one request may have."""
-
-    def path(self, model: str) -> str:
-        """The path below the vendor's base URL."""
-
-    def encode(self, request: EmbeddingRequest) -> bytes:
-        """The JSON body. Raises :class:`InvalidRequest` for what the format cannot express."""
-
-    def decode(self, body: bytes, request: EmbeddingRequest) -> Embeddings:
-        """The vectors, one for each text. Raises :class:`MalformedReply`, or what an error inside a 200 stands for."""
-
-    def read_request(self, body: bytes, path: str = "") -> EmbeddingRequest:
-        """The request in a body; what has no place in ours is kept in ``extra_params``."""
-
-    def write_response(self, embeddings: Embeddings, request: EmbeddingRequest) -> bytes:
-        """The body of an answer to a request that was read."""
-
-
-class OpenAIEmbeddings:
-    """OpenAI's, which most vendors speak; vectors come as numbers or in base64."""
+class EmbeddingCodec:
+    """One format for embeddings, both ways; a value without state. Its base is OpenAI's, which most vendors speak."""
 
     name = "openai_chat"
     largest = 2048
+    """The most texts that one request may have."""
+    _dimensions: tuple[str, ...] = ("dimensions", "output_dimension")
+    """What their number is called in requests that are read; the second word is Mistral's."""
 
     def __init__(self, dimensions: str = "dimensions") -> None:
-        self._dimensions = dimensions
+        self._sent_dimensions = dimensions
 
     def path(self, model: str) -> str:
-        """The model travels in the body."""
+        """The path below the vendor's base URL."""
         return "/embeddings"
 
     def encode(self, request: EmbeddingRequest) -> bytes:
-        """The JSON body."""
+        """The JSON body. Raises :class:`InvalidRequest` for what the format cannot express."""
         payload: dict[str, Any] = {"model": request.model} if request.model else {}
         if request.texts:
             payload["input"] = list(request.texts)
         if request.dimensions is not None:
-            payload[self._dimensions] = request.dimensions
+            payload[self._sent_dimensions] = request.dimensions
         if request.user is not None:
             payload["user"] = request.user
         return dump(payload, request, self.name)
 
     def decode(self, body: bytes, request: EmbeddingRequest) -> Embeddings:
-        """The vectors, in the order of their indices."""
-        document = _answer(body, request)
-        asked = request.extra_params.get("encoding_format")
-        return Embeddings(
-            vectors=_one_each([vector(found, asked, request.dimensions) for found in found_in(document)], request),
-            model=text_of(document.get("model")),
-            usage=usage_of(document),
-        )
+        """The vectors, one for each text. Raises :class:`MalformedReply`, or what an error inside a 200 stands for."""
+        document = parse_object(body, MOST_MEMBERS + numbers_in(request))
+        if tells_of_failure(document):
+            raise fault_inside(document)
+        vectors = tuple([self._vector(found, request) for found in found_in(document)])
+        if request.texts and len(vectors) != len(request.texts):
+            raise MalformedReply(f"the vendor's answer has {len(vectors)} vectors for {len(request.texts)} texts", sent=True)
+        return Embeddings(vectors=vectors, model=text_of(document.get("model")), usage=self._usage(document))
+
+    def _vector(self, found: Any, request: EmbeddingRequest) -> tuple[float, ...]:
+        return vector(found, request.extra_params.get("encoding_format"), request.dimensions)
+
+    def _usage(self, document: Mapping[str, Any]) -> Usage:
+        return usage_of(document)
 
     def read_request(self, body: bytes, path: str = "") -> EmbeddingRequest:
-        """The request in a body; Mistral has another name for the dimensions, and lists of tokens are passed on as they are."""
+        """The request in a body; what has no place in ours, such as lists of tokens, is kept in ``extra_params``."""
         fields = _fields(body)
-        model = _popped(fields, "model", str, "")
-        texts = _texts(fields, "input")
-        told = [_popped(fields, name, int, None) for name in ("dimensions", "output_dimension")]
-        dimensions = told[0] or told[1]
-        user = _popped(fields, "user", str, None)
-        return EmbeddingRequest(model, texts, dimensions=dimensions, user=user, extra_params=fields, wire_format=self.name)
+        model, texts = _popped(fields, "model", str, ""), _texts(fields, "input")
+        dimensions = [_popped(fields, name, int, None) for name in self._dimensions]
+        return EmbeddingRequest(
+            model,
+            texts,
+            dimensions=next(filter(None, dimensions), None),
+            user=_popped(fields, "user", str, None) if self.name == "openai_chat" else None,
+            extra_params=fields,
+            wire_format=self.name,
+        )
 
     def write_response(self, embeddings: Embeddings, request: EmbeddingRequest) -> bytes:
-        """The body of an answer, in base64 where that was asked for."""
+        """The body of an answer to a request that was read, in base64 where that was asked for."""
         short = request.extra_params.get("encoding_format") == BASE64
         data = [
             {"object": "embedding", "index": place, "embedding": encoded_vector(each) if short else each}
@@ -198,14 +186,13 @@ class OpenAIEmbeddings:
         return written({"object": "list", "data": data, "model": embeddings.model, "usage": usage})
 
 
-class GeminiEmbeddings:
+class _GeminiEmbeddings(EmbeddingCodec):
     """Google's batches; each text is a request of its own in them."""
 
     name = "gemini"
     largest = 100
 
     def path(self, model: str) -> str:
-        """The model is part of the path."""
         return GEMINI.path(model, False).removesuffix(":generateContent") + ":batchEmbedContents"
 
     def encode(self, request: EmbeddingRequest) -> bytes:
@@ -227,13 +214,14 @@ class GeminiEmbeddings:
 
     def decode(self, body: bytes, request: EmbeddingRequest) -> Embeddings:
         """The vectors of a batch, or the one of a single text."""
-        document = _answer(body, request)
+        return attrs.evolve(super().decode(body, request), model=request.model)
+
+    def _vector(self, found: Any, request: EmbeddingRequest) -> tuple[float, ...]:
+        return vector(found)
+
+    def _usage(self, document: Mapping[str, Any]) -> Usage:
         counted = mapping(document.get("usageMetadata"))
-        return Embeddings(
-            vectors=_one_each([vector(found) for found in found_in(document)], request),
-            model=request.model,
-            usage=usage_of({"usage": {"prompt_tokens": counted.get("promptTokenCount"), **counted}} if counted else {}),
-        )
+        return usage_of({"usage": {"prompt_tokens": counted.get("promptTokenCount"), **counted}} if counted else {})
 
     def read_request(self, body: bytes, path: str = "") -> EmbeddingRequest:
         """The request in a body, of one text or a batch; one whose texts have settings of their own is kept whole."""
@@ -251,77 +239,51 @@ class GeminiEmbeddings:
         return EmbeddingRequest(model, texts, dimensions=dimensions, extra_params=further, wire_format=self.name)
 
     def write_response(self, embeddings: Embeddings, request: EmbeddingRequest) -> bytes:
-        """The body of an answer to a batch."""
         count = embeddings.usage.input_tokens
         counted = {"usageMetadata": {"promptTokenCount": count}} if count else {}
         return written({"embeddings": [{"values": each} for each in embeddings.vectors], **counted})
 
 
-class OllamaEmbeddings:
+class _OllamaEmbeddings(EmbeddingCodec):
     """Ollama's own; the number of texts has no limit but memory, so ours is a guess."""
 
     name = "ollama_chat"
     largest = 512
+    _dimensions = ("dimensions",)
 
     def path(self, model: str) -> str:
-        """The model travels in the body."""
         return "/api/embed"
 
     def encode(self, request: EmbeddingRequest) -> bytes:
-        """The JSON body."""
         payload: dict[str, Any] = {"model": request.model, "input": list(request.texts)}
         if request.dimensions is not None:
             payload["dimensions"] = request.dimensions
         return dump(payload, request, self.name)
 
-    def decode(self, body: bytes, request: EmbeddingRequest) -> Embeddings:
-        """The vectors."""
-        document = _answer(body, request)
-        return Embeddings(
-            vectors=_one_each([vector(found) for found in found_in(document)], request),
-            model=text_of(document.get("model")),
-            usage=ollama_usage(document) or Usage(),
-        )
+    def _vector(self, found: Any, request: EmbeddingRequest) -> tuple[float, ...]:
+        return vector(found)
 
-    def read_request(self, body: bytes, path: str = "") -> EmbeddingRequest:
-        """The request in a body."""
-        fields = _fields(body)
-        model, texts = _popped(fields, "model", str, ""), _texts(fields, "input")
-        dimensions = _popped(fields, "dimensions", int, None)
-        return EmbeddingRequest(model, texts, dimensions=dimensions, extra_params=fields, wire_format=self.name)
+    def _usage(self, document: Mapping[str, Any]) -> Usage:
+        return ollama_usage(document) or Usage()
 
     def write_response(self, embeddings: Embeddings, request: EmbeddingRequest) -> bytes:
-        """The body of an answer."""
         count = embeddings.usage.input_tokens
         counted = {"prompt_eval_count": count} if count else {}
         return written({"model": embeddings.model, "embeddings": embeddings.vectors, **counted})
 
 
-OPENAI_EMBEDDINGS, GEMINI_EMBEDDINGS, OLLAMA_EMBEDDINGS = OpenAIEmbeddings(), GeminiEmbeddings(), OllamaEmbeddings()
+OPENAI_EMBEDDINGS, GEMINI_EMBEDDINGS, OLLAMA_EMBEDDINGS = EmbeddingCodec(), _GeminiEmbeddings(), _OllamaEmbeddings()
 EMBEDDING_CODECS: Mapping[str, EmbeddingCodec] = {
     "openai_chat": OPENAI_EMBEDDINGS,
     "openai_responses": OPENAI_EMBEDDINGS,
     "gemini": GEMINI_EMBEDDINGS,
     "ollama_chat": OLLAMA_EMBEDDINGS,
-    "mistral": OpenAIEmbeddings("output_dimension"),
+    "mistral": EmbeddingCodec("output_dimension"),
 }
 """By the format that a vendor chats in, or by its kind where it has a word of its own; Anthropic has none.
 
 https://docs.mistral.ai/api/endpoint/embeddings
 """
-
-
-def _answer(body: bytes, request: EmbeddingRequest) -> Mapping[str, Any]:
-    document = parse_object(body, MOST_MEMBERS + numbers_in(request))
-    if tells_of_failure(document):
-        raise fault_inside(document)
-    return document
-
-
-def _one_each(found: list[tuple[float, ...]], request: EmbeddingRequest) -> tuple[tuple[float, ...], ...]:
-    if request.texts and len(found) != len(request.texts):
-        raise MalformedReply(f"the vendor's answer has {len(found)} vectors for {len(request.texts)} texts", sent=True)
-    return tuple(found)
 
 
 _MOST_TOKENS = 500_000

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 
 from .._text import room_logger
 from ..errors import InvalidRequest, MalformedReply
 from ..types import (
+    EmbeddingRequest,
     Message,
     OtherPart,
     ReasoningPart,
     Request,
     TextPart,
+    Tool,
     ToolCall,
     VendorTool,
     check_written,
@@ -27,6 +30,7 @@ from ..types import (
 from .decoding import mapping, text_of
 
 T = TypeVar("T")
+Thing = TypeVar("Thing")
 LEADING_ROLES = ("system", "developer")
 EXTRA_CONTENT = "extra_content"
 """Where Google's chat endpoint keeps a call's thought signature, and our servers of other formats than Google's.
@@ -68,31 +72,10 @@ def _plain(value: Any) -> Any:
 _encode = json_encoder(_plain, ensure_ascii=False, allow_nan=False)
 
 
-class Asked(Protocol):
-    """What every kind of request has."""
-
-    @property
-    def model(self) -> str:
-        """Who is asked."""
-
-    @property
-    def extra_params(self) -> Mapping[str, Any]:
-        """What is merged into the body."""
-
-    @property
-    def metadata(self) -> Mapping[str, Any]:
-        """What is not sent."""
-
-    @property
-    def drop_params(self) -> bool:
-        """Whether what has no place is left out."""
-
-    @property
-    def wire_format(self) -> str | None:
-        """The format that it was read from."""
+AnyRequest = Request | EmbeddingRequest
 
 
-def dump(payload: Mapping[str, Any], request: Asked, codec: str) -> bytes:
+def dump(payload: Mapping[str, Any], request: AnyRequest, codec: str) -> bytes:
     """The body of a call; the request's ``extra_params`` are merged last, mappings one level deep.
 
     Those of a request that was read from another format are dropped.
@@ -129,7 +112,7 @@ def _in_words(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def arguments_of(request: Asked, call: ToolCall, vendor: str) -> dict[str, Any]:
+def arguments_of(request: AnyRequest, call: ToolCall, vendor: str) -> dict[str, Any]:
     """A call's arguments as an object, for formats that want one; what is none goes into it as ``input``.
 
     Raises :class:`InvalidRequest` for a text that is no object, unless the request was read from a wire format: a client cannot
@@ -158,7 +141,7 @@ def written(document: Any) -> bytes:
         raise MalformedReply("the vendor's answer has values that JSON cannot carry", sent=True) from None
 
 
-def leave_out(request: Asked, codec: str, field: str, why: str = "has no place in this format") -> None:
+def leave_out(request: AnyRequest, codec: str, field: str, why: str = "has no place in this format") -> None:
     """Refuse what a format cannot express, or drop it and tell so where the request allows that.
 
     It does with ``drop_params``, and where it was read from a wire format: its sender does not know who is asked.
@@ -168,7 +151,7 @@ def leave_out(request: Asked, codec: str, field: str, why: str = "has no place i
     tell_dropped(request, codec, field, why)
 
 
-def tell_dropped(request: Asked, codec: str, field: str, why: str = "has no place in this format") -> None:
+def tell_dropped(request: AnyRequest, codec: str, field: str, why: str = "has no place in this format") -> None:
     """Note for :func:`telling_dropped` that something is not sent; no library call is refused for it, or told."""
     if request.wire_format is None and not request.drop_params:
         return
@@ -179,13 +162,13 @@ def tell_dropped(request: Asked, codec: str, field: str, why: str = "has no plac
         dropped[word] = None
 
 
-def tell_thought(request: Asked, codec: str, part: ReasoningPart) -> None:
+def tell_thought(request: AnyRequest, codec: str, part: ReasoningPart) -> None:
     """Note that a thought is not sent, which another vendor made."""
     kind = "encrypted reasoning" if part.encrypted is not None else "reasoning"
     tell_dropped(request, codec, f"message.content: {kind}", f"is known to {part.origin} alone")
 
 
-def leave_out_foreign(request: Asked, codec: str) -> None:
+def leave_out_foreign(request: AnyRequest, codec: str) -> None:
     """Leave out the ``extra_params``, which another format knows. Raises :class:`InvalidRequest` where nothing else is said."""
     why = f"is known to {request.wire_format} alone"
     if request.extra_params and not (getattr(request, "messages", ()) or getattr(request, "texts", ())):
@@ -194,7 +177,7 @@ def leave_out_foreign(request: Asked, codec: str) -> None:
         leave_out(request, codec, name, why)
 
 
-def _tell_foreign(request: Asked, codec: str) -> None:
+def _tell_foreign(request: AnyRequest, codec: str) -> None:
     """Tell what a request that was read from another format says that this one has no place for, whatever the codec does."""
     why = f"is known to {request.wire_format} alone"
     leave_out_foreign(request, codec)
@@ -251,6 +234,72 @@ def signature_of(call: Any) -> str | None:
         if EXTRA_CONTENT in further:
             return text_of(mapping(mapping(further[EXTRA_CONTENT]).get("google")).get("thought_signature")) or None
     return None
+
+
+def is_own(request: AnyRequest, codec: str, thing: OtherPart | VendorTool) -> bool:
+    """Whether a part or tool that only one format knows is of this one; one of another is refused, or left out."""
+    if thing.origin != codec:
+        field, why = ("tools", "a tool of") if isinstance(thing, VendorTool) else ("message.content", "known to")
+        alone = "" if field == "tools" else " alone"
+        leave_out(request, codec, f"{field}: {part_kind(thing)!r}", f"is {why} {thing.origin}{alone}")
+    return thing.origin == codec
+
+
+def own_tools(request: Request, codec: str) -> Iterator[Tool | VendorTool]:
+    """The tools of a request that the format has a place for."""
+    return (tool for tool in request.tools if isinstance(tool, Tool) or is_own(request, codec, tool))
+
+
+def encoded_choice(
+    request: Request, codec: str, words: Mapping[str, dict[str, Any]], forced: Callable[[str], dict[str, Any]]
+) -> dict[str, Any] | None:
+    """Which tools are to be called; ``None`` where nothing is said of it.
+
+    ``words`` is what the format has for our choices, ``forced`` what it has for a function that must be called.
+    """
+    choice = request.tool_choice
+    if choice is None:
+        return None
+    if isinstance(choice, str):
+        if choice in words:
+            return dict(words[choice])
+        if any(isinstance(tool, Tool) and tool.name == choice for tool in request.tools):
+            return forced(choice)
+        leave_out(request, codec, f"tool_choice: {choice!r}", NO_CHOICE)
+        return None
+    function = choice.get("function")
+    if isinstance(function, Mapping) and function.get("name"):
+        return forced(function["name"])
+    if request.wire_format not in (None, codec):
+        leave_out(request, codec, "tool_choice", NO_CHOICE)
+        return None
+    return dict(choice)
+
+
+def merged(block: dict[str, Any], further: Mapping[str, Any]) -> dict[str, Any]:
+    """A block with further fields, those of a mapping in it included."""
+    for name, value in further.items():
+        known = block.get(name)
+        block[name] = {**known, **value} if isinstance(known, Mapping) and isinstance(value, Mapping) else value
+    return block
+
+
+def update(thing: Thing, **values: Any) -> Thing:
+    """The thing with other values; the same one where they are the very same, or tuples of the very same."""
+    changes = {name: value for name, value in values.items() if not _is_same(getattr(thing, name), value)}
+    changed: Any = attrs.evolve(cast(Any, thing), **changes) if changes else thing
+    return cast(Thing, changed)
+
+
+def _is_same(old: Any, new: Any) -> bool:
+    if old is new:
+        return True
+    return type(old) is type(new) is tuple and len(old) == len(new) and all(map(operator.is_, old, new))
+
+
+def present(**fields: Any) -> dict[str, Any]:
+    """The fields that are there."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def in_text(request: Request, codec: str, messages: list[Message]) -> list[Message]:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -93,16 +92,22 @@ def retry_after(headers: Mapping[str, str], body: Any, now: datetime, *, limited
     does not hide a positive value in the next. Dates are measured against the answer's own, since the clocks of vendor and caller
     may differ.
     """
-    sources: tuple[Callable[[], float | None], ...] = (
-        lambda: _milliseconds(headers.get("retry-after-ms")),
-        *[partial(_seconds_or_date, headers.get(name), headers, now) for name in _RETRY_AFTER if name in headers],
-        lambda: _retry_info(body),
-        lambda: _told_wait(body),
-        lambda: _wait_in_words(message),
-        lambda: _resets(headers, now) if limited else None,
-    )
-    said = [seconds for source in sources if (seconds := source()) is not None and math.isfinite(seconds)]
-    return next((seconds for seconds in said if seconds > 0), said[0] if said else None)
+    waits = _waits(headers, body, now, message)
+    said = [wait for wait in (*waits, _resets(headers, now) if limited else None) if wait is not None and math.isfinite(wait)]
+    return next((wait for wait in said if wait > 0), said[0] if said else None)
+
+
+def _waits(headers: Mapping[str, str], body: Any, now: datetime, message: str) -> Iterator[float | None]:
+    milliseconds = _number(headers.get("retry-after-ms"))
+    yield None if milliseconds is None else milliseconds / 1000
+    yield from [_seconds_or_date(headers[name], headers, now) for name in _RETRY_AFTER if name in headers]
+    yield _longest(duration(entry.get("retryDelay")) for entry in details(body))
+    yield _field_wait(body)
+    yield _wait_in_words(message)
+
+
+def _longest(waits: Iterable[float | None]) -> float | None:
+    return max((wait for wait in waits if wait is not None), default=None)
 
 
 def _date(value: str) -> datetime | None:
@@ -123,14 +128,7 @@ def _number(value: Any) -> float | None:
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
-def _milliseconds(value: str | None) -> float | None:
-    number = _number(value)
-    return None if number is None else number / 1000
-
-
-def _seconds_or_date(value: str | None, headers: Mapping[str, str], now: datetime) -> float | None:
-    if value is None:
-        return None
+def _seconds_or_date(value: str, headers: Mapping[str, str], now: datetime) -> float | None:
     for part in (value, *value.split(",", 1)[:1]):  # two headers of the same name arrive joined by a comma
         seconds = _number(part.strip())
         seconds = _wait_in_words(f"wait {part}") if seconds is None else seconds
@@ -140,7 +138,7 @@ def _seconds_or_date(value: str | None, headers: Mapping[str, str], now: datetim
     return None if date is None else _until(date, headers, now)
 
 
-def _told_wait(body: Any) -> float | None:
+def _field_wait(body: Any) -> float | None:
     """The wait that a field tells, beside the error, in it, or in its metadata."""
     document = body if isinstance(body, Mapping) else {}
     error = document.get("error")
@@ -148,8 +146,7 @@ def _told_wait(body: Any) -> float | None:
     held = [place.get(name) for place in (document, error) for name in _HOLDERS]
     places = [place for place in (document, error, *held) if isinstance(place, Mapping)]
     told = [(str(name).lower().translate(_SEPARATORS), value) for place in places for name, value in place.items()]
-    waits = [_span(value, _WAITS[name]) for name, value in told if name in _WAITS]
-    return max((wait for wait in waits if wait is not None), default=None)
+    return _longest(_span(value, _WAITS[name]) for name, value in told if name in _WAITS)
 
 
 def _span(value: Any, unit: float) -> float | None:
@@ -201,11 +198,6 @@ def details(body: Any) -> list[Mapping[str, Any]]:
     error = body.get("error") if isinstance(body, Mapping) else None
     entries = error.get("details") if isinstance(error, Mapping) else None
     return [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
-
-
-def _retry_info(body: Any) -> float | None:
-    delays = [duration(entry.get("retryDelay")) for entry in details(body)]
-    return max((delay for delay in delays if delay is not None), default=None)
 
 
 _COUNTS = (
@@ -262,7 +254,7 @@ def _resets(headers: Mapping[str, str], now: datetime) -> float | None:
         if value is None or (remaining is not None and remaining > 0):
             continue
         waits.append(_reset(value, headers, now))
-    return max((wait for wait in waits if wait is not None), default=None)
+    return _longest(waits)
 
 
 def _rfc3339(value: str, headers: Mapping[str, str], now: datetime) -> float | None:
@@ -322,7 +314,7 @@ def fault(status: int, headers: Mapping[str, str], body: bytes, now: datetime | 
     """The error that an answer with a status other than 2xx stands for; ``headers`` have lower-case names."""
     if status < 400:
         return _redirected(status, headers)
-    document = _document(body)
+    document = _parsed(body.decode("utf-8", "replace").removeprefix("\ufeff"))
     refusal = read(document) or Refusal(message=excerpt(body) or f"HTTP status {status} with no text", most=MAX_EXCERPT)
     return _error(refusal, status, headers, document, now)
 
@@ -343,7 +335,7 @@ def _error(refusal: Refusal, told: int | None, headers: Mapping[str, str], docum
     status = told or KIND_STATUSES.get(kind, 500)
     limited = status == 429 or kind is RateLimitError
     hint = retry_after(headers, document, now or SYSTEM_CLOCK.now(), limited=limited, message=refusal.message)
-    hint = _told_wait(outer) if hint is None else hint
+    hint = _field_wait(outer) if hint is None else hint
     if kind is RateLimitError and _DAILY.search(refusal.message) and (hint is None or hint > LONG_HINT):
         kind = QuotaExceeded
     if kind is RateLimitError and _quota_spent(document, refusal, hint or 0.0):
@@ -389,14 +381,13 @@ def _kind(refusal: Refusal, status: int | None, document: Any) -> type[DispatchE
 
 def _retry_here(refusal: Refusal, status: int, headers: Mapping[str, str]) -> bool | None:
     """What overrules the class: the vendor's own word, or a failure that the same request is bound to repeat."""
-    told = headers.get("x-should-retry", "").lower()
-    if told in ("true", "false"):
-        return told == "true"
+    advice = headers.get("x-should-retry", "").lower()
+    if advice in ("true", "false"):
+        return advice == "true"
     asked = _ASKED_LIMIT.search(refusal.message[:MAX_MESSAGE])
     beyond = asked is not None and int(asked.group(2)) > int(asked.group(1))
-    if beyond or status in FINAL_STATUSES or "request too large" in refusal.message[:MAX_MESSAGE].lower():
-        return False
-    return None
+    final = beyond or status in FINAL_STATUSES or "request too large" in refusal.message[:MAX_MESSAGE].lower()
+    return False if final else None
 
 
 def _quota_spent(document: Any, refusal: Refusal, hint: float) -> bool:
@@ -568,7 +559,7 @@ def _unwrapped(refusal: Refusal, source: Mapping[str, Any], wrapped: int) -> Ref
         raw, outer = _embedded(refusal.message)
         if raw is None:
             return refusal
-    document = _parsed(raw) if isinstance(raw, str) else raw
+    document = _parsed(raw[:_MOST_WRAPPED]) if isinstance(raw, str) else raw
     inner = read(document, wrapped - 1)
     if inner is None:
         return attrs.evolve(refusal, message=_clean(f"{outer}: {_text(raw)}"[:_READ]))
@@ -595,7 +586,7 @@ def _embedded(message: str) -> tuple[Any, str]:
 
 def _parsed(text: str) -> Any:
     try:
-        return parse_text(text[:_MOST_WRAPPED], lenient=True)
+        return parse_text(text, lenient=True)
     except ValueError:
         return None
 
@@ -637,10 +628,8 @@ def _clean(text: str) -> str:
 
 def request_id(headers: Mapping[str, str]) -> str | None:
     """The id under which the vendor knows the call."""
-    for name in ("x-request-id", "request-id", "apim-request-id", "x-amzn-requestid"):
-        if name in headers:
-            return headers[name]
-    return None
+    names = ("x-request-id", "request-id", "apim-request-id", "x-amzn-requestid")
+    return next((headers[name] for name in names if name in headers), None)
 
 
 def excerpt(body: bytes) -> str:
@@ -657,13 +646,6 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 def _printable(text: str) -> str:
     return " ".join(_CONTROLS.sub(" ", text).split())
-
-
-def _document(body: bytes) -> Any:
-    try:
-        return parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff"), lenient=True)
-    except ValueError:
-        return None
 
 
 def _redirected(status: int, headers: Mapping[str, str]) -> DispatchError:

@@ -16,7 +16,7 @@ import attrs
 from ..errors import InvalidRequest
 from ..types import Message, Request, Response, StreamChunk, Tool, ToolCall, replace
 from .base import StreamDecoder
-from .encoding import leave_out, logger, only_texts, tell_dropped
+from .encoding import leave_out, logger, only_texts, tell_dropped, update
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
@@ -65,24 +65,18 @@ def within_limits(request: Request, limits: Mapping[str, Any], codec: str) -> Re
             tell_dropped(request, codec, "message.name", "is not taken here")
         messages = named
         messages = identified(messages, re.compile(limits["call_id"])) if "call_id" in limits else messages
-    if messages is not request.messages:
-        changes["messages"] = messages
-    return attrs.evolve(request, **changes) if changes else request
+    return update(request, messages=messages, **changes)
 
 
 def _named(messages: tuple[Message, ...], pattern: str) -> tuple[Message, ...]:
     """The messages with participants' names as a vendor takes them."""
     fits = re.compile(pattern).fullmatch
-    if all(message.role == "tool" or message.name is None or fits(message.name) for message in messages):
-        return messages
-    return tuple([_renamed(message, fits) for message in messages])
-
-
-def _renamed(message: Message, fits: Callable[[str], Any]) -> Message:
-    if message.role == "tool" or message.name is None or fits(message.name):
-        return message
-    plain = _NOT_IN_NAMES.sub("_", message.name)[:_NAME_SIZE]
-    return attrs.evolve(message, name=plain if fits(plain) else None)
+    named = list(messages)
+    for place, message in enumerate(messages):
+        if message.role != "tool" and message.name is not None and not fits(message.name):
+            plain = _NOT_IN_NAMES.sub("_", message.name)[:_NAME_SIZE]
+            named[place] = attrs.evolve(message, name=plain if fits(plain) else None)
+    return tuple(named)
 
 
 def identified(messages: tuple[Message, ...], pattern: re.Pattern[str], *, orphans: bool = True) -> tuple[Message, ...]:
@@ -217,17 +211,9 @@ class ToolNames:
         """The request with the names that are sent."""
         if not self.sent:
             return request
-        tools = [
-            attrs.evolve(tool, name=self.sent[tool.name]) if isinstance(tool, Tool) and tool.name in self.sent else tool
-            for tool in request.tools
-        ]
-        choice = request.tool_choice
-        return attrs.evolve(
-            request,
-            tools=tools,
-            tool_choice=choice if choice is None else self._within(choice),
-            messages=[self._message(message) for message in request.messages],
-        )
+        tools = _with_names(request.tools, self.sent)
+        messages = [self._message(message) for message in request.messages]
+        return attrs.evolve(request, tools=tools, tool_choice=self._within(request.tool_choice), messages=messages)
 
     def _within(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -241,8 +227,8 @@ class ToolNames:
             return attrs.evolve(message, name=self.sent[message.name])
         if not any(call.name in self.sent for call in message.tool_calls):
             return message
-        content = message.content if isinstance(message.content, str) else _with_calls(message.content, self.sent)
-        return attrs.evolve(message, content=content, tool_calls=_with_calls(message.tool_calls, self.sent))
+        content = message.content if isinstance(message.content, str) else _with_names(message.content, self.sent)
+        return attrs.evolve(message, content=content, tool_calls=_with_names(message.tool_calls, self.sent))
 
     @property
     def _own(self) -> Mapping[str, str]:
@@ -254,15 +240,11 @@ class ToolNames:
             return response
         own = self._own
         others = [
-            attrs.evolve(choice, tool_calls=_with_calls(choice.tool_calls, own), parts=_with_calls(choice.parts, own))
+            attrs.evolve(choice, tool_calls=_with_names(choice.tool_calls, own), parts=_with_names(choice.parts, own))
             for choice in response.other_choices
         ]
-        return replace(
-            response,
-            tool_calls=_with_calls(response.tool_calls, own),
-            parts=_with_calls(response.parts, own),
-            other_choices=tuple(others),
-        )
+        calls, parts = _with_names(response.tool_calls, own), _with_names(response.parts, own)
+        return replace(response, tool_calls=calls, parts=parts, other_choices=tuple(others))
 
     def read_by(self, decoder: StreamDecoder) -> StreamDecoder:
         """The decoder, giving the names back; itself where all are as they were."""
@@ -306,9 +288,11 @@ def _plain_names(strange: Iterable[str], taken: set[str]) -> dict[str, str]:
     return found
 
 
-def _with_calls(parts: Sequence[Any], names: Mapping[str, str]) -> tuple[Any, ...]:
+def _with_names(things: Sequence[Any], names: Mapping[str, str]) -> tuple[Any, ...]:
+    """The tools, or the parts of a turn, with the names in place of those that calls and tools have."""
+    named = [isinstance(thing, Tool | ToolCall) and thing.name in names for thing in things]
     return tuple(
-        [attrs.evolve(part, name=names[part.name]) if isinstance(part, ToolCall) and part.name in names else part for part in parts]
+        [attrs.evolve(each, name=names[each.name]) if is_named else each for each, is_named in zip(things, named, strict=True)]
     )
 
 

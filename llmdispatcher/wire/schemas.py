@@ -252,7 +252,7 @@ class _Fitting:
         if isinstance(schema.get("$ref"), str):
             self._resolved(schema["$ref"]) if schema["$ref"] != "#" or not self._dialect.recursive else None
             return {"$ref": schema["$ref"], **made}
-        rest = {name: value for name, value in schema.items() if name not in _DEFINITIONS}
+        rest = _without(schema, *_DEFINITIONS)
         kinds = rest.get("type")
         if isinstance(kinds, list) and self._dialect.closed:
             return {**made, **self._of_kinds(rest, kinds)}
@@ -260,7 +260,7 @@ class _Fitting:
 
     def _of_kinds(self, rest: Mapping[str, Any], kinds: list[Any]) -> dict[str, Any]:
         about = {name: rest[name] for name in ("description", "title") if name in rest}
-        rest = {name: value for name, value in rest.items() if name not in about}
+        rest = _without(rest, *about)
         if len(kinds) == 1:
             return {**self._plain({**rest, "type": kinds[0]}), **about}
         options = [{"type": kind} if kind == "null" else self._plain(_for_kind(rest, kind)) for kind in kinds]
@@ -312,9 +312,8 @@ class _Fitting:
             return
         if made.get("type") == "object" or "properties" in made:
             named = made.get("properties")
-            if isinstance(made.get("additionalProperties"), Mapping) or (
-                named is None and made.get("additionalProperties") is not False
-            ):
+            more = made.get("additionalProperties")
+            if isinstance(more, Mapping) or (named is None and more is not False):
                 raise _Inexpressible
             if self._dialect.complete and {*made.get("required", ())} != {*(named or ())}:
                 raise _Inexpressible
@@ -389,11 +388,9 @@ class _Typing:
         if name is None:
             return self._plain(_without(rest, "anyOf", "oneOf"), about)
         options = _names(rest.pop(name))
-        return {**about, "anyOf": [self._option(rest, option) for option in options]}
-
-    def _option(self, shared: Mapping[str, Any], option: Any) -> dict[str, Any]:
-        """One of several schemas, with what is said of all of them."""
-        return self._schema(_combined(shared, _target(self._root, _object(option))) if shared else option)
+        if rest:  # what is said of all of them
+            options = [_combined(rest, _target(self._root, _object(option))) for option in options]
+        return {**about, "anyOf": [self._schema(option) for option in options]}
 
     def _reference(self, ref: str, about: Mapping[str, Any]) -> dict[str, Any]:
         if pointed(self._root, ref) is None and ref != "#":
@@ -415,7 +412,8 @@ class _Typing:
         told = {name: rest[name] for name in _CONDITIONS if name in rest}
         about = _described(dict(about), about.get("description"), told)
         rest = _without(rest, *_CONDITIONS)
-        kinds = [kind for kind in _listed(rest.pop("type", None)) if kind in _TYPES]
+        kinds = rest.pop("type", None)
+        kinds = [kind for kind in (kinds if isinstance(kinds, list) else [kinds]) if kind in _TYPES]
         values = _names(rest.pop("enum", None)) or ([rest["const"]] if "const" in rest else [])
         rest = _without(rest, "const")
         if values:
@@ -429,13 +427,11 @@ class _Typing:
 
     def _within(self, rest: Mapping[str, Any]) -> dict[str, Any]:
         """What a schema says of what is in a value."""
-        made = {
-            name: value for name, value in rest.items() if name not in ("properties", "required", "items", "additionalProperties")
-        }
+        made = _without(rest, "properties", "required", "items", "additionalProperties")
         named = {name: self._schema(inner) for name, inner in _object(rest.get("properties")).items()}
         if isinstance(rest.get("properties"), Mapping):
             made["properties"] = named
-        required = [name for name in dict.fromkeys(filter(_is_name, _names(rest.get("required")))) if name in named]
+        required = list(dict.fromkeys([name for name in _names(rest.get("required")) if isinstance(name, str) and name in named]))
         if required:
             made["required"] = required
         items, more = rest.get("items"), rest.get("additionalProperties")
@@ -446,14 +442,6 @@ class _Typing:
         if isinstance(more, Mapping | bool):
             made["additionalProperties"] = self._schema(more) if isinstance(more, Mapping) else more
         return made
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str)
 
 
 def _kind_of(value: Any) -> str:
@@ -473,9 +461,8 @@ def _enumerated(rest: Mapping[str, Any], kinds: list[str], values: list[Any]) ->
         return {"type": found[0], "enum": values, **rest}
     if len(found) == 2 and "null" in found:
         return {"type": found, "enum": values, **rest}
-    of_kind = {
-        kind: [value for value in values if _kind_of(value) in (kind, *(("integer",) if kind == "number" else ()))]
-        for kind in found
-    }
-    choices = [{**_for_kind(rest, kind), **({} if kind == "null" else {"enum": told})} for kind, told in of_kind.items()]
+    choices = []
+    for kind in found:
+        of_kind = [value for value in values if kind == _kind_of(value) or (kind == "number" and _kind_of(value) == "integer")]
+        choices.append({**_for_kind(rest, kind), **({} if kind == "null" else {"enum": of_kind})})
     return {"anyOf": choices}

@@ -34,7 +34,7 @@ from ..types import (
     media_type,
 )
 from .decoding import mapping
-from .encoding import LEADING_ROLES, leave_out, logger, only_texts, own, tell_dropped, written
+from .encoding import LEADING_ROLES, leave_out, logger, only_texts, own, tell_dropped, update, written
 from .schemas import NOT_STRICT, OPENAI_STRICT, fitted_schema, object_schema, typed_schema, with_items, without_nulls
 
 
@@ -121,13 +121,12 @@ def _said(message: Message) -> tuple[Part, ...]:
 
 def without_empty_turns(request: Request) -> Request:
     """Without turns of the assistant that say nothing and call nothing."""
-    kept = [message for message in request.messages if message.role != "assistant" or message.text.strip() or _has_parts(message)]
+    kept = [
+        message
+        for message in request.messages
+        if message.role != "assistant" or message.text.strip() or not all(isinstance(part, TextPart) for part in message.parts)
+    ]
     return request if len(kept) in (0, len(request.messages)) else attrs.evolve(request, messages=kept)
-
-
-def _has_parts(message: Message) -> bool:
-    """Whether a turn is more than text."""
-    return any(not isinstance(part, TextPart) for part in message.parts)
 
 
 def assistant_after_results(request: Request) -> Request:
@@ -196,9 +195,7 @@ def checked_schemas(request: Request) -> Request:
             leave_out(request, "strict", "response_format: strict", NOT_STRICT)
         changed = {"strict": False} if fit is None else {"schema": fit}
         form = {**mapping(form), "json_schema": {**described, **changed}}
-    if form is request.response_format and all(map(operator.is_, tools, request.tools)):
-        return request
-    return attrs.evolve(request, tools=tools, response_format=form)
+    return update(request, tools=tools, response_format=form)
 
 
 _OPENAI = ("openai_chat", "openai_responses")
@@ -225,9 +222,7 @@ def typed_schemas(request: Request) -> Request:
     if isinstance(described.get("schema"), Mapping):
         fit = typed_schema(described["schema"])
         form = form if fit == described["schema"] else {**mapping(form), "json_schema": {**described, "schema": fit}}
-    if form is request.response_format and all(map(operator.is_, tools, request.tools)):
-        return request
-    return attrs.evolve(request, tools=tools, response_format=form)
+    return update(request, tools=tools, response_format=form)
 
 
 def _typed_tool(tool: Tool) -> Tool:
@@ -260,7 +255,6 @@ _DECIDES: Mapping[str, tuple[str, ...]] = {
     "no_top_k": ("top_k",),
 }
 _EFFORT = ("reasoning_effort", "reasoning_tokens", "reasoning_summary")
-_EMPTY: Mapping[str, Any] = {"stop": ()}
 _REFUSED = "is refused by this model"
 _REFUSING = frozenset({*_TUNES, *_DECIDES})
 _SHAPING = frozenset(SHAPES)
@@ -293,13 +287,12 @@ def without_refused(request: Request, quirks: frozenset[str], codec: str) -> Req
                 leave_out(request, codec, name, _REFUSED)
             if value not in (None, ()):  # no and 0 ask for nothing, and their field is refused all the same
                 left_out.append(name)
-    return _without(request, left_out) if left_out else request
+    return update(request, **{name: () if name == "stop" else None for name in left_out})
 
 
 def _with_transcripts(request: Request, codec: str) -> Request:
     """The request with what an assistant or a tool said in sound said in text."""
-    messages = [_transcribed(message, codec) for message in request.messages]
-    return request if all(map(operator.is_, messages, request.messages)) else attrs.evolve(request, messages=messages)
+    return update(request, messages=tuple([_transcribed(message, codec) for message in request.messages]))
 
 
 def _transcribed(message: Message, codec: str) -> Message:
@@ -312,22 +305,17 @@ def _transcribed(message: Message, codec: str) -> Message:
         else part
         for part in message.content
     ]
-    return message if all(map(operator.is_, content, message.content)) else attrs.evolve(message, content=content)
+    return update(message, content=tuple(content))
 
 
 def without_effort(request: Request, quirks: frozenset[str]) -> Request:
     """The request without its wishes for thought, for formats whose only word for them is what ``no_effort`` refuses."""
     if "no_effort" not in quirks:
         return request
-    left_out = [name for name in _EFFORT if getattr(request, name) is not None]
-    for name in left_out:
-        tell_dropped(request, request.model, name, _REFUSED)
-    return _without(request, left_out)
-
-
-def _without(request: Request, names: list[str]) -> Request:
-    changes: dict[str, Any] = {name: _EMPTY.get(name) for name in names}
-    return attrs.evolve(request, **changes) if changes else request
+    for name in _EFFORT:
+        if getattr(request, name) is not None:
+            tell_dropped(request, request.model, name, _REFUSED)
+    return update(request, **dict.fromkeys(_EFFORT))
 
 
 def without_idle_choice(request: Request, codec: str) -> Request:
@@ -404,18 +392,15 @@ def without_nothings(request: Request) -> Request:
             changes[name] = None
     if "" in request.stop:
         changes["stop"] = tuple([word for word in request.stop if word])
-    if (
-        request.response_format is not None
-        and (form := _form_without_nulls(request.response_format)) is not request.response_format
-    ):
-        changes["response_format"] = form
+    form = request.response_format
+    if form is not None and (plain := _form_without_nulls(form)) is not form:
+        changes["response_format"] = plain
     if [message for message in request.messages if message.name == "" or message.tool_call_id == ""]:
-        changes["messages"] = list(map(_without_blanks, request.messages))
+        changes["messages"] = [
+            attrs.evolve(message, name=message.name or None, tool_call_id=message.tool_call_id or None)
+            for message in request.messages
+        ]
     return attrs.evolve(request, **changes) if changes else request
-
-
-def _without_blanks(message: Message) -> Message:
-    return attrs.evolve(message, name=message.name or None, tool_call_id=message.tool_call_id or None)
 
 
 def _without_nulls(tool: Tool) -> Tool:
@@ -475,3 +460,17 @@ def cache_of(mark: Any) -> str | None:
         return None
     time = mark.get("ttl", "5m")
     return time if time in ("5m", "1h") else None
+
+
+def take_cache(fields: dict[str, Any]) -> str | None:
+    """The cache time of a mark, which is taken out of the fields; one that says more, or something else, stays."""
+    cache = cache_of(fields.get("cache_control"))
+    if cache is not None:
+        del fields["cache_control"]
+    return cache
+
+
+def embedded(url: Any) -> tuple[str, bytes] | None:
+    """Media type and bytes of a data URL; ``None`` for any other, and for one that would be written otherwise."""
+    found = data_url(url) if isinstance(url, str) else None
+    return found if found and url == f"data:{found[0]};base64,{base64.b64encode(found[1]).decode()}" else None

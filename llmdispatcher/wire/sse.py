@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import attrs
 from sseclient import Event, SSEClient
 
 from ..errors import MalformedReply
@@ -65,6 +66,7 @@ class _WholeEvents(SSEClient):
         return iter(self._whole)
 
 
+@attrs.define(eq=False)
 class SseParser:
     """Bytes in, events out; each event has ``event`` (its name, "message" by default) and ``data``.
 
@@ -72,32 +74,17 @@ class SseParser:
     one line.
     """
 
-    __slots__ = (
-        "_between_events",
-        "_carriage_return",
-        "_most",
-        "_most_line",
-        "_partial",
-        "_partial_size",
-        "_pending",
-        "_pending_lines",
-        "_pending_size",
-        "_start",
-        "_strays",
-    )
-
-    def __init__(self, most: int = MAX_EVENT) -> None:
-        self._most = most
-        self._most_line = MAX_LINE if most <= MAX_EVENT else most
-        self._start: bytes | None = b""  # the first bytes, until it is clear that they are no byte order mark
-        self._between_events = False
-        self._carriage_return = False
-        self._partial: list[bytes] = []  # a line that has not ended
-        self._partial_size = 0
-        self._pending: list[bytes] = []  # lines of an event that has not ended
-        self._pending_size = 0
-        self._pending_lines = 0
-        self._strays: list[bytes] = []
+    _most: int = MAX_EVENT
+    _most_line: int = attrs.Factory(lambda self: MAX_LINE if self._most <= MAX_EVENT else self._most, takes_self=True)
+    _start: bytes | None = b""  # the first bytes, until it is clear that they are no byte order mark
+    _between_events: bool = False
+    _carriage_return: bool = False
+    _partial: list[bytes] = attrs.Factory(list)  # a line that has not ended
+    _partial_size: int = 0
+    _pending: list[bytes] = attrs.Factory(list)  # lines of an event that has not ended
+    _pending_size: int = 0
+    _pending_lines: int = 0
+    _strays: list[bytes] = attrs.Factory(list)
 
     def feed(self, data: bytes) -> list[Event | _Said]:
         """The events that ``data`` completes. Raises :class:`MalformedReply` for a line or an event that is too long."""
@@ -203,9 +190,8 @@ class SseParser:
 
     def _check(self, size: int, lines: int) -> None:
         if size > self._most or lines > MAX_EVENT_LINES:
-            raise MalformedReply(
-                f"an event of the stream is larger than {self._most:,} bytes or {MAX_EVENT_LINES} lines", sent=True
-            )
+            text = f"an event of the stream is larger than {self._most:,} bytes or {MAX_EVENT_LINES} lines"
+            raise MalformedReply(text, sent=True)
 
     def _long_line(self) -> MalformedReply:
         text = f"a line of the stream is longer than {self._most_line:,} bytes; the vendor does not speak server-sent events"
@@ -219,13 +205,10 @@ def _parsed(events: list[bytes]) -> list[Event | _Said]:
         if event[:6] == b"data: " and b"\n" not in event:
             parsed.append(_Said(event[6:]))
         elif event:
-            return list(_WholeEvents(list(map(_named, events))).events())
+            # llama.cpp and FastChat write the data of an error in a field called error
+            named = [b"event: error\ndata:" + each[6:] if each[:6] == b"error:" else each for each in events]
+            return list(_WholeEvents(named).events())
     return parsed
-
-
-def _named(event: bytes) -> bytes:
-    """The event; one whose data stand in a field called ``error``, as llama.cpp and FastChat write it, gets that name."""
-    return b"event: error\ndata:" + event[6:] if event[:6] == b"error:" else event
 
 
 def _is_special(data: bytes) -> bool:

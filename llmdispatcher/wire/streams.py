@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
+
+import attrs
 
 from ..errors import DispatchError, MalformedReply, StreamInterrupted, to_raise
 from ..types import MOST_DEPTH, Response, StreamChunk, TooMuch, count_members, mend, parse_several, parse_text, repair, unfold
@@ -19,31 +21,7 @@ from .sse import SseParser, decoded
 from .words import words
 
 
-class Event(Protocol):
-    """One event of a stream."""
-
-    @property
-    def event(self) -> str:
-        """Its name."""
-
-    @property
-    def data(self) -> str:
-        """What it says."""
-
-
-class EventParser(Protocol):
-    """Finds the events in the bytes of a stream, such as :class:`~llmdispatcher.wire.sse.SseParser`."""
-
-    def feed(self, data: bytes) -> Sequence[Event]:
-        """The events that ``data`` completes."""
-
-    def last(self) -> Sequence[Event]:
-        """The event that came in and that nothing ended; none where there is nothing of one."""
-
-    def rest(self) -> bytes:
-        """What came in and was no event."""
-
-
+@attrs.define(eq=False)
 class EventDecoder(ABC):
     """A stream of JSON events; a format says what each means (:meth:`read_event`) and reads a whole answer (:meth:`read_whole`).
 
@@ -51,24 +29,6 @@ class EventDecoder(ABC):
     Single events that are no JSON objects are skipped and counted (``skipped``); a stream of nothing but those is malformed, and
     so is one beyond its ``bounds``, which whoever reads it may set before the first :meth:`feed`.
     """
-
-    __slots__ = (
-        "_begun",
-        "_broken",
-        "_failure",
-        "_good",
-        "_halves",
-        "_is_plain",
-        "_members",
-        "_one_line",
-        "_plain",
-        "_size",
-        "_sse",
-        "bounds",
-        "done",
-        "ended",
-        "skipped",
-    )
 
     END_MARKER: ClassVar[str]
     """What ends a stream of this format, for the error text."""
@@ -81,22 +41,21 @@ class EventDecoder(ABC):
     ENDS_BY_DONE: ClassVar[bool] = False
     """Whether ``[DONE]`` alone ends an answer; where a format has an end of its own, a gateway may write it behind any stream."""
 
-    def __init__(self) -> None:
-        self.done = False
-        self.ended = False
-        self._failure: DispatchError | None = None
-        self._broken: DispatchError | None = None  # what a finish reason told that is a failure
-        self._sse: EventParser | None = None
-        self._plain: list[bytes] = []  # a body that has not shown yet what it is, or is no event stream
-        self._is_plain = False
-        self._begun = False  # whether such a body begins as an object
-        self._one_line = False  # whether its first line is whole
-        self._halves = Halves()
-        self._good = 0
-        self._size = 0  # bytes of a plain body, or of events without their envelopes
-        self._members = 0
-        self.bounds = Bounds()
-        self.skipped = 0
+    done: bool = False
+    ended: bool = False
+    skipped: int = 0
+    bounds: Bounds = attrs.Factory(Bounds)
+    _failure: DispatchError | None = None
+    _broken: DispatchError | None = None  # what a finish reason told that is a failure
+    _sse: SseParser | LineParser | None = None
+    _plain: list[bytes] = attrs.Factory(list)  # a body that has not shown yet what it is, or is no event stream
+    _is_plain: bool = False
+    _begun: bool = False  # whether such a body begins as an object
+    _one_line: bool = False  # whether its first line is whole
+    _halves: Halves = attrs.Factory(lambda: Halves())
+    _good: int = 0
+    _size: int = 0  # bytes of a plain body, or of events without their envelopes
+    _members: int = 0
 
     def feed(self, data: bytes) -> list[StreamChunk]:
         """The chunks that ``data`` completes."""
@@ -119,7 +78,7 @@ class EventDecoder(ABC):
             self._failure = failure
         return chunks
 
-    def _opened(self, data: bytes) -> tuple[EventParser, bytes] | None:
+    def _opened(self, data: bytes) -> tuple[SseParser | LineParser, bytes] | None:
         """The parser for a stream and its first bytes, as soon as it shows itself to be one; till then all is kept."""
         self._keep(data)
         if self._is_plain:
@@ -135,7 +94,7 @@ class EventDecoder(ABC):
                 return SseParser(self.bounds.size), b"".join(self._plain)
         return self._second_line(data)
 
-    def _second_line(self, data: bytes) -> tuple[EventParser, bytes] | None:
+    def _second_line(self, data: bytes) -> tuple[SseParser | LineParser, bytes] | None:
         """The parser for lines, once a second document begins behind the line of the first."""
         if not self._one_line:
             if b"\n" not in data:

@@ -15,7 +15,7 @@ from llmdispatcher.wire.anthropic.fields import anthropic_usage
 from llmdispatcher.wire.base import Codec
 from llmdispatcher.wire.gemini.fields import gemini_usage
 from llmdispatcher.wire.openai_chat.fields import openai_chat_usage
-from llmdispatcher.wire.openai_responses.fields import openai_responses_usage
+from llmdispatcher.wire.openai_responses.response import openai_responses_usage
 from llmdispatcher.wire.sse import SseParser
 from tests.wire.corpus import body_of, codec_of, decode_stream, exchanges, listed, needs_corpus, streamed
 from tests.wire.published import EVENT, REFUSAL, WHOLE, violations

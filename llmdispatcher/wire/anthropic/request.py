@@ -28,14 +28,16 @@ from ..encoding import (
     ADAPTIVE,
     EXTRA_CONTENT,
     LEADING_ROLES,
-    NO_CHOICE,
     arguments_of,
     dump,
+    encoded_choice,
     in_text,
+    is_own,
     leave_out,
     only_texts,
     own,
-    part_kind,
+    own_tools,
+    present,
     tell_dropped,
     tell_thought,
 )
@@ -147,7 +149,8 @@ def _result(request: Request, message: Message) -> dict[str, Any]:
 def _blocks(request: Request, parts: Iterable[Part], quirks: frozenset[str]) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = []
     parts = tuple(parts)
-    spaced = request.wire_format == NAME and any(map(_is_cited, parts))  # Anthropic's own answer has blanks between its citations
+    cited = [part for part in parts if isinstance(part, TextPart) and own(part, NAME).get("citations")]
+    spaced = request.wire_format == NAME and bool(cited)  # Anthropic's own answer has blanks between its citations
     for part in parts:
         if isinstance(part, ReasoningPart):
             thought = _thought(part, "replay_reasoning" in quirks)
@@ -155,20 +158,17 @@ def _blocks(request: Request, parts: Iterable[Part], quirks: frozenset[str]) -> 
             if not thought:
                 tell_thought(request, NAME, part)
         elif isinstance(part, OtherPart):
-            blocks += _other(request, part)
+            blocks += [dict(part.data)] if is_own(request, NAME, part) else []
         elif not isinstance(part, TextPart) or part.text.strip() or spaced:
             blocks += _block(request, part)
     return blocks
 
 
-def _is_cited(part: Part) -> bool:
-    return isinstance(part, TextPart) and bool(own(part, NAME).get("citations"))
-
-
 def _block(request: Request, part: Part) -> list[dict[str, Any]]:
     writer = _WRITERS.get(type(part))
     if isinstance(part, ToolCall):
-        block = _call(request, part)
+        given = arguments_of(request, part, "Anthropic")
+        block = {"type": "tool_use", "id": part.id, "name": part.name, "input": given}
     elif writer is not None:
         block = writer(part)
     else:
@@ -194,30 +194,8 @@ def _thought(part: ReasoningPart, unsigned: bool) -> list[dict[str, Any]]:
     return [{"type": "thinking", "thinking": part.text, "signature": part.signature or "", **own(part, NAME)}]
 
 
-def _other(request: Request, part: OtherPart) -> list[dict[str, Any]]:
-    if part.origin == NAME:
-        return [dict(part.data)]
-    leave_out(request, NAME, f"message.content: {part_kind(part)!r}", f"is known to {part.origin} alone")
-    return []
-
-
-def _text(part: TextPart) -> dict[str, Any]:
-    return {"type": "text", "text": part.text}
-
-
-def _call(request: Request, call: ToolCall) -> dict[str, Any]:
-    return {"type": "tool_use", "id": call.id, "name": call.name, "input": arguments_of(request, call, "Anthropic")}
-
-
-def _image(part: ImagePart) -> dict[str, Any]:
-    return {"type": "image", "source": _file(part.file_id) or _source(part, "image")}
-
-
 def _document(part: FilePart) -> dict[str, Any]:
-    document: dict[str, Any] = {"type": "document", "source": _file(part.file_id) or _written(part)}
-    if part.name is not None:
-        document["title"] = part.name
-    return document
+    return {"type": "document", "source": _file(part.file_id) or _written(part), **present(title=part.name)}
 
 
 def _written(part: FilePart) -> dict[str, Any]:
@@ -251,8 +229,8 @@ def _seen(encoded: str) -> str | None:
 
 
 _WRITERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
-    TextPart: _text,
-    ImagePart: _image,
+    TextPart: lambda part: {"type": "text", "text": part.text},
+    ImagePart: lambda part: {"type": "image", "source": _file(part.file_id) or _source(part, "image")},
     FilePart: _document,
 }
 
@@ -376,14 +354,12 @@ def _system(request: Request, tools: Mapping[str, Any]) -> dict[str, Any]:
     added = None
     if (request.response_format or {}).get("type") == "json_object":
         added = _JSON_ONLY
-    elif tools.get("tool_choice", {}).get("type") == "auto" and any(
-        tool.get("name") == STRUCTURE for tool in tools.get("tools", ())
-    ):
+    elif tools.get("tool_choice", {}).get("type") == "auto" and STRUCTURE in [tool.get("name") for tool in tools.get("tools", ())]:
         added = _BY_TOOL
-    if added is not None:
-        system = (
-            [*system, {"type": "text", "text": added}] if isinstance(system, list) else "\n\n".join(filter(None, [system, added]))
-        )
+    if added is not None and isinstance(system, list):
+        system = [*system, {"type": "text", "text": added}]
+    elif added is not None:
+        system = "\n\n".join(filter(None, [system, added]))
     return {} if system is None else {"system": system}
 
 
@@ -445,13 +421,10 @@ def _sampling(request: Request, *, thinks: bool) -> dict[str, Any]:
 
 def _advice(request: Request) -> dict[str, Any]:
     """What changes no answer."""
-    fields: dict[str, Any] = {}
-    if request.user is not None:
-        fields["metadata"] = {"user_id": request.user}
-    if request.prompt_cache is not None:
-        fields["cache_control"] = cache_control(request.prompt_cache)
+    user = None if request.user is None else {"user_id": request.user}
+    cache = None if request.prompt_cache is None else cache_control(request.prompt_cache)
     tier = request.service_tier if request.wire_format == NAME else _TIERS.get(request.service_tier or "")
-    return {**fields, "service_tier": tier} if tier is not None else fields
+    return present(metadata=user, cache_control=cache, service_tier=tier)
 
 
 def _output(request: Request, thoughts: Mapping[str, Any], quirks: frozenset[str]) -> dict[str, Any]:
@@ -478,13 +451,12 @@ def _schema(request: Request) -> Any:
 def _tools(request: Request, quirks: frozenset[str], *, thinks: bool) -> dict[str, Any]:
     """Which tools there are, and which must be used."""
     strict = "no_json_schema" not in quirks
-    tools = [_tool(request, tool, strict=strict) for tool in request.tools if isinstance(tool, Tool) or _is_ours(request, tool)]
-    choice = wanted = _choice(request)
+    tools = [_tool(request, tool, strict=strict) for tool in own_tools(request, NAME)]
+    choice = wanted = encoded_choice(request, NAME, _CHOICES, lambda name: {"type": "tool", "name": name}) or {}
     schema = _schema(request) if "no_json_schema" in quirks else None
     if schema is not None:
-        choice = (
-            choice if choice.get("type") == "tool" else {"type": "any"} if tools and choice.get("type") != "none" else _STRUCTURED
-        )
+        if choice.get("type") != "tool":
+            choice = {"type": "any"} if tools and choice.get("type") != "none" else _STRUCTURED
         tools.append({"name": STRUCTURE, "description": "The one way to give the final answer.", "input_schema": schema})
     if choice.get("type") in _FORCED and (thinks or "no_forced_tools" in quirks):
         if wanted.get("type") in _FORCED:
@@ -494,14 +466,8 @@ def _tools(request: Request, quirks: frozenset[str], *, thinks: bool) -> dict[st
     return {**({"tools": tools} if tools else {}), **({"tool_choice": choice} if choice else {})}
 
 
+_CHOICES = {word: {"type": theirs} for word, theirs in CHOICES.items()}
 _STRUCTURED = {"type": "tool", "name": STRUCTURE}
-
-
-def _is_ours(request: Request, tool: VendorTool) -> bool:
-    if tool.origin == NAME:
-        return True
-    leave_out(request, NAME, f"tools: {part_kind(tool)!r}", f"is a tool of {tool.origin}")
-    return False
 
 
 def _tool(request: Request, tool: Tool | VendorTool, *, strict: bool) -> dict[str, Any]:
@@ -510,9 +476,7 @@ def _tool(request: Request, tool: Tool | VendorTool, *, strict: bool) -> dict[st
     schema = tool.parameters
     if request.wire_format != NAME or not schema:
         schema = object_schema(schema)
-    fields: dict[str, Any] = {"name": tool.name, "input_schema": schema}
-    if tool.description is not None:
-        fields["description"] = tool.description
+    fields = {"name": tool.name, "input_schema": schema, **present(description=tool.description)}
     if tool.strict is not None and strict:  # schemas came with it
         fields["strict"] = tool.strict
         if tool.strict and request.wire_format != NAME:
@@ -523,26 +487,6 @@ def _tool(request: Request, tool: Tool | VendorTool, *, strict: bool) -> dict[st
     if tool.cache is not None:
         fields["cache_control"] = cache_control(tool.cache)
     return {**fields, **own(tool, NAME)}
-
-
-def _choice(request: Request) -> dict[str, Any]:
-    choice = request.tool_choice
-    if choice is None:
-        return {}
-    if isinstance(choice, str):
-        if choice in CHOICES:
-            return {"type": CHOICES[choice]}
-        if any(isinstance(tool, Tool) and tool.name == choice for tool in request.tools):
-            return {"type": "tool", "name": choice}
-        leave_out(request, NAME, f"tool_choice: {choice!r}", NO_CHOICE)
-        return {}
-    function = choice.get("function")
-    if isinstance(function, Mapping) and function.get("name"):
-        return {"type": "tool", "name": function["name"]}
-    if request.wire_format not in _OWN:
-        leave_out(request, NAME, "tool_choice", NO_CHOICE)
-        return {}
-    return dict(choice)
 
 
 def _one_by_one(request: Request, choice: dict[str, Any], has_tools: bool) -> dict[str, Any]:

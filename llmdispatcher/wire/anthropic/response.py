@@ -21,7 +21,7 @@ from ...types import (
     fold,
     parse_text,
 )
-from ..decoding import arguments_in, lacking, mapping, number_in, parse_object, raise_told, says, text_of, words_of
+from ..decoding import arguments_in, citation_of, lacking, mapping, number_in, parse_object, raise_told, says, text_of, words_of
 from ..finish import broken_off, ends, finish_of
 from ..streams import EventDecoder
 from .fields import NAME, STRUCTURE, anthropic_usage, tier_of
@@ -100,7 +100,7 @@ class MessagesDecoder(EventDecoder):
             return before + self._text_start(block)
         if block.kind in _THOUGHTS:
             self._thinking = index
-            before += self._thought_start(block)
+            before += block.sign(block.fields) + self._thought(block, words_of(block.fields.get("thinking")))
         return before
 
     def _unfinished(self, *places: int | None) -> list[StreamChunk]:
@@ -148,10 +148,6 @@ class MessagesDecoder(EventDecoder):
         self._length += len(text)
         return [StreamChunk(content=text)]
 
-    def _thought_start(self, block: _Block) -> list[StreamChunk]:
-        block.signature.append(text_of(block.fields.get("signature")))
-        return self._thought(block, words_of(block.fields.get("thinking")))
-
     def _thought(self, block: _Block, text: str) -> list[StreamChunk]:
         if not text:
             return []
@@ -166,16 +162,6 @@ class MessagesDecoder(EventDecoder):
             boundary = self._boundary()
         kind = text_of(delta.get("type")) or next((kind for name, kind in _DELTA_OF.items() if name in delta), "")
         return boundary + _DELTAS.get(kind, MessagesDecoder._other_delta)(self, block, delta)
-
-    def _text_delta(self, block: _Block, delta: Mapping[str, Any]) -> list[StreamChunk]:
-        return self._said(block, words_of(delta.get("text")))
-
-    def _thinking_delta(self, block: _Block, delta: Mapping[str, Any]) -> list[StreamChunk]:
-        return self._thought(block, words_of(delta.get("thinking")))
-
-    def _signature_delta(self, block: _Block, delta: Mapping[str, Any]) -> list[StreamChunk]:
-        block.signature.append(text_of(delta.get("signature")))
-        return []
 
     def _citations_delta(self, block: _Block, delta: Mapping[str, Any]) -> list[StreamChunk]:
         if isinstance(delta.get("citation"), dict) and says(delta["citation"]):
@@ -221,7 +207,8 @@ class MessagesDecoder(EventDecoder):
         if block.kind in ("text", ""):
             return self._text_stop(block)
         if block.kind in _THOUGHTS:
-            thought = _thought(block)
+            signature, data = "".join(block.signature) or None, text_of(block.fields.get("data")) or None
+            thought = ReasoningPart(text="".join(block.text), signature=signature, encrypted=data, origin=NAME)
             return [self._finished(thought)] if thought.text or thought.signature or thought.encrypted else []
         return [self._finished(_other(block))]
 
@@ -303,6 +290,11 @@ class _Block:
         self.slot = -1  # place among the calls
         self.is_answer = False  # a call that stands for a structured answer
 
+    def sign(self, fields: Mapping[str, Any]) -> list[StreamChunk]:
+        """Take in a piece of a thought's signature, which says nothing by itself."""
+        self.signature.append(text_of(fields.get("signature")))
+        return []
+
     @property
     def is_other(self) -> bool:
         """Whether it is kept whole."""
@@ -310,9 +302,9 @@ class _Block:
 
 
 _DELTAS: Mapping[str, Callable[[MessagesDecoder, _Block, Mapping[str, Any]], list[StreamChunk]]] = {
-    "text_delta": MessagesDecoder._text_delta,
-    "thinking_delta": MessagesDecoder._thinking_delta,
-    "signature_delta": MessagesDecoder._signature_delta,
+    "text_delta": lambda self, block, delta: self._said(block, words_of(delta.get("text"))),
+    "thinking_delta": lambda self, block, delta: self._thought(block, words_of(delta.get("thinking"))),
+    "signature_delta": lambda _self, block, delta: block.sign(delta),
     "citations_delta": MessagesDecoder._citations_delta,
     "input_json_delta": MessagesDecoder._input_delta,
 }
@@ -350,15 +342,6 @@ def _index(document: Mapping[str, Any]) -> int:
     return index if type(index) is int else number_in(index) or 0
 
 
-def _thought(block: _Block) -> ReasoningPart:
-    return ReasoningPart(
-        text="".join(block.text),
-        signature="".join(block.signature) or None,
-        encrypted=text_of(block.fields.get("data")) or None,
-        origin=NAME,
-    )
-
-
 def _other(block: _Block) -> OtherPart:
     data = block.fields
     if block.text:  # the input of a tool that the vendor runs
@@ -368,11 +351,5 @@ def _other(block: _Block) -> OtherPart:
 
 
 def _citation(raw: Mapping[str, Any], start: int, end: int) -> Citation:
-    return Citation(
-        url=text_of(raw.get("url")) or text_of(raw.get("source")) or None,
-        title=text_of(raw.get("title")) or text_of(raw.get("document_title")) or None,
-        text=text_of(raw.get("cited_text")) or None,
-        start=start,
-        end=end,
-        raw=raw,
-    )
+    url, title = text_of(raw.get("url")) or raw.get("source"), text_of(raw.get("title")) or raw.get("document_title")
+    return citation_of(raw, url=url, title=title, text=raw.get("cited_text"), start=start, end=end)

@@ -5,20 +5,31 @@ A content block that is unknown, or has fields that a part cannot hold, is kept 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
-from urllib.parse import unquote
 
 from ...errors import InvalidRequest
 from ...types import FilePart, ImagePart, Message, OtherPart, Part, ReasoningPart, Request, TextPart, Tool, ToolCall, VendorTool
-from ..base import EMPTY_TURN, Inbound, filled, is_hollow, object_in, popped, taken, whole_number, without_null, words_in
+from ..base import Inbound
+from ..decoding import decode_base64
 from ..encoding import ADAPTIVE
-from ..shaping import cache_of
+from ..server_fields import (
+    EMPTY_TURN,
+    filled,
+    is_hollow,
+    model_in,
+    object_in,
+    popped,
+    take_numbers,
+    take_typed,
+    taken,
+    without_null,
+    words_in,
+)
+from ..shaping import cache_of, take_cache
 from .fields import NAME, WEB
 
 _ROLES = ("user", "assistant", "system")
@@ -149,7 +160,7 @@ def _source(source: Any) -> dict[str, Any] | None:
     if not all(isinstance(value, str) for value in fields.values()):
         return None
     if kind == "base64" and fields.keys() == {"data", "media_type"}:
-        data = _bytes(fields["data"])
+        data = decode_base64(fields["data"], exact=True)
         if data is None:  # sent on as it is; the vendor may be less strict
             return {"url": f"data:{fields['media_type']};base64,{fields['data']}"}
         return {"data": data, "media_type": fields["media_type"]}
@@ -164,14 +175,6 @@ def _plain(source: Any) -> dict[str, Any] | None:
     if source["media_type"] != "text/plain" or not isinstance(source["data"], str):
         return None
     return {"data": source["data"].encode("utf-8", "replace"), "media_type": "text/plain"}
-
-
-def _bytes(encoded: str) -> bytes | None:
-    try:
-        data = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    return data if base64.b64encode(data).decode() == encoded else None
 
 
 def _thinking(block: dict[str, Any]) -> Part | None:
@@ -210,30 +213,24 @@ _IN_PATH = re.compile(r"/models?/(.+?)(?::\w*[rR]awPredict|/(?:invoke|converse)\
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _CHOICES = {"auto": "auto", "none": "none", "any": "required"}
 _DISPLAYS = {"summarized": "auto", "omitted": "none"}
-_BOUNDS = {"temperature": 2, "top_p": 1}
-_COUNTS = ("max_tokens", "top_k")
+_NUMBERS = [(name, name) for name in ("temperature", "top_p", "max_tokens", "top_k")]
 _NAME_OF_FORMAT = "answer"
 
 
 def read_request(body: bytes, path: str = "") -> Inbound:
     """The request in a body; some clouds have the model in the path."""
     fields = filled(object_in(body, "'model', 'max_tokens' and 'messages'"))
-    model = popped(fields, "model", str, "") or _model_in(path)
+    model = popped(fields, "model", str, "") or model_in(path, _IN_PATH)
     stream = popped(fields, "stream", bool, False)
     said = popped(fields, "messages", list, None)
     if not said:
         raise InvalidRequest("messages: there are none; give a list of at least one {'role': ..., 'content': ...}")
     messages = [*_system(fields), *turns_of(said)]
-    known: dict[str, Any] = {}
+    known = take_numbers(fields, _NUMBERS)
     for reader in _FIELD_READERS:
         known |= reader(fields)
     request = Request(model, messages, **known, extra_params=fields, wire_format=NAME)
     return Inbound(request=request, stream=stream)
-
-
-def _model_in(path: str) -> str:
-    found = _IN_PATH.search(path)
-    return unquote(found.group(1)) if found else ""
 
 
 def _system(fields: dict[str, Any]) -> list[Message]:
@@ -243,32 +240,13 @@ def _system(fields: dict[str, Any]) -> list[Message]:
     return [Message("system", system if isinstance(system, str) else parts_of(system, "system"))]
 
 
-def _numbers(fields: dict[str, Any]) -> dict[str, Any]:
-    """Sampling and limits; a number that is out of our bounds is the vendor's to judge."""
-    found: dict[str, Any] = {}
-    for name in (*_BOUNDS, *_COUNTS):
-        value = whole_number(fields.get(name, 0)) if name in _COUNTS else fields.get(name, 0)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InvalidRequest(f"{name}: {type(value).__name__} is not a number; give one, or leave it out")
-        fits = 0 <= value <= _BOUNDS[name] if name in _BOUNDS else type(value) is int and value >= 0
-        if fits and name in fields:
-            found[name], _said = value, fields.pop(name)
-    return found
-
-
 def _words(fields: dict[str, Any]) -> dict[str, Any]:
     """Where to stop, for whom, how fast, and what to remember."""
-    found: dict[str, Any] = {}
     stop = words_in(fields.pop("stop_sequences", []))
     if not isinstance(stop, list) or not all(isinstance(item, str) for item in stop):
         raise InvalidRequest("stop_sequences: this is not a list of strings; give one, or leave it out")
     user = taken(fields, "metadata", "user_id", lambda value: isinstance(value, str))
-    if isinstance(fields.get("service_tier"), str):
-        found["service_tier"] = fields.pop("service_tier")
-    cache = cache_of(fields.get("cache_control"))
-    if cache is not None:
-        del fields["cache_control"]
-    return {**found, "stop": stop, "user": user, "prompt_cache": cache}
+    return {**take_typed(fields, str, "service_tier"), "stop": stop, "user": user, "prompt_cache": take_cache(fields)}
 
 
 def _thoughts(fields: dict[str, Any]) -> dict[str, Any]:
@@ -288,19 +266,11 @@ def _thoughts(fields: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _disabled(_thinking: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    return {"type": {"reasoning_effort": "none"}}
-
-
 def _enabled(thinking: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     budget = thinking.get("budget_tokens")
     if type(budget) is not int or budget < 0:
         raise InvalidRequest(f"thinking.budget_tokens: {budget!r} is not a whole number; give one, or {{'type': 'adaptive'}}")
     return {"budget_tokens": {"reasoning_tokens": budget}, **_display(thinking)}
-
-
-def _adaptive(thinking: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    return {"type": {"metadata": {NAME: ADAPTIVE}}, **_display(thinking)}
 
 
 def _display(thinking: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -309,9 +279,9 @@ def _display(thinking: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 _THINKING: Mapping[str, Callable[[Mapping[str, Any]], dict[str, dict[str, Any]]]] = {
-    "disabled": _disabled,
+    "disabled": lambda _thinking: {"type": {"reasoning_effort": "none"}},
     "enabled": _enabled,
-    "adaptive": _adaptive,
+    "adaptive": lambda thinking: {"type": {"metadata": {NAME: ADAPTIVE}}, **_display(thinking)},
 }
 """By kind of thinking: which of its fields are known, and what they become."""
 
@@ -358,13 +328,11 @@ def _tool(tool: Any, where: str) -> Tool | VendorTool:
     name, schema = rest.pop("name", ""), rest.pop("input_schema", {})
     if not isinstance(name, str) or not name or not isinstance(schema, dict):
         raise InvalidRequest(f"{where}: a tool needs a name and an input_schema; give {{'name': ..., 'input_schema': {{...}}}}")
-    cache = cache_of(rest.get("cache_control"))
-    if cache is not None:
-        del rest["cache_control"]
+    cache = take_cache(rest)
     known = {key: tool[key] for key, kind in (("description", str), ("strict", bool)) if isinstance(tool.get(key), kind)}
     rest = {key: value for key, value in rest.items() if key not in known}
     return Tool(name=name, parameters=schema, cache=cache, extra={NAME: rest} if rest else {}, **known)
 
 
-_FIELD_READERS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_numbers, _words, _thoughts, _format, _choice, _tools)
+_FIELD_READERS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_words, _thoughts, _format, _choice, _tools)
 """Each takes out of the fields what it knows; what is left is this format's alone."""

@@ -7,7 +7,6 @@ https://ai.google.dev/api/generate-content#LogprobsResult
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -28,8 +27,8 @@ from ...types import (
     Usage,
     VideoPart,
 )
-from ..decoding import Counter, log_probability, mapping, says, text_of, words_of
-from ..encoding import given_of, own, signature_of, written
+from ..decoding import Counter, citation_of, decode_base64, log_probability, mapping, says, text_of, words_of
+from ..encoding import given_of, merged, own, present, signature_of, written
 from ..finish import canonical_reason, finish_of
 from ..openai_chat.fields import openai_chat_usage
 from ..shapes import ABSENT, fitted, is_count, is_text, one_of
@@ -60,14 +59,8 @@ def _citation(chunk: Mapping[str, Any], support: Mapping[str, Any], text: str) -
     source = next((mapping(chunk[kind]) for kind in _SOURCE_KINDS if kind in chunk), {})
     start, end = _places(mapping(support.get("segment")), text)
     told = {name: value for name, value in support.items() if name != "groundingChunkIndices"}
-    return Citation(
-        url=text_of(source.get("uri")) or None,
-        title=text_of(source.get("title")) or None,
-        text=text_of(source.get("text")) or None,
-        start=start,
-        end=end,
-        raw={**chunk, _SUPPORT: told} if told else chunk,
-    )
+    raw, quoted = {**chunk, _SUPPORT: told} if told else chunk, source.get("text")
+    return citation_of(raw, url=source.get("uri"), title=source.get("title"), text=quoted, start=start, end=end)
 
 
 def _places(segment: Mapping[str, Any], text: str) -> tuple[int | None, int | None]:
@@ -112,8 +105,7 @@ def _is_native(citation: Citation) -> bool:
 def _source(citation: Citation) -> Mapping[str, Any]:
     if _is_native(citation):
         return {name: value for name, value in citation.raw.items() if name != _SUPPORT}
-    told = {"uri": citation.url, "title": citation.title}
-    return {"web": {name: value for name, value in told.items() if value is not None}}
+    return {"web": present(uri=citation.url, title=citation.title)}
 
 
 def _support(citation: Citation, text: str, begins: Sequence[int]) -> Mapping[str, Any]:
@@ -374,14 +366,8 @@ def _text(block: Mapping[str, Any]) -> Part | None:
     if block.get("thought") is not True:
         return TextPart(text=text, extra={NAME: rest} if rest else {})
     del rest["thought"]
-    if isinstance(signature, str):
-        del rest["thoughtSignature"]
-    return ReasoningPart(
-        text=text,
-        signature=signature if isinstance(signature, str) else None,
-        origin=NAME,
-        extra={NAME: rest} if rest else {},
-    )
+    signature = rest.pop("thoughtSignature") if isinstance(signature, str) else None
+    return ReasoningPart(text=text, signature=signature, origin=NAME, extra={NAME: rest} if rest else {})
 
 
 def _call(block: Mapping[str, Any]) -> Part | None:
@@ -425,11 +411,8 @@ def decoded(encoded: Any) -> bytes | None:
     """The bytes of base64 in either alphabet, with or without padding; ``None`` for what is none."""
     if not isinstance(encoded, str):
         return None
-    try:
-        plain = encoded.translate(_STANDARD).rstrip("=")
-        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        return None
+    plain = encoded.translate(_STANDARD).rstrip("=")
+    return decode_base64(plain + "=" * (-len(plain) % 4))
 
 
 def _file(block: Mapping[str, Any]) -> Part | None:
@@ -456,37 +439,16 @@ def encoded_part(part: Part) -> dict[str, Any]:
     return merged(_WRITERS[type(part)](part), own(part, NAME))
 
 
-def merged(block: dict[str, Any], further: Mapping[str, Any]) -> dict[str, Any]:
-    """A block with further fields, those of a mapping in it included."""
-    for name, value in further.items():
-        known = block.get(name)
-        block[name] = {**known, **value} if isinstance(known, dict) and isinstance(value, Mapping) else value
-    return block
-
-
-def _written_text(part: TextPart) -> dict[str, Any]:
-    return {"text": part.text}
-
-
-def _written_sound(part: AudioPart) -> dict[str, Any]:
-    return _blob(part.data, f"audio/{part.format}")
-
-
 def _written_thought(part: ReasoningPart) -> dict[str, Any]:
-    thought: dict[str, Any] = {"text": part.text, "thought": True}
-    return thought if part.signature is None else {**thought, "thoughtSignature": part.signature}
+    return {"text": part.text, "thought": True, **present(thoughtSignature=part.signature)}
 
 
 def _written_medium(part: ImagePart | FilePart | VideoPart) -> dict[str, Any]:
     found = inline(part, "image or file")
     if found is not None:
         return {"inlineData": {"mimeType": found[0], "data": found[1]}}
-    file = {"fileUri": part.url if part.url is not None else getattr(part, "file_id", None)}
-    return {"fileData": file if part.media_type is None else {**file, "mimeType": part.media_type}}
-
-
-def _blob(data: bytes, media_type: str) -> dict[str, Any]:
-    return {"inlineData": {"mimeType": media_type, "data": base64.b64encode(data).decode()}}
+    uri = part.url if part.url is not None else getattr(part, "file_id", None)
+    return {"fileData": {"fileUri": uri, **present(mimeType=part.media_type)}}
 
 
 def _written_call(call: ToolCall) -> dict[str, Any]:
@@ -494,16 +456,15 @@ def _written_call(call: ToolCall) -> dict[str, Any]:
         given = given_of(call.arguments, call.kind)
     except ValueError:
         raise InvalidRequest(f"message.tool_calls: the arguments of {call.name!r} are not JSON, as Google wants them") from None
-    function: dict[str, Any] = {"name": call.name, "args": given}
-    if call.id:
-        function["id"] = call.id
-    signature = signature_of(call)
-    return {"functionCall": function} if signature is None else {"functionCall": function, "thoughtSignature": signature}
+    function = {"name": call.name, "args": given, **present(id=call.id or None)}
+    return {"functionCall": function, **present(thoughtSignature=signature_of(call))}
 
 
 _WRITERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
-    TextPart: _written_text,
-    AudioPart: _written_sound,
+    TextPart: lambda part: {"text": part.text},
+    AudioPart: lambda part: {
+        "inlineData": {"mimeType": f"audio/{part.format}", "data": base64.b64encode(part.data).decode()},
+    },
     ReasoningPart: _written_thought,
     ImagePart: _written_medium,
     FilePart: _written_medium,

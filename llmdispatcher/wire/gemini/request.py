@@ -12,11 +12,24 @@ import attrs
 
 from ...errors import InvalidRequest
 from ...types import Message, OtherPart, Part, ReasoningPart, Request, TextPart, Tool, ToolCall, parse_text
-from ..encoding import LEADING_ROLES, NO_CHOICE, arguments_of, dump, in_text, leave_out, own, part_kind, tell_thought
+from ..encoding import (
+    LEADING_ROLES,
+    arguments_of,
+    dump,
+    encoded_choice,
+    in_text,
+    is_own,
+    leave_out,
+    merged,
+    own,
+    own_tools,
+    present,
+    tell_thought,
+)
 from ..limits import with_names
 from ..schemas import GEMINI, fitted_schema, rooted
 from ..shaping import adapted, form_in_words, without_effort
-from .fields import BUDGETS, LEVELS, NAME, RESPONSE_SCHEMA, SETTINGS, THINKING_BUDGET, encoded_part, merged
+from .fields import BUDGETS, LEVELS, NAME, RESPONSE_SCHEMA, SETTINGS, THINKING_BUDGET, encoded_part
 
 _WITHIN = frozenset({"items", "anyOf", "additionalProperties", "prefixItems", "not", "oneOf", "allOf"})
 _BY_NAME = frozenset({"properties", "$defs", "defs", "definitions", "patternProperties"})
@@ -78,31 +91,26 @@ def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 _OWN = (None, NAME)
 _ROLES = {"user": "user", "assistant": "model"}
-_MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY", "any": "ANY"}
+_MODES = {"auto": {"mode": "AUTO"}, "none": {"mode": "NONE"}, "required": {"mode": "ANY"}, "any": {"mode": "ANY"}}
 _TIERS = {"flex": "FLEX", "priority": "PRIORITY", "standard": "STANDARD", "default": "STANDARD"}
 _SCHEMAS = ("parametersJsonSchema", "parameters")
 
 
 def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
     """The JSON body of a request; whether a stream is wanted is said in the path."""
-    return dump(_encoded(request, quirks), request, NAME)
-
-
-def _encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
-    """The JSON object of a request, without its ``extra_params``; the user's name has no place in this format."""
-    request = without_effort(adapted(_prepared(request, quirks), quirks, NAME), quirks)
-    if request.parallel_tool_calls is False:
-        leave_out(request, NAME, "parallel_tool_calls")
-    payload: dict[str, Any] = {"contents": _turns(request, quirks), **_tools(request), **_choice(request, quirks)}
-    system = _system(request)
+    shaped = without_effort(adapted(_prepared(request, quirks), quirks, NAME), quirks)
+    if shaped.parallel_tool_calls is False:
+        leave_out(shaped, NAME, "parallel_tool_calls")
+    payload: dict[str, Any] = {"contents": _turns(shaped, quirks), **_tools(shaped), **_choice(shaped, quirks)}
+    system = _system(shaped)
     if system:
         payload["systemInstruction"] = system
-    settings = {**_format(request), **_settings(request), **_thinking(request, quirks)}
+    settings = {**_format(shaped), **_settings(shaped), **_thinking(shaped, quirks)}
     if settings:
         payload["generationConfig"] = settings
-    tier = request.service_tier or ""
-    tier = tier.upper() if request.wire_format == NAME else _TIERS.get(tier, "")
-    return {**payload, "serviceTier": tier} if tier else payload
+    tier = shaped.service_tier or ""
+    tier = tier.upper() if shaped.wire_format == NAME else _TIERS.get(tier, "")
+    return dump({**payload, "serviceTier": tier} if tier else payload, request, NAME)
 
 
 def _prepared(request: Request, quirks: frozenset[str]) -> Request:
@@ -112,11 +120,7 @@ def _prepared(request: Request, quirks: frozenset[str]) -> Request:
 
 
 def _settings(request: Request) -> dict[str, Any]:
-    settings: dict[str, Any] = {}
-    for name, theirs in SETTINGS:
-        value = getattr(request, name)
-        if value is not None:
-            settings[theirs] = value
+    settings: dict[str, Any] = {theirs: value for name, theirs in SETTINGS if (value := getattr(request, name)) is not None}
     if request.top_logprobs and request.logprobs is None and request.wire_format != NAME:
         settings["responseLogprobs"] = True
     if request.stop:
@@ -212,11 +216,13 @@ def _parts(request: Request, parts: tuple[Part, ...]) -> list[dict[str, Any]]:
     """Parts as they are written, without foreign thoughts; those of another format's own are refused or dropped."""
     written = []
     for part in parts:
-        if isinstance(part, OtherPart) and part.origin != NAME:
-            leave_out(request, NAME, f"message.content: {part_kind(part)!r}", f"is known to {part.origin} alone")
-        elif isinstance(part, ReasoningPart) and part.origin not in _OWN:
+        if isinstance(part, OtherPart) and not is_own(request, NAME, part):
+            continue
+        if isinstance(part, ReasoningPart) and part.origin not in _OWN:
             tell_thought(request, NAME, part)
-        elif not _is_nothing(request, part):
+        elif (
+            request.wire_format == NAME or not isinstance(part, TextPart) or part.text or own(part, NAME)
+        ):  # it refuses empty texts
             written.append(_call(request, part) if isinstance(part, ToolCall) else encoded_part(part))
     return written
 
@@ -230,20 +236,13 @@ def _call(request: Request, call: ToolCall) -> dict[str, Any]:
     return {**block, "functionCall": {**block["functionCall"], "args": given}}
 
 
-def _is_nothing(request: Request, part: Part) -> bool:
-    """Whether it is an empty text that carries nothing, which Google refuses."""
-    return request.wire_format != NAME and isinstance(part, TextPart) and not part.text and not own(part, NAME)
-
-
 def _result(request: Request, message: Message) -> dict[str, Any]:
     name = message.name or None
     if name is None and request.wire_format is not None:  # its vendor keeps the call
         name = message.tool_call_id
     if name is None:
         raise InvalidRequest("message.name: a tool message to Google names its function, or the id of an earlier call")
-    response: dict[str, Any] = {"name": name, "response": object_of(message.text, message.is_error)}
-    if message.tool_call_id is not None:
-        response["id"] = message.tool_call_id
+    response = {"name": name, "response": object_of(message.text, message.is_error), **present(id=message.tool_call_id)}
     seen = _parts(request, tuple([part for part in message.parts if not isinstance(part, TextPart | ToolCall | ReasoningPart)]))
     if seen:
         response["parts"] = seen
@@ -266,23 +265,19 @@ def _tools(request: Request) -> dict[str, Any]:
     """All functions in one entry, which is what Google asks for; each tool of its own in another."""
     functions: list[dict[str, Any]] = []
     entries: list[dict[str, Any]] = []
-    for tool in request.tools:
+    for tool in own_tools(request, NAME):
         if isinstance(tool, Tool):
             if not functions:
                 entries.append({"functionDeclarations": functions})
             functions.append(_declared(request, tool))
-        elif tool.origin == NAME:
-            entries.append(dict(tool.data))
         else:
-            leave_out(request, NAME, f"tools: {part_kind(tool)!r}", f"is a tool of {tool.origin}")
+            entries.append(dict(tool.data))
     return {"tools": entries} if entries else {}
 
 
 def _declared(request: Request, tool: Tool) -> dict[str, Any]:
     """A function; parameters that were read in the dialect of OpenAPI go out as they came, unless they are others by now."""
-    declaration: dict[str, Any] = {"name": tool.name}
-    if tool.description is not None:
-        declaration["description"] = tool.description
+    declaration: dict[str, Any] = {"name": tool.name, **present(description=tool.description)}
     further = own(tool, NAME)
     spelt = further.keys() & _SCHEMAS
     same = bool(spelt) and (further.get(_SCHEMAS[0]) or json_schema(further.get(_SCHEMAS[1], {}))) == tool.parameters
@@ -293,32 +288,10 @@ def _declared(request: Request, tool: Tool) -> dict[str, Any]:
 
 def _choice(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     """Which tools must be used."""
-    choice = request.tool_choice
-    if choice is None:
-        return {}
-    config = _by_word(request, choice) if isinstance(choice, str) else _by_name(request, choice)
+    config = encoded_choice(request, NAME, _MODES, lambda name: {"mode": "ANY", "allowedFunctionNames": [name]})
     if config is None:
         return {}
     if "no_forced_tools" in quirks and config.get("mode") == "ANY":
         leave_out(request, NAME, "tool_choice", "cannot be forced here")
         config = {"mode": "AUTO"}
     return {"toolConfig": {"functionCallingConfig": config}}
-
-
-def _by_word(request: Request, choice: str) -> dict[str, Any] | None:
-    if choice in _MODES:
-        return {"mode": _MODES[choice]}
-    if any(isinstance(tool, Tool) and tool.name == choice for tool in request.tools):
-        return {"mode": "ANY", "allowedFunctionNames": [choice]}
-    leave_out(request, NAME, f"tool_choice: {choice!r}", NO_CHOICE)
-    return None
-
-
-def _by_name(request: Request, choice: Mapping[str, Any]) -> dict[str, Any] | None:
-    function = choice.get("function")
-    if isinstance(function, Mapping) and function.get("name"):
-        return {"mode": "ANY", "allowedFunctionNames": [function["name"]]}
-    if request.wire_format not in _OWN:
-        leave_out(request, NAME, "tool_choice", NO_CHOICE)
-        return None
-    return dict(choice)

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+import attrs
+
 from ...errors import DispatchError, MalformedReply, StreamInterrupted
 from ...types import (
     MOST_MEMBERS,
@@ -104,22 +106,20 @@ _Said = dict[str, Any]
 """The fields of a chunk."""
 
 
+@attrs.define(eq=False)
 class _Candidate:
     """One of the answers under way."""
 
-    __slots__ = ("_call", "_calls", "_given", "_run", "_text", "_thought", "_thoughts", "_whole", "broken", "finished")
-
-    def __init__(self) -> None:
-        self._text: list[str] = []  # all of it
-        self._run = 0  # where in it the run begins that is still growing
-        self._thought: list[str] = []
-        self._thoughts: list[str] = []  # the pieces of those that are over
-        self._calls = 0
-        self._whole: list[Mapping[str, Any]] = []  # the calls that came whole
-        self._call = 0  # the call whose arguments come in pieces
-        self._given: Arguments | None = None
-        self.broken: DispatchError | None = None
-        self.finished = False
+    _text: list[str] = attrs.Factory(list)  # all of it
+    _run: int = 0  # where in it the run begins that is still growing
+    _thought: list[str] = attrs.Factory(list)
+    _thoughts: list[str] = attrs.Factory(list)  # the pieces of those that are over
+    _calls: int = 0
+    _whole: list[Mapping[str, Any]] = attrs.Factory(list)  # the calls that came whole
+    _call: int = 0  # the call whose arguments come in pieces
+    _given: Arguments | None = None
+    broken: DispatchError | None = None
+    finished: bool = False
 
     def word(self, candidate: Mapping[str, Any]) -> str | None:
         """The text of a piece that says nothing else, which most pieces of a stream are."""
@@ -206,7 +206,7 @@ class _Candidate:
         """Text with what hangs on it, which must not grow together with the text before it."""
         if not isinstance(part, TextPart):
             self._text.append(text)
-            return [{"content": text}, *self._other(_without_text(part))]
+            return [{"content": text}, *self._other(part_of({**part.data, "text": None}) if isinstance(part, OtherPart) else part)]
         if not part.extra:
             self._text.append(text)
             return [{"content": text}]
@@ -414,11 +414,6 @@ def _said_only(part: Mapping[str, Any]) -> Mapping[str, Any]:
         text = words_of(said.pop("text"))
         return {**said, "text": text} if text else said
     return said
-
-
-def _without_text(part: Part) -> Part:
-    """The rest of a block that had a text beside what it was."""
-    return part_of({**part.data, "text": None}) if isinstance(part, OtherPart) else part
 
 
 def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:

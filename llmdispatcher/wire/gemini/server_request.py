@@ -11,8 +11,9 @@ from urllib.parse import unquote
 
 from ...errors import InvalidRequest
 from ...types import Message, OtherPart, Part, Request, TextPart, Tool, VendorTool, parse_text
-from ..base import EMPTY_TURN, Inbound, filled, is_hollow, without_null, words_in
+from ..base import Inbound
 from ..decoding import mapping, says
+from ..server_fields import EMPTY_TURN, filled, is_hollow, take_numbers, take_typed, without_null, words_in
 from .fields import LEVELS, NAME, RESPONSE_SCHEMA, SETTINGS, THINKING_BUDGET, camel, extra_of, listed, part_of
 from .request import json_schema, object_of
 
@@ -70,7 +71,7 @@ def _turn(turn: Any, where: str) -> Iterator[Message]:
             for block in run:
                 yield _result(block, where, role)
         else:
-            yield Message("user", _content([_said(block) for block in run]), extra=extra)
+            yield Message("user", _content([_read_user_part(block) for block in run]), extra=extra)
 
 
 def _is_empty(block: Mapping[str, Any]) -> bool:
@@ -89,8 +90,8 @@ def _is_result(block: Mapping[str, Any]) -> bool:
     return isinstance(result, dict) and ("text" not in block or says(result))
 
 
-def _said(block: dict[str, Any]) -> Part:
-    """What a user says; a call in a user's turn is nothing that another format knows."""
+def _read_user_part(block: dict[str, Any]) -> Part:
+    """A part of a user's turn; a call in one is nothing that another format knows."""
     return OtherPart(origin=NAME, data=block) if says(block.get("functionCall")) else part_of(block)
 
 
@@ -118,11 +119,8 @@ def _result(block: dict[str, Any], where: str, role: str) -> Message:
 def _shown(block: dict[str, Any]) -> Part:
     """A medium in a result; what is none is kept whole."""
     part = part_of(block)
-    return (
-        part
-        if not isinstance(part, TextPart) and "text" not in block and "functionCall" not in block
-        else OtherPart(origin=NAME, data=block)
-    )
+    is_medium = not isinstance(part, TextPart) and "text" not in block and "functionCall" not in block
+    return part if is_medium else OtherPart(origin=NAME, data=block)
 
 
 def _told(given: dict[str, Any]) -> tuple[str, bool | None]:
@@ -143,9 +141,7 @@ _COUNTED = "generateContentRequest"
 _MODES = {"AUTO": "auto", "NONE": "none", "ANY": "required"}
 _NAME_OF_FORMAT = "answer"
 _SCHEMAS = (RESPONSE_SCHEMA, "responseJsonSchema")
-_LEAST = {"frequency_penalty": -2, "presence_penalty": -2, "seed": None}
-_MOST = {"temperature": 2, "top_p": 1, "frequency_penalty": 2, "presence_penalty": 2}
-_WHOLE = frozenset({"top_k", "max_tokens", "n", "seed", "top_logprobs"})
+_NUMBERS = [setting for setting in SETTINGS if setting[0] != "logprobs"]
 _EFFORTS = {level: effort for effort, level in LEVELS.items() if effort != "max"}
 
 
@@ -162,7 +158,8 @@ def read_request(body: bytes, path: str = "") -> Inbound:
     if not said:
         raise InvalidRequest("contents: there are none; give a list of at least one {'role': ..., 'parts': [...]}")
     messages = [*system_of(fields), *turns_of(said)]
-    known: dict[str, Any] = {}
+    tier = take_typed(fields, str, "serviceTier").get("serviceTier")
+    known: dict[str, Any] = {"service_tier": tier and tier.lower()}
     for reader in _READERS:
         known |= reader(fields)
     return Inbound(request=Request(model, messages, **known, extra_params=fields, wire_format=NAME), stream=method == _STREAM)
@@ -195,7 +192,9 @@ def _config(fields: dict[str, Any]) -> dict[str, Any]:
         raise InvalidRequest(f"generationConfig: {type(config).__name__} is no group of settings; give an object")
     config = filled(config, "maxOutputTokens", "candidateCount")
     marks: dict[str, Any] = {}
-    found = {**_numbers(config), **_format(config, marks), **_thoughts(config, marks)}
+    found = {**take_numbers(config, _NUMBERS, strict=False), **_format(config, marks), **_thoughts(config, marks)}
+    if isinstance(config.get("responseLogprobs"), bool):
+        found["logprobs"] = config.pop("responseLogprobs")
     stop = words_in(config.get("stopSequences"))
     if isinstance(stop, list) and all(isinstance(item, str) for item in stop):
         del config["stopSequences"]
@@ -203,30 +202,6 @@ def _config(fields: dict[str, Any]) -> dict[str, Any]:
     if config:
         fields["generationConfig"] = config
     return {**found, "metadata": {NAME: marks}} if marks else found
-
-
-def _numbers(config: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, theirs in SETTINGS:
-        value = _fitting(name, config.get(theirs))
-        if value is not None:
-            found[name] = value
-            del config[theirs]
-    return found
-
-
-def _fitting(name: str, value: Any) -> Any:
-    """The value as a request has it; ``None`` where it cannot."""
-    if name == "logprobs":
-        return value if isinstance(value, bool) else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    least, most = _LEAST.get(name, 0), _MOST.get(name)
-    if (least is not None and not value >= least) or (most is not None and not value <= most):
-        return None
-    if name not in _WHOLE or isinstance(value, int):
-        return value
-    return int(value) if value.is_integer() else None
 
 
 def _format(config: dict[str, Any], marks: dict[str, Any]) -> dict[str, Any]:
@@ -248,38 +223,23 @@ def _format(config: dict[str, Any], marks: dict[str, Any]) -> dict[str, Any]:
 
 def _thoughts(config: dict[str, Any], marks: dict[str, Any]) -> dict[str, Any]:
     """How much to think, and whether to tell; a group that says more stays as it is."""
-    asked = config.get("thinkingConfig")
-    if not isinstance(asked, dict):
+    group = config.get("thinkingConfig")
+    if not isinstance(group, dict):
         return {}
-    found = [_THINKING[name](value) if name in _THINKING else None for name, value in asked.items()]
-    if None in found:
-        return {}
+    found: dict[str, Any] = {}
+    for name, value in group.items():
+        if name == THINKING_BUDGET and type(value) is int and value >= -1:
+            found |= {"reasoning_tokens": value} if value >= 0 else {}
+        elif name == "thinkingLevel" and isinstance(value, str) and value.upper() in _EFFORTS:
+            found["reasoning_effort"] = _EFFORTS[value.upper()]
+        elif name == "includeThoughts" and isinstance(value, bool):
+            found["reasoning_summary"] = "auto" if value else "none"
+        else:
+            return {}
     del config["thinkingConfig"]
-    if asked.get(THINKING_BUDGET) == -1:
+    if group.get(THINKING_BUDGET) == -1:
         marks[THINKING_BUDGET] = -1
-    return {name: value for fields in found if fields is not None for name, value in fields.items()}
-
-
-def _budget(value: Any) -> dict[str, Any] | None:
-    if type(value) is not int or value < -1:
-        return None
-    return {"reasoning_tokens": value} if value >= 0 else {}
-
-
-def _level(value: Any) -> dict[str, Any] | None:
-    effort = _EFFORTS.get(value.upper()) if isinstance(value, str) else None
-    return None if effort is None else {"reasoning_effort": effort}
-
-
-def _telling(value: Any) -> dict[str, Any] | None:
-    return {"reasoning_summary": "auto" if value else "none"} if isinstance(value, bool) else None
-
-
-_THINKING: Mapping[str, Callable[[Any], dict[str, Any] | None]] = {
-    THINKING_BUDGET: _budget,
-    "thinkingLevel": _level,
-    "includeThoughts": _telling,
-}
+    return found
 
 
 def _tools(fields: dict[str, Any]) -> dict[str, Any]:
@@ -338,9 +298,5 @@ def _chosen(asked: Mapping[str, Any]) -> Any:
     return None
 
 
-def _tier(fields: dict[str, Any]) -> dict[str, Any]:
-    return {"service_tier": fields.pop("serviceTier").lower()} if isinstance(fields.get("serviceTier"), str) else {}
-
-
-_READERS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_config, _tools, _choice, _tier)
+_READERS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_config, _tools, _choice)
 """Each takes out of the fields what it knows; what is left is this format's alone."""

@@ -21,7 +21,7 @@ from ...types import (
     data_url,
 )
 from ..decoding import Counter, says
-from ..encoding import arguments_of, dump, leave_out, own, part_kind, tell_thought
+from ..encoding import arguments_of, dump, leave_out, merged, own, own_tools, part_kind, present, tell_thought
 from ..finish import canonical_reason, ends
 from ..finish import finish_of as canonical_finish
 from ..limits import with_names
@@ -91,33 +91,23 @@ def done_reason(reason: str | None, raw: str | None) -> str:
 
 def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
     """The JSON body of a request; ``stream`` is always said, since it is the default of this format."""
-    return dump({**_encoded(request, quirks), "stream": stream}, request, NAME)
-
-
-def _encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
-    """All fields but ``stream``."""
-    request = adapted(request, quirks, NAME)
-    if (request.n or 1) > 1:
-        leave_out(request, NAME, "n")
-    if request.parallel_tool_calls is False:
-        leave_out(request, NAME, "parallel_tool_calls")
-    fields: dict[str, Any] = {"model": request.model} if request.model else {}
-    fields["messages"] = _messages(request)
-    fields |= _tools(request)
-    fields |= _format(request)
-    fields |= _thinking(request, quirks)
-    options = _options(request)
+    shaped = adapted(request, quirks, NAME)
+    if (shaped.n or 1) > 1:
+        leave_out(shaped, NAME, "n")
+    if shaped.parallel_tool_calls is False:
+        leave_out(shaped, NAME, "parallel_tool_calls")
+    fields: dict[str, Any] = {"model": shaped.model} if shaped.model else {}
+    fields["messages"] = _messages(shaped)
+    fields |= _tools(shaped)
+    fields |= _format(shaped)
+    fields |= _thinking(shaped, quirks)
+    options = {theirs: value for name, theirs in SETTINGS if (value := getattr(shaped, name)) is not None}
+    if shaped.stop:
+        options["stop"] = list(shaped.stop)
     if options:
         fields["options"] = options
-    for name in ("logprobs", "top_logprobs"):
-        if getattr(request, name) is not None:
-            fields[name] = getattr(request, name)
-    return fields
-
-
-def _options(request: Request) -> dict[str, Any]:
-    options = {theirs: getattr(request, name) for name, theirs in SETTINGS if getattr(request, name) is not None}
-    return {**options, "stop": list(request.stop)} if request.stop else options
+    fields |= present(logprobs=shaped.logprobs, top_logprobs=shaped.top_logprobs)
+    return dump({**fields, "stream": stream}, request, NAME)
 
 
 def _thinking(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
@@ -153,46 +143,29 @@ def _tools(request: Request) -> dict[str, Any]:
         return {}
     if choice not in (None, "auto"):
         leave_out(request, NAME, "tool_choice", "cannot be forced here")
-    tools = [_tool(request, tool) for tool in request.tools if isinstance(tool, Tool) or _is_ours(request, tool)]
+    tools = [_tool(request, tool) for tool in own_tools(request, NAME)]
     return {"tools": tools} if tools else {}
-
-
-def _is_ours(request: Request, tool: VendorTool) -> bool:
-    if tool.origin == NAME:
-        return True
-    leave_out(request, NAME, f"tools: {part_kind(tool)!r}", f"is a tool of {tool.origin}")
-    return False
 
 
 def _tool(request: Request, tool: Tool | VendorTool) -> dict[str, Any]:
     if isinstance(tool, VendorTool):
         return dict(tool.data)
-    function: dict[str, Any] = {"name": tool.name}
-    if tool.description is not None:
-        function["description"] = tool.description
+    function: dict[str, Any] = {"name": tool.name, **present(description=tool.description)}
     if request.wire_format != NAME:
         function["parameters"] = rooted(tool.parameters)
     elif tool.parameters:
         function["parameters"] = tool.parameters
     if tool.strict is not None and request.wire_format == NAME:
         function["strict"] = tool.strict
-    return _merged({"type": "function", "function": function}, own(tool, NAME))
-
-
-def _merged(entry: Mapping[str, Any], further: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry with what was further said in it and in its function."""
-    return {**entry, **further, "function": {**entry["function"], **further.get("function", {})}}
+    return merged({"type": "function", "function": function}, own(tool, NAME))
 
 
 def _messages(request: Request) -> list[dict[str, Any]]:
     """The turns; a result names its function, whose name is that of the call if the message tells none."""
     turns = []
     for message in request.messages if request.wire_format == NAME else with_names(request.messages):
-        turn = _turn(request, message)
-        if message.role == "tool":
-            turn |= {"tool_name": message.name} if message.name is not None else {}
-            turn |= {"tool_call_id": message.tool_call_id} if message.tool_call_id is not None else {}
-        turns.append({**turn, **own(message, NAME)})
+        named = present(tool_name=message.name, tool_call_id=message.tool_call_id) if message.role == "tool" else {}
+        turns.append({**_turn(request, message), **named, **own(message, NAME)})
     return turns
 
 
@@ -215,7 +188,8 @@ def _images(request: Request, parts: Iterable[Part]) -> list[str]:
     found = []
     for part in parts:
         if isinstance(part, ImagePart):
-            data = _bytes(part)
+            embedded = data_url(part.url) if part.data is None and part.url is not None else None
+            data = part.data if embedded is None else embedded[1]
             if data is None:
                 why = "Ollama fetches no images; give the bytes, as ImagePart(data=..., media_type=...)"
                 leave_out(request, NAME, "message.content: 'ImagePart'", why)
@@ -231,13 +205,6 @@ def _images(request: Request, parts: Iterable[Part]) -> list[str]:
     return found
 
 
-def _bytes(image: ImagePart) -> bytes | None:
-    if image.data is not None:
-        return image.data
-    whole = data_url(image.url) if image.url is not None else None
-    return whole[1] if whole is not None else None
-
-
 def _call(request: Request, call: ToolCall) -> dict[str, Any]:
     entry: dict[str, Any] = {"function": {"name": call.name, "arguments": arguments_of(request, call, "Ollama")}}
-    return _merged(entry if not call.id else {"id": call.id, **entry}, own(call, NAME))
+    return merged(entry if not call.id else {"id": call.id, **entry}, own(call, NAME))

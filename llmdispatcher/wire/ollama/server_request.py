@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,15 +21,13 @@ from ...types import (
     data_url,
     detect_media_type,
 )
-from ..base import Inbound, filled, object_in, popped, whole_number, words_in
-from ..decoding import mapping, says
+from ..base import Inbound
+from ..decoding import decode_base64, mapping, says
+from ..server_fields import filled, object_in, popped, take_numbers, take_typed, words_in
 from .request import NAME, SETTINGS, THINKS
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _NAME_OF_FORMAT = "answer"
-_WHOLE = ("max_tokens", "top_k", "seed")
-_LEAST = {"seed": None, "presence_penalty": -2, "frequency_penalty": -2}
-_MOST = {"temperature": 2, "top_p": 1, "presence_penalty": 2, "frequency_penalty": 2}
 
 
 def read_request(body: bytes, path: str = "") -> Inbound:
@@ -50,25 +46,13 @@ def read_request(body: bytes, path: str = "") -> Inbound:
 def _options(fields: dict[str, Any]) -> dict[str, Any]:
     """Sampling and limits; what is out of our bounds, or has no name in ours, is the vendor's to judge."""
     options = {name: value for name, value in popped(fields, "options", dict, {}).items() if value is not None}
-    found: dict[str, Any] = {}
-    for name, theirs in SETTINGS:
-        value = whole_number(options.get(theirs)) if name in _WHOLE else options.get(theirs)
-        if theirs in options and _fits(name, value, theirs):
-            found[name], _said = value, options.pop(theirs)
+    found = take_numbers(options, SETTINGS, "options.")
     stop = words_in(options.pop("stop", []))
     if not isinstance(stop, str | list) or not all(isinstance(item, str) for item in stop):
         raise InvalidRequest("options.stop: this is not a list of strings; give one, or leave it out")
     if options:
         fields["options"] = options
     return {**found, "stop": stop}
-
-
-def _fits(name: str, value: Any, theirs: str) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidRequest(f"options.{theirs}: {type(value).__name__} is not a number; give one, or leave it out")
-    least, most = _LEAST.get(name, 0), _MOST.get(name)
-    is_number = not (name in _WHOLE and isinstance(value, float))
-    return is_number and (least is None or value >= least) and (most is None or value <= most)
 
 
 def _thinking(fields: dict[str, Any]) -> dict[str, Any]:
@@ -97,9 +81,7 @@ def _format(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tokens(fields: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if isinstance(fields.get("logprobs"), bool):
-        found["logprobs"] = fields.pop("logprobs")
+    found = take_typed(fields, bool, "logprobs")
     if type(fields.get("top_logprobs")) is int and fields["top_logprobs"] >= 0:
         found["top_logprobs"] = fields.pop("top_logprobs")
     return found
@@ -173,10 +155,9 @@ def _image(encoded: Any, where: str) -> ImagePart:
     if not isinstance(encoded, str):
         raise InvalidRequest(f"{where}.images: {type(encoded).__name__} is no image; give its bytes in base64")
     whole = data_url(encoded)
-    try:
-        data = whole[1] if whole is not None else base64.b64decode("".join(encoded.split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidRequest(f"{where}.images: this is no base64; give the bytes of an image in base64") from None
+    data = whole[1] if whole is not None else decode_base64("".join(encoded.split()))
+    if data is None:
+        raise InvalidRequest(f"{where}.images: this is no base64; give the bytes of an image in base64")
     return ImagePart(data=data, media_type=detect_media_type(data) or (whole[0] if whole is not None else "image/png"))
 
 

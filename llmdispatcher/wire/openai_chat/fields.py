@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from ...types import Extra, ReasoningPart, Usage
+from ...types import AudioPart, Extra, ReasoningPart, Usage
 from ..decoding import Counter, log_probability, mapping, says, text_of, words_of
-from ..encoding import own
+from ..encoding import merged, own
 from ..shapes import ABSENT, Shape, fitted, is_count, is_text
 from ..words import words
 
@@ -208,12 +209,13 @@ def is_legacy(tools: Iterable[Any]) -> bool:
 
 def with_own(written: Mapping[str, Any], part: Any) -> dict[str, Any]:
     """What is written of a part, with its further fields; those of an inner mapping go into it."""
-    merged = dict(written)
-    for name, value in own(part, NAME).items() if getattr(part, "extra", None) else ():
-        known = merged.get(name)
-        if name != AS:
-            merged[name] = {**known, **value} if isinstance(known, Mapping) and isinstance(value, Mapping) else value
-    return merged
+    further = own(part, NAME) if getattr(part, "extra", None) else {}
+    return merged(dict(written), {name: value for name, value in further.items() if name != AS})
+
+
+def written_audio(part: AudioPart) -> dict[str, Any]:
+    """A recording, as both of OpenAI's formats have it."""
+    return {"type": "input_audio", "input_audio": {"data": base64.b64encode(part.data).decode(), "format": part.format}}
 
 
 def thoughts_in(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -287,12 +289,18 @@ def openai_logprobs(entries: Sequence[Any]) -> list[Any]:
 
 def _openai_entry(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     if "logProbability" in entry:
-        return _logprob(entry)
+        rivals = entry.get("topCandidates")
+        return {**_google_entry(entry), "top_logprobs": list(map(_google_entry, rivals)) if isinstance(rivals, list) else []}
     rivals = entry.get("top_logprobs")
     listed = [mapping(rival) for rival in rivals] if isinstance(rivals, list) else []
     if isinstance(rivals, list) and all(map(_is_entry, (entry, *listed))):
         return entry
     return {**_written_entry(entry), "top_logprobs": list(map(_written_entry, listed))}
+
+
+def _google_entry(entry: Any) -> dict[str, Any]:
+    token = mapping(entry)
+    return _written_entry({"token": text_of(token.get("token")), "logprob": token.get("logProbability")})
 
 
 def _is_entry(entry: Mapping[str, Any]) -> bool:
@@ -314,17 +322,3 @@ def _written_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     token, octets = words_of(entry.get("token")), entry.get("bytes")
     octets = octets if _are_octets(octets) else list(token.encode("utf-8", "replace"))
     return {**entry, "token": token, "logprob": log_probability(entry.get("logprob")), "bytes": octets}
-
-
-def _logprob(entry: Mapping[str, Any]) -> dict[str, Any]:
-    also = entry.get("topCandidates")
-    return {**_token(entry), "top_logprobs": [_token(mapping(one)) for one in also] if isinstance(also, list) else []}
-
-
-def _token(entry: Mapping[str, Any]) -> dict[str, Any]:
-    token = text_of(entry.get("token"))
-    return {
-        "token": token,
-        "logprob": log_probability(entry.get("logProbability")),
-        "bytes": list(token.encode("utf-8", "replace")),
-    }

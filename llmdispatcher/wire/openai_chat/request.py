@@ -5,13 +5,11 @@ https://platform.openai.com/docs/api-reference/chat/create
 
 from __future__ import annotations
 
-import base64
-import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import attrs
 
@@ -32,15 +30,28 @@ from ...types import (
     VideoPart,
 )
 from ..decoding import says
-from ..encoding import NO_CHOICE, dump, leave_out, only_texts, own, part_kind, tell_dropped, tell_thought
+from ..encoding import (
+    NO_CHOICE,
+    Thing,
+    dump,
+    is_own,
+    leave_out,
+    only_texts,
+    own,
+    own_tools,
+    part_kind,
+    present,
+    tell_dropped,
+    tell_thought,
+    update,
+)
 from ..limits import identified, with_ids
 from ..schemas import rooted
 from ..shaping import adapted, cache_control, form_in_words, inline_url, named_form, results_of_text, without_effort
 from ..words import words
-from .fields import AS, BARE, FIELD, LEGACY, NAME, REASONING, SOUND, how, with_own
+from .fields import AS, BARE, FIELD, LEGACY, NAME, REASONING, SOUND, how, is_legacy, with_own, written_audio
 
 REFUSAL = "refusal"
-Thing = TypeVar("Thing")
 _IDS = re.compile(r".+", re.DOTALL)
 _TEXT_ALONE = frozenset({"type", "text"})
 _DOCUMENT = "document_url"
@@ -67,14 +78,18 @@ class Turns:
         unthought = {REASONING[0]: _UNKNOWN_THOUGHT} if self._always_thinks and message.role == "assistant" else {}
         if _is_text(message):
             return {**fields, **unthought} if unthought else fields
-        thoughts = self._thoughts(message)
+        thoughts = joined_thoughts(message.parts) if self._replays else {}
         fields |= thoughts if says(thoughts) or not unthought else unthought
         fields["content"] = self._content(message)
         refusals = [part.text for part in message.parts if isinstance(part, TextPart) and how(part) == FIELD]
         if refusals:
             fields[REFUSAL] = "".join(refusals)
         if message.tool_calls:
-            fields |= self._calls(message.tool_calls)
+            first = message.tool_calls[0]
+            if len(message.tool_calls) == 1 and how(first) == LEGACY:
+                fields["function_call"] = {"name": first.name, "arguments": first.arguments}
+            else:
+                fields["tool_calls"] = [written_call(call) for call in message.tool_calls]
         spoken = [own(part, NAME)["id"] for part in message.parts if isinstance(part, AudioPart) and how(part) == SOUND]
         if spoken:
             fields["audio"] = {"id": spoken[-1]}
@@ -86,15 +101,6 @@ class Turns:
         if message.role == "tool":
             fields |= {} if own(message, NAME).get("role") else {"tool_call_id": message.tool_call_id}
         return {**fields, **{name: value for name, value in own(message, NAME).items() if name != "content"}}
-
-    def _calls(self, calls: tuple[ToolCall, ...]) -> dict[str, Any]:
-        if len(calls) == 1 and how(calls[0]) == LEGACY:
-            return {"function_call": {"name": calls[0].name, "arguments": calls[0].arguments}}
-        return {"tool_calls": [written_call(call) for call in calls]}
-
-    def _thoughts(self, message: Message) -> dict[str, Any]:
-        """Thoughts that stand beside the content, in the fields that they came in."""
-        return joined_thoughts(message.content) if self._replays and not isinstance(message.content, str) else {}
 
     def _content(self, message: Message) -> Any:
         if isinstance(message.content, str):
@@ -116,8 +122,7 @@ class Turns:
             if not self._replays or not thought_fields(part):
                 tell_thought(self._request, NAME, part)
             return False
-        if isinstance(part, OtherPart) and part.origin != NAME:
-            leave_out(self._request, NAME, f"message.content: {part_kind(part)!r}", f"is known to {part.origin} alone")
+        if isinstance(part, OtherPart) and not is_own(self._request, NAME, part):
             return False
         return not isinstance(part, ToolCall) and how(part) not in (FIELD, SOUND)
 
@@ -126,18 +131,13 @@ class Turns:
             return part.text
         if not self._marks and getattr(part, "cache", None) is not None:
             tell_dropped(self._request, NAME, "cache_control")
-        block = self._written(part)
-        if block is None:
+        if self._request.wire_format is not None and not has_place(part):
+            leave_out(self._request, NAME, f"message.content: {part_kind(part)!r}")
             return None
+        block = written_part(part, marks=self._marks)
         if isinstance(part, FilePart) and self._native and part.name is None:
             block.get("file", {}).pop("filename", None)
         return block
-
-    def _written(self, part: Part) -> dict[str, Any] | None:
-        if self._request.wire_format is None or has_place(part):
-            return written_part(part, marks=self._marks)
-        leave_out(self._request, NAME, f"message.content: {part_kind(part)!r}")
-        return None
 
 
 _UNKNOWN_THOUGHT = " "
@@ -211,11 +211,7 @@ def _image(part: ImagePart) -> dict[str, Any] | None:
     url = inline_url(part, "image") or part.url
     if how(part) == BARE:
         return {"type": "image_url", "image_url": url}
-    return {"type": "image_url", "image_url": {"url": url} if part.detail is None else {"url": url, "detail": part.detail}}
-
-
-def _audio(part: AudioPart) -> dict[str, Any]:
-    return {"type": "input_audio", "input_audio": {"data": base64.b64encode(part.data).decode(), "format": part.format}}
+    return {"type": "image_url", "image_url": {"url": url, **present(detail=part.detail)}}
 
 
 def _video(part: VideoPart) -> dict[str, Any]:
@@ -227,33 +223,21 @@ def _file(part: FilePart) -> dict[str, Any] | None:
     if part.file_id is not None:
         return {"type": "file", "file": {"file_id": part.file_id, **({"filename": part.name} if part.name else {})}}
     if how(part) == _DOCUMENT and part.url is not None:
-        return {"type": _DOCUMENT, _DOCUMENT: part.url, **({} if part.name is None else {"document_name": part.name})}
+        return {"type": _DOCUMENT, _DOCUMENT: part.url, **present(document_name=part.name)}
     data = inline_url(part, "file")
     if data is None and how(part) != "file":
         return None
-    return _file_data(part, data or part.url or "")
-
-
-def _file_data(part: FilePart, data: str) -> dict[str, Any]:
-    return {"type": "file", "file": {"filename": part.name or "file", "file_data": data}}
-
-
-def _other(part: OtherPart) -> dict[str, Any]:
-    return dict(part.data)
-
-
-def _block(part: ReasoningPart) -> dict[str, Any]:
-    return dict(own(part, NAME))
+    return {"type": "file", "file": {"filename": part.name or "file", "file_data": data or part.url or ""}}
 
 
 _WRITERS: Mapping[type, Callable[[Any], dict[str, Any] | None]] = {
     TextPart: _text,
     ImagePart: _image,
-    AudioPart: _audio,
+    AudioPart: written_audio,
     VideoPart: _video,
     FilePart: _file,
-    OtherPart: _other,
-    ReasoningPart: _block,
+    OtherPart: lambda part: dict(part.data),
+    ReasoningPart: lambda part: dict(own(part, NAME)),
 }
 
 
@@ -274,31 +258,33 @@ GROUP, TEXT = "reasoning", "text"
 
 
 def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
-    """The JSON body of a request."""
-    return dump(_encoded(request, stream=stream, quirks=quirks), request, NAME)
+    """The JSON body of a request.
 
-
-def _encoded(request: Request, *, stream: bool, quirks: frozenset[str]) -> dict[str, Any]:
-    """All fields; the names of some are those that the request had when it was read in this format, if the quirks name none."""
-    request = _prepared(request, quirks)
+    The names of some fields are those that the request had when it was read in this format, if the quirks name none.
+    """
+    shaped = _prepared(request, quirks)
     if "no_effort" in quirks:
-        request = without_effort(request, quirks)
-    spelt, names = request.metadata.get(NAME, {}), _renamed(quirks)
+        shaped = without_effort(shaped, quirks)
+    spelt, names = shaped.metadata.get(NAME, {}), _renamed(quirks)
     names = {**spelt, **names} if spelt else names
-    payload: dict[str, Any] = {"model": request.model} if request.model else {}
-    if request.messages:
-        turns = Turns(request, quirks)
-        payload["messages"] = [turns.written(message) for message in request.messages]
-    for name, value in zip(_PLAIN, _plain(request), strict=True):
+    payload: dict[str, Any] = {"model": shaped.model} if shaped.model else {}
+    if shaped.messages:
+        turns = Turns(shaped, quirks)
+        payload["messages"] = [turns.written(message) for message in shaped.messages]
+    for name, value in zip(_PLAIN, _plain(shaped), strict=True):
         if value is not None and names.get(name) != GROUP:
             payload[names.get(name, name)] = value
-    if request.stop:
-        payload["stop"] = request.stop[0] if spelt.get("stop") == TEXT else list(request.stop)
-    if spelt or request.reasoning_tokens is not None:
-        payload |= _reasoning(request, grouped=GROUP in spelt.values())
-    if request.tools or request.tool_choice is not None:
-        payload |= _tools(request, quirks) | _choice(request, quirks)
-    return {**payload, **_streaming(quirks)} if stream else payload
+    if shaped.stop:
+        payload["stop"] = shaped.stop[0] if spelt.get("stop") == TEXT else list(shaped.stop)
+    if spelt or shaped.reasoning_tokens is not None:
+        payload |= _reasoning(shaped, grouped=GROUP in spelt.values())
+    if shaped.tools or shaped.tool_choice is not None:
+        payload |= _tools(shaped, quirks) | _choice(shaped, quirks)
+    if stream:
+        payload["stream"] = True
+        if "no_stream_options" not in quirks:
+            payload["stream_options"] = {"include_usage": True}
+    return dump(payload, request, NAME)
 
 
 def _prepared(request: Request, quirks: frozenset[str]) -> Request:
@@ -313,13 +299,11 @@ def _prepared(request: Request, quirks: frozenset[str]) -> Request:
         return named_form(request) if request.response_format is not None and request.wire_format != NAME else request
     if request.wire_format != NAME:
         request = named_form(results_of_text(request))
-        messages = identified(request.messages, _IDS)
-        request = request if messages is request.messages else attrs.evolve(request, messages=messages)
+        request = update(request, messages=identified(request.messages, _IDS))
     elif "no_functions" in quirks:
         request = modern(request)
     else:
-        messages = with_ids(request.messages, _IDS)
-        request = request if messages is request.messages else attrs.evolve(request, messages=messages)
+        request = update(request, messages=with_ids(request.messages, _IDS))
     return standard(request) if "strict_fields" in quirks else request
 
 
@@ -328,18 +312,14 @@ def modern(request: Request) -> Request:
     messages = tuple([_modern_message(message) for message in request.messages])
     messages = identified(messages, _IDS)
     tools = tuple([_without_word(tool) if isinstance(tool, Tool) else tool for tool in request.tools])
-    if all(map(operator.is_, messages, request.messages)) and all(map(operator.is_, tools, request.tools)):
-        return request
-    return attrs.evolve(request, messages=messages, tools=tools)
+    return update(request, messages=messages, tools=tools)
 
 
 def _modern_message(message: Message) -> Message:
     if own(message, NAME).get("role") == "function":
         kept = {name: value for name, value in own(message, NAME).items() if name != "role"}
         return attrs.evolve(message, extra={**message.extra, NAME: kept})
-    if any(how(call) == LEGACY for call in message.tool_calls):
-        return attrs.evolve(message, tool_calls=tuple(map(_without_word, message.tool_calls)))
-    return message
+    return update(message, tool_calls=tuple(map(_without_word, message.tool_calls)))
 
 
 def _without_word(thing: Any) -> Any:
@@ -360,35 +340,26 @@ def standard(request: Request) -> Request:
     """The request without further fields that only some servers of this format know."""
     messages = tuple([_standard_message(message) for message in request.messages])
     tools = tuple([_standard(tool) for tool in request.tools])
-    if all(map(operator.is_, messages, request.messages)) and all(map(operator.is_, tools, request.tools)):
-        return request
-    return attrs.evolve(request, messages=messages, tools=tools)
+    return update(request, messages=messages, tools=tools)
 
 
 def _standard_message(message: Message) -> Message:
     message = _standard(message)
-    if message.tool_calls and any(call.extra for call in message.tool_calls):
-        message = attrs.evolve(message, tool_calls=tuple(map(_standard, message.tool_calls)))
-    if not isinstance(message.content, str) and any(getattr(part, "extra", None) for part in message.content):
-        message = attrs.evolve(message, content=tuple([_standard_part(part) for part in message.content]))
-    return message
-
-
-def _standard_part(part: Part) -> Part:
-    return part if isinstance(part, ReasoningPart) else _standard(part)
+    content = message.content
+    if not isinstance(content, str):
+        content = tuple([part if isinstance(part, ReasoningPart) else _standard(part) for part in content])
+    return update(message, content=content, tool_calls=tuple(map(_standard, message.tool_calls)))
 
 
 def _standard(thing: Thing) -> Thing:
     further = own(thing, NAME) if getattr(thing, "extra", None) else {}
-    kept = {name: _inner(value) for name, value in further.items() if name in STANDARD}
+    kept = {name: value for name, value in further.items() if name in STANDARD}
+    for name, value in kept.items():
+        if isinstance(value, Mapping):
+            kept[name] = {inner: value[inner] for inner in value if inner in STANDARD}
     if kept == further:
         return thing
-    changed: Any = attrs.evolve(thing, extra={**thing.extra, NAME: kept})  # type: ignore[attr-defined,misc]  # it has further fields
-    return cast(Thing, changed)
-
-
-def _inner(value: Any) -> Any:
-    return {name: inner for name, inner in value.items() if name in STANDARD} if isinstance(value, Mapping) else value
+    return update(thing, extra={**cast(Any, thing).extra, NAME: kept})
 
 
 @lru_cache(maxsize=256)
@@ -404,29 +375,17 @@ def _reasoning(request: Request, *, grouped: bool) -> dict[str, Any]:
         if request.reasoning_tokens is not None:
             leave_out(request, NAME, "reasoning_tokens")
         return {}
-    told = {"effort": "reasoning_effort", "max_tokens": "reasoning_tokens"}
-    fields = {theirs: getattr(request, ours) for theirs, ours in told.items()}
-    return {GROUP: {name: value for name, value in fields.items() if value is not None}}
-
-
-def _streaming(quirks: frozenset[str]) -> dict[str, Any]:
-    return {"stream": True} if "no_stream_options" in quirks else {"stream": True, "stream_options": {"include_usage": True}}
+    return {GROUP: present(effort=request.reasoning_effort, max_tokens=request.reasoning_tokens)}
 
 
 def _tools(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     """The tools, those of before there were tools apart."""
     marks = "cache_marks" in quirks or (request.wire_format == NAME and "strict_fields" not in quirks)
-    kept = [tool for tool in request.tools if isinstance(tool, Tool) or _is_ours(request, tool)]
+    kept = list(own_tools(request, NAME))
     legacy = [tool for tool in kept if isinstance(tool, Tool) and how(tool) == LEGACY]
     tools = [_tool(request, tool, marks=marks) for tool in kept if tool not in legacy]
-    fields: dict[str, Any] = {"functions": [_tool(request, tool, marks=marks)["function"] for tool in legacy]} if legacy else {}
-    return {**fields, "tools": tools} if tools else fields
-
-
-def _is_ours(request: Request, tool: VendorTool) -> bool:
-    if tool.origin != NAME:
-        leave_out(request, NAME, f"tools: {part_kind(tool)!r}", f"is a tool of {tool.origin}")
-    return tool.origin == NAME
+    functions = [_tool(request, tool, marks=marks)["function"] for tool in legacy]
+    return {**({"functions": functions} if functions else {}), **({"tools": tools} if tools else {})}
 
 
 def _tool(request: Request, tool: Tool | VendorTool, *, marks: bool) -> dict[str, Any]:
@@ -438,9 +397,7 @@ def _tool(request: Request, tool: Tool | VendorTool, *, marks: bool) -> dict[str
         function["parameters"] = rooted(tool.parameters)
     elif tool.parameters:
         function["parameters"] = tool.parameters
-    for name in ("description", "strict"):
-        if getattr(tool, name) is not None:
-            function[name] = getattr(tool, name)
+    function |= present(description=tool.description, strict=tool.strict)
     entry = with_own({"type": "function", "function": function}, tool)
     if tool.parameters:  # also where it came with an empty schema
         entry["function"]["parameters"] = function["parameters"]
@@ -459,7 +416,7 @@ def _choice(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     if "no_forced_tools" in quirks and wanted not in ("auto", "none"):
         leave_out(request, NAME, "tool_choice", "cannot be forced here")
         wanted = "auto"
-    if any(isinstance(tool, Tool) and how(tool) == LEGACY for tool in request.tools):
+    if is_legacy(tool for tool in request.tools if isinstance(tool, Tool)):
         return {"function_call": wanted if isinstance(wanted, str) else wanted.get("function", wanted)}
     return {"tool_choice": wanted}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -27,7 +25,19 @@ from ...types import (
     detect_media_type,
     fold,
 )
-from ..decoding import counted, lacking, mapping, number_in, parse_object, raise_told, says, text_of, words_of
+from ..decoding import (
+    citation_of,
+    counted,
+    decode_base64,
+    lacking,
+    mapping,
+    number_in,
+    parse_object,
+    raise_told,
+    says,
+    text_of,
+    words_of,
+)
 from ..errors import fault_inside, tells
 from ..finish import broken_off, ends, finish_of, word_in
 from ..streams import EventDecoder
@@ -63,7 +73,6 @@ def _message_of(choice: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"content": message} if isinstance(message, str) else mapping(message)
 
 
-_NOTHING: dict[str, Any] = {}
 _OTHER_THOUGHTS = ("reasoning_text", "thinking")
 """What some servers call a thought; it is sent back in the first of the usual fields."""
 _THOUGHTS = frozenset({*REASONING, *_OTHER_THOUGHTS})
@@ -75,40 +84,24 @@ _RUNNING = ("text", "summary")
 """What grows from piece to piece in a detail of a thought."""
 
 
+@attrs.define(eq=False)
 class ChoiceReader:
     """Reads one choice; of a ``whole`` answer all at once."""
 
-    __slots__ = (
-        "_by_messages",
-        "_calls",
-        "_index",
-        "_refused",
-        "_said",
-        "_shown",
-        "_shows",
-        "_sound",
-        "_thinks",
-        "_thought",
-        "_usage",
-        "_whole",
-        "broken",
-        "finished",
-    )
-
-    def __init__(self, index: int, *, whole: bool = False) -> None:
-        self._index, self._whole = index, whole
-        self._calls = CallSlots(whole=whole)
-        self._thought: _Thought | None = None  # under way
-        self.broken: DispatchError | None = None
-        self._thinks = False  # whether any thought was told
-        self._by_messages = False  # whether the pieces come as messages, each of its own text or of all so far
-        self._said: list[str] = []
-        self._refused = ""
-        self._shows = False  # whether anything but text stood among the content
-        self._shown: frozenset[str] = frozenset()  # what was said of what a whole message repeats
-        self._sound: _Sound | None = None  # under way
-        self._usage: Mapping[str, Any] = {}
-        self.finished = False
+    _index: int
+    _whole: bool = attrs.field(default=False, kw_only=True)
+    _calls: CallSlots = attrs.Factory(lambda self: CallSlots(whole=self._whole), takes_self=True)
+    _thought: _Thought | None = None  # under way
+    broken: DispatchError | None = None
+    finished: bool = False
+    _thinks: bool = False  # whether any thought was told
+    _by_messages: bool = False  # whether the pieces come as messages, each of its own text or of all so far
+    _said: list[str] = attrs.Factory(list)
+    _refused: str = ""
+    _shows: bool = False  # whether anything but text stood among the content
+    _shown: frozenset[str] = frozenset()  # what was said of what a whole message repeats
+    _sound: _Sound | None = None  # under way
+    _usage: Mapping[str, Any] = attrs.Factory(dict)
 
     def read(self, choice: Mapping[str, Any], document: Mapping[str, Any]) -> StreamChunk | list[StreamChunk]:
         """What one piece says, with the facts of the document around it."""
@@ -175,24 +168,15 @@ class ChoiceReader:
         """What a piece and a whole message together say: such a message may repeat all that the pieces said, and may say more."""
         if self._whole or not (self.has_begun or says(delta)):
             return {**delta, **message}
-        piece, content, refusal = (
-            words_of(said) for said in (delta.get("content"), message.get("content"), message.get("refusal"))
-        )
+        piece, content, refusal = map(words_of, (delta.get("content"), message.get("content"), message.get("refusal")))
         known = "".join(self._said) + piece if content else ""
         more = content[len(known) :] if content.startswith(known) else content if self._by_messages else ""
-        repeated = (
-            *(_THOUGHTS if self._thinks else ()),
-            *(("tool_calls", "function_call") if self._calls.any else ()),
-            *self._shown,
-        )
+        calls = ("tool_calls", "function_call") if self._calls.any else ()
+        repeated = (*(_THOUGHTS if self._thinks else ()), *calls, *self._shown)
         told = {name: value for name, value in message.items() if name not in repeated}
         if self._refused:
             told["refusal"] = refusal[len(self._refused) :] if refusal.startswith(self._refused) else ""
-        return {
-            **told,
-            **{name: value for name, value in delta.items() if says(value)},
-            "content": piece + more,
-        }
+        return {**told, **{name: value for name, value in delta.items() if says(value)}, "content": piece + more}
 
     def _repeats(self, delta: Mapping[str, Any]) -> bool:
         """Whether a last piece is the whole answer again."""
@@ -282,9 +266,8 @@ class ChoiceReader:
         text = block.get("text")
         if block.get("type") == "text" and (text is None or isinstance(text, dict)):
             text = _inner_text(block)
-        if not (isinstance(text, dict | list) and says(text)) and (
-            text is not None or block.get("type") == "text" or not says(block.get("type"))
-        ):
+        is_plain = text is not None or block.get("type") == "text" or not says(block.get("type"))
+        if is_plain and not (isinstance(text, dict | list) and says(text)):
             return self._text(words_of(text))
         return [*self.rest(), StreamChunk(parts=(OtherPart(origin=NAME, data=block),), choice=self._index)]
 
@@ -313,17 +296,14 @@ class _Sound:
         text = "".join(self._texts)
         if not self._data:
             return {"content": text} if text else {}
-        try:
-            data = b"".join([base64.b64decode(piece, validate=True) for piece in self._pieces()])
-        except (binascii.Error, ValueError):
-            raise MalformedReply("the sound in the vendor's answer is no base64", sent=True) from None
+        each_padded = all(len(piece) % 4 == 0 for piece in self._data)
+        pieces = [decode_base64(piece) for piece in (self._data if each_padded else ["".join(self._data)])]
+        data = b"".join(filter(None, pieces))
+        if None in pieces:
+            raise MalformedReply("the sound in the vendor's answer is no base64", sent=True)
         form = AUDIO_FORMATS.get(detect_media_type(data) or "", _RAW_SOUND)
         extra = {NAME: {AS: SOUND, **self._fields} if "id" in self._fields else self._fields}
         return {"parts": (AudioPart(data=data, format=form, transcript=text or None, extra=extra),)}
-
-    def _pieces(self) -> list[str]:
-        """Each padded by itself, or all of them one text."""
-        return self._data if all(len(piece) % 4 == 0 for piece in self._data) else ["".join(self._data)]
 
 
 _RAW_SOUND = "pcm16"
@@ -349,15 +329,12 @@ class _Thought:
     def add(self, delta: Mapping[str, Any]) -> str:
         """Take in a piece; its text, unless it only repeats in detail what was said already."""
         said = ""
-        for name in _SPELT:
-            text = spelt_in(delta, name)
+        found = [(name, spelt_in(delta, name)) for name in _SPELT]
+        if not any(text for _, text in found):
+            found = [(_SPELT[0], spelt_in(delta, name)) for name in _OTHER_THOUGHTS]
+        for name, text in found:
             if text:
                 self._texts.setdefault(name, []).append(text)
-                said = said or text
-        for name in _OTHER_THOUGHTS if not said else ():
-            text = spelt_in(delta, name)
-            if text:
-                self._texts.setdefault(_SPELT[0], []).append(text)
                 said = said or text
         if "reasoning_details" not in delta:
             return said
@@ -438,14 +415,8 @@ def _annotated(annotations: Any) -> tuple[Citation, ...]:
 
 def _citation(raw: Mapping[str, Any], source: Mapping[str, Any]) -> Citation:
     start, end = span_of(source)
-    return Citation(
-        url=text_of(source.get("url")) or None,
-        title=text_of(source.get("title")) or None,
-        text=text_of(source.get("content")) or None,
-        start=start,
-        end=end,
-        raw=raw,
-    )
+    text = source.get("content")
+    return citation_of(raw, url=source.get("url"), title=source.get("title"), text=text, start=start, end=end)
 
 
 def sources_in(document: Mapping[str, Any]) -> tuple[Citation, ...]:
@@ -454,15 +425,7 @@ def sources_in(document: Mapping[str, Any]) -> tuple[Citation, ...]:
         return ()
     found, urls = document.get("search_results"), document.get("citations")
     listed = [mapping(result) for result in found] if isinstance(found, list) else []
-    told = [
-        Citation(
-            url=text_of(result.get("url")) or None,
-            title=text_of(result.get("title")) or None,
-            text=text_of(result.get("snippet")) or None,
-            raw=result,
-        )
-        for result in listed
-    ]
+    told = [citation_of(raw, url=raw.get("url"), title=raw.get("title"), text=raw.get("snippet")) for raw in listed]
     known = {citation.url for citation in told}
     bare = [url for url in urls if isinstance(url, str) and url not in known] if isinstance(urls, list) else []
     return (*told, *[Citation(url=url, raw={"url": url}) for url in bare])
@@ -586,11 +549,8 @@ class ChatDecoder(EventDecoder):
     def over(self) -> list[StreamChunk]:
         """Calls, thoughts and sound that no finish reason ended. Raises what an answer of nothing known says instead."""
         if not any(reader.has_begun or reader.finished for reader in self._choices.values()):
-            raise (
-                fault_inside(self._odd)
-                if self._odd is not None
-                else StreamInterrupted("the stream ended and had said nothing", sent=True)
-            )
+            nothing = StreamInterrupted("the stream ended and had said nothing", sent=True)
+            raise nothing if self._odd is None else fault_inside(self._odd)
         return [chunk for reader in self._choices.values() for chunk in reader.over()]
 
     def _sources(self, document: Mapping[str, Any] | None) -> list[StreamChunk]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import unquote
 
 from ...errors import InvalidRequest
 from ...types import (
@@ -25,11 +22,24 @@ from ...types import (
     ToolCall,
     VendorTool,
     VideoPart,
-    data_url,
 )
-from ..base import EMPTY_TURN, Inbound, filled, is_hollow, object_in, popped, taken, whole_number, without_null, words_in
-from ..decoding import arguments_in, mapping, says
-from ..shaping import cache_of
+from ..base import Inbound
+from ..decoding import arguments_in, decode_base64, mapping, says
+from ..server_fields import (
+    EMPTY_TURN,
+    filled,
+    is_hollow,
+    model_in,
+    object_in,
+    popped,
+    take_numbers,
+    take_typed,
+    taken,
+    without_null,
+    words_in,
+)
+from ..shaping import embedded, take_cache
+from ..words import words
 from .fields import AS, BARE, FIELD, LEGACY, NAME, REASONING, SPELLINGS, block_of, noted, rest, thought_of, thoughts_in
 from .request import GROUP, REFUSAL, TEXT
 
@@ -40,10 +50,8 @@ def turn_of(message: Any, where: str) -> Message:
     """One turn."""
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
         raise InvalidRequest(f"{where}: this is no message; give {{'role': ..., 'content': ...}}")
-    role, extra = (
-        message["role"],
-        {name: value for name, value in rest(message, *_MESSAGE).items() if says(value) or value is False},
-    )
+    role = message["role"]
+    extra = {name: value for name, value in rest(message, *_MESSAGE).items() if says(value) or value is False}
     if role == "function":  # the result of a call, before calls had ids
         role, extra = "tool", {**extra, "role": role}
     if role not in ROLES:
@@ -146,9 +154,7 @@ def _plain(part: Mapping[str, Any]) -> Part | None:
     if not isinstance(part.get("text"), str):
         return None
     further = rest(part, "type", "text")
-    cache = cache_of(further.get("cache_control"))
-    if cache is not None:
-        del further["cache_control"]
+    cache = take_cache(further)
     return TextPart(text=part["text"], cache=cache, extra=noted(further))
 
 
@@ -171,9 +177,7 @@ def _image(part: Mapping[str, Any]) -> Part | None:
     url, detail = image.get("url"), image.get("detail") or None
     if not isinstance(url, str) or not isinstance(detail, str | None):
         return None
-    cache = cache_of(further.get("cache_control"))
-    if cache is not None:
-        del further["cache_control"]
+    cache = take_cache(further)
     return ImagePart(url=url, detail=detail, cache=cache, extra=noted(further))
 
 
@@ -185,14 +189,8 @@ def _video(part: Mapping[str, Any]) -> Part | None:
 def _audio(part: Mapping[str, Any]) -> Part | None:
     """A recording; one that is not exactly what would be written of it is kept whole, such as Mistral's by URL."""
     audio = mapping(part.get("input_audio"))
-    encoded, form = audio.get("data"), audio.get("format")
-    if not isinstance(encoded, str) or not isinstance(form, str):
-        return None
-    try:
-        data = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    if base64.b64encode(data).decode() != encoded:
+    data, form = decode_base64(audio.get("data"), exact=True), audio.get("format")
+    if data is None or not isinstance(form, str):
         return None
     left, further = rest(audio, "data", "format"), rest(part, "type", "input_audio")
     return AudioPart(data=data, format=form, extra=noted({**further, "input_audio": left} if left else further))
@@ -203,15 +201,13 @@ def _file(part: Mapping[str, Any]) -> Part | None:
     told, data, name = file.get("file_id") or None, file.get("file_data") or None, file.get("filename") or None
     if AS in further or not isinstance(name, str | None):
         return None
-    cache = cache_of(further.get("cache_control"))
-    if cache is not None:
-        del further["cache_control"]
+    cache = take_cache(further)
     if isinstance(told, str) and data is None:
         return FilePart(file_id=told, name=name, cache=cache, extra=noted(further))
     if told is not None or not isinstance(data, str) or not data.startswith(("data:", "http://", "https://")):
         return None
-    whole = data_url(data)
-    if whole is None or data != f"data:{whole[0]};base64,{base64.b64encode(whole[1]).decode()}":
+    whole = embedded(data)
+    if whole is None:
         return FilePart(url=data, name=name, cache=cache, extra=noted({AS: "file", **further}))
     return FilePart(data=whole[1], media_type=whole[0], name=name, cache=cache, extra=noted(further))
 
@@ -225,10 +221,6 @@ def _document(part: Mapping[str, Any]) -> Part | None:
     return FilePart(url=url, name=name, extra={NAME: {AS: "document_url", **further}})
 
 
-def _thinking(part: Mapping[str, Any]) -> Part | None:
-    return block_of(part)
-
-
 _PART_READERS: Mapping[str, Callable[[Mapping[str, Any]], Part | None]] = {
     "text": _plain,
     REFUSAL: _refusal,
@@ -237,13 +229,13 @@ _PART_READERS: Mapping[str, Callable[[Mapping[str, Any]], Part | None]] = {
     "input_audio": _audio,
     "file": _file,
     "document_url": _document,
-    "thinking": _thinking,
+    "thinking": block_of,
 }
 
 
 _IN_PATH = re.compile(r"/deployments/([^/?]+)/")
-_BOUNDS = {"temperature": (0, 2), "top_p": (0, 1), "frequency_penalty": (-2, 2), "presence_penalty": (-2, 2)}
-_COUNTS = ("max_tokens", "top_k", "n", "top_logprobs", "seed")
+"""Azure's deployment, which stands for the model."""
+_NUMBERS = words("temperature top_p frequency_penalty presence_penalty max_tokens top_k n top_logprobs seed")
 _FLAGS = ("logprobs", "parallel_tool_calls")
 _TEXTS = ("user", "prompt_cache_key", "service_tier")
 _CHOICES = ("auto", "none", "required", "any")
@@ -252,8 +244,9 @@ _CHOICES = ("auto", "none", "required", "any")
 def read_request(body: bytes, path: str = "") -> Inbound:
     """The request in a body; what has no name in ours stays in ``extra_params``."""
     fields = filled(object_in(body, "'model' and 'messages'"), "n", "max_tokens", "max_completion_tokens")
-    model = popped(fields, "model", str, "") or _model_in(path)
-    stream, usage = popped(fields, "stream", bool, False), _usage_wanted(fields)
+    model = popped(fields, "model", str, "") or model_in(path, _IN_PATH)
+    stream = popped(fields, "stream", bool, False)
+    usage = taken(fields, "stream_options", "include_usage", lambda value: isinstance(value, bool)) is True
     said = popped(fields, "messages", list, [])
     if not said:
         raise InvalidRequest("messages: there are none; give a list of at least one {'role': ..., 'content': ...}")
@@ -267,44 +260,16 @@ def read_request(body: bytes, path: str = "") -> Inbound:
     return Inbound(request=request, stream=stream, stream_usage=usage)
 
 
-def _model_in(path: str) -> str:
-    """Azure's deployment, which stands for the model."""
-    found = _IN_PATH.search(path)
-    return unquote(found.group(1)) if found else ""
-
-
-def _usage_wanted(fields: dict[str, Any]) -> bool:
-    """Whether a stream is to tell its usage; other options of a stream stay where they are."""
-    return taken(fields, "stream_options", "include_usage", lambda value: isinstance(value, bool)) is True
-
-
 def _numbers(fields: dict[str, Any]) -> dict[str, Any]:
-    """Sampling and limits; a number that is out of our bounds is the vendor's to judge."""
-    found: dict[str, Any] = {}
-    for name, (low, high) in _BOUNDS.items():
-        if name in fields and low <= _number(fields, name) <= high:
-            found[name] = fields.pop(name)
-    spelt: dict[str, Any] = {}
-    for name in _COUNTS:
-        said = next((spelling for spelling in SPELLINGS.get(name, (name,)) if spelling in fields), name)
-        value: Any = whole_number(_number(fields, said)) if said in fields else None
-        if type(value) is int and (value >= 0 or name == "seed"):
-            found[name], _said = value, fields.pop(said)
-            spelt |= {name: said} if said != name else {}
-    return {**found, "metadata": spelt}
-
-
-def _number(fields: Mapping[str, Any], name: str) -> float:
-    value = fields[name]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidRequest(f"{name}: {type(value).__name__} is not a number; give one, or leave it out")
-    return value
+    """Sampling and limits, and how those were spelt that servers call differently."""
+    names = [(name, next((spelling for spelling in SPELLINGS.get(name, ()) if spelling in fields), name)) for name in _NUMBERS]
+    found = take_numbers(fields, names)
+    return {**found, "metadata": {ours: theirs for ours, theirs in names if ours in found and ours != theirs}}
 
 
 def _words(fields: dict[str, Any]) -> dict[str, Any]:
     """Flags and texts, and where to stop; what is of another kind has another meaning somewhere."""
-    kinds = {**dict.fromkeys(_FLAGS, bool), **dict.fromkeys(_TEXTS, str)}
-    found = {name: fields.pop(name) for name, kind in kinds.items() if isinstance(fields.get(name), kind)}
+    found = {**take_typed(fields, bool, *_FLAGS), **take_typed(fields, str, *_TEXTS)}
     stop = words_in(fields.get("stop"))
     if isinstance(stop, str):
         return {**found, "stop": fields.pop("stop"), "metadata": {"stop": TEXT}}
@@ -339,12 +304,13 @@ def _tools(fields: dict[str, Any]) -> dict[str, Any]:
     tools = [_tool(tool, f"tools.{place}") for place, tool in enumerate(entries)]
     older = [_function({"function": tool}, f"functions.{place}", {AS: LEGACY}) for place, tool in enumerate(functions)]
     if not older and not tools and "function_call" in fields:  # which is refused without functions
-        fields.setdefault("tool_choice", _modern_choice(fields.pop("function_call")))
+        choice = fields.pop("function_call")  # in the words of before tools
+        fields.setdefault("tool_choice", {"type": "function", "function": choice} if isinstance(choice, dict) else choice)
     field = "function_call" if older else "tool_choice"
     if field in fields:
         fields[field] = _plain_choice(fields[field])
     choice = fields.get(field)
-    if choice in _CHOICES if isinstance(choice, str) else False:
+    if isinstance(choice, str) and choice in _CHOICES:
         return {"tools": [*tools, *older], "tool_choice": fields.pop(field)}
     name = mapping(choice).get("name") if older else _chosen(mapping(choice))
     if not isinstance(name, str) or not name:
@@ -361,11 +327,6 @@ def _plain_choice(choice: Any) -> Any:
     if kind in _CHOICES and name is None:
         return kind
     return {"type": "function", "function": {"name": name}} if kind in ("function", "tool") and isinstance(name, str) else choice
-
-
-def _modern_choice(choice: Any) -> Any:
-    """A choice in the words of before tools, in those of today."""
-    return {"type": "function", "function": choice} if isinstance(choice, dict) else choice
 
 
 def _chosen(choice: Mapping[str, Any]) -> Any:
@@ -396,9 +357,7 @@ def _function(tool: Mapping[str, Any], where: str, extra: dict[str, Any]) -> Too
         raise InvalidRequest(
             f"{where}: a function has no name or a field of a wrong kind; give {{'name': ..., 'parameters': {{...}}}}"
         )
-    cache = cache_of(extra.get("cache_control"))
-    if cache is not None:
-        del extra["cache_control"]
+    cache = take_cache(extra)
     further = rest(function, "name", "description", "parameters", "strict")
     further |= {"parameters": {}} if function.get("parameters") == {} else {}  # where none at all would be left out
     return Tool(

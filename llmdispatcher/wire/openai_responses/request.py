@@ -7,9 +7,9 @@ as ``item``: parts with the same one were one item.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import attrs
@@ -30,8 +30,9 @@ from ...types import (
     VendorTool,
 )
 from ..decoding import arguments_in, mapping, says, text_of, words_of
-from ..encoding import EXTRA_CONTENT, dump, leave_out, own, part_kind, tell_thought, with_signature
+from ..encoding import EXTRA_CONTENT, dump, is_own, leave_out, own, own_tools, part_kind, tell_thought, update, with_signature
 from ..limits import identified, with_ids
+from ..openai_chat.fields import written_audio
 from ..schemas import rooted
 from ..shaping import adapted, inline_url, without_effort
 
@@ -106,17 +107,11 @@ def _text(entry: Mapping[str, Any], field: str, about: Mapping[str, Any]) -> Tex
 
 def read_thought(item: Mapping[str, Any]) -> ReasoningPart:
     """A reasoning item; how its text is divided is kept where it is not one summary."""
-    thought = ReasoningPart(
-        text=thought_text(item),
-        encrypted=text_of(item.get("encrypted_content")) or None,
-        id=text_of(item.get("id")) or None,
-        origin=NAME,
-        extra=noted(rest(item, "type", "id", "encrypted_content", "summary")),
-    )
-    if item.get("summary") != _summary(thought):
-        fields = {**own(thought, NAME), "summary": item.get("summary") or []}
-        return ReasoningPart(text=thought.text, encrypted=thought.encrypted, id=thought.id, origin=NAME, extra=noted(fields))
-    return thought
+    text, fields = thought_text(item), rest(item, "type", "id", "encrypted_content", "summary")
+    if item.get("summary") != _summary(text):
+        fields["summary"] = item.get("summary") or []
+    encrypted, item_id = text_of(item.get("encrypted_content")) or None, text_of(item.get("id")) or None
+    return ReasoningPart(text=text, encrypted=encrypted, id=item_id, origin=NAME, extra=noted(fields))
 
 
 def thought_text(item: Mapping[str, Any]) -> str:
@@ -141,24 +136,18 @@ def read_call(item: Mapping[str, Any]) -> ToolCall:
 def written_items(parts: Iterable[Part]) -> list[dict[str, Any]]:
     """The items of an assistant's turn, in order; parts that have no place in one are left to the caller."""
     items: list[dict[str, Any]] = []
-    texts: list[TextPart] = []
-    for part in parts:
-        if texts and not (isinstance(part, TextPart) and _about(part) == _about(texts[0])):
-            items.append(_message(texts))
-            texts = []
-        if isinstance(part, TextPart):
-            texts.append(part)
-        else:
-            items.extend(_item(part))
-    return [*items, _message(texts)] if texts else items
-
-
-def _item(part: Part) -> list[dict[str, Any]]:
-    if isinstance(part, ReasoningPart):
-        return [written_thought(part)]
-    if isinstance(part, ToolCall):
-        return [written_call(part)]
-    return [dict(part.data)] if isinstance(part, OtherPart) else []
+    for about, run in groupby(parts, key=lambda part: _about(part) if isinstance(part, TextPart) else None):
+        if about is not None:
+            items.append(_message([part for part in run if isinstance(part, TextPart)]))
+            continue
+        for part in run:
+            if isinstance(part, ReasoningPart):
+                items.append(written_thought(part))
+            elif isinstance(part, ToolCall):
+                items.append(written_call(part))
+            elif isinstance(part, OtherPart):
+                items.append(dict(part.data))
+    return items
 
 
 def _about(part: TextPart) -> Mapping[str, Any]:
@@ -182,11 +171,11 @@ def written_text(part: TextPart, kind: str) -> dict[str, Any]:
 def written_thought(part: ReasoningPart) -> dict[str, Any]:
     """A reasoning item."""
     proof = rest({"id": part.id, "encrypted_content": part.encrypted})
-    return {"type": "reasoning", **proof, "summary": _summary(part), **own(part, NAME)}
+    return {"type": "reasoning", **proof, "summary": _summary(part.text), **own(part, NAME)}
 
 
-def _summary(part: ReasoningPart) -> list[dict[str, Any]]:
-    return [{"type": "summary_text", "text": part.text}] if part.text else []
+def _summary(text: str) -> list[dict[str, Any]]:
+    return [{"type": "summary_text", "text": text}] if text else []
 
 
 def written_call(call: ToolCall) -> dict[str, Any]:
@@ -224,9 +213,7 @@ _FORCED = "is refused by this model"
 def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
     """The JSON body of a request. Stop sequences, seed, penalties, ``n`` and ``top_k`` have no place in this format."""
     request = without_effort(adapted(request, quirks - {"text_results"}, NAME), quirks)  # pictures have a place in results here
-    messages = (with_ids if request.wire_format == NAME else identified)(request.messages, _IDS)
-    if messages is not request.messages:
-        request = attrs.evolve(request, messages=messages)
+    request = update(request, messages=(with_ids if request.wire_format == NAME else identified)(request.messages, _IDS))
     _refuse_absent(request)
     payload: dict[str, Any] = {"model": request.model} if request.model else {}
     payload |= _input(request, quirks)
@@ -244,21 +231,15 @@ def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset
 
 
 def _refuse_absent(request: Request) -> None:
-    for name in _ABSENT:
-        if getattr(request, name) is not None:
-            leave_out(request, NAME, name)
-    if request.stop:
-        leave_out(request, NAME, "stop")
-    if request.n is not None and request.n > 1:
-        leave_out(request, NAME, "n")
+    absent = [name for name in _ABSENT if getattr(request, name) is not None]
+    absent += ["stop"] * bool(request.stop) + ["n"] * ((request.n or 1) > 1)
+    for name in absent:
+        leave_out(request, NAME, name)
 
 
 def _reasoning(request: Request) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    if request.reasoning_effort is not None:
-        fields["effort"] = request.reasoning_effort
-    if request.reasoning_summary not in (None, "none"):
-        fields["summary"] = request.reasoning_summary
+    summary = request.reasoning_summary if request.reasoning_summary != "none" else None
+    fields = rest({"effort": request.reasoning_effort, "summary": summary})
     return {"reasoning": fields} if fields else {}
 
 
@@ -280,9 +261,9 @@ def _format(wanted: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _tools(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
-    tools = [tool for tool in request.tools if isinstance(tool, Tool) or _native(request, tool)]
+    tools = [_tool(tool, native=request.wire_format == NAME) for tool in own_tools(request, NAME)]
     if tools:
-        fields["tools"] = [_tool(tool, native=request.wire_format == NAME) for tool in tools]
+        fields["tools"] = tools
     if request.tool_choice is not None:
         fields |= _choice(request, quirks)
     if request.parallel_tool_calls is not None:
@@ -290,22 +271,12 @@ def _tools(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     return fields
 
 
-def _native(request: Request, tool: VendorTool) -> bool:
-    if tool.origin != NAME:
-        leave_out(request, NAME, f"tools: {part_kind(tool)!r}", f"is a tool of {tool.origin}")
-    return tool.origin == NAME
-
-
 def _tool(tool: Tool | VendorTool, *, native: bool) -> dict[str, Any]:
     if isinstance(tool, VendorTool):
         return dict(tool.data)
-    fields: dict[str, Any] = {"type": "function", "name": tool.name, "parameters": tool.parameters}
-    if tool.parameters and not native:
-        fields["parameters"] = rooted(tool.parameters)
-    for name in ("description", "strict"):
-        if getattr(tool, name) is not None:
-            fields[name] = getattr(tool, name)
-    return {**fields, **own(tool, NAME)}
+    parameters = tool.parameters if native or not tool.parameters else rooted(tool.parameters)
+    described = rest({"description": tool.description, "strict": tool.strict})
+    return {"type": "function", "name": tool.name, "parameters": parameters, **described, **own(tool, NAME)}
 
 
 def _choice(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
@@ -347,9 +318,12 @@ class _Conversation:
         if message.role == "assistant":
             return written_items([fit for part in message.parts if (fit := self._said(part)) is not None])
         if message.role == "tool":
-            return [self._result(message)]
+            call = message.tool_call_id
+            kind = "custom_tool_call_output" if call in self._custom else "function_call_output"
+            return [{"type": kind, "call_id": call, "output": self._content(message.content), **own(message, NAME)}]
         if isinstance(message.content, tuple) and all(map(_whole_item, message.content)):
-            return [dict(part.data) for part in message.content if isinstance(part, OtherPart) and self._keeps(part)]
+            items = [part for part in message.content if isinstance(part, OtherPart)]
+            return [dict(item.data) for item in items if is_own(self._request, NAME, item)]
         role = self._roles.get(message.role, message.role)
         return [{"role": role, "content": self._content(message.content), **own(message, NAME)}]
 
@@ -364,10 +338,10 @@ class _Conversation:
             tell_thought(self._request, NAME, part)
             return None
         if isinstance(part, OtherPart):
-            return part if self._keeps(part) else None
+            return part if is_own(self._request, NAME, part) else None
         if isinstance(part, TextPart):
             return part
-        self._out_of_place(part)
+        leave_out(self._request, NAME, f"message.content: {part_kind(part)!r}")
         return None
 
     def _call(self, call: ToolCall) -> ToolCall:
@@ -377,19 +351,6 @@ class _Conversation:
             further = {name: value for name, value in own(call, NAME).items() if name != EXTRA_CONTENT}
             call = attrs.evolve(call, signature=None, extra={**call.extra, NAME: further})
         return call
-
-    def _keeps(self, part: OtherPart) -> bool:
-        if part.origin != NAME:
-            leave_out(self._request, NAME, f"message.content: {part_kind(part)!r}", f"is known to {part.origin} alone")
-        return part.origin == NAME
-
-    def _out_of_place(self, part: Part) -> None:
-        leave_out(self._request, NAME, f"message.content: {part_kind(part)!r}")
-
-    def _result(self, message: Message) -> dict[str, Any]:
-        call = message.tool_call_id
-        kind = "custom_tool_call_output" if call in self._custom else "function_call_output"
-        return {"type": kind, "call_id": call, "output": self._content(message.content), **own(message, NAME)}
 
     def _content(self, content: str | Sequence[Part]) -> Any:
         if isinstance(content, str):
@@ -401,13 +362,13 @@ class _Conversation:
         if isinstance(part, TextPart):
             return written_text(part, "input_text")
         if isinstance(part, OtherPart):
-            return dict(part.data) if self._keeps(part) else None
+            return dict(part.data) if is_own(self._request, NAME, part) else None
         if isinstance(part, ReasoningPart) and part.origin not in (None, NAME):
             tell_thought(self._request, NAME, part)
             return None
         writer = _ENTRIES.get(type(part))
         if writer is None:
-            self._out_of_place(part)
+            leave_out(self._request, NAME, f"message.content: {part_kind(part)!r}")
             return None
         return {**writer(part), **own(part, NAME)}
 
@@ -419,14 +380,9 @@ def _whole_item(part: Part) -> bool:
 
 
 def _image(part: ImagePart) -> dict[str, Any]:
-    entry: dict[str, Any] = {"type": "input_image"}
-    if part.file_id is not None:
-        entry["file_id"] = part.file_id
-    if part.url is not None or part.data is not None or part.file_id is None:
-        entry["image_url"] = inline_url(part, "image") or part.url
-    if part.detail is not None:
-        entry["detail"] = part.detail
-    return entry
+    is_held = part.url is not None or part.data is not None or part.file_id is None
+    url = inline_url(part, "image") or part.url if is_held else None
+    return {"type": "input_image", **rest({"file_id": part.file_id, "image_url": url, "detail": part.detail})}
 
 
 def _file(part: FilePart) -> dict[str, Any]:
@@ -440,8 +396,4 @@ def _file(part: FilePart) -> dict[str, Any]:
     return entry if data is None else {**entry, "file_data": data}
 
 
-def _audio(part: AudioPart) -> dict[str, Any]:
-    return {"type": "input_audio", "input_audio": {"data": base64.b64encode(part.data).decode(), "format": part.format}}
-
-
-_ENTRIES: Mapping[type, Any] = {ImagePart: _image, FilePart: _file, AudioPart: _audio}
+_ENTRIES: Mapping[type, Any] = {ImagePart: _image, FilePart: _file, AudioPart: written_audio}

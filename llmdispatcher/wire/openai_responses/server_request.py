@@ -5,8 +5,6 @@ All items of the assistant between two turns of others become one message, its i
 
 from __future__ import annotations
 
-import base64
-import binascii
 import mimetypes
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,11 +22,22 @@ from ...types import (
     TextPart,
     Tool,
     VendorTool,
-    data_url,
 )
-from ..base import EMPTY_TURN, Inbound, filled, is_hollow, object_in, popped, taken, whole_number, without_null
-from ..decoding import mapping
+from ..base import Inbound
+from ..decoding import decode_base64, mapping
 from ..encoding import own
+from ..server_fields import (
+    EMPTY_TURN,
+    filled,
+    is_hollow,
+    object_in,
+    popped,
+    take_numbers,
+    take_typed,
+    taken,
+    without_null,
+)
+from ..shaping import embedded
 from .request import CALLS, LOGPROBS, NAME, SAID, THEIRS, noted, read_item, rest
 
 _ROLES = ("system", "developer", "user", "assistant")
@@ -51,54 +60,43 @@ def turns_of(fields: dict[str, Any]) -> list[Message]:
         return [Message.user(given)]
     if not isinstance(given, list):
         raise InvalidRequest(f"input: {type(given).__name__} is no conversation; give a text or a list of items")
-    turns = _Turns()
+    turns: list[Message] = []
+    parts: list[Part] = []  # of the assistant's, since the last turn of another
     for item in without_null(given):
-        turns.add(item)
-    return turns.end()
-
-
-class _Turns:
-    """Puts items together to turns."""
-
-    def __init__(self) -> None:
-        self._turns: list[Message] = []
-        self._said: list[Part] = []  # by the assistant, since the last turn of another
-
-    def add(self, item: Any) -> None:
-        """The next item."""
-        if not isinstance(item, dict) or not any(isinstance(item.get(name), str) for name in ("type", "role", "id")):
-            raise InvalidRequest("input: an item has neither a role nor a type; give {'role': 'user', 'content': ...}")
-        kind = item.get("type") or ("message" if "role" in item else "item_reference")
-        if not isinstance(kind, str):
-            raise InvalidRequest(f"input: {type(kind).__name__} is no type of an item; give a word such as 'message'")
+        kind = _kind(item)
         if kind in _FILLED and len(item) > 1 and is_hollow(item):
-            return
-        if kind == "message" and item.get("role") != "assistant":
-            self._answer(_message(item))
-        elif kind in _RESULTS:
-            self._answer(_result(item, kind))
-        elif kind.endswith(THEIRS):
-            self._answer(_whole(item))
-        else:
-            self._say(_assistant(item, kind))
+            continue
+        turn = _other_turn(item, kind)
+        further = _assistant(item, kind) if turn is None else []
+        if parts and (turn is not None or _melts(parts[-1], further[0])):
+            turns.append(Message("assistant", parts))
+            parts = []
+        turns += [] if turn is None else [turn]
+        parts += further
+    return [*turns, Message("assistant", parts)] if parts else turns
 
-    def _answer(self, turn: Message) -> None:
-        self.end()
-        self._turns.append(turn)
 
-    def _say(self, parts: list[Part]) -> None:
-        """What the assistant said; a message that would melt into the one before it begins a turn of its own."""
-        first, last = parts[0], self._said[-1] if self._said else None
-        if isinstance(first, TextPart) and isinstance(last, TextPart) and _about(first) == _about(last):
-            self.end()
-        self._said += parts
+def _kind(item: Any) -> str:
+    if not isinstance(item, dict) or not any(isinstance(item.get(name), str) for name in ("type", "role", "id")):
+        raise InvalidRequest("input: an item has neither a role nor a type; give {'role': 'user', 'content': ...}")
+    kind = item.get("type") or ("message" if "role" in item else "item_reference")
+    if not isinstance(kind, str):
+        raise InvalidRequest(f"input: {type(kind).__name__} is no type of an item; give a word such as 'message'")
+    return kind
 
-    def end(self) -> list[Message]:
-        """All turns."""
-        if self._said:
-            self._turns.append(Message("assistant", self._said))
-            self._said = []
-        return self._turns
+
+def _other_turn(item: Mapping[str, Any], kind: str) -> Message | None:
+    """The turn that an item is by itself; ``None`` for an item of the assistant's."""
+    if kind == "message" and item.get("role") != "assistant":
+        return _message(item)
+    if kind in _RESULTS:
+        return _result(item, kind)
+    return _whole(item) if kind.endswith(THEIRS) else None
+
+
+def _melts(last: Part, first: Part) -> bool:
+    """Whether a message would melt into the one before it; then it begins a turn of its own."""
+    return isinstance(first, TextPart) and isinstance(last, TextPart) and _about(first) == _about(last)
 
 
 def _about(part: TextPart) -> Any:
@@ -175,7 +173,7 @@ def _image(entry: Mapping[str, Any]) -> Part | None:
     if not _texts(entry, "image_url", "file_id", "detail"):
         return None
     url = entry.get("image_url")
-    found = _embedded(url)
+    found = embedded(url)
     return ImagePart(
         url=url if found is None else None,
         file_id=entry.get("file_id"),
@@ -190,10 +188,10 @@ def _file(entry: Mapping[str, Any]) -> Part | None:
     if not _texts(entry, "file_data", "file_id", "file_url", "filename"):
         return None
     data, name = entry.get("file_data"), entry.get("filename")
-    found = _embedded(data)
+    found = embedded(data)
     further = rest(entry, "type", "file_id", "file_url", "filename", *(("file_data",) if found else ()))
-    if found is None and data is not None:  # plain base64, whose type only the name tells
-        found = _decoded(data, name)
+    if found is None and (plain := decode_base64(data)):  # whose type only the name tells
+        found = mimetypes.guess_type(name or "")[0] or "application/octet-stream", plain
     return FilePart(
         url=entry.get("file_url"),
         file_id=entry.get("file_id"),
@@ -206,30 +204,16 @@ def _file(entry: Mapping[str, Any]) -> Part | None:
 
 def _audio(entry: Mapping[str, Any]) -> Part | None:
     audio = mapping(entry.get("input_audio"))
-    found = _decoded(audio.get("data"), None)
-    if found is None or not isinstance(audio.get("format"), str) or len(audio) > 2 or len(entry) > 2:
+    data = decode_base64(audio.get("data"))
+    if not data or not isinstance(audio.get("format"), str) or len(audio) > 2 or len(entry) > 2:
         return None
-    return AudioPart(data=found[1], format=audio["format"])
+    return AudioPart(data=data, format=audio["format"])
 
 
 def _texts(entry: Mapping[str, Any], *names: str) -> bool:
     """Whether each of the fields is text or missing, and one is there."""
     values = [entry.get(name) for name in names]
     return any(values) and all(value is None or isinstance(value, str) for value in values)
-
-
-def _embedded(url: Any) -> tuple[str, bytes] | None:
-    """What a data URL holds, if writing that gives the same URL again."""
-    found = data_url(url) if isinstance(url, str) else None
-    return found if found and url == f"data:{found[0]};base64,{base64.b64encode(found[1]).decode()}" else None
-
-
-def _decoded(data: Any, name: str | None) -> tuple[str, bytes] | None:
-    try:
-        decoded = base64.b64decode(data, validate=True) if isinstance(data, str) else b""
-    except (binascii.Error, ValueError):
-        return None
-    return (mimetypes.guess_type(name or "")[0] or "application/octet-stream", decoded) if decoded else None
 
 
 _PART_READERS: Mapping[str, Callable[[Mapping[str, Any]], Part | None]] = {
@@ -242,8 +226,7 @@ _PART_READERS: Mapping[str, Callable[[Mapping[str, Any]], Part | None]] = {
 }
 
 
-_TEXTS = {"user": "user", "service_tier": "service_tier", "prompt_cache_key": "prompt_cache_key"}
-_COUNTS = {"max_output_tokens": "max_tokens", "top_logprobs": "top_logprobs"}
+_NUMBERS = {name: name for name in ("temperature", "top_p", "max_tokens", "top_logprobs")} | {"max_tokens": "max_output_tokens"}
 _SUMMARIES = ("auto", "concise", "detailed")
 _WORDS = ("auto", "none", "required")
 
@@ -256,7 +239,7 @@ def read_request(body: bytes, path: str = "") -> Inbound:
     messages = [*instructions_of(fields), *turns_of(fields)]
     if not messages and not fields:
         raise InvalidRequest("input: there is none; give a text or a list of items such as {'role': 'user', 'content': ...}")
-    known: dict[str, Any] = {}
+    known = take_numbers(fields, _NUMBERS.items())
     for reader in _FIELD_READERS:
         known |= reader(fields)
     request = Request(model, messages, **known, extra_params=fields, wire_format=NAME)
@@ -264,37 +247,13 @@ def read_request(body: bytes, path: str = "") -> Inbound:
 
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:
-    """Texts, numbers and flags; a number that is out of our bounds is the vendor's to judge."""
-    found: dict[str, Any] = {}
-    for name, bound in (("temperature", 2), ("top_p", 1)):
-        if 0 <= _number(fields, name, -1) <= bound:
-            found[name] = fields.pop(name)
-    for name, ours in _COUNTS.items():
-        value = whole_number(_number(fields, name, -1))
-        if isinstance(value, int) and value >= 0:
-            found[ours], _said = value, fields.pop(name)
-    for name, ours in _TEXTS.items():
-        if isinstance(fields.get(name), str):
-            found[ours] = fields.pop(name)
-    if isinstance(fields.get("parallel_tool_calls"), bool):
-        found["parallel_tool_calls"] = fields.pop("parallel_tool_calls")
-    if LOGPROBS in _popped_back(fields, "include"):
-        found["logprobs"] = True
-    return found
-
-
-def _popped_back(fields: Mapping[str, Any], name: str) -> list[Any]:
-    value = fields.get(name, [])
-    if not isinstance(value, list):
-        raise InvalidRequest(f"{name}: {type(value).__name__} is not a list; give one, or leave it out")
-    return value
-
-
-def _number(fields: Mapping[str, Any], name: str, default: float) -> float:
-    value = fields.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidRequest(f"{name}: {type(value).__name__} is not a number; give one, or leave it out")
-    return value
+    """Texts and flags."""
+    found = take_typed(fields, str, "user", "service_tier", "prompt_cache_key")
+    found |= take_typed(fields, bool, "parallel_tool_calls")
+    included = fields.get("include", [])
+    if not isinstance(included, list):
+        raise InvalidRequest(f"include: {type(included).__name__} is not a list; give one, or leave it out")
+    return {**found, "logprobs": True} if LOGPROBS in included else found
 
 
 def _reasoning(fields: dict[str, Any]) -> dict[str, Any]:

@@ -32,8 +32,8 @@ from ..finish import canonical_reason
 from ..openai_chat.fields import CITATION, SOURCE, openai_logprobs, openai_tier
 from ..server_errors import failure_event
 from ..shapes import ABSENT, Shape, fitted, is_count, is_flag, is_text, one_of, within
-from .fields import INCOMPLETE
 from .request import CALLS, MADE_UP, NAME, encode, written_call, written_items, written_thought
+from .response import INCOMPLETE
 
 STATUSES = ("completed", "incomplete", "in_progress", "queued", "cancelled", "failed")
 _IDS = {

@@ -1,0 +1,193 @@
+"""Read the fields of a client's request, whatever format it is in: what is absent, what is of another kind, numbers and bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from math import inf
+from typing import Any
+from urllib.parse import unquote
+
+from ..errors import InvalidRequest
+from ..types import TextPart, TooMuch, parse_text
+from .words import words
+
+EMPTY_TURN = (TextPart(text=""),)
+"""What a user's turn says that says nothing: no text, or media alone that hold nothing. The vendor's format judges what to send."""
+
+
+def object_in(body: bytes, wanted: str) -> dict[str, Any]:
+    """The JSON object in a body; ``wanted`` names the fields that one has. Raises :class:`InvalidRequest`."""
+    try:
+        document = parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff"))
+    except TooMuch as much:
+        raise InvalidRequest(f"body: the document {much}; send a smaller one") from None
+    except ValueError:
+        raise InvalidRequest(f"body: this is not JSON; send a JSON object with {wanted}") from None
+    if not isinstance(document, dict):
+        raise InvalidRequest(f"body: this is no object; send a JSON object with {wanted}")
+    return document
+
+
+def filled(fields: Mapping[str, Any], *counts: str) -> dict[str, Any]:
+    """The fields of a request that say something: clients in typed languages write all that they know, most of it empty.
+
+    A zero says something (``temperature``, ``seed``), but in ``counts`` of what there is at least one of; an empty list does, but
+    where there is at least one entry, and an empty object where its presence is the wish.
+    """
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        if _is_empty(name, value, counts) if not value else isinstance(value, dict) and _is_empty_object(name, value):
+            continue
+        if name in _GROUPS and isinstance(value, dict):
+            value = {inner: said for inner, said in value.items() if said == [] or inner in _WISHES or not _is_blank(said)}
+        found[name] = value
+    if found.get("tools") == [] or ("function_call" in found and not (found.get("tools") or found.get("functions"))):
+        return {name: value for name, value in found.items() if name not in _OF_TOOLS or not _is_idle(value)}
+    return found
+
+
+_OF_TOOLS = frozenset({"function_call", "parallel_tool_calls", "toolConfig", "tool_choice"})
+"""What says how tools are to be called, and is refused where there are none."""
+
+
+def _is_idle(value: Any) -> bool:
+    """Whether it forces no call."""
+    if isinstance(value, dict):
+        inner = value.get("functionCallingConfig", value) if len(value) == 1 else value
+        value = inner.get("type") or inner.get("mode") if isinstance(inner, dict) else None
+    return isinstance(value, bool) or (isinstance(value, str) and value.lower() in ("auto", "none"))
+
+
+_WISHES = frozenset({"responseJsonSchema", "responseSchema", "systemInstruction", "web_search_options"})
+_SENDERS_OWN = frozenset({"metadata", "labels", "chat_template_kwargs"})
+"""Objects whose names and values the sender chose."""
+_GROUPS = frozenset(
+    words(
+        "generationConfig output_config reasoning response_format stream_options text thinking thinkingConfig toolConfig",
+        "tool_choice web_search_options",
+    )
+)
+"""Objects of several settings, each of which may say nothing."""
+_LISTS = frozenset({"modalities", "responseModalities", "stopSequences", "stop_sequences"})
+"""Lists of at least one entry, where there are any."""
+
+
+def _is_empty(name: str, value: Any, counts: Collection[str]) -> bool:
+    if value is None or value == "":
+        return True
+    if value == []:
+        return name in _LISTS
+    return name not in _WISHES if value == {} else name in counts and type(value) is int
+
+
+def _is_empty_object(name: str, value: Mapping[str, Any]) -> bool:
+    return name not in _WISHES and name not in _SENDERS_OWN and _is_blank(value)
+
+
+def _is_blank(value: Any) -> bool:
+    """Whether it is null, an empty text, or holds nothing else: numbers and flags say something, but in an object of no type."""
+    if isinstance(value, dict):
+        untyped = value.get("type") == ""
+        return all(_is_blank(inner) or (untyped and not inner) for inner in value.values())
+    if isinstance(value, list):
+        return all(map(_is_blank, value))
+    return value is None or value == ""
+
+
+def words_in(value: Any) -> Any:
+    """A list of texts without those that are empty or null; anything else as it is."""
+    return [word for word in value if word is not None and word != ""] if isinstance(value, list) else value
+
+
+_LABELS = frozenset(
+    {"cache_control", "detail", "displayName", "filename", "format", "index", "media_type", "mimeType", "title", "type"}
+)
+"""What is said about a medium, and is none."""
+
+
+def is_hollow(value: Any) -> bool:
+    """Whether a medium or a call of a client's says no more than what it would be."""
+    if isinstance(value, dict):
+        return all(name in _LABELS or is_hollow(inner) for name, inner in value.items())
+    if isinstance(value, list):
+        return all(map(is_hollow, value))
+    return not value or (isinstance(value, str) and value.isspace())
+
+
+def taken(fields: dict[str, Any], name: str, inner: str, fits: Callable[[Any], bool]) -> Any:
+    """One field out of an object whose others stay where they are; ``None`` where it is not what fits."""
+    whole = fields.get(name)
+    if not isinstance(whole, dict) or not fits(whole.get(inner)):
+        return None
+    left = {other: value for other, value in whole.items() if other != inner and value is not None and value != ""}
+    if left:
+        fields[name] = left
+    else:
+        del fields[name]
+    return whole[inner]
+
+
+def popped(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
+    """A field taken out of the others. Raises :class:`InvalidRequest` for one of another kind."""
+    value = fields.pop(name, default)
+    if value is not default and not isinstance(value, kind):
+        raise InvalidRequest(f"{name}: {type(value).__name__} is not allowed here; give a {kind.__name__}")
+    return without_null(value) if isinstance(value, list) else value
+
+
+def whole_number(value: Any) -> Any:
+    """A whole number that came as a float, as programs in languages without integers write it; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_BOUNDS = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "frequency_penalty": (-2, 2),
+    "presence_penalty": (-2, 2),
+    "seed": (-inf, inf),
+}
+"""The least and the greatest that a request of ours may have; of all other numbers, from 0 on."""
+_WHOLE = frozenset({"max_tokens", "top_k", "n", "top_logprobs", "seed"})
+
+
+def take_numbers(
+    fields: dict[str, Any], names: Iterable[tuple[str, str]], where: str = "", *, strict: bool = True
+) -> dict[str, Any]:
+    """Numbers taken out of the fields, of which ``names`` has our name and the format's.
+
+    One that is out of our bounds stays, for the vendor to judge, and so does what is no number, unless that is to raise
+    :class:`InvalidRequest` (``strict``).
+    """
+    found: dict[str, Any] = {}
+    for ours, theirs in names:
+        value = fields.get(theirs)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            if not strict:
+                continue
+            raise InvalidRequest(f"{where}{theirs}: {type(value).__name__} is not a number; give one, or leave it out")
+        value = whole_number(value) if ours in _WHOLE else value
+        least, most = _BOUNDS.get(ours, (0, inf))
+        if least <= value <= most and (ours not in _WHOLE or type(value) is int):
+            found[ours] = value
+            del fields[theirs]
+    return found
+
+
+def take_typed(fields: dict[str, Any], kind: type, *names: str) -> dict[str, Any]:
+    """Fields taken out of the others, those that are of a kind."""
+    return {name: fields.pop(name) for name in names if isinstance(fields.get(name), kind)}
+
+
+def model_in(path: str, pattern: re.Pattern[str]) -> str:
+    """The model that a path names; an empty text where it names none."""
+    found = pattern.search(path)
+    return unquote(found.group(1)) if found else ""
+
+
+def without_null(entries: list[Any]) -> list[Any]:
+    """A list without entries that are null; the same one where there are none."""
+    return [entry for entry in entries if entry is not None] if None in entries else entries
