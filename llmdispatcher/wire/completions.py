@@ -13,7 +13,7 @@ import attrs
 
 from ..types import Response, StreamChunk, Usage, fold
 from .base import StreamDecoder
-from .decoding import Counter, lacking, mapping, parse_object, raise_told, text_of
+from .decoding import Counter, mapping, missing_error, parse_object, raise_error_beside, text_of
 from .embeddings import usage_of
 from .finish import broken_off, ends, finish_of, raise_broken
 from .ollama.response import OllamaDecoder, read_body
@@ -63,8 +63,8 @@ class GenerateDecoder(OllamaDecoder):
 
     def message_of(self, document: Mapping[str, Any]) -> Any:
         """What a line says, as a message."""
-        said = document.get("response")
-        return {"content": said, "thinking": document.get("thinking")} if isinstance(said, str) else None
+        text = document.get("response")
+        return {"content": text, "thinking": document.get("thinking")} if isinstance(text, str) else None
 
     def read_whole(self, body: bytes) -> Response:
         """A whole answer."""
@@ -74,11 +74,11 @@ class GenerateDecoder(OllamaDecoder):
 def decode_text(body: bytes) -> Response:
     """A whole answer of OpenAI's text completions."""
     decoder, document = TextDecoder(), parse_object(body)
-    raise_told(document)
+    raise_error_beside(document)
     chunk = decoder.read_event(document)
     decoder.raise_if_broken()
     if not decoder.answered:
-        raise lacking(document, "choices")
+        raise missing_error(document, "choices")
     return fold([chunk])
 
 
@@ -89,10 +89,10 @@ def decode_generated(body: bytes) -> Response:
 
 def _decode_one(document: Mapping[str, Any], text: str, reason: Any, usage: Usage) -> Response:
     """A whole answer of one text, which stands in the field ``text``."""
-    raise_told(document)
+    raise_error_beside(document)
     raw = text_of(reason) or None
     if not isinstance(document.get(text), str):
-        raise lacking(document, text.replace("_", " "))
+        raise missing_error(document, text.replace("_", " "))
     raise_broken(raw)
     return Response(
         content=document[text],

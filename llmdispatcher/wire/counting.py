@@ -19,7 +19,7 @@ import attrs
 from ..types import MOST_TOKENS, Request, is_model_name, parse_text
 from .anthropic.codec import ANTHROPIC_MESSAGES
 from .base import Codec
-from .decoding import lacking, mapping, parse, parse_object, raise_told, text_of
+from .decoding import mapping, missing_error, parse, parse_object, raise_error_beside, text_of
 from .encoding import written
 from .gemini.codec import GEMINI
 from .openai_responses.codec import OPENAI_RESPONSES
@@ -53,16 +53,16 @@ class Counting:
 
     def encode(self, request: Request, quirks: frozenset[str] = frozenset()) -> bytes:
         """The JSON body."""
-        asked = parse_text(self.codec.encode(request, stream=False, quirks=quirks).decode())
-        return written(self.body(request, asked))
+        payload = parse_text(self.codec.encode(request, stream=False, quirks=quirks).decode())
+        return written(self.body(request, payload))
 
     def decode(self, body: bytes) -> int:
         """The number of tokens. Raises :class:`MalformedReply`, or what an error inside a 200 stands for."""
         document = parse_object(body)
-        raise_told(document)
+        raise_error_beside(document)
         number = document.get(self.answered)
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= MOST_TOKENS:
-            raise lacking(document, self.answered)
+            raise missing_error(document, self.answered)
         return int(number)
 
     def write(self, tokens: int) -> bytes:
@@ -72,12 +72,12 @@ class Counting:
 
 
 def _only(names: frozenset[str]) -> Callable[[Request, Mapping[str, Any]], Mapping[str, Any]]:
-    return lambda _request, asked: {name: value for name, value in asked.items() if name in names}
+    return lambda _request, payload: {name: value for name, value in payload.items() if name in names}
 
 
-def _whole(request: Request, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+def _whole(request: Request, payload: Mapping[str, Any]) -> Mapping[str, Any]:
     name = request.model if "/" in request.model else f"models/{request.model}"
-    return {"generateContentRequest": {"model": name, **asked}}
+    return {"generateContentRequest": {"model": name, **payload}}
 
 
 def _in_gemini(model: str) -> str:
@@ -115,12 +115,12 @@ class Listing:
         Raises :class:`MalformedReply`, or what an error inside a 200 stands for.
         """
         document = parse(body)
-        raise_told(mapping(document))
+        raise_error_beside(mapping(document))
         found = document if isinstance(document, list) else mapping(document).get(self.field)
         if found is None and _name(document):  # a model by itself
             found = [document]
         if not isinstance(found, list):
-            raise lacking(document, "list of models")
+            raise missing_error(document, "list of models")
         return tuple([name for entry in found if is_model_name(name := _name(entry))])
 
     def next(self, body: bytes) -> str | None:

@@ -46,7 +46,7 @@ def parse(body: bytes, members: int = MOST_MEMBERS, *, halves: bool = False) -> 
         fixed = repair(text) if text.lstrip()[:1] in ("{", "[") else None
         if fixed is not None:
             return parse_text(fixed, members, objects=most_objects(members), lenient=True, halves=halves)
-        error = MalformedReply(f"the vendor's answer is {_described(body.strip())}", sent=True)
+        error = MalformedReply(f"the vendor's answer is {_describe(body.strip())}", sent=True)
         raise error.shortened(MAX_EXCERPT) from None
 
 
@@ -63,7 +63,7 @@ def parse_object(body: bytes, members: int = MOST_MEMBERS) -> Mapping[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _described(body: bytes) -> str:
+def _describe(body: bytes) -> str:
     if not body:
         return "empty"
     if body[:1] in (b"{", b"["):  # a piece of an answer has no place in an error
@@ -165,13 +165,13 @@ def citation_of(
     return Citation(**named, start=start, end=end, raw=raw)
 
 
-def raise_told(document: Mapping[str, Any]) -> None:
+def raise_error_beside(document: Mapping[str, Any]) -> None:
     """Raise the error that stands beside what a whole answer says, if it tells anything."""
     if ("error" in document and tells(document["error"])) or tells_beside(document):
         raise fault_inside(document)
 
 
-def lacking(document: Any, what: str) -> DispatchError:
+def missing_error(document: Any, what: str) -> DispatchError:
     """The error of a whole answer that has not got what its format promises: what it says instead, if that is an error."""
     if read(document) is not None or tells_of_failure(mapping(document)):
         return fault_inside(document)
@@ -215,9 +215,9 @@ class JsonBuffer:
         self._seen = len(self.pieces)
         if not new or (new.isspace() and not self._quoted):
             return self._is_whole
-        told = _ESCAPED.sub("", self._cut + new)
-        self._cut = "\\" if told.endswith("\\") else ""
-        parts = told.split('"')
+        text = _ESCAPED.sub("", self._cut + new)
+        self._cut = "\\" if text.endswith("\\") else ""
+        parts = text.split('"')
         outside = "".join(parts[self._quoted :: 2])
         self._quoted ^= len(parts) % 2 == 0
         self._depth += outside.count("{") + outside.count("[") - outside.count("}") - outside.count("]")
@@ -281,17 +281,17 @@ def number_in(value: Any) -> int | None:
 _MOST_DIGITS = 10
 
 
-def counted(known: Mapping[str, Any], told: Mapping[str, Any]) -> Mapping[str, Any]:
+def merge_counts(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> Mapping[str, Any]:
     """The record of usage after a later one: what that says replaces what was told, and its zeros and nulls replace nothing."""
     merged: dict[str, Any] = {}
-    for name, value in known.items() if len(known) <= _MOST_FIELDS else ():
-        now = told.get(name)
+    for name, value in earlier.items() if len(earlier) <= _MOST_FIELDS else ():
+        now = later.get(name)
         if not now:
             if value and says(value):
                 merged[name] = value
         elif type(now) is dict and type(value) is dict:
-            merged[name] = counted(value, now)
-    return {**told, **merged} if merged else told
+            merged[name] = merge_counts(value, now)
+    return {**later, **merged} if merged else later
 
 
 _MOST_FIELDS = 100

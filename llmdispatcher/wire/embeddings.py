@@ -28,38 +28,30 @@ _WIDTH = 4
 """Bytes of a number: IEEE 754, little-endian."""
 
 
-def found_in(document: Mapping[str, Any]) -> list[Any]:
+def vectors_in(document: Mapping[str, Any]) -> list[Any]:
     """What stands for each vector: the entries of ``data`` in the order of their indices, those of ``embeddings``, or one alone."""
     listed = next((document[name] for name in ("data", "embeddings") if isinstance(document.get(name), list)), None)
     if listed is None and "embedding" in document:
         listed = [document["embedding"]]
     if listed is None:
         raise MalformedReply("the vendor's answer has no embeddings", sent=True)
-    return [_inner(entry) for entry in _in_order(listed)]
+    places = [number_in(mapping(entry).get("index", 0)) for entry in listed]  # a zero may be absent where others tell their index
+    if None not in places and len({*places}) == len(listed):  # indices that are all the same tell none
+        listed = [entry for _place, entry in sorted(zip(places, listed, strict=True), key=lambda pair: pair[0] or 0)]
+    return [entry.get("embedding", entry.get("values")) if isinstance(entry, dict) else entry for entry in listed]
 
 
-def _in_order(listed: list[Any]) -> list[Any]:
-    """A zero may be absent where others tell their index; indices that are all the same tell none."""
-    places = [number_in(mapping(entry).get("index", 0)) for entry in listed]
-    if None in places or len({*places}) < len(listed):
-        return listed
-    return [entry for _place, entry in sorted(zip(places, listed, strict=True), key=lambda pair: pair[0] or 0)]
-
-
-def _inner(entry: Any) -> Any:
-    """The numbers of an entry, which may be one itself."""
-    return next((entry[name] for name in ("embedding", "values") if name in entry), None) if isinstance(entry, dict) else entry
-
-
-def vector(found: Any, asked: Any = None, dimensions: int | None = None) -> tuple[float, ...]:
+def vector(found: Any, encoding: Any = None, dimensions: int | None = None) -> tuple[float, ...]:
     """One vector. Raises :class:`MalformedReply` for what is none.
 
     Bytes are numbers of four bytes if those were asked for. A vendor that sends bytes unasked (Perplexity) means whole numbers
     from -128 to 127, one byte each, unless the asked length tells otherwise.
     """
     if isinstance(found, str):
-        data = _bytes(found)
-        wide = asked == BASE64 or (asked is None and dimensions is not None and len(data) == _WIDTH * dimensions)
+        data = decode_base64(found)
+        if not data:
+            raise MalformedReply("the vendor's answer has an embedding that is no base64", sent=True)
+        wide = encoding == BASE64 or (encoding is None and dimensions is not None and len(data) == _WIDTH * dimensions)
         return _wide(data) if wide else tuple([float(number) for number in array("b", data)])
     try:
         numbers = tuple(array("d", found)) if isinstance(found, list) else ()
@@ -68,13 +60,6 @@ def vector(found: Any, asked: Any = None, dimensions: int | None = None) -> tupl
     if not numbers or not all(map(math.isfinite, numbers)):
         raise MalformedReply("the vendor's answer has something else than numbers in an embedding", sent=True)
     return numbers
-
-
-def _bytes(encoded: str) -> bytes:
-    data = decode_base64(encoded)
-    if not data:
-        raise MalformedReply("the vendor's answer has an embedding that is no base64", sent=True)
-    return data
 
 
 def _wide(data: bytes) -> tuple[float, ...]:
@@ -104,8 +89,8 @@ def usage_of(document: Mapping[str, Any], *, output: str = "") -> Usage:
     counter = Counter()
     into = counter.count(raw.get("prompt_tokens"))
     into = into or openai_chat_usage({"usage": raw}).input_tokens or counter.count(raw.get("total_tokens"))
-    said = counter.count(raw.get(output)) if output else 0
-    return counter.usage(input_tokens=into, output_tokens=said, cost=counter.cost(raw.get("cost"), raw), raw=raw)
+    output_tokens = counter.count(raw.get(output)) if output else 0
+    return counter.usage(input_tokens=into, output_tokens=output_tokens, cost=counter.cost(raw.get("cost"), raw), raw=raw)
 
 
 WIDEST = 8192
@@ -149,7 +134,7 @@ class EmbeddingCodec:
         document = parse_object(body, MOST_MEMBERS + numbers_in(request))
         if tells_of_failure(document):
             raise fault_inside(document)
-        vectors = tuple([self._vector(found, request) for found in found_in(document)])
+        vectors = tuple([self._vector(found, request) for found in vectors_in(document)])
         if request.texts and len(vectors) != len(request.texts):
             raise MalformedReply(f"the vendor's answer has {len(vectors)} vectors for {len(request.texts)} texts", sent=True)
         return Embeddings(vectors=vectors, model=text_of(document.get("model")), usage=self._usage(document))
@@ -163,13 +148,13 @@ class EmbeddingCodec:
     def read_request(self, body: bytes, path: str = "") -> EmbeddingRequest:
         """The request in a body; what has no place in ours, such as lists of tokens, is kept in ``extra_params``."""
         fields = _fields(body)
-        model, texts = _popped(fields, "model", str, ""), _texts(fields, "input")
-        dimensions = [_popped(fields, name, int, None) for name in self._dimensions]
+        model, texts = _take_field(fields, "model", str, ""), _texts(fields, "input")
+        dimensions = [_take_field(fields, name, int, None) for name in self._dimensions]
         return EmbeddingRequest(
             model,
             texts,
             dimensions=next(filter(None, dimensions), None),
-            user=_popped(fields, "user", str, None) if self.name == "openai_chat" else None,
+            user=_take_field(fields, "user", str, None) if self.name == "openai_chat" else None,
             extra_params=fields,
             wire_format=self.name,
         )
@@ -235,7 +220,7 @@ class _GeminiEmbeddings(EmbeddingCodec):
         if None in texts or any(each != settings[0] for each in settings):
             return EmbeddingRequest(model, (), extra_params=fields, wire_format=self.name)
         further = settings[0] if settings else {}
-        dimensions = _popped(further, "outputDimensionality", int, None)
+        dimensions = _take_field(further, "outputDimensionality", int, None)
         return EmbeddingRequest(model, texts, dimensions=dimensions, extra_params=further, wire_format=self.name)
 
     def write_response(self, embeddings: Embeddings, request: EmbeddingRequest) -> bytes:
@@ -300,7 +285,7 @@ def _fields(body: bytes) -> dict[str, Any]:
     return {name: value for name, value in document.items() if value is not None}
 
 
-def _popped(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
+def _take_field(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
     value = fields.pop(name, default)
     if not says(value):
         return default

@@ -80,21 +80,21 @@ def dump(payload: Mapping[str, Any], request: AnyRequest, codec: str) -> bytes:
 
     Those of a request that was read from another format are dropped.
     """
-    merged = dict(payload)
+    document = dict(payload)
     foreign = request.wire_format not in (None, codec)
     if foreign:
         _tell_foreign(request, codec)
     if request.extra_params and not foreign:
-        check_written(request.extra_params, merged)
+        check_written(request.extra_params, document)
     for name, value in () if foreign else request.extra_params.items():
-        known = merged.get(name)
-        merged[name] = {**known, **value} if isinstance(known, Mapping) and isinstance(value, Mapping) else value
+        known = document.get(name)
+        document[name] = {**known, **value} if isinstance(known, Mapping) and isinstance(value, Mapping) else value
     try:
         try:
-            return _encode(merged).encode("utf-8", "replace")
+            return _encode(document).encode("utf-8", "replace")
         except ValueError:  # a model wrote NaN or 1e999 into a call, or a tool into a result
-            said = {name: _in_words(merged[name]) for name in _CONVERSATION if name in merged}
-            return _encode({**merged, **said}).encode("utf-8", "replace")
+            conversation = {name: _in_words(document[name]) for name in _CONVERSATION if name in document}
+            return _encode({**document, **conversation}).encode("utf-8", "replace")
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRequest(f"the request cannot be written as JSON: {error}; use plain values in it") from None
 
@@ -250,7 +250,7 @@ def own_tools(request: Request, codec: str) -> Iterator[Tool | VendorTool]:
     return (tool for tool in request.tools if isinstance(tool, Tool) or is_own(request, codec, tool))
 
 
-def encoded_choice(
+def encode_choice(
     request: Request, codec: str, words: Mapping[str, dict[str, Any]], forced: Callable[[str], dict[str, Any]]
 ) -> dict[str, Any] | None:
     """Which tools are to be called; ``None`` where nothing is said of it.
@@ -276,7 +276,7 @@ def encoded_choice(
     return dict(choice)
 
 
-def merged(block: dict[str, Any], further: Mapping[str, Any]) -> dict[str, Any]:
+def merge_fields(block: dict[str, Any], further: Mapping[str, Any]) -> dict[str, Any]:
     """A block with further fields, those of a mapping in it included."""
     for name, value in further.items():
         known = block.get(name)

@@ -93,8 +93,8 @@ def retry_after(headers: Mapping[str, str], body: Any, now: datetime, *, limited
     may differ.
     """
     waits = _waits(headers, body, now, message)
-    said = [wait for wait in (*waits, _resets(headers, now) if limited else None) if wait is not None and math.isfinite(wait)]
-    return next((wait for wait in said if wait > 0), said[0] if said else None)
+    usable = [wait for wait in (*waits, _resets(headers, now) if limited else None) if wait is not None and math.isfinite(wait)]
+    return next((wait for wait in usable if wait > 0), usable[0] if usable else None)
 
 
 def _waits(headers: Mapping[str, str], body: Any, now: datetime, message: str) -> Iterator[float | None]:
@@ -145,8 +145,8 @@ def _field_wait(body: Any) -> float | None:
     error = error if isinstance(error, Mapping) else {}
     held = [place.get(name) for place in (document, error) for name in _HOLDERS]
     places = [place for place in (document, error, *held) if isinstance(place, Mapping)]
-    told = [(str(name).lower().translate(_SEPARATORS), value) for place in places for name, value in place.items()]
-    return _longest(_span(value, _WAITS[name]) for name, value in told if name in _WAITS)
+    fields = [(str(name).lower().translate(_SEPARATORS), value) for place in places for name, value in place.items()]
+    return _longest(_span(value, _WAITS[name]) for name, value in fields if name in _WAITS)
 
 
 def _span(value: Any, unit: float) -> float | None:
@@ -217,15 +217,15 @@ def rate_limit_remaining(headers: Mapping[str, str], now: datetime) -> RateLimit
     """
     if _REMAINING.isdisjoint(headers):
         return None
-    said: dict[str, Any] = {}
+    remaining_of: dict[str, Any] = {}
     for pattern, name in _COUNTS:
         remaining = headers.get(pattern.format(what="remaining"))
-        if remaining is None or name in said:
+        if remaining is None or name in remaining_of:
             continue
         left, most = _number(remaining), _number(headers.get(pattern.format(what="limit")))
         if left is not None and left < (1 if most is None else _LITTLE * most):
-            said |= {name: int(left), f"{name}_reset": _reset(headers.get(pattern.format(what="reset")), headers, now)}
-    return RateLimitRemaining(**said) if said else None
+            remaining_of |= {name: int(left), f"{name}_reset": _reset(headers.get(pattern.format(what="reset")), headers, now)}
+    return RateLimitRemaining(**remaining_of) if remaining_of else None
 
 
 _MOMENT, _LAST_MOMENT, _MILLISECONDS = 1e9, 2.5e11, 1e12
@@ -238,8 +238,11 @@ def _reset(value: str | None, headers: Mapping[str, str], now: datetime) -> floa
         return None
     number = _number(value)
     if number is None:
-        moment = _rfc3339(value, headers, now) if value[:4].isdigit() else _date(value)
-        return duration(value) if moment is None else moment if isinstance(moment, float) else _until(moment, headers, now)
+        try:
+            moment = datetime.fromisoformat(value) if value[:4].isdigit() else _date(value)
+        except ValueError:
+            moment = None
+        return duration(value) if moment is None else _until(moment, headers, now)
     while number > _MILLISECONDS:  # or microseconds, or nanoseconds
         number /= 1_000
     return number if number < _MOMENT else _until(datetime.fromtimestamp(min(number, _LAST_MOMENT), UTC), headers, now)
@@ -255,13 +258,6 @@ def _resets(headers: Mapping[str, str], now: datetime) -> float | None:
             continue
         waits.append(_reset(value, headers, now))
     return _longest(waits)
-
-
-def _rfc3339(value: str, headers: Mapping[str, str], now: datetime) -> float | None:
-    try:
-        return _until(datetime.fromisoformat(value), headers, now)
-    except ValueError:
-        return None
 
 
 MAX_MESSAGE = 2_000
@@ -313,8 +309,8 @@ class Refusal:
 def fault(status: int, headers: Mapping[str, str], body: bytes, now: datetime | None = None) -> DispatchError:
     """The error that an answer with a status other than 2xx stands for; ``headers`` have lower-case names."""
     if status < 400:
-        return _redirected(status, headers)
-    document = _parsed(body.decode("utf-8", "replace").removeprefix("\ufeff"))
+        return _redirect_error(status, headers)
+    document = _parse_or_none(body.decode("utf-8", "replace").removeprefix("\ufeff"))
     refusal = read(document) or Refusal(message=excerpt(body) or f"HTTP status {status} with no text", most=MAX_EXCERPT)
     return _error(refusal, status, headers, document, now)
 
@@ -326,19 +322,20 @@ def fault_inside(document: Any, headers: Mapping[str, str] | None = None, now: d
     return _error(refusal, status, headers or {}, document, now)
 
 
-def _error(refusal: Refusal, told: int | None, headers: Mapping[str, str], document: Any, now: datetime | None) -> DispatchError:
+def _error(
+    refusal: Refusal, known_status: int | None, headers: Mapping[str, str], document: Any, now: datetime | None
+) -> DispatchError:
     outer, document = document, document if refusal.upstream is None else refusal.upstream
     headers = {**refusal.headers, **headers}
     if "x-amzn-errortype" in headers:  # Bedrock: "ThrottlingException:http://..."
         refusal = attrs.evolve(refusal, codes=(*refusal.codes, headers["x-amzn-errortype"].partition(":")[0]))
-    kind = _kind(refusal, told, document)
-    status = told or KIND_STATUSES.get(kind, 500)
+    kind = _kind(refusal, known_status, document)
+    status = known_status or KIND_STATUSES.get(kind, 500)
     limited = status == 429 or kind is RateLimitError
     hint = retry_after(headers, document, now or SYSTEM_CLOCK.now(), limited=limited, message=refusal.message)
     hint = _field_wait(outer) if hint is None else hint
-    if kind is RateLimitError and _DAILY.search(refusal.message) and (hint is None or hint > LONG_HINT):
-        kind = QuotaExceeded
-    if kind is RateLimitError and _quota_spent(document, refusal, hint or 0.0):
+    daily = _DAILY.search(refusal.message) is not None and (hint is None or hint > LONG_HINT)
+    if kind is RateLimitError and (daily or _is_quota_spent(document, refusal, hint or 0.0)):
         kind = QuotaExceeded
     remedy = REMEDIES.get(kind)
     if kind is RateLimitError and hint is not None and hint > LONG_HINT:
@@ -384,26 +381,23 @@ def _retry_here(refusal: Refusal, status: int, headers: Mapping[str, str]) -> bo
     advice = headers.get("x-should-retry", "").lower()
     if advice in ("true", "false"):
         return advice == "true"
-    asked = _ASKED_LIMIT.search(refusal.message[:MAX_MESSAGE])
-    beyond = asked is not None and int(asked.group(2)) > int(asked.group(1))
+    limits = _ASKED_LIMIT.search(refusal.message[:MAX_MESSAGE])
+    beyond = limits is not None and int(limits.group(2)) > int(limits.group(1))
     final = beyond or status in FINAL_STATUSES or "request too large" in refusal.message[:MAX_MESSAGE].lower()
     return False if final else None
 
 
-def _quota_spent(document: Any, refusal: Refusal, hint: float) -> bool:
+def _is_quota_spent(document: Any, refusal: Refusal, hint: float) -> bool:
     """Google's daily limits, limits of zero, and a quota of its words that comes back in hours: seconds of waiting do not help."""
     if "limit: 0" in refusal.message or (hint > LONG_HINT and "quota" in refusal.message.lower()):
         return True
-    if any(entry.get("reason") == "QUOTA_EXHAUSTED" for entry in details(document)):
-        return True
-    violations = [entry.get("violations") for entry in details(document)]
-    return any(
-        "PerDay" in str(violation.get("quotaId")) or violation.get("quotaValue") == "0"
-        for listed in violations
-        if isinstance(listed, list)
-        for violation in listed
-        if isinstance(violation, Mapping)
-    )
+    for entry in details(document):
+        violations = entry.get("violations")
+        for violation in violations if isinstance(violations, list) else ():
+            is_quota = isinstance(violation, Mapping)
+            if is_quota and ("PerDay" in str(violation.get("quotaId")) or violation.get("quotaValue") == "0"):
+                return True
+    return any(entry.get("reason") == "QUOTA_EXHAUSTED" for entry in details(document))
 
 
 _SILENT = frozenset(
@@ -472,21 +466,21 @@ def tells_of_failure(document: Mapping[str, Any]) -> bool:
         return True
     message = _message(document)
     if not isinstance(message, str):  # an object is a message of a conversation
-        return _held(document) is not None
+        return _inner_error(document) is not None
     codes = [document[name] for name in ("code", "__type", "status_code", "statusCode") if name in document]
     words = [word for name in ("type", "status") if isinstance(word := document.get(name), str)]
     named = any(map(_NAMED.search, words)) or _status(document) is not None
     return named or any(map(tells, codes)) or document.keys() <= _BARE
 
 
-def _held(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _inner_error(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The error in a member that is named for one, with that name as its type; ``None`` where there is none."""
     for name, inner in document.items():
         if not isinstance(inner, Mapping):
             continue
         if _HOLDS.search(name) and tells(inner):
             return inner if "type" in inner else {**inner, "type": name}
-        if name in _AROUND and (held := _held(inner)) is not None:
+        if name in _AROUND and (held := _inner_error(inner)) is not None:
             return held
         if name in _ABOUT and _message(inner) is not None and tells(inner.get("code", True)):
             return inner
@@ -513,7 +507,7 @@ def read(document: Any, wrapped: int = _WRAPPED) -> Refusal | None:
         request_id=_clean(told_id) if isinstance(told_id, str) and told_id else None,
         shape=shape,
     )
-    return _unwrapped(_bracketed(refusal), source, wrapped) if wrapped else refusal
+    return _unwrap(_with_bracketed_code(refusal), source, wrapped) if wrapped else refusal
 
 
 def _source(document: Mapping[str, Any]) -> tuple[str, Mapping[str, Any], Any]:
@@ -530,7 +524,11 @@ def _source(document: Mapping[str, Any]) -> tuple[str, Mapping[str, Any], Any]:
     if isinstance(base, Mapping) and tells(base):
         return "base_resp", base, _message(base)
     message = _message(document)
-    if (message is None or not isinstance(message, str)) and not isinstance(error, str) and (held := _held(document)) is not None:
+    if (
+        (message is None or not isinstance(message, str))
+        and not isinstance(error, str)
+        and (held := _inner_error(document)) is not None
+    ):
         return "error", held, _message(held)
     shape = "object" if document.get("object") == "error" else "error"
     return shape, document, error if isinstance(error, str) and tells(error) and message is None else message
@@ -540,14 +538,14 @@ def _message(source: Mapping[str, Any]) -> Any:
     return next((source[name] for name in _MESSAGES if name in source and tells(source[name])), None)
 
 
-def _bracketed(refusal: Refusal) -> Refusal:
+def _with_bracketed_code(refusal: Refusal) -> Refusal:
     """MiniMax names its code at the end of its words: "insufficient balance (1008)"."""
     found = re.search(r"\(([12]\d{3})\)\s{0,3}$", refusal.message[-16:])
     known = found is not None and refusal.shape != "base_resp" and f"base_resp:{found.group(1)}" in CODES
     return attrs.evolve(refusal, codes=(*refusal.codes, f"base_resp:{found.group(1)}")) if known and found else refusal
 
 
-def _unwrapped(refusal: Refusal, source: Mapping[str, Any], wrapped: int) -> Refusal:
+def _unwrap(refusal: Refusal, source: Mapping[str, Any], wrapped: int) -> Refusal:
     """Add what the upstream of a gateway says: in ``metadata`` (OpenRouter), or as JSON at the end of the gateway's words."""
     metadata = source.get("metadata")
     metadata = metadata if isinstance(metadata, Mapping) else {}
@@ -556,10 +554,10 @@ def _unwrapped(refusal: Refusal, source: Mapping[str, Any], wrapped: int) -> Ref
         refusal = attrs.evolve(refusal, headers={str(name).lower(): str(value) for name, value in headers.items()})
     raw, outer = metadata.get("raw"), refusal.message
     if not tells(raw):
-        raw, outer = _embedded(refusal.message)
+        raw, outer = _embedded_error(refusal.message)
         if raw is None:
             return refusal
-    document = _parsed(raw[:_MOST_WRAPPED]) if isinstance(raw, str) else raw
+    document = _parse_or_none(raw[:_MOST_WRAPPED]) if isinstance(raw, str) else raw
     inner = read(document, wrapped - 1)
     if inner is None:
         return attrs.evolve(refusal, message=_clean(f"{outer}: {_text(raw)}"[:_READ]))
@@ -574,17 +572,17 @@ def _unwrapped(refusal: Refusal, source: Mapping[str, Any], wrapped: int) -> Ref
     )
 
 
-def _embedded(message: str) -> tuple[Any, str]:
+def _embedded_error(message: str) -> tuple[Any, str]:
     """The JSON object that words end with, if it is an error, and the words before it."""
     text = message[:_MOST_WRAPPED].rstrip("'\"` \r\n")
     start = text.find("{")
-    document = _parsed(text[start:]) if start >= 0 and text.endswith("}") else None
+    document = _parse_or_none(text[start:]) if start >= 0 and text.endswith("}") else None
     if not isinstance(document, Mapping) or read(document, 0) is None:
         return None, message
     return document, re.sub(r"[\s:\-]{0,8}(b?['\"])?$", "", text[:start][-MAX_EXCERPT:])
 
 
-def _parsed(text: str) -> Any:
+def _parse_or_none(text: str) -> Any:
     try:
         return parse_text(text, lenient=True)
     except ValueError:
@@ -600,9 +598,9 @@ def _codes(source: Mapping[str, Any]) -> tuple[str, ...]:
     own = [source.get(name) for name in ("code", "error_code", "status_code", "Code", "__type", "errorCode", "err_code", "errcode")]
     own += [error for error in (source.get("error"),) if isinstance(error, str) and _WORD.fullmatch(error)]  # OAuth's
     types = [source.get(name) for name in ("type", "error_type", "errorType", "status")]
-    said = [*own, *inner, *types, *reasons, *flagged]
-    words = [_clean(code) for code in said if isinstance(code, str) and code]
-    words += [str(code) for code in said if type(code) is int and abs(code) < 1_000_000]
+    codes = [*own, *inner, *types, *reasons, *flagged]
+    words = [_clean(code) for code in codes if isinstance(code, str) and code]
+    words += [str(code) for code in codes if type(code) is int and abs(code) < 1_000_000]
     return tuple(sorted(dict.fromkeys(words), key=str.isdigit))
 
 
@@ -637,20 +635,20 @@ def excerpt(body: bytes) -> str:
     text = body[:_READ].decode("utf-8", "replace")
     if re.search(r"<\s*(!doctype|html|head|body)", text, re.IGNORECASE):
         title = re.search(r"<title[^>]*>([^<]*)", text, re.IGNORECASE)
-        return f"a web page instead of an answer: {_printable(title.group(1)) if title else 'no title'}"
-    return _printable(text)
+        return f"a web page instead of an answer: {_to_one_line(title.group(1)) if title else 'no title'}"
+    return _to_one_line(text)
 
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
-def _printable(text: str) -> str:
+def _to_one_line(text: str) -> str:
     return " ".join(_CONTROLS.sub(" ", text).split())
 
 
-def _redirected(status: int, headers: Mapping[str, str]) -> DispatchError:
+def _redirect_error(status: int, headers: Mapping[str, str]) -> DispatchError:
     try:
-        host = _printable(urlsplit(headers.get("location", "")).hostname or "") or "somewhere else"
+        host = _to_one_line(urlsplit(headers.get("location", "")).hostname or "") or "somewhere else"
     except ValueError:
         host = "an address that is none"
     text = f"the vendor redirects (status {status}) to {host}; redirects are not followed: set base_url to where it should go"

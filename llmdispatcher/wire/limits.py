@@ -33,10 +33,10 @@ def digest(text: str, size: int) -> str:
     return digits
 
 
-def plain_id(told: str) -> str:
+def plain_id(call_id: str) -> str:
     """The id of a call in letters, digits, ``_`` and ``-``; always the same for the same one."""
-    plain = _NOT_IN_NAMES.sub("_", told)
-    return told if plain == told else f"{plain}_{digest(told, 8)}"
+    plain = _NOT_IN_NAMES.sub("_", call_id)
+    return call_id if plain == call_id else f"{plain}_{digest(call_id, 8)}"
 
 
 def within_limits(request: Request, limits: Mapping[str, Any], codec: str) -> Request:
@@ -60,15 +60,15 @@ def within_limits(request: Request, limits: Mapping[str, Any], codec: str) -> Re
         changes["stop"] = request.stop[:most]
     messages = request.messages
     if ("name" in limits or "call_id" in limits) and not only_texts(messages):
-        named = _named(messages, limits["name"]) if "name" in limits else messages
+        named = _with_valid_names(messages, limits["name"]) if "name" in limits else messages
         if any(new.name is None and old.name is not None for old, new in zip(messages, named, strict=True)):
             tell_dropped(request, codec, "message.name", "is not taken here")
         messages = named
-        messages = identified(messages, re.compile(limits["call_id"])) if "call_id" in limits else messages
+        messages = with_valid_ids(messages, re.compile(limits["call_id"])) if "call_id" in limits else messages
     return update(request, messages=messages, **changes)
 
 
-def _named(messages: tuple[Message, ...], pattern: str) -> tuple[Message, ...]:
+def _with_valid_names(messages: tuple[Message, ...], pattern: str) -> tuple[Message, ...]:
     """The messages with participants' names as a vendor takes them."""
     fits = re.compile(pattern).fullmatch
     named = list(messages)
@@ -79,7 +79,7 @@ def _named(messages: tuple[Message, ...], pattern: str) -> tuple[Message, ...]:
     return tuple(named)
 
 
-def identified(messages: tuple[Message, ...], pattern: re.Pattern[str], *, orphans: bool = True) -> tuple[Message, ...]:
+def with_valid_ids(messages: tuple[Message, ...], pattern: re.Pattern[str], *, orphans: bool = True) -> tuple[Message, ...]:
     """The messages with an id of that form on every call and result; the same ones where they are so already.
 
     A call without an id gets a new one, and a result without one that of the first call of its round, by name if it tells one,
@@ -90,9 +90,9 @@ def identified(messages: tuple[Message, ...], pattern: re.Pattern[str], *, orpha
     results = [message.tool_call_id for message in messages if message.role == "tool"]
     if not ids and not results:
         return messages
-    if len({*ids}) == len(ids) and all(told and fits(told) for told in (*ids, *results)):
+    if len({*ids}) == len(ids) and all(known_id and fits(known_id) for known_id in (*ids, *results)):
         return messages
-    made = _CallIds(fits, {told for told in (*ids, *results) if told}, orphans=orphans)
+    made = _CallIds(fits, {known_id for known_id in (*ids, *results) if known_id}, orphans=orphans)
     return tuple([made.named(message) for message in messages])
 
 
@@ -101,7 +101,7 @@ def with_ids(messages: tuple[Message, ...], pattern: re.Pattern[str]) -> tuple[M
     calls = [call for message in messages for call in message.tool_calls]
     if all(call.id for call in calls) and all(message.tool_call_id for message in messages if message.role == "tool"):
         return messages
-    return identified(messages, pattern)
+    return with_valid_ids(messages, pattern)
 
 
 _ANY = re.compile(r".+", re.DOTALL)
@@ -143,7 +143,7 @@ class _CallIds:
 
     def named(self, message: Message) -> Message:
         if message.role == "tool":
-            return attrs.evolve(message, tool_call_id=self._answered(message))
+            return attrs.evolve(message, tool_call_id=self._result_id(message))
         if not message.tool_calls:
             return message
         named = [(call, self._call(call)) for call in message.tool_calls]
@@ -154,35 +154,35 @@ class _CallIds:
         return attrs.evolve(message, content=content, tool_calls=tuple([new for _, new in named]))
 
     def _call(self, call: ToolCall) -> ToolCall:
-        told = call.id or self._new()
-        sent = self._shaped(told)
+        call_id = call.id or self._new_id()
+        sent = self._fit(call_id)
         again = 1
         while sent in self._sent:  # some servers count anew in every answer
-            sent, again = digest(f"{told} {again}", 9), again + 1
+            sent, again = digest(f"{call_id} {again}", 9), again + 1
         self._sent.add(sent)
-        self._last[told] = sent
+        self._last[call_id] = sent
         return attrs.evolve(call, id=sent)
 
-    def _new(self) -> str:
+    def _new_id(self) -> str:
         while (made := f"call_{self._made}") in self._taken:
             self._made += 1
         self._made += 1
         return made
 
-    def _shaped(self, told: str) -> str:
-        plain = told if self._fits(told) else _NOT_IN_NAMES.sub("_", told)
-        return plain if self._fits(plain) else digest(told, 9)
+    def _fit(self, call_id: str) -> str:
+        plain = call_id if self._fits(call_id) else _NOT_IN_NAMES.sub("_", call_id)
+        return plain if self._fits(plain) else digest(call_id, 9)
 
-    def _answered(self, message: Message) -> str:
-        told = message.tool_call_id or None
-        if told is not None:
-            answered = next((one for one in self._open if one.told == told), None)
+    def _result_id(self, message: Message) -> str:
+        call_id = message.tool_call_id or None
+        if call_id is not None:
+            answered = next((one for one in self._open if one.told == call_id), None)
             if answered is None:
-                return self._last.get(told) or self._shaped(told)
+                return self._last.get(call_id) or self._fit(call_id)
         else:
             fitting = [one for one in self._open if message.name in (None, one.call.name)] or self._open
             if not fitting and self._orphans:
-                return self._shaped(self._new())
+                return self._fit(self._new_id())
             if not fitting:
                 raise InvalidRequest("message.tool_call_id: a tool message must name the call that it answers")
             answered = fitting[0]
@@ -263,14 +263,14 @@ class _RenamingDecoder:
         self.check = decoder.check
 
     def feed(self, data: bytes) -> list[StreamChunk]:
-        return self._named(self._decoder.feed(data))
+        return self._with_valid_names(self._decoder.feed(data))
 
     def finish(self) -> list[StreamChunk]:
-        return self._named(self._decoder.finish())
+        return self._with_valid_names(self._decoder.finish())
 
-    def _named(self, chunks: list[StreamChunk]) -> list[StreamChunk]:
+    def _with_valid_names(self, chunks: list[StreamChunk]) -> list[StreamChunk]:
         self.done, self.ended, self.skipped = self._decoder.done, self._decoder.ended, self._decoder.skipped
-        return [_chunk(chunk, self._names) for chunk in chunks]
+        return [_rename_chunk(chunk, self._names) for chunk in chunks]
 
 
 _NO_NAMES = ToolNames()
@@ -296,7 +296,7 @@ def _with_names(things: Sequence[Any], names: Mapping[str, str]) -> tuple[Any, .
     )
 
 
-def _chunk(chunk: StreamChunk, names: Mapping[str, str]) -> StreamChunk:
+def _rename_chunk(chunk: StreamChunk, names: Mapping[str, str]) -> StreamChunk:
     if not any(delta.name in names for delta in chunk.tool_calls):
         return chunk
     deltas = [attrs.evolve(delta, name=names.get(delta.name or "", delta.name)) for delta in chunk.tool_calls]

@@ -62,7 +62,7 @@ GEMINI = Dialect(
 )
 
 
-def fitted_schema(schema: Any, dialect: Dialect) -> dict[str, Any] | None:
+def fit_schema(schema: Any, dialect: Dialect) -> dict[str, Any] | None:
     """The schema as a vendor takes it; ``None`` where it cannot be said there, such as an object of any fields."""
     try:
         return _Fitting(schema, dialect).whole()
@@ -95,7 +95,7 @@ def object_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**made, "properties": properties, **({"required": required} if required else {})}
 
 
-def rooted(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+def ensure_object(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """A schema of arguments that is one of an object, which servers want that take choices at its root."""
     return schema if schema.get("type") == "object" else object_schema(schema)
 
@@ -103,7 +103,7 @@ def rooted(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 def _at_root(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """A schema that is no reference to another one in it."""
     target = _target(schema, schema) if "$ref" in schema else schema
-    return schema if target is schema else {**_combined(_without(schema, "$ref"), target)}
+    return schema if target is schema else {**_combine(_without(schema, "$ref"), target)}
 
 
 def _target(root: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -111,14 +111,14 @@ def _target(root: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
     met = 0
     found: Any = schema
     while isinstance(found, Mapping) and isinstance(found.get("$ref"), str) and met < _MOST_STEPS:
-        found, met = pointed(root, found["$ref"]), met + 1
+        found, met = resolve_pointer(root, found["$ref"]), met + 1
     return found if isinstance(found, Mapping) and met < _MOST_STEPS else schema
 
 
 _MOST_STEPS = 10
 
 
-def pointed(root: Any, ref: str) -> Any:
+def resolve_pointer(root: Any, ref: str) -> Any:
     """What a reference within a document stands for; ``None`` for any other, and for the whole document."""
     found = root if ref[:1] == "#" else None
     for step in ref[1:].split("/")[1:]:
@@ -134,7 +134,7 @@ def _without(schema: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in schema.items() if name not in names}
 
 
-def _combined(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+def _combine(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
     """What two schemas say of one value, as far as one can say it; the second's words count."""
     made = {**first, **second}
     if "properties" in first and "properties" in second:
@@ -171,11 +171,11 @@ def _without_nulls(schema: Any) -> Any:
         return schema if all(map(operator.is_, listed, schema)) else listed
     if not isinstance(schema, Mapping):
         return schema
-    kept = {name: _kept(name, inner) for name, inner in schema.items() if inner is not None or name not in _NOT_NULL}
+    kept = {name: _without_nulls_in(name, inner) for name, inner in schema.items() if inner is not None or name not in _NOT_NULL}
     return schema if len(kept) == len(schema) and all(map(operator.is_, kept.values(), schema.values())) else kept
 
 
-def _kept(name: str, inner: Any) -> Any:
+def _without_nulls_in(name: str, inner: Any) -> Any:
     if not isinstance(inner, dict | list) or name in _VALUES:
         return inner
     if name not in _BY_NAME or not isinstance(inner, dict):
@@ -229,14 +229,14 @@ class _Fitting:
             if ref in met:
                 raise _Inexpressible
             if ref not in self._finite:
-                self._refuse_circles(self._resolved(ref), (*met, ref))
+                self._refuse_circles(self._resolve(ref), (*met, ref))
                 self._finite.add(ref)
         for name, inner in schema.items():
             if name not in _DEFINITIONS:
                 self._refuse_circles(list(inner.values()) if name == "properties" and isinstance(inner, Mapping) else inner, met)
 
-    def _resolved(self, ref: str) -> Any:
-        found = pointed(self._root, ref)
+    def _resolve(self, ref: str) -> Any:
+        found = resolve_pointer(self._root, ref)
         if found is None:
             raise _Inexpressible
         return found
@@ -250,7 +250,7 @@ class _Fitting:
             if isinstance(schema.get(name), Mapping)
         }
         if isinstance(schema.get("$ref"), str):
-            self._resolved(schema["$ref"]) if schema["$ref"] != "#" or not self._dialect.recursive else None
+            self._resolve(schema["$ref"]) if schema["$ref"] != "#" or not self._dialect.recursive else None
             return {"$ref": schema["$ref"], **made}
         rest = _without(schema, *_DEFINITIONS)
         kinds = rest.get("type")
@@ -267,7 +267,7 @@ class _Fitting:
         return {**about, "anyOf": options}
 
     def _plain(self, rest: Mapping[str, Any]) -> dict[str, Any]:
-        dialect, made, told = self._dialect, dict[str, Any](), dict[str, Any]()
+        dialect, made, notes = self._dialect, dict[str, Any](), dict[str, Any]()
         choices = rest.get("anyOf") or rest.get("oneOf")
         for name, value in rest.items():
             if name in ("anyOf", "oneOf"):
@@ -279,9 +279,9 @@ class _Fitting:
             elif self._takes(name, value):
                 made[name] = self._within(name, value)
             elif name not in _SILENT and name[:1] != "$" and name[:2] != "x-":
-                told[name] = value
+                notes[name] = value
         self._close(made)
-        return _described(made, rest.get("description"), told)
+        return _with_description(made, rest.get("description"), notes)
 
     def _all_of(self, value: Any) -> dict[str, Any]:
         options = [self._schema(option) for option in value] if isinstance(value, list) else []
@@ -338,14 +338,14 @@ def _for_kind(rest: Mapping[str, Any], kind: Any) -> dict[str, Any]:
     return {**{name: value for name, value in rest.items() if name not in foreign}, "type": kind}
 
 
-def _described(made: dict[str, Any], description: Any, told: Mapping[str, Any]) -> dict[str, Any]:
+def _with_description(made: dict[str, Any], description: Any, notes: Mapping[str, Any]) -> dict[str, Any]:
     words = [description] if isinstance(description, str) and description else []
-    if told:
-        words.append("{" + ", ".join([f"{name}: {json.dumps(value, default=str)}" for name, value in told.items()]) + "}")
+    if notes:
+        words.append("{" + ", ".join([f"{name}: {json.dumps(value, default=str)}" for name, value in notes.items()]) + "}")
     return {**made, "description": "\n\n".join(words)} if words else made
 
 
-def typed_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+def type_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """The schema as Moonshot takes it, which refuses what JSON Schema allows: types and the like beside choices and references,
     references to anything but a definition, values without a type, required fields that are not described.
 
@@ -383,20 +383,20 @@ class _Typing:
             return self._reference(schema["$ref"], about)
         rest = _without(schema, "$schema", "$id", "allOf", *_DEFINITIONS, *_ABOUT)
         for option in _names(schema.get("allOf")):
-            rest = _combined(rest, _without(_target(self._root, _object(option)), *_ABOUT))
+            rest = _combine(rest, _without(_target(self._root, _object(option)), *_ABOUT))
         name = next((name for name in ("anyOf", "oneOf") if _names(rest.get(name))), None)
         if name is None:
             return self._plain(_without(rest, "anyOf", "oneOf"), about)
         options = _names(rest.pop(name))
         if rest:  # what is said of all of them
-            options = [_combined(rest, _target(self._root, _object(option))) for option in options]
+            options = [_combine(rest, _target(self._root, _object(option))) for option in options]
         return {**about, "anyOf": [self._schema(option) for option in options]}
 
     def _reference(self, ref: str, about: Mapping[str, Any]) -> dict[str, Any]:
-        if pointed(self._root, ref) is None and ref != "#":
+        if resolve_pointer(self._root, ref) is None and ref != "#":
             return dict(about)
-        told = {"$ref": "#" if ref == "#" else f"#/$defs/{self._name(ref)}"}
-        return {**about, "anyOf": [told]} if about else told
+        reference = {"$ref": "#" if ref == "#" else f"#/$defs/{self._name(ref)}"}
+        return {**about, "anyOf": [reference]} if about else reference
 
     def _name(self, ref: str) -> str:
         """The name of the definition for what is referred to."""
@@ -404,20 +404,20 @@ class _Typing:
             plain = _NOT_IN_NAMES.sub("_", ref.rpartition("/")[2]) or "_"
             name = plain if plain not in self._definitions else f"{plain}_{len(self._definitions)}"
             self._names[ref], self._definitions[name] = name, {}
-            self._definitions[name] = self._schema(pointed(self._root, ref))
+            self._definitions[name] = self._schema(resolve_pointer(self._root, ref))
         return self._names[ref]
 
     def _plain(self, rest: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
         """A schema without choices."""
-        told = {name: rest[name] for name in _CONDITIONS if name in rest}
-        about = _described(dict(about), about.get("description"), told)
+        notes = {name: rest[name] for name in _CONDITIONS if name in rest}
+        about = _with_description(dict(about), about.get("description"), notes)
         rest = _without(rest, *_CONDITIONS)
         kinds = rest.pop("type", None)
         kinds = [kind for kind in (kinds if isinstance(kinds, list) else [kinds]) if kind in _TYPES]
         values = _names(rest.pop("enum", None)) or ([rest["const"]] if "const" in rest else [])
         rest = _without(rest, "const")
         if values:
-            return {**about, **_enumerated(rest, kinds, values)}
+            return {**about, **_enumeration(rest, kinds, values)}
         if not kinds:
             kinds = [kind for kind, mark in (("object", "properties"), ("array", "items")) if mark in rest][:1]
         if len(kinds) > 1 and not _ANY_KIND.isdisjoint(rest):
@@ -450,13 +450,13 @@ def _kind_of(value: Any) -> str:
     return next((name for kind, name in kinds if isinstance(value, kind)), "array")
 
 
-def _enumerated(rest: Mapping[str, Any], kinds: list[str], values: list[Any]) -> dict[str, Any]:
+def _enumeration(rest: Mapping[str, Any], kinds: list[str], values: list[Any]) -> dict[str, Any]:
     """What has one of those values: of one type, or of one and null; else a choice of each type's."""
     found = list(dict.fromkeys(map(_kind_of, values)))
     if "number" in found or kinds == ["number"]:
         found = list(dict.fromkeys(["number" if kind == "integer" else kind for kind in found]))
     if {"object", "array"} & {*found}:
-        return _described(dict(rest), rest.get("description"), {"enum": values})
+        return _with_description(dict(rest), rest.get("description"), {"enum": values})
     if len(found) == 1:
         return {"type": found[0], "enum": values, **rest}
     if len(found) == 2 and "null" in found:

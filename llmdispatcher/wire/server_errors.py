@@ -38,7 +38,7 @@ class _Row:
     plain_code: str | None = None
 
 
-Told = TypeVar("Told")
+Document = TypeVar("Document")
 _BAD, _DOWN = "invalid_request_error", "server_error"
 _ROWS = (
     _Row(ContextWindowExceeded, 400, _BAD, "context_length_exceeded", "context_length_exceeded"),
@@ -80,7 +80,9 @@ def refused(
     own = next((status for kind, status in (statuses or {}).items() if isinstance(error, kind)), row.status)
     status = _status(error, own)
     codes = [None] if row.plain_code is None or type(error) is not row.error else [None, row.plain_code]
-    return status, _understood(error, [written(document(status, code)) for code in codes], lambda body: fault(status, {}, body))
+    return status, _first_understood(
+        error, [written(document(status, code)) for code in codes], lambda body: fault(status, {}, body)
+    )
 
 
 def openai_refusal(error: DispatchError) -> tuple[int, bytes]:
@@ -91,14 +93,14 @@ def openai_refusal(error: DispatchError) -> tuple[int, bytes]:
     def body(code: str) -> bytes:
         return written({"error": {"message": error.message, "type": row.kind, "param": None, "code": code}})
 
-    return status, _understood(error, [body(code) for code in _codes(error, row)], lambda told: fault(status, {}, told))
+    return status, _first_understood(error, [body(code) for code in _codes(error, row)], lambda told: fault(status, {}, told))
 
 
 def failure_event(error: DispatchError) -> dict[str, Any]:
     """What an error event of the Responses API says, with the status that a refusal would have had."""
     row = _row(error)
-    said = {"message": error.message, "param": None, "status": _status(error, row.status)}
-    return _understood(error, [{"code": code, **said} for code in _codes(error, row)], fault_inside)
+    fields = {"message": error.message, "param": None, "status": _status(error, row.status)}
+    return _first_understood(error, [{"code": code, **fields} for code in _codes(error, row)], fault_inside)
 
 
 def _codes(error: DispatchError, row: _Row) -> list[str]:
@@ -107,7 +109,7 @@ def _codes(error: DispatchError, row: _Row) -> list[str]:
     return [*own, row.code, row.plain_code or row.code, row.code]
 
 
-def _understood(error: DispatchError, documents: Sequence[Told], read: Callable[[Told], DispatchError]) -> Told:
+def _first_understood(error: DispatchError, documents: Sequence[Document], read: Callable[[Document], DispatchError]) -> Document:
     """The first document that is read as the class that it is about, else the usual one."""
-    found = (told for told in documents if type(read(told)) is type(error))
+    found = (document for document in documents if type(read(document)) is type(error))
     return next(found, documents[-1])

@@ -16,7 +16,7 @@ EMPTY_TURN = (TextPart(text=""),)
 """What a user's turn says that says nothing: no text, or media alone that hold nothing. The vendor's format judges what to send."""
 
 
-def object_in(body: bytes, wanted: str) -> dict[str, Any]:
+def read_object(body: bytes, wanted: str) -> dict[str, Any]:
     """The JSON object in a body; ``wanted`` names the fields that one has. Raises :class:`InvalidRequest`."""
     try:
         document = parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff"))
@@ -29,7 +29,7 @@ def object_in(body: bytes, wanted: str) -> dict[str, Any]:
     return document
 
 
-def filled(fields: Mapping[str, Any], *counts: str) -> dict[str, Any]:
+def without_empty(fields: Mapping[str, Any], *counts: str) -> dict[str, Any]:
     """The fields of a request that say something: clients in typed languages write all that they know, most of it empty.
 
     A zero says something (``temperature``, ``seed``), but in ``counts`` of what there is at least one of; an empty list does, but
@@ -37,10 +37,15 @@ def filled(fields: Mapping[str, Any], *counts: str) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for name, value in fields.items():
-        if _is_empty(name, value, counts) if not value else isinstance(value, dict) and _is_empty_object(name, value):
+        is_blank_group = isinstance(value, dict) and name not in _WISHES and name not in _SENDERS_OWN and _is_blank(value)
+        if _is_empty(name, value, counts) if not value else is_blank_group:
             continue
         if name in _GROUPS and isinstance(value, dict):
-            value = {inner: said for inner, said in value.items() if said == [] or inner in _WISHES or not _is_blank(said)}
+            value = {
+                inner: inner_value
+                for inner, inner_value in value.items()
+                if inner_value == [] or inner in _WISHES or not _is_blank(inner_value)
+            }
         found[name] = value
     if found.get("tools") == [] or ("function_call" in found and not (found.get("tools") or found.get("functions"))):
         return {name: value for name, value in found.items() if name not in _OF_TOOLS or not _is_idle(value)}
@@ -81,10 +86,6 @@ def _is_empty(name: str, value: Any, counts: Collection[str]) -> bool:
     return name not in _WISHES if value == {} else name in counts and type(value) is int
 
 
-def _is_empty_object(name: str, value: Mapping[str, Any]) -> bool:
-    return name not in _WISHES and name not in _SENDERS_OWN and _is_blank(value)
-
-
 def _is_blank(value: Any) -> bool:
     """Whether it is null, an empty text, or holds nothing else: numbers and flags say something, but in an object of no type."""
     if isinstance(value, dict):
@@ -95,7 +96,7 @@ def _is_blank(value: Any) -> bool:
     return value is None or value == ""
 
 
-def words_in(value: Any) -> Any:
+def without_empty_texts(value: Any) -> Any:
     """A list of texts without those that are empty or null; anything else as it is."""
     return [word for word in value if word is not None and word != ""] if isinstance(value, list) else value
 
@@ -115,7 +116,7 @@ def is_hollow(value: Any) -> bool:
     return not value or (isinstance(value, str) and value.isspace())
 
 
-def taken(fields: dict[str, Any], name: str, inner: str, fits: Callable[[Any], bool]) -> Any:
+def take_inner(fields: dict[str, Any], name: str, inner: str, fits: Callable[[Any], bool]) -> Any:
     """One field out of an object whose others stay where they are; ``None`` where it is not what fits."""
     whole = fields.get(name)
     if not isinstance(whole, dict) or not fits(whole.get(inner)):
@@ -128,7 +129,7 @@ def taken(fields: dict[str, Any], name: str, inner: str, fits: Callable[[Any], b
     return whole[inner]
 
 
-def popped(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
+def take_field(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
     """A field taken out of the others. Raises :class:`InvalidRequest` for one of another kind."""
     value = fields.pop(name, default)
     if value is not default and not isinstance(value, kind):

@@ -35,7 +35,7 @@ from ..types import (
 )
 from .decoding import mapping
 from .encoding import LEADING_ROLES, leave_out, logger, only_texts, own, tell_dropped, update, written
-from .schemas import NOT_STRICT, OPENAI_STRICT, fitted_schema, object_schema, typed_schema, with_items, without_nulls
+from .schemas import NOT_STRICT, OPENAI_STRICT, fit_schema, object_schema, type_schema, with_items, without_nulls
 
 
 def results_of_text(request: Request) -> Request:
@@ -70,19 +70,19 @@ def _of_text(messages: Iterable[Message]) -> Iterator[Message]:
 
 def system_in_first_turn(request: Request) -> Request:
     """The instructions at the beginning of the first user's message, for models that know no system."""
-    told = [message for message in request.messages if message.role in LEADING_ROLES]
-    if not told:
+    instructions = [message for message in request.messages if message.role in LEADING_ROLES]
+    if not instructions:
         return request
-    first = Message("user", told[0].content)
-    for message in told[1:]:
-        first = _joined(first, Message("user", message.content))
+    first = Message("user", instructions[0].content)
+    for message in instructions[1:]:
+        first = _join(first, Message("user", message.content))
     rest = [message for message in request.messages if message.role not in LEADING_ROLES]
     if rest and rest[0].role == "user":
-        return attrs.evolve(request, messages=[_joined(first, rest[0]), *rest[1:]])
+        return attrs.evolve(request, messages=[_join(first, rest[0]), *rest[1:]])
     return attrs.evolve(request, messages=[first, *rest])
 
 
-def alternating(request: Request) -> Request:
+def alternate_turns(request: Request) -> Request:
     """Instructions first, and then the user and the assistant by turns: what one of them said in a row is one message."""
     messages: list[Message] = [message for message in request.messages if message.role in LEADING_ROLES]
     leading = len(messages)
@@ -91,13 +91,13 @@ def alternating(request: Request) -> Request:
             continue
         last = messages[-1] if len(messages) > leading else None
         if last is not None and message.role != "tool" and last.role == message.role:
-            messages[-1] = _joined(last, message)
+            messages[-1] = _join(last, message)
         else:
             messages.append(message)
     return request if messages == list(request.messages) else attrs.evolve(request, messages=messages)
 
 
-def _joined(first: Message, second: Message) -> Message:
+def _join(first: Message, second: Message) -> Message:
     """Two messages of the same role as one."""
     if not second.text and not second.parts:
         return first
@@ -105,7 +105,7 @@ def _joined(first: Message, second: Message) -> Message:
         content: Any = "\n\n".join([text for text in (first.content, second.content) if text])
     else:
         between = [TextPart(text="\n\n")] if first.text and second.text else []
-        content = [*_said(first), *between, *_said(second)]
+        content = [*_content_parts(first), *between, *_content_parts(second)]
         if all(type(part) is TextPart and not part.cache and not part.extra for part in content):
             content = "".join([part.text for part in content])
     return attrs.evolve(
@@ -113,7 +113,7 @@ def _joined(first: Message, second: Message) -> Message:
     )
 
 
-def _said(message: Message) -> tuple[Part, ...]:
+def _content_parts(message: Message) -> tuple[Part, ...]:
     if isinstance(message.content, str):
         return (TextPart(text=message.content),) if message.content else ()
     return message.content
@@ -139,17 +139,17 @@ def assistant_after_results(request: Request) -> Request:
     return request if len(messages) == len(request.messages) else attrs.evolve(request, messages=messages)
 
 
-def form_in_words(request: Request, *, instead: Mapping[str, Any] | None) -> Request:
+def describe_form(request: Request, *, instead: Mapping[str, Any] | None) -> Request:
     """The form of the answer told in words, ``instead`` being what is asked for in its place."""
     form = request.response_format
     kind = None if form is None else form.get("type")
     if kind not in ("json_schema", "json_object"):
         return request
-    told = "Answer with one JSON document, and nothing else."
+    text = "Answer with one JSON document, and nothing else."
     if kind == "json_schema":
         schema = written(mapping(mapping(form).get("json_schema")).get("schema", {})).decode()
-        told = f"Answer with one JSON document, and nothing else, that fits this JSON schema: {schema}"
-    return attrs.evolve(request, response_format=instead, messages=(Message.system(told), *request.messages))
+        text = f"Answer with one JSON document, and nothing else, that fits this JSON schema: {schema}"
+    return attrs.evolve(request, response_format=instead, messages=(Message.system(text), *request.messages))
 
 
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
@@ -179,7 +179,7 @@ def one_of_sampling(request: Request) -> Request:
     return attrs.evolve(request, top_p=None)
 
 
-def checked_schemas(request: Request) -> Request:
+def check_schemas(request: Request) -> Request:
     """Schemas as OpenAI checks them: those of arguments are objects, those that are to be kept strictly what strict mode takes.
 
     Raises :class:`InvalidRequest` for one that it does not take, unless the request allows to keep it less strictly.
@@ -187,10 +187,10 @@ def checked_schemas(request: Request) -> Request:
     form = request.response_format
     if not request.tools and form is None:
         return request
-    tools = tuple([_checked_tool(request, tool) if isinstance(tool, Tool) else tool for tool in request.tools])
+    tools = tuple([_check_tool(request, tool) if isinstance(tool, Tool) else tool for tool in request.tools])
     described = mapping(mapping(form).get("json_schema"))
     if getattr(form, "kind", None) is None and described.get("strict") is True:  # a class's schema is written so that it fits
-        fit = fitted_schema(described.get("schema"), OPENAI_STRICT)
+        fit = fit_schema(described.get("schema"), OPENAI_STRICT)
         if fit is None:
             leave_out(request, "strict", "response_format: strict", NOT_STRICT)
         changed = {"strict": False} if fit is None else {"schema": fit}
@@ -201,43 +201,43 @@ def checked_schemas(request: Request) -> Request:
 _OPENAI = ("openai_chat", "openai_responses")
 
 
-def _checked_tool(request: Request, tool: Tool) -> Tool:
+def _check_tool(request: Request, tool: Tool) -> Tool:
     schema = tool.parameters
     if not schema and request.wire_format in _OPENAI:
         return tool
     fit: Any = with_items(object_schema(schema))
     if tool.strict:
-        fit = fitted_schema(fit, OPENAI_STRICT)
+        fit = fit_schema(fit, OPENAI_STRICT)
         if fit is None:
             leave_out(request, "strict", f"tools: strict of {tool.name!r}", NOT_STRICT)
             return attrs.evolve(tool, strict=False)
     return tool if fit == schema else attrs.evolve(tool, parameters=fit)
 
 
-def typed_schemas(request: Request) -> Request:
+def type_schemas(request: Request) -> Request:
     """Schemas as Moonshot takes them: an object at the root, types within choices, references alone."""
     form = request.response_format
-    tools = tuple([_typed_tool(tool) if isinstance(tool, Tool) else tool for tool in request.tools])
+    tools = tuple([_type_tool(tool) if isinstance(tool, Tool) else tool for tool in request.tools])
     described = mapping(mapping(form).get("json_schema"))
     if isinstance(described.get("schema"), Mapping):
-        fit = typed_schema(described["schema"])
+        fit = type_schema(described["schema"])
         form = form if fit == described["schema"] else {**mapping(form), "json_schema": {**described, "schema": fit}}
     return update(request, tools=tools, response_format=form)
 
 
-def _typed_tool(tool: Tool) -> Tool:
-    fit = typed_schema(object_schema(tool.parameters))
+def _type_tool(tool: Tool) -> Tool:
+    fit = type_schema(object_schema(tool.parameters))
     return tool if fit == tool.parameters else attrs.evolve(tool, parameters=fit)
 
 
 SHAPES: Mapping[str, Callable[[Request], Request]] = {
-    "checked_schemas": checked_schemas,
-    "typed_schemas": typed_schemas,
+    "checked_schemas": check_schemas,
+    "typed_schemas": type_schemas,
     "one_of_sampling": one_of_sampling,
     "text_results": results_of_text,
     "no_empty_turns": without_empty_turns,
     "no_system": system_in_first_turn,
-    "alternating_turns": alternating,
+    "alternating_turns": alternate_turns,
     "assistant_after_results": assistant_after_results,
 }
 """What a quirk makes of a request, in this order."""
@@ -260,7 +260,7 @@ _REFUSING = frozenset({*_TUNES, *_DECIDES})
 _SHAPING = frozenset(SHAPES)
 
 
-def adapted(request: Request, quirks: frozenset[str], codec: str) -> Request:
+def adapt_request(request: Request, quirks: frozenset[str], codec: str) -> Request:
     """The request as a model with these quirks takes it; the same one where there is nothing to change."""
     request = without_refused(without_nothings(request), quirks, codec)
     if not _SHAPING.isdisjoint(quirks):
@@ -292,10 +292,10 @@ def without_refused(request: Request, quirks: frozenset[str], codec: str) -> Req
 
 def _with_transcripts(request: Request, codec: str) -> Request:
     """The request with what an assistant or a tool said in sound said in text."""
-    return update(request, messages=tuple([_transcribed(message, codec) for message in request.messages]))
+    return update(request, messages=tuple([_transcribe(message, codec) for message in request.messages]))
 
 
-def _transcribed(message: Message, codec: str) -> Message:
+def _transcribe(message: Message, codec: str) -> Message:
     """The message with transcripts for its sound; an assistant's stays where its vendor knows it by its id."""
     if message.role not in ("assistant", "tool") or isinstance(message.content, str):
         return message
@@ -337,7 +337,7 @@ def without_idle_choice(request: Request, codec: str) -> Request:
 
 def _with_known_choice(request: Request, codec: str) -> Request:
     """The request, unless it forces a tool that it does not have; its sender's own words are left to the vendor."""
-    chosen, known = _chosen(request.tool_choice), list(filter(None, map(_tool_name, request.tools)))
+    chosen, known = _forced_name(request.tool_choice), list(filter(None, map(_tool_name, request.tools)))
     if chosen is None or request.wire_format is not None or chosen in known or len(known) < len(request.tools):
         return request
     why = f"it is none of the request's tools ({', '.join(map(repr, known))})"
@@ -352,7 +352,7 @@ def _with_known_choice(request: Request, codec: str) -> Request:
 _CHOICE_WORDS = ("auto", "none", "required", "any")
 
 
-def _chosen(choice: Any) -> str | None:
+def _forced_name(choice: Any) -> str | None:
     """The name of the tool that a choice forces, in the words of any format; ``None`` for another choice."""
     if isinstance(choice, str):
         return None if choice in _CHOICE_WORDS else choice

@@ -36,7 +36,7 @@ def decoded(data: bytes) -> str:
         return data.decode("utf-8", "surrogateescape").encode("utf-8", "backslashreplace").decode()
 
 
-class _Said:
+class _DataEvent:
     """An event of data alone."""
 
     __slots__ = ("data",)
@@ -46,7 +46,7 @@ class _Said:
         self.data = decoded(data)
 
 
-class _Mute:
+class _SilentLogger:
     """Stands in for a logger: what the client would log of a stream is a piece of an answer."""
 
     def debug(self, *_: object) -> None:
@@ -56,14 +56,14 @@ class _Mute:
 class _WholeEvents(SSEClient):
     """Trusts its source to hand over one whole event at a time."""
 
-    _logger = _Mute()
+    _logger = _SilentLogger()
     _char_enc = "utf-8"
 
     def __init__(self, events: list[bytes]) -> None:  # the client's own does nothing but look for a logger
-        self._whole = events
+        self._split_events = events
 
     def _read(self) -> Iterator[bytes]:
-        return iter(self._whole)
+        return iter(self._split_events)
 
 
 @attrs.define(eq=False)
@@ -86,20 +86,20 @@ class SseParser:
     _pending_lines: int = 0
     _strays: list[bytes] = attrs.Factory(list)
 
-    def feed(self, data: bytes) -> list[Event | _Said]:
+    def feed(self, data: bytes) -> list[Event | _DataEvent]:
         """The events that ``data`` completes. Raises :class:`MalformedReply` for a line or an event that is too long."""
         if self._between_events and data[-2:] == b"\n\n":
             if data[:6] == b"data: " and data.find(b"\n") == len(data) - 2 <= MAX_LINE and b"\r" not in data:
-                return [_Said(data[6:-2])]  # one event of one line, as most come
+                return [_DataEvent(data[6:-2])]  # one event of one line, as most come
             if not _is_special(data):
-                return _parsed(self._whole(data[:-2]))
+                return _parse_events(self._split_events(data[:-2]))
         try:
-            return self._pieced(data)
+            return self._feed_pieces(data)
         finally:
             self._between_events = not (self._pending or self._partial or self._carriage_return or self._start is not None)
 
-    def _pieced(self, data: bytes) -> list[Event | _Said]:
-        data = self._normalised(data)
+    def _feed_pieces(self, data: bytes) -> list[Event | _DataEvent]:
+        data = self._normalise(data)
         end = data.rfind(b"\n") + 1
         if not end:
             self._hold(data)
@@ -113,7 +113,7 @@ class SseParser:
         """What the standard discards: bare JSON where events belong, and what has come in after the last whole event."""
         return b"\n\n".join([*self._strays, b"".join([*self._pending, *self._partial])])
 
-    def _normalised(self, data: bytes) -> bytes:
+    def _normalise(self, data: bytes) -> bytes:
         if self._start is not None:
             data = self._start + data
             if len(data) < len(_BOM) and _BOM.startswith(data):
@@ -136,50 +136,50 @@ class SseParser:
             if self._partial_size > self._most_line:
                 raise self._long_line()
 
-    def _events(self, lines: bytes) -> list[Event | _Said]:
+    def _events(self, lines: bytes) -> list[Event | _DataEvent]:
         if len(lines) > self._most_line and max(map(len, lines.split(b"\n"))) > self._most_line:
             raise self._long_line()
         if lines.startswith(b":") or b"\n:" in lines:
             lines = _COMMENT.sub(b"", lines)
         if not (lines.startswith(b"\n") or b"\n\n" in lines):
-            return self._unparted(lines)
+            return self._split_unparted(lines)
         text = b"".join(self._pending) + lines
         self._pending, self._pending_size, self._pending_lines = [], 0, 0
         end = text.rfind(b"\n\n") + 2
         if end < 2:  # nothing but an empty line before an event's first
-            self._pend(text.removeprefix(b"\n"))
+            self._keep_lines(text.removeprefix(b"\n"))
             return []
-        self._pend(text[end:])
-        events = self._whole(text[:end])
+        self._keep_lines(text[end:])
+        events = self._split_events(text[:end])
         strays = [event for event in events if event[:1] in (b"{", b"[")]
         if strays:
             self._strays += strays
             self._check(sum(map(len, self._strays)), len(self._strays))
-        return _parsed(events)
+        return _parse_events(events)
 
-    def _unparted(self, lines: bytes) -> list[Event | _Said]:
+    def _split_unparted(self, lines: bytes) -> list[Event | _DataEvent]:
         """Lines without an empty one between them: more of one event, or several that a proxy took the empty lines from."""
         if self._pending_lines >= _FEW_LINES or not (self._pending or b"}\n" in lines[:-1]):
-            self._pend(lines)
+            self._keep_lines(lines)
             return []
         *events, rest = _BORDER.split(b"".join([*self._pending, lines]))
         self._pending, self._pending_size, self._pending_lines = [], 0, 0
-        self._pend(rest)
-        return _parsed(self._whole(b"\n\n".join(events))) if events else []
+        self._keep_lines(rest)
+        return _parse_events(self._split_events(b"\n\n".join(events))) if events else []
 
-    def last(self) -> list[Event | _Said]:
+    def last(self) -> list[Event | _DataEvent]:
         """The event that was still under way, as if it had ended."""
         text = b"".join([*self._pending, *self._partial]).strip(b"\n")
-        return _parsed(self._whole(text)) if text and text[:1] not in (b"{", b"[") else []
+        return _parse_events(self._split_events(text)) if text and text[:1] not in (b"{", b"[") else []
 
-    def _pend(self, lines: bytes) -> None:
+    def _keep_lines(self, lines: bytes) -> None:
         if lines:
             self._pending.append(lines)
             self._pending_size += len(lines)
             self._pending_lines += lines.count(b"\n")
             self._check(self._pending_size, self._pending_lines)
 
-    def _whole(self, text: bytes) -> list[bytes]:
+    def _split_events(self, text: bytes) -> list[bytes]:
         text = text if text.isascii() else decoded(text).encode()
         events = text.split(b"\n\n")
         if len(text) > MAX_EVENT_LINES:
@@ -198,12 +198,12 @@ class SseParser:
         return MalformedReply(text, sent=True)
 
 
-def _parsed(events: list[bytes]) -> list[Event | _Said]:
+def _parse_events(events: list[bytes]) -> list[Event | _DataEvent]:
     """Whole events; those of a single ``data`` line, which most formats send alone, have no fields to be told apart."""
-    parsed: list[Event | _Said] = []
+    parsed: list[Event | _DataEvent] = []
     for event in events:
         if event[:6] == b"data: " and b"\n" not in event:
-            parsed.append(_Said(event[6:]))
+            parsed.append(_DataEvent(event[6:]))
         elif event:
             # llama.cpp and FastChat write the data of an error in a field called error
             named = [b"event: error\ndata:" + each[6:] if each[:6] == b"error:" else each for each in events]

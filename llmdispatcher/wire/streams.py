@@ -50,7 +50,7 @@ class EventDecoder(ABC):
     _sse: SseParser | LineParser | None = None
     _plain: list[bytes] = attrs.Factory(list)  # a body that has not shown yet what it is, or is no event stream
     _is_plain: bool = False
-    _begun: bool = False  # whether such a body begins as an object
+    _is_object: bool = False  # whether such a body begins as an object
     _one_line: bool = False  # whether its first line is whole
     _halves: Halves = attrs.Factory(lambda: Halves())
     _good: int = 0
@@ -61,7 +61,7 @@ class EventDecoder(ABC):
         """The chunks that ``data`` completes."""
         parser = self._sse
         if parser is None:
-            opened = self._opened(data)
+            opened = self._detect_stream(data)
             if opened is None:
                 return []
             parser, data = opened
@@ -78,18 +78,18 @@ class EventDecoder(ABC):
             self._failure = failure
         return chunks
 
-    def _opened(self, data: bytes) -> tuple[SseParser | LineParser, bytes] | None:
+    def _detect_stream(self, data: bytes) -> tuple[SseParser | LineParser, bytes] | None:
         """The parser for a stream and its first bytes, as soon as it shows itself to be one; till then all is kept."""
         self._keep(data)
         if self._is_plain:
             return None
-        if not self._begun:  # all that came so far is blank
+        if not self._is_object:  # all that came so far is blank
             start = data.lstrip(_BLANKS)[:1]
-            self._begun = start == b"{"
+            self._is_object = start == b"{"
             self._is_plain = start in (b"[", b"<")
             if self._is_plain or not start:
                 return None
-            if not self._begun:
+            if not self._is_object:
                 self._size = 0
                 return SseParser(self.bounds.size), b"".join(self._plain)
         return self._second_line(data)
@@ -123,25 +123,25 @@ class EventDecoder(ABC):
 
     def _take(self, name: str, data: str, chunks: list[StreamChunk]) -> None:
         if self.done:
-            chunks += self._counted_late(data)
+            chunks += self._late_usage(data)
         else:
             self._take_next(name, data, chunks)
 
     def _take_next(self, name: str, data: str, chunks: list[StreamChunk]) -> None:
         if data.startswith("[DONE]"):
             self._raise_if_all_malformed()
-            chunks += self._held()
+            chunks += self._flush()
             if not (self.ended or self.ENDS_BY_DONE):
                 raise StreamInterrupted(f"the stream ended without {self.END_MARKER}", sent=True)
             self.ended = self.done = True
-            chunks += self._counted_late(data.partition("\n")[2])
+            chunks += self._late_usage(data.partition("\n")[2])
             return
         self._weigh(data)
         try:
             document = parse_text(data, None, lenient=True, halves=True)
             documents = document if isinstance(document, list) else [document]
         except ValueError:
-            documents = self._apart(name, data, chunks)
+            documents = self._split_documents(name, data, chunks)
         if not (self._halves.held or "\\ud" in data or "\\uD" in data):
             for document in documents:
                 self._take_document(name, document, chunks)
@@ -149,19 +149,19 @@ class EventDecoder(ABC):
         for document in documents:
             self._take_document(name, self._halves.join(document), chunks)
         if self.done:
-            chunks += self._held()
+            chunks += self._flush()
 
-    def _counted_late(self, data: str) -> list[StreamChunk]:
+    def _late_usage(self, data: str) -> list[StreamChunk]:
         """The usage that stands behind the end, where it came with it; nobody waits for it, and nothing else counts there."""
         try:
             document = parse_text(data, self.bounds.members, lenient=True)
-            said = self.read_event(document) if isinstance(document, dict) else None
+            read = self.read_event(document) if isinstance(document, dict) else None
         except (ValueError, DispatchError):
             return []
-        chunks, self.done = said if isinstance(said, list) else [said] if said is not None else [], True
+        chunks, self.done = read if isinstance(read, list) else [read] if read is not None else [], True
         return [StreamChunk(usage=chunk.usage) for chunk in chunks if chunk.usage is not None]
 
-    def _apart(self, name: str, data: str, chunks: list[StreamChunk]) -> list[Any]:
+    def _split_documents(self, name: str, data: str, chunks: list[StreamChunk]) -> list[Any]:
         """The documents in what is not one: ``data:`` said twice, or several without an empty line between them."""
         lines = [_AGAIN.sub("", line, count=1) for line in data.split("\n") if line.strip()]
         if "".join(lines) != data and all(line.startswith(_EVENTS) for line in lines):
@@ -188,11 +188,11 @@ class EventDecoder(ABC):
             document = {**document, "type": name}  # which some gateways say in the event's name alone
         failure = self.failure_in(name, document)
         if failure is None or failure.get("usage"):  # some servers bill in the same event what they then refuse
-            said = self.read_event(document)
-            if isinstance(said, list):
-                chunks += said
-            elif said is not None:
-                chunks.append(said)
+            read = self.read_event(document)
+            if isinstance(read, list):
+                chunks += read
+            elif read is not None:
+                chunks.append(read)
         if failure is not None:
             raise fault_inside(failure)
         if self._broken is not None:
@@ -239,9 +239,9 @@ class EventDecoder(ABC):
         if not self.ended:
             self._raise_if_all_malformed()
             raise StreamInterrupted(f"the stream ended without {self.END_MARKER}", sent=True)
-        return chunks if self.done else [*chunks, *self._held()]
+        return chunks if self.done else [*chunks, *self._flush()]
 
-    def _held(self) -> list[StreamChunk]:
+    def _flush(self) -> list[StreamChunk]:
         """What was held back till the end."""
         chunks: list[StreamChunk] = []
         for document in self._halves.rest():
@@ -273,12 +273,12 @@ class EventDecoder(ABC):
         if len(documents) < 2:
             self.ended = self.done = True
             return list(unfold(self.read_whole(body)))
-        chunks = self.taken_from(body, documents)
+        chunks = self.take_documents(body, documents)
         if not self.ended:
             raise StreamInterrupted(f"the stream ended without {self.END_MARKER}", sent=True)
         return chunks
 
-    def taken_from(self, body: bytes, documents: Sequence[Any]) -> list[StreamChunk]:
+    def take_documents(self, body: bytes, documents: Sequence[Any]) -> list[StreamChunk]:
         """The chunks of all documents of a body, with what is held back till the end."""
         text = decoded(body)
         if "\\ud" in text or "\\uD" in text:
@@ -286,7 +286,7 @@ class EventDecoder(ABC):
         chunks: list[StreamChunk] = []
         for document in documents:
             self._take_document("", document, chunks)
-        return [*chunks, *self._held()]
+        return [*chunks, *self._flush()]
 
     @abstractmethod
     def read_event(self, document: Mapping[str, Any]) -> StreamChunk | list[StreamChunk] | None:
@@ -362,23 +362,23 @@ class Halves:
     def join(self, document: Any) -> Any:
         """The document to read in place of one."""
         for path, parent, name in _texts(document, ()):
-            known, text = _known(path), parent[name]
+            known, text = _text_key(path), parent[name]
             if text and known in self.held:
                 text = self.held.pop(known)[0] + text
             half = _HALF.search(text[-_LONGEST:])
             if half is not None and len(self.held) < _MOST_HELD:
                 self.held[known] = (half.group(), path)
                 text = text[: -len(half.group())]
-            parent[name] = _OCTETS.sub(_of_octets, text)
+            parent[name] = _OCTETS.sub(_decode_octets, text)
         return mend(document)
 
     def rest(self) -> list[Any]:
         """The documents that are owed at the end."""
         held, self.held = self.held, {}
-        return [_alone(path) for _, path in held.values()]
+        return [_wrap_half(path) for _, path in held.values()]
 
 
-def _known(path: _Path) -> _Path:
+def _text_key(path: _Path) -> _Path:
     """By what a text is known: not by a type or a first place, which may be said once."""
     return tuple([tuple([at for at in step if at[0] != "type" and at[1]]) if isinstance(step, tuple) else step for step in path])
 
@@ -389,7 +389,7 @@ _LONGEST = 4
 """A character before a half of three bytes."""
 
 
-def _of_octets(found: re.Match[str]) -> str:
+def _decode_octets(found: re.Match[str]) -> str:
     return found.group().encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
@@ -407,13 +407,13 @@ def _texts(value: Any, path: _Path) -> Iterator[tuple[_Path, Any, Any]]:
             yield from _texts(inner, (*path, place))
 
 
-def _alone(path: _Path) -> Any:
+def _wrap_half(path: _Path) -> Any:
     """The event that a text stands in, with half a character for a text and nothing else."""
     if not path:
         return _REPLACEMENT
     if isinstance(path[0], int):
-        return [{}] * path[0] + [_alone(path[1:])]
-    return {**dict(path[0]), path[1]: _alone(path[2:])}
+        return [{}] * path[0] + [_wrap_half(path[1:])]
+    return {**dict(path[0]), path[1]: _wrap_half(path[2:])}
 
 
 class Line(NamedTuple):

@@ -13,7 +13,7 @@ from llmdispatcher import InvalidRequest, Message, ReasoningPart, Request, TextP
 from llmdispatcher.catalog import traits_of
 from llmdispatcher.wire import telling_dropped, within_limits
 from llmdispatcher.wire.codecs import CODECS
-from llmdispatcher.wire.schemas import object_schema, typed_schema, without_nulls
+from llmdispatcher.wire.schemas import object_schema, type_schema, without_nulls
 from llmdispatcher.wire.shaping import without_idle_choice
 
 CHAT, ANTHROPIC, GEMINI, OLLAMA, RESPONSES = "openai_chat", "anthropic_messages", "gemini", "ollama_chat", "openai_responses"
@@ -390,7 +390,7 @@ def test_a_schema_for_moonshot(name):
     """Its validator answers 400 to the first of each pair. https://github.com/MoonshotAI/walle"""
     schema, fit = TYPED[name]
 
-    assert {"type": "object", "properties": {"a": fit}} == typed_schema({"type": "object", "properties": {"a": schema}})
+    assert {"type": "object", "properties": {"a": fit}} == type_schema({"type": "object", "properties": {"a": schema}})
 
 
 def test_references_for_moonshot_are_to_definitions():
@@ -417,7 +417,7 @@ def test_references_for_moonshot_are_to_definitions():
             "N": {"type": "object", "properties": {"next": {"$ref": "#/$defs/N"}}},
             "c": {"type": "string", "enum": ["x"]},
         },
-    } == typed_schema(schema)
+    } == type_schema(schema)
 
 
 def test_tools_and_forms_for_moonshot():

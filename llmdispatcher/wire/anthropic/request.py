@@ -30,7 +30,7 @@ from ..encoding import (
     LEADING_ROLES,
     arguments_of,
     dump,
-    encoded_choice,
+    encode_choice,
     in_text,
     is_own,
     leave_out,
@@ -41,9 +41,9 @@ from ..encoding import (
     tell_dropped,
     tell_thought,
 )
-from ..limits import identified, with_ids
-from ..schemas import ANTHROPIC, NOT_STRICT, fitted_schema, object_schema
-from ..shaping import adapted, cache_control, inline
+from ..limits import with_ids, with_valid_ids
+from ..schemas import ANTHROPIC, NOT_STRICT, fit_schema, object_schema
+from ..shaping import adapt_request, cache_control, inline
 from .fields import CHOICES, NAME, STRUCTURE
 
 _OWN = (None, NAME)
@@ -52,21 +52,21 @@ _IDS = re.compile(r"[a-zA-Z0-9_-]+")
 _THOUGHTS = ("thinking", "redacted_thinking")
 
 
-def encoded_turns(request: Request, quirks: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
+def encode_turns(request: Request, quirks: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
     """The turns without the leading system messages, roles alternating.
 
     Anthropic wants all results of a round in the turn after it, before anything else that is said there. System messages in the
-    middle stay there in a request that was read from this format; else :func:`encoded_system` has them.
+    middle stay there in a request that was read from this format; else :func:`encode_system` has them.
     """
     native = request.wire_format == NAME
     turns: list[dict[str, Any]] = []
-    messages = tuple(spoken(request))
-    for message in with_ids(messages, _IDS) if native else identified(messages, _IDS, orphans=False):
+    messages = tuple(turn_messages(request))
+    for message in with_ids(messages, _IDS) if native else with_valid_ids(messages, _IDS, orphans=False):
         role, content = _turn(request, message, quirks)
         if content is None:
             continue
         if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] = [*_listed(turns[-1]["content"]), *_listed(content)]
+            turns[-1]["content"] = [*_as_blocks(turns[-1]["content"]), *_as_blocks(content)]
         else:
             turns.append({"role": role, "content": content, **({} if message.role == "tool" else own(message, NAME))})
     if not turns:
@@ -75,7 +75,10 @@ def encoded_turns(request: Request, quirks: frozenset[str] = frozenset()) -> lis
         if "no_prefill" in quirks:
             raise InvalidRequest("messages: this model does not continue an assistant's turn; end the conversation with the user's")
         turns[-1] = _without_last_blanks(turns[-1])
-    return turns if native else [_sorted(turn) for turn in turns]
+    for turn in turns if not native else ():
+        if not isinstance(turn["content"], str):  # results first, as Anthropic wants them
+            turn["content"] = sorted(turn["content"], key=lambda block: block.get("type") != "tool_result")
+    return turns
 
 
 def _without_last_blanks(turn: dict[str, Any]) -> dict[str, Any]:
@@ -89,7 +92,7 @@ def _without_last_blanks(turn: dict[str, Any]) -> dict[str, Any]:
     return turn
 
 
-def spoken(request: Request) -> Sequence[Message]:
+def turn_messages(request: Request) -> Sequence[Message]:
     """The messages that become turns."""
     if request.wire_format == NAME:
         return request.messages[_leading(request.messages) :]
@@ -100,7 +103,7 @@ def _leading(messages: Sequence[Message]) -> int:
     return next((place for place, message in enumerate(messages) if message.role not in LEADING_ROLES), len(messages))
 
 
-def encoded_system(request: Request) -> Any:
+def encode_system(request: Request) -> Any:
     """The top-level ``system``: text, or blocks where a message was written as blocks; ``None`` for none."""
     native = request.wire_format == NAME
     messages = request.messages[: _leading(request.messages)] if native else request.messages
@@ -118,21 +121,13 @@ def _turn(request: Request, message: Message, quirks: frozenset[str]) -> tuple[s
         return "user", [_result(request, message)]
     if isinstance(message.content, str) and not message.tool_calls:
         return message.role, message.content if message.content.strip() else None
-    blocks = _blocks(request, message.parts, quirks)
-    return message.role, blocks or None
+    return message.role, _blocks(request, message.parts, quirks) or None
 
 
-def _listed(content: Any) -> list[dict[str, Any]]:
+def _as_blocks(content: Any) -> list[dict[str, Any]]:
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
     return list(content)
-
-
-def _sorted(turn: dict[str, Any]) -> dict[str, Any]:
-    """Results first, as Anthropic wants them."""
-    if isinstance(turn["content"], str):
-        return turn
-    return {**turn, "content": sorted(turn["content"], key=lambda block: block.get("type") != "tool_result")}
 
 
 def _result(request: Request, message: Message) -> dict[str, Any]:
@@ -195,14 +190,14 @@ def _thought(part: ReasoningPart, unsigned: bool) -> list[dict[str, Any]]:
 
 
 def _document(part: FilePart) -> dict[str, Any]:
-    return {"type": "document", "source": _file(part.file_id) or _written(part), **present(title=part.name)}
+    return {"type": "document", "source": _file(part.file_id) or _document_source(part), **present(title=part.name)}
 
 
-def _written(part: FilePart) -> dict[str, Any]:
+def _document_source(part: FilePart) -> dict[str, Any]:
     """A document's source; text of any kind is sent as plain text, since bytes are taken of a PDF alone."""
     whole = data_url(part.url) if part.url is not None else None
-    said, data = whole or (part.media_type, part.data)
-    if data is not None and said is not None and media_type(said).startswith(_TEXTUAL):
+    kind, data = whole or (part.media_type, part.data)
+    if data is not None and kind is not None and media_type(kind).startswith(_TEXTUAL):
         return {"type": "text", "media_type": "text/plain", "data": data.decode("utf-8", "replace")}
     return _source(part, "file")
 
@@ -216,16 +211,16 @@ def _source(part: ImagePart | FilePart, kind: str) -> dict[str, Any]:
     if found is None:
         return {"type": "url", "url": part.url}
     kind, data = found
-    return {"type": "base64", "media_type": _seen(data) or kind if isinstance(part, ImagePart) else kind, "data": data}
+    return {"type": "base64", "media_type": _image_type(data) or kind if isinstance(part, ImagePart) else kind, "data": data}
 
 
-def _seen(encoded: str) -> str | None:
+def _image_type(encoded: str) -> str | None:
     """The kind of an image by its first bytes; Anthropic refuses one that is said to be of another kind."""
     try:
-        told = detect_media_type(base64.b64decode(encoded[:64]))
+        found = detect_media_type(base64.b64decode(encoded[:64]))
     except ValueError:
         return None
-    return told if told is not None and told.startswith("image/") else None
+    return found if found is not None and found.startswith("image/") else None
 
 
 _WRITERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
@@ -252,25 +247,28 @@ _FORCED = ("any", "tool")
 
 def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
     """The JSON body of a request; system messages, wherever they stand, become the top-level ``system``."""
-    payload = _encoded(request, quirks)
+    payload = _payload(request, quirks)
     if request.tools or not only_texts(request.messages):
         _limit_marks(request, payload)
     return dump({**payload, "stream": True} if stream else payload, request, NAME)
 
 
-def _encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+def _payload(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     """All fields but ``stream``."""
-    request = adapted(request, quirks, NAME)
+    request = adapt_request(request, quirks, NAME)
     for name in _NOWHERE:
         if getattr(request, name):
             leave_out(request, NAME, name)
     if (request.n or 1) > 1:
         leave_out(request, NAME, "n")
-    turns = encoded_turns(request, quirks)
+    turns = encode_turns(request, quirks)
     thoughts = _thinking(request, quirks)
-    if thoughts.get("thinking", {}).get("type") == "enabled" and _began_without_thoughts(turns):
+    if thoughts.get("thinking", {}).get("type") == "enabled" and _begins_without_thoughts(turns):
         thoughts = {**thoughts, "thinking": {"type": "disabled"}}
-    quirks = _of_schema(request, quirks)
+    schema = _schema(request)
+    fits = schema is None or request.wire_format == NAME or fit_schema(schema, ANTHROPIC) is not None
+    if not fits:  # such as that of an object of any fields
+        quirks |= {"no_json_schema"}
     tools = _tools(request, quirks, thinks=_thinks(request, thoughts))
     return {
         **_limits(request, thoughts),
@@ -280,7 +278,7 @@ def _encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
         **_sampling(request, thinks=_thinks(request, thoughts)),
         **thoughts,
         **_output(request, thoughts, quirks),
-        **_advice(request),
+        **_hints(request),
     }
 
 
@@ -293,7 +291,7 @@ def _limit_marks(request: Request, payload: Mapping[str, Any]) -> None:
     marked = [tool for tool in payload.get("tools", ()) if _MARK in tool]
     for content in (payload.get("system"), *[turn["content"] for turn in payload["messages"]]):
         if type(content) is list:
-            marked += _marked(content)
+            marked += _marked_blocks(content)
     most = MOST_MARKS - (_MARK in payload)
     if len(marked) > most:
         leave_out(request, NAME, f"{_MARK}: {len(marked)} marks", f"are more than the {most} that are taken")
@@ -304,18 +302,18 @@ def _limit_marks(request: Request, payload: Mapping[str, Any]) -> None:
 _MARK = "cache_control"
 
 
-def _marked(blocks: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _marked_blocks(blocks: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for block in blocks:
         if block.get("type") == "tool_result" and type(block.get("content")) is list:
-            yield from _marked(block["content"])
+            yield from _marked_blocks(block["content"])
         if _MARK in block:
             yield block
 
 
-def _began_without_thoughts(turns: Sequence[Mapping[str, Any]]) -> bool:
+def _begins_without_thoughts(turns: Sequence[Mapping[str, Any]]) -> bool:
     """Whether the round of tools under way began with a turn without a thought, which Anthropic wants where a budget is given."""
     place = len(turns)
-    while place >= 2 and _answers(turns[place - 1]):
+    while place >= 2 and _has_results(turns[place - 1]):
         place -= 2
     if place == len(turns):
         return False
@@ -323,16 +321,8 @@ def _began_without_thoughts(turns: Sequence[Mapping[str, Any]]) -> bool:
     return not content or isinstance(content, str) or content[0].get("type") not in _THOUGHTS
 
 
-def _answers(turn: Mapping[str, Any]) -> bool:
-    return turn["role"] == "user" and any(block.get("type") == "tool_result" for block in _listed(turn["content"]))
-
-
-def _of_schema(request: Request, quirks: frozenset[str]) -> frozenset[str]:
-    """The quirks, with ``no_json_schema`` for a schema that cannot be said here, such as that of an object of any fields."""
-    schema = _schema(request)
-    if schema is None or request.wire_format == NAME or fitted_schema(schema, ANTHROPIC) is not None:
-        return quirks
-    return quirks | {"no_json_schema"}
+def _has_results(turn: Mapping[str, Any]) -> bool:
+    return turn["role"] == "user" and any(block.get("type") == "tool_result" for block in _as_blocks(turn["content"]))
 
 
 def _limits(request: Request, thoughts: Mapping[str, Any]) -> dict[str, Any]:
@@ -350,7 +340,7 @@ def _limits(request: Request, thoughts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _system(request: Request, tools: Mapping[str, Any]) -> dict[str, Any]:
     """The instructions, with those that stand for a response format that the model does not know."""
-    system = encoded_system(request)
+    system = encode_system(request)
     added = None
     if (request.response_format or {}).get("type") == "json_object":
         added = _JSON_ONLY
@@ -419,7 +409,7 @@ def _sampling(request: Request, *, thinks: bool) -> dict[str, Any]:
     return fields
 
 
-def _advice(request: Request) -> dict[str, Any]:
+def _hints(request: Request) -> dict[str, Any]:
     """What changes no answer."""
     user = None if request.user is None else {"user_id": request.user}
     cache = None if request.prompt_cache is None else cache_control(request.prompt_cache)
@@ -433,7 +423,7 @@ def _output(request: Request, thoughts: Mapping[str, Any], quirks: frozenset[str
     if schema is None or "no_json_schema" in quirks:
         return {}
     if request.wire_format != NAME:
-        schema = fitted_schema(schema, ANTHROPIC)
+        schema = fit_schema(schema, ANTHROPIC)
     return {"output_config": {**thoughts.get("output_config", {}), "format": {"type": "json_schema", "schema": schema}}}
 
 
@@ -452,7 +442,7 @@ def _tools(request: Request, quirks: frozenset[str], *, thinks: bool) -> dict[st
     """Which tools there are, and which must be used."""
     strict = "no_json_schema" not in quirks
     tools = [_tool(request, tool, strict=strict) for tool in own_tools(request, NAME)]
-    choice = wanted = encoded_choice(request, NAME, _CHOICES, lambda name: {"type": "tool", "name": name}) or {}
+    choice = wanted = encode_choice(request, NAME, _CHOICES, lambda name: {"type": "tool", "name": name}) or {}
     schema = _schema(request) if "no_json_schema" in quirks else None
     if schema is not None:
         if choice.get("type") != "tool":
@@ -480,7 +470,7 @@ def _tool(request: Request, tool: Tool | VendorTool, *, strict: bool) -> dict[st
     if tool.strict is not None and strict:  # schemas came with it
         fields["strict"] = tool.strict
         if tool.strict and request.wire_format != NAME:
-            fit = fitted_schema(schema, ANTHROPIC)
+            fit = fit_schema(schema, ANTHROPIC)
             if fit is None:
                 leave_out(request, NAME, f"tools: strict of {tool.name!r}", NOT_STRICT)
             fields |= {"strict": False} if fit is None else {"input_schema": fit}

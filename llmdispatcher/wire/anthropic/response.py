@@ -21,7 +21,18 @@ from ...types import (
     fold,
     parse_text,
 )
-from ..decoding import arguments_in, citation_of, lacking, mapping, number_in, parse_object, raise_told, says, text_of, words_of
+from ..decoding import (
+    arguments_in,
+    citation_of,
+    mapping,
+    missing_error,
+    number_in,
+    parse_object,
+    raise_error_beside,
+    says,
+    text_of,
+    words_of,
+)
 from ..finish import broken_off, ends, finish_of
 from ..streams import EventDecoder
 from .fields import NAME, STRUCTURE, anthropic_usage, tier_of
@@ -36,8 +47,8 @@ def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:
     if blocks is None and finish_of(document.get("stop_reason")) in ("content_filter", "length"):
         blocks = []
     if not isinstance(blocks, list | dict | str):
-        raise lacking(document, "content")
-    raise_told(document)
+        raise missing_error(document, "content")
+    raise_error_beside(document)
     decoder = MessagesDecoder()
     chunks = [
         chunk
@@ -77,8 +88,8 @@ class MessagesDecoder(EventDecoder):
     def _message_start(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         message = mapping(document.get("message"))
         self._count(message.get("usage"))
-        model, told = text_of(message.get("model")) or None, text_of(message.get("id")) or None
-        return [StreamChunk(model=model, response_id=told, **self._use())]
+        model, response_id = text_of(message.get("model")) or None, text_of(message.get("id")) or None
+        return [StreamChunk(model=model, response_id=response_id, **self._use())]
 
     def _count(self, usage: Any) -> None:
         """Take in counts, which are cumulative and complete what was said before; null and zero wipe nothing."""
@@ -92,7 +103,7 @@ class MessagesDecoder(EventDecoder):
 
     def _block_start(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         index = _index(document)
-        before = self._unfinished(self._thinking, index) if self._blocks else []
+        before = self._stop_blocks(self._thinking, index) if self._blocks else []
         block = self._blocks[index] = _Block(mapping(document.get("content_block")))
         if block.kind == "tool_use":
             return before + self._call_start(block)
@@ -100,12 +111,12 @@ class MessagesDecoder(EventDecoder):
             return before + self._text_start(block)
         if block.kind in _THOUGHTS:
             self._thinking = index
-            before += block.sign(block.fields) + self._thought(block, words_of(block.fields.get("thinking")))
+            before += block.sign(block.fields) + self._think(block, words_of(block.fields.get("thinking")))
         return before
 
-    def _unfinished(self, *places: int | None) -> list[StreamChunk]:
+    def _stop_blocks(self, *places: int | None) -> list[StreamChunk]:
         """The ends of blocks that have none, since another begins in their place or behind a thought, or the answer is over."""
-        return [chunk for place in places for chunk in self._stopped(place)]
+        return [chunk for place in places for chunk in self._stop(place)]
 
     def _call_start(self, block: _Block) -> list[StreamChunk]:
         fields = block.fields
@@ -130,17 +141,17 @@ class MessagesDecoder(EventDecoder):
         block.citations = (
             [citation for citation in listed if isinstance(citation, dict) and says(citation)] if isinstance(listed, list) else []
         )
-        return boundary + self._said(block, words_of(block.fields.get("text")))
+        return boundary + self._say(block, words_of(block.fields.get("text")))
 
     def _boundary(self) -> list[StreamChunk]:
         """Text right after another block of text is told from it: what hangs on either is its alone."""
-        return [self._finished(TextPart(text="".join(self._run)))] if self._run else []
+        return [self._finish(TextPart(text="".join(self._run)))] if self._run else []
 
-    def _finished(self, part: Part) -> StreamChunk:
+    def _finish(self, part: Part) -> StreamChunk:
         self._run = []
         return StreamChunk(parts=(part,))
 
-    def _said(self, block: _Block, text: str) -> list[StreamChunk]:
+    def _say(self, block: _Block, text: str) -> list[StreamChunk]:
         if not text:
             return []
         block.text.append(text)
@@ -148,7 +159,7 @@ class MessagesDecoder(EventDecoder):
         self._length += len(text)
         return [StreamChunk(content=text)]
 
-    def _thought(self, block: _Block, text: str) -> list[StreamChunk]:
+    def _think(self, block: _Block, text: str) -> list[StreamChunk]:
         if not text:
             return []
         block.text.append(text)
@@ -173,7 +184,7 @@ class MessagesDecoder(EventDecoder):
         if not block.text and text.strip() == "{}":  # before the arguments, or in place of them, as the block's input is
             return []
         if block.is_answer:
-            return self._said(block, text)
+            return self._say(block, text)
         if not text:
             return []
         block.text.append(text)
@@ -194,9 +205,9 @@ class MessagesDecoder(EventDecoder):
         block = self._blocks.get(place)
         if block is not None and "content_block" in document and not block.text:
             block.fields |= {name: value for name, value in mapping(document["content_block"]).items() if says(value)}
-        return self._stopped(place)
+        return self._stop(place)
 
-    def _stopped(self, place: int | None) -> list[StreamChunk]:
+    def _stop(self, place: int | None) -> list[StreamChunk]:
         block = None if place is None else self._blocks.pop(place, None)
         if block is None:
             return []
@@ -209,8 +220,8 @@ class MessagesDecoder(EventDecoder):
         if block.kind in _THOUGHTS:
             signature, data = "".join(block.signature) or None, text_of(block.fields.get("data")) or None
             thought = ReasoningPart(text="".join(block.text), signature=signature, encrypted=data, origin=NAME)
-            return [self._finished(thought)] if thought.text or thought.signature or thought.encrypted else []
-        return [self._finished(_other(block))]
+            return [self._finish(thought)] if thought.text or thought.signature or thought.encrypted else []
+        return [self._finish(_other(block))]
 
     def _call_stop(self, block: _Block) -> list[StreamChunk]:
         if block.text or (block.slot < 0 and not block.is_answer):
@@ -218,7 +229,7 @@ class MessagesDecoder(EventDecoder):
         given = block.fields.get("input")
         arguments = arguments_in(given or {})
         if block.is_answer:
-            return self._said(block, arguments)
+            return self._say(block, arguments)
         return [StreamChunk(tool_calls=(ToolCallDelta(index=block.slot, arguments=arguments),))]
 
     def _text_stop(self, block: _Block) -> list[StreamChunk]:
@@ -228,7 +239,7 @@ class MessagesDecoder(EventDecoder):
         start = self._length - len(text)
         citations = tuple([_citation(raw, start, self._length) for raw in block.citations])
         part = TextPart(text=text, extra={NAME: {"citations": block.citations}})
-        return [attrs.evolve(self._finished(part), citations=citations)]
+        return [attrs.evolve(self._finish(part), citations=citations)]
 
     def _message_delta(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         delta = mapping(document.get("delta"))
@@ -238,7 +249,7 @@ class MessagesDecoder(EventDecoder):
             self._count(delta["usage"])
         if not ends(raw):
             return [StreamChunk(**self._use())]
-        over = self._unfinished(*self._blocks)
+        over = self._stop_blocks(*self._blocks)
         self.ended, self._broken = True, broken_off(raw)
         answered = self._structured and not self._calls and raw == "tool_use"
         reason = finish_of(raw)
@@ -247,7 +258,7 @@ class MessagesDecoder(EventDecoder):
 
     def _message_stop(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         self.ended = self.done = True
-        over = self._unfinished(*self._blocks)
+        over = self._stop_blocks(*self._blocks)
         usage = document.get("usage") or (None if self._usage else document.get(_METRICS))
         if not usage:
             return over
@@ -256,7 +267,7 @@ class MessagesDecoder(EventDecoder):
 
     def over(self) -> list[StreamChunk]:
         """The blocks that nothing ended."""
-        return self._unfinished(*self._blocks)
+        return self._stop_blocks(*self._blocks)
 
     def read_whole(self, body: bytes) -> Response:
         """A server that ignores ``stream`` answers in one piece."""
@@ -302,8 +313,8 @@ class _Block:
 
 
 _DELTAS: Mapping[str, Callable[[MessagesDecoder, _Block, Mapping[str, Any]], list[StreamChunk]]] = {
-    "text_delta": lambda self, block, delta: self._said(block, words_of(delta.get("text"))),
-    "thinking_delta": lambda self, block, delta: self._thought(block, words_of(delta.get("thinking"))),
+    "text_delta": lambda self, block, delta: self._say(block, words_of(delta.get("text"))),
+    "thinking_delta": lambda self, block, delta: self._think(block, words_of(delta.get("thinking"))),
     "signature_delta": lambda _self, block, delta: block.sign(delta),
     "citations_delta": MessagesDecoder._citations_delta,
     "input_json_delta": MessagesDecoder._input_delta,
@@ -331,8 +342,8 @@ def _events(document: Mapping[str, Any], blocks: list[Any]) -> Iterator[Mapping[
     """The events that a stream would have brought a whole answer in."""
     yield {"type": "message_start", "message": document}
     for index, block in enumerate(blocks):
-        said = {"type": "text", "text": block} if isinstance(block, str) else block
-        yield {"type": "content_block_start", "index": index, "content_block": said}
+        content = {"type": "text", "text": block} if isinstance(block, str) else block
+        yield {"type": "content_block_start", "index": index, "content_block": content}
         yield {"type": "content_block_stop", "index": index}
     yield {"type": "message_delta", "delta": {"stop_reason": document.get("stop_reason")}}
 

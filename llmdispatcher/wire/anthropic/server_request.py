@@ -18,16 +18,16 @@ from ..decoding import decode_base64
 from ..encoding import ADAPTIVE
 from ..server_fields import (
     EMPTY_TURN,
-    filled,
     is_hollow,
     model_in,
-    object_in,
-    popped,
+    read_object,
+    take_field,
+    take_inner,
     take_numbers,
     take_typed,
-    taken,
+    without_empty,
+    without_empty_texts,
     without_null,
-    words_in,
 )
 from ..shaping import cache_of, take_cache
 from .fields import NAME, WEB
@@ -35,12 +35,12 @@ from .fields import NAME, WEB
 _ROLES = ("user", "assistant", "system")
 
 
-def turns_of(said: Sequence[Any]) -> list[Message]:
+def read_turns(turns: Sequence[Any]) -> list[Message]:
     """All turns; results of tools become messages of their own."""
-    return [message for place, turn in enumerate(said) for message in _turn(turn, f"messages.{place}")]
+    return [message for place, turn in enumerate(turns) for message in _read_turn(turn, f"messages.{place}")]
 
 
-def _turn(turn: Any, where: str) -> list[Message]:
+def _read_turn(turn: Any, where: str) -> list[Message]:
     role = turn.get("role") if isinstance(turn, dict) else None
     if not isinstance(role, str) or role not in _ROLES:
         raise InvalidRequest(f"{where}: this is no message; give {{'role': 'user' or 'assistant', 'content': ...}}")
@@ -48,20 +48,20 @@ def _turn(turn: Any, where: str) -> list[Message]:
     content = "" if content is None and role == "assistant" else without_null(content) if isinstance(content, list) else content
     extra = {name: value for name, value in turn.items() if name not in ("role", "content") and value is not None}
     if isinstance(content, str):
-        said = content if content or role == "assistant" else EMPTY_TURN
-        return [Message(role, said, extra={NAME: extra} if extra else {})]
+        text = content if content or role == "assistant" else EMPTY_TURN
+        return [Message(role, text, extra={NAME: extra} if extra else {})]
     if role != "user":
-        return [Message(role, parts_of(content, where), extra={NAME: extra} if extra else {})]
+        return [Message(role, read_parts(content, where), extra={NAME: extra} if extra else {})]
     messages = []
-    for is_result, blocks in groupby(_said(content, where), key=lambda block: block["type"] == "tool_result"):
+    for is_result, blocks in groupby(_filled_blocks(content, where), key=lambda block: block["type"] == "tool_result"):
         if is_result:
-            messages += [_result(block, where) for block in blocks]
+            messages += [_read_result(block, where) for block in blocks]
         else:
-            messages.append(Message("user", tuple([_part(block, where) for block in blocks])))
+            messages.append(Message("user", tuple([_read_part(block, where) for block in blocks])))
     return messages or [Message("user", EMPTY_TURN)]
 
 
-def _listed(content: Any, where: str) -> list[dict[str, Any]]:
+def _check_blocks(content: Any, where: str) -> list[dict[str, Any]]:
     if not isinstance(content, list):
         raise InvalidRequest(f"{where}.content: {type(content).__name__} is no content; give text or a list of blocks")
     for block in content:
@@ -70,34 +70,36 @@ def _listed(content: Any, where: str) -> list[dict[str, Any]]:
     return content
 
 
-def _said(content: Any, where: str) -> list[dict[str, Any]]:
+def _filled_blocks(content: Any, where: str) -> list[dict[str, Any]]:
     """The blocks but for media, calls and results that say nothing."""
-    return [block for block in _listed(content, where) if block["type"] not in _FILLED or len(block) < 2 or not is_hollow(block)]
+    return [
+        block for block in _check_blocks(content, where) if block["type"] not in _FILLED or len(block) < 2 or not is_hollow(block)
+    ]
 
 
 _FILLED = frozenset({"image", "document", "tool_use", "tool_result"})
 
 
-def _result(block: dict[str, Any], where: str) -> Message:
-    known, extra = _split(block, "tool_use_id", "content", "is_error")
+def _read_result(block: dict[str, Any], where: str) -> Message:
+    known, extra = _split_block(block, "tool_use_id", "content", "is_error")
     content, answered, error = known.get("content", ()), known.get("tool_use_id"), known.get("is_error")
     if not isinstance(answered, str) or not isinstance(error, bool | None):
         raise InvalidRequest(f"{where}: a tool_result needs the tool_use_id of the call that it answers")
     return Message(
         "tool",
-        content if isinstance(content, str | tuple) else parts_of(content, where),
+        content if isinstance(content, str | tuple) else read_parts(content, where),
         tool_call_id=answered,
         is_error=error,
         extra=extra,
     )
 
 
-def parts_of(content: Any, where: str) -> tuple[Part, ...]:
+def read_parts(content: Any, where: str) -> tuple[Part, ...]:
     """The parts that a list of blocks stands for."""
-    return tuple([_part(block, where) for block in _said(content, where)])
+    return tuple([_read_part(block, where) for block in _filled_blocks(content, where)])
 
 
-def _part(block: dict[str, Any], where: str) -> Part:
+def _read_part(block: dict[str, Any], where: str) -> Part:
     reader = _PART_READERS.get(block["type"])
     part = reader(block) if reader is not None else None
     if part is None and block["type"] in ("text", "tool_use"):
@@ -105,27 +107,27 @@ def _part(block: dict[str, Any], where: str) -> Part:
     return part if part is not None else OtherPart(origin=NAME, data=block)
 
 
-def _split(block: Mapping[str, Any], *names: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+def _split_block(block: Mapping[str, Any], *names: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """The known fields of a block, and the others as this format's own."""
     known = {name: block[name] for name in names if block.get(name) is not None}
-    extra = filled({name: value for name, value in block.items() if name not in ("type", *names)})
+    extra = without_empty({name: value for name, value in block.items() if name not in ("type", *names)})
     return known, {NAME: extra} if extra else {}
 
 
-def _marked(block: Mapping[str, Any], *names: str) -> tuple[dict[str, Any], str | None, dict[str, dict[str, Any]]]:
+def _split_marked(block: Mapping[str, Any], *names: str) -> tuple[dict[str, Any], str | None, dict[str, dict[str, Any]]]:
     """The same of a block that may have a cache mark."""
     cache = cache_of(block.get("cache_control"))
-    known, extra = _split({name: value for name, value in block.items() if name != "cache_control" or cache is None}, *names)
+    known, extra = _split_block({name: value for name, value in block.items() if name != "cache_control" or cache is None}, *names)
     return known, cache, extra
 
 
-def _text(block: dict[str, Any]) -> Part | None:
-    known, cache, extra = _marked(_checkable(block), "text")
+def _read_text(block: dict[str, Any]) -> Part | None:
+    known, cache, extra = _split_marked(_without_foreign_sources(block), "text")
     text = known.get("text")
     return TextPart(text=text, cache=cache, extra=extra) if isinstance(text, str) else None
 
 
-def _checkable(block: dict[str, Any]) -> dict[str, Any]:
+def _without_foreign_sources(block: dict[str, Any]) -> dict[str, Any]:
     """A block without the sources that another vendor named: Anthropic takes back only those that it can prove."""
     cited = block.get("citations")
     if not isinstance(cited, list) or not any(_is_foreign(citation) for citation in cited):
@@ -137,23 +139,23 @@ def _is_foreign(citation: Any) -> bool:
     return isinstance(citation, dict) and citation.get("type") == WEB and not citation.get("encrypted_index")
 
 
-def _image(block: dict[str, Any]) -> Part | None:
-    _, cache, extra = _marked(block, "source")
-    source = _source(block.get("source"))
+def _read_image(block: dict[str, Any]) -> Part | None:
+    _, cache, extra = _split_marked(block, "source")
+    source = _read_source(block.get("source"))
     return ImagePart(**source, cache=cache, extra=extra) if source is not None else None
 
 
-def _document(block: dict[str, Any]) -> Part | None:
-    known, cache, extra = _marked(block, "source", "title")
-    source, title = _source(block.get("source")), known.get("title") or None
+def _read_document(block: dict[str, Any]) -> Part | None:
+    known, cache, extra = _split_marked(block, "source", "title")
+    source, title = _read_source(block.get("source")), known.get("title") or None
     if source is None or not isinstance(title, str | None) or (source.get("media_type") or "").startswith("text/"):
-        source = _plain(block.get("source"))
+        source = _read_plain_text(block.get("source"))
     if source is None or not isinstance(title, str | None):
         return None
     return FilePart(**source, name=title, cache=cache, extra=extra)
 
 
-def _source(source: Any) -> dict[str, Any] | None:
+def _read_source(source: Any) -> dict[str, Any] | None:
     """Where bytes are, as the fields of a part; ``None`` for what these cannot say."""
     kind = source.get("type") if isinstance(source, dict) else None
     fields = {name: value for name, value in source.items() if name != "type"} if isinstance(kind, str) else {}
@@ -169,7 +171,7 @@ def _source(source: Any) -> dict[str, Any] | None:
     return None
 
 
-def _plain(source: Any) -> dict[str, Any] | None:
+def _read_plain_text(source: Any) -> dict[str, Any] | None:
     if not isinstance(source, dict) or source.keys() != {"type", "media_type", "data"} or source["type"] != "text":
         return None
     if source["media_type"] != "text/plain" or not isinstance(source["data"], str):
@@ -177,35 +179,35 @@ def _plain(source: Any) -> dict[str, Any] | None:
     return {"data": source["data"].encode("utf-8", "replace"), "media_type": "text/plain"}
 
 
-def _thinking(block: dict[str, Any]) -> Part | None:
-    known, extra = _split(block, "thinking", "signature")
+def _read_thinking(block: dict[str, Any]) -> Part | None:
+    known, extra = _split_block(block, "thinking", "signature")
     text, signature = known.get("thinking", ""), known.get("signature", "")
     if not isinstance(text, str) or not isinstance(signature, str):
         return None
     return ReasoningPart(text=text, signature=signature or None, origin=NAME, extra=extra)
 
 
-def _redacted(block: dict[str, Any]) -> Part | None:
-    known, extra = _split(block, "data")
+def _read_redacted(block: dict[str, Any]) -> Part | None:
+    known, extra = _split_block(block, "data")
     data = known.get("data")
     return ReasoningPart(encrypted=data, origin=NAME, extra=extra) if isinstance(data, str) else None
 
 
-def _call(block: dict[str, Any]) -> Part | None:
-    known, extra = _split(block, "id", "name", "input")
-    name, given, told = known.get("name"), known.get("input", {}), known.get("id")
-    if not isinstance(name, str) or not isinstance(given, dict) or not isinstance(told, str | None):
+def _read_call(block: dict[str, Any]) -> Part | None:
+    known, extra = _split_block(block, "id", "name", "input")
+    name, given, call_id = known.get("name"), known.get("input", {}), known.get("id")
+    if not isinstance(name, str) or not isinstance(given, dict) or not isinstance(call_id, str | None):
         return None
-    return ToolCall(name=name, arguments=json.dumps(given, ensure_ascii=False), id=told or None, extra=extra)
+    return ToolCall(name=name, arguments=json.dumps(given, ensure_ascii=False), id=call_id or None, extra=extra)
 
 
 _PART_READERS: Mapping[str, Callable[[dict[str, Any]], Part | None]] = {
-    "text": _text,
-    "image": _image,
-    "document": _document,
-    "thinking": _thinking,
-    "redacted_thinking": _redacted,
-    "tool_use": _call,
+    "text": _read_text,
+    "image": _read_image,
+    "document": _read_document,
+    "thinking": _read_thinking,
+    "redacted_thinking": _read_redacted,
+    "tool_use": _read_call,
 }
 
 
@@ -219,13 +221,13 @@ _NAME_OF_FORMAT = "answer"
 
 def read_request(body: bytes, path: str = "") -> Inbound:
     """The request in a body; some clouds have the model in the path."""
-    fields = filled(object_in(body, "'model', 'max_tokens' and 'messages'"))
-    model = popped(fields, "model", str, "") or model_in(path, _IN_PATH)
-    stream = popped(fields, "stream", bool, False)
-    said = popped(fields, "messages", list, None)
-    if not said:
+    fields = without_empty(read_object(body, "'model', 'max_tokens' and 'messages'"))
+    model = take_field(fields, "model", str, "") or model_in(path, _IN_PATH)
+    stream = take_field(fields, "stream", bool, False)
+    turns = take_field(fields, "messages", list, None)
+    if not turns:
         raise InvalidRequest("messages: there are none; give a list of at least one {'role': ..., 'content': ...}")
-    messages = [*_system(fields), *turns_of(said)]
+    messages = [*_read_system(fields), *read_turns(turns)]
     known = take_numbers(fields, _NUMBERS)
     for reader in _FIELD_READERS:
         known |= reader(fields)
@@ -233,23 +235,23 @@ def read_request(body: bytes, path: str = "") -> Inbound:
     return Inbound(request=request, stream=stream)
 
 
-def _system(fields: dict[str, Any]) -> list[Message]:
+def _read_system(fields: dict[str, Any]) -> list[Message]:
     system = fields.pop("system", None)
     if not system:
         return []
-    return [Message("system", system if isinstance(system, str) else parts_of(system, "system"))]
+    return [Message("system", system if isinstance(system, str) else read_parts(system, "system"))]
 
 
-def _words(fields: dict[str, Any]) -> dict[str, Any]:
+def _read_words(fields: dict[str, Any]) -> dict[str, Any]:
     """Where to stop, for whom, how fast, and what to remember."""
-    stop = words_in(fields.pop("stop_sequences", []))
+    stop = without_empty_texts(fields.pop("stop_sequences", []))
     if not isinstance(stop, list) or not all(isinstance(item, str) for item in stop):
         raise InvalidRequest("stop_sequences: this is not a list of strings; give one, or leave it out")
-    user = taken(fields, "metadata", "user_id", lambda value: isinstance(value, str))
+    user = take_inner(fields, "metadata", "user_id", lambda value: isinstance(value, str))
     return {**take_typed(fields, str, "service_tier"), "stop": stop, "user": user, "prompt_cache": take_cache(fields)}
 
 
-def _thoughts(fields: dict[str, Any]) -> dict[str, Any]:
+def _read_thoughts(fields: dict[str, Any]) -> dict[str, Any]:
     """How much to think. An effort may come with adaptive thinking or alone, which the metadata remember."""
     found: dict[str, Any] = {}
     thinking = fields.get("thinking")
@@ -262,7 +264,7 @@ def _thoughts(fields: dict[str, Any]) -> dict[str, Any]:
         if rest:
             fields["thinking"] = rest
     if "reasoning_effort" not in found:
-        found["reasoning_effort"] = taken(fields, "output_config", "effort", lambda value: value in _EFFORTS)
+        found["reasoning_effort"] = take_inner(fields, "output_config", "effort", lambda value: value in _EFFORTS)
     return found
 
 
@@ -279,25 +281,25 @@ def _display(thinking: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 _THINKING: Mapping[str, Callable[[Mapping[str, Any]], dict[str, dict[str, Any]]]] = {
-    "disabled": lambda _thinking: {"type": {"reasoning_effort": "none"}},
+    "disabled": lambda _fields: {"type": {"reasoning_effort": "none"}},
     "enabled": _enabled,
     "adaptive": lambda thinking: {"type": {"metadata": {NAME: ADAPTIVE}}, **_display(thinking)},
 }
 """By kind of thinking: which of its fields are known, and what they become."""
 
 
-def _format(fields: dict[str, Any]) -> dict[str, Any]:
-    asked = taken(fields, "output_config", "format", _is_schema)
-    if asked is None:
+def _read_format(fields: dict[str, Any]) -> dict[str, Any]:
+    wanted = take_inner(fields, "output_config", "format", _is_schema)
+    if wanted is None:
         return {}
-    return {"response_format": {"type": "json_schema", "json_schema": {"name": _NAME_OF_FORMAT, "schema": asked["schema"]}}}
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": _NAME_OF_FORMAT, "schema": wanted["schema"]}}}
 
 
 def _is_schema(value: Any) -> bool:
     return isinstance(value, dict) and value.get("type") == "json_schema" and value.keys() == {"type", "schema"}
 
 
-def _choice(fields: dict[str, Any]) -> dict[str, Any]:
+def _read_choice(fields: dict[str, Any]) -> dict[str, Any]:
     choice = fields.get("tool_choice")
     if not isinstance(choice, dict):
         return {}
@@ -314,17 +316,16 @@ def _choice(fields: dict[str, Any]) -> dict[str, Any]:
     return {**found, "parallel_tool_calls": None if alone is None else not alone}
 
 
-def _tools(fields: dict[str, Any]) -> dict[str, Any]:
-    tools = popped(fields, "tools", list, ())
-    return {"tools": [_tool(tool, f"tools.{place}") for place, tool in enumerate(tools)]}
+def _read_tools(fields: dict[str, Any]) -> dict[str, Any]:
+    return {"tools": [_read_tool(tool, f"tools.{place}") for place, tool in enumerate(take_field(fields, "tools", list, ()))]}
 
 
-def _tool(tool: Any, where: str) -> Tool | VendorTool:
+def _read_tool(tool: Any, where: str) -> Tool | VendorTool:
     if not isinstance(tool, dict):
         raise InvalidRequest(f"{where}: {type(tool).__name__} is not a tool; give {{'name': ..., 'input_schema': ...}}")
     if tool.get("type") not in (None, "", "custom"):
         return VendorTool(origin=NAME, data=tool)
-    rest = filled(tool)
+    rest = without_empty(tool)
     name, schema = rest.pop("name", ""), rest.pop("input_schema", {})
     if not isinstance(name, str) or not name or not isinstance(schema, dict):
         raise InvalidRequest(f"{where}: a tool needs a name and an input_schema; give {{'name': ..., 'input_schema': {{...}}}}")
@@ -334,5 +335,11 @@ def _tool(tool: Any, where: str) -> Tool | VendorTool:
     return Tool(name=name, parameters=schema, cache=cache, extra={NAME: rest} if rest else {}, **known)
 
 
-_FIELD_READERS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_words, _thoughts, _format, _choice, _tools)
+_FIELD_READERS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (
+    _read_words,
+    _read_thoughts,
+    _read_format,
+    _read_choice,
+    _read_tools,
+)
 """Each takes out of the fields what it knows; what is left is this format's alone."""

@@ -28,7 +28,7 @@ from ...types import (
     VideoPart,
 )
 from ..decoding import Counter, citation_of, decode_base64, log_probability, mapping, says, text_of, words_of
-from ..encoding import given_of, merged, own, present, signature_of, written
+from ..encoding import given_of, merge_fields, own, present, signature_of, written
 from ..finish import canonical_reason, finish_of
 from ..openai_chat.fields import openai_chat_usage
 from ..shapes import ABSENT, fitted, is_count, is_text, one_of
@@ -58,8 +58,8 @@ def citations_of(grounding: Mapping[str, Any], text: str) -> tuple[Citation, ...
 def _citation(chunk: Mapping[str, Any], support: Mapping[str, Any], text: str) -> Citation:
     source = next((mapping(chunk[kind]) for kind in _SOURCE_KINDS if kind in chunk), {})
     start, end = _places(mapping(support.get("segment")), text)
-    told = {name: value for name, value in support.items() if name != "groundingChunkIndices"}
-    raw, quoted = {**chunk, _SUPPORT: told} if told else chunk, source.get("text")
+    further = {name: value for name, value in support.items() if name != "groundingChunkIndices"}
+    raw, quoted = {**chunk, _SUPPORT: further} if further else chunk, source.get("text")
     return citation_of(raw, url=source.get("uri"), title=source.get("title"), text=quoted, start=start, end=end)
 
 
@@ -143,11 +143,18 @@ def logprobs_result(entries: Sequence[Any]) -> dict[str, Any]:
 
 
 def _token(entry: Any) -> dict[str, Any]:
-    told = dict(mapping(entry))
-    if "logprob" not in told:
-        return {**told, "logProbability": log_probability(told["logProbability"])} if "logProbability" in told else told
-    token: dict[str, Any] = {"token": words_of(told.get("token")), "logProbability": log_probability(told["logprob"])}
-    rivals = told.get("top_logprobs")
+    token_fields = dict(mapping(entry))
+    if "logprob" not in token_fields:
+        return (
+            {**token_fields, "logProbability": log_probability(token_fields["logProbability"])}
+            if "logProbability" in token_fields
+            else token_fields
+        )
+    token: dict[str, Any] = {
+        "token": words_of(token_fields.get("token")),
+        "logProbability": log_probability(token_fields["logprob"]),
+    }
+    rivals = token_fields.get("top_logprobs")
     return {**token, "topCandidates": [_token(rival) for rival in rivals]} if isinstance(rivals, list) else token
 
 
@@ -293,7 +300,9 @@ def raw_usage(usage: Usage, tier: str | None) -> dict[str, Any]:
         made["cachedContentTokenCount"] = usage.cache_read_tokens
     if usage.reasoning_tokens:
         made["thoughtsTokenCount"] = usage.reasoning_tokens
-    made |= {name: told for name, audio, images in _DETAILS if (told := _details(getattr(usage, audio), getattr(usage, images)))}
+    made |= {
+        name: details for name, audio, images in _DETAILS if (details := _details(getattr(usage, audio), getattr(usage, images)))
+    }
     word = {"default": "standard", "auto": "standard"}.get(tier or "", tier)
     return {**made, "serviceTier": word} if word in ("standard", "flex", "priority") else made
 
@@ -374,15 +383,15 @@ def _call(block: Mapping[str, Any]) -> Part | None:
     call, signature = block["functionCall"], block.get("thoughtSignature")
     if not isinstance(call, dict):
         return None
-    name, given, told = call.get("name"), call.get("args", {}), call.get("id")
-    if not isinstance(name, str) or not isinstance(given, dict) or not isinstance(told, str | None):
+    name, given, call_id = call.get("name"), call.get("args", {}), call.get("id")
+    if not isinstance(name, str) or not isinstance(given, dict) or not isinstance(call_id, str | None):
         return None
     signed = isinstance(signature, str)
     rest = {name: value for name, value in block.items() if not (signed and name == "thoughtSignature")}
     return ToolCall(
         name=name,
         arguments=json.dumps(given, ensure_ascii=False),
-        id=told,
+        id=call_id,
         signature=signature if signed else None,
         extra=extra_of(rest, "functionCall", "name", "args", "id"),
     )
@@ -392,7 +401,7 @@ def _inline(block: Mapping[str, Any]) -> Part | None:
     blob = block["inlineData"]
     if not isinstance(blob, dict):
         return None
-    kind, data = blob.get("mimeType"), decoded(blob.get("data"))
+    kind, data = blob.get("mimeType"), decode_blob(blob.get("data"))
     if not isinstance(kind, str) or data is None:
         return None
     extra = extra_of(block, "inlineData", "mimeType", "data")
@@ -407,7 +416,7 @@ def _inline(block: Mapping[str, Any]) -> Part | None:
 _MEDIA_KINDS: Mapping[str, Callable[..., Part]] = {"image": ImagePart, "video": VideoPart}
 
 
-def decoded(encoded: Any) -> bytes | None:
+def decode_blob(encoded: Any) -> bytes | None:
     """The bytes of base64 in either alphabet, with or without padding; ``None`` for what is none."""
     if not isinstance(encoded, str):
         return None
@@ -436,7 +445,7 @@ def encoded_part(part: Part) -> dict[str, Any]:
     """A part as it is written, with the further fields that it was read with."""
     if isinstance(part, OtherPart):
         return dict(part.data)
-    return merged(_WRITERS[type(part)](part), own(part, NAME))
+    return merge_fields(_WRITERS[type(part)](part), own(part, NAME))
 
 
 def _written_thought(part: ReasoningPart) -> dict[str, Any]:

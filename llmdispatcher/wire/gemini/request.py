@@ -16,19 +16,19 @@ from ..encoding import (
     LEADING_ROLES,
     arguments_of,
     dump,
-    encoded_choice,
+    encode_choice,
     in_text,
     is_own,
     leave_out,
-    merged,
+    merge_fields,
     own,
     own_tools,
     present,
     tell_thought,
 )
 from ..limits import with_names
-from ..schemas import GEMINI, fitted_schema, rooted
-from ..shaping import adapted, form_in_words, without_effort
+from ..schemas import GEMINI, ensure_object, fit_schema
+from ..shaping import adapt_request, describe_form, without_effort
 from .fields import BUDGETS, LEVELS, NAME, RESPONSE_SCHEMA, SETTINGS, THINKING_BUDGET, encoded_part
 
 _WITHIN = frozenset({"items", "anyOf", "additionalProperties", "prefixItems", "not", "oneOf", "allOf"})
@@ -98,7 +98,7 @@ _SCHEMAS = ("parametersJsonSchema", "parameters")
 
 def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
     """The JSON body of a request; whether a stream is wanted is said in the path."""
-    shaped = without_effort(adapted(_prepared(request, quirks), quirks, NAME), quirks)
+    shaped = without_effort(adapt_request(_prepare(request, quirks), quirks, NAME), quirks)
     if shaped.parallel_tool_calls is False:
         leave_out(shaped, NAME, "parallel_tool_calls")
     payload: dict[str, Any] = {"contents": _turns(shaped, quirks), **_tools(shaped), **_choice(shaped, quirks)}
@@ -113,10 +113,10 @@ def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset
     return dump({**payload, "serviceTier": tier} if tier else payload, request, NAME)
 
 
-def _prepared(request: Request, quirks: frozenset[str]) -> Request:
+def _prepare(request: Request, quirks: frozenset[str]) -> Request:
     """The request with the form of its answer told in words, where the model takes none, or none beside functions."""
     beside = "no_form_beside_tools" in quirks and any(isinstance(tool, Tool) for tool in request.tools)
-    return form_in_words(request, instead=None) if beside or "no_json_schema" in quirks else request
+    return describe_form(request, instead=None) if beside or "no_json_schema" in quirks else request
 
 
 def _settings(request: Request) -> dict[str, Any]:
@@ -154,18 +154,18 @@ def _as_read(request: Request, name: str) -> dict[str, Any]:
 
 def _format(request: Request) -> dict[str, Any]:
     """The settings that make the answer JSON, of a schema if there is one."""
-    asked = request.response_format
-    if asked is None or asked.get("type") == "text":
+    wanted = request.response_format
+    if wanted is None or wanted.get("type") == "text":
         return {}
-    kind, described = asked.get("type"), asked.get("json_schema")
+    kind, described = wanted.get("type"), wanted.get("json_schema")
     if kind == "json_object":
         return {"responseMimeType": "application/json"}
     if kind == "json_schema" and isinstance(described, Mapping) and "schema" in described:
-        spelt = _as_read(request, RESPONSE_SCHEMA)
-        same = bool(spelt) and json_schema(spelt[RESPONSE_SCHEMA]) == described["schema"]
-        schema = described["schema"] if request.wire_format == NAME else fitted_schema(described["schema"], GEMINI)
-        told = spelt if same else {"responseJsonSchema": described["schema"] if schema is None else schema}
-        return {"responseMimeType": "application/json", **told}
+        original = _as_read(request, RESPONSE_SCHEMA)
+        same = bool(original) and json_schema(original[RESPONSE_SCHEMA]) == described["schema"]
+        schema = described["schema"] if request.wire_format == NAME else fit_schema(described["schema"], GEMINI)
+        fields = original if same else {"responseJsonSchema": described["schema"] if schema is None else schema}
+        return {"responseMimeType": "application/json", **fields}
     leave_out(request, NAME, "response_format", f"has no {kind!r} here; use 'json_object' or 'json_schema' with a schema")
     return {}
 
@@ -243,11 +243,11 @@ def _result(request: Request, message: Message) -> dict[str, Any]:
     if name is None:
         raise InvalidRequest("message.name: a tool message to Google names its function, or the id of an earlier call")
     response = {"name": name, "response": object_of(message.text, message.is_error), **present(id=message.tool_call_id)}
-    seen = _parts(request, tuple([part for part in message.parts if not isinstance(part, TextPart | ToolCall | ReasoningPart)]))
-    if seen:
-        response["parts"] = seen
+    media = _parts(request, tuple([part for part in message.parts if not isinstance(part, TextPart | ToolCall | ReasoningPart)]))
+    if media:
+        response["parts"] = media
     further = {field: value for field, value in own(message, NAME).items() if field != "role"}
-    return merged({"functionResponse": response}, further)
+    return merge_fields({"functionResponse": response}, further)
 
 
 def object_of(text: str, is_error: bool | None) -> dict[str, Any]:
@@ -269,26 +269,26 @@ def _tools(request: Request) -> dict[str, Any]:
         if isinstance(tool, Tool):
             if not functions:
                 entries.append({"functionDeclarations": functions})
-            functions.append(_declared(request, tool))
+            functions.append(_declaration(request, tool))
         else:
             entries.append(dict(tool.data))
     return {"tools": entries} if entries else {}
 
 
-def _declared(request: Request, tool: Tool) -> dict[str, Any]:
+def _declaration(request: Request, tool: Tool) -> dict[str, Any]:
     """A function; parameters that were read in the dialect of OpenAPI go out as they came, unless they are others by now."""
     declaration: dict[str, Any] = {"name": tool.name, **present(description=tool.description)}
     further = own(tool, NAME)
-    spelt = further.keys() & _SCHEMAS
-    same = bool(spelt) and (further.get(_SCHEMAS[0]) or json_schema(further.get(_SCHEMAS[1], {}))) == tool.parameters
+    original = further.keys() & _SCHEMAS
+    same = bool(original) and (further.get(_SCHEMAS[0]) or json_schema(further.get(_SCHEMAS[1], {}))) == tool.parameters
     if tool.parameters and not same:
-        declaration[_SCHEMAS[0]] = tool.parameters if request.wire_format == NAME else rooted(tool.parameters)
-    return {**declaration, **{name: value for name, value in further.items() if same or name not in spelt}}
+        declaration[_SCHEMAS[0]] = tool.parameters if request.wire_format == NAME else ensure_object(tool.parameters)
+    return {**declaration, **{name: value for name, value in further.items() if same or name not in original}}
 
 
 def _choice(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     """Which tools must be used."""
-    config = encoded_choice(request, NAME, _MODES, lambda name: {"mode": "ANY", "allowedFunctionNames": [name]})
+    config = encode_choice(request, NAME, _MODES, lambda name: {"mode": "ANY", "allowedFunctionNames": [name]})
     if config is None:
         return {}
     if "no_forced_tools" in quirks and config.get("mode") == "ANY":

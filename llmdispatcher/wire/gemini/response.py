@@ -29,7 +29,7 @@ from ...types import (
     parse_text,
 )
 from ..base import Bounds
-from ..decoding import counted, lacking, mapping, number_in, parse, says, text_of, words_of
+from ..decoding import mapping, merge_counts, missing_error, number_in, parse, says, text_of, words_of
 from ..finish import broken_off, ends, finish_of
 from ..streams import EventDecoder
 from .fields import NAME, as_written, citations_of, gemini_usage, listed, logprobs_of, part_of, tier_of
@@ -102,7 +102,7 @@ def _set(place: Any, step: str | int, value: Any) -> None:
 _MOST_CANDIDATES = 1_000
 _GROWING = ("partialArgs", "willContinue")
 _PLAIN = frozenset({"content", "index"})
-_Said = dict[str, Any]
+_Fields = dict[str, Any]
 """The fields of a chunk."""
 
 
@@ -134,16 +134,16 @@ class _Candidate:
         self._text.append(text)
         return text
 
-    def read(self, candidate: Mapping[str, Any]) -> list[_Said]:
+    def read(self, candidate: Mapping[str, Any]) -> list[_Fields]:
         """What a piece says of this answer, in order."""
-        said: list[_Said] = []
+        pieces: list[_Fields] = []
         parts, ended = _parts(candidate.get("content")), ends(candidate.get("finishReason"))
         for part in self._new(parts) if ended and not self.finished else parts:
-            said += self._part(part)
+            pieces += self._part(part)
         if ended:
-            said += self._finish(candidate["finishReason"])
+            pieces += self._finish(candidate["finishReason"])
         further = self._beside(candidate)
-        return [*said, further] if further else said
+        return [*pieces, further] if further else pieces
 
     def _new(self, parts: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """The parts of a last piece without what the pieces before it said: a gateway may say all of that there once more.
@@ -159,29 +159,29 @@ class _Candidate:
             parts = [{**part, "text": ""} if "text" in part and bool(part.get("thought")) in again else part for part in parts]
         return [part for part in parts if part.get("functionCall") not in self._whole] if again else parts
 
-    def _beside(self, candidate: Mapping[str, Any]) -> _Said:
+    def _beside(self, candidate: Mapping[str, Any]) -> _Fields:
         grounding, tokens = candidate.get("groundingMetadata"), candidate.get("logprobsResult")
         citations = citations_of(grounding, "".join(self._text)) if grounding and type(grounding) is dict else ()
         logprobs = logprobs_of(tokens) if tokens else ()
         return {"citations": citations, "logprobs": logprobs} if citations or logprobs else {}
 
-    def _part(self, part: Mapping[str, Any]) -> list[_Said]:
+    def _part(self, part: Mapping[str, Any]) -> list[_Fields]:
         if len(part) > 1 or type(part.get("text")) is not str:
-            part = _said_only(part)
+            part = _without_silent_fields(part)
         text = part.get("text")
         if "functionCall" in part:
-            said = self._part({"text": text}) if text and type(text) is str and not part.get("thought") else []
-            return [*said, *self._thought_over(), *self._called(part)]
+            before = self._part({"text": text}) if text and type(text) is str and not part.get("thought") else []
+            return [*before, *self._thought_over(), *self._read_call(part)]
         if type(text) is not str:
             return self._other(part_of(part)) if part else []
         if part.get("thought"):
             return self._think(part, text)
         if len(part) > 1:
-            return [*self._thought_over(), *self._signed(part_of(part), text)]
+            return [*self._thought_over(), *self._read_signed_text(part_of(part), text)]
         self._text.append(text)
         return [*self._thought_over(), {"content": text}]
 
-    def _think(self, part: Mapping[str, Any], text: str) -> list[_Said]:
+    def _think(self, part: Mapping[str, Any], text: str) -> list[_Fields]:
         """A piece of a thought; one with a proof is its last."""
         known = part_of({**part, "thought": True})
         proven = isinstance(known, ReasoningPart) and bool(known.signature or known.extra)
@@ -193,7 +193,7 @@ class _Candidate:
             return [{"reasoning": text, "parts": (self._whole_thought(known.signature, known.extra),)}]
         return [{"reasoning": text}]
 
-    def _thought_over(self) -> list[_Said]:
+    def _thought_over(self) -> list[_Fields]:
         return [{"parts": (self._whole_thought(None, {}),)}] if self._thought else []
 
     def _whole_thought(self, signature: str | None, extra: Any) -> Part:
@@ -202,7 +202,7 @@ class _Candidate:
         self._thought = []
         return ReasoningPart(text=text, signature=signature, origin=NAME, extra=extra)
 
-    def _signed(self, part: Part, text: str) -> list[_Said]:
+    def _read_signed_text(self, part: Part, text: str) -> list[_Fields]:
         """Text with what hangs on it, which must not grow together with the text before it."""
         if not isinstance(part, TextPart):
             self._text.append(text)
@@ -213,17 +213,17 @@ class _Candidate:
         before = "".join(self._text[self._run :])
         self._text.append(text)
         self._run = len(self._text)
-        said: _Said = {"content": text, "parts": (part,)}
-        return [{"parts": (TextPart(text=before),)}, said] if before else [said]
+        fields: _Fields = {"content": text, "parts": (part,)}
+        return [{"parts": (TextPart(text=before),)}, fields] if before else [fields]
 
-    def _other(self, part: Part) -> list[_Said]:
+    def _other(self, part: Part) -> list[_Fields]:
         """A block of Google's own, or a picture."""
         if isinstance(part, OtherPart) and not part.data:
             return []
         self._run = len(self._text)
         return [*self._thought_over(), {"parts": (part,)}]
 
-    def _called(self, part: Mapping[str, Any]) -> list[_Said]:
+    def _read_call(self, part: Mapping[str, Any]) -> list[_Fields]:
         """A call arrives whole, or its arguments piece by piece."""
         self._run = len(self._text)
         call = mapping(part.get("functionCall"))
@@ -231,16 +231,16 @@ class _Candidate:
         if self._given is None and not (call.get("willContinue") or call.get("partialArgs")):
             is_call = bool(text_of(call.get("name")) or call.get("args"))
             self._whole.append(call)
-            return [*over, self._told(part, _arguments(call.get("args")))] if is_call else over
+            return [*over, self._call_delta(part, _arguments(call.get("args")))] if is_call else over
         if self._given is None:
             self._call, self._given = self._calls, Arguments(mapping(call.get("args")))
-            over.append(self._told(part, ""))
+            over.append(self._call_delta(part, ""))
         pieces = call.get("partialArgs")
         for piece in pieces if isinstance(pieces, list) else ():
             self._given.add(mapping(piece))
         return over if call.get("willContinue") else [*over, *self._call_over()]
 
-    def _told(self, part: Mapping[str, Any], arguments: str) -> _Said:
+    def _call_delta(self, part: Mapping[str, Any], arguments: str) -> _Fields:
         slot, self._calls = self._calls, self._calls + 1
         call = {name: value for name, value in mapping(part.get("functionCall")).items() if name not in _GROWING}
         known = part_of({**part, "functionCall": call})
@@ -255,17 +255,17 @@ class _Candidate:
         )
         return {"tool_calls": (delta,)}
 
-    def _call_over(self) -> list[_Said]:
+    def _call_over(self) -> list[_Fields]:
         if self._given is None:
             return []
         text, self._given = json.dumps(self._given.value(), ensure_ascii=False), None
         return [{"tool_calls": (ToolCallDelta(index=self._call, arguments=text),)}]
 
-    def over(self) -> list[_Said]:
+    def over(self) -> list[_Fields]:
         """What was still growing."""
         return [*self._thought_over(), *self._call_over()]
 
-    def _finish(self, raw: Any) -> list[_Said]:
+    def _finish(self, raw: Any) -> list[_Fields]:
         self.finished, over = True, self.over()
         self.broken = broken_off(raw)
         if not isinstance(raw, str):
@@ -276,7 +276,7 @@ class _Candidate:
 class GeminiDecoder(EventDecoder):
     """Each event is a piece of an answer in the form of a whole one; complete once every answer in it has a reason why it ended."""
 
-    __slots__ = ("_candidates", "_usage", "answered")
+    __slots__ = ("_candidates", "_usage", "has_answered")
     END_MARKER = "a finishReason"
     ANSWER = "candidates"
 
@@ -284,7 +284,7 @@ class GeminiDecoder(EventDecoder):
         super().__init__()
         self._candidates: dict[int, _Candidate] = {}
         self._usage: Mapping[str, Any] = {}
-        self.answered = False
+        self.has_answered = False
 
     def read_event(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         """One piece."""
@@ -295,69 +295,69 @@ class GeminiDecoder(EventDecoder):
         word = self._word(candidates[0]) if len(candidates) == 1 else None
         if word is not None:
             return [StreamChunk(content=word, **self._facts(document))]
-        said: list[_Said] = []
+        pieces: list[_Fields] = []
         document = as_written(document)
         numbered = any(type(candidate) is dict and "index" in candidate for candidate in candidates)
         for place, candidate in enumerate(candidates):
             if type(candidate) is dict and candidate:
-                said += self._read(as_written(candidate), 0 if numbered else place)
+                pieces += self._read(as_written(candidate), 0 if numbered else place)
         if "promptFeedback" in document and not self.ended:
-            said += self._blocked(mapping(document["promptFeedback"]).get("blockReason"))
+            pieces += self._refuse_prompt(mapping(document["promptFeedback"]).get("blockReason"))
         facts = self._facts(document)
         if self._usage and isinstance(self._broken, MalformedReply):
             self._broken = None  # what such an answer cost is known only from itself, and whoever asked reads its word
-        if facts and said and "choice" not in said[-1]:
-            said[-1] |= facts
+        if facts and pieces and "choice" not in pieces[-1]:
+            pieces[-1] |= facts
         elif facts:
-            said.append(facts)
-        return [StreamChunk(**fields) for fields in said]
+            pieces.append(facts)
+        return [StreamChunk(**fields) for fields in pieces]
 
     def _word(self, candidate: Any) -> str | None:
         if type(candidate) is not dict or candidate.get("index") or 0 not in self._candidates:
             return None
         return self._candidates[0].word(candidate)
 
-    def _read(self, candidate: Mapping[str, Any], place: int) -> list[_Said]:
-        self.answered = True
+    def _read(self, candidate: Mapping[str, Any], place: int) -> list[_Fields]:
+        self.has_answered = True
         index = number_in(candidate.get("index", place))
         index = index if index is not None and 0 <= index < _MOST_CANDIDATES else 0
         if index not in self._candidates:
             self._candidates[index] = _Candidate()
-        said = self._candidates[index].read(candidate)
+        pieces = self._candidates[index].read(candidate)
         if ends(candidate.get("finishReason")):
             self._broken = self._broken or self._candidates[index].broken
             self.ended = all(answer.finished for answer in self._candidates.values())
-        return [{**fields, "choice": index} for fields in said] if index else said
+        return [{**fields, "choice": index} for fields in pieces] if index else pieces
 
-    def _facts(self, document: Mapping[str, Any]) -> _Said:
+    def _facts(self, document: Mapping[str, Any]) -> _Fields:
         usage = document.get("usageMetadata")
         if usage is None:
             document = as_written(document)
             usage = document.get("usageMetadata") or document.get("usage")
-        facts: _Said = {}
+        facts: _Fields = {}
         if usage and type(usage) is dict:
-            self._usage = counted(self._usage, usage)
+            self._usage = merge_counts(self._usage, usage)
             facts["usage"] = gemini_usage(self._usage)
             facts["service_tier"] = tier_of(self._usage)
-        model, told = document.get("modelVersion"), document.get("responseId")
+        model, response_id = document.get("modelVersion"), document.get("responseId")
         if model and type(model) is str:
             facts["model"] = model
-        if told and type(told) is str:
-            facts["response_id"] = told
+        if response_id and type(response_id) is str:
+            facts["response_id"] = response_id
         return facts
 
-    def _blocked(self, reason: Any) -> list[_Said]:
+    def _refuse_prompt(self, reason: Any) -> list[_Fields]:
         """A prompt that was refused has no candidates, or ones that never end."""
         if not ends(reason) or reason.endswith("_UNSPECIFIED"):
             return []
-        self.answered = self.ended = True
-        said: list[_Said] = []
+        self.has_answered = self.ended = True
+        pieces: list[_Fields] = []
         for index, candidate in (self._candidates or {0: _Candidate()}).items():
             if not candidate.finished:
                 candidate.finished, choice = True, {"choice": index} if index else {}
                 end = {"finish_reason": "content_filter", "finish_reason_raw": reason}
-                said += [{**fields, **choice} for fields in (*candidate.over(), end)]
-        return said
+                pieces += [{**fields, **choice} for fields in (*candidate.over(), end)]
+        return pieces
 
     def finish_plain(self, body: bytes) -> list[StreamChunk]:
         """The array of pieces that Google sends where ``alt=sse`` was lost on the way; it too must be complete."""
@@ -369,9 +369,9 @@ class GeminiDecoder(EventDecoder):
     def read_pieces(self, body: bytes) -> list[StreamChunk]:
         """All pieces of a body that is no event stream; raises what an error in their place stands for."""
         document = parse(body, self.bounds.members, halves=True)
-        chunks = self.taken_from(body, document if isinstance(document, list) else [document])
-        if not self.answered:
-            raise lacking(document, "candidates")
+        chunks = self.take_documents(body, document if isinstance(document, list) else [document])
+        if not self.has_answered:
+            raise missing_error(document, "candidates")
         return chunks
 
     def over(self) -> list[StreamChunk]:
@@ -385,14 +385,14 @@ class GeminiDecoder(EventDecoder):
 
 def _parts(content: Any) -> list[Mapping[str, Any]]:
     """The parts of a content; a part alone, and a text, stand for a list of it."""
-    said = listed(content.get("parts") if type(content) is dict else content)
-    return [part for part in [{"text": part} if type(part) is str else part for part in said] if type(part) is dict]
+    parts = listed(content.get("parts") if type(content) is dict else content)
+    return [part for part in [{"text": part} if type(part) is str else part for part in parts] if type(part) is dict]
 
 
 def _repeat(pieces: list[str], texts: list[str]) -> bool:
     """Whether texts are once more what several pieces were."""
-    said = [piece for piece in pieces if piece]
-    return len(said) > 1 and "".join(texts) == "".join(said)
+    nonempty = [piece for piece in pieces if piece]
+    return len(nonempty) > 1 and "".join(texts) == "".join(nonempty)
 
 
 def _arguments(given: Any) -> str:
@@ -404,16 +404,18 @@ def _arguments(given: Any) -> str:
     return json.dumps(given or {}, ensure_ascii=False)
 
 
-def _said_only(part: Mapping[str, Any]) -> Mapping[str, Any]:
+def _without_silent_fields(part: Mapping[str, Any]) -> Mapping[str, Any]:
     """A part without the fields of it that say nothing; a number that stands for a text is one, and so is what was heard."""
-    said = {name: value for name, value in as_written(part).items() if name == "text" or says(value)}
-    if "audioTranscription" in said and not says(said.get("text")):
-        heard = said.pop("audioTranscription")
-        said["text"] = words_of(mapping(heard).get("text")) if isinstance(heard, dict) else words_of(heard)
-    if "text" in said and not isinstance(said["text"], str):
-        text = words_of(said.pop("text"))
-        return {**said, "text": text} if text else said
-    return said
+    fields = {name: value for name, value in as_written(part).items() if name == "text" or says(value)}
+    if "audioTranscription" in fields and not says(fields.get("text")):
+        transcription = fields.pop("audioTranscription")
+        fields["text"] = (
+            words_of(mapping(transcription).get("text")) if isinstance(transcription, dict) else words_of(transcription)
+        )
+    if "text" in fields and not isinstance(fields["text"], str):
+        text = words_of(fields.pop("text"))
+        return {**fields, "text": text} if text else fields
+    return fields
 
 
 def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:

@@ -13,20 +13,20 @@ from ...errors import InvalidRequest
 from ...types import Message, OtherPart, Part, Request, TextPart, Tool, VendorTool, parse_text
 from ..base import Inbound
 from ..decoding import mapping, says
-from ..server_fields import EMPTY_TURN, filled, is_hollow, take_numbers, take_typed, without_null, words_in
+from ..server_fields import EMPTY_TURN, is_hollow, take_numbers, take_typed, without_empty, without_empty_texts, without_null
 from .fields import LEVELS, NAME, RESPONSE_SCHEMA, SETTINGS, THINKING_BUDGET, camel, extra_of, listed, part_of
 from .request import json_schema, object_of
 
 _ROLES = {"user": "user", "function": "user", "model": "assistant"}
 
 
-def system_of(fields: dict[str, Any]) -> list[Message]:
+def read_system(fields: dict[str, Any]) -> list[Message]:
     """The instructions as one message; what is no text stays where it is."""
-    said = fields.get("systemInstruction")
-    said = {"parts": [{"text": said}]} if isinstance(said, str) else said
-    if not isinstance(said, dict):
+    instructions = fields.get("systemInstruction")
+    instructions = {"parts": [{"text": instructions}]} if isinstance(instructions, str) else instructions
+    if not isinstance(instructions, dict):
         return []
-    blocks = listed(said.get("parts"))
+    blocks = listed(instructions.get("parts"))
     if not any(blocks):
         del fields["systemInstruction"]
         return []
@@ -34,7 +34,7 @@ def system_of(fields: dict[str, Any]) -> list[Message]:
     if not parts or len(parts) < len(blocks) or not all(isinstance(part, TextPart) for part in parts):
         return []
     del fields["systemInstruction"]
-    further = {name: value for name, value in said.items() if name != "parts"}
+    further = {name: value for name, value in instructions.items() if name != "parts"}
     return [Message("system", _content(parts), extra={NAME: further} if further else {})]
 
 
@@ -44,32 +44,32 @@ def _content(parts: list[Part]) -> str | tuple[Part, ...]:
     return only.text if isinstance(only, TextPart) and only.text and not only.extra else tuple(parts)
 
 
-def turns_of(said: list[Any]) -> list[Message]:
+def read_turns(contents: list[Any]) -> list[Message]:
     """All turns; results of functions become messages of their own."""
-    turns = [message for place, turn in enumerate(without_null(said)) for message in _turn(turn, f"contents.{place}")]
+    turns = [message for place, turn in enumerate(without_null(contents)) for message in _read_turn(turn, f"contents.{place}")]
     return turns or [Message("user", EMPTY_TURN)]
 
 
-def _turn(turn: Any, where: str) -> Iterator[Message]:
+def _read_turn(turn: Any, where: str) -> Iterator[Message]:
     role = turn.get("role") or "user" if isinstance(turn, dict) else None
     if not isinstance(role, str) or role not in _ROLES:
         raise InvalidRequest(f"{where}: this is no turn; give {{'role': 'user' or 'model', 'parts': [...]}}")
     blocks = without_null(listed(turn.get("parts")))
     if not all(isinstance(block, dict) for block in blocks) or not (blocks or role == "model"):
         raise InvalidRequest(f"{where}.parts: this is no list of parts; give at least one {{'text': ...}}")
-    told = [block for block in blocks if not _is_empty(block)]
-    if blocks and not told:
+    filled = [block for block in blocks if not _is_empty(block)]
+    if blocks and not filled:
         return
     further = {name: value for name, value in turn.items() if name not in ("role", "parts")}
     further |= {"role": role} if role == "function" else {}
     extra = {NAME: further} if further else {}
     if role == "model":
-        yield Message("assistant", _content([part_of(block) for block in told]), extra=extra)
+        yield Message("assistant", _content([part_of(block) for block in filled]), extra=extra)
         return
-    for is_result, run in groupby(told, key=_is_result):
+    for is_result, run in groupby(filled, key=_is_result):
         if is_result:
             for block in run:
-                yield _result(block, where, role)
+                yield _read_result(block, where, role)
         else:
             yield Message("user", _content([_read_user_part(block) for block in run]), extra=extra)
 
@@ -95,35 +95,35 @@ def _read_user_part(block: dict[str, Any]) -> Part:
     return OtherPart(origin=NAME, data=block) if says(block.get("functionCall")) else part_of(block)
 
 
-def _result(block: dict[str, Any], where: str, role: str) -> Message:
+def _read_result(block: dict[str, Any], where: str, role: str) -> Message:
     result = block["functionResponse"]
-    name, told, given = result.get("name"), result.get("id") or None, result.get("response", {})
-    seen = listed(result.get("parts"))
-    if not isinstance(name, str) or not (name or told) or not isinstance(told, str | None) or not isinstance(given, dict):
+    name, call_id, given = result.get("name"), result.get("id") or None, result.get("response", {})
+    media = listed(result.get("parts"))
+    if not isinstance(name, str) or not (name or call_id) or not isinstance(call_id, str | None) or not isinstance(given, dict):
         raise InvalidRequest(f"{where}: a functionResponse needs the function's 'name' and a 'response', which is an object")
-    if not all(isinstance(part, dict) for part in seen):
+    if not all(isinstance(part, dict) for part in media):
         raise InvalidRequest(f"{where}: the 'parts' of a functionResponse are objects such as {{'inlineData': {{...}}}}")
-    text, is_error = _told(given)
+    text, is_error = _result_text(given)
     extra = extra_of(block, "functionResponse", "name", "id", "response", "parts").get(NAME, {})
     extra |= {"role": role} if role == "function" else {}
     return Message(
         "tool",
-        (TextPart(text=text), *[_shown(part) for part in seen]) if seen else text,
+        (TextPart(text=text), *[_read_medium(part) for part in media]) if media else text,
         name=name,
-        tool_call_id=told,
+        tool_call_id=call_id,
         is_error=is_error,
         extra={NAME: extra} if extra else {},
     )
 
 
-def _shown(block: dict[str, Any]) -> Part:
+def _read_medium(block: dict[str, Any]) -> Part:
     """A medium in a result; what is none is kept whole."""
     part = part_of(block)
     is_medium = not isinstance(part, TextPart) and "text" not in block and "functionCall" not in block
     return part if is_medium else OtherPart(origin=NAME, data=block)
 
 
-def _told(given: dict[str, Any]) -> tuple[str, bool | None]:
+def _result_text(given: dict[str, Any]) -> tuple[str, bool | None]:
     """The text of a result, and whether it tells of a failure; plain where it is written back as the same object."""
     if given.keys() == {"error"} and isinstance(given["error"], str):
         return given["error"], True
@@ -147,17 +147,17 @@ _EFFORTS = {level: effort for effort, level in LEVELS.items() if effort != "max"
 
 def read_request(body: bytes, path: str = "") -> Inbound:
     """The request in a body; model, and whether a stream is wanted, are in the path."""
-    fields = _document(body)
+    fields = _read_body(body)
     if isinstance(fields.get(_COUNTED), dict):
         fields = fields[_COUNTED]
-    named, method = _asked(path)
+    named, method = _model_and_method(path)
     model = named or _model_of(fields.get("model"))
     fields.pop("model", None)
-    fields = filled(fields)
-    said = listed(fields.pop("contents", None))
-    if not said:
+    fields = without_empty(fields)
+    contents = listed(fields.pop("contents", None))
+    if not contents:
         raise InvalidRequest("contents: there are none; give a list of at least one {'role': ..., 'parts': [...]}")
-    messages = [*system_of(fields), *turns_of(said)]
+    messages = [*read_system(fields), *read_turns(contents)]
     tier = take_typed(fields, str, "serviceTier").get("serviceTier")
     known: dict[str, Any] = {"service_tier": tier and tier.lower()}
     for reader in _READERS:
@@ -165,7 +165,7 @@ def read_request(body: bytes, path: str = "") -> Inbound:
     return Inbound(request=Request(model, messages, **known, extra_params=fields, wire_format=NAME), stream=method == _STREAM)
 
 
-def _document(body: bytes) -> dict[str, Any]:
+def _read_body(body: bytes) -> dict[str, Any]:
     try:
         document = camel(parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff")))
     except (ValueError, RecursionError):
@@ -175,7 +175,7 @@ def _document(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _asked(path: str) -> tuple[str, str]:
+def _model_and_method(path: str) -> tuple[str, str]:
     """Model and method in a path; a model of another kind, such as a tuned one, is named with its kind."""
     found = _IN_PATH.match(path.partition("?")[0])
     return (_model_of(unquote(found.group(1))), found.group(2)) if found else ("", "")
@@ -185,17 +185,17 @@ def _model_of(name: Any) -> str:
     return name.rpartition("models/")[2] if isinstance(name, str) else ""
 
 
-def _config(fields: dict[str, Any]) -> dict[str, Any]:
+def _read_config(fields: dict[str, Any]) -> dict[str, Any]:
     """Sampling, limits, thoughts and the form of the answer; what is out of our bounds is the vendor's to judge."""
     config = fields.pop("generationConfig", {})
     if not isinstance(config, dict):
         raise InvalidRequest(f"generationConfig: {type(config).__name__} is no group of settings; give an object")
-    config = filled(config, "maxOutputTokens", "candidateCount")
+    config = without_empty(config, "maxOutputTokens", "candidateCount")
     marks: dict[str, Any] = {}
-    found = {**take_numbers(config, _NUMBERS, strict=False), **_format(config, marks), **_thoughts(config, marks)}
+    found = {**take_numbers(config, _NUMBERS, strict=False), **_read_format(config, marks), **_read_thoughts(config, marks)}
     if isinstance(config.get("responseLogprobs"), bool):
         found["logprobs"] = config.pop("responseLogprobs")
-    stop = words_in(config.get("stopSequences"))
+    stop = without_empty_texts(config.get("stopSequences"))
     if isinstance(stop, list) and all(isinstance(item, str) for item in stop):
         del config["stopSequences"]
         found["stop"] = stop
@@ -204,7 +204,7 @@ def _config(fields: dict[str, Any]) -> dict[str, Any]:
     return {**found, "metadata": {NAME: marks}} if marks else found
 
 
-def _format(config: dict[str, Any], marks: dict[str, Any]) -> dict[str, Any]:
+def _read_format(config: dict[str, Any], marks: dict[str, Any]) -> dict[str, Any]:
     """JSON, of a schema if there is one; a schema in the dialect of OpenAPI is remembered as it was spelt."""
     names = [name for name in _SCHEMAS if name in config]
     if config.get("responseMimeType") != "application/json" or len(names) > 1:
@@ -212,16 +212,16 @@ def _format(config: dict[str, Any], marks: dict[str, Any]) -> dict[str, Any]:
     if not names:
         del config["responseMimeType"]
         return {"response_format": {"type": "json_object"}}
-    spelt = config[names[0]]
-    if not isinstance(spelt, dict):
+    schema = config[names[0]]
+    if not isinstance(schema, dict):
         return {}
     del config["responseMimeType"], config[names[0]]
     if names[0] == RESPONSE_SCHEMA:
-        marks[RESPONSE_SCHEMA], spelt = spelt, json_schema(spelt)
-    return {"response_format": {"type": "json_schema", "json_schema": {"name": _NAME_OF_FORMAT, "schema": spelt}}}
+        marks[RESPONSE_SCHEMA], schema = schema, json_schema(schema)
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": _NAME_OF_FORMAT, "schema": schema}}}
 
 
-def _thoughts(config: dict[str, Any], marks: dict[str, Any]) -> dict[str, Any]:
+def _read_thoughts(config: dict[str, Any], marks: dict[str, Any]) -> dict[str, Any]:
     """How much to think, and whether to tell; a group that says more stays as it is."""
     group = config.get("thinkingConfig")
     if not isinstance(group, dict):
@@ -242,7 +242,7 @@ def _thoughts(config: dict[str, Any], marks: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _tools(fields: dict[str, Any]) -> dict[str, Any]:
+def _read_tools(fields: dict[str, Any]) -> dict[str, Any]:
     """Functions, and each tool of Google's own, however they were grouped."""
     tools: list[Tool | VendorTool] = []
     for place, entry in enumerate(listed(fields.pop("tools", None))):
@@ -250,13 +250,13 @@ def _tools(fields: dict[str, Any]) -> dict[str, Any]:
             raise InvalidRequest(f"tools.{place}: {type(entry).__name__} is not a tool; give {{'functionDeclarations': [...]}}")
         for name, value in entry.items():
             if name == "functionDeclarations":
-                tools += [_function(declared, f"tools.{place}") for declared in listed(value)]
+                tools += [_read_function(declared, f"tools.{place}") for declared in listed(value)]
             else:
                 tools.append(VendorTool(origin=NAME, data={name: value}))
     return {"tools": tools}
 
 
-def _function(declared: Any, where: str) -> Tool:
+def _read_function(declared: Any, where: str) -> Tool:
     """A function; parameters in the dialect of OpenAPI are remembered as they were spelt."""
     name = declared.get("name") if isinstance(declared, dict) else None
     if not isinstance(name, str) or not name:
@@ -272,11 +272,11 @@ def _function(declared: Any, where: str) -> Tool:
     return Tool(name=name, parameters=schema, extra={NAME: rest} if rest else {}, **known)
 
 
-def _choice(fields: dict[str, Any]) -> dict[str, Any]:
+def _read_choice(fields: dict[str, Any]) -> dict[str, Any]:
     """Which tools must be used; what is not one of our choices stays as it is."""
     config = fields.get("toolConfig")
-    asked = config.get("functionCallingConfig") if isinstance(config, dict) else None
-    choice = _chosen(asked) if isinstance(asked, dict) else None
+    calling = config.get("functionCallingConfig") if isinstance(config, dict) else None
+    choice = _read_calling(calling) if isinstance(calling, dict) else None
     if choice is None or not isinstance(config, dict):
         return {}
     del fields["toolConfig"]
@@ -286,10 +286,10 @@ def _choice(fields: dict[str, Any]) -> dict[str, Any]:
     return {"tool_choice": choice}
 
 
-def _chosen(asked: Mapping[str, Any]) -> Any:
-    mode, names = asked.get("mode"), asked.get("allowedFunctionNames", [])
+def _read_calling(calling: Mapping[str, Any]) -> Any:
+    mode, names = calling.get("mode"), calling.get("allowedFunctionNames", [])
     word = _MODES.get(mode.upper()) if isinstance(mode, str) else None
-    if word is None or not asked.keys() <= {"mode", "allowedFunctionNames"}:
+    if word is None or not calling.keys() <= {"mode", "allowedFunctionNames"}:
         return None
     if names == []:
         return word
@@ -298,5 +298,5 @@ def _chosen(asked: Mapping[str, Any]) -> Any:
     return None
 
 
-_READERS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_config, _tools, _choice)
+_READERS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_read_config, _read_tools, _read_choice)
 """Each takes out of the fields what it knows; what is left is this format's alone."""

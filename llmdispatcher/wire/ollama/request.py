@@ -21,13 +21,13 @@ from ...types import (
     data_url,
 )
 from ..decoding import Counter, says
-from ..encoding import arguments_of, dump, leave_out, merged, own, own_tools, part_kind, present, tell_thought
+from ..encoding import arguments_of, dump, leave_out, merge_fields, own, own_tools, part_kind, present, tell_thought
 from ..finish import canonical_reason, ends
 from ..finish import finish_of as canonical_finish
 from ..limits import with_names
 from ..openai_chat.fields import openai_chat_usage
-from ..schemas import rooted
-from ..shaping import adapted
+from ..schemas import ensure_object
+from ..shaping import adapt_request
 from ..words import words
 
 NAME = "ollama_chat"
@@ -91,7 +91,7 @@ def done_reason(reason: str | None, raw: str | None) -> str:
 
 def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
     """The JSON body of a request; ``stream`` is always said, since it is the default of this format."""
-    shaped = adapted(request, quirks, NAME)
+    shaped = adapt_request(request, quirks, NAME)
     if (shaped.n or 1) > 1:
         leave_out(shaped, NAME, "n")
     if shaped.parallel_tool_calls is False:
@@ -152,12 +152,12 @@ def _tool(request: Request, tool: Tool | VendorTool) -> dict[str, Any]:
         return dict(tool.data)
     function: dict[str, Any] = {"name": tool.name, **present(description=tool.description)}
     if request.wire_format != NAME:
-        function["parameters"] = rooted(tool.parameters)
+        function["parameters"] = ensure_object(tool.parameters)
     elif tool.parameters:
         function["parameters"] = tool.parameters
     if tool.strict is not None and request.wire_format == NAME:
         function["strict"] = tool.strict
-    return merged({"type": "function", "function": function}, own(tool, NAME))
+    return merge_fields({"type": "function", "function": function}, own(tool, NAME))
 
 
 def _messages(request: Request) -> list[dict[str, Any]]:
@@ -207,4 +207,4 @@ def _images(request: Request, parts: Iterable[Part]) -> list[str]:
 
 def _call(request: Request, call: ToolCall) -> dict[str, Any]:
     entry: dict[str, Any] = {"function": {"name": call.name, "arguments": arguments_of(request, call, "Ollama")}}
-    return merged(entry if not call.id else {"id": call.id, **entry}, own(call, NAME))
+    return merge_fields(entry if not call.id else {"id": call.id, **entry}, own(call, NAME))

@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import StreamInterrupted
 from ...types import MOST_MEMBERS, ReasoningPart, Response, StreamChunk, ToolCallDelta, fold
 from ..base import Bounds
-from ..decoding import CALL, arguments_in, counted, lacking, made_id, mapping, parse_object, says, text_of, words_of
+from ..decoding import CALL, arguments_in, made_id, mapping, merge_counts, missing_error, parse_object, says, text_of, words_of
 from ..finish import broken_off
 from ..streams import EventDecoder
 from .request import NAME, finish_of, ollama_usage
@@ -34,20 +34,20 @@ def read_body(body: bytes, decoder: OllamaDecoder, members: int = MOST_MEMBERS) 
 class OllamaDecoder(EventDecoder):
     """One line for each piece of an answer; the last is ``done``. Calls come whole, mostly without ids, which are made up then."""
 
-    __slots__ = ("_answered", "_called", "_calls", "_counts", "_said", "_thinking_said", "_thought")
+    __slots__ = ("_calls", "_content", "_counts", "_has_answered", "_sent_calls", "_thinking_content", "_thought")
     END_MARKER = '"done": true'
     ANSWER = "created_at"
     BY_LINES = True
 
     def __init__(self) -> None:
         super().__init__()
-        self._answered = False
+        self._has_answered = False
         self._calls = 0
         self._counts: Mapping[str, Any] = {}  # told before the last line
-        self._said: list[str] = []
+        self._content: list[str] = []
         self._thought: list[str] = []  # under way
-        self._thinking_said: list[str] = []
-        self._called: list[Any] = []
+        self._thinking_content: list[str] = []
+        self._sent_calls: list[Any] = []
 
     def message_of(self, document: Mapping[str, Any]) -> Any:
         """What a line says, as a message."""
@@ -57,30 +57,30 @@ class OllamaDecoder(EventDecoder):
         """One line."""
         message = self.message_of(document)
         if type(message) is dict:
-            self._answered = True
+            self._has_answered = True
         else:
             message = {}
         if ("eval_count" in document or "prompt_eval_count" in document) and not _is_done(document):
-            self._counts = counted(self._counts, document)
+            self._counts = merge_counts(self._counts, document)
         content, calls = message.get("content"), message.get("tool_calls")
         thought = message.get("thinking") or message.get("reasoning_content") or message.get("reasoning")
         if calls:
             calls = [call for call in (calls if isinstance(calls, list) else [calls]) if _is_call(call)]
         if _is_done(document):
             self.ended = self.done = True
-            content, thought = _more(self._said, content), _more(self._thinking_said, thought)
-            calls = None if calls == self._called else calls
+            content, thought = _without_repeated(self._content, content), _without_repeated(self._thinking_content, thought)
+            calls = None if calls == self._sent_calls else calls
         elif not (thought or calls or self._thought):
             text = content if type(content) is str else words_of(content)
-            self._said.append(text)
+            self._content.append(text)
             return StreamChunk(
                 content=text,
                 model=text_of(document.get("model")) or None,
                 logprobs=_logprobs(document),
             )
-        self._said.append(words_of(content))
-        self._thinking_said.append(words_of(thought))
-        self._called += calls or ()
+        self._content.append(words_of(content))
+        self._thinking_content.append(words_of(thought))
+        self._sent_calls += calls or ()
         over = bool(words_of(content) or calls or self.done)
         return [*self._thinking(words_of(thought), over), self._saying(document, content, calls)]
 
@@ -103,7 +103,7 @@ class OllamaDecoder(EventDecoder):
             tool_calls=deltas,
             finish_reason=finish_of(raw, called=self._calls > 0) if self.done else None,
             finish_reason_raw=text_of(raw) or None,
-            usage=ollama_usage(counted(self._counts, document)) if self.done else None,
+            usage=ollama_usage(merge_counts(self._counts, document)) if self.done else None,
             model=text_of(document.get("model")) or None,
             logprobs=_logprobs(document),
         )
@@ -122,9 +122,9 @@ class OllamaDecoder(EventDecoder):
     def finish_plain(self, body: bytes) -> list[StreamChunk]:
         """The chunks of an answer in one piece, which must be complete as well."""
         document = parse_object(body, self.bounds.members)
-        chunks = self.taken_from(body, [document])
-        if not self._answered:
-            raise lacking(document, "message")
+        chunks = self.take_documents(body, [document])
+        if not self._has_answered:
+            raise missing_error(document, "message")
         if not self.ended:
             raise StreamInterrupted(f"the answer ended without {self.END_MARKER}", sent=True)
         return chunks
@@ -139,10 +139,10 @@ def _is_done(document: Mapping[str, Any]) -> bool:
     return document.get("done") in (True, "true")
 
 
-def _more(pieces: Sequence[str], text: Any) -> Any:
+def _without_repeated(pieces: Sequence[str], text: Any) -> Any:
     """What the last line adds: a server may say there once more all that it said in several pieces."""
-    said = [piece for piece in pieces if piece]
-    return "" if len(said) > 1 and text == "".join(said) else text
+    nonempty = [piece for piece in pieces if piece]
+    return "" if len(nonempty) > 1 and text == "".join(nonempty) else text
 
 
 def _function_of(call: Mapping[str, Any]) -> Mapping[str, Any]:

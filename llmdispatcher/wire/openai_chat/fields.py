@@ -10,7 +10,7 @@ import attrs
 
 from ...types import AudioPart, Extra, ReasoningPart, Usage
 from ..decoding import Counter, log_probability, mapping, says, text_of, words_of
-from ..encoding import merged, own
+from ..encoding import merge_fields, own
 from ..shapes import ABSENT, Shape, fitted, is_count, is_text
 from ..words import words
 
@@ -146,15 +146,15 @@ def written_usage(usage: Usage) -> Mapping[str, Any] | None:
     if usage.cache_write_long_tokens:
         long = usage.cache_write_long_tokens
         into["cache_write_tokens_details"] = {"ttl_30m_tokens": usage.cache_write_tokens - long, "ttl_12h_tokens": long}
-    told = {
+    record = {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.total_tokens,
         "prompt_tokens_details": {**into, "audio_tokens": usage.audio_input_tokens},
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens, "audio_tokens": usage.audio_output_tokens},
     }
-    told = {**{name: value for name, value in usage.raw.items() if same and name not in told}, **told}
-    return {**told, "cost": float(usage.cost)} if usage.cost is not None and usage.cost_status == _REPORTED else told
+    record = {**{name: value for name, value in usage.raw.items() if same and name not in record}, **record}
+    return {**record, "cost": float(usage.cost)} if usage.cost is not None and usage.cost_status == _REPORTED else record
 
 
 _COUNTED = ("prompt_tokens", "completion_tokens", "total_tokens")
@@ -210,7 +210,7 @@ def is_legacy(tools: Iterable[Any]) -> bool:
 def with_own(written: Mapping[str, Any], part: Any) -> dict[str, Any]:
     """What is written of a part, with its further fields; those of an inner mapping go into it."""
     further = own(part, NAME) if getattr(part, "extra", None) else {}
-    return merged(dict(written), {name: value for name, value in further.items() if name != AS})
+    return merge_fields(dict(written), {name: value for name, value in further.items() if name != AS})
 
 
 def written_audio(part: AudioPart) -> dict[str, Any]:

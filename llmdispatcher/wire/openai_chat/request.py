@@ -45,9 +45,9 @@ from ..encoding import (
     tell_thought,
     update,
 )
-from ..limits import identified, with_ids
-from ..schemas import rooted
-from ..shaping import adapted, cache_control, form_in_words, inline_url, named_form, results_of_text, without_effort
+from ..limits import with_ids, with_valid_ids
+from ..schemas import ensure_object
+from ..shaping import adapt_request, cache_control, describe_form, inline_url, named_form, results_of_text, without_effort
 from ..words import words
 from .fields import AS, BARE, FIELD, LEGACY, NAME, REASONING, SOUND, how, is_legacy, with_own, written_audio
 
@@ -72,7 +72,7 @@ class Turns:
         self._always_thinks = "thoughts_beside_tools" in quirks and _thinks_beside_tools(request)
         self._roles = {"developer": "system"} if "system_role" in quirks else {}
 
-    def written(self, message: Message) -> dict[str, Any]:
+    def encode_turn(self, message: Message) -> dict[str, Any]:
         """One turn. Raises :class:`InvalidRequest` for a part that the format has no place for."""
         fields: dict[str, Any] = {"role": self._roles.get(message.role, message.role), "content": message.content}
         unthought = {REASONING[0]: _UNKNOWN_THOUGHT} if self._always_thinks and message.role == "assistant" else {}
@@ -105,17 +105,17 @@ class Turns:
     def _content(self, message: Message) -> Any:
         if isinstance(message.content, str):
             return message.content
-        said = [part for part in message.content if self._is_said(part)]
-        if len(said) > 1 and not self._native:  # some servers refuse an empty text among others
-            said = [part for part in said if not isinstance(part, TextPart) or part.text] or said[:1]
-        blocks = [block for part in said if (block := self._part(part)) is not None]
+        parts = [part for part in message.content if self._has_place_among_content(part)]
+        if len(parts) > 1 and not self._native:  # some servers refuse an empty text among others
+            parts = [part for part in parts if not isinstance(part, TextPart) or part.text] or parts[:1]
+        blocks = [block for part in parts if (block := self._part(part)) is not None]
         plain = all(type(block) is dict and block.keys() == _TEXT_ALONE and block["type"] == "text" for block in blocks)
-        beside = len(said) < len(message.content)
+        beside = len(parts) < len(message.content)
         if plain and (beside or [block["text"] for block in blocks] == [""]):  # many servers want an answer's text as text
             return "".join([block["text"] for block in blocks])
         return blocks
 
-    def _is_said(self, part: Part) -> bool:
+    def _has_place_among_content(self, part: Part) -> bool:
         if isinstance(part, ReasoningPart):
             if self._blocks and is_block(part):
                 return True
@@ -262,22 +262,22 @@ def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset
 
     The names of some fields are those that the request had when it was read in this format, if the quirks name none.
     """
-    shaped = _prepared(request, quirks)
+    shaped = _prepare(request, quirks)
     if "no_effort" in quirks:
         shaped = without_effort(shaped, quirks)
-    spelt, names = shaped.metadata.get(NAME, {}), _renamed(quirks)
-    names = {**spelt, **names} if spelt else names
+    original, names = shaped.metadata.get(NAME, {}), _field_names(quirks)
+    names = {**original, **names} if original else names
     payload: dict[str, Any] = {"model": shaped.model} if shaped.model else {}
     if shaped.messages:
         turns = Turns(shaped, quirks)
-        payload["messages"] = [turns.written(message) for message in shaped.messages]
+        payload["messages"] = [turns.encode_turn(message) for message in shaped.messages]
     for name, value in zip(_PLAIN, _plain(shaped), strict=True):
         if value is not None and names.get(name) != GROUP:
             payload[names.get(name, name)] = value
     if shaped.stop:
-        payload["stop"] = shaped.stop[0] if spelt.get("stop") == TEXT else list(shaped.stop)
-    if spelt or shaped.reasoning_tokens is not None:
-        payload |= _reasoning(shaped, grouped=GROUP in spelt.values())
+        payload["stop"] = shaped.stop[0] if original.get("stop") == TEXT else list(shaped.stop)
+    if original or shaped.reasoning_tokens is not None:
+        payload |= _reasoning(shaped, grouped=GROUP in original.values())
     if shaped.tools or shaped.tool_choice is not None:
         payload |= _tools(shaped, quirks) | _choice(shaped, quirks)
     if stream:
@@ -287,42 +287,42 @@ def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset
     return dump(payload, request, NAME)
 
 
-def _prepared(request: Request, quirks: frozenset[str]) -> Request:
+def _prepare(request: Request, quirks: frozenset[str]) -> Request:
     """The request as this format's servers take it.
 
     For vendors that promise JSON but know no schemas, what form it is to have is told in words.
     """
     if "no_json_schema" in quirks and (request.response_format or {}).get("type") == "json_schema":
-        request = form_in_words(request, instead={"type": "json_object"})
-    request = adapted(request, quirks, NAME)
+        request = describe_form(request, instead={"type": "json_object"})
+    request = adapt_request(request, quirks, NAME)
     if only_texts(request.messages) and not request.tools:
         return named_form(request) if request.response_format is not None and request.wire_format != NAME else request
     if request.wire_format != NAME:
         request = named_form(results_of_text(request))
-        request = update(request, messages=identified(request.messages, _IDS))
+        request = update(request, messages=with_valid_ids(request.messages, _IDS))
     elif "no_functions" in quirks:
-        request = modern(request)
+        request = modernise(request)
     else:
         request = update(request, messages=with_ids(request.messages, _IDS))
-    return standard(request) if "strict_fields" in quirks else request
+    return keep_standard_fields(request) if "strict_fields" in quirks else request
 
 
-def modern(request: Request) -> Request:
+def modernise(request: Request) -> Request:
     """The request in the words of today: functions as tools, their calls and results with ids."""
-    messages = tuple([_modern_message(message) for message in request.messages])
-    messages = identified(messages, _IDS)
-    tools = tuple([_without_word(tool) if isinstance(tool, Tool) else tool for tool in request.tools])
+    messages = tuple([_modernise_message(message) for message in request.messages])
+    messages = with_valid_ids(messages, _IDS)
+    tools = tuple([_drop_legacy_mark(tool) if isinstance(tool, Tool) else tool for tool in request.tools])
     return update(request, messages=messages, tools=tools)
 
 
-def _modern_message(message: Message) -> Message:
+def _modernise_message(message: Message) -> Message:
     if own(message, NAME).get("role") == "function":
         kept = {name: value for name, value in own(message, NAME).items() if name != "role"}
         return attrs.evolve(message, extra={**message.extra, NAME: kept})
-    return update(message, tool_calls=tuple(map(_without_word, message.tool_calls)))
+    return update(message, tool_calls=tuple(map(_drop_legacy_mark, message.tool_calls)))
 
 
-def _without_word(thing: Any) -> Any:
+def _drop_legacy_mark(thing: Any) -> Any:
     """A tool or call, not said to be of before tools."""
     if how(thing) != LEGACY:
         return thing
@@ -336,22 +336,22 @@ STANDARD = frozenset(
 """What may stand further in messages, parts, calls and tools at servers that refuse fields which they do not know."""
 
 
-def standard(request: Request) -> Request:
+def keep_standard_fields(request: Request) -> Request:
     """The request without further fields that only some servers of this format know."""
-    messages = tuple([_standard_message(message) for message in request.messages])
-    tools = tuple([_standard(tool) for tool in request.tools])
+    messages = tuple([_keep_standard_message(message) for message in request.messages])
+    tools = tuple([_keep_standard(tool) for tool in request.tools])
     return update(request, messages=messages, tools=tools)
 
 
-def _standard_message(message: Message) -> Message:
-    message = _standard(message)
+def _keep_standard_message(message: Message) -> Message:
+    message = _keep_standard(message)
     content = message.content
     if not isinstance(content, str):
-        content = tuple([part if isinstance(part, ReasoningPart) else _standard(part) for part in content])
-    return update(message, content=content, tool_calls=tuple(map(_standard, message.tool_calls)))
+        content = tuple([part if isinstance(part, ReasoningPart) else _keep_standard(part) for part in content])
+    return update(message, content=content, tool_calls=tuple(map(_keep_standard, message.tool_calls)))
 
 
-def _standard(thing: Thing) -> Thing:
+def _keep_standard(thing: Thing) -> Thing:
     further = own(thing, NAME) if getattr(thing, "extra", None) else {}
     kept = {name: value for name, value in further.items() if name in STANDARD}
     for name, value in kept.items():
@@ -363,7 +363,7 @@ def _standard(thing: Thing) -> Thing:
 
 
 @lru_cache(maxsize=256)
-def _renamed(quirks: frozenset[str]) -> Mapping[str, str]:
+def _field_names(quirks: frozenset[str]) -> Mapping[str, str]:
     names = {"max_tokens": "max_completion_tokens"} if "max_completion_tokens" in quirks else {}
     names |= {"max_tokens": "max_tokens"} if "no_max_completion_tokens" in quirks else {}
     return {**names, "seed": "random_seed"} if "random_seed" in quirks else names
@@ -394,7 +394,7 @@ def _tool(request: Request, tool: Tool | VendorTool, *, marks: bool) -> dict[str
         return dict(tool.data)
     function: dict[str, Any] = {"name": tool.name}
     if request.wire_format != NAME:
-        function["parameters"] = rooted(tool.parameters)
+        function["parameters"] = ensure_object(tool.parameters)
     elif tool.parameters:
         function["parameters"] = tool.parameters
     function |= present(description=tool.description, strict=tool.strict)
@@ -410,7 +410,7 @@ def _choice(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     choice = request.tool_choice
     if choice is None:
         return {}
-    wanted = _named(request, choice) if isinstance(choice, str) else choice
+    wanted = _resolve_choice(request, choice) if isinstance(choice, str) else choice
     if wanted is None:
         return {}
     if "no_forced_tools" in quirks and wanted not in ("auto", "none"):
@@ -421,7 +421,7 @@ def _choice(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     return {"tool_choice": wanted}
 
 
-def _named(request: Request, choice: str) -> str | Mapping[str, Any] | None:
+def _resolve_choice(request: Request, choice: str) -> str | Mapping[str, Any] | None:
     """A word, or the one tool that is meant by its name; ``any`` is Mistral's word, which only a request from there keeps."""
     if choice in _CHOICES or (choice == "any" and request.wire_format == NAME):
         return choice

@@ -27,13 +27,13 @@ from ...types import (
 )
 from ..decoding import (
     citation_of,
-    counted,
     decode_base64,
-    lacking,
     mapping,
+    merge_counts,
+    missing_error,
     number_in,
     parse_object,
-    raise_told,
+    raise_error_beside,
     says,
     text_of,
     words_of,
@@ -62,12 +62,12 @@ _WHOLE = "chat.completion"
 """What a document calls itself that holds a whole answer; some servers write one at the end of a stream."""
 
 
-def _listed_in(choices: Any) -> list[Any]:
+def _choices_in(choices: Any) -> list[Any]:
     """The choices; one alone stands for a list of it."""
     return choices if isinstance(choices, list) else [choices] if isinstance(choices, dict) and choices else []
 
 
-def _message_of(choice: Mapping[str, Any]) -> Mapping[str, Any]:
+def _message_in(choice: Mapping[str, Any]) -> Mapping[str, Any]:
     """The message of a choice, which may be a bare text."""
     message = choice.get("message") or (choice.get("text") if "delta" not in choice else None)
     return {"content": message} if isinstance(message, str) else mapping(message)
@@ -96,8 +96,8 @@ class ChoiceReader:
     finished: bool = False
     _thinks: bool = False  # whether any thought was told
     _by_messages: bool = False  # whether the pieces come as messages, each of its own text or of all so far
-    _said: list[str] = attrs.Factory(list)
-    _refused: str = ""
+    _content: list[str] = attrs.Factory(list)
+    _refusal: str = ""
     _shows: bool = False  # whether anything but text stood among the content
     _shown: frozenset[str] = frozenset()  # what was said of what a whole message repeats
     _sound: _Sound | None = None  # under way
@@ -108,7 +108,9 @@ class ChoiceReader:
         delta = choice.get("delta")
         if type(delta) is not dict or choice.get("message"):
             delta = self._unusual(choice)
-        elif self._said and choice.get("finish_reason") is not None and document.get("object") == _WHOLE and self._repeats(delta):
+        elif (
+            self._content and choice.get("finish_reason") is not None and document.get("object") == _WHOLE and self._repeats(delta)
+        ):
             delta = self._besides({}, delta)
         content = delta.get("content")
         if content is None:
@@ -120,21 +122,21 @@ class ChoiceReader:
         common = delta.keys() <= _COMMON and type(content) is str and choice.get("finish_reason") is None and len(choice) > 0
         if not common and not (usage and says(usage)):
             usage = usage_beside(document, choice) or usage
-        before, said = ([], {"content": content}) if common else self._further(choice, delta, content)
-        if said["content"]:
-            self._said.append(said["content"])
+        before, fields = ([], {"content": content}) if common else self._further(choice, delta, content)
+        if fields["content"]:
+            self._content.append(fields["content"])
         for one in before:
-            self._said += [one.content] if one.content else []
+            self._content += [one.content] if one.content else []
             self._shows = self._shows or bool(one.reasoning or one.parts or one.refusal)
         chunk = StreamChunk(
             reasoning=reasoning,
-            usage=self._counted(usage) if usage else None,
+            usage=self._count_usage(usage) if usage else None,
             model=model or None if type(model) is str else None,
             response_id=response_id or None if type(response_id) is str else None,
             service_tier=tier or None if type(tier) is str else None,
             logprobs=_logprobs(logprobs) if logprobs else (),
             choice=self._index,
-            **said,
+            **fields,
         )
         if self._thought is not None and (chunk.content or chunk.tool_calls or chunk.finish_reason):
             return [*before, *self.rest(), chunk]
@@ -143,13 +145,13 @@ class ChoiceReader:
     @property
     def has_begun(self) -> bool:
         """Whether it said anything."""
-        return self._thinks or self._shows or self._calls.any or bool(self._said or self._refused or self._shown)
+        return self._thinks or self._shows or self._calls.any or bool(self._content or self._refusal or self._shown)
 
-    def _counted(self, usage: Any) -> Usage | None:
+    def _count_usage(self, usage: Any) -> Usage | None:
         """The usage so far."""
         if not isinstance(usage, dict):
             return None
-        self._usage = counted(self._usage, usage) if self._usage else usage
+        self._usage = merge_counts(self._usage, usage) if self._usage else usage
         return openai_chat_usage({"usage": self._usage})
 
     def _unusual(self, choice: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -169,25 +171,25 @@ class ChoiceReader:
         if self._whole or not (self.has_begun or says(delta)):
             return {**delta, **message}
         piece, content, refusal = map(words_of, (delta.get("content"), message.get("content"), message.get("refusal")))
-        known = "".join(self._said) + piece if content else ""
+        known = "".join(self._content) + piece if content else ""
         more = content[len(known) :] if content.startswith(known) else content if self._by_messages else ""
         calls = ("tool_calls", "function_call") if self._calls.any else ()
         repeated = (*(_THOUGHTS if self._thinks else ()), *calls, *self._shown)
-        told = {name: value for name, value in message.items() if name not in repeated}
-        if self._refused:
-            told["refusal"] = refusal[len(self._refused) :] if refusal.startswith(self._refused) else ""
-        return {**told, **{name: value for name, value in delta.items() if says(value)}, "content": piece + more}
+        further = {name: value for name, value in message.items() if name not in repeated}
+        if self._refusal:
+            further["refusal"] = refusal[len(self._refusal) :] if refusal.startswith(self._refusal) else ""
+        return {**further, **{name: value for name, value in delta.items() if says(value)}, "content": piece + more}
 
     def _repeats(self, delta: Mapping[str, Any]) -> bool:
         """Whether a last piece is the whole answer again."""
-        return words_of(delta.get("content")).startswith("".join(self._said))
+        return words_of(delta.get("content")).startswith("".join(self._content))
 
     def _further(
         self, choice: Mapping[str, Any], delta: Mapping[str, Any], content: Any
     ) -> tuple[list[StreamChunk], dict[str, Any]]:
         """What comes before a piece that says more than text and thoughts, and the fields of all that it says."""
         if "error" in delta:
-            failed(delta)
+            raise_if_failed(delta)
         raw = word_in(choice.get("finish_reason"))
         content = content or delta.get("text") or content
         text, before = (content, []) if type(content) is str else self._listed(content)
@@ -196,7 +198,7 @@ class ChoiceReader:
             self._sound = self._sound or _Sound()
             self._sound.add(mapping(delta["audio"]))
         refusal = words_of(delta.get("refusal"))
-        self._refused += refusal
+        self._refusal += refusal
         if not _SHOWN.isdisjoint(delta):
             self._shown |= {name for name in _SHOWN.intersection(delta) if says(delta[name])}
         return before, {
@@ -206,7 +208,7 @@ class ChoiceReader:
             "tool_calls": (*calls, *self._calls.rest()) if raw else calls,
             "finish_reason": self._finish(raw, choice),
             "finish_reason_raw": raw if isinstance(raw, str) else None,
-            "citations": _annotated(delta["annotations"]) if delta.get("annotations") else (),
+            "citations": _read_annotations(delta["annotations"]) if delta.get("annotations") else (),
         }
 
     def _finish(self, raw: Any, choice: Mapping[str, Any]) -> str | None:
@@ -235,7 +237,7 @@ class ChoiceReader:
 
     def _think(self, delta: Mapping[str, Any]) -> str:
         if self._thought is None:
-            if not (says(delta.get("reasoning_details")) or any(spelt_in(delta, name) for name in (*_SPELT, *_OTHER_THOUGHTS))):
+            if not (says(delta.get("reasoning_details")) or any(thought_in(delta, name) for name in (*_SPELT, *_OTHER_THOUGHTS))):
                 return ""
             self._thought, self._thinks = _Thought(whole=self._whole), True
         return self._thought.add(delta)
@@ -328,20 +330,20 @@ class _Thought:
 
     def add(self, delta: Mapping[str, Any]) -> str:
         """Take in a piece; its text, unless it only repeats in detail what was said already."""
-        said = ""
-        found = [(name, spelt_in(delta, name)) for name in _SPELT]
+        text_so_far = ""
+        found = [(name, thought_in(delta, name)) for name in _SPELT]
         if not any(text for _, text in found):
-            found = [(_SPELT[0], spelt_in(delta, name)) for name in _OTHER_THOUGHTS]
+            found = [(_SPELT[0], thought_in(delta, name)) for name in _OTHER_THOUGHTS]
         for name, text in found:
             if text:
                 self._texts.setdefault(name, []).append(text)
-                said = said or text
+                text_so_far = text_so_far or text
         if "reasoning_details" not in delta:
-            return said
-        said = said or ("" if self._texts else thought_text(delta))
+            return text_so_far
+        text_so_far = text_so_far or ("" if self._texts else thought_text(delta))
         for detail in details_in(delta):
             self._detail(detail)
-        return said
+        return text_so_far
 
     def _detail(self, detail: Mapping[str, Any]) -> None:
         last = self._details[-1] if self._details else None
@@ -363,7 +365,11 @@ class _Thought:
             pieces = [{"type": "text", "text": pieces}]
         known = list(pieces) if self._whole and isinstance(pieces, list) else self._block.get("thinking", [])
         for piece in pieces if isinstance(pieces, list) and not self._whole else ():
-            _append(known, piece)
+            last = known[-1] if known else None
+            if isinstance(piece, dict) and isinstance(last, dict) and piece.keys() == last.keys() == {"type", "text"}:
+                known[-1] = {**last, "text": text_of(last["text"]) + text_of(piece["text"])}  # text grows
+            else:
+                known.append(piece)
         self._block = {**self._block, **block, "thinking": known}
         return text_within(pieces)
 
@@ -375,7 +381,7 @@ class _Thought:
         return thought_of({**fields, "reasoning_details": self._details} if self._details else fields)
 
 
-def spelt_in(delta: Mapping[str, Any], name: str) -> str:
+def thought_in(delta: Mapping[str, Any], name: str) -> str:
     """A thought in one of its fields: a text, or an object or a list of blocks that hold one."""
     value = delta.get(name)
     return value if isinstance(value, str) else _inner_text(value) if isinstance(value, dict | list) else words_of(value)
@@ -393,21 +399,12 @@ def _inner_text(value: Any) -> str:
 _TEXTS = ("text", "content", "value", "thinking", "summary", "reasoning")
 
 
-def _append(pieces: list[Any], piece: Any) -> None:
-    """Puts a piece of a block behind the others; text grows."""
-    last = pieces[-1] if pieces else None
-    if isinstance(piece, dict) and isinstance(last, dict) and piece.keys() == last.keys() == {"type", "text"}:
-        pieces[-1] = {**last, "text": text_of(last["text"]) + text_of(piece["text"])}
-    else:
-        pieces.append(piece)
-
-
 def _logprobs(logprobs: Any) -> tuple[Any, ...]:
     entries = mapping(logprobs).get("content")
     return tuple(entries) if isinstance(entries, list) else ()
 
 
-def _annotated(annotations: Any) -> tuple[Citation, ...]:
+def _read_annotations(annotations: Any) -> tuple[Citation, ...]:
     """The sources that a message names, each with the characters that rest on it."""
     listed = [mapping(annotation) for annotation in annotations] if isinstance(annotations, list) else []
     return tuple([_citation(raw, mapping(raw.get("url_citation"))) for raw in listed if raw.get("type") == "url_citation"])
@@ -425,24 +422,20 @@ def sources_in(document: Mapping[str, Any]) -> tuple[Citation, ...]:
         return ()
     found, urls = document.get("search_results"), document.get("citations")
     listed = [mapping(result) for result in found] if isinstance(found, list) else []
-    told = [citation_of(raw, url=raw.get("url"), title=raw.get("title"), text=raw.get("snippet")) for raw in listed]
-    known = {citation.url for citation in told}
+    sources = [citation_of(raw, url=raw.get("url"), title=raw.get("title"), text=raw.get("snippet")) for raw in listed]
+    known = {citation.url for citation in sources}
     bare = [url for url in urls if isinstance(url, str) and url not in known] if isinstance(urls, list) else []
-    return (*told, *[Citation(url=url, raw={"url": url}) for url in bare])
+    return (*sources, *[Citation(url=url, raw={"url": url}) for url in bare])
 
 
 def _pictures(images: Any) -> tuple[Part, ...]:
     """Pictures that the model made, as OpenRouter sends them."""
     listed = [mapping(mapping(image).get("image_url")).get("url") for image in images] if isinstance(images, list) else []
-    return tuple([_picture(url) for url in listed if isinstance(url, str) and url])
+    found = [(url, data_url(url)) for url in listed if isinstance(url, str) and url]
+    return tuple([ImagePart(media_type=held[0], data=held[1]) if held else ImagePart(url=url) for url, held in found])
 
 
-def _picture(url: str) -> ImagePart:
-    whole = data_url(url)
-    return ImagePart(url=url) if whole is None else ImagePart(media_type=whole[0], data=whole[1])
-
-
-def failed(choice: Mapping[str, Any]) -> None:
+def raise_if_failed(choice: Mapping[str, Any]) -> None:
     """Raise what an error inside of a choice or its message stands for: OpenRouter puts it there where its upstream failed."""
     if "error" in choice and tells(choice["error"]):
         raise fault_inside(choice)
@@ -460,10 +453,10 @@ def decode_tagged(body: bytes, members: int = MOST_MEMBERS) -> Response:
 
 def _chunks(body: bytes, members: int) -> list[StreamChunk]:
     document = parse_object(body, members)
-    choices = _listed_in(document.get("choices"))
+    choices = _choices_in(document.get("choices"))
     if not choices:
-        raise lacking(document, "choices")
-    raise_told(document)
+        raise missing_error(document, "choices")
+    raise_error_beside(document)
     listed = [choice if isinstance(choice, dict) else {} for choice in choices]
     if "message" not in listed[0] and all(map(_is_piece, listed)):
         raise StreamInterrupted("the vendor's answer is the first piece of a stream, and nothing follows it", sent=True)
@@ -480,11 +473,11 @@ def _whole(document: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) ->
     chunks: list[StreamChunk] = []
     for place, choice in enumerate(choices):
         if "error" in choice:
-            failed(choice)
+            raise_if_failed(choice)
         reader = ChoiceReader(place, whole=True)
-        delta = _message_of(choice) if "message" in choice or "delta" not in choice else choice["delta"]
-        said = {**choice, "delta": delta, "message": None}
-        read = reader.read(said, document)
+        delta = _message_in(choice) if "message" in choice or "delta" not in choice else choice["delta"]
+        piece = {**choice, "delta": delta, "message": None}
+        read = reader.read(piece, document)
         if reader.broken is not None:
             raise reader.broken
         chunks += [*(read if isinstance(read, list) else [read]), *reader.over()]
@@ -499,7 +492,7 @@ _MOST_CHOICES = 1024
 class ChatDecoder(EventDecoder):
     """chat.completion.chunk events; complete at ``[DONE]``, or at the end of the body once a finish reason was seen."""
 
-    __slots__ = ("_choices", "_first", "_odd", "_sourced", "_told")
+    __slots__ = ("_choices", "_first", "_has_sent_sources", "_odd", "_sourced")
     END_MARKER = "[DONE] or a finish reason"
     ENDS_BY_DONE = True
     ANSWER = "choices"
@@ -510,7 +503,7 @@ class ChatDecoder(EventDecoder):
         self._choices = {0: self._first}
         self._odd: Mapping[str, Any] | None = None  # the first event that is no piece of an answer
         self._sourced: Mapping[str, Any] | None = None  # the last event that named the sources of the answer
-        self._told = False  # whether they were said
+        self._has_sent_sources = False  # whether they were said
 
     def read_event(self, document: Mapping[str, Any]) -> StreamChunk | list[StreamChunk]:
         """What one event says; usage is taken from wherever a server puts it."""
@@ -519,7 +512,7 @@ class ChatDecoder(EventDecoder):
         sourced = "search_results" in document or "citations" in document
         if type(choice) is not dict or choices[1:] or choice.get("index") or sourced or self._sourced is not None:
             return self._unusual(choices, document, sourced=sourced)
-        failed(choice)
+        raise_if_failed(choice)
         read = self._first.read(choice, document)
         if choice.get("finish_reason") is not None:
             self._broken = self._first.broken
@@ -531,9 +524,9 @@ class ChatDecoder(EventDecoder):
         chunks: list[StreamChunk] = []
         if "choices" not in document and not says(document.get("usage")):
             self._odd = self._odd or document
-        listed = [mapping(choice) for choice in _listed_in(choices)]
+        listed = [mapping(choice) for choice in _choices_in(choices)]
         for choice in listed or [{}]:
-            failed(choice)
+            raise_if_failed(choice)
             index = number_in(choice.get("index"))
             place = index if index is not None and 0 < index < _MOST_CHOICES else 0
             if place not in self._choices:
@@ -556,9 +549,9 @@ class ChatDecoder(EventDecoder):
     def _sources(self, document: Mapping[str, Any] | None) -> list[StreamChunk]:
         """The sources of the answer, which every event repeats, once: when the answer is complete."""
         self._sourced = self._sourced if document is None else document
-        if not self.ended or self._told or not self._sourced:
+        if not self.ended or self._has_sent_sources or not self._sourced:
             return []
-        self._told = True
+        self._has_sent_sources = True
         return [StreamChunk(citations=sources_in(self._sourced))]
 
     def read_whole(self, body: bytes) -> Response:

@@ -27,16 +27,16 @@ from ..base import Inbound
 from ..decoding import arguments_in, decode_base64, mapping, says
 from ..server_fields import (
     EMPTY_TURN,
-    filled,
     is_hollow,
     model_in,
-    object_in,
-    popped,
+    read_object,
+    take_field,
+    take_inner,
     take_numbers,
     take_typed,
-    taken,
+    without_empty,
+    without_empty_texts,
     without_null,
-    words_in,
 )
 from ..shaping import embedded, take_cache
 from ..words import words
@@ -46,7 +46,7 @@ from .request import GROUP, REFUSAL, TEXT
 _MESSAGE = ("role", "content", "name", "tool_calls", "function_call", "tool_call_id", REFUSAL, *REASONING)
 
 
-def turn_of(message: Any, where: str) -> Message:
+def read_turn(message: Any, where: str) -> Message:
     """One turn."""
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
         raise InvalidRequest(f"{where}: this is no message; give {{'role': ..., 'content': ...}}")
@@ -56,28 +56,28 @@ def turn_of(message: Any, where: str) -> Message:
         role, extra = "tool", {**extra, "role": role}
     if role not in ROLES:
         raise InvalidRequest(f"{where}.role: {role!r} is not a role; use one of {', '.join(ROLES)}")
-    refused, calls = message.get(REFUSAL), _calls(message, where)
+    refused, calls = message.get(REFUSAL), _read_calls(message, where)
     content, empty = message.get("content"), None if calls or refused else ""
     if not content and content != empty and content != []:
         extra["content"] = content
     return Message(
         role,
-        _said(message, content, refused, where),
-        name=_text(message.get("name"), f"{where}.name"),
+        _read_content(message, content, refused, where),
+        name=_read_text(message.get("name"), f"{where}.name"),
         tool_calls=calls,
-        tool_call_id=_text(message.get("tool_call_id"), f"{where}.tool_call_id"),
+        tool_call_id=_read_text(message.get("tool_call_id"), f"{where}.tool_call_id"),
         extra=noted(extra),
     )
 
 
-def _text(value: Any, where: str) -> str | None:
+def _read_text(value: Any, where: str) -> str | None:
     """A text; an empty one is as good as none."""
     if not isinstance(value, str | None):
         raise InvalidRequest(f"{where}: {type(value).__name__} is not text; give a string")
     return value or None
 
 
-def _said(message: Mapping[str, Any], content: Any, refused: Any, where: str) -> str | list[Part]:
+def _read_content(message: Mapping[str, Any], content: Any, refused: Any, where: str) -> str | list[Part]:
     """What was said: text as text, else parts, thoughts first."""
     thoughts = thoughts_in(message)
     if message["role"] != "assistant" and not says(thoughts):
@@ -86,9 +86,9 @@ def _said(message: Mapping[str, Any], content: Any, refused: Any, where: str) ->
     after: list[Part] = [TextPart(text=refused, extra={NAME: {AS: FIELD}})] if isinstance(refused, str) and refused else []
     if isinstance(content, list):
         listed = enumerate(without_null(content))
-        parts = [part_of(part, f"{where}.content.{place}") for place, part in listed if not _is_empty_medium(part)]
-        said = [*before, *parts, *after]
-        return said if said or message["role"] in ("assistant", "tool", "function") else list(EMPTY_TURN)
+        parts = [read_part(part, f"{where}.content.{place}") for place, part in listed if not _is_empty_medium(part)]
+        all_parts = [*before, *parts, *after]
+        return all_parts if all_parts or message["role"] in ("assistant", "tool", "function") else list(EMPTY_TURN)
     if not isinstance(content, str | None):
         raise InvalidRequest(f"{where}.content: {type(content).__name__} is not text; give a string or a list of parts")
     empty = not content and message["role"] not in ("assistant", "tool", "function")
@@ -105,22 +105,22 @@ def _is_empty_medium(part: Any) -> bool:
     return isinstance(kind, str) and kind in _MEDIA and is_hollow(part)
 
 
-def _calls(message: Mapping[str, Any], where: str) -> list[ToolCall]:
+def _read_calls(message: Mapping[str, Any], where: str) -> list[ToolCall]:
     calls = message.get("tool_calls") or []
     calls = [call for call in calls if says(call)] if isinstance(calls, list) else calls
     if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
         raise InvalidRequest(f"{where}.tool_calls: this is not a list of calls; give [{{'id': ..., 'function': {{...}}}}]")
     legacy, calls = message.get("function_call"), [call for call in calls if _is_call(call)]
     if isinstance(legacy, dict) and says(legacy) and not calls:
-        return [_call({"function": legacy, AS: LEGACY}, where)]
-    return [_call(call, where) for call in calls]
+        return [_read_call({"function": legacy, AS: LEGACY}, where)]
+    return [_read_call(call, where) for call in calls]
 
 
 def _is_call(call: Mapping[str, Any]) -> bool:
     return any(says(value) for name, value in call.items() if name not in ("index", "type"))
 
 
-def _call(call: Mapping[str, Any], where: str) -> ToolCall:
+def _read_call(call: Mapping[str, Any], where: str) -> ToolCall:
     kind = "custom" if call.get("type") == "custom" and (says(call.get("custom")) or not says(call.get("function"))) else "function"
     named = mapping(call.get(kind))
     name, argument = named.get("name"), "input" if kind == "custom" else "arguments"
@@ -128,7 +128,7 @@ def _call(call: Mapping[str, Any], where: str) -> ToolCall:
         raise InvalidRequest(f"{where}.tool_calls: a call has no name; give {{'id': ..., 'function': {{'name': ...}}}}")
     further, inner = rest(call, "id", "type", kind), rest(named, "name", argument)
     return ToolCall(
-        id=_text(call.get("id"), f"{where}.tool_calls.id"),
+        id=_read_text(call.get("id"), f"{where}.tool_calls.id"),
         name=name,
         arguments=arguments_in(named.get(argument)),
         kind=kind,
@@ -136,7 +136,7 @@ def _call(call: Mapping[str, Any], where: str) -> ToolCall:
     )
 
 
-def part_of(part: Any, where: str) -> Part:
+def read_part(part: Any, where: str) -> Part:
     """One part of a content; one of an unknown type is kept whole."""
     if isinstance(part, str):
         return TextPart(text=part, extra={NAME: {AS: BARE}})
@@ -150,7 +150,7 @@ def part_of(part: Any, where: str) -> Part:
     return OtherPart(origin=NAME, data=part) if read is None else read
 
 
-def _plain(part: Mapping[str, Any]) -> Part | None:
+def _read_text_part(part: Mapping[str, Any]) -> Part | None:
     if not isinstance(part.get("text"), str):
         return None
     further = rest(part, "type", "text")
@@ -158,12 +158,12 @@ def _plain(part: Mapping[str, Any]) -> Part | None:
     return TextPart(text=part["text"], cache=cache, extra=noted(further))
 
 
-def _refusal(part: Mapping[str, Any]) -> Part | None:
+def _read_refusal(part: Mapping[str, Any]) -> Part | None:
     text = part.get(REFUSAL)
     return TextPart(text=text, extra={NAME: {AS: REFUSAL, **rest(part, "type", REFUSAL)}}) if isinstance(text, str) else None
 
 
-def _inner(part: Mapping[str, Any], kind: str, *known: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
+def _split_inner(part: Mapping[str, Any], kind: str, *known: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
     """The object that a part is about, also where it is only a URL, and the further fields of both."""
     inner, further = part.get(kind), rest(part, "type", kind)
     if isinstance(inner, str):
@@ -172,8 +172,8 @@ def _inner(part: Mapping[str, Any], kind: str, *known: str) -> tuple[Mapping[str
     return mapping(inner), {**further, kind: left} if left else further
 
 
-def _image(part: Mapping[str, Any]) -> Part | None:
-    image, further = _inner(part, "image_url", "url", "detail")
+def _read_image(part: Mapping[str, Any]) -> Part | None:
+    image, further = _split_inner(part, "image_url", "url", "detail")
     url, detail = image.get("url"), image.get("detail") or None
     if not isinstance(url, str) or not isinstance(detail, str | None):
         return None
@@ -181,12 +181,12 @@ def _image(part: Mapping[str, Any]) -> Part | None:
     return ImagePart(url=url, detail=detail, cache=cache, extra=noted(further))
 
 
-def _video(part: Mapping[str, Any]) -> Part | None:
-    video, further = _inner(part, "video_url", "url")
+def _read_video(part: Mapping[str, Any]) -> Part | None:
+    video, further = _split_inner(part, "video_url", "url")
     return VideoPart(url=video["url"], extra=noted(further)) if isinstance(video.get("url"), str) else None
 
 
-def _audio(part: Mapping[str, Any]) -> Part | None:
+def _read_audio(part: Mapping[str, Any]) -> Part | None:
     """A recording; one that is not exactly what would be written of it is kept whole, such as Mistral's by URL."""
     audio = mapping(part.get("input_audio"))
     data, form = decode_base64(audio.get("data"), exact=True), audio.get("format")
@@ -196,15 +196,15 @@ def _audio(part: Mapping[str, Any]) -> Part | None:
     return AudioPart(data=data, format=form, extra=noted({**further, "input_audio": left} if left else further))
 
 
-def _file(part: Mapping[str, Any]) -> Part | None:
-    file, further = _inner(part, "file", "file_id", "file_data", "filename")
-    told, data, name = file.get("file_id") or None, file.get("file_data") or None, file.get("filename") or None
+def _read_file(part: Mapping[str, Any]) -> Part | None:
+    file, further = _split_inner(part, "file", "file_id", "file_data", "filename")
+    file_id, data, name = file.get("file_id") or None, file.get("file_data") or None, file.get("filename") or None
     if AS in further or not isinstance(name, str | None):
         return None
     cache = take_cache(further)
-    if isinstance(told, str) and data is None:
-        return FilePart(file_id=told, name=name, cache=cache, extra=noted(further))
-    if told is not None or not isinstance(data, str) or not data.startswith(("data:", "http://", "https://")):
+    if isinstance(file_id, str) and data is None:
+        return FilePart(file_id=file_id, name=name, cache=cache, extra=noted(further))
+    if file_id is not None or not isinstance(data, str) or not data.startswith(("data:", "http://", "https://")):
         return None
     whole = embedded(data)
     if whole is None:
@@ -212,7 +212,7 @@ def _file(part: Mapping[str, Any]) -> Part | None:
     return FilePart(data=whole[1], media_type=whole[0], name=name, cache=cache, extra=noted(further))
 
 
-def _document(part: Mapping[str, Any]) -> Part | None:
+def _read_document(part: Mapping[str, Any]) -> Part | None:
     """Mistral's documents by their URL."""
     url, name = part.get("document_url"), part.get("document_name") or None
     if not isinstance(url, str) or not isinstance(name, str | None):
@@ -222,13 +222,13 @@ def _document(part: Mapping[str, Any]) -> Part | None:
 
 
 _PART_READERS: Mapping[str, Callable[[Mapping[str, Any]], Part | None]] = {
-    "text": _plain,
-    REFUSAL: _refusal,
-    "image_url": _image,
-    "video_url": _video,
-    "input_audio": _audio,
-    "file": _file,
-    "document_url": _document,
+    "text": _read_text_part,
+    REFUSAL: _read_refusal,
+    "image_url": _read_image,
+    "video_url": _read_video,
+    "input_audio": _read_audio,
+    "file": _read_file,
+    "document_url": _read_document,
     "thinking": block_of,
 }
 
@@ -243,14 +243,14 @@ _CHOICES = ("auto", "none", "required", "any")
 
 def read_request(body: bytes, path: str = "") -> Inbound:
     """The request in a body; what has no name in ours stays in ``extra_params``."""
-    fields = filled(object_in(body, "'model' and 'messages'"), "n", "max_tokens", "max_completion_tokens")
-    model = popped(fields, "model", str, "") or model_in(path, _IN_PATH)
-    stream = popped(fields, "stream", bool, False)
-    usage = taken(fields, "stream_options", "include_usage", lambda value: isinstance(value, bool)) is True
-    said = popped(fields, "messages", list, [])
-    if not said:
+    fields = without_empty(read_object(body, "'model' and 'messages'"), "n", "max_tokens", "max_completion_tokens")
+    model = take_field(fields, "model", str, "") or model_in(path, _IN_PATH)
+    stream = take_field(fields, "stream", bool, False)
+    usage = take_inner(fields, "stream_options", "include_usage", lambda value: isinstance(value, bool)) is True
+    turns = take_field(fields, "messages", list, [])
+    if not turns:
         raise InvalidRequest("messages: there are none; give a list of at least one {'role': ..., 'content': ...}")
-    messages = [turn_of(message, f"messages.{place}") for place, message in enumerate(said)]
+    messages = [read_turn(message, f"messages.{place}") for place, message in enumerate(turns)]
     known: dict[str, Any] = {"metadata": {}}
     for reader in _FIELD_READERS:
         found = reader(fields)
@@ -260,17 +260,17 @@ def read_request(body: bytes, path: str = "") -> Inbound:
     return Inbound(request=request, stream=stream, stream_usage=usage)
 
 
-def _numbers(fields: dict[str, Any]) -> dict[str, Any]:
+def _read_numbers(fields: dict[str, Any]) -> dict[str, Any]:
     """Sampling and limits, and how those were spelt that servers call differently."""
     names = [(name, next((spelling for spelling in SPELLINGS.get(name, ()) if spelling in fields), name)) for name in _NUMBERS]
     found = take_numbers(fields, names)
     return {**found, "metadata": {ours: theirs for ours, theirs in names if ours in found and ours != theirs}}
 
 
-def _words(fields: dict[str, Any]) -> dict[str, Any]:
+def _read_words(fields: dict[str, Any]) -> dict[str, Any]:
     """Flags and texts, and where to stop; what is of another kind has another meaning somewhere."""
     found = {**take_typed(fields, bool, *_FLAGS), **take_typed(fields, str, *_TEXTS)}
-    stop = words_in(fields.get("stop"))
+    stop = without_empty_texts(fields.get("stop"))
     if isinstance(stop, str):
         return {**found, "stop": fields.pop("stop"), "metadata": {"stop": TEXT}}
     if fields.get("stop") and isinstance(stop, list) and all(isinstance(word, str) for word in stop):
@@ -279,18 +279,18 @@ def _words(fields: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _thoughts(fields: dict[str, Any]) -> dict[str, Any]:
+def _read_thoughts(fields: dict[str, Any]) -> dict[str, Any]:
     """How much to think, said alone or in OpenRouter's group."""
     if fields.get("reasoning_effort") in EFFORTS:
         return {"reasoning_effort": fields.pop("reasoning_effort")}
     found = {
-        "reasoning_effort": taken(fields, GROUP, "effort", lambda value: value in EFFORTS),
-        "reasoning_tokens": taken(fields, GROUP, "max_tokens", lambda value: type(value) is int and value >= 0),
+        "reasoning_effort": take_inner(fields, GROUP, "effort", lambda value: value in EFFORTS),
+        "reasoning_tokens": take_inner(fields, GROUP, "max_tokens", lambda value: type(value) is int and value >= 0),
     }
     return {**found, "metadata": {name: GROUP for name, value in found.items() if value is not None}}
 
 
-def _format(fields: dict[str, Any]) -> dict[str, Any]:
+def _read_format(fields: dict[str, Any]) -> dict[str, Any]:
     wanted = mapping(fields.get("response_format"))
     kind = wanted.get("type")
     plain = kind in ("text", "json_object") and wanted.keys() == {"type"}
@@ -298,11 +298,11 @@ def _format(fields: dict[str, Any]) -> dict[str, Any]:
     return {"response_format": fields.pop("response_format")} if plain or described else {}
 
 
-def _tools(fields: dict[str, Any]) -> dict[str, Any]:
+def _read_tools(fields: dict[str, Any]) -> dict[str, Any]:
     """Tools and which of them is to be called, in the words of today or in those of before tools."""
-    entries, functions = popped(fields, "tools", list, []), popped(fields, "functions", list, [])
-    tools = [_tool(tool, f"tools.{place}") for place, tool in enumerate(entries)]
-    older = [_function({"function": tool}, f"functions.{place}", {AS: LEGACY}) for place, tool in enumerate(functions)]
+    entries, functions = take_field(fields, "tools", list, []), take_field(fields, "functions", list, [])
+    tools = [_read_tool(tool, f"tools.{place}") for place, tool in enumerate(entries)]
+    older = [_read_function({"function": tool}, f"functions.{place}", {AS: LEGACY}) for place, tool in enumerate(functions)]
     if not older and not tools and "function_call" in fields:  # which is refused without functions
         choice = fields.pop("function_call")  # in the words of before tools
         fields.setdefault("tool_choice", {"type": "function", "function": choice} if isinstance(choice, dict) else choice)
@@ -312,7 +312,7 @@ def _tools(fields: dict[str, Any]) -> dict[str, Any]:
     choice = fields.get(field)
     if isinstance(choice, str) and choice in _CHOICES:
         return {"tools": [*tools, *older], "tool_choice": fields.pop(field)}
-    name = mapping(choice).get("name") if older else _chosen(mapping(choice))
+    name = mapping(choice).get("name") if older else _forced_name(mapping(choice))
     if not isinstance(name, str) or not name:
         return {"tools": [*tools, *older]}
     del fields[field]
@@ -329,27 +329,27 @@ def _plain_choice(choice: Any) -> Any:
     return {"type": "function", "function": {"name": name}} if kind in ("function", "tool") and isinstance(name, str) else choice
 
 
-def _chosen(choice: Mapping[str, Any]) -> Any:
+def _forced_name(choice: Mapping[str, Any]) -> Any:
     """The function that must be called, where nothing else is said."""
     function = mapping(choice.get("function"))
     plain = choice.get("type", "function") == "function" and choice.keys() <= {"type", "function"}
     return function.get("name") if plain and function.keys() == {"name"} else None
 
 
-def _tool(tool: Any, where: str) -> Tool | VendorTool:
+def _read_tool(tool: Any, where: str) -> Tool | VendorTool:
     if not isinstance(tool, dict):
         raise InvalidRequest(f"{where}: {type(tool).__name__} is not a tool; give {{'type': 'function', 'function': {{...}}}}")
     if tool.get("type") not in (None, "", "function"):
         return VendorTool(origin=NAME, data=tool)
     if isinstance(tool.get("name"), str) and "function" not in tool:  # as the Responses API and Anthropic's have it
-        told = {"parameters": tool.get("input_schema"), **tool}
-        inner = {name: told[name] for name in ("name", "description", "parameters", "strict") if told.get(name) is not None}
+        renamed = {"parameters": tool.get("input_schema"), **tool}
+        inner = {name: renamed[name] for name in ("name", "description", "parameters", "strict") if renamed.get(name) is not None}
         further = {name: value for name, value in tool.items() if name not in inner and name != "input_schema"}
         tool = {**further, "function": inner}
-    return _function(tool, where, filled(rest(tool, "type", "function")))
+    return _read_function(tool, where, without_empty(rest(tool, "type", "function")))
 
 
-def _function(tool: Mapping[str, Any], where: str, extra: dict[str, Any]) -> Tool:
+def _read_function(tool: Mapping[str, Any], where: str, extra: dict[str, Any]) -> Tool:
     function = mapping(tool.get("function"))
     name, parameters = function.get("name"), function.get("parameters") or {}
     described = isinstance(function.get("description"), str | None) and isinstance(function.get("strict"), bool | None)
@@ -370,5 +370,11 @@ def _function(tool: Mapping[str, Any], where: str, extra: dict[str, Any]) -> Too
     )
 
 
-_FIELD_READERS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_numbers, _words, _thoughts, _format, _tools)
+_FIELD_READERS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (
+    _read_numbers,
+    _read_words,
+    _read_thoughts,
+    _read_format,
+    _read_tools,
+)
 """Each takes out of the fields what it knows; what is left is this format's alone."""

@@ -31,10 +31,10 @@ from ...types import (
 )
 from ..decoding import arguments_in, mapping, says, text_of, words_of
 from ..encoding import EXTRA_CONTENT, dump, is_own, leave_out, own, own_tools, part_kind, tell_thought, update, with_signature
-from ..limits import identified, with_ids
+from ..limits import with_ids, with_valid_ids
 from ..openai_chat.fields import written_audio
-from ..schemas import rooted
-from ..shaping import adapted, inline_url, without_effort
+from ..schemas import ensure_object
+from ..shaping import adapt_request, inline_url, without_effort
 
 NAME = "openai_responses"
 CALLS: Mapping[str, tuple[str, str]] = {"function_call": ("function", "arguments"), "custom_tool_call": ("custom", "input")}
@@ -99,9 +99,9 @@ def _text(entry: Mapping[str, Any], field: str, about: Mapping[str, Any]) -> Tex
     fields = rest(entry, field, *(("type",) if entry["type"] == "output_text" else ()))
     for name in _EMPTY_UNLESS_SAID:
         given = fields.pop(name, None)
-        said = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else None
-        if said or given == []:
-            fields[name] = said  # whatever else that was
+        entries = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else None
+        if entries or given == []:
+            fields[name] = entries  # whatever else that was
     return TextPart(text=entry[field], extra=noted({**fields, "item": about} if about else fields))
 
 
@@ -116,8 +116,8 @@ def read_thought(item: Mapping[str, Any]) -> ReasoningPart:
 
 def thought_text(item: Mapping[str, Any]) -> str:
     """The text of a thought: its summaries, and what it says in full where a vendor tells that."""
-    told = [item.get("summary"), item.get("content")]
-    return "".join([words_of(mapping(entry).get("text")) for entries in told if isinstance(entries, list) for entry in entries])
+    lists = [item.get("summary"), item.get("content")]
+    return "".join([words_of(mapping(entry).get("text")) for entries in lists if isinstance(entries, list) for entry in entries])
 
 
 def read_call(item: Mapping[str, Any]) -> ToolCall:
@@ -136,9 +136,9 @@ def read_call(item: Mapping[str, Any]) -> ToolCall:
 def written_items(parts: Iterable[Part]) -> list[dict[str, Any]]:
     """The items of an assistant's turn, in order; parts that have no place in one are left to the caller."""
     items: list[dict[str, Any]] = []
-    for about, run in groupby(parts, key=lambda part: _about(part) if isinstance(part, TextPart) else None):
+    for about, run in groupby(parts, key=lambda part: _item_fields(part) if isinstance(part, TextPart) else None):
         if about is not None:
-            items.append(_message([part for part in run if isinstance(part, TextPart)]))
+            items.append(_message_item([part for part in run if isinstance(part, TextPart)]))
             continue
         for part in run:
             if isinstance(part, ReasoningPart):
@@ -150,12 +150,12 @@ def written_items(parts: Iterable[Part]) -> list[dict[str, Any]]:
     return items
 
 
-def _about(part: TextPart) -> Mapping[str, Any]:
+def _item_fields(part: TextPart) -> Mapping[str, Any]:
     return mapping(own(part, NAME).get("item"))
 
 
-def _message(texts: Sequence[TextPart]) -> dict[str, Any]:
-    about = _about(texts[0])
+def _message_item(texts: Sequence[TextPart]) -> dict[str, Any]:
+    about = _item_fields(texts[0])
     if len(texts) == 1 and not own(texts[0], NAME):
         return {"role": "assistant", "content": texts[0].text}
     return {"type": "message", "role": "assistant", "content": [written_text(part, "output_text") for part in texts], **about}
@@ -212,8 +212,10 @@ _FORCED = "is refused by this model"
 
 def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
     """The JSON body of a request. Stop sequences, seed, penalties, ``n`` and ``top_k`` have no place in this format."""
-    request = without_effort(adapted(request, quirks - {"text_results"}, NAME), quirks)  # pictures have a place in results here
-    request = update(request, messages=(with_ids if request.wire_format == NAME else identified)(request.messages, _IDS))
+    request = without_effort(
+        adapt_request(request, quirks - {"text_results"}, NAME), quirks
+    )  # pictures have a place in results here
+    request = update(request, messages=(with_ids if request.wire_format == NAME else with_valid_ids)(request.messages, _IDS))
     _refuse_absent(request)
     payload: dict[str, Any] = {"model": request.model} if request.model else {}
     payload |= _input(request, quirks)
@@ -226,7 +228,7 @@ def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset
     if stream:
         payload["stream"] = True
     if request.logprobs:
-        request = _including(request, payload)
+        request = _include_logprobs(request, payload)
     return dump(payload, request, NAME)
 
 
@@ -243,7 +245,7 @@ def _reasoning(request: Request) -> dict[str, Any]:
     return {"reasoning": fields} if fields else {}
 
 
-def _including(request: Request, payload: dict[str, Any]) -> Request:
+def _include_logprobs(request: Request, payload: dict[str, Any]) -> Request:
     """Asks for logprobs beside what the request wants included itself."""
     wanted = request.extra_params.get("include") if request.wire_format in (None, NAME) else None
     if isinstance(wanted, Sequence) and LOGPROBS not in wanted:
@@ -274,7 +276,7 @@ def _tools(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
 def _tool(tool: Tool | VendorTool, *, native: bool) -> dict[str, Any]:
     if isinstance(tool, VendorTool):
         return dict(tool.data)
-    parameters = tool.parameters if native or not tool.parameters else rooted(tool.parameters)
+    parameters = tool.parameters if native or not tool.parameters else ensure_object(tool.parameters)
     described = rest({"description": tool.description, "strict": tool.strict})
     return {"type": "function", "name": tool.name, "parameters": parameters, **described, **own(tool, NAME)}
 
@@ -294,11 +296,11 @@ def _choice(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
 
 def _input(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     """Instructions and items."""
-    told = [message for message in request.messages if own(message, NAME).get("instructions")]
-    fields: dict[str, Any] = {"instructions": "\n\n".join([message.text for message in told])} if told else {}
+    instructions = [message for message in request.messages if own(message, NAME).get("instructions")]
+    fields: dict[str, Any] = {"instructions": "\n\n".join([message.text for message in instructions])} if instructions else {}
     conversation = _Conversation(request, quirks)
-    items = [item for message in request.messages if message not in told for item in conversation.items(message)]
-    if items or (not told and request.messages):
+    items = [item for message in request.messages if message not in instructions for item in conversation.items(message)]
+    if items or (not instructions and request.messages):
         fields["input"] = items
     return fields
 
@@ -316,7 +318,7 @@ class _Conversation:
         if message.name is not None and message.role != "tool":
             leave_out(self._request, NAME, "message.name")
         if message.role == "assistant":
-            return written_items([fit for part in message.parts if (fit := self._said(part)) is not None])
+            return written_items([fit for part in message.parts if (fit := self._assistant_part(part)) is not None])
         if message.role == "tool":
             call = message.tool_call_id
             kind = "custom_tool_call_output" if call in self._custom else "function_call_output"
@@ -327,7 +329,7 @@ class _Conversation:
         role = self._roles.get(message.role, message.role)
         return [{"role": role, "content": self._content(message.content), **own(message, NAME)}]
 
-    def _said(self, part: Part) -> Part | None:
+    def _assistant_part(self, part: Part) -> Part | None:
         """A part of an assistant's turn, if it has a place there."""
         if isinstance(part, ToolCall):
             return self._call(part)

@@ -24,9 +24,9 @@ from ..decoding import (
     Counter,
     arguments_in,
     citation_of,
-    counted,
-    lacking,
     mapping,
+    merge_counts,
+    missing_error,
     number_in,
     parse_object,
     says,
@@ -97,19 +97,19 @@ def with_searches(usage: Usage, output: Any) -> Usage:
 
 def refusal_of(parts: Iterable[Part]) -> str:
     """The text of all refusals in a message."""
-    return "".join([part.text for part in parts if isinstance(part, TextPart) and _refused(part)])
+    return "".join([part.text for part in parts if isinstance(part, TextPart) and _is_refusal(part)])
 
 
-def _refused(part: TextPart) -> bool:
+def _is_refusal(part: TextPart) -> bool:
     return own(part, NAME).get("type") == "refusal"
 
 
-def spoken(parts: Iterable[Part]) -> list[TextPart]:
+def text_parts(parts: Iterable[Part]) -> list[TextPart]:
     """The text parts of a message that say something, each with what hangs on it but the logprobs, which an answer has apart."""
     return [
         attrs.evolve(part, extra=noted({name: value for name, value in own(part, NAME).items() if name != "logprobs"}))
         for part in parts
-        if isinstance(part, TextPart) and part.text and not _refused(part)
+        if isinstance(part, TextPart) and part.text and not _is_refusal(part)
     ]
 
 
@@ -119,7 +119,7 @@ def logprobs_of(parts: Iterable[Part]) -> tuple[Any, ...]:
     return tuple([entry for entries in found if isinstance(entries, list) for entry in entries])
 
 
-def annotated(texts: list[TextPart], annotations: list[Any]) -> list[TextPart]:
+def with_annotations(texts: list[TextPart], annotations: list[Any]) -> list[TextPart]:
     """The same with annotations that came by themselves, where the finished message has none."""
     if not annotations or not texts or any("annotations" in own(part, NAME) for part in texts):
         return texts
@@ -186,7 +186,7 @@ def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:
     if document.get("status") == "failed" or tells(document.get("error")):
         raise fault_inside(document)
     if not (isinstance(document.get("output"), list) or text_of(document.get("output_text"))):
-        raise lacking(document, "output")
+        raise missing_error(document, "output")
     decoder = ResponsesDecoder()
     chunks = decoder.outcome(document)
     decoder.raise_if_broken()
@@ -219,8 +219,8 @@ class _Item:
 
     def missing(self, field: str, whole: str, place: int | None = None) -> str:
         """What is still to be said of a field; nothing where the vendor contradicts itself."""
-        said = self.said(field, place)
-        return whole[len(said) :] if whole.startswith(said) else ""
+        so_far = self.said(field, place)
+        return whole[len(so_far) :] if whole.startswith(so_far) else ""
 
 
 class ResponsesDecoder(EventDecoder):
@@ -308,9 +308,9 @@ class ResponsesDecoder(EventDecoder):
 
     def _item(self, document: Mapping[str, Any], kind: str) -> _Item:
         name, place = document.get("item_id"), document.get("output_index")
-        return self._known(name, place, kind) or self._added(name, place, kind)
+        return self._find(name, place, kind) or self._add(name, place, kind)
 
-    def _known(self, name: Any, place: Any, kind: str) -> _Item | None:
+    def _find(self, name: Any, place: Any, kind: str) -> _Item | None:
         place = number_in(place)
         item = self._names.get(name) if isinstance(name, str) else None
         there = self._places.get(place) if place is not None else None
@@ -320,7 +320,7 @@ class ResponsesDecoder(EventDecoder):
             item = self._loose.get(kind)
         return item if item is not None and item.kind == kind else None
 
-    def _added(self, name: Any, place: Any, kind: str) -> _Item:
+    def _add(self, name: Any, place: Any, kind: str) -> _Item:
         item = _Item(kind=kind, id=text_of(name) or None, place=number_in(place))
         if item.id is not None:
             self._names[item.id] = item
@@ -330,49 +330,49 @@ class ResponsesDecoder(EventDecoder):
             self._loose[kind] = item
         return item
 
-    def _one_of(self, raw: Mapping[str, Any], place: Any) -> _Item:
+    def _match(self, raw: Mapping[str, Any], place: Any) -> _Item:
         """The item that a whole one is: a known one, one that only loose deltas told of, one by other names, or a new one."""
         kind, name = _kind(raw), raw.get("id")
-        known = self._known(name, place, kind) or self._loose.pop(kind, None) or self._renamed(raw, kind)
+        known = self._find(name, place, kind) or self._loose.pop(kind, None) or self._find_renamed(raw, kind)
         if known in self._streamed:
             self._streamed.remove(known)
-        return known or self._added(name, place, kind)
+        return known or self._add(name, place, kind)
 
-    def _renamed(self, raw: Mapping[str, Any], kind: str) -> _Item | None:
+    def _find_renamed(self, raw: Mapping[str, Any], kind: str) -> _Item | None:
         """The item that a whole one is, where a server gives it another id and place than its pieces had."""
         if kind in CALLS:
             call = read_call(raw)
-            field, whole, told = "arguments", call.arguments, call.id
+            field, whole, call_id = "arguments", call.arguments, call.id
         elif kind in ("message", "reasoning"):
-            field, told = "text" if kind == "message" else "thought", None
+            field, call_id = "text" if kind == "message" else "thought", None
             whole = "".join([part.text for part in read_item(raw) if isinstance(part, TextPart | ReasoningPart)])
         else:
             return None
         for item in self._streamed or [item for item in self._items() if not item.done]:
-            said = item.said(field)
-            repeats = said == whole if item.done else whole.startswith(said)
-            if item.kind == kind and item.call_id == told and repeats and (said or told):
+            so_far = item.said(field)
+            repeats = so_far == whole if item.done else whole.startswith(so_far)
+            if item.kind == kind and item.call_id == call_id and repeats and (so_far or call_id):
                 return item
         return None
 
     def _items(self) -> list[_Item]:
         return list(dict.fromkeys((*self._places.values(), *self._names.values())))
 
-    def _facts(self, document: Mapping[str, Any]) -> StreamChunk:
+    def _read_facts(self, document: Mapping[str, Any]) -> StreamChunk:
         response = mapping(document.get("response"))
         self._count(response.get("usage"))
         return StreamChunk(model=text_of(response.get("model")) or None, response_id=text_of(response.get("id")) or None)
 
     def _count(self, usage: Any) -> None:
         if isinstance(usage, dict):
-            self._usage = counted(self._usage or {}, usage)
+            self._usage = merge_counts(self._usage or {}, usage)
 
     def _item_added(self, document: Mapping[str, Any]) -> StreamChunk | None:
         raw, place = mapping(document.get("item")), document.get("output_index")
         kind = _kind(raw)
-        item = self._known(raw.get("id"), place, kind)
+        item = self._find(raw.get("id"), place, kind)
         if item is None or item.done or (kind in CALLS and item.is_elsewhere(number_in(place))):
-            item = self._added(raw.get("id"), place, kind)
+            item = self._add(raw.get("id"), place, kind)
         if kind not in CALLS or not text_of(raw.get("name")):
             return None
         item.begun_as = raw
@@ -393,23 +393,23 @@ class ResponsesDecoder(EventDecoder):
         )
         return StreamChunk(tool_calls=(delta,))
 
-    def _annotation(self, document: Mapping[str, Any]) -> None:
+    def _annotate(self, document: Mapping[str, Any]) -> None:
         self._item(document, "message").annotations.append(document.get("annotation"))
 
     def _item_done(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         raw, place = mapping(document.get("item")), document.get("output_index")
-        item = self._one_of(raw, place)
+        item = self._match(raw, place)
         if item.done and item.id != raw.get("id"):
-            item = self._added(raw.get("id"), place, _kind(raw))
-        return self._finished(item, raw)
+            item = self._add(raw.get("id"), place, _kind(raw))
+        return self._finish(item, raw)
 
-    def _finished(self, item: _Item, raw: Mapping[str, Any]) -> list[StreamChunk]:
+    def _finish(self, item: _Item, raw: Mapping[str, Any]) -> list[StreamChunk]:
         if item.done:
             return []
         item.done = True
         if item.kind in CALLS:
-            told = item.slot is not None or says([raw.get(name) for name in ("name", "arguments", "input")])
-            return [self._call(item, raw, whole=True)] if told else []
+            says_anything = item.slot is not None or says([raw.get(name) for name in ("name", "arguments", "input")])
+            return [self._call(item, raw, whole=True)] if says_anything else []
         if item.kind == "message":
             return self._message(item, raw)
         part = read_item(raw)[0]
@@ -423,13 +423,13 @@ class ResponsesDecoder(EventDecoder):
 
     def _message(self, item: _Item, raw: Mapping[str, Any]) -> list[StreamChunk]:
         parts = read_item(raw)
-        texts = annotated(spoken(parts), item.annotations)
+        texts = with_annotations(text_parts(parts), item.annotations)
         whole = "".join([part.text for part in texts])
         is_open = self._run.keys() == {item} or not item.said("text")  # nothing else stands between its pieces
-        said = self._say(item, "text", None, item.missing("text", whole)) or StreamChunk()
+        rest_of_text = self._say(item, "text", None, item.missing("text", whole)) or StreamChunk()
         fits = is_open and self._run.keys() == {item} and whole == item.said("text")
         chunk = attrs.evolve(
-            said,
+            rest_of_text,
             parts=tuple(texts) if fits else (),
             refusal=item.missing("refusal", refusal_of(parts)) or None,
             citations=citations_of(texts, self._length),
@@ -457,10 +457,10 @@ class ResponsesDecoder(EventDecoder):
         output, self._streamed = response.get("output"), self._items()
         for place, raw in enumerate(output if isinstance(output, list) else ()):
             if isinstance(raw, dict):
-                chunks += self._finished(self._one_of(raw, place), raw)
+                chunks += self._finish(self._match(raw, place), raw)
         for item in self._items():
             if item.begun_as and not item.done:  # a call whose beginning told all of it
-                chunks += self._finished(item, item.begun_as)
+                chunks += self._finish(item, item.begun_as)
         if not chunks and not self._length and not self._run and (text := words_of(response.get("output_text"))):
             chunks.append(StreamChunk(content=text))  # as SDKs put it together, and some gateways write it
         status = text_of(response.get("status")) or "completed"
@@ -485,12 +485,12 @@ class ResponsesDecoder(EventDecoder):
 
 
 _READERS = {
-    **dict.fromkeys(("response.created", "response.in_progress", "response.queued"), ResponsesDecoder._facts),
+    **dict.fromkeys(("response.created", "response.in_progress", "response.queued"), ResponsesDecoder._read_facts),
     "response.output_item.added": ResponsesDecoder._item_added,
     "response.output_item.done": ResponsesDecoder._item_done,
     "response.content_part.done": ResponsesDecoder._part_done,
     "response.reasoning_summary_part.done": ResponsesDecoder._part_done,
-    "response.output_text.annotation.added": ResponsesDecoder._annotation,
+    "response.output_text.annotation.added": ResponsesDecoder._annotate,
     **dict.fromkeys(ENDS, ResponsesDecoder._end),
 }
 

@@ -28,13 +28,13 @@ from ..decoding import decode_base64, mapping
 from ..encoding import own
 from ..server_fields import (
     EMPTY_TURN,
-    filled,
     is_hollow,
-    object_in,
-    popped,
+    read_object,
+    take_field,
+    take_inner,
     take_numbers,
     take_typed,
-    taken,
+    without_empty,
     without_null,
 )
 from ..shaping import embedded
@@ -45,15 +45,15 @@ _RESULTS = ("function_call_output", "custom_tool_call_output")
 _FILLED = frozenset({*CALLS, *_RESULTS, "input_audio", "input_file", "input_image"})
 
 
-def instructions_of(fields: dict[str, Any]) -> list[Message]:
+def read_instructions(fields: dict[str, Any]) -> list[Message]:
     """The system message that ``instructions`` stand for."""
-    told = fields.pop("instructions", None)
-    if told is not None and not isinstance(told, str):
-        raise InvalidRequest(f"instructions: {type(told).__name__} is no text; give a string")
-    return [] if not told else [Message("system", told, extra=noted({"instructions": True}))]
+    instructions = fields.pop("instructions", None)
+    if instructions is not None and not isinstance(instructions, str):
+        raise InvalidRequest(f"instructions: {type(instructions).__name__} is no text; give a string")
+    return [] if not instructions else [Message("system", instructions, extra=noted({"instructions": True}))]
 
 
-def turns_of(fields: dict[str, Any]) -> list[Message]:
+def read_turns(fields: dict[str, Any]) -> list[Message]:
     """The turns of ``input``, which may be missing where the vendor keeps the conversation."""
     given = fields.pop("input", None) or []
     if isinstance(given, str):
@@ -66,8 +66,8 @@ def turns_of(fields: dict[str, Any]) -> list[Message]:
         kind = _kind(item)
         if kind in _FILLED and len(item) > 1 and is_hollow(item):
             continue
-        turn = _other_turn(item, kind)
-        further = _assistant(item, kind) if turn is None else []
+        turn = _read_other_turn(item, kind)
+        further = _read_assistant(item, kind) if turn is None else []
         if parts and (turn is not None or _melts(parts[-1], further[0])):
             turns.append(Message("assistant", parts))
             parts = []
@@ -85,13 +85,13 @@ def _kind(item: Any) -> str:
     return kind
 
 
-def _other_turn(item: Mapping[str, Any], kind: str) -> Message | None:
+def _read_other_turn(item: Mapping[str, Any], kind: str) -> Message | None:
     """The turn that an item is by itself; ``None`` for an item of the assistant's."""
     if kind == "message" and item.get("role") != "assistant":
-        return _message(item)
+        return _read_message(item)
     if kind in _RESULTS:
-        return _result(item, kind)
-    return _whole(item) if kind.endswith(THEIRS) else None
+        return _read_result(item, kind)
+    return _keep_whole(item) if kind.endswith(THEIRS) else None
 
 
 def _melts(last: Part, first: Part) -> bool:
@@ -103,11 +103,11 @@ def _about(part: TextPart) -> Any:
     return own(part, NAME).get("item")
 
 
-def _whole(item: Mapping[str, Any]) -> Message:
+def _keep_whole(item: Mapping[str, Any]) -> Message:
     return Message("user", [OtherPart(origin=NAME, data=item)])
 
 
-def _assistant(item: Mapping[str, Any], kind: str) -> list[Part]:
+def _read_assistant(item: Mapping[str, Any], kind: str) -> list[Part]:
     """What an item of the assistant's says; a message with content of another type is kept whole."""
     if kind == "item_reference":
         return [OtherPart(origin=NAME, data=item)]
@@ -127,25 +127,25 @@ def _is_text(entry: Any) -> bool:
     return field is not None and isinstance(entry.get(field), str)
 
 
-def _message(item: Mapping[str, Any]) -> Message:
+def _read_message(item: Mapping[str, Any]) -> Message:
     role, content = item.get("role"), item.get("content")
     if role not in _ROLES:
         raise InvalidRequest(f"input: {role!r} is not a role; use one of {', '.join(_ROLES)}")
     if not content and isinstance(content, list):
-        return _whole({"type": "message", **item})
-    return Message(role, _content(content) or EMPTY_TURN, extra=noted(rest(item, "type", "role", "content")))
+        return _keep_whole({"type": "message", **item})
+    return Message(role, _read_content(content) or EMPTY_TURN, extra=noted(rest(item, "type", "role", "content")))
 
 
-def _result(item: Mapping[str, Any], kind: str) -> Message:
+def _read_result(item: Mapping[str, Any], kind: str) -> Message:
     call = item.get("call_id")
     if not isinstance(call, str):
         raise InvalidRequest("input: the result of a call does not name its call; give its call_id")
     fields = rest(item, "call_id", "output", *(("type",) if kind == _RESULTS[0] else ()))
     output = item.get("output")
-    return Message("tool", "" if output is None else _content(output), tool_call_id=call, extra=noted(fields))
+    return Message("tool", "" if output is None else _read_content(output), tool_call_id=call, extra=noted(fields))
 
 
-def _content(content: Any) -> str | list[Part]:
+def _read_content(content: Any) -> str | list[Part]:
     if isinstance(content, str):
         return content
     content = without_null(content) if isinstance(content, list) else content
@@ -154,22 +154,22 @@ def _content(content: Any) -> str | list[Part]:
     for entry in content:
         if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
             raise InvalidRequest("input: a part of a message has no type; give {'type': 'input_text', 'text': ...}")
-    return [_part(entry) for entry in content if entry["type"] not in _FILLED or not is_hollow(entry)]
+    return [_read_part(entry) for entry in content if entry["type"] not in _FILLED or not is_hollow(entry)]
 
 
-def _part(entry: Mapping[str, Any]) -> Part:
+def _read_part(entry: Mapping[str, Any]) -> Part:
     reader = _PART_READERS.get(entry["type"])
     part = reader(entry) if reader is not None else None
     return part if part is not None else OtherPart(origin=NAME, data=entry)
 
 
-def _text(entry: Mapping[str, Any]) -> Part | None:
+def _read_text(entry: Mapping[str, Any]) -> Part | None:
     if not isinstance(entry.get("text"), str):
         raise InvalidRequest("input: a text part has no text; give {'type': 'input_text', 'text': ...}")
     return TextPart(text=entry["text"], extra=noted(rest(entry, "text", *(("type",) if entry["type"] == "input_text" else ()))))
 
 
-def _image(entry: Mapping[str, Any]) -> Part | None:
+def _read_image(entry: Mapping[str, Any]) -> Part | None:
     if not _texts(entry, "image_url", "file_id", "detail"):
         return None
     url = entry.get("image_url")
@@ -184,7 +184,7 @@ def _image(entry: Mapping[str, Any]) -> Part | None:
     )
 
 
-def _file(entry: Mapping[str, Any]) -> Part | None:
+def _read_file(entry: Mapping[str, Any]) -> Part | None:
     if not _texts(entry, "file_data", "file_id", "file_url", "filename"):
         return None
     data, name = entry.get("file_data"), entry.get("filename")
@@ -202,7 +202,7 @@ def _file(entry: Mapping[str, Any]) -> Part | None:
     )
 
 
-def _audio(entry: Mapping[str, Any]) -> Part | None:
+def _read_audio(entry: Mapping[str, Any]) -> Part | None:
     audio = mapping(entry.get("input_audio"))
     data = decode_base64(audio.get("data"))
     if not data or not isinstance(audio.get("format"), str) or len(audio) > 2 or len(entry) > 2:
@@ -217,12 +217,12 @@ def _texts(entry: Mapping[str, Any], *names: str) -> bool:
 
 
 _PART_READERS: Mapping[str, Callable[[Mapping[str, Any]], Part | None]] = {
-    "input_text": _text,
-    "output_text": _text,
-    "text": _text,
-    "input_image": _image,
-    "input_file": _file,
-    "input_audio": _audio,
+    "input_text": _read_text,
+    "output_text": _read_text,
+    "text": _read_text,
+    "input_image": _read_image,
+    "input_file": _read_file,
+    "input_audio": _read_audio,
 }
 
 
@@ -233,10 +233,10 @@ _WORDS = ("auto", "none", "required")
 
 def read_request(body: bytes, path: str = "") -> Inbound:
     """The request in a body; what has no name in ours stays in ``extra_params``."""
-    fields = filled(object_in(body, "'model' and 'input'"), "max_output_tokens", "max_tool_calls")
-    model = popped(fields, "model", str, "")
-    stream = popped(fields, "stream", bool, False)
-    messages = [*instructions_of(fields), *turns_of(fields)]
+    fields = without_empty(read_object(body, "'model' and 'input'"), "max_output_tokens", "max_tool_calls")
+    model = take_field(fields, "model", str, "")
+    stream = take_field(fields, "stream", bool, False)
+    messages = [*read_instructions(fields), *read_turns(fields)]
     if not messages and not fields:
         raise InvalidRequest("input: there is none; give a text or a list of items such as {'role': 'user', 'content': ...}")
     known = take_numbers(fields, _NUMBERS.items())
@@ -246,7 +246,7 @@ def read_request(body: bytes, path: str = "") -> Inbound:
     return Inbound(request=request, stream=stream)
 
 
-def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+def _read_plain(fields: dict[str, Any]) -> dict[str, Any]:
     """Texts and flags."""
     found = take_typed(fields, str, "user", "service_tier", "prompt_cache_key")
     found |= take_typed(fields, bool, "parallel_tool_calls")
@@ -256,15 +256,15 @@ def _plain(fields: dict[str, Any]) -> dict[str, Any]:
     return {**found, "logprobs": True} if LOGPROBS in included else found
 
 
-def _reasoning(fields: dict[str, Any]) -> dict[str, Any]:
+def _read_reasoning(fields: dict[str, Any]) -> dict[str, Any]:
     return {
-        "reasoning_effort": taken(fields, "reasoning", "effort", lambda value: value in EFFORTS),
-        "reasoning_summary": taken(fields, "reasoning", "summary", lambda value: value in _SUMMARIES),
+        "reasoning_effort": take_inner(fields, "reasoning", "effort", lambda value: value in EFFORTS),
+        "reasoning_summary": take_inner(fields, "reasoning", "summary", lambda value: value in _SUMMARIES),
     }
 
 
-def _format(fields: dict[str, Any]) -> dict[str, Any]:
-    wanted = taken(fields, "text", "format", _known_format)
+def _read_format(fields: dict[str, Any]) -> dict[str, Any]:
+    wanted = take_inner(fields, "text", "format", _known_format)
     if wanted is None or wanted["type"] != "json_schema":
         return {"response_format": wanted}
     return {"response_format": {"type": "json_schema", "json_schema": rest(wanted, "type")}}
@@ -275,8 +275,8 @@ def _known_format(value: Any) -> bool:
     return kind == "json_schema" or (kind in ("text", "json_object") and len(value) == 1)
 
 
-def _tools(fields: dict[str, Any]) -> dict[str, Any]:
-    tools = [_tool(tool, f"tools[{place}]") for place, tool in enumerate(popped(fields, "tools", list, []))]
+def _read_tools(fields: dict[str, Any]) -> dict[str, Any]:
+    tools = [_read_tool(tool, f"tools[{place}]") for place, tool in enumerate(take_field(fields, "tools", list, []))]
     choice = fields.get("tool_choice")
     if isinstance(choice, str) and choice in _WORDS:
         return {"tools": tools, "tool_choice": fields.pop("tool_choice")}
@@ -297,7 +297,7 @@ _REQUIRED: Mapping[str, tuple[str, ...]] = {
 """What OpenAI requires of its tools, beside their type. https://platform.openai.com/docs/api-reference/responses/create"""
 
 
-def _tool(tool: Any, where: str) -> Tool | VendorTool:
+def _read_tool(tool: Any, where: str) -> Tool | VendorTool:
     if not isinstance(tool, dict) or not isinstance(tool.get("type"), str):
         raise InvalidRequest(f"{where}: a tool has no type; give {{'type': 'function', 'name': ..., 'parameters': {{...}}}}")
     if tool["type"] not in ("", "function"):
@@ -319,8 +319,8 @@ def _tool(tool: Any, where: str) -> Tool | VendorTool:
         description=tool.get("description"),
         parameters=parameters,
         strict=tool.get("strict"),
-        extra=noted(filled(rest(tool, "type", "name", "description", "parameters", "strict"))),
+        extra=noted(without_empty(rest(tool, "type", "name", "description", "parameters", "strict"))),
     )
 
 
-_FIELD_READERS = (_plain, _reasoning, _format, _tools)
+_FIELD_READERS = (_read_plain, _read_reasoning, _read_format, _read_tools)
