@@ -46,10 +46,7 @@ else:
             "anthropic.codec": ("ANTHROPIC_MESSAGES",),
             "base": ("Bounds", "Codec", "Inbound", "StreamDecoder"),
             "codecs": ("CODECS", "codec_for"),
-            "counting": (
-                "COUNTING",
-                "LISTINGS",
-            ),
+            "counting": ("COUNTING", "LISTINGS"),
             "embeddings": ("EMBEDDING_CODECS", "numbers_in"),
             "encoding": ("telling_dropped",),
             "errors": ("fault", "is_about_model", "rate_limit_remaining", "request_id"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Protocol
+from urllib.parse import unquote
 
 import attrs
 
 from ..errors import DispatchError
-from ..types import MOST_MEMBERS, Request, Response, StreamChunk
+from ..types import MOST_MEMBERS, Request, Response, StreamChunk, TextPart
 
 
 @attrs.frozen(kw_only=True)
@@ -70,6 +72,16 @@ class Inbound:
     request: Request
     stream: bool = False
     stream_usage: bool = True
+
+
+EMPTY_TURN = (TextPart(text=""),)
+"""What a user's turn says that says nothing: no text, or media alone that hold nothing. The vendor's format judges what to send."""
+
+
+def model_in(path: str, pattern: re.Pattern[str]) -> str:
+    """The model that a path names; an empty text where it names none."""
+    found = pattern.search(path)
+    return unquote(found.group(1)) if found else ""
 
 
 class StreamWriter(Protocol):

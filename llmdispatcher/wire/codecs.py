@@ -11,9 +11,7 @@ from .ollama.codec import OLLAMA_CHAT
 from .openai_chat.codec import OPENAI_CHAT, OPENAI_CHAT_TAGGED
 from .openai_responses.codec import OPENAI_RESPONSES
 
-CODECS: Mapping[str, Codec] = {
-    codec.name: codec for codec in (OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC_MESSAGES, GEMINI, OLLAMA_CHAT)
-}
+CODECS: Mapping[str, Codec] = {each.name: each for each in (OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC_MESSAGES, GEMINI, OLLAMA_CHAT)}
 
 
 def codec_for(name: str, quirks: frozenset[str]) -> Codec:

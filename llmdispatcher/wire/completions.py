@@ -13,7 +13,7 @@ import attrs
 
 from ..types import Response, StreamChunk, Usage, fold
 from .base import StreamDecoder
-from .decoding import Counter, mapping, missing_error, parse_object, raise_error_beside, text_of
+from .decoding import Counter, mapping, missing, parse_object, raise_error, text_of
 from .embeddings import usage_of
 from .finish import broken_off, ends, finish_of, raise_broken
 from .ollama.response import OllamaDecoder, read_body
@@ -74,11 +74,11 @@ class GenerateDecoder(OllamaDecoder):
 def decode_text(body: bytes) -> Response:
     """A whole answer of OpenAI's text completions."""
     decoder, document = TextDecoder(), parse_object(body)
-    raise_error_beside(document)
+    raise_error(document)
     chunk = decoder.read_event(document)
     decoder.raise_if_broken()
     if not decoder.answered:
-        raise missing_error(document, "choices")
+        raise missing(document, "choices")
     return fold([chunk])
 
 
@@ -89,10 +89,10 @@ def decode_generated(body: bytes) -> Response:
 
 def _decode_one(document: Mapping[str, Any], text: str, reason: Any, usage: Usage) -> Response:
     """A whole answer of one text, which stands in the field ``text``."""
-    raise_error_beside(document)
+    raise_error(document)
     raw = text_of(reason) or None
     if not isinstance(document.get(text), str):
-        raise missing_error(document, text.replace("_", " "))
+        raise missing(document, text.replace("_", " "))
     raise_broken(raw)
     return Response(
         content=document[text],

@@ -19,7 +19,7 @@ import attrs
 from ..types import MOST_TOKENS, Request, is_model_name, parse_text
 from .anthropic.codec import ANTHROPIC_MESSAGES
 from .base import Codec
-from .decoding import mapping, missing_error, parse, parse_object, raise_error_beside, text_of
+from .decoding import mapping, missing, parse, parse_object, raise_error, text_of
 from .encoding import written
 from .gemini.codec import GEMINI
 from .openai_responses.codec import OPENAI_RESPONSES
@@ -59,10 +59,10 @@ class Counting:
     def decode(self, body: bytes) -> int:
         """The number of tokens. Raises :class:`MalformedReply`, or what an error inside a 200 stands for."""
         document = parse_object(body)
-        raise_error_beside(document)
+        raise_error(document)
         number = document.get(self.answered)
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= MOST_TOKENS:
-            raise missing_error(document, self.answered)
+            raise missing(document, self.answered)
         return int(number)
 
     def write(self, tokens: int) -> bytes:
@@ -115,12 +115,12 @@ class Listing:
         Raises :class:`MalformedReply`, or what an error inside a 200 stands for.
         """
         document = parse(body)
-        raise_error_beside(mapping(document))
+        raise_error(mapping(document))
         found = document if isinstance(document, list) else mapping(document).get(self.field)
         if found is None and _name(document):  # a model by itself
             found = [document]
         if not isinstance(found, list):
-            raise missing_error(document, "list of models")
+            raise missing(document, "list of models")
         return tuple([name for entry in found if is_model_name(name := _name(entry))])
 
     def next(self, body: bytes) -> str | None:

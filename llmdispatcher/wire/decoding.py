@@ -29,6 +29,8 @@ from .errors import MAX_EXCERPT, excerpt, fault_inside, read, tells, tells_besid
 from .sse import decoded
 
 _NONE: Mapping[str, Any] = {}
+Span = tuple[int | None, int | None]
+"""Where a piece of a text begins and ends; ``None`` for what nobody knows."""
 
 
 def parse(body: bytes, members: int = MOST_MEMBERS, *, halves: bool = False) -> Any:
@@ -157,21 +159,19 @@ def decode_base64(encoded: Any, *, exact: bool = False) -> bytes | None:
     return None if exact and data is not None and base64.b64encode(data).decode() != encoded else data
 
 
-def citation_of(
-    raw: Mapping[str, Any], *, url: Any, title: Any, text: Any = None, start: int | None = None, end: int | None = None
-) -> Citation:
+def cite(raw: Mapping[str, Any], *, url: Any, title: Any, text: Any = None, span: Span = (None, None)) -> Citation:
     """A source; what is no text, or an empty one, says nothing of it."""
     named = {"url": text_of(url) or None, "title": text_of(title) or None, "text": text_of(text) or None}
-    return Citation(**named, start=start, end=end, raw=raw)
+    return Citation(**named, start=span[0], end=span[1], raw=raw)
 
 
-def raise_error_beside(document: Mapping[str, Any]) -> None:
+def raise_error(document: Mapping[str, Any]) -> None:
     """Raise the error that stands beside what a whole answer says, if it tells anything."""
     if ("error" in document and tells(document["error"])) or tells_beside(document):
         raise fault_inside(document)
 
 
-def missing_error(document: Any, what: str) -> DispatchError:
+def missing(document: Any, what: str) -> DispatchError:
     """The error of a whole answer that has not got what its format promises: what it says instead, if that is an error."""
     if read(document) is not None or tells_of_failure(mapping(document)):
         return fault_inside(document)
@@ -281,7 +281,7 @@ def number_in(value: Any) -> int | None:
 _MOST_DIGITS = 10
 
 
-def merge_counts(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> Mapping[str, Any]:
+def recount(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> Mapping[str, Any]:
     """The record of usage after a later one: what that says replaces what was told, and its zeros and nulls replace nothing."""
     merged: dict[str, Any] = {}
     for name, value in earlier.items() if len(earlier) <= _MOST_FIELDS else ():
@@ -290,7 +290,7 @@ def merge_counts(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> Mappin
             if value and says(value):
                 merged[name] = value
         elif type(now) is dict and type(value) is dict:
-            merged[name] = merge_counts(value, now)
+            merged[name] = recount(value, now)
     return {**later, **merged} if merged else later
 
 

@@ -31,42 +31,31 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ..errors import (
-    AuthenticationError,
-    ContentFiltered,
-    ContextWindowExceeded,
-    DispatchError,
-    InvalidRequest,
-    MalformedReply,
-    ModelNotFound,
-    QuotaExceeded,
-    RateLimitError,
-    VendorUnavailable,
-)
+from .. import errors
 from .words import by_word
 
-STATUSES: Mapping[int, type[DispatchError]] = {
-    401: AuthenticationError,
-    402: QuotaExceeded,
-    403: AuthenticationError,
-    404: ModelNotFound,
-    408: VendorUnavailable,
-    409: VendorUnavailable,
-    410: ModelNotFound,  # Nvidia: its end of life
-    424: VendorUnavailable,  # Bedrock, TGI: the model failed
-    425: VendorUnavailable,
-    429: RateLimitError,
-    434: AuthenticationError,  # Z.ai: no permission for this API
-    451: ContentFiltered,
-    420: RateLimitError,
-    446: ContentFiltered,  # guardrails of gateways
-    498: VendorUnavailable,  # Groq: no capacity left for flexible processing
+STATUSES: Mapping[int, type[errors.DispatchError]] = {
+    401: errors.AuthenticationError,
+    402: errors.QuotaExceeded,
+    403: errors.AuthenticationError,
+    404: errors.ModelNotFound,
+    408: errors.VendorUnavailable,
+    409: errors.VendorUnavailable,
+    410: errors.ModelNotFound,  # Nvidia: its end of life
+    424: errors.VendorUnavailable,  # Bedrock, TGI: the model failed
+    425: errors.VendorUnavailable,
+    429: errors.RateLimitError,
+    434: errors.AuthenticationError,  # Z.ai: no permission for this API
+    451: errors.ContentFiltered,
+    420: errors.RateLimitError,
+    446: errors.ContentFiltered,  # guardrails of gateways
+    498: errors.VendorUnavailable,  # Groq: no capacity left for flexible processing
 }
 FINAL_STATUSES = frozenset({501, 505})
 
-CODES: Mapping[str, type[DispatchError]] = by_word(
+CODES: Mapping[str, type[errors.DispatchError]] = by_word(
     {
-        QuotaExceeded: (
+        errors.QuotaExceeded: (
             # OpenAI: usage_limit_reached subscriptions
             "insufficient_quota billing_hard_limit_reached billing_not_active usage_limit_reached",
             "billing_error enforced_spend_limit_reached contract_spend_limit_reached",  # Anthropic
@@ -90,7 +79,7 @@ CODES: Mapping[str, type[DispatchError]] = by_word(
             "errors:3036 errors:4006",  # Cloudflare: neurons of a day
             "error:30001",  # SiliconFlow: balance
         ),
-        ContextWindowExceeded: (
+        errors.ContextWindowExceeded: (
             "context_length_exceeded",  # OpenAI, OpenRouter, Groq, Cerebras
             "string_too_long",  # OpenRouter
             "exceed_context_size_error",  # llama.cpp
@@ -102,7 +91,7 @@ CODES: Mapping[str, type[DispatchError]] = by_word(
             "error:1261",  # Z.ai
             "base_resp:1039",  # MiniMax
         ),
-        ContentFiltered: (
+        errors.ContentFiltered: (
             "content_filter",  # Azure, Moonshot
             "content_policy_violation",  # OpenAI, OpenRouter
             "image_content_policy_violation moderation_blocked cyber_policy_violation",  # OpenAI
@@ -118,7 +107,7 @@ CODES: Mapping[str, type[DispatchError]] = by_word(
             "error:1300 error:1301",  # Z.ai
             "base_resp:1026 base_resp:1027",  # MiniMax: 1026 the prompt; 1027 the answer
         ),
-        ModelNotFound: (
+        errors.ModelNotFound: (
             "model_not_found",  # OpenAI
             "modelnotfound",  # DashScope
             "model_decommissioned",  # Groq
@@ -133,7 +122,7 @@ CODES: Mapping[str, type[DispatchError]] = by_word(
             "errors:5007 errors:3042",  # Cloudflare
             "error:20012",  # SiliconFlow
         ),
-        AuthenticationError: (
+        errors.AuthenticationError: (
             "invalid_api_key account_deactivated unsupported_country_region_territory",  # OpenAI
             "invalidapikey",  # DashScope
             "invalid_token token_expired",
@@ -146,7 +135,7 @@ CODES: Mapping[str, type[DispatchError]] = by_word(
             "error:1000 error:1001 error:1002 error:1003 error:1004 error:1110 error:1111 error:1112 error:1121 error:1220",
             "base_resp:1004 base_resp:2049",  # MiniMax
         ),
-        VendorUnavailable: (
+        errors.VendorUnavailable: (
             "engine_overloaded_error",  # Moonshot
             "provider_overloaded provider_unavailable",  # OpenRouter
             "capacity_exceeded",  # Groq
@@ -160,7 +149,7 @@ CODES: Mapping[str, type[DispatchError]] = by_word(
             "errors:3040",  # Cloudflare: no capacity
             "error:50505 error:50603",  # SiliconFlow: 50505 overloaded; 50603 busy
         ),
-        RateLimitError: (
+        errors.RateLimitError: (
             "ramp_limit_exceeded",  # Anthropic
             "in_flight_budget_exhausted",  # OpenRouter: with status 402
             # Bedrock: servicequotaexceededexception with status 400: "resubmit your request later"
@@ -171,7 +160,7 @@ CODES: Mapping[str, type[DispatchError]] = by_word(
             "error:1302 error:1303 error:1305 error:1313",  # Z.ai: 1302 calls at once; 1303 frequency; 1305 flow; 1313 fair use
             "base_resp:1002 base_resp:1041 base_resp:2045",  # MiniMax: 1041 connections; 2045 growth
         ),
-        MalformedReply: (
+        errors.MalformedReply: (
             # Groq: tool_use_failed the model called a tool wrongly; json_validate_failed the model wrote no JSON
             "tool_use_failed json_validate_failed output_parse_failed",
         ),
@@ -207,14 +196,14 @@ STANDS_FOR: Mapping[str, int] = by_word(
 )
 """The status that an error inside a 200 would have had."""
 
-KIND_STATUSES: Mapping[type[DispatchError], int] = {
-    InvalidRequest: 400,
-    ContextWindowExceeded: 400,
-    ContentFiltered: 400,
-    AuthenticationError: 401,
-    QuotaExceeded: 402,
-    ModelNotFound: 404,
-    RateLimitError: 429,
+KIND_STATUSES: Mapping[type[errors.DispatchError], int] = {
+    errors.InvalidRequest: 400,
+    errors.ContextWindowExceeded: 400,
+    errors.ContentFiltered: 400,
+    errors.AuthenticationError: 401,
+    errors.QuotaExceeded: 402,
+    errors.ModelNotFound: 404,
+    errors.RateLimitError: 429,
 }
 """The status of an error inside a 200 that tells none, by what it is."""
 
@@ -222,7 +211,7 @@ CLIENT = frozenset(range(400, 500))
 _ANY = frozenset(range(300, 600))
 _NO_LIMIT = _ANY - {429}
 """Where a talk of tokens is of the conversation's, not of those of a minute."""
-WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...] = tuple(
+WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[errors.DispatchError]], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), statuses, kind)
     for pattern, statuses, kind in (
         # Groq, Ollama, Bedrock, llama.cpp: what the model wrote is no call, or no JSON.
@@ -233,19 +222,23 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
             r"|model did not (produce|generate|return) (a )?valid"
             r"|model('s)? output (could not|cannot) be parsed|failed to parse input at pos",
             _ANY,
-            MalformedReply,
+            errors.MalformedReply,
         ),
         # OpenAI, Groq: more than the limit of a minute.
-        (r"request too large for.{0,160}(per min|\btpm\b|\brpm\b)", CLIENT, RateLimitError),
+        (r"request too large for.{0,160}(per min|\btpm\b|\brpm\b)", CLIENT, errors.RateLimitError),
         # Gemini, OpenAI, Anthropic: a country, or an account, that is not served.
         (
             r"location (is )?not supported|country, region,? or territory not supported|not available in your (country|region)"
             r"|organization has been disabled|account (has been|is|was) (deactivated|disabled|locked|banned)|access terminated"
             r"|security token included in the request is|(missing|no) authentication|authorization header|not authorized to",
             CLIENT,
-            AuthenticationError,
+            errors.AuthenticationError,
         ),
-        (r"exceeded your current quota|check your plan and billing", CLIENT, QuotaExceeded),  # Google says it of a minute too
+        (
+            r"exceeded your current quota|check your plan and billing",
+            CLIENT,
+            errors.QuotaExceeded,
+        ),  # Google says it of a minute too
         # Anthropic, OpenAI, DeepSeek, MiniMax, xAI, OpenRouter, Hugging Face, Kimi Code, DashScope, Ark, Cloudflare, Gemini,
         # SiliconFlow, Novita, Z.ai, Cohere, LiteLLM, new-api.
         (
@@ -272,14 +265,14 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
             r"|\u4f59\u989d\u4e0d\u8db3|\u6b20\u8d39|\u65e0\u53ef\u7528\u8d44\u6e90\u5305"
             r"|[\u989d\u914d\u5957][\u5ea6\u989d\u9910].{0,3}(\u4e0d\u8db3|\u7528\u5c3d|\u7528\u5b8c|\u8017\u5c3d)",
             CLIENT,
-            QuotaExceeded,
+            errors.QuotaExceeded,
         ),
         (
             r"(incorrect|invalid|expired|missing|no|provide an) api[ _-]?key"
             r"|api[ _-]?key (format )?(is |was |appears to be )?(not valid|invalid|expired|missing|required|incorrect)"
             r"|invalid (authentication|access token|credentials)|\u65e0\u6548\u7684\u4ee4\u724c",
             CLIENT,
-            AuthenticationError,
+            errors.AuthenticationError,
         ),
         # SiliconFlow, Groq, Together, Fireworks, Bedrock, Z.ai, new-api: limits of a minute behind other statuses.
         (
@@ -291,7 +284,7 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
             r"|\u8bf7\u6c42\u8fc7\u4e8e\u9891\u7e41|\u9650\u6d41|\u5e76\u53d1.{0,6}(\u8d85|\u9650)"
             r"|\u9891\u7387.{0,4}(\u8d85|\u9650)|\u901f\u7387\u9650\u5236",
             CLIENT - {401, 402},
-            RateLimitError,
+            errors.RateLimitError,
         ),
         (
             r"context (length|window|size)|maximum context|exceeds? (the )?(available )?context|context overflow"
@@ -301,7 +294,7 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
             r"|(\u8f93\u5165|\u63d0\u793a\u8bcd?).{0,4}(\u957f\u5ea6)?.{0,3}(\u8d85\u8fc7|\u8d85\u51fa|\u8d85\u9650)"
             r"|\u8d85\u51fa\u6700\u5927\u957f\u5ea6",
             _ANY,
-            ContextWindowExceeded,
+            errors.ContextWindowExceeded,
         ),
         # Gemini, Vertex, Copilot, GLM, Poolside, Nvidia, TensorRT; Cohere, Bedrock Nova; xAI, SambaNova, vLLM, SGLang, SiliconFlow;
         # Kimi; DashScope; Z.ai; Groq, Cerebras; TGI; GitHub Models.
@@ -319,7 +312,7 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
             r"|token limit exceeded|at most [\d,]{1,12} (input|prompt) tokens|prompt contains [\d,]{1,12} tokens"
             r"|(shorten|reduce) (your|the) (input|prompt|message|conversation)|message you submitted was too long",
             _NO_LIMIT,
-            ContextWindowExceeded,
+            errors.ContextWindowExceeded,
         ),
         # Azure, OpenAI, Anthropic, xAI, OpenRouter, Moonshot, DashScope, MiniMax, Ark, Z.ai, StepFun, Xiaomi.
         (
@@ -332,7 +325,7 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
             r"|violat\w{1,4} (our|the) terms|harmful content|prohibited_content|potential recitation"
             r"|\u654f\u611f|\u4e0d\u5b89\u5168|\u8fdd\u89c4|\u5185\u5bb9\u5b89\u5168|\u5ba1\u6838\u4e0d\u901a\u8fc7",
             CLIENT - {429},
-            ContentFiltered,
+            errors.ContentFiltered,
         ),
         (
             r"not a valid model|unknown model|invalid model|unsupported model|supported api model names|model identifier is invalid"
@@ -346,7 +339,7 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
             r"|\u6a21\u578b.{0,60}\u4e0d\u5b58\u5728"
             r"|with on-demand throughput isn.t supported",
             frozenset({400, 401, 402, 403, 404, 410}),
-            ModelNotFound,
+            errors.ModelNotFound,
         ),
         # Moonshot, Mistral, Azure, SiliconFlow, Hugging Face, Z.ai: no capacity, whoever asks.
         (
@@ -357,14 +350,14 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
             r"|no (available channel|slot available)"
             r"|\u8bbf\u95ee\u91cf\u8fc7\u5927|\u7e41\u5fd9|\u9971\u548c",
             CLIENT - {429},
-            VendorUnavailable,
+            errors.VendorUnavailable,
         ),
         # FastAPI, pydantic, OpenAI, behind a 200: what the request says is wrong.
         (
             r'"loc": \["(body|query|path|header)"|\d validation errors?\b|unrecognized request argument'
             r"|is a required (field|property|parameter|argument)|unsupported (parameter|value): ",
             frozenset({400, 422}),
-            InvalidRequest,
+            errors.InvalidRequest,
         ),
     )
 )

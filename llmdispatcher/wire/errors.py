@@ -18,19 +18,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from ..errors import (
-    ANOTHER_VENDOR,
-    AuthenticationError,
-    ContentFiltered,
-    ContextWindowExceeded,
-    DispatchError,
-    InvalidRequest,
-    MalformedReply,
-    ModelNotFound,
-    QuotaExceeded,
-    RateLimitError,
-    VendorUnavailable,
-)
+from .. import errors
 from ..runtime import SYSTEM_CLOCK
 from ..types import RateLimitRemaining, parse_text
 from .error_tables import AMBIGUOUS, CLIENT, CODES, FINAL_STATUSES, KIND_STATUSES, STANDS_FOR, STATUSES, WORDINGS
@@ -276,14 +264,14 @@ _ASKED_LIMIT = re.compile(r"\blimit:? (\d{1,12}),? requested:? (\d{1,12})", re.I
 
 _TWO_DAYS = 172_800.0
 
-REMEDIES: Mapping[type[DispatchError], str] = {
-    AuthenticationError: "check the API key and what it is allowed to use",
-    QuotaExceeded: f"add credit or raise the limit in the vendor's console, or {ANOTHER_VENDOR}",
-    RateLimitError: f"slow down, or {ANOTHER_VENDOR}",
-    ModelNotFound: "check the model's name, the deployment and the base URL",
-    ContextWindowExceeded: "shorten the conversation or use a model with a larger window",
-    ContentFiltered: "change the wording; the vendor's policy refused it",
-    VendorUnavailable: f"the vendor is in trouble; retry later, or {ANOTHER_VENDOR}",
+REMEDIES: Mapping[type[errors.DispatchError], str] = {
+    errors.AuthenticationError: "check the API key and what it is allowed to use",
+    errors.QuotaExceeded: f"add credit or raise the limit in the vendor's console, or {errors.ANOTHER_VENDOR}",
+    errors.RateLimitError: f"slow down, or {errors.ANOTHER_VENDOR}",
+    errors.ModelNotFound: "check the model's name, the deployment and the base URL",
+    errors.ContextWindowExceeded: "shorten the conversation or use a model with a larger window",
+    errors.ContentFiltered: "change the wording; the vendor's policy refused it",
+    errors.VendorUnavailable: f"the vendor is in trouble; retry later, or {errors.ANOTHER_VENDOR}",
 }
 
 
@@ -306,7 +294,7 @@ class Refusal:
     upstream_status: int | None = None
 
 
-def fault(status: int, headers: Mapping[str, str], body: bytes, now: datetime | None = None) -> DispatchError:
+def fault(status: int, headers: Mapping[str, str], body: bytes, now: datetime | None = None) -> errors.DispatchError:
     """The error that an answer with a status other than 2xx stands for; ``headers`` have lower-case names."""
     if status < 400:
         return _redirect_error(status, headers)
@@ -315,7 +303,7 @@ def fault(status: int, headers: Mapping[str, str], body: bytes, now: datetime | 
     return _error(refusal, status, headers, document, now)
 
 
-def fault_inside(document: Any, headers: Mapping[str, str] | None = None, now: datetime | None = None) -> DispatchError:
+def fault_inside(document: Any, headers: Mapping[str, str] | None = None, now: datetime | None = None) -> errors.DispatchError:
     """The error that an error object inside a 200, or inside a stream, stands for."""
     refusal = read(document) or Refusal(message=NO_REASON)
     status = refusal.status or next((STANDS_FOR[code.lower()] for code in refusal.codes if code.lower() in STANDS_FOR), None)
@@ -324,23 +312,23 @@ def fault_inside(document: Any, headers: Mapping[str, str] | None = None, now: d
 
 def _error(
     refusal: Refusal, known_status: int | None, headers: Mapping[str, str], document: Any, now: datetime | None
-) -> DispatchError:
+) -> errors.DispatchError:
     outer, document = document, document if refusal.upstream is None else refusal.upstream
     headers = {**refusal.headers, **headers}
     if "x-amzn-errortype" in headers:  # Bedrock: "ThrottlingException:http://..."
         refusal = attrs.evolve(refusal, codes=(*refusal.codes, headers["x-amzn-errortype"].partition(":")[0]))
     kind = _kind(refusal, known_status, document)
     status = known_status or KIND_STATUSES.get(kind, 500)
-    limited = status == 429 or kind is RateLimitError
+    limited = status == 429 or kind is errors.RateLimitError
     hint = retry_after(headers, document, now or SYSTEM_CLOCK.now(), limited=limited, message=refusal.message)
     hint = _field_wait(outer) if hint is None else hint
     daily = _DAILY.search(refusal.message) is not None and (hint is None or hint > LONG_HINT)
-    if kind is RateLimitError and (daily or _is_quota_spent(document, refusal, hint or 0.0)):
-        kind = QuotaExceeded
+    if kind is errors.RateLimitError and (daily or _is_quota_spent(document, refusal, hint or 0.0)):
+        kind = errors.QuotaExceeded
     remedy = REMEDIES.get(kind)
-    if kind is RateLimitError and hint is not None and hint > LONG_HINT:
+    if kind is errors.RateLimitError and hint is not None and hint > LONG_HINT:
         wait = f"{hint / 3_600:,.1f} hours" if hint < _TWO_DAYS else f"{hint / 86_400:,.1f} days"
-        remedy = f"come back in {wait}, or {ANOTHER_VENDOR}"
+        remedy = f"come back in {wait}, or {errors.ANOTHER_VENDOR}"
     return kind(
         refusal.message,
         status=status,
@@ -353,7 +341,7 @@ def _error(
     ).shortened(refusal.most)
 
 
-def _kind(refusal: Refusal, status: int | None, document: Any) -> type[DispatchError]:
+def _kind(refusal: Refusal, status: int | None, document: Any) -> type[errors.DispatchError]:
     """The class of an error; of one inside a 200 whose status is not known each wording counts."""
     for code in (code.lower() for code in refusal.codes):
         kind = CODES.get(f"{refusal.shape}:{code}" if code.isdigit() else code.rpartition("#")[2])  # behind Amazon's service
@@ -370,10 +358,10 @@ def _kind(refusal: Refusal, status: int | None, document: Any) -> type[DispatchE
         if family in CODES:
             return CODES[family]
     if status in CLIENT - {401, 402} and any(STANDS_FOR.get(code.lower()) == 429 for code in refusal.codes):
-        return RateLimitError
+        return errors.RateLimitError
     if refusal.upstream_status is not None and refusal.upstream_status >= 500 and status in CLIENT - {401, 402, 429}:
-        return VendorUnavailable
-    return STATUSES.get(status or 500, VendorUnavailable if status is None or status >= 500 else InvalidRequest)
+        return errors.VendorUnavailable
+    return STATUSES.get(status or 500, errors.VendorUnavailable if status is None or status >= 500 else errors.InvalidRequest)
 
 
 def _retry_here(refusal: Refusal, status: int, headers: Mapping[str, str]) -> bool | None:
@@ -444,7 +432,7 @@ def tells(error: Any) -> bool:
 
 
 _FAILING = words(
-    "error errors base_resp detail error_code error_msg errorMessage err_code err_msg errcode errmsg exception fault Error",
+    "error errors base_resp detail error_code error_msg errorMessage err_code err_msg errcode errmsg exception fault Error"
 )
 """Fields that only an error has; :func:`tells` judges what they say."""
 
@@ -516,8 +504,8 @@ def _source(document: Mapping[str, Any]) -> tuple[str, Mapping[str, Any], Any]:
     if isinstance(error, Mapping) and tells(error):
         message = _message(error)
         return _source(error) if message is None and tells(error.get("error")) else ("error", error, message)
-    errors = error if isinstance(error, list) else document.get("errors")
-    listed = errors if isinstance(errors, list) else [errors]
+    several = error if isinstance(error, list) else document.get("errors")
+    listed = several if isinstance(several, list) else [several]
     first = next((entry for entry in listed if isinstance(entry, Mapping | str) and tells(entry)), None)
     if first is not None:
         return ("errors", first, _message(first)) if isinstance(first, Mapping) else ("errors", document, listed)
@@ -646,18 +634,18 @@ def _to_one_line(text: str) -> str:
     return " ".join(_CONTROLS.sub(" ", text).split())
 
 
-def _redirect_error(status: int, headers: Mapping[str, str]) -> DispatchError:
+def _redirect_error(status: int, headers: Mapping[str, str]) -> errors.DispatchError:
     try:
         host = _to_one_line(urlsplit(headers.get("location", "")).hostname or "") or "somewhere else"
     except ValueError:
         host = "an address that is none"
     text = f"the vendor redirects (status {status}) to {host}; redirects are not followed: set base_url to where it should go"
-    return MalformedReply(text, status=status, retry_here=False, sent=True).shortened(MAX_MESSAGE)
+    return errors.MalformedReply(text, status=status, retry_here=False, sent=True).shortened(MAX_MESSAGE)
 
 
 _OF_A_MODEL = re.compile(r"model|deployment|engine", re.IGNORECASE)
 
 
-def is_about_model(error: DispatchError) -> bool:
+def is_about_model(error: errors.DispatchError) -> bool:
     """Whether a refusal speaks of a model; a bare "Not Found" may be about the address instead."""
     return _OF_A_MODEL.search(f"{error.code} {error.message}") is not None

@@ -291,9 +291,7 @@ def _plain_names(strange: Iterable[str], taken: set[str]) -> dict[str, str]:
 def _with_names(things: Sequence[Any], names: Mapping[str, str]) -> tuple[Any, ...]:
     """The tools, or the parts of a turn, with the names in place of those that calls and tools have."""
     named = [isinstance(thing, Tool | ToolCall) and thing.name in names for thing in things]
-    return tuple(
-        [attrs.evolve(each, name=names[each.name]) if is_named else each for each, is_named in zip(things, named, strict=True)]
-    )
+    return tuple([attrs.evolve(each, name=names[each.name]) if known else each for each, known in zip(things, named, strict=True)])
 
 
 def _rename_chunk(chunk: StreamChunk, names: Mapping[str, str]) -> StreamChunk:

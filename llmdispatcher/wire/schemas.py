@@ -17,12 +17,11 @@ from urllib.parse import unquote
 import attrs
 
 from ..types import SCHEMA_WORDS, has_null
+from .words import words
 
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
 _SHAPE = frozenset({"type", "enum", "const", "title", "properties", "required", "additionalProperties", "items"})
-_SILENT = frozenset(
-    {"description", "deprecated", "readOnly", "writeOnly", "discriminator", "examples", "example", "propertyOrdering"}
-)
+_SILENT = frozenset(words("description deprecated readOnly writeOnly discriminator examples example propertyOrdering"))
 """What is no demand on a value."""
 _DEFINITIONS = ("$defs", "definitions")
 _BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from math import inf
 from typing import Any
-from urllib.parse import unquote
 
 from ..errors import InvalidRequest
-from ..types import TextPart, TooMuch, parse_text
+from ..types import TooMuch, parse_text
 from .words import words
-
-EMPTY_TURN = (TextPart(text=""),)
-"""What a user's turn says that says nothing: no text, or media alone that hold nothing. The vendor's format judges what to send."""
 
 
 def read_object(body: bytes, wanted: str) -> dict[str, Any]:
@@ -29,7 +24,7 @@ def read_object(body: bytes, wanted: str) -> dict[str, Any]:
     return document
 
 
-def without_empty(fields: Mapping[str, Any], *counts: str) -> dict[str, Any]:
+def compact(fields: Mapping[str, Any], *counts: str) -> dict[str, Any]:
     """The fields of a request that say something: clients in typed languages write all that they know, most of it empty.
 
     A zero says something (``temperature``, ``seed``), but in ``counts`` of what there is at least one of; an empty list does, but
@@ -96,14 +91,12 @@ def _is_blank(value: Any) -> bool:
     return value is None or value == ""
 
 
-def without_empty_texts(value: Any) -> Any:
+def nonempty(value: Any) -> Any:
     """A list of texts without those that are empty or null; anything else as it is."""
     return [word for word in value if word is not None and word != ""] if isinstance(value, list) else value
 
 
-_LABELS = frozenset(
-    {"cache_control", "detail", "displayName", "filename", "format", "index", "media_type", "mimeType", "title", "type"}
-)
+_LABELS = frozenset(words("cache_control detail displayName filename format index media_type mimeType title type"))
 """What is said about a medium, and is none."""
 
 
@@ -129,7 +122,7 @@ def take_inner(fields: dict[str, Any], name: str, inner: str, fits: Callable[[An
     return whole[inner]
 
 
-def take_field(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
+def take(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
     """A field taken out of the others. Raises :class:`InvalidRequest` for one of another kind."""
     value = fields.pop(name, default)
     if value is not default and not isinstance(value, kind):
@@ -142,13 +135,7 @@ def whole_number(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-_BOUNDS = {
-    "temperature": (0, 2),
-    "top_p": (0, 1),
-    "frequency_penalty": (-2, 2),
-    "presence_penalty": (-2, 2),
-    "seed": (-inf, inf),
-}
+_BOUNDS = {"temperature": (0, 2), "top_p": (0, 1), "frequency_penalty": (-2, 2), "presence_penalty": (-2, 2), "seed": (-inf, inf)}
 """The least and the greatest that a request of ours may have; of all other numbers, from 0 on."""
 _WHOLE = frozenset({"max_tokens", "top_k", "n", "top_logprobs", "seed"})
 
@@ -181,12 +168,6 @@ def take_numbers(
 def take_typed(fields: dict[str, Any], kind: type, *names: str) -> dict[str, Any]:
     """Fields taken out of the others, those that are of a kind."""
     return {name: fields.pop(name) for name in names if isinstance(fields.get(name), kind)}
-
-
-def model_in(path: str, pattern: re.Pattern[str]) -> str:
-    """The model that a path names; an empty text where it names none."""
-    found = pattern.search(path)
-    return unquote(found.group(1)) if found else ""
 
 
 def without_null(entries: list[Any]) -> list[Any]:

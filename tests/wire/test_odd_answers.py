@@ -21,7 +21,7 @@ from llmdispatcher import (
 )
 from llmdispatcher.types import fold, repair, unfold
 from llmdispatcher.wire.codecs import CODECS
-from llmdispatcher.wire.decoding import arguments_in, merge_counts, number_in, says, words_of
+from llmdispatcher.wire.decoding import arguments_in, number_in, recount, says, words_of
 
 from .corpus import decode_stream
 
@@ -640,7 +640,7 @@ def test_zeros_wipe_nothing():
 
 def test_a_later_record_of_usage_counts():
     """Usage is a sum so far, not a difference; what the later one does not say at all is as it says."""
-    assert {"a": 2, "b": {"c": 1, "d": 3}} == merge_counts({"a": 1, "b": {"c": 1, "d": 2}}, {"a": 2, "b": {"c": 0, "d": 3}})
+    assert {"a": 2, "b": {"c": 1, "d": 3}} == recount({"a": 1, "b": {"c": 1, "d": 2}}, {"a": 2, "b": {"c": 0, "d": 3}})
 
 
 @pytest.mark.parametrize(

@@ -8,31 +8,8 @@ from typing import Any
 
 import attrs
 
-from ...types import (
-    MOST_MEMBERS,
-    Citation,
-    OtherPart,
-    Part,
-    ReasoningPart,
-    Response,
-    StreamChunk,
-    TextPart,
-    ToolCallDelta,
-    fold,
-    parse_text,
-)
-from ..decoding import (
-    arguments_in,
-    citation_of,
-    mapping,
-    missing_error,
-    number_in,
-    parse_object,
-    raise_error_beside,
-    says,
-    text_of,
-    words_of,
-)
+from ...types import MOST_MEMBERS, OtherPart, Part, ReasoningPart, Response, StreamChunk, TextPart, ToolCallDelta, fold, parse_text
+from ..decoding import arguments_in, cite, mapping, missing, number_in, parse_object, raise_error, says, text_of, words_of
 from ..finish import broken_off, ends, finish_of
 from ..streams import EventDecoder
 from .fields import NAME, STRUCTURE, anthropic_usage, tier_of
@@ -47,8 +24,8 @@ def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:
     if blocks is None and finish_of(document.get("stop_reason")) in ("content_filter", "length"):
         blocks = []
     if not isinstance(blocks, list | dict | str):
-        raise missing_error(document, "content")
-    raise_error_beside(document)
+        raise missing(document, "content")
+    raise_error(document)
     decoder = MessagesDecoder()
     chunks = [
         chunk
@@ -138,9 +115,8 @@ class MessagesDecoder(EventDecoder):
 
     def _text_start(self, block: _Block) -> list[StreamChunk]:
         boundary, listed = self._boundary(), block.fields.get("citations")
-        block.citations = (
-            [citation for citation in listed if isinstance(citation, dict) and says(citation)] if isinstance(listed, list) else []
-        )
+        citations = listed if isinstance(listed, list) else []
+        block.citations = [citation for citation in citations if isinstance(citation, dict) and says(citation)]
         return boundary + self._say(block, words_of(block.fields.get("text")))
 
     def _boundary(self) -> list[StreamChunk]:
@@ -237,9 +213,12 @@ class MessagesDecoder(EventDecoder):
             return []
         text = "".join(self._run)
         start = self._length - len(text)
-        citations = tuple([_citation(raw, start, self._length) for raw in block.citations])
+        citations = []
+        for raw in block.citations:
+            url, title = text_of(raw.get("url")) or raw.get("source"), text_of(raw.get("title")) or raw.get("document_title")
+            citations.append(cite(raw, url=url, title=title, text=raw.get("cited_text"), span=(start, self._length)))
         part = TextPart(text=text, extra={NAME: {"citations": block.citations}})
-        return [attrs.evolve(self._finish(part), citations=citations)]
+        return [attrs.evolve(self._finish(part), citations=tuple(citations))]
 
     def _message_delta(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         delta = mapping(document.get("delta"))
@@ -359,8 +338,3 @@ def _other(block: _Block) -> OtherPart:
         with contextlib.suppress(ValueError):
             data = {**data, "input": parse_text("".join(block.text))}
     return OtherPart(origin=NAME, data=data)
-
-
-def _citation(raw: Mapping[str, Any], start: int, end: int) -> Citation:
-    url, title = text_of(raw.get("url")) or raw.get("source"), text_of(raw.get("title")) or raw.get("document_title")
-    return citation_of(raw, url=url, title=title, text=raw.get("cited_text"), start=start, end=end)

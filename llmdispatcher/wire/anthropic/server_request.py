@@ -13,22 +13,10 @@ from typing import Any
 
 from ...errors import InvalidRequest
 from ...types import FilePart, ImagePart, Message, OtherPart, Part, ReasoningPart, Request, TextPart, Tool, ToolCall, VendorTool
-from ..base import Inbound
-from ..decoding import decode_base64
+from ..base import EMPTY_TURN, Inbound, model_in
+from ..decoding import decode_base64, mapping
 from ..encoding import ADAPTIVE
-from ..server_fields import (
-    EMPTY_TURN,
-    is_hollow,
-    model_in,
-    read_object,
-    take_field,
-    take_inner,
-    take_numbers,
-    take_typed,
-    without_empty,
-    without_empty_texts,
-    without_null,
-)
+from ..server_fields import compact, is_hollow, nonempty, read_object, take, take_inner, take_numbers, take_typed, without_null
 from ..shaping import cache_of, take_cache
 from .fields import NAME, WEB
 
@@ -61,7 +49,7 @@ def _read_turn(turn: Any, where: str) -> list[Message]:
     return messages or [Message("user", EMPTY_TURN)]
 
 
-def _check_blocks(content: Any, where: str) -> list[dict[str, Any]]:
+def _blocks_in(content: Any, where: str) -> list[dict[str, Any]]:
     if not isinstance(content, list):
         raise InvalidRequest(f"{where}.content: {type(content).__name__} is no content; give text or a list of blocks")
     for block in content:
@@ -72,9 +60,7 @@ def _check_blocks(content: Any, where: str) -> list[dict[str, Any]]:
 
 def _filled_blocks(content: Any, where: str) -> list[dict[str, Any]]:
     """The blocks but for media, calls and results that say nothing."""
-    return [
-        block for block in _check_blocks(content, where) if block["type"] not in _FILLED or len(block) < 2 or not is_hollow(block)
-    ]
+    return [block for block in _blocks_in(content, where) if block["type"] not in _FILLED or len(block) < 2 or not is_hollow(block)]
 
 
 _FILLED = frozenset({"image", "document", "tool_use", "tool_result"})
@@ -110,7 +96,7 @@ def _read_part(block: dict[str, Any], where: str) -> Part:
 def _split_block(block: Mapping[str, Any], *names: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """The known fields of a block, and the others as this format's own."""
     known = {name: block[name] for name in names if block.get(name) is not None}
-    extra = without_empty({name: value for name, value in block.items() if name not in ("type", *names)})
+    extra = compact({name: value for name, value in block.items() if name not in ("type", *names)})
     return known, {NAME: extra} if extra else {}
 
 
@@ -221,10 +207,10 @@ _NAME_OF_FORMAT = "answer"
 
 def read_request(body: bytes, path: str = "") -> Inbound:
     """The request in a body; some clouds have the model in the path."""
-    fields = without_empty(read_object(body, "'model', 'max_tokens' and 'messages'"))
-    model = take_field(fields, "model", str, "") or model_in(path, _IN_PATH)
-    stream = take_field(fields, "stream", bool, False)
-    turns = take_field(fields, "messages", list, None)
+    fields = compact(read_object(body, "'model', 'max_tokens' and 'messages'"))
+    model = take(fields, "model", str, "") or model_in(path, _IN_PATH)
+    stream = take(fields, "stream", bool, False)
+    turns = take(fields, "messages", list, None)
     if not turns:
         raise InvalidRequest("messages: there are none; give a list of at least one {'role': ..., 'content': ...}")
     messages = [*_read_system(fields), *read_turns(turns)]
@@ -244,7 +230,7 @@ def _read_system(fields: dict[str, Any]) -> list[Message]:
 
 def _read_words(fields: dict[str, Any]) -> dict[str, Any]:
     """Where to stop, for whom, how fast, and what to remember."""
-    stop = without_empty_texts(fields.pop("stop_sequences", []))
+    stop = nonempty(fields.pop("stop_sequences", []))
     if not isinstance(stop, list) or not all(isinstance(item, str) for item in stop):
         raise InvalidRequest("stop_sequences: this is not a list of strings; give one, or leave it out")
     user = take_inner(fields, "metadata", "user_id", lambda value: isinstance(value, str))
@@ -253,39 +239,27 @@ def _read_words(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _read_thoughts(fields: dict[str, Any]) -> dict[str, Any]:
     """How much to think. An effort may come with adaptive thinking or alone, which the metadata remember."""
-    found: dict[str, Any] = {}
-    thinking = fields.get("thinking")
-    kind = thinking.get("type") if isinstance(thinking, dict) else None
-    if isinstance(thinking, dict) and isinstance(kind, str) and kind in _THINKING:
-        known = _THINKING[kind](thinking)
+    rest = {name: value for name, value in mapping(fields.get("thinking")).items() if value is not None}
+    kind, found = rest.pop("type", None), dict[str, Any]()
+    if kind == "disabled":
+        found["reasoning_effort"] = "none"
+    elif kind == "enabled":
+        budget = rest.pop("budget_tokens", None)
+        if type(budget) is not int or budget < 0:
+            give = "give one, or {'type': 'adaptive'}"
+            raise InvalidRequest(f"thinking.budget_tokens: {budget!r} is not a whole number; {give}")
+        found["reasoning_tokens"] = budget
+    elif kind == "adaptive":
+        found["metadata"] = {NAME: ADAPTIVE}
+    if found:
         del fields["thinking"]
-        rest = {name: value for name, value in thinking.items() if name not in ("type", *known) and value is not None}
-        found = {name: value for field in known.values() for name, value in field.items()}
+        if kind != "disabled" and isinstance(rest.get("display"), str) and rest["display"] in _DISPLAYS:
+            found["reasoning_summary"] = _DISPLAYS[rest.pop("display")]
         if rest:
             fields["thinking"] = rest
     if "reasoning_effort" not in found:
         found["reasoning_effort"] = take_inner(fields, "output_config", "effort", lambda value: value in _EFFORTS)
     return found
-
-
-def _enabled(thinking: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    budget = thinking.get("budget_tokens")
-    if type(budget) is not int or budget < 0:
-        raise InvalidRequest(f"thinking.budget_tokens: {budget!r} is not a whole number; give one, or {{'type': 'adaptive'}}")
-    return {"budget_tokens": {"reasoning_tokens": budget}, **_display(thinking)}
-
-
-def _display(thinking: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    display = thinking.get("display")
-    return {"display": {"reasoning_summary": _DISPLAYS[display]}} if isinstance(display, str) and display in _DISPLAYS else {}
-
-
-_THINKING: Mapping[str, Callable[[Mapping[str, Any]], dict[str, dict[str, Any]]]] = {
-    "disabled": lambda _fields: {"type": {"reasoning_effort": "none"}},
-    "enabled": _enabled,
-    "adaptive": lambda thinking: {"type": {"metadata": {NAME: ADAPTIVE}}, **_display(thinking)},
-}
-"""By kind of thinking: which of its fields are known, and what they become."""
 
 
 def _read_format(fields: dict[str, Any]) -> dict[str, Any]:
@@ -317,7 +291,7 @@ def _read_choice(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_tools(fields: dict[str, Any]) -> dict[str, Any]:
-    return {"tools": [_read_tool(tool, f"tools.{place}") for place, tool in enumerate(take_field(fields, "tools", list, ()))]}
+    return {"tools": [_read_tool(tool, f"tools.{place}") for place, tool in enumerate(take(fields, "tools", list, ()))]}
 
 
 def _read_tool(tool: Any, where: str) -> Tool | VendorTool:
@@ -325,7 +299,7 @@ def _read_tool(tool: Any, where: str) -> Tool | VendorTool:
         raise InvalidRequest(f"{where}: {type(tool).__name__} is not a tool; give {{'name': ..., 'input_schema': ...}}")
     if tool.get("type") not in (None, "", "custom"):
         return VendorTool(origin=NAME, data=tool)
-    rest = without_empty(tool)
+    rest = compact(tool)
     name, schema = rest.pop("name", ""), rest.pop("input_schema", {})
     if not isinstance(name, str) or not name or not isinstance(schema, dict):
         raise InvalidRequest(f"{where}: a tool needs a name and an input_schema; give {{'name': ..., 'input_schema': {{...}}}}")

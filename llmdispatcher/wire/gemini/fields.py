@@ -14,20 +14,8 @@ from itertools import accumulate
 from typing import Any
 
 from ...errors import InvalidRequest
-from ...types import (
-    AudioPart,
-    Citation,
-    FilePart,
-    ImagePart,
-    OtherPart,
-    Part,
-    ReasoningPart,
-    TextPart,
-    ToolCall,
-    Usage,
-    VideoPart,
-)
-from ..decoding import Counter, citation_of, decode_base64, log_probability, mapping, says, text_of, words_of
+from ...types import AudioPart, Citation, FilePart, ImagePart, OtherPart, Part, ReasoningPart, TextPart, ToolCall, Usage, VideoPart
+from ..decoding import Counter, cite, decode_base64, log_probability, mapping, says, text_of, words_of
 from ..encoding import given_of, merge_fields, own, present, signature_of, written
 from ..finish import canonical_reason, finish_of
 from ..openai_chat.fields import openai_chat_usage
@@ -57,10 +45,10 @@ def citations_of(grounding: Mapping[str, Any], text: str) -> tuple[Citation, ...
 
 def _citation(chunk: Mapping[str, Any], support: Mapping[str, Any], text: str) -> Citation:
     source = next((mapping(chunk[kind]) for kind in _SOURCE_KINDS if kind in chunk), {})
-    start, end = _places(mapping(support.get("segment")), text)
+    span = _places(mapping(support.get("segment")), text)
     further = {name: value for name, value in support.items() if name != "groundingChunkIndices"}
-    raw, quoted = {**chunk, _SUPPORT: further} if further else chunk, source.get("text")
-    return citation_of(raw, url=source.get("uri"), title=source.get("title"), text=quoted, start=start, end=end)
+    raw = {**chunk, _SUPPORT: further} if further else chunk
+    return cite(raw, url=source.get("uri"), title=source.get("title"), text=source.get("text"), span=span)
 
 
 def _places(segment: Mapping[str, Any], text: str) -> tuple[int | None, int | None]:
@@ -300,9 +288,7 @@ def raw_usage(usage: Usage, tier: str | None) -> dict[str, Any]:
         made["cachedContentTokenCount"] = usage.cache_read_tokens
     if usage.reasoning_tokens:
         made["thoughtsTokenCount"] = usage.reasoning_tokens
-    made |= {
-        name: details for name, audio, images in _DETAILS if (details := _details(getattr(usage, audio), getattr(usage, images)))
-    }
+    made |= {name: found for name, audio, images in _DETAILS if (found := _details(getattr(usage, audio), getattr(usage, images)))}
     word = {"default": "standard", "auto": "standard"}.get(tier or "", tier)
     return {**made, "serviceTier": word} if word in ("standard", "flex", "priority") else made
 
@@ -471,9 +457,7 @@ def _written_call(call: ToolCall) -> dict[str, Any]:
 
 _WRITERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
     TextPart: lambda part: {"text": part.text},
-    AudioPart: lambda part: {
-        "inlineData": {"mimeType": f"audio/{part.format}", "data": base64.b64encode(part.data).decode()},
-    },
+    AudioPart: lambda part: {"inlineData": {"mimeType": f"audio/{part.format}", "data": base64.b64encode(part.data).decode()}},
     ReasoningPart: _written_thought,
     ImagePart: _written_medium,
     FilePart: _written_medium,

@@ -220,9 +220,7 @@ def _parts(request: Request, parts: tuple[Part, ...]) -> list[dict[str, Any]]:
             continue
         if isinstance(part, ReasoningPart) and part.origin not in _OWN:
             tell_thought(request, NAME, part)
-        elif (
-            request.wire_format == NAME or not isinstance(part, TextPart) or part.text or own(part, NAME)
-        ):  # it refuses empty texts
+        elif request.wire_format == NAME or not isinstance(part, TextPart) or part.text or own(part, NAME):  # no empty text
             written.append(_call(request, part) if isinstance(part, ToolCall) else encoded_part(part))
     return written
 

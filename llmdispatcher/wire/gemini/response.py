@@ -16,20 +16,9 @@ from typing import Any
 import attrs
 
 from ...errors import DispatchError, MalformedReply, StreamInterrupted
-from ...types import (
-    MOST_MEMBERS,
-    OtherPart,
-    Part,
-    ReasoningPart,
-    Response,
-    StreamChunk,
-    TextPart,
-    ToolCallDelta,
-    fold,
-    parse_text,
-)
+from ...types import MOST_MEMBERS, OtherPart, Part, ReasoningPart, Response, StreamChunk, TextPart, ToolCallDelta, fold, parse_text
 from ..base import Bounds
-from ..decoding import mapping, merge_counts, missing_error, number_in, parse, says, text_of, words_of
+from ..decoding import mapping, missing, number_in, parse, recount, says, text_of, words_of
 from ..finish import broken_off, ends, finish_of
 from ..streams import EventDecoder
 from .fields import NAME, as_written, citations_of, gemini_usage, listed, logprobs_of, part_of, tier_of
@@ -336,7 +325,7 @@ class GeminiDecoder(EventDecoder):
             usage = document.get("usageMetadata") or document.get("usage")
         facts: _Fields = {}
         if usage and type(usage) is dict:
-            self._usage = merge_counts(self._usage, usage)
+            self._usage = recount(self._usage, usage)
             facts["usage"] = gemini_usage(self._usage)
             facts["service_tier"] = tier_of(self._usage)
         model, response_id = document.get("modelVersion"), document.get("responseId")
@@ -371,7 +360,7 @@ class GeminiDecoder(EventDecoder):
         document = parse(body, self.bounds.members, halves=True)
         chunks = self.take_documents(body, document if isinstance(document, list) else [document])
         if not self.has_answered:
-            raise missing_error(document, "candidates")
+            raise missing(document, "candidates")
         return chunks
 
     def over(self) -> list[StreamChunk]:
@@ -409,9 +398,7 @@ def _without_silent_fields(part: Mapping[str, Any]) -> Mapping[str, Any]:
     fields = {name: value for name, value in as_written(part).items() if name == "text" or says(value)}
     if "audioTranscription" in fields and not says(fields.get("text")):
         transcription = fields.pop("audioTranscription")
-        fields["text"] = (
-            words_of(mapping(transcription).get("text")) if isinstance(transcription, dict) else words_of(transcription)
-        )
+        fields["text"] = words_of(transcription.get("text") if isinstance(transcription, dict) else transcription)
     if "text" in fields and not isinstance(fields["text"], str):
         text = words_of(fields.pop("text"))
         return {**fields, "text": text} if text else fields

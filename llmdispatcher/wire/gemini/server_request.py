@@ -11,9 +11,9 @@ from urllib.parse import unquote
 
 from ...errors import InvalidRequest
 from ...types import Message, OtherPart, Part, Request, TextPart, Tool, VendorTool, parse_text
-from ..base import Inbound
+from ..base import EMPTY_TURN, Inbound
 from ..decoding import mapping, says
-from ..server_fields import EMPTY_TURN, is_hollow, take_numbers, take_typed, without_empty, without_empty_texts, without_null
+from ..server_fields import compact, is_hollow, nonempty, take_numbers, take_typed, without_null
 from .fields import LEVELS, NAME, RESPONSE_SCHEMA, SETTINGS, THINKING_BUDGET, camel, extra_of, listed, part_of
 from .request import json_schema, object_of
 
@@ -153,7 +153,7 @@ def read_request(body: bytes, path: str = "") -> Inbound:
     named, method = _model_and_method(path)
     model = named or _model_of(fields.get("model"))
     fields.pop("model", None)
-    fields = without_empty(fields)
+    fields = compact(fields)
     contents = listed(fields.pop("contents", None))
     if not contents:
         raise InvalidRequest("contents: there are none; give a list of at least one {'role': ..., 'parts': [...]}")
@@ -190,12 +190,12 @@ def _read_config(fields: dict[str, Any]) -> dict[str, Any]:
     config = fields.pop("generationConfig", {})
     if not isinstance(config, dict):
         raise InvalidRequest(f"generationConfig: {type(config).__name__} is no group of settings; give an object")
-    config = without_empty(config, "maxOutputTokens", "candidateCount")
+    config = compact(config, "maxOutputTokens", "candidateCount")
     marks: dict[str, Any] = {}
     found = {**take_numbers(config, _NUMBERS, strict=False), **_read_format(config, marks), **_read_thoughts(config, marks)}
     if isinstance(config.get("responseLogprobs"), bool):
         found["logprobs"] = config.pop("responseLogprobs")
-    stop = without_empty_texts(config.get("stopSequences"))
+    stop = nonempty(config.get("stopSequences"))
     if isinstance(stop, list) and all(isinstance(item, str) for item in stop):
         del config["stopSequences"]
         found["stop"] = stop

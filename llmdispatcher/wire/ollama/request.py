@@ -6,20 +6,7 @@ import base64
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...types import (
-    ImagePart,
-    Message,
-    OtherPart,
-    Part,
-    ReasoningPart,
-    Request,
-    TextPart,
-    Tool,
-    ToolCall,
-    Usage,
-    VendorTool,
-    data_url,
-)
+from ...types import ImagePart, Message, OtherPart, ReasoningPart, Request, TextPart, Tool, ToolCall, Usage, VendorTool, data_url
 from ..decoding import Counter, says
 from ..encoding import arguments_of, dump, leave_out, merge_fields, own, own_tools, part_kind, present, tell_thought
 from ..finish import canonical_reason, ends
@@ -171,7 +158,7 @@ def _messages(request: Request) -> list[dict[str, Any]]:
 
 def _turn(request: Request, message: Message) -> dict[str, Any]:
     turn: dict[str, Any] = {"role": "system" if message.role == "developer" else message.role}
-    parts: tuple[Part, ...] = (TextPart(text=message.content),) if isinstance(message.content, str) else message.content
+    parts = message.parts
     turn["content"] = "\n".join([part.text for part in parts if isinstance(part, TextPart)])
     thoughts = [part.text for part in parts if isinstance(part, ReasoningPart) and part.origin in (None, NAME)]
     if any(thoughts):
@@ -184,7 +171,7 @@ def _turn(request: Request, message: Message) -> dict[str, Any]:
     return turn
 
 
-def _images(request: Request, parts: Iterable[Part]) -> list[str]:
+def _images(request: Request, parts: Iterable[object]) -> list[str]:
     found = []
     for part in parts:
         if isinstance(part, ImagePart):

@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import StreamInterrupted
 from ...types import MOST_MEMBERS, ReasoningPart, Response, StreamChunk, ToolCallDelta, fold
 from ..base import Bounds
-from ..decoding import CALL, arguments_in, made_id, mapping, merge_counts, missing_error, parse_object, says, text_of, words_of
+from ..decoding import CALL, arguments_in, made_id, mapping, missing, parse_object, recount, says, text_of, words_of
 from ..finish import broken_off
 from ..streams import EventDecoder
 from .request import NAME, finish_of, ollama_usage
@@ -61,7 +61,7 @@ class OllamaDecoder(EventDecoder):
         else:
             message = {}
         if ("eval_count" in document or "prompt_eval_count" in document) and not _is_done(document):
-            self._counts = merge_counts(self._counts, document)
+            self._counts = recount(self._counts, document)
         content, calls = message.get("content"), message.get("tool_calls")
         thought = message.get("thinking") or message.get("reasoning_content") or message.get("reasoning")
         if calls:
@@ -73,11 +73,7 @@ class OllamaDecoder(EventDecoder):
         elif not (thought or calls or self._thought):
             text = content if type(content) is str else words_of(content)
             self._content.append(text)
-            return StreamChunk(
-                content=text,
-                model=text_of(document.get("model")) or None,
-                logprobs=_logprobs(document),
-            )
+            return StreamChunk(content=text, model=text_of(document.get("model")) or None, logprobs=_logprobs(document))
         self._content.append(words_of(content))
         self._thinking_content.append(words_of(thought))
         self._sent_calls += calls or ()
@@ -103,7 +99,7 @@ class OllamaDecoder(EventDecoder):
             tool_calls=deltas,
             finish_reason=finish_of(raw, called=self._calls > 0) if self.done else None,
             finish_reason_raw=text_of(raw) or None,
-            usage=ollama_usage(merge_counts(self._counts, document)) if self.done else None,
+            usage=ollama_usage(recount(self._counts, document)) if self.done else None,
             model=text_of(document.get("model")) or None,
             logprobs=_logprobs(document),
         )
@@ -124,7 +120,7 @@ class OllamaDecoder(EventDecoder):
         document = parse_object(body, self.bounds.members)
         chunks = self.take_documents(body, [document])
         if not self._has_answered:
-            raise missing_error(document, "message")
+            raise missing(document, "message")
         if not self.ended:
             raise StreamInterrupted(f"the answer ended without {self.END_MARKER}", sent=True)
         return chunks

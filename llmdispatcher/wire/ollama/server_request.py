@@ -23,7 +23,7 @@ from ...types import (
 )
 from ..base import Inbound
 from ..decoding import decode_base64, mapping, says
-from ..server_fields import read_object, take_field, take_numbers, take_typed, without_empty, without_empty_texts
+from ..server_fields import compact, nonempty, read_object, take, take_numbers, take_typed
 from .request import NAME, SETTINGS, THINKS
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -32,10 +32,10 @@ _NAME_OF_FORMAT = "answer"
 
 def read_request(body: bytes, path: str = "") -> Inbound:
     """The request in a body; a stream is what an answer is unless another was asked for."""
-    fields = without_empty(read_object(body, "'model' and 'messages'"))
-    model = take_field(fields, "model", str, "")
-    stream = take_field(fields, "stream", bool, True)
-    turns = take_field(fields, "messages", list, [])
+    fields = compact(read_object(body, "'model' and 'messages'"))
+    model = take(fields, "model", str, "")
+    stream = take(fields, "stream", bool, True)
+    turns = take(fields, "messages", list, [])
     messages = [_read_message(turn, f"messages.{place}") for place, turn in enumerate(turns)]
     known: dict[str, Any] = {}
     for reader in _READERS:
@@ -45,9 +45,9 @@ def read_request(body: bytes, path: str = "") -> Inbound:
 
 def _read_options(fields: dict[str, Any]) -> dict[str, Any]:
     """Sampling and limits; what is out of our bounds, or has no name in ours, is the vendor's to judge."""
-    options = {name: value for name, value in take_field(fields, "options", dict, {}).items() if value is not None}
+    options = {name: value for name, value in take(fields, "options", dict, {}).items() if value is not None}
     found = take_numbers(options, SETTINGS, "options.")
-    stop = without_empty_texts(options.pop("stop", []))
+    stop = nonempty(options.pop("stop", []))
     if not isinstance(stop, str | list) or not all(isinstance(item, str) for item in stop):
         raise InvalidRequest("options.stop: this is not a list of strings; give one, or leave it out")
     if options:
@@ -88,7 +88,7 @@ def _read_tokens(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_tools(fields: dict[str, Any]) -> dict[str, Any]:
-    return {"tools": [_read_tool(tool, f"tools.{place}") for place, tool in enumerate(take_field(fields, "tools", list, []))]}
+    return {"tools": [_read_tool(tool, f"tools.{place}") for place, tool in enumerate(take(fields, "tools", list, []))]}
 
 
 def _read_tool(tool: Any, where: str) -> Tool | VendorTool:
@@ -97,7 +97,7 @@ def _read_tool(tool: Any, where: str) -> Tool | VendorTool:
     if (tool.get("type") or "function") != "function":
         return VendorTool(origin=NAME, data=tool)
     function = mapping(tool.get("function"))
-    rest = without_empty(function)
+    rest = compact(function)
     name, schema = rest.pop("name", ""), rest.pop("parameters", {})
     if not isinstance(name, str) or not name or not isinstance(schema, dict):
         raise InvalidRequest(f"{where}: a tool needs a function with a name; give {{'type': 'function', 'function': {{...}}}}")
@@ -116,7 +116,7 @@ def _extra(entry: Mapping[str, Any], in_function: Mapping[str, Any], *known: str
 def _read_message(turn: Any, where: str) -> Message:
     if not isinstance(turn, dict) or turn.get("role") not in _ROLES:
         raise InvalidRequest(f"{where}: this is no message; give {{'role': {', '.join(map(repr, _ROLES))}, 'content': ...}}")
-    rest = without_empty({name: value for name, value in turn.items() if name != "role"})
+    rest = compact({name: value for name, value in turn.items() if name != "role"})
     text, thought = _take_text(rest, "content", where), _take_text(rest, "thinking", where)
     images = [_read_image(image, where) for image in _take_list(rest, "images", where) if image is None or image]
     calls = [_read_call(call, where) for call in _take_list(rest, "tool_calls", where) if _is_call(call)]

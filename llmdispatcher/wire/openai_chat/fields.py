@@ -180,10 +180,7 @@ SOUND = "audio"
 FIELD = "field"
 """Said of a refusal that stood beside the content."""
 
-SPELLINGS: Mapping[str, tuple[str, ...]] = {
-    "max_tokens": ("max_completion_tokens", "max_tokens"),
-    "seed": ("seed", "random_seed"),
-}
+SPELLINGS: Mapping[str, tuple[str, ...]] = {"max_tokens": ("max_completion_tokens", "max_tokens"), "seed": ("seed", "random_seed")}
 """What servers call a field; where a request says it twice, the first counts."""
 
 

@@ -330,9 +330,7 @@ def _drop_legacy_mark(thing: Any) -> Any:
     return attrs.evolve(thing, extra={**thing.extra, NAME: kept})
 
 
-STANDARD = frozenset(
-    {AS, "audio", "content", "custom", "file", "function", "parameters", "prefix", "prompt_cache_breakpoint", "role"}
-)
+STANDARD = frozenset({AS, *words("audio content custom file function parameters prefix prompt_cache_breakpoint role")})
 """What may stand further in messages, parts, calls and tools at servers that refuse fields which they do not know."""
 
 

@@ -25,19 +25,7 @@ from ...types import (
     detect_media_type,
     fold,
 )
-from ..decoding import (
-    citation_of,
-    decode_base64,
-    mapping,
-    merge_counts,
-    missing_error,
-    number_in,
-    parse_object,
-    raise_error_beside,
-    says,
-    text_of,
-    words_of,
-)
+from ..decoding import cite, decode_base64, mapping, missing, number_in, parse_object, raise_error, recount, says, text_of, words_of
 from ..errors import fault_inside, tells
 from ..finish import broken_off, ends, finish_of, word_in
 from ..streams import EventDecoder
@@ -151,7 +139,7 @@ class ChoiceReader:
         """The usage so far."""
         if not isinstance(usage, dict):
             return None
-        self._usage = merge_counts(self._usage, usage) if self._usage else usage
+        self._usage = recount(self._usage, usage) if self._usage else usage
         return openai_chat_usage({"usage": self._usage})
 
     def _unusual(self, choice: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -411,9 +399,7 @@ def _read_annotations(annotations: Any) -> tuple[Citation, ...]:
 
 
 def _citation(raw: Mapping[str, Any], source: Mapping[str, Any]) -> Citation:
-    start, end = span_of(source)
-    text = source.get("content")
-    return citation_of(raw, url=source.get("url"), title=source.get("title"), text=text, start=start, end=end)
+    return cite(raw, url=source.get("url"), title=source.get("title"), text=source.get("content"), span=span_of(source))
 
 
 def sources_in(document: Mapping[str, Any]) -> tuple[Citation, ...]:
@@ -422,7 +408,7 @@ def sources_in(document: Mapping[str, Any]) -> tuple[Citation, ...]:
         return ()
     found, urls = document.get("search_results"), document.get("citations")
     listed = [mapping(result) for result in found] if isinstance(found, list) else []
-    sources = [citation_of(raw, url=raw.get("url"), title=raw.get("title"), text=raw.get("snippet")) for raw in listed]
+    sources = [cite(raw, url=raw.get("url"), title=raw.get("title"), text=raw.get("snippet")) for raw in listed]
     known = {citation.url for citation in sources}
     bare = [url for url in urls if isinstance(url, str) and url not in known] if isinstance(urls, list) else []
     return (*sources, *[Citation(url=url, raw={"url": url}) for url in bare])
@@ -455,8 +441,8 @@ def _chunks(body: bytes, members: int) -> list[StreamChunk]:
     document = parse_object(body, members)
     choices = _choices_in(document.get("choices"))
     if not choices:
-        raise missing_error(document, "choices")
-    raise_error_beside(document)
+        raise missing(document, "choices")
+    raise_error(document)
     listed = [choice if isinstance(choice, dict) else {} for choice in choices]
     if "message" not in listed[0] and all(map(_is_piece, listed)):
         raise StreamInterrupted("the vendor's answer is the first piece of a stream, and nothing follows it", sent=True)

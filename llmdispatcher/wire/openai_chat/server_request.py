@@ -23,21 +23,9 @@ from ...types import (
     VendorTool,
     VideoPart,
 )
-from ..base import Inbound
+from ..base import EMPTY_TURN, Inbound, model_in
 from ..decoding import arguments_in, decode_base64, mapping, says
-from ..server_fields import (
-    EMPTY_TURN,
-    is_hollow,
-    model_in,
-    read_object,
-    take_field,
-    take_inner,
-    take_numbers,
-    take_typed,
-    without_empty,
-    without_empty_texts,
-    without_null,
-)
+from ..server_fields import compact, is_hollow, nonempty, read_object, take, take_inner, take_numbers, take_typed, without_null
 from ..shaping import embedded, take_cache
 from ..words import words
 from .fields import AS, BARE, FIELD, LEGACY, NAME, REASONING, SPELLINGS, block_of, noted, rest, thought_of, thoughts_in
@@ -243,11 +231,11 @@ _CHOICES = ("auto", "none", "required", "any")
 
 def read_request(body: bytes, path: str = "") -> Inbound:
     """The request in a body; what has no name in ours stays in ``extra_params``."""
-    fields = without_empty(read_object(body, "'model' and 'messages'"), "n", "max_tokens", "max_completion_tokens")
-    model = take_field(fields, "model", str, "") or model_in(path, _IN_PATH)
-    stream = take_field(fields, "stream", bool, False)
+    fields = compact(read_object(body, "'model' and 'messages'"), "n", "max_tokens", "max_completion_tokens")
+    model = take(fields, "model", str, "") or model_in(path, _IN_PATH)
+    stream = take(fields, "stream", bool, False)
     usage = take_inner(fields, "stream_options", "include_usage", lambda value: isinstance(value, bool)) is True
-    turns = take_field(fields, "messages", list, [])
+    turns = take(fields, "messages", list, [])
     if not turns:
         raise InvalidRequest("messages: there are none; give a list of at least one {'role': ..., 'content': ...}")
     messages = [read_turn(message, f"messages.{place}") for place, message in enumerate(turns)]
@@ -270,7 +258,7 @@ def _read_numbers(fields: dict[str, Any]) -> dict[str, Any]:
 def _read_words(fields: dict[str, Any]) -> dict[str, Any]:
     """Flags and texts, and where to stop; what is of another kind has another meaning somewhere."""
     found = {**take_typed(fields, bool, *_FLAGS), **take_typed(fields, str, *_TEXTS)}
-    stop = without_empty_texts(fields.get("stop"))
+    stop = nonempty(fields.get("stop"))
     if isinstance(stop, str):
         return {**found, "stop": fields.pop("stop"), "metadata": {"stop": TEXT}}
     if fields.get("stop") and isinstance(stop, list) and all(isinstance(word, str) for word in stop):
@@ -300,7 +288,7 @@ def _read_format(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _read_tools(fields: dict[str, Any]) -> dict[str, Any]:
     """Tools and which of them is to be called, in the words of today or in those of before tools."""
-    entries, functions = take_field(fields, "tools", list, []), take_field(fields, "functions", list, [])
+    entries, functions = take(fields, "tools", list, []), take(fields, "functions", list, [])
     tools = [_read_tool(tool, f"tools.{place}") for place, tool in enumerate(entries)]
     older = [_read_function({"function": tool}, f"functions.{place}", {AS: LEGACY}) for place, tool in enumerate(functions)]
     if not older and not tools and "function_call" in fields:  # which is refused without functions
@@ -346,7 +334,7 @@ def _read_tool(tool: Any, where: str) -> Tool | VendorTool:
         inner = {name: renamed[name] for name in ("name", "description", "parameters", "strict") if renamed.get(name) is not None}
         further = {name: value for name, value in tool.items() if name not in inner and name != "input_schema"}
         tool = {**further, "function": inner}
-    return _read_function(tool, where, without_empty(rest(tool, "type", "function")))
+    return _read_function(tool, where, compact(rest(tool, "type", "function")))
 
 
 def _read_function(tool: Mapping[str, Any], where: str, extra: dict[str, Any]) -> Tool:

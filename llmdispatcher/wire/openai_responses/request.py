@@ -212,9 +212,7 @@ _FORCED = "is refused by this model"
 
 def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
     """The JSON body of a request. Stop sequences, seed, penalties, ``n`` and ``top_k`` have no place in this format."""
-    request = without_effort(
-        adapt_request(request, quirks - {"text_results"}, NAME), quirks
-    )  # pictures have a place in results here
+    request = without_effort(adapt_request(request, quirks - {"text_results"}, NAME), quirks)  # pictures have a place in results
     request = update(request, messages=(with_ids if request.wire_format == NAME else with_valid_ids)(request.messages, _IDS))
     _refuse_absent(request)
     payload: dict[str, Any] = {"model": request.model} if request.model else {}

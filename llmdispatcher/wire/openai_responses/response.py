@@ -7,37 +7,14 @@ from typing import Any
 
 import attrs
 
-from ...types import (
-    MOST_MEMBERS,
-    Citation,
-    OtherPart,
-    Part,
-    ReasoningPart,
-    Response,
-    StreamChunk,
-    TextPart,
-    ToolCallDelta,
-    Usage,
-    fold,
-)
-from ..decoding import (
-    Counter,
-    arguments_in,
-    citation_of,
-    mapping,
-    merge_counts,
-    missing_error,
-    number_in,
-    parse_object,
-    says,
-    text_of,
-    words_of,
-)
+from ...types import MOST_MEMBERS, Citation, OtherPart, ReasoningPart, Response, StreamChunk, TextPart, ToolCallDelta, Usage, fold
+from ..decoding import Counter, arguments_in, cite, mapping, missing, number_in, parse_object, recount, says, text_of, words_of
 from ..encoding import own
 from ..errors import fault_inside, tells
 from ..finish import broken_off, finish_of
 from ..openai_chat.fields import READ, WRITTEN, first, openai_chat_usage, span_of
 from ..streams import EventDecoder
+from ..words import words
 from .request import CALLS, NAME, noted, read_call, read_item
 
 INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -95,7 +72,7 @@ def with_searches(usage: Usage, output: Any) -> Usage:
     return attrs.evolve(usage, tool_requests={"web_search": billed}) if billed else usage
 
 
-def refusal_of(parts: Iterable[Part]) -> str:
+def refusal_of(parts: Iterable[object]) -> str:
     """The text of all refusals in a message."""
     return "".join([part.text for part in parts if isinstance(part, TextPart) and _is_refusal(part)])
 
@@ -104,7 +81,7 @@ def _is_refusal(part: TextPart) -> bool:
     return own(part, NAME).get("type") == "refusal"
 
 
-def text_parts(parts: Iterable[Part]) -> list[TextPart]:
+def text_parts(parts: Iterable[object]) -> list[TextPart]:
     """The text parts of a message that say something, each with what hangs on it but the logprobs, which an answer has apart."""
     return [
         attrs.evolve(part, extra=noted({name: value for name, value in own(part, NAME).items() if name != "logprobs"}))
@@ -113,7 +90,7 @@ def text_parts(parts: Iterable[Part]) -> list[TextPart]:
     ]
 
 
-def logprobs_of(parts: Iterable[Part]) -> tuple[Any, ...]:
+def logprobs_of(parts: Iterable[object]) -> tuple[Any, ...]:
     """The entries of all tokens of a message."""
     found = [own(part, NAME).get("logprobs") for part in parts if isinstance(part, TextPart)]
     return tuple([entry for entries in found if isinstance(entries, list) for entry in entries])
@@ -138,38 +115,24 @@ def citations_of(texts: Iterable[TextPart], start: int) -> tuple[Citation, ...]:
 
 
 def _citation(entry: Mapping[str, Any], start: int) -> Citation:
-    begin, end = span_of(entry)
-    begin, end = (None if place is None else start + place for place in (begin, end))
+    begin, end = (None if place is None else start + place for place in span_of(entry))
     title = text_of(entry.get("title")) or entry.get("filename")
-    return citation_of(entry, url=entry.get("url"), title=title, start=begin, end=end)
+    return cite(entry, url=entry.get("url"), title=title, span=(begin, end))
 
 
 ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled", "response.done"})
-_DELTAS = {
-    "response.output_text.delta": ("message", "text"),
-    "response.audio.transcript.delta": ("message", "text"),
-    "response.output_audio_transcript.delta": ("message", "text"),
-    "response.refusal.delta": ("message", "refusal"),
-    "response.reasoning_summary_text.delta": ("reasoning", "thought"),
-    "response.reasoning_text.delta": ("reasoning", "thought"),
-    "response.reasoning.delta": ("reasoning", "thought"),
-    "response.reasoning_summary.delta": ("reasoning", "thought"),
-    "response.function_call_arguments.delta": ("function_call", "arguments"),
-    "response.custom_tool_call_input.delta": ("custom_tool_call", "arguments"),
+_PIECES = {
+    "output_text": ("message", "text", "text"),
+    "audio.transcript": ("message", "text", ""),
+    "output_audio_transcript": ("message", "text", "transcript"),
+    "refusal": ("message", "refusal", "refusal"),
+    **dict.fromkeys(words("reasoning_summary_text reasoning_text reasoning reasoning_summary"), ("reasoning", "thought", "text")),
+    "function_call_arguments": ("function_call", "arguments", "arguments"),
+    "custom_tool_call_input": ("custom_tool_call", "arguments", "input"),
 }
-_DONES = {
-    "response.output_text.done": ("message", "text", "text"),
-    "response.output_audio_transcript.done": ("message", "text", "transcript"),
-    "response.refusal.done": ("message", "refusal", "refusal"),
-    "response.reasoning_summary_text.done": ("reasoning", "thought", "text"),
-    "response.reasoning_text.done": ("reasoning", "thought", "text"),
-    "response.reasoning.done": ("reasoning", "thought", "text"),
-    "response.reasoning_summary.done": ("reasoning", "thought", "text"),
-    "response.function_call_arguments.done": ("function_call", "arguments", "arguments"),
-    "response.custom_tool_call_input.done": ("custom_tool_call", "arguments", "input"),
-}
-
-
+"""Of what item the pieces are that an event is named for, of which of its fields, and where the whole field stands at its end."""
+_DELTAS = {f"response.{name}.delta": (kind, field) for name, (kind, field, _) in _PIECES.items()}
+_DONES = {f"response.{name}.done": piece for name, piece in _PIECES.items() if piece[2]}
 _PARTS = {
     "output_text": ("message", "text", "text"),
     "text": ("message", "text", "text"),
@@ -186,7 +149,7 @@ def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:
     if document.get("status") == "failed" or tells(document.get("error")):
         raise fault_inside(document)
     if not (isinstance(document.get("output"), list) or text_of(document.get("output_text"))):
-        raise missing_error(document, "output")
+        raise missing(document, "output")
     decoder = ResponsesDecoder()
     chunks = decoder.outcome(document)
     decoder.raise_if_broken()
@@ -365,7 +328,7 @@ class ResponsesDecoder(EventDecoder):
 
     def _count(self, usage: Any) -> None:
         if isinstance(usage, dict):
-            self._usage = merge_counts(self._usage or {}, usage)
+            self._usage = recount(self._usage or {}, usage)
 
     def _item_added(self, document: Mapping[str, Any]) -> StreamChunk | None:
         raw, place = mapping(document.get("item")), document.get("output_index")

@@ -10,33 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...errors import InvalidRequest
-from ...types import (
-    EFFORTS,
-    AudioPart,
-    FilePart,
-    ImagePart,
-    Message,
-    OtherPart,
-    Part,
-    Request,
-    TextPart,
-    Tool,
-    VendorTool,
-)
-from ..base import Inbound
+from ...types import EFFORTS, AudioPart, FilePart, ImagePart, Message, OtherPart, Part, Request, TextPart, Tool, VendorTool
+from ..base import EMPTY_TURN, Inbound
 from ..decoding import decode_base64, mapping
 from ..encoding import own
-from ..server_fields import (
-    EMPTY_TURN,
-    is_hollow,
-    read_object,
-    take_field,
-    take_inner,
-    take_numbers,
-    take_typed,
-    without_empty,
-    without_null,
-)
+from ..server_fields import compact, is_hollow, read_object, take, take_inner, take_numbers, take_typed, without_null
 from ..shaping import embedded
 from .request import CALLS, LOGPROBS, NAME, SAID, THEIRS, noted, read_item, rest
 
@@ -233,9 +211,9 @@ _WORDS = ("auto", "none", "required")
 
 def read_request(body: bytes, path: str = "") -> Inbound:
     """The request in a body; what has no name in ours stays in ``extra_params``."""
-    fields = without_empty(read_object(body, "'model' and 'input'"), "max_output_tokens", "max_tool_calls")
-    model = take_field(fields, "model", str, "")
-    stream = take_field(fields, "stream", bool, False)
+    fields = compact(read_object(body, "'model' and 'input'"), "max_output_tokens", "max_tool_calls")
+    model = take(fields, "model", str, "")
+    stream = take(fields, "stream", bool, False)
     messages = [*read_instructions(fields), *read_turns(fields)]
     if not messages and not fields:
         raise InvalidRequest("input: there is none; give a text or a list of items such as {'role': 'user', 'content': ...}")
@@ -276,7 +254,7 @@ def _known_format(value: Any) -> bool:
 
 
 def _read_tools(fields: dict[str, Any]) -> dict[str, Any]:
-    tools = [_read_tool(tool, f"tools[{place}]") for place, tool in enumerate(take_field(fields, "tools", list, []))]
+    tools = [_read_tool(tool, f"tools[{place}]") for place, tool in enumerate(take(fields, "tools", list, []))]
     choice = fields.get("tool_choice")
     if isinstance(choice, str) and choice in _WORDS:
         return {"tools": tools, "tool_choice": fields.pop("tool_choice")}
@@ -319,7 +297,7 @@ def _read_tool(tool: Any, where: str) -> Tool | VendorTool:
         description=tool.get("description"),
         parameters=parameters,
         strict=tool.get("strict"),
-        extra=noted(without_empty(rest(tool, "type", "name", "description", "parameters", "strict"))),
+        extra=noted(compact(rest(tool, "type", "name", "description", "parameters", "strict"))),
     )
 
 
