@@ -457,7 +457,7 @@ class HttpVendor:
         reply = self.open(call, deadline)
         response = self._decode(reply, deadline, partial(codec.decode, members=bounds.members))
         if names.sent:
-            response = names.given_back(response)
+            response = names.restore(response)
         if response.finish_reason not in _ENDS or response.other_choices:
             self._refuse_unusable(response, reply)
         identity, left = request_id(reply.headers), rate_limit_remaining(reply.headers, self._clock.now())
@@ -479,7 +479,7 @@ class HttpVendor:
         reply = self.open(call, deadline, streamed=True)
         progress, decoder = self._config.progress_timeout, codec.decoder()
         decoder.bounds = bounds
-        stream = ChunkStream(reply, names.read_by(decoder), self._clock, progress, self._complete_error, answers=request.n or 1)
+        stream = ChunkStream(reply, names.wrap(decoder), self._clock, progress, self._complete_error, answers=request.n or 1)
         stream.meter, stream.dropped = deadline.meter, dropped
         return stream
 
@@ -530,7 +530,7 @@ class HttpVendor:
             return None
         if self._config.drop_params and not request.drop_params:
             request = attrs.evolve(request, drop_params=True)
-        request = ToolNames.of(request, traits.limits.get("tool_name")).renamed(request)
+        request = ToolNames.of(request, traits.limits.get("tool_name")).rename(request)
         call = self.call(
             counting.path(request.model), counting.encode(adapt_request(request, traits), traits.quirks), model=request.model
         )
@@ -587,7 +587,7 @@ class HttpVendor:
         names = ToolNames.of(request, traits.limits.get("tool_name"))
         if request.max_tokens and "max_completion_tokens" in traits.quirks:
             request = _roomy(request, kind)
-        named = names.renamed(request) if names.sent else request
+        named = names.rename(request) if names.sent else request
         dropped: tuple[str, ...] = ()
         if request.wire_format is None and not request.drop_params:
             body = _body(codec, named, traits, stream)

@@ -41,7 +41,7 @@ class StreamDecoder(Protocol):
     """
 
     bounds: Bounds
-    """What the stream may be; whoever asks for more sets it before the first :meth:`feed`."""
+    """The limits of the stream; set other ones before the first :meth:`feed`."""
     done: bool
     """Whether the format's end marker was seen: nothing more needs to be read."""
     skipped: int
@@ -75,7 +75,7 @@ class Inbound:
 
 
 EMPTY_TURN = (TextPart(text=""),)
-"""What a user's turn says that says nothing: no text, or media alone that hold nothing. The vendor's format judges what to send."""
+"""The content of a user's turn without text and with empty media only; each format decides what to send for it."""
 
 
 def model_in(path: str, pattern: re.Pattern[str]) -> str:

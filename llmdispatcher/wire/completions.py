@@ -15,7 +15,7 @@ from ..types import Response, StreamChunk, Usage, fold
 from .base import StreamDecoder
 from .decoding import Counter, mapping, missing, parse_object, raise_error, text_of
 from .embeddings import usage_of
-from .finish import broken_off, ends, finish_of, raise_broken
+from .finish import ends, error_of, finish_of, raise_broken
 from .ollama.response import OllamaDecoder, read_body
 from .openai_chat.codec import OPENAI_CHAT
 from .streams import EventDecoder
@@ -39,7 +39,7 @@ class TextDecoder(EventDecoder):
         first = mapping(choices[0]) if isinstance(choices, list) and choices else {}
         choice = {} if first.get("index") else first
         raw = text_of(choice.get("finish_reason")) or None
-        self.ended, self._broken = self.ended or ends(raw), broken_off(raw)
+        self.ended, self._broken = self.ended or ends(raw), error_of(raw)
         logprobs = choice.get("logprobs")
         return StreamChunk(
             content=text_of(choice.get("text")),

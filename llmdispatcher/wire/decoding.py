@@ -26,7 +26,7 @@ from ..types import (
     repair,
 )
 from .errors import MAX_EXCERPT, excerpt, fault_inside, read, tells, tells_beside, tells_of_failure
-from .sse import decoded
+from .sse import to_text
 
 _NONE: Mapping[str, Any] = {}
 Span = tuple[int | None, int | None]
@@ -40,7 +40,7 @@ def parse(body: bytes, members: int = MOST_MEMBERS, *, halves: bool = False) -> 
     characters as they are.
     """
     try:
-        text = (decoded(body) if halves else body.decode("utf-8", "replace")).removeprefix("\ufeff")
+        text = (to_text(body) if halves else body.decode("utf-8", "replace")).removeprefix("\ufeff")
         return parse_text(text, members, objects=most_objects(members), lenient=True, halves=halves)
     except TooMuch as much:
         raise MalformedReply(f"the vendor's answer {much}", sent=True) from None
@@ -151,7 +151,7 @@ def text_of(value: Any) -> str:
 
 
 def decode_base64(encoded: Any, *, exact: bool = False) -> bytes | None:
-    """The bytes of base64; ``None`` for what is none, or would be written otherwise (``exact``)."""
+    """The bytes of base64; ``None`` for anything else, and with ``exact`` also where the same bytes are written in another way."""
     try:
         data = base64.b64decode(encoded, validate=True) if isinstance(encoded, str) else None
     except ValueError:
@@ -160,13 +160,13 @@ def decode_base64(encoded: Any, *, exact: bool = False) -> bytes | None:
 
 
 def cite(raw: Mapping[str, Any], *, url: Any, title: Any, text: Any = None, span: Span = (None, None)) -> Citation:
-    """A source; what is no text, or an empty one, says nothing of it."""
+    """Make a citation; a field that is empty or no text counts as absent."""
     named = {"url": text_of(url) or None, "title": text_of(title) or None, "text": text_of(text) or None}
     return Citation(**named, start=span[0], end=span[1], raw=raw)
 
 
 def raise_error(document: Mapping[str, Any]) -> None:
-    """Raise the error that stands beside what a whole answer says, if it tells anything."""
+    """Raise the error that a whole answer carries beside its content, if it carries one."""
     if ("error" in document and tells(document["error"])) or tells_beside(document):
         raise fault_inside(document)
 
@@ -249,7 +249,7 @@ class CallBuffer:
 
     @property
     def id(self) -> str:
-        """Its id, made where none was told."""
+        """The vendor's id, or a made one where the vendor gave none."""
         return self.told_id or self._made_id
 
     def learn(self, delta: ToolCallDelta) -> None:
@@ -270,7 +270,7 @@ class CallBuffer:
 
 
 def number_in(value: Any) -> int | None:
-    """A place among others, also as a float or as text; ``None`` for what is none."""
+    """An index, also one written as a float or as text; ``None`` for anything else."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < _MOST_DIGITS:
         return int(value)
     if isinstance(value, float) and value.is_integer():
@@ -282,7 +282,7 @@ _MOST_DIGITS = 10
 
 
 def recount(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The record of usage after a later one: what that says replaces what was told, and its zeros and nulls replace nothing."""
+    """Merge two records of usage: values of the later one replace those of the earlier one, its zeros and nulls do not."""
     merged: dict[str, Any] = {}
     for name, value in earlier.items() if len(earlier) <= _MOST_FIELDS else ():
         now = later.get(name)
@@ -307,7 +307,7 @@ def log_probability(value: Any) -> float:
 
 
 def made_id(kind: str) -> str:
-    """An id for what came without one, such as ``call_…``. No two are the same: a conversation holds what many answers said."""
+    """Make an id such as ``call_…``. No two are the same, since a conversation holds the calls of many answers."""
     return f"{kind}{new_id(SYSTEM_CLOCK)}"
 
 

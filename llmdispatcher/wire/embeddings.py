@@ -29,7 +29,7 @@ _WIDTH = 4
 
 
 def vectors_in(document: Mapping[str, Any]) -> list[Any]:
-    """What stands for each vector: the entries of ``data`` in the order of their indices, those of ``embeddings``, or one alone."""
+    """The raw vectors: of ``data`` in the order of their indices, of ``embeddings``, or the single ``embedding``."""
     listed = next((document[name] for name in ("data", "embeddings") if isinstance(document.get(name), list)), None)
     if listed is None and "embedding" in document:
         listed = [document["embedding"]]
@@ -73,7 +73,7 @@ def _wide(data: bytes) -> tuple[float, ...]:
     return tuple(numbers)
 
 
-def encoded_vector(numbers: tuple[float, ...]) -> str:
+def encode_vector(numbers: tuple[float, ...]) -> str:
     """A vector in base64."""
     wide = array("f", numbers)
     if sys.byteorder == "big":
@@ -163,7 +163,7 @@ class EmbeddingCodec:
         """The body of an answer to a request that was read, in base64 where that was asked for."""
         short = request.extra_params.get("encoding_format") == BASE64
         data = [
-            {"object": "embedding", "index": place, "embedding": encoded_vector(each) if short else each}
+            {"object": "embedding", "index": place, "embedding": encode_vector(each) if short else each}
             for place, each in enumerate(embeddings.vectors)
         ]
         count = embeddings.usage.input_tokens

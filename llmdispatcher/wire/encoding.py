@@ -1,4 +1,4 @@
-"""What encoders share: JSON out, and what happens to that which a format has no place for: it is refused, or dropped and told."""
+"""What encoders share: JSON output, and the refusal or dropping of fields that have no place in a format."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _UNSENT: Mapping[str, tuple[str, ...]] = {
     "openai_chat": ("prompt_cache", "reasoning_summary"),
     "openai_responses": ("prompt_cache",),
 }
-"""What changes no answer, and has no place in a format: nobody is refused for it, and clients are told."""
+"""Fields without a place in a format that do not change the answer: they are dropped, never refused, and clients are told."""
 _MARKING = ("anthropic_messages", "openai_chat")
 """Formats that have marks of what to remember; whether a server takes them is seen where they are written."""
 _THEIR_WORDS: Mapping[tuple[str | None, str], str] = {
@@ -100,7 +100,7 @@ def dump(payload: Mapping[str, Any], request: AnyRequest, codec: str) -> bytes:
 
 
 _CONVERSATION = ("messages", "contents", "input")
-"""Where the formats have what was said."""
+"""The fields of the formats that hold the conversation."""
 
 
 def _in_words(value: Any) -> Any:
@@ -152,7 +152,7 @@ def leave_out(request: AnyRequest, codec: str, field: str, why: str = "has no pl
 
 
 def tell_dropped(request: AnyRequest, codec: str, field: str, why: str = "has no place in this format") -> None:
-    """Note for :func:`telling_dropped` that something is not sent; no library call is refused for it, or told."""
+    """Record for :func:`telling_dropped` that a field is not sent. Requests made in code are neither refused nor told."""
     if request.wire_format is None and not request.drop_params:
         return
     dropped, word = _DROPPED.get(), _THEIR_WORDS.get((request.wire_format, field), field)
@@ -207,7 +207,7 @@ def telling_dropped(encode: Callable[[], T]) -> tuple[T, tuple[str, ...]]:
 
 
 def only_texts(messages: Iterable[Message]) -> bool:
-    """Whether a conversation is texts alone, without parts, calls, results, names and further fields: most are."""
+    """Whether all messages are plain texts, as in most conversations: no parts, calls, results, names or further fields."""
     for message in messages:
         if type(message.content) is not str or message.tool_calls or message.role == "tool" or message.name is not None:
             return False
@@ -238,11 +238,13 @@ def signature_of(call: Any) -> str | None:
 
 def is_own(request: AnyRequest, codec: str, thing: OtherPart | VendorTool) -> bool:
     """Whether a part or tool that only one format knows is of this one; one of another is refused, or left out."""
-    if thing.origin != codec:
-        field, why = ("tools", "a tool of") if isinstance(thing, VendorTool) else ("message.content", "known to")
-        alone = "" if field == "tools" else " alone"
-        leave_out(request, codec, f"{field}: {part_kind(thing)!r}", f"is {why} {thing.origin}{alone}")
-    return thing.origin == codec
+    if thing.origin == codec:
+        return True
+    if isinstance(thing, VendorTool):
+        leave_out(request, codec, f"tools: {part_kind(thing)!r}", f"is a tool of {thing.origin}")
+    else:
+        leave_out(request, codec, f"message.content: {part_kind(thing)!r}", f"is known to {thing.origin} alone")
+    return False
 
 
 def own_tools(request: Request, codec: str) -> Iterator[Tool | VendorTool]:
@@ -253,9 +255,9 @@ def own_tools(request: Request, codec: str) -> Iterator[Tool | VendorTool]:
 def encode_choice(
     request: Request, codec: str, words: Mapping[str, dict[str, Any]], forced: Callable[[str], dict[str, Any]]
 ) -> dict[str, Any] | None:
-    """Which tools are to be called; ``None`` where nothing is said of it.
+    """The tool choice in a format's terms; ``None`` where the request has none, or the format cannot express it.
 
-    ``words`` is what the format has for our choices, ``forced`` what it has for a function that must be called.
+    ``words`` has the format's term for each choice word; ``forced`` makes its term for a function that must be called.
     """
     choice = request.tool_choice
     if choice is None:
@@ -285,7 +287,7 @@ def merge_fields(block: dict[str, Any], further: Mapping[str, Any]) -> dict[str,
 
 
 def update(thing: Thing, **values: Any) -> Thing:
-    """The thing with other values; the same one where they are the very same, or tuples of the very same."""
+    """Change some values of a frozen thing; the thing itself where they are the same objects, or tuples of the same objects."""
     changes = {name: value for name, value in values.items() if not _is_same(getattr(thing, name), value)}
     changed: Any = attrs.evolve(cast(Any, thing), **changes) if changes else thing
     return cast(Thing, changed)
@@ -298,8 +300,11 @@ def _is_same(old: Any, new: Any) -> bool:
 
 
 def present(**fields: Any) -> dict[str, Any]:
-    """The fields that are there."""
-    return {name: value for name, value in fields.items() if value is not None}
+    """The fields that are not ``None``."""
+    for name, value in tuple(fields.items()):
+        if value is None:
+            del fields[name]
+    return fields
 
 
 def in_text(request: Request, codec: str, messages: list[Message]) -> list[Message]:
@@ -323,7 +328,7 @@ def part_kind(part: Any) -> str:
     return type(part).__name__
 
 
-def given_of(arguments: str, kind: str | None) -> dict[str, Any]:
+def arguments_object(arguments: str, kind: str | None) -> dict[str, Any]:
     """Arguments as the object that some formats want. Raises ``ValueError`` for a text that is not JSON."""
     value: Any = arguments
     if kind != "custom":
@@ -334,6 +339,6 @@ def given_of(arguments: str, kind: str | None) -> dict[str, Any]:
 def input_of(arguments: str, kind: str | None) -> dict[str, Any]:
     """Arguments as such an object, also those that are not JSON."""
     try:
-        return given_of(arguments, kind)
+        return arguments_object(arguments, kind)
     except ValueError:
         return {"input": arguments}

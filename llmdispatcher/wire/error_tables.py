@@ -205,7 +205,7 @@ KIND_STATUSES: Mapping[type[errors.DispatchError], int] = {
     errors.ModelNotFound: 404,
     errors.RateLimitError: 429,
 }
-"""The status of an error inside a 200 that tells none, by what it is."""
+"""The status of an error inside a 200 that has none, by its class."""
 
 CLIENT = frozenset(range(400, 500))
 _ANY = frozenset(range(300, 600))

@@ -68,7 +68,7 @@ _WAITS = by_word(
 """Fields of an error that tell a wait, in small letters and without separators, with the seconds of their unit."""
 _SEPARATORS = str.maketrans("", "", "-_ ")
 _HOLDERS = ("metadata", "details", "detail", "data", "headers", "parameters")
-"""Where they stand, but in the error and beside it."""
+"""Further members that may hold them, beside the error and the document."""
 
 
 def retry_after(headers: Mapping[str, str], body: Any, now: datetime, *, limited: bool, message: str = "") -> float | None:
@@ -127,7 +127,7 @@ def _seconds_or_date(value: str, headers: Mapping[str, str], now: datetime) -> f
 
 
 def _field_wait(body: Any) -> float | None:
-    """The wait that a field tells, beside the error, in it, or in its metadata."""
+    """The wait in a field of the document, of its error, or of the metadata of either."""
     document = body if isinstance(body, Mapping) else {}
     error = document.get("error")
     error = error if isinstance(error, Mapping) else {}
@@ -462,7 +462,7 @@ def tells_of_failure(document: Mapping[str, Any]) -> bool:
 
 
 def _inner_error(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The error in a member that is named for one, with that name as its type; ``None`` where there is none."""
+    """The error in a member with a name such as ``throttlingException``, with that name as its type; ``None`` without one."""
     for name, inner in document.items():
         if not isinstance(inner, Mapping):
             continue

@@ -91,7 +91,7 @@ UNREADABLE = frozenset(
         "malformed_tool_use malformed_model_output malformed_tool_call",  # Bedrock
     )
 )
-"""The words of an answer that is none: what the model wrote is no call, or not what was asked for."""
+"""End words of an answer that cannot be used: the model wrote a malformed call, or not what was asked for."""
 
 _PREFIX = re.compile(r"^(?:(?:finish|stop)_?reason[_.]+|reason_|alternative_status_)")
 """What vendors put before the word, as in ``FINISH_REASON_STOP`` (Google), ``REASON_STOP`` (xAI), ``ALTERNATIVE_STATUS_FINAL``."""
@@ -136,11 +136,11 @@ def finish_of(raw: Any, *, called: bool = False) -> str | None:
         word = plain(raw)
         if _is_failure(word):
             return word if word in UNREADABLE else None
-        common = COMMON.get(word) or _made_of(word) or raw.lower()
+        common = COMMON.get(word) or _guess(word) or raw.lower()
     return "tool_calls" if called and common == "stop" else common
 
 
-def _made_of(word: str) -> str | None:
+def _guess(word: str) -> str | None:
     return next((common for pattern, common in _KINDS if pattern.search(word)), None)
 
 
@@ -150,7 +150,7 @@ def _is_failure(word: str) -> bool:
     return word in FAILURES or word in UNREADABLE or _FAILED.search(word) is not None or _BREACHES.search(word) is not None
 
 
-def broken_off(raw: Any) -> DispatchError | None:
+def error_of(raw: Any) -> DispatchError | None:
     """The error that a word of failure stands for; ``None`` for all other words."""
     if not isinstance(raw, str) or raw in COMMON or not _is_failure(word := plain(raw)):
         return None
@@ -162,7 +162,7 @@ def broken_off(raw: Any) -> DispatchError | None:
 
 def raise_broken(raw: Any) -> None:
     """Raise the error that a word of failure stands for."""
-    error = broken_off(raw)
+    error = error_of(raw)
     if error is not None:
         raise error
 
@@ -172,4 +172,4 @@ def canonical_reason(reason: str | None) -> str | None:
     if reason is None:
         return None
     word = plain(reason)
-    return COMMON.get(word) or (None if _is_failure(word) else _made_of(word))
+    return COMMON.get(word) or (None if _is_failure(word) else _guess(word))

@@ -93,7 +93,7 @@ def with_valid_ids(messages: tuple[Message, ...], pattern: re.Pattern[str], *, o
     if len({*ids}) == len(ids) and all(known_id and fits(known_id) for known_id in (*ids, *results)):
         return messages
     made = _CallIds(fits, {known_id for known_id in (*ids, *results) if known_id}, orphans=orphans)
-    return tuple([made.named(message) for message in messages])
+    return tuple([made.identify(message) for message in messages])
 
 
 def with_ids(messages: tuple[Message, ...], pattern: re.Pattern[str]) -> tuple[Message, ...]:
@@ -121,14 +121,6 @@ def with_names(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     return tuple(named)
 
 
-@attrs.define
-class _Unanswered:
-    """A call that has no result yet: by the id that it had, and the one that is sent."""
-
-    told: str | None
-    call: ToolCall
-
-
 class _CallIds:
     """The ids of one conversation."""
 
@@ -138,16 +130,16 @@ class _CallIds:
         self._taken = taken
         self._sent: set[str] = set()
         self._made = 0
-        self._open: list[_Unanswered] = []
+        self._open: list[tuple[str | None, ToolCall]] = []  # calls without a result: their own ids, and as they are sent
         self._last: dict[str, str] = {}
 
-    def named(self, message: Message) -> Message:
+    def identify(self, message: Message) -> Message:
         if message.role == "tool":
             return attrs.evolve(message, tool_call_id=self._result_id(message))
         if not message.tool_calls:
             return message
         named = [(call, self._call(call)) for call in message.tool_calls]
-        self._open = [_Unanswered(old.id or None, new) for old, new in named]
+        self._open = [(old.id or None, new) for old, new in named]
         content = message.content
         if not isinstance(content, str):
             content = tuple([next((new for old, new in named if old is part or old == part), part) for part in content])
@@ -176,18 +168,18 @@ class _CallIds:
     def _result_id(self, message: Message) -> str:
         call_id = message.tool_call_id or None
         if call_id is not None:
-            answered = next((one for one in self._open if one.told == call_id), None)
+            answered = next((call for call in self._open if call[0] == call_id), None)
             if answered is None:
                 return self._last.get(call_id) or self._fit(call_id)
         else:
-            fitting = [one for one in self._open if message.name in (None, one.call.name)] or self._open
+            fitting = [call for call in self._open if message.name in (None, call[1].name)] or self._open
             if not fitting and self._orphans:
                 return self._fit(self._new_id())
             if not fitting:
                 raise InvalidRequest("message.tool_call_id: a tool message must name the call that it answers")
             answered = fitting[0]
         self._open.remove(answered)
-        return answered.call.id or ""
+        return answered[1].id or ""
 
 
 @attrs.frozen
@@ -207,7 +199,7 @@ class ToolNames:
         strange = [name for name in names if name and not fits(name)]
         return cls(_plain_names(strange, set(names))) if strange else _NO_NAMES
 
-    def renamed(self, request: Request) -> Request:
+    def rename(self, request: Request) -> Request:
         """The request with the names that are sent."""
         if not self.sent:
             return request
@@ -234,7 +226,7 @@ class ToolNames:
     def _own(self) -> Mapping[str, str]:
         return {sent: own for own, sent in self.sent.items()}
 
-    def given_back(self, response: Response) -> Response:
+    def restore(self, response: Response) -> Response:
         """The answer with the names that the tools have."""
         if not self.sent:
             return response
@@ -246,7 +238,7 @@ class ToolNames:
         calls, parts = _with_names(response.tool_calls, own), _with_names(response.parts, own)
         return replace(response, tool_calls=calls, parts=parts, other_choices=tuple(others))
 
-    def read_by(self, decoder: StreamDecoder) -> StreamDecoder:
+    def wrap(self, decoder: StreamDecoder) -> StreamDecoder:
         """The decoder, giving the names back; itself where all are as they were."""
         return _RenamingDecoder(decoder, self._own) if self.sent else decoder
 

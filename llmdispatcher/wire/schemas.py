@@ -62,7 +62,7 @@ GEMINI = Dialect(
 
 
 def fit_schema(schema: Any, dialect: Dialect) -> dict[str, Any] | None:
-    """The schema as a vendor takes it; ``None`` where it cannot be said there, such as an object of any fields."""
+    """Write a schema in a vendor's dialect; ``None`` where the dialect cannot express it, such as an object with any fields."""
     try:
         return _Fitting(schema, dialect).whole()
     except (_Inexpressible, RecursionError):
@@ -254,10 +254,10 @@ class _Fitting:
         rest = _without(schema, *_DEFINITIONS)
         kinds = rest.get("type")
         if isinstance(kinds, list) and self._dialect.closed:
-            return {**made, **self._of_kinds(rest, kinds)}
+            return {**made, **self._fit_kinds(rest, kinds)}
         return {**made, **self._plain(rest)}
 
-    def _of_kinds(self, rest: Mapping[str, Any], kinds: list[Any]) -> dict[str, Any]:
+    def _fit_kinds(self, rest: Mapping[str, Any], kinds: list[Any]) -> dict[str, Any]:
         about = {name: rest[name] for name in ("description", "title") if name in rest}
         rest = _without(rest, *about)
         if len(kinds) == 1:

@@ -88,7 +88,7 @@ def failure_event(error: errors.DispatchError) -> dict[str, Any]:
 
 
 def _codes(error: errors.DispatchError, row: _Row) -> list[str]:
-    """The codes that could be told: the vendor's own, the usual one, one that nothing else means; at last the usual one again."""
+    """The codes to try in order: the vendor's own, the usual one, the unambiguous one, and as a last resort the usual one."""
     own = [error.code] if error.code and not error.code.isdigit() else []
     return [*own, row.code, row.plain_code or row.code, row.code]
 

@@ -48,7 +48,7 @@ def compact(fields: Mapping[str, Any], *counts: str) -> dict[str, Any]:
 
 
 _OF_TOOLS = frozenset({"function_call", "parallel_tool_calls", "toolConfig", "tool_choice"})
-"""What says how tools are to be called, and is refused where there are none."""
+"""Fields that say how tools are called; servers refuse them in a request without tools."""
 
 
 def _is_idle(value: Any) -> bool:
@@ -97,7 +97,7 @@ def nonempty(value: Any) -> Any:
 
 
 _LABELS = frozenset(words("cache_control detail displayName filename format index media_type mimeType title type"))
-"""What is said about a medium, and is none."""
+"""Fields that describe a medium and do not hold it."""
 
 
 def is_hollow(value: Any) -> bool:

@@ -42,7 +42,7 @@ def results_of_text(request: Request) -> Request:
     """Results of tools as text; what else is in them follows in a user's message after all results of the round."""
     for message in request.messages:
         if message.role == "tool" and _media_in(message):
-            return attrs.evolve(request, messages=list(_of_text(request.messages)))
+            return attrs.evolve(request, messages=list(_as_text(request.messages)))
     return request
 
 
@@ -52,7 +52,7 @@ def _media_in(message: Message) -> list[Part]:
     return [part for part in message.content if not isinstance(part, TextPart | ReasoningPart | ToolCall)]
 
 
-def _of_text(messages: Iterable[Message]) -> Iterator[Message]:
+def _as_text(messages: Iterable[Message]) -> Iterator[Message]:
     apart: list[Part] = []
     for message in messages:
         media = _media_in(message) if message.role == "tool" else []
@@ -83,7 +83,7 @@ def system_in_first_turn(request: Request) -> Request:
 
 
 def alternate_turns(request: Request) -> Request:
-    """Instructions first, and then the user and the assistant by turns: what one of them said in a row is one message."""
+    """Put instructions first and join successive messages of the same role, so that user and assistant alternate."""
     messages: list[Message] = [message for message in request.messages if message.role in LEADING_ROLES]
     leading = len(messages)
     for message in request.messages:
@@ -140,7 +140,7 @@ def assistant_after_results(request: Request) -> Request:
 
 
 def describe_form(request: Request, *, instead: Mapping[str, Any] | None) -> Request:
-    """The form of the answer told in words, ``instead`` being what is asked for in its place."""
+    """Describe the response format in a system message; ``instead`` replaces it in the request."""
     form = request.response_format
     kind = None if form is None else form.get("type")
     if kind not in ("json_schema", "json_object"):
@@ -291,7 +291,7 @@ def without_refused(request: Request, quirks: frozenset[str], codec: str) -> Req
 
 
 def _with_transcripts(request: Request, codec: str) -> Request:
-    """The request with what an assistant or a tool said in sound said in text."""
+    """Replace sound of the assistant and of tools by its transcript."""
     return update(request, messages=tuple([_transcribe(message, codec) for message in request.messages]))
 
 
@@ -377,7 +377,7 @@ def _tool_name(tool: Tool | VendorTool) -> str | None:
 
 
 def without_nothings(request: Request) -> Request:
-    """Without what says nothing: no answers, an empty name, a keyword of a schema that is null."""
+    """Leave out fields without content: zero answers, empty names, null keywords of schemas."""
     changes: dict[str, Any] = {}
     if request.n == 0:
         changes["n"] = None
@@ -470,7 +470,7 @@ def take_cache(fields: dict[str, Any]) -> str | None:
     return cache
 
 
-def embedded(url: Any) -> tuple[str, bytes] | None:
+def read_data_url(url: Any) -> tuple[str, bytes] | None:
     """Media type and bytes of a data URL; ``None`` for any other, and for one that would be written otherwise."""
     found = data_url(url) if isinstance(url, str) else None
     return found if found and url == f"data:{found[0]};base64,{base64.b64encode(found[1]).decode()}" else None

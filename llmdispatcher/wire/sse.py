@@ -26,7 +26,7 @@ _FEW_LINES = 8
 """Of an event that such an end is looked for in; those of a vendor that sends no empty lines have two or three."""
 
 
-def decoded(data: bytes) -> str:
+def to_text(data: bytes) -> str:
     """The bytes as text. Those within JSON that are no UTF-8 are named as it names halves: a server may cut a character in two."""
     try:
         return data.decode()
@@ -37,13 +37,13 @@ def decoded(data: bytes) -> str:
 
 
 class _DataEvent:
-    """An event of data alone."""
+    """An event that has only data."""
 
     __slots__ = ("data",)
     event = "message"
 
     def __init__(self, data: bytes) -> None:
-        self.data = decoded(data)
+        self.data = to_text(data)
 
 
 class _SilentLogger:
@@ -180,7 +180,7 @@ class SseParser:
             self._check(self._pending_size, self._pending_lines)
 
     def _split_events(self, text: bytes) -> list[bytes]:
-        text = text if text.isascii() else decoded(text).encode()
+        text = text if text.isascii() else to_text(text).encode()
         events = text.split(b"\n\n")
         if len(text) > MAX_EVENT_LINES:
             for event in events:

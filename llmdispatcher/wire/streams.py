@@ -17,7 +17,7 @@ from ..types import MOST_DEPTH, Response, StreamChunk, TooMuch, count_members, m
 from .base import ENVELOPE, STREAMED, Bounds
 from .decoding import most_objects, parse, says
 from .errors import MAX_EXCERPT, excerpt, fault_inside, read, tells, tells_beside, tells_of_failure
-from .sse import SseParser, decoded
+from .sse import SseParser, to_text
 from .words import words
 
 
@@ -130,7 +130,7 @@ class EventDecoder(ABC):
     def _take_next(self, name: str, data: str, chunks: list[StreamChunk]) -> None:
         if data.startswith("[DONE]"):
             self._raise_if_all_malformed()
-            chunks += self._flush()
+            chunks += self._flush_all()
             if not (self.ended or self.ENDS_BY_DONE):
                 raise StreamInterrupted(f"the stream ended without {self.END_MARKER}", sent=True)
             self.ended = self.done = True
@@ -149,10 +149,10 @@ class EventDecoder(ABC):
         for document in documents:
             self._take_document(name, self._halves.join(document), chunks)
         if self.done:
-            chunks += self._flush()
+            chunks += self._flush_all()
 
     def _late_usage(self, data: str) -> list[StreamChunk]:
-        """The usage that stands behind the end, where it came with it; nobody waits for it, and nothing else counts there."""
+        """The usage in an event behind the end marker, if it arrived together with it. All else in such events is ignored."""
         try:
             document = parse_text(data, self.bounds.members, lenient=True)
             read = self.read_event(document) if isinstance(document, dict) else None
@@ -162,7 +162,7 @@ class EventDecoder(ABC):
         return [StreamChunk(usage=chunk.usage) for chunk in chunks if chunk.usage is not None]
 
     def _split_documents(self, name: str, data: str, chunks: list[StreamChunk]) -> list[Any]:
-        """The documents in what is not one: ``data:`` said twice, or several without an empty line between them."""
+        """Split data that is no single document: ``data:`` may be repeated, or the empty line between events be missing."""
         lines = [_AGAIN.sub("", line, count=1) for line in data.split("\n") if line.strip()]
         if "".join(lines) != data and all(line.startswith(_EVENTS) for line in lines):
             for line in lines:
@@ -199,7 +199,7 @@ class EventDecoder(ABC):
             raise self._broken
 
     def raise_if_broken(self) -> None:
-        """Raise the failure that a finish reason told."""
+        """Raise the failure that the finish reason named, if it named one."""
         if self._broken is not None:
             raise self._broken
 
@@ -239,16 +239,16 @@ class EventDecoder(ABC):
         if not self.ended:
             self._raise_if_all_malformed()
             raise StreamInterrupted(f"the stream ended without {self.END_MARKER}", sent=True)
-        return chunks if self.done else [*chunks, *self._flush()]
+        return chunks if self.done else [*chunks, *self._flush_all()]
 
-    def _flush(self) -> list[StreamChunk]:
+    def _flush_all(self) -> list[StreamChunk]:
         """What was held back till the end."""
         chunks: list[StreamChunk] = []
         for document in self._halves.rest():
             self._take_document("", document, chunks)
-        return [*chunks, *self.over()]
+        return [*chunks, *self.flush()]
 
-    def over(self) -> list[StreamChunk]:
+    def flush(self) -> list[StreamChunk]:
         """What a format held back till the end of the stream."""
         return []
 
@@ -280,13 +280,13 @@ class EventDecoder(ABC):
 
     def take_documents(self, body: bytes, documents: Sequence[Any]) -> list[StreamChunk]:
         """The chunks of all documents of a body, with what is held back till the end."""
-        text = decoded(body)
+        text = to_text(body)
         if "\\ud" in text or "\\uD" in text:
             documents = [self._halves.join(document) for document in documents]
         chunks: list[StreamChunk] = []
         for document in documents:
             self._take_document("", document, chunks)
-        return [*chunks, *self._flush()]
+        return [*chunks, *self._flush_all()]
 
     @abstractmethod
     def read_event(self, document: Mapping[str, Any]) -> StreamChunk | list[StreamChunk] | None:
@@ -318,8 +318,8 @@ def _is_whole(data: str) -> bool:
 
 
 def _documents(body: bytes, members: int) -> Sequence[Any]:
-    """The documents of a body that has several: a list of objects, or one behind another; none of a body that has not."""
-    text = decoded(body.lstrip(_BLANKS))
+    """The documents of a body that holds several, as a list or one after another; empty for a body with a single document."""
+    text = to_text(body.lstrip(_BLANKS))
     if text.startswith("["):
         return [one for one in parse(body, members, halves=True) if isinstance(one, dict)]
     return (parse_several(text, members) or ()) if _BETWEEN.search(body) else ()
@@ -379,7 +379,7 @@ class Halves:
 
 
 def _text_key(path: _Path) -> _Path:
-    """By what a text is known: not by a type or a first place, which may be said once."""
+    """The key of a text: its path without types and first indices, which a server may send only once."""
     return tuple([tuple([at for at in step if at[0] != "type" and at[1]]) if isinstance(step, tuple) else step for step in path])
 
 
@@ -443,7 +443,7 @@ class LineParser:
         self._partial, self._size = [], 0
         if end < len(data):
             self._hold(data[end:])
-        return [Line(decoded(line)) for line in map(bytes.strip, whole.split(b"\n")) if line]
+        return [Line(to_text(line)) for line in map(bytes.strip, whole.split(b"\n")) if line]
 
     def _hold(self, piece: bytes) -> None:
         self._partial.append(piece)
@@ -454,7 +454,7 @@ class LineParser:
     def last(self) -> list[Line]:
         """The line that nothing ended."""
         line, self._partial = self.rest().strip(), []
-        return [Line(decoded(line))] if line else []
+        return [Line(to_text(line))] if line else []
 
     def rest(self) -> bytes:
         """The beginning of a line that has not ended."""

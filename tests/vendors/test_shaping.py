@@ -33,7 +33,7 @@ def body(kind, request):
     traits = catalog.traits_of(kind, request.model)
     names = ToolNames.of(request, traits.limits.get("tool_name"))
     codec = CODECS[catalog.vendor_row(kind).codec]
-    return json.loads(codec.encode(adapt_request(names.renamed(request), traits), stream=False, quirks=traits.quirks))
+    return json.loads(codec.encode(adapt_request(names.rename(request), traits), stream=False, quirks=traits.quirks))
 
 
 def round_of(told, *more, name="f", answer="r"):

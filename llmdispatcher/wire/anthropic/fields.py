@@ -69,12 +69,8 @@ def raw_usage(usage: Usage, tier: str | None = None) -> dict[str, Any]:
     if "output_tokens" in raw and same and "total_tokens" not in raw:
         counts = {"input_tokens": into, "output_tokens": usage.output_tokens}
         return fitted({**raw, **{name: count for name, count in counts.items() if type(raw.get(name)) is not int}}, _USAGE)
-    made: dict[str, Any] = {
-        "input_tokens": into,
-        "cache_creation_input_tokens": write,
-        "cache_read_input_tokens": read,
-        "output_tokens": usage.output_tokens,
-    }
+    made: dict[str, Any] = {"input_tokens": into, "cache_creation_input_tokens": write, "cache_read_input_tokens": read}
+    made["output_tokens"] = usage.output_tokens
     if write:
         made["cache_creation"] = {"ephemeral_5m_input_tokens": write - long, "ephemeral_1h_input_tokens": long}
     if usage.reasoning_tokens:

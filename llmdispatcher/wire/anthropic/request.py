@@ -194,7 +194,7 @@ def _document(part: FilePart) -> dict[str, Any]:
 
 
 def _document_source(part: FilePart) -> dict[str, Any]:
-    """A document's source; text of any kind is sent as plain text, since bytes are taken of a PDF alone."""
+    """A document's source. Anthropic takes bytes of PDFs only, so all kinds of text are sent as plain text."""
     whole = data_url(part.url) if part.url is not None else None
     kind, data = whole or (part.media_type, part.data)
     if data is not None and kind is not None and media_type(kind).startswith(_TEXTUAL):
@@ -215,7 +215,7 @@ def _source(part: ImagePart | FilePart, kind: str) -> dict[str, Any]:
 
 
 def _image_type(encoded: str) -> str | None:
-    """The kind of an image by its first bytes; Anthropic refuses one that is said to be of another kind."""
+    """The media type of an image by its first bytes; Anthropic refuses an image with a wrong media type."""
     try:
         found = detect_media_type(base64.b64decode(encoded[:64]))
     except ValueError:
@@ -327,15 +327,12 @@ def _has_results(turn: Mapping[str, Any]) -> bool:
 
 def _limits(request: Request, thoughts: Mapping[str, Any]) -> dict[str, Any]:
     """Model and limit; some clouds have the model in the path, and say the version in its place."""
-    fields: dict[str, Any] = {}
-    if request.model and "anthropic_version" not in request.extra_params:
-        fields["model"] = request.model
-    limit = request.max_tokens
+    model = request.model if request.model and "anthropic_version" not in request.extra_params else None
     if request.wire_format == NAME:
-        return fields if limit is None else {**fields, "max_tokens": limit}
-    limit = DEFAULT_MAX_TOKENS if limit is None else limit
+        return present(model=model, max_tokens=request.max_tokens)
+    limit = DEFAULT_MAX_TOKENS if request.max_tokens is None else request.max_tokens
     budget = thoughts.get("thinking", {}).get("budget_tokens", 0)
-    return {**fields, "max_tokens": limit if limit > budget else budget + limit}
+    return present(model=model, max_tokens=limit if limit > budget else budget + limit)
 
 
 def _system(request: Request, tools: Mapping[str, Any]) -> dict[str, Any]:
@@ -375,7 +372,7 @@ def _thinking(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
 
 
 def _thinking_as_read(request: Request) -> dict[str, Any]:
-    """What a request in this format said: effort and thoughts are two things there."""
+    """The fields as a request in this format had them, where effort and thinking are separate."""
     fields: dict[str, Any] = {}
     if request.reasoning_effort == "none":
         fields["thinking"] = {"type": "disabled"}
@@ -389,28 +386,25 @@ def _thinking_as_read(request: Request) -> dict[str, Any]:
 
 
 def _display(request: Request) -> dict[str, str]:
-    if request.reasoning_summary is None:
-        return {}
-    return {"display": "omitted" if request.reasoning_summary == "none" else "summarized"}
+    summary = request.reasoning_summary
+    return {} if summary is None else {"display": "omitted" if summary == "none" else "summarized"}
 
 
 def _sampling(request: Request, *, thinks: bool) -> dict[str, Any]:
-    """Temperature and its kin, and where to stop; beside thoughts only a ``top_p`` near 1 is allowed."""
-    names = ("top_p",) if thinks else ("temperature", "top_p", "top_k")
-    fields: dict[str, Any] = {name: getattr(request, name) for name in names if getattr(request, name) is not None}
-    if thinks and fields.get("top_p", 1) < 0.95:
-        del fields["top_p"]
-    for name in ("temperature", "top_p", "top_k") if thinks else ():
-        if name not in fields and getattr(request, name) is not None:
+    """Sampling settings and stop sequences; with thinking, Anthropic allows only a ``top_p`` near 1."""
+    fields = present(temperature=request.temperature, top_p=request.top_p, top_k=request.top_k)
+    for name in tuple(fields) if thinks else ():
+        if name != "top_p" or fields[name] < 0.95:
             tell_dropped(request, NAME, name, "is refused beside thoughts")
-    stops = [word for word in request.stop if word.strip()]  # Anthropic refuses blank ones
-    if stops:
-        fields["stop_sequences"] = stops
-    return fields
+            del fields[name]
+    stops = [word for word in request.stop if word.strip()] if request.stop else []  # Anthropic refuses blank ones
+    return {**fields, "stop_sequences": stops} if stops else fields
 
 
 def _hints(request: Request) -> dict[str, Any]:
     """What changes no answer."""
+    if request.user is None and request.prompt_cache is None and request.service_tier is None:
+        return {}
     user = None if request.user is None else {"user_id": request.user}
     cache = None if request.prompt_cache is None else cache_control(request.prompt_cache)
     tier = request.service_tier if request.wire_format == NAME else _TIERS.get(request.service_tier or "")
@@ -441,7 +435,7 @@ def _schema(request: Request) -> Any:
 def _tools(request: Request, quirks: frozenset[str], *, thinks: bool) -> dict[str, Any]:
     """Which tools there are, and which must be used."""
     strict = "no_json_schema" not in quirks
-    tools = [_tool(request, tool, strict=strict) for tool in own_tools(request, NAME)]
+    tools = [_tool(request, tool, strict=strict) for tool in own_tools(request, NAME)] if request.tools else []
     choice = wanted = encode_choice(request, NAME, _CHOICES, lambda name: {"type": "tool", "name": name}) or {}
     schema = _schema(request) if "no_json_schema" in quirks else None
     if schema is not None:

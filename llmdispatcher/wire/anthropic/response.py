@@ -10,7 +10,7 @@ import attrs
 
 from ...types import MOST_MEMBERS, OtherPart, Part, ReasoningPart, Response, StreamChunk, TextPart, ToolCallDelta, fold, parse_text
 from ..decoding import arguments_in, cite, mapping, missing, number_in, parse_object, raise_error, says, text_of, words_of
-from ..finish import broken_off, ends, finish_of
+from ..finish import ends, error_of, finish_of
 from ..streams import EventDecoder
 from .fields import NAME, STRUCTURE, anthropic_usage, tier_of
 
@@ -69,7 +69,7 @@ class MessagesDecoder(EventDecoder):
         return [StreamChunk(model=model, response_id=response_id, **self._use())]
 
     def _count(self, usage: Any) -> None:
-        """Take in counts, which are cumulative and complete what was said before; null and zero wipe nothing."""
+        """Take in counts, which are cumulative; null and zero do not replace earlier values."""
         first = not self._usage
         for name, value in mapping(usage).items() if says(usage) else ():
             if says(value) or first or (value is not None and not says(self._usage.get(name))):
@@ -92,7 +92,7 @@ class MessagesDecoder(EventDecoder):
         return before
 
     def _stop_blocks(self, *places: int | None) -> list[StreamChunk]:
-        """The ends of blocks that have none, since another begins in their place or behind a thought, or the answer is over."""
+        """End blocks that have no stop event: another block begins at their index or after a thought, or the answer ends."""
         return [chunk for place in places for chunk in self._stop(place)]
 
     def _call_start(self, block: _Block) -> list[StreamChunk]:
@@ -120,7 +120,7 @@ class MessagesDecoder(EventDecoder):
         return boundary + self._say(block, words_of(block.fields.get("text")))
 
     def _boundary(self) -> list[StreamChunk]:
-        """Text right after another block of text is told from it: what hangs on either is its alone."""
+        """Separate a text block from the one right before it, so that each keeps its own citations."""
         return [self._finish(TextPart(text="".join(self._run)))] if self._run else []
 
     def _finish(self, part: Part) -> StreamChunk:
@@ -168,7 +168,7 @@ class MessagesDecoder(EventDecoder):
         return [*begun, StreamChunk(tool_calls=(ToolCallDelta(index=block.slot, arguments=text),))] if block.slot >= 0 else []
 
     def _other_delta(self, block: _Block, delta: Mapping[str, Any]) -> list[StreamChunk]:
-        """What completes a block that is kept whole: texts grow, all else counts as it is last said."""
+        """Complete a block that is kept whole: texts are appended, other values replace earlier ones."""
         if block.is_other:
             for name, value in delta.items():
                 known = block.fields.get(name)
@@ -229,7 +229,7 @@ class MessagesDecoder(EventDecoder):
         if not ends(raw):
             return [StreamChunk(**self._use())]
         over = self._stop_blocks(*self._blocks)
-        self.ended, self._broken = True, broken_off(raw)
+        self.ended, self._broken = True, error_of(raw)
         answered = self._structured and not self._calls and raw == "tool_use"
         reason = finish_of(raw)
         reason = "stop" if answered else "tool_calls" if self._calls and reason == "stop" else reason
@@ -244,7 +244,7 @@ class MessagesDecoder(EventDecoder):
         self._count(usage)
         return [*over, StreamChunk(**self._use())]
 
-    def over(self) -> list[StreamChunk]:
+    def flush(self) -> list[StreamChunk]:
         """The blocks that nothing ended."""
         return self._stop_blocks(*self._blocks)
 

@@ -316,4 +316,4 @@ _FIELD_READERS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (
     _read_choice,
     _read_tools,
 )
-"""Each takes out of the fields what it knows; what is left is this format's alone."""
+"""Each takes the fields that it knows; the others stay as extra parameters of this format."""

@@ -16,7 +16,7 @@ from typing import Any
 from ...errors import InvalidRequest
 from ...types import AudioPart, Citation, FilePart, ImagePart, OtherPart, Part, ReasoningPart, TextPart, ToolCall, Usage, VideoPart
 from ..decoding import Counter, cite, decode_base64, log_probability, mapping, says, text_of, words_of
-from ..encoding import given_of, merge_fields, own, present, signature_of, written
+from ..encoding import arguments_object, merge_fields, own, present, signature_of, written
 from ..finish import canonical_reason, finish_of
 from ..openai_chat.fields import openai_chat_usage
 from ..shapes import ABSENT, fitted, is_count, is_text, one_of
@@ -184,7 +184,7 @@ VERBATIM = frozenset(
         "partMetadata",
     )
 )
-"""What is not the format's own: whoever wrote it chose the names in it, and its nulls are said on purpose."""
+"""Objects with names and nulls that the sender chose; they are kept as they are."""
 
 _SOUNDS = {
     "audio/mpeg": "mp3",
@@ -208,7 +208,7 @@ def camel(value: Any) -> Any:
     return [camel(item) for item in value] if isinstance(value, list) else value
 
 
-def as_written(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+def to_camel(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     """Fields of an answer as Google names them; some gateways name them in ``snake_case``, as Google's libraries do."""
     return dict(camel(fields)) if "_" in "".join(fields) else fields
 
@@ -274,7 +274,7 @@ def raw_usage(usage: Usage, tier: str | None) -> dict[str, Any]:
     raw = usage.raw
     known = any(name.endswith("TokenCount") or name in ("trafficType", "serviceTier") for name in raw)
     if known and gemini_usage(raw).counts == usage.counts:
-        counts = {name: _written_count(name, value) for name, value in raw.items()}
+        counts = {name: _encode_count(name, value) for name, value in raw.items()}
         return fitted(counts, {"serviceTier": (_is_tier, ABSENT), "trafficType": (is_text, ABSENT)})
     if not usage.total_tokens:
         return {}
@@ -284,16 +284,14 @@ def raw_usage(usage: Usage, tier: str | None) -> dict[str, Any]:
         "candidatesTokenCount": answer,
         "totalTokenCount": usage.total_tokens,
     }
-    if usage.cache_read_tokens:
-        made["cachedContentTokenCount"] = usage.cache_read_tokens
-    if usage.reasoning_tokens:
-        made["thoughtsTokenCount"] = usage.reasoning_tokens
+    cached, thoughts = usage.cache_read_tokens or None, usage.reasoning_tokens or None
+    made |= present(cachedContentTokenCount=cached, thoughtsTokenCount=thoughts)
     made |= {name: found for name, audio, images in _DETAILS if (found := _details(getattr(usage, audio), getattr(usage, images)))}
     word = {"default": "standard", "auto": "standard"}.get(tier or "", tier)
     return {**made, "serviceTier": word} if word in ("standard", "flex", "priority") else made
 
 
-def _written_count(name: str, value: Any) -> Any:
+def _encode_count(name: str, value: Any) -> Any:
     """A count as a number, whatever it came as, and the details that are numbers."""
     if name.endswith("Details"):
         details = [mapping(one) for one in value] if isinstance(value, list) else []
@@ -330,7 +328,7 @@ _EMPTIED = frozenset(
         "thoughtSignature",
     )
 )
-"""What a part is not, and has not, where it says nothing; clients in typed languages write all of it."""
+"""Fields of a part that are ignored when empty; clients in typed languages write all of them."""
 
 
 def part_of(block: Mapping[str, Any]) -> Part:
@@ -403,7 +401,7 @@ _MEDIA_KINDS: Mapping[str, Callable[..., Part]] = {"image": ImagePart, "video": 
 
 
 def decode_blob(encoded: Any) -> bytes | None:
-    """The bytes of base64 in either alphabet, with or without padding; ``None`` for what is none."""
+    """The bytes of base64 in either alphabet, with or without padding; ``None`` for anything else."""
     if not isinstance(encoded, str):
         return None
     plain = encoded.translate(_STANDARD).rstrip("=")
@@ -434,11 +432,11 @@ def encoded_part(part: Part) -> dict[str, Any]:
     return merge_fields(_WRITERS[type(part)](part), own(part, NAME))
 
 
-def _written_thought(part: ReasoningPart) -> dict[str, Any]:
+def _encode_thought(part: ReasoningPart) -> dict[str, Any]:
     return {"text": part.text, "thought": True, **present(thoughtSignature=part.signature)}
 
 
-def _written_medium(part: ImagePart | FilePart | VideoPart) -> dict[str, Any]:
+def _encode_medium(part: ImagePart | FilePart | VideoPart) -> dict[str, Any]:
     found = inline(part, "image or file")
     if found is not None:
         return {"inlineData": {"mimeType": found[0], "data": found[1]}}
@@ -446,9 +444,9 @@ def _written_medium(part: ImagePart | FilePart | VideoPart) -> dict[str, Any]:
     return {"fileData": {"fileUri": uri, **present(mimeType=part.media_type)}}
 
 
-def _written_call(call: ToolCall) -> dict[str, Any]:
+def _encode_call(call: ToolCall) -> dict[str, Any]:
     try:
-        given = given_of(call.arguments, call.kind)
+        given = arguments_object(call.arguments, call.kind)
     except ValueError:
         raise InvalidRequest(f"message.tool_calls: the arguments of {call.name!r} are not JSON, as Google wants them") from None
     function = {"name": call.name, "args": given, **present(id=call.id or None)}
@@ -458,9 +456,9 @@ def _written_call(call: ToolCall) -> dict[str, Any]:
 _WRITERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
     TextPart: lambda part: {"text": part.text},
     AudioPart: lambda part: {"inlineData": {"mimeType": f"audio/{part.format}", "data": base64.b64encode(part.data).decode()}},
-    ReasoningPart: _written_thought,
-    ImagePart: _written_medium,
-    FilePart: _written_medium,
-    VideoPart: _written_medium,
-    ToolCall: _written_call,
+    ReasoningPart: _encode_thought,
+    ImagePart: _encode_medium,
+    FilePart: _encode_medium,
+    VideoPart: _encode_medium,
+    ToolCall: _encode_call,
 }

@@ -97,24 +97,25 @@ _SCHEMAS = ("parametersJsonSchema", "parameters")
 
 
 def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
-    """The JSON body of a request; whether a stream is wanted is said in the path."""
+    """The JSON body of a request; the path says whether a stream is wanted."""
     shaped = without_effort(adapt_request(_prepare(request, quirks), quirks, NAME), quirks)
     if shaped.parallel_tool_calls is False:
         leave_out(shaped, NAME, "parallel_tool_calls")
-    payload: dict[str, Any] = {"contents": _turns(shaped, quirks), **_tools(shaped), **_choice(shaped, quirks)}
+    payload: dict[str, Any] = {
+        "contents": _turns(shaped, quirks),
+        **(_tools(shaped) if shaped.tools else {}),
+        **_choice(shaped, quirks),
+    }
     system = _system(shaped)
-    if system:
-        payload["systemInstruction"] = system
     settings = {**_format(shaped), **_settings(shaped), **_thinking(shaped, quirks)}
-    if settings:
-        payload["generationConfig"] = settings
     tier = shaped.service_tier or ""
     tier = tier.upper() if shaped.wire_format == NAME else _TIERS.get(tier, "")
-    return dump({**payload, "serviceTier": tier} if tier else payload, request, NAME)
+    payload |= present(systemInstruction=system or None, generationConfig=settings or None, serviceTier=tier or None)
+    return dump(payload, request, NAME)
 
 
 def _prepare(request: Request, quirks: frozenset[str]) -> Request:
-    """The request with the form of its answer told in words, where the model takes none, or none beside functions."""
+    """Describe the response format in words, where the model takes none, or none together with functions."""
     beside = "no_form_beside_tools" in quirks and any(isinstance(tool, Tool) for tool in request.tools)
     return describe_form(request, instead=None) if beside or "no_json_schema" in quirks else request
 
@@ -270,7 +271,7 @@ def _tools(request: Request) -> dict[str, Any]:
             functions.append(_declaration(request, tool))
         else:
             entries.append(dict(tool.data))
-    return {"tools": entries} if entries else {}
+    return present(tools=entries or None)
 
 
 def _declaration(request: Request, tool: Tool) -> dict[str, Any]:

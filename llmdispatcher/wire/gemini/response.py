@@ -19,9 +19,9 @@ from ...errors import DispatchError, MalformedReply, StreamInterrupted
 from ...types import MOST_MEMBERS, OtherPart, Part, ReasoningPart, Response, StreamChunk, TextPart, ToolCallDelta, fold, parse_text
 from ..base import Bounds
 from ..decoding import mapping, missing, number_in, parse, recount, says, text_of, words_of
-from ..finish import broken_off, ends, finish_of
+from ..finish import ends, error_of, finish_of
 from ..streams import EventDecoder
-from .fields import NAME, as_written, citations_of, gemini_usage, listed, logprobs_of, part_of, tier_of
+from .fields import NAME, citations_of, gemini_usage, listed, logprobs_of, part_of, tier_of, to_camel
 
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,4})\]|\[(?:'([^']*)'|\"([^\"]*)\")\]")
 _VALUES = ("stringValue", "numberValue", "boolValue")
@@ -111,7 +111,7 @@ class _Candidate:
     finished: bool = False
 
     def word(self, candidate: Mapping[str, Any]) -> str | None:
-        """The text of a piece that says nothing else, which most pieces of a stream are."""
+        """The text of a piece that holds only text, as most pieces of a stream do; ``None`` for any other piece."""
         if self._thought or not candidate.keys() <= _PLAIN:
             return None
         content = candidate.get("content")
@@ -160,15 +160,15 @@ class _Candidate:
         text = part.get("text")
         if "functionCall" in part:
             before = self._part({"text": text}) if text and type(text) is str and not part.get("thought") else []
-            return [*before, *self._thought_over(), *self._read_call(part)]
+            return [*before, *self._end_thought(), *self._read_call(part)]
         if type(text) is not str:
             return self._other(part_of(part)) if part else []
         if part.get("thought"):
             return self._think(part, text)
         if len(part) > 1:
-            return [*self._thought_over(), *self._read_signed_text(part_of(part), text)]
+            return [*self._end_thought(), *self._read_signed_text(part_of(part), text)]
         self._text.append(text)
-        return [*self._thought_over(), {"content": text}]
+        return [*self._end_thought(), {"content": text}]
 
     def _think(self, part: Mapping[str, Any], text: str) -> list[_Fields]:
         """A piece of a thought; one with a proof is its last."""
@@ -182,7 +182,7 @@ class _Candidate:
             return [{"reasoning": text, "parts": (self._whole_thought(known.signature, known.extra),)}]
         return [{"reasoning": text}]
 
-    def _thought_over(self) -> list[_Fields]:
+    def _end_thought(self) -> list[_Fields]:
         return [{"parts": (self._whole_thought(None, {}),)}] if self._thought else []
 
     def _whole_thought(self, signature: str | None, extra: Any) -> Part:
@@ -210,13 +210,13 @@ class _Candidate:
         if isinstance(part, OtherPart) and not part.data:
             return []
         self._run = len(self._text)
-        return [*self._thought_over(), {"parts": (part,)}]
+        return [*self._end_thought(), {"parts": (part,)}]
 
     def _read_call(self, part: Mapping[str, Any]) -> list[_Fields]:
         """A call arrives whole, or its arguments piece by piece."""
         self._run = len(self._text)
         call = mapping(part.get("functionCall"))
-        over = self._call_over() if call.get("name") else []
+        over = self._end_call() if call.get("name") else []
         if self._given is None and not (call.get("willContinue") or call.get("partialArgs")):
             is_call = bool(text_of(call.get("name")) or call.get("args"))
             self._whole.append(call)
@@ -227,7 +227,7 @@ class _Candidate:
         pieces = call.get("partialArgs")
         for piece in pieces if isinstance(pieces, list) else ():
             self._given.add(mapping(piece))
-        return over if call.get("willContinue") else [*over, *self._call_over()]
+        return over if call.get("willContinue") else [*over, *self._end_call()]
 
     def _call_delta(self, part: Mapping[str, Any], arguments: str) -> _Fields:
         slot, self._calls = self._calls, self._calls + 1
@@ -244,19 +244,19 @@ class _Candidate:
         )
         return {"tool_calls": (delta,)}
 
-    def _call_over(self) -> list[_Fields]:
+    def _end_call(self) -> list[_Fields]:
         if self._given is None:
             return []
         text, self._given = json.dumps(self._given.value(), ensure_ascii=False), None
         return [{"tool_calls": (ToolCallDelta(index=self._call, arguments=text),)}]
 
-    def over(self) -> list[_Fields]:
+    def flush(self) -> list[_Fields]:
         """What was still growing."""
-        return [*self._thought_over(), *self._call_over()]
+        return [*self._end_thought(), *self._end_call()]
 
     def _finish(self, raw: Any) -> list[_Fields]:
-        self.finished, over = True, self.over()
-        self.broken = broken_off(raw)
+        self.finished, over = True, self.flush()
+        self.broken = error_of(raw)
         if not isinstance(raw, str):
             return over
         return [*over, {"finish_reason": finish_of(raw, called=self._calls > 0), "finish_reason_raw": raw}]
@@ -285,11 +285,11 @@ class GeminiDecoder(EventDecoder):
         if word is not None:
             return [StreamChunk(content=word, **self._facts(document))]
         pieces: list[_Fields] = []
-        document = as_written(document)
+        document = to_camel(document)
         numbered = any(type(candidate) is dict and "index" in candidate for candidate in candidates)
         for place, candidate in enumerate(candidates):
             if type(candidate) is dict and candidate:
-                pieces += self._read(as_written(candidate), 0 if numbered else place)
+                pieces += self._read(to_camel(candidate), 0 if numbered else place)
         if "promptFeedback" in document and not self.ended:
             pieces += self._refuse_prompt(mapping(document["promptFeedback"]).get("blockReason"))
         facts = self._facts(document)
@@ -321,7 +321,7 @@ class GeminiDecoder(EventDecoder):
     def _facts(self, document: Mapping[str, Any]) -> _Fields:
         usage = document.get("usageMetadata")
         if usage is None:
-            document = as_written(document)
+            document = to_camel(document)
             usage = document.get("usageMetadata") or document.get("usage")
         facts: _Fields = {}
         if usage and type(usage) is dict:
@@ -345,7 +345,7 @@ class GeminiDecoder(EventDecoder):
             if not candidate.finished:
                 candidate.finished, choice = True, {"choice": index} if index else {}
                 end = {"finish_reason": "content_filter", "finish_reason_raw": reason}
-                pieces += [{**fields, **choice} for fields in (*candidate.over(), end)]
+                pieces += [{**fields, **choice} for fields in (*candidate.flush(), end)]
         return pieces
 
     def finish_plain(self, body: bytes) -> list[StreamChunk]:
@@ -363,9 +363,9 @@ class GeminiDecoder(EventDecoder):
             raise missing(document, "candidates")
         return chunks
 
-    def over(self) -> list[StreamChunk]:
+    def flush(self) -> list[StreamChunk]:
         """What the answers that have not ended hold back."""
-        return [StreamChunk(**fields, choice=index) for index, answer in self._candidates.items() for fields in answer.over()]
+        return [StreamChunk(**fields, choice=index) for index, answer in self._candidates.items() for fields in answer.flush()]
 
     def read_whole(self, body: bytes) -> Response:
         """A whole answer, or the array of pieces that a stream without ``alt=sse`` is."""
@@ -395,7 +395,7 @@ def _arguments(given: Any) -> str:
 
 def _without_silent_fields(part: Mapping[str, Any]) -> Mapping[str, Any]:
     """A part without the fields of it that say nothing; a number that stands for a text is one, and so is what was heard."""
-    fields = {name: value for name, value in as_written(part).items() if name == "text" or says(value)}
+    fields = {name: value for name, value in to_camel(part).items() if name == "text" or says(value)}
     if "audioTranscription" in fields and not says(fields.get("text")):
         transcription = fields.pop("audioTranscription")
         fields["text"] = words_of(transcription.get("text") if isinstance(transcription, dict) else transcription)

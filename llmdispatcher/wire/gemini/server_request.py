@@ -117,7 +117,7 @@ def _read_result(block: dict[str, Any], where: str, role: str) -> Message:
 
 
 def _read_medium(block: dict[str, Any]) -> Part:
-    """A medium in a result; what is none is kept whole."""
+    """Read a medium of a result; any other block is kept whole."""
     part = part_of(block)
     is_medium = not isinstance(part, TextPart) and "text" not in block and "functionCall" not in block
     return part if is_medium else OtherPart(origin=NAME, data=block)
@@ -205,7 +205,7 @@ def _read_config(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_format(config: dict[str, Any], marks: dict[str, Any]) -> dict[str, Any]:
-    """JSON, of a schema if there is one; a schema in the dialect of OpenAPI is remembered as it was spelt."""
+    """Read the response format; the marks keep a schema in the OpenAPI dialect as the client wrote it."""
     names = [name for name in _SCHEMAS if name in config]
     if config.get("responseMimeType") != "application/json" or len(names) > 1:
         return {}
@@ -299,4 +299,4 @@ def _read_calling(calling: Mapping[str, Any]) -> Any:
 
 
 _READERS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_read_config, _read_tools, _read_choice)
-"""Each takes out of the fields what it knows; what is left is this format's alone."""
+"""Each takes the fields that it knows; the others stay as extra parameters of this format."""

@@ -64,7 +64,7 @@ def raw_usage(usage: Usage | None) -> dict[str, Any]:
 
 
 def finish_of(raw: Any, *, called: bool) -> str | None:
-    """The common word for a reason; old servers name none, and none of them tells a call from a plain end."""
+    """The common word for a reason. Old servers send no reason, and no server distinguishes a call from a plain end."""
     return canonical_finish(raw if ends(raw) else "stop", called=called)
 
 
@@ -77,7 +77,7 @@ def done_reason(reason: str | None, raw: str | None) -> str:
 
 
 def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
-    """The JSON body of a request; ``stream`` is always said, since it is the default of this format."""
+    """The JSON body of a request; it always has ``stream``, whose default in this format is true."""
     shaped = adapt_request(request, quirks, NAME)
     if (shaped.n or 1) > 1:
         leave_out(shaped, NAME, "n")
@@ -93,7 +93,8 @@ def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset
         options["stop"] = list(shaped.stop)
     if options:
         fields["options"] = options
-    fields |= present(logprobs=shaped.logprobs, top_logprobs=shaped.top_logprobs)
+    if shaped.logprobs is not None or shaped.top_logprobs is not None:
+        fields |= present(logprobs=shaped.logprobs, top_logprobs=shaped.top_logprobs)
     return dump({**fields, "stream": stream}, request, NAME)
 
 
@@ -124,14 +125,13 @@ def _format(request: Request) -> dict[str, Any]:
 
 
 def _tools(request: Request) -> dict[str, Any]:
-    """The tools; there is no choice among them but to send none."""
+    """The tools. The format has no tool choice, so ``none`` sends no tools."""
     choice = request.tool_choice
     if choice == "none":
         return {}
     if choice not in (None, "auto"):
         leave_out(request, NAME, "tool_choice", "cannot be forced here")
-    tools = [_tool(request, tool) for tool in own_tools(request, NAME)]
-    return {"tools": tools} if tools else {}
+    return {"tools": tools} if request.tools and (tools := [_tool(request, tool) for tool in own_tools(request, NAME)]) else {}
 
 
 def _tool(request: Request, tool: Tool | VendorTool) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def _tool(request: Request, tool: Tool | VendorTool) -> dict[str, Any]:
 
 
 def _messages(request: Request) -> list[dict[str, Any]]:
-    """The turns; a result names its function, whose name is that of the call if the message tells none."""
+    """The turns. A result names its function, by the call that it answers if the message has no name."""
     turns = []
     for message in request.messages if request.wire_format == NAME else with_names(request.messages):
         named = present(tool_name=message.name, tool_call_id=message.tool_call_id) if message.role == "tool" else {}

@@ -10,7 +10,7 @@ from ...errors import StreamInterrupted
 from ...types import MOST_MEMBERS, ReasoningPart, Response, StreamChunk, ToolCallDelta, fold
 from ..base import Bounds
 from ..decoding import CALL, arguments_in, made_id, mapping, missing, parse_object, recount, says, text_of, words_of
-from ..finish import broken_off
+from ..finish import error_of
 from ..streams import EventDecoder
 from .request import NAME, finish_of, ollama_usage
 
@@ -19,7 +19,7 @@ _LINES = re.compile(rb"\}[ \t\r]*\n\s*\{")
 
 
 def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:
-    """A whole answer; also one that came in lines, although nobody asked for a stream."""
+    """Decode a whole answer, also one in JSON lines."""
     return read_body(body, OllamaDecoder(), members)
 
 
@@ -93,7 +93,7 @@ class OllamaDecoder(EventDecoder):
     def _saying(self, document: Mapping[str, Any], content: Any, calls: Any) -> StreamChunk:
         deltas = tuple([self._call(call) for call in calls or ()])
         raw = document.get("done_reason")
-        self._broken = broken_off(raw)
+        self._broken = error_of(raw)
         return StreamChunk(
             content=words_of(content),
             tool_calls=deltas,
@@ -136,7 +136,7 @@ def _is_done(document: Mapping[str, Any]) -> bool:
 
 
 def _without_repeated(pieces: Sequence[str], text: Any) -> Any:
-    """What the last line adds: a server may say there once more all that it said in several pieces."""
+    """The text of the last line, or nothing where it repeats the text of all lines before it."""
     nonempty = [piece for piece in pieces if piece]
     return "" if len(nonempty) > 1 and text == "".join(nonempty) else text
 

@@ -107,7 +107,7 @@ def _read_tool(tool: Any, where: str) -> Tool | VendorTool:
 
 
 def _extra(entry: Mapping[str, Any], in_function: Mapping[str, Any], *known: str) -> dict[str, dict[str, Any]]:
-    """What else an entry said, and what its function did."""
+    """Further fields of an entry and of its function."""
     further = {name: value for name, value in entry.items() if name not in known and value is not None}
     further |= {"function": dict(in_function)} if in_function else {}
     return {NAME: further} if further else {}
@@ -188,4 +188,4 @@ _READERS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (
     _read_tokens,
     _read_tools,
 )
-"""Each takes out of the fields what it knows; what is left is this format's alone."""
+"""Each takes the fields that it knows; the others stay as extra parameters of this format."""

@@ -108,7 +108,7 @@ def openai_chat_usage(document: Mapping[str, Any]) -> Usage:
         output_tokens=completion,
         cache_read_tokens=read,
         cache_write_tokens=write,
-        cache_write_long_tokens=min(count(_kept_long(raw, into)), write) if write else 0,
+        cache_write_long_tokens=min(count(_long_writes(raw, into)), write) if write else 0,
         reasoning_tokens=min(reasoning, completion),
         audio_input_tokens=count(into["audio_tokens"]) if into.get("audio_tokens") else 0,
         audio_output_tokens=count(out["audio_tokens"]) if out.get("audio_tokens") else 0,
@@ -123,7 +123,7 @@ def first(names: tuple[str, ...], *records: Mapping[str, Any]) -> Any:
     return next((value for value in found if not isinstance(value, dict | list)), None)
 
 
-def _kept_long(raw: Mapping[str, Any], into: Mapping[str, Any]) -> Any:
+def _long_writes(raw: Mapping[str, Any], into: Mapping[str, Any]) -> Any:
     """What was written to the cache for an hour or more, in OpenAI's words or in Anthropic's."""
     theirs = mapping(raw.get("cache_creation") or into.get("cache_creation_token_details"))
     return mapping(into.get("cache_write_tokens_details")).get("ttl_12h_tokens") or theirs.get("ephemeral_1h_input_tokens")
@@ -264,7 +264,7 @@ SOURCE: Shape = {"url": (is_text, ""), "title": (is_text, ""), "start_index": (i
 
 
 def span_of(source: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """The characters that a source is for; none where they end before they begin, or at 0, as is written where nobody knows."""
+    """The span of text that a source supports; unknown where it ends before it begins, or at 0, which stands for unknown."""
     start, end = (place if is_count(place := source.get(name)) else None for name in ("start_index", "end_index"))
     return (None, None) if end is not None and (not end or end < (start or 0)) else (start, end)
 
@@ -292,12 +292,12 @@ def _openai_entry(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     listed = [mapping(rival) for rival in rivals] if isinstance(rivals, list) else []
     if isinstance(rivals, list) and all(map(_is_entry, (entry, *listed))):
         return entry
-    return {**_written_entry(entry), "top_logprobs": list(map(_written_entry, listed))}
+    return {**_openai_token(entry), "top_logprobs": list(map(_openai_token, listed))}
 
 
 def _google_entry(entry: Any) -> dict[str, Any]:
     token = mapping(entry)
-    return _written_entry({"token": text_of(token.get("token")), "logprob": token.get("logProbability")})
+    return _openai_token({"token": text_of(token.get("token")), "logprob": token.get("logProbability")})
 
 
 def _is_entry(entry: Mapping[str, Any]) -> bool:
@@ -315,7 +315,7 @@ def _are_octets(value: Any) -> bool:
     return type(value) is list and all(type(octet) is int for octet in value)
 
 
-def _written_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _openai_token(entry: Mapping[str, Any]) -> dict[str, Any]:
     token, octets = words_of(entry.get("token")), entry.get("bytes")
     octets = octets if _are_octets(octets) else list(token.encode("utf-8", "replace"))
     return {**entry, "token": token, "logprob": log_probability(entry.get("logprob")), "bytes": octets}

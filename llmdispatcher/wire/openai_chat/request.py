@@ -141,7 +141,7 @@ class Turns:
 
 
 _UNKNOWN_THOUGHT = " "
-"""A thought that another model had, or nobody kept; an empty text is refused. https://github.com/theopenco/llmgateway/pull/2093"""
+"""Stands for a thought that is not known; servers refuse an empty text. https://github.com/theopenco/llmgateway/pull/2093"""
 
 
 def _thinks_beside_tools(request: Request) -> bool:
@@ -161,7 +161,7 @@ def is_block(part: ReasoningPart) -> bool:
 
 
 def thought_fields(part: ReasoningPart) -> Mapping[str, Any]:
-    """The fields of a message for a thought of this format's, or of nobody's; none for another's."""
+    """The fields of a message for a thought of this format or without an origin; empty for one of another format."""
     if part.origin is None:
         return {"reasoning_content": part.text} if part.text else {}
     return own(part, NAME) if part.origin == NAME else {}
@@ -254,7 +254,7 @@ _PLAIN = words(
 _plain = attrgetter(*_PLAIN)
 _CHOICES = ("auto", "none", "required")
 GROUP, TEXT = "reasoning", "text"
-"""How a request spelt its effort or its stop: within OpenRouter's ``reasoning``; as one text."""
+"""Marks of how a request was written: its effort in OpenRouter's ``reasoning``, its stop as one text."""
 
 
 def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
@@ -323,7 +323,7 @@ def _modernise_message(message: Message) -> Message:
 
 
 def _drop_legacy_mark(thing: Any) -> Any:
-    """A tool or call, not said to be of before tools."""
+    """The tool or call without the mark of the legacy fields."""
     if how(thing) != LEGACY:
         return thing
     kept = {name: value for name, value in own(thing, NAME).items() if name != AS}
@@ -344,6 +344,8 @@ def keep_standard_fields(request: Request) -> Request:
 def _keep_standard_message(message: Message) -> Message:
     message = _keep_standard(message)
     content = message.content
+    if isinstance(content, str) and not message.tool_calls:
+        return message
     if not isinstance(content, str):
         content = tuple([part if isinstance(part, ReasoningPart) else _keep_standard(part) for part in content])
     return update(message, content=content, tool_calls=tuple(map(_keep_standard, message.tool_calls)))
@@ -383,7 +385,7 @@ def _tools(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     legacy = [tool for tool in kept if isinstance(tool, Tool) and how(tool) == LEGACY]
     tools = [_tool(request, tool, marks=marks) for tool in kept if tool not in legacy]
     functions = [_tool(request, tool, marks=marks)["function"] for tool in legacy]
-    return {**({"functions": functions} if functions else {}), **({"tools": tools} if tools else {})}
+    return present(functions=functions or None, tools=tools or None)
 
 
 def _tool(request: Request, tool: Tool | VendorTool, *, marks: bool) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from ...types import (
 )
 from ..decoding import cite, decode_base64, mapping, missing, number_in, parse_object, raise_error, recount, says, text_of, words_of
 from ..errors import fault_inside, tells
-from ..finish import broken_off, ends, finish_of, word_in
+from ..finish import ends, error_of, finish_of, word_in
 from ..streams import EventDecoder
 from .calls import CallSlots
 from .fields import (
@@ -51,7 +51,7 @@ _WHOLE = "chat.completion"
 
 
 def _choices_in(choices: Any) -> list[Any]:
-    """The choices; one alone stands for a list of it."""
+    """The choices as a list, also where a server sends a single one."""
     return choices if isinstance(choices, list) else [choices] if isinstance(choices, dict) and choices else []
 
 
@@ -143,7 +143,7 @@ class ChoiceReader:
         return openai_chat_usage({"usage": self._usage})
 
     def _unusual(self, choice: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What a piece says that is no ``delta`` alone: a text, as servers that complete texts write it, or a message."""
+        """The delta of a piece without a plain ``delta``: it may have a text, as in text completions, or a whole message."""
         message = choice.get("message")
         delta = choice.get("delta") or (None if message else choice.get("text"))
         if isinstance(delta, str):
@@ -155,7 +155,7 @@ class ChoiceReader:
         return self._besides(mapping(delta), message)
 
     def _besides(self, delta: Mapping[str, Any], message: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What a piece and a whole message together say: such a message may repeat all that the pieces said, and may say more."""
+        """Combine a piece with a whole message, which may repeat all pieces and add to them."""
         if self._whole or not (self.has_begun or says(delta)):
             return {**delta, **message}
         piece, content, refusal = map(words_of, (delta.get("content"), message.get("content"), message.get("refusal")))
@@ -180,7 +180,7 @@ class ChoiceReader:
             raise_if_failed(delta)
         raw = word_in(choice.get("finish_reason"))
         content = content or delta.get("text") or content
-        text, before = (content, []) if type(content) is str else self._listed(content)
+        text, before = (content, []) if type(content) is str else self._read_list(content)
         calls = self._calls.deltas(delta) if "tool_calls" in delta or "function_call" in delta else ()
         if "audio" in delta and says(delta["audio"]):
             self._sound = self._sound or _Sound()
@@ -204,9 +204,9 @@ class ChoiceReader:
             return None
         self.finished = True
         reason = finish_of(raw, called=self._calls.any)
-        self.broken = broken_off(raw)
+        self.broken = error_of(raw)
         if self.broken is None and "native_finish_reason" in choice:  # OpenRouter's: its upstream failed
-            self.broken = broken_off(choice["native_finish_reason"])
+            self.broken = error_of(choice["native_finish_reason"])
         return reason
 
     def rest(self) -> list[StreamChunk]:
@@ -216,7 +216,7 @@ class ChoiceReader:
         part, self._thought = self._thought.part(), None
         return [StreamChunk(parts=(part,), choice=self._index)]
 
-    def over(self) -> list[StreamChunk]:
+    def flush(self) -> list[StreamChunk]:
         """All that was still under way at the end."""
         calls, sound = self._calls.rest(), self._sound.whole() if self._sound is not None else {}
         self._sound = None
@@ -230,7 +230,7 @@ class ChoiceReader:
             self._thought, self._thinks = _Thought(whole=self._whole), True
         return self._thought.add(delta)
 
-    def _listed(self, content: Any) -> tuple[str, list[StreamChunk]]:
+    def _read_list(self, content: Any) -> tuple[str, list[StreamChunk]]:
         """A content that is no text: some servers send the object of a structured answer, some a list of parts."""
         if isinstance(content, dict) and content.get("type") == "text":
             content = [content]
@@ -317,14 +317,17 @@ class _Thought:
         return bool(self._block)
 
     def add(self, delta: Mapping[str, Any]) -> str:
-        """Take in a piece; its text, unless it only repeats in detail what was said already."""
+        """Take in a piece and return its text, unless its details only repeat text that came before."""
         text_so_far = ""
-        found = [(name, thought_in(delta, name)) for name in _SPELT]
-        if not any(text for _, text in found):
-            found = [(_SPELT[0], thought_in(delta, name)) for name in _OTHER_THOUGHTS]
-        for name, text in found:
+        for name in _SPELT:
+            text = thought_in(delta, name)
             if text:
                 self._texts.setdefault(name, []).append(text)
+                text_so_far = text_so_far or text
+        for name in _OTHER_THOUGHTS if not text_so_far else ():
+            text = thought_in(delta, name)
+            if text:
+                self._texts.setdefault(_SPELT[0], []).append(text)
                 text_so_far = text_so_far or text
         if "reasoning_details" not in delta:
             return text_so_far
@@ -455,7 +458,7 @@ def _is_piece(choice: Mapping[str, Any]) -> bool:
 
 
 def _whole(document: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> list[StreamChunk]:
-    """The chunks that a whole answer is worth; its choices are numbered as they stand."""
+    """The chunks of a whole answer; its choices are numbered by their order."""
     chunks: list[StreamChunk] = []
     for place, choice in enumerate(choices):
         if "error" in choice:
@@ -466,7 +469,7 @@ def _whole(document: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) ->
         read = reader.read(piece, document)
         if reader.broken is not None:
             raise reader.broken
-        chunks += [*(read if isinstance(read, list) else [read]), *reader.over()]
+        chunks += [*(read if isinstance(read, list) else [read]), *reader.flush()]
     sources = sources_in(document)
     return [*chunks, StreamChunk(citations=sources)] if sources else chunks
 
@@ -525,12 +528,12 @@ class ChatDecoder(EventDecoder):
             chunks = [*[chunk for reader in self._choices.values() for chunk in reader.rest()], *chunks]
         return chunks + self._sources(document if sourced else None)
 
-    def over(self) -> list[StreamChunk]:
+    def flush(self) -> list[StreamChunk]:
         """Calls, thoughts and sound that no finish reason ended. Raises what an answer of nothing known says instead."""
         if not any(reader.has_begun or reader.finished for reader in self._choices.values()):
             nothing = StreamInterrupted("the stream ended and had said nothing", sent=True)
             raise nothing if self._odd is None else fault_inside(self._odd)
-        return [chunk for reader in self._choices.values() for chunk in reader.over()]
+        return [chunk for reader in self._choices.values() for chunk in reader.flush()]
 
     def _sources(self, document: Mapping[str, Any] | None) -> list[StreamChunk]:
         """The sources of the answer, which every event repeats, once: when the answer is complete."""
@@ -649,13 +652,13 @@ class TaggedDecoder(ChatDecoder):
         self._tags = TagSplitter()
 
     def read_event(self, document: Mapping[str, Any]) -> list[StreamChunk]:
-        """What one event says, thoughts told from the text."""
+        """Read one event, with thoughts separated from the text."""
         read = super().read_event(document)
         return [piece for chunk in (read if isinstance(read, list) else [read]) for piece in self._tags.split(chunk)]
 
-    def over(self) -> list[StreamChunk]:
+    def flush(self) -> list[StreamChunk]:
         """What is left, and what might have been the beginning of a tag."""
-        return [*super().over(), *self._tags.rest()]
+        return [*super().flush(), *self._tags.rest()]
 
     def read_whole(self, body: bytes) -> Response:
         """A server that ignores ``stream`` answers in one piece."""

@@ -26,7 +26,7 @@ from ...types import (
 from ..base import EMPTY_TURN, Inbound, model_in
 from ..decoding import arguments_in, decode_base64, mapping, says
 from ..server_fields import compact, is_hollow, nonempty, read_object, take, take_inner, take_numbers, take_typed, without_null
-from ..shaping import embedded, take_cache
+from ..shaping import read_data_url, take_cache
 from ..words import words
 from .fields import AS, BARE, FIELD, LEGACY, NAME, REASONING, SPELLINGS, block_of, noted, rest, thought_of, thoughts_in
 from .request import GROUP, REFUSAL, TEXT
@@ -59,14 +59,14 @@ def read_turn(message: Any, where: str) -> Message:
 
 
 def _read_text(value: Any, where: str) -> str | None:
-    """A text; an empty one is as good as none."""
+    """Read a text; an empty one counts as absent."""
     if not isinstance(value, str | None):
         raise InvalidRequest(f"{where}: {type(value).__name__} is not text; give a string")
     return value or None
 
 
 def _read_content(message: Mapping[str, Any], content: Any, refused: Any, where: str) -> str | list[Part]:
-    """What was said: text as text, else parts, thoughts first."""
+    """Read a message's content: a text, or parts with the thoughts first."""
     thoughts = thoughts_in(message)
     if message["role"] != "assistant" and not says(thoughts):
         thoughts = {}
@@ -194,7 +194,7 @@ def _read_file(part: Mapping[str, Any]) -> Part | None:
         return FilePart(file_id=file_id, name=name, cache=cache, extra=noted(further))
     if file_id is not None or not isinstance(data, str) or not data.startswith(("data:", "http://", "https://")):
         return None
-    whole = embedded(data)
+    whole = read_data_url(data)
     if whole is None:
         return FilePart(url=data, name=name, cache=cache, extra=noted({AS: "file", **further}))
     return FilePart(data=whole[1], media_type=whole[0], name=name, cache=cache, extra=noted(further))
@@ -268,7 +268,7 @@ def _read_words(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_thoughts(fields: dict[str, Any]) -> dict[str, Any]:
-    """How much to think, said alone or in OpenRouter's group."""
+    """Read the reasoning effort, from its own field or from OpenRouter's group."""
     if fields.get("reasoning_effort") in EFFORTS:
         return {"reasoning_effort": fields.pop("reasoning_effort")}
     found = {
@@ -365,4 +365,4 @@ _FIELD_READERS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (
     _read_format,
     _read_tools,
 )
-"""Each takes out of the fields what it knows; what is left is this format's alone."""
+"""Each takes the fields that it knows; the others stay as extra parameters of this format."""

@@ -30,7 +30,18 @@ from ...types import (
     VendorTool,
 )
 from ..decoding import arguments_in, mapping, says, text_of, words_of
-from ..encoding import EXTRA_CONTENT, dump, is_own, leave_out, own, own_tools, part_kind, tell_thought, update, with_signature
+from ..encoding import (
+    EXTRA_CONTENT,
+    dump,
+    is_own,
+    leave_out,
+    own,
+    own_tools,
+    part_kind,
+    present,
+    tell_thought,
+    with_signature,
+)
 from ..limits import with_ids, with_valid_ids
 from ..openai_chat.fields import written_audio
 from ..schemas import ensure_object
@@ -213,14 +224,17 @@ _FORCED = "is refused by this model"
 def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
     """The JSON body of a request. Stop sequences, seed, penalties, ``n`` and ``top_k`` have no place in this format."""
     request = without_effort(adapt_request(request, quirks - {"text_results"}, NAME), quirks)  # pictures have a place in results
-    request = update(request, messages=(with_ids if request.wire_format == NAME else with_valid_ids)(request.messages, _IDS))
+    messages = (with_ids if request.wire_format == NAME else with_valid_ids)(request.messages, _IDS)
+    if messages is not request.messages:
+        request = attrs.evolve(request, messages=messages)
     _refuse_absent(request)
     payload: dict[str, Any] = {"model": request.model} if request.model else {}
     payload |= _input(request, quirks)
-    for name, field in _PLAIN.items():
-        if getattr(request, name) is not None:
-            payload[field] = getattr(request, name)
-    payload |= _tools(request, quirks) | _reasoning(request)
+    payload |= {field: value for name, field in _PLAIN.items() if (value := getattr(request, name)) is not None}
+    if request.tools or request.tool_choice is not None or request.parallel_tool_calls is not None:
+        payload |= _tools(request, quirks)
+    if request.reasoning_effort is not None or request.reasoning_summary is not None:
+        payload |= _reasoning(request)
     if request.response_format is not None:
         payload["text"] = {"format": _format(request.response_format)}
     if stream:
@@ -244,7 +258,7 @@ def _reasoning(request: Request) -> dict[str, Any]:
 
 
 def _include_logprobs(request: Request, payload: dict[str, Any]) -> Request:
-    """Asks for logprobs beside what the request wants included itself."""
+    """Ask for logprobs in ``include``, beside the request's own entries."""
     wanted = request.extra_params.get("include") if request.wire_format in (None, NAME) else None
     if isinstance(wanted, Sequence) and LOGPROBS not in wanted:
         return attrs.evolve(request, extra_params={**request.extra_params, "include": [*wanted, LOGPROBS]})
@@ -260,15 +274,9 @@ def _format(wanted: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _tools(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
     tools = [_tool(tool, native=request.wire_format == NAME) for tool in own_tools(request, NAME)]
-    if tools:
-        fields["tools"] = tools
-    if request.tool_choice is not None:
-        fields |= _choice(request, quirks)
-    if request.parallel_tool_calls is not None:
-        fields["parallel_tool_calls"] = request.parallel_tool_calls
-    return fields
+    choice = _choice(request, quirks) if request.tool_choice is not None else {}
+    return {**present(tools=tools or None), **choice, **present(parallel_tool_calls=request.parallel_tool_calls)}
 
 
 def _tool(tool: Tool | VendorTool, *, native: bool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ...types import MOST_MEMBERS, Citation, OtherPart, ReasoningPart, Response,
 from ..decoding import Counter, arguments_in, cite, mapping, missing, number_in, parse_object, recount, says, text_of, words_of
 from ..encoding import own
 from ..errors import fault_inside, tells
-from ..finish import broken_off, finish_of
+from ..finish import error_of, finish_of
 from ..openai_chat.fields import READ, WRITTEN, first, openai_chat_usage, span_of
 from ..streams import EventDecoder
 from ..words import words
@@ -97,7 +97,7 @@ def logprobs_of(parts: Iterable[object]) -> tuple[Any, ...]:
 
 
 def with_annotations(texts: list[TextPart], annotations: list[Any]) -> list[TextPart]:
-    """The same with annotations that came by themselves, where the finished message has none."""
+    """The texts with the annotations of separate events, where the finished message has none."""
     if not annotations or not texts or any("annotations" in own(part, NAME) for part in texts):
         return texts
     return [attrs.evolve(texts[0], extra=noted({**own(texts[0], NAME), "annotations": annotations})), *texts[1:]]
@@ -158,7 +158,7 @@ def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:
 
 @attrs.define(eq=False)
 class _Item:
-    """An item under way: what was said of it so far, by field and place in it."""
+    """An item of a stream that is not complete, with its pieces by field and content index."""
 
     kind: str
     id: str | None = None
@@ -177,11 +177,11 @@ class _Item:
         return None not in (self.place, place) and self.place != place
 
     def said(self, field: str, place: int | None = None) -> str:
-        """What was said of a field, at one place or in all."""
+        """The text of a field so far, at one content index or at all."""
         return "".join([piece for (of, at), found in self.pieces.items() if of == field and place in (None, at) for piece in found])
 
     def missing(self, field: str, whole: str, place: int | None = None) -> str:
-        """What is still to be said of a field; nothing where the vendor contradicts itself."""
+        """The part of the whole text that was not streamed; empty where the whole contradicts the pieces."""
         so_far = self.said(field, place)
         return whole[len(so_far) :] if whole.startswith(so_far) else ""
 
@@ -294,7 +294,7 @@ class ResponsesDecoder(EventDecoder):
         return item
 
     def _match(self, raw: Mapping[str, Any], place: Any) -> _Item:
-        """The item that a whole one is: a known one, one that only loose deltas told of, one by other names, or a new one."""
+        """Find the item that a whole one completes, by id or index, among items without either, or by its text; else add one."""
         kind, name = _kind(raw), raw.get("id")
         known = self._find(name, place, kind) or self._loose.pop(kind, None) or self._find_renamed(raw, kind)
         if known in self._streamed:
@@ -415,7 +415,7 @@ class ResponsesDecoder(EventDecoder):
         return self.outcome(response if says(response.get("status")) else {**response, "status": status})
 
     def outcome(self, response: Mapping[str, Any]) -> list[StreamChunk]:
-        """What a whole response says beyond what was told of it already."""
+        """The chunks for what a whole response adds to the events before it."""
         chunks: list[StreamChunk] = []
         output, self._streamed = response.get("output"), self._items()
         for place, raw in enumerate(output if isinstance(output, list) else ()):
@@ -429,7 +429,7 @@ class ResponsesDecoder(EventDecoder):
         status = text_of(response.get("status")) or "completed"
         self._count(response.get("usage"))
         reason = mapping(response.get("incomplete_details")).get("reason") if status == "incomplete" else None
-        self._broken = broken_off("cancelled" if status == "cancelled" else reason)
+        self._broken = error_of("cancelled" if status == "cancelled" else reason)
         chunks.append(
             StreamChunk(
                 finish_reason=finish(status, response, called=self._calls > 0),

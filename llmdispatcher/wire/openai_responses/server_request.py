@@ -15,7 +15,7 @@ from ..base import EMPTY_TURN, Inbound
 from ..decoding import decode_base64, mapping
 from ..encoding import own
 from ..server_fields import compact, is_hollow, read_object, take, take_inner, take_numbers, take_typed, without_null
-from ..shaping import embedded
+from ..shaping import read_data_url
 from .request import CALLS, LOGPROBS, NAME, SAID, THEIRS, noted, read_item, rest
 
 _ROLES = ("system", "developer", "user", "assistant")
@@ -151,7 +151,7 @@ def _read_image(entry: Mapping[str, Any]) -> Part | None:
     if not _texts(entry, "image_url", "file_id", "detail"):
         return None
     url = entry.get("image_url")
-    found = embedded(url)
+    found = read_data_url(url)
     return ImagePart(
         url=url if found is None else None,
         file_id=entry.get("file_id"),
@@ -166,7 +166,7 @@ def _read_file(entry: Mapping[str, Any]) -> Part | None:
     if not _texts(entry, "file_data", "file_id", "file_url", "filename"):
         return None
     data, name = entry.get("file_data"), entry.get("filename")
-    found = embedded(data)
+    found = read_data_url(data)
     further = rest(entry, "type", "file_id", "file_url", "filename", *(("file_data",) if found else ()))
     if found is None and (plain := decode_base64(data)):  # whose type only the name tells
         found = mimetypes.guess_type(name or "")[0] or "application/octet-stream", plain
