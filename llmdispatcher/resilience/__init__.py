@@ -41,53 +41,15 @@ else:
     __getattr__, __dir__ = door(
         __name__,
         {
-            "admission": (
-                "Admission",
-                "admission_of",
-                "AdmissionController",
-            ),
-            "breaker": (
-                "Breakers",
-                "CircuitBreaker",
-                "FREE",
-                "Permit",
-            ),
+            "admission": ("Admission", "admission_of", "AdmissionController"),
+            "breaker": ("Breakers", "CircuitBreaker", "FREE", "Permit"),
             "concurrency": ("AdaptiveConcurrency",),
-            "hedge": (
-                "Hedge",
-                "Hedges",
-            ),
-            "limits": (
-                "Limits",
-                "RateLimitSlot",
-            ),
-            "rate_limit": (
-                "RateLimit",
-                "RateLimitStatus",
-                "server",
-            ),
-            "retry": (
-                "BackoffStrategy",
-                "Cooldowns",
-                "RetryPolicy",
-                "RetrySchedule",
-                "NextAttempt",
-                "Wakes",
-            ),
-            "share": (
-                "SHORTEST_TIMEOUT",
-                "TimeShare",
-                "Shares",
-            ),
-            "retry_budget": (
-                "Budgets",
-                "RetryBudget",
-            ),
-            "status": (
-                "hedge_plan",
-                "HedgePlan",
-                "standing",
-                "TargetStatus",
-            ),
+            "hedge": ("Hedge", "Hedges"),
+            "limits": ("Limits", "RateLimitSlot"),
+            "rate_limit": ("RateLimit", "RateLimitStatus", "server"),
+            "retry": ("BackoffStrategy", "Cooldowns", "RetryPolicy", "RetrySchedule", "NextAttempt", "Wakes"),
+            "share": ("SHORTEST_TIMEOUT", "TimeShare", "Shares"),
+            "retry_budget": ("Budgets", "RetryBudget"),
+            "status": ("hedge_plan", "HedgePlan", "standing", "TargetStatus"),
         },
     )

@@ -1,4 +1,7 @@
-"""Keys and addresses: from the configuration, from a function that hands out fresh tokens, or from the environment."""
+"""Keys and addresses: from the configuration, from a function that hands out fresh tokens, or from the environment.
+
+An address is a base URL without the path of a call; :func:`addresses` says where each model is asked below it.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,7 @@ import attrs
 from ..catalog import VendorRow, vendor_rows
 from ..errors import AuthenticationError, ConfigError, DispatchError, QuotaExceeded, RateLimitError
 from ..runtime import SYSTEM_CLOCK, Clock, KeyAssignment, from_environment, new_lock, variables
-from ..types import Secret, closest_name, copy_self, refuse_pickling
-from .addresses import root_of
+from ..types import Secret, base_url, closest_name, copy_self, name_in_path, refuse_pickling
 from .config import VendorConfig, without_ends
 from .secrets import Secrets, of_header
 
@@ -28,6 +30,14 @@ _LONGEST_HINT = 60.0
 _PLACES = re.compile(r"{(\w+)}")
 _CARRIED = re.compile(r"[\x21-\x7e]{1,4096}")
 """What an HTTP header can carry as a key: printable ASCII without blanks, of a sane length."""
+
+_CALLS = re.compile(
+    r"(?:/chat/completions|/completions|/responses|/embeddings|/messages(?:/count_tokens)?|/api/(?:chat|generate|embed|tags)"
+    r"|/(?:models|tunedModels)/[^/]+:[A-Za-z]+)$"
+)
+"""How the addresses of calls end, as consoles of vendors and gateways show them."""
+_DEPLOYED = re.compile(r"/deployments(?:/[^/]+)?$")
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 
 
 def check_key(key: str, field: str) -> str:
@@ -258,3 +268,47 @@ def misspelt_variables(*, certainly: bool = False, of: Collection[str] | None = 
 
 def _letters(name: str) -> str:
     return name.replace("_", "").casefold()
+
+
+def root_of(row: VendorRow, address: str, field: str) -> str:
+    """The base of an address, which may be that of a whole call; ``field`` is where it stands. Raises :class:`ConfigError`."""
+    root = _CALLS.sub("", base_url(address, field))
+    if row.name == "azure":
+        root = _DEPLOYED.sub("", root)
+    if row.codec == "anthropic_messages":  # its paths begin with the version
+        root = root.removesuffix("/v1")
+    return root
+
+
+def check_version(version: str | None) -> str | None:
+    """The version of an API, if an address can carry it."""
+    if version is not None and (not _VERSION.fullmatch(version) or ".." in version):
+        raise ConfigError(f"api_version: {version[:80]!r} is not a version; give one such as '2024-10-21'")
+    return version
+
+
+def addresses(row: VendorRow, config: VendorConfig, url: str) -> Callable[[str, str], str]:
+    """Where a model is asked, given the path that its format wants."""
+    if row.name == "azure":
+        return _azure(url, config)
+    if row.codec == "ollama_chat":  # its own API and OpenAI's stand side by side
+        root = url.removesuffix("/v1").removesuffix("/api")
+        return lambda _model, path: root + (path if path.startswith("/api/") else f"/v1{path}")
+    return lambda _model, path: url + path
+
+
+def _azure(url: str, config: VendorConfig) -> Callable[[str, str], str]:
+    """Azure's two kinds of address: classic ones with an api-version, where most paths have the deployment, or v1 without.
+
+    https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle
+    """
+    root, version = url.removesuffix("/openai"), config.api_version
+    if url.endswith("/openai/v1") or version in (None, "v1", "preview"):
+        base = url if url.endswith("/v1") else f"{root}/openai/v1"
+        return lambda _model, path: base + path
+
+    def address(model: str, path: str) -> str:
+        deployed = "" if path.startswith(("/responses", "/models")) else f"/deployments/{name_in_path(model, safe='')}"
+        return f"{root}/openai{deployed}{path}?api-version={version}"
+
+    return address

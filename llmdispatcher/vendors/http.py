@@ -75,10 +75,9 @@ from ..wire import (
     without_idle_choice,
     without_refused,
 )
-from .addresses import addresses, check_version
 from .bounds import bounds_of, size_of_vectors
 from .config import VendorConfig
-from .credentials import Credentials, check_key
+from .credentials import Credentials, addresses, check_key, check_version
 
 LAST_WORDS = 5.0
 """Seconds of silence after an answer that is complete as it stands: what may yet come is its usage, or the mark of its end."""
