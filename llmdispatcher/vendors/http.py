@@ -442,9 +442,7 @@ class HttpVendor:
 
     def is_available(self) -> bool:
         """Whether there is a key and an address; asks nobody."""
-        if self._endpoint is not None:
-            return True
-        return self.missing() is None
+        return self._endpoint is not None or self.missing() is None
 
     def missing(self) -> str | None:
         """What it needs to be told before it can be asked, and where to say it; ``None`` when nothing is missing."""
@@ -524,7 +522,10 @@ class HttpVendor:
     def count_tokens(self, request: Request, deadline: Deadline) -> int | None:
         """How many tokens a request has, by the vendor's own count; ``None`` where it has no way to ask."""
         traits = traits_of(self.kind, request.model)
-        counting = COUNTING.get(self.kind) or COUNTING.get(self._counting_format(request, traits))
+        name = self._format(request, traits)
+        if name == "openai_chat" and self.kind == "openai":
+            name = "openai_responses"  # by which OpenAI itself counts, whichever it is asked by; servers like it count nothing
+        counting = COUNTING.get(self.kind) or COUNTING.get(name)
         if counting is None:
             return None
         if self._config.drop_params and not request.drop_params:
@@ -534,11 +535,6 @@ class HttpVendor:
             counting.path(request.model), counting.encode(adapt_request(request, traits), traits.quirks), model=request.model
         )
         return self._read(call, deadline, counting.decode)
-
-    def _counting_format(self, request: Request, traits: Traits) -> str:
-        """OpenAI itself counts by its Responses API, whichever it is asked by; servers like it count nothing."""
-        name = self._format(request, traits)
-        return "openai_responses" if name == "openai_chat" and self.kind == "openai" else name
 
     def list_models(self, deadline: Deadline) -> tuple[str, ...]:
         """The names of the models that the vendor says it has; asks it, which costs nothing."""
