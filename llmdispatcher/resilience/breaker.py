@@ -60,10 +60,6 @@ class Ejections:
         self.down[vendor] = until
         return True
 
-    def end(self, vendor: str) -> None:
-        """The vendor answers again."""
-        self.down.pop(vendor, None)
-
     def until(self, vendor: str, now: float) -> float:
         """The moment when the vendor may be asked again; minus infinity where it may be asked now."""
         until = self.down.get(vendor, -math.inf)
@@ -219,13 +215,6 @@ class Circuit:
 _CLOSED = Circuit()
 
 
-def speaks_against(error: DispatchError | None) -> bool | None:
-    """Whether a result counts as a failure of the target (True), a success (False), or as neither (``None``)."""
-    if error is None:
-        return False
-    return True if isinstance(error, COUNTED) else None
-
-
 class Breakers:
     """The circuits of all targets; safe under threads, bounded. A target without failures has none and costs a look-up."""
 
@@ -255,8 +244,8 @@ class Breakers:
         self, target: Target, permit: Permit, error: DispatchError | None, now: float, *, waited: float | None = None
     ) -> None:
         """Take in how a permitted call ended; ``waited`` is the time that ran out for it, which is a failure whatever the error."""
-        failed = False if error is None else speaks_against(error)
-        if waited is not None:
+        failed = None if error is not None else False  # None: it says nothing about the target
+        if waited is not None or isinstance(error, COUNTED):
             failed = True
         if self.ejections.watched and failed is False:
             self.ejections.answered(target.vendor, now, forced=permit.forced)
@@ -279,7 +268,7 @@ class Breakers:
 
     def answers_again(self, vendor: str, now: float) -> None:
         """A vendor that was found down answers: its targets may be asked; a probe of those with an open circuit is not brief."""
-        self.ejections.end(vendor)
+        self.ejections.down.pop(vendor, None)
         with self._lock:
             for key, circuit in self.circuits.items():
                 if key[0] == vendor and circuit.open_until > now:

@@ -11,8 +11,7 @@ from ..catalog import Target
 from ..errors import ConfigError
 from ..runtime import new_lock
 from ..types import at_least, suggest
-from .retry import Wakes
-from .retry_budget import Budgets, RetryBudget
+from .retry import Budgets, RetryBudget, Wakes
 
 _REMEMBERED = 128
 _ENOUGH = 20

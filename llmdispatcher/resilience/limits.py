@@ -17,6 +17,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import cast
 
+import attrs
+
 from ..catalog import Target
 from ..errors import DispatchError
 from ..runtime import Deadline, new_lock
@@ -25,21 +27,18 @@ from .concurrency import Capacity, ConcurrencyLimiter, ConcurrencySlot
 from .rate_limit import PATIENCE, WINDOW, Keys, RateLimit, RateLimitStatus, Shared, TokenReceipt, Window, WindowEntry
 
 
+@attrs.frozen
 class KeyLease:
     """The key of a place in the limits, and where it goes when that is refused; a :class:`~llmdispatcher.runtime.KeyAssignment`."""
 
-    def __init__(self, place: RateLimitSlot, move: Callable[[Sequence[int], DispatchError], int | None]) -> None:
-        self._place = place
-        self._move = move
+    _place: RateLimitSlot
+    move: Callable[[Sequence[int], DispatchError], int | None]
+    """Takes a place under another of these keys, after a refusal; gives ``None`` where no key has one."""
 
     @property
     def key(self) -> int | None:
         """Its number."""
         return self._place.key
-
-    def move(self, awake: Sequence[int], error: DispatchError) -> int | None:
-        """Take a place under another of these keys, after a refusal; ``None`` where no key has one."""
-        return self._move(awake, error)
 
 
 _MOST = 10_000
