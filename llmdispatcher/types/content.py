@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 import attrs
@@ -218,7 +218,8 @@ def image(given: Source, /, *, source: Naming = None, detail: str | None = None)
     With ``source="address"`` a text names no file; with ``"path"`` it names nothing else. Text of strangers needs one of them.
     Raises :class:`InvalidRequest` where there is no such file, it is empty, larger than 20 MB, or no PNG, JPEG, GIF, WebP or HEIC.
     """
-    return attrs.evolve(_image(_read(given, source, IMAGE)), detail=detail)
+    part: ImagePart = _MAKERS["image"](_read(given, source, IMAGE))
+    return attrs.evolve(part, detail=detail)
 
 
 def document(given: Source, /, *, source: Naming = None, name: str | None = None) -> FilePart:
@@ -227,7 +228,7 @@ def document(given: Source, /, *, source: Naming = None, name: str | None = None
     With ``source="address"`` a text names no file; with ``"path"`` it names nothing else. Text of strangers needs one of them.
     Raises :class:`InvalidRequest` where there is no such file, it is empty, too large, or none of these.
     """
-    part = _document(_read(given, source, DOCUMENT, name))
+    part: FilePart = _MAKERS["document"](_read(given, source, DOCUMENT, name))
     return part if name is None else attrs.evolve(part, name=name)
 
 
@@ -246,7 +247,8 @@ def video(given: Source, /, *, source: Naming = None) -> VideoPart:
     With ``source="address"`` a text names no file; with ``"path"`` it names nothing else. Text of strangers needs one of them.
     Raises :class:`InvalidRequest` where there is no such file, it is empty, too large, or none of these.
     """
-    return _video(_read(given, source, VIDEO))
+    part: VideoPart = _MAKERS["video"](_read(given, source, VIDEO))
+    return part
 
 
 def analyze_image(path: Source, prompt: str, *, source: Naming = None) -> tuple[Part, ...]:
@@ -261,7 +263,7 @@ def analyze_file(path: Source, prompt: str, *, source: Naming = None) -> tuple[P
     if medium is None:
         shown = _short(read.url or "")
         raise InvalidRequest(f"file: the address {shown!r} does not tell what is there; use image(), document() or video()")
-    return TextPart(text=prompt), _MAKERS[medium](read)
+    return TextPart(text=prompt), _MAKERS[medium.name](read)
 
 
 @attrs.frozen(kw_only=True)
@@ -274,25 +276,18 @@ class _Read:
     name: str | None = None
 
 
-def _image(read: _Read) -> ImagePart:
-    return ImagePart(url=read.url, data=read.data, media_type=read.media_type)
-
-
-def _document(read: _Read) -> FilePart:
-    return FilePart(url=read.url, data=read.data, media_type=read.media_type, name=read.name)
-
-
 def _audio(read: _Read) -> AudioPart:
     if read.data is None or read.media_type is None:
         raise InvalidRequest("audio: no vendor takes a recording by address; save it first, and give its path or its bytes")
     return AudioPart(data=read.data, format=AUDIO_FORMATS[read.media_type])
 
 
-def _video(read: _Read) -> VideoPart:
-    return VideoPart(url=read.url, data=read.data, media_type=read.media_type)
-
-
-_MAKERS: Mapping[Medium, Callable[[_Read], Part]] = {IMAGE: _image, DOCUMENT: _document, AUDIO: _audio, VIDEO: _video}
+_MAKERS: Mapping[str, Callable[[_Read], Any]] = {
+    "image": lambda read: ImagePart(url=read.url, data=read.data, media_type=read.media_type),
+    "document": lambda read: FilePart(url=read.url, data=read.data, media_type=read.media_type, name=read.name),
+    "audio": _audio,
+    "video": lambda read: VideoPart(url=read.url, data=read.data, media_type=read.media_type),
+}
 
 
 def _read(given: Source, source: Naming, medium: Medium | None, name: str | None = None) -> _Read:

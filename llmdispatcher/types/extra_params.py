@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 from ..errors import InvalidRequest
+from .keywords import plain_name
 
 _LIMITS = frozenset(
     {
@@ -195,7 +196,7 @@ def _numbers(params: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
             if name in _TELLING and (number := _whole(value)) is not None:
                 yield group, name, number
         elif isinstance(value, Mapping):
-            todo += [(name, _plain(inner), one) for inner, one in value.items()]
+            todo += [(name, plain_name(inner), one) for inner, one in value.items()]
         elif isinstance(value, list | tuple):
             todo += [(group, name, one) for one in value]
 
@@ -225,7 +226,7 @@ def check_agreement(request: Any, params: Mapping[str, Any]) -> None:
     for path, name, value in _settings(params):
         told = [(path, name, value)]
         if name in _OWN_GROUPS and isinstance(value, Mapping):
-            told += [((*path, str(inner)), f"{name}.{_plain(inner)}", one) for inner, one in value.items()]
+            told += [((*path, str(inner)), f"{name}.{plain_name(inner)}", one) for inner, one in value.items()]
         for at, known, said in told:
             field = _FIELDS.get(known)
             own = getattr(request, field, None) if field is not None else None
@@ -245,9 +246,9 @@ def check_written(params: Mapping[str, Any], body: Mapping[str, Any]) -> None:
 
     Such a request may hold texts, or further models, under names that the codec did not write: they are its sender's.
     """
-    written = frozenset([_plain(name) for name, value in body.items() if value is not None])
+    written = frozenset([plain_name(name) for name, value in body.items() if value is not None])
     for name in params:
-        plain = _plain(name)
+        plain = plain_name(name)
         if plain in _REPLACING and plain in written:
             raise _replaced(name, _REPLACING[plain])
 
@@ -298,15 +299,10 @@ def _settings(params: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str,
         path, group = todo.pop()
         for one in group if isinstance(group, list | tuple) else (group,):
             for name, value in one.items() if isinstance(one, Mapping) else ():
-                place, plain = (*path, str(name)), _plain(name)
+                place, plain = (*path, str(name)), plain_name(name)
                 yield place, plain, value
                 if plain in _SETTINGS and len(place) < _MOST_GROUPS:
                     todo.append((place, value))
-
-
-def _plain(name: Any) -> str:
-    """A name as servers compare it that read any case, such as those written in Go."""
-    return str(name).replace("_", "").replace("-", "").casefold()
 
 
 def _whole(value: str | float) -> int | None:

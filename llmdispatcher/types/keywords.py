@@ -68,8 +68,8 @@ def closest_name(word: Any, known: Iterable[str], alike: float = _ALIKE) -> str 
 
     ``alike``, from 0 to 1, is how much like a name the word must be.
     """
-    names = {_plain(name): name for name in known}
-    wanted = _plain(str(word))
+    names = {plain_name(name): name for name in known}
+    wanted = plain_name(word)
     if wanted in names:
         return names[wanted]
     for name in _ELSEWHERE.get(wanted, ()):
@@ -97,8 +97,9 @@ def choices(word: Any, known: Iterable[str], otherwise: str = "it takes {}") -> 
     return f"did you mean {name!r}?" if name is not None else otherwise.format(", ".join(known) or "nothing")
 
 
-def _plain(word: str) -> str:
-    return word.casefold().replace("_", "").replace("-", "")
+def plain_name(word: Any) -> str:
+    """A name as servers compare it that read any case, such as those written in Go: without underscores and hyphens."""
+    return str(word).casefold().replace("_", "").replace("-", "")
 
 
 def keyword_error(callee: str, given: Iterable[str], known: Iterable[str], remedies: Mapping[str, str]) -> TypeError:

@@ -10,8 +10,7 @@ import attrs
 
 from .._text import room_logger
 from ..errors import ConfigError, DispatchError, FailureClass
-from .cost import CostDetails
-from .response import Usage
+from .response import CostDetails, Usage
 
 T = TypeVar("T")
 logger = room_logger("types")

@@ -147,8 +147,7 @@ def mapping(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None
 
 def further(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """A mapping that replaces nothing of the request; one that was read from a wire format may hold what has no place elsewhere."""
-    if not isinstance(value, Mapping):
-        raise InvalidRequest(f"{attribute.name}: {type(value).__name__} is not a mapping; give a dict")
+    mapping(instance, attribute, value)
     if value and instance.wire_format is None:
         check_params(value)
 
