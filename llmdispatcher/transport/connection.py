@@ -37,8 +37,8 @@ _SMALL = 65536
 """Bodies up to this many bytes travel in one write with their head."""
 
 
-class _Connection(HTTPConnection):
-    """What HTTP and HTTPS share; ``served`` counts the answers that came over the present socket, which is idle ``since`` then."""
+class PlainConnection(HTTPConnection):
+    """HTTP over TCP; ``served`` counts the answers that came over the present socket, which is idle ``since`` then."""
 
     sock: DeadlineSocket | None
     served = 0
@@ -135,15 +135,14 @@ class _Connection(HTTPConnection):
         super().close()
 
 
-class PlainConnection(_Connection):
-    """HTTP over TCP."""
-
-
-class TLSConnection(_Connection, HTTPSConnection):
+class TLSConnection(PlainConnection, HTTPSConnection):
     """HTTP over TLS."""
 
 
-class _OriginPool(HTTPConnectionPool):
+class PlainPool(HTTPConnectionPool):
+    """Connections to one origin over HTTP."""
+
+    ConnectionCls = PlainConnection  # type: ignore[assignment]  # urllib3's protocol knows only its own response
     QueueCls = PoolQueue
 
     def _get_conn(self, timeout: float | None = None) -> Any:
@@ -189,13 +188,7 @@ class _OriginPool(HTTPConnectionPool):
             places.close()
 
 
-class PlainPool(_OriginPool):
-    """Connections to one origin over HTTP."""
-
-    ConnectionCls = PlainConnection  # type: ignore[assignment]  # urllib3's protocol knows only its own response
-
-
-class TLSPool(_OriginPool, HTTPSConnectionPool):
+class TLSPool(PlainPool, HTTPSConnectionPool):
     """Connections to one origin over HTTPS."""
 
     ConnectionCls = TLSConnection  # type: ignore[assignment]  # urllib3's protocol knows only its own response
@@ -218,7 +211,7 @@ class OriginAdapter(HTTPAdapter):
         self._absolute = bool(proxy) and origin.scheme == "http"
         self._ssl = tls_context(ca_bundle) if origin.scheme == "https" else None
         super().__init__(pool_connections=1, pool_maxsize=pool_size, pool_block=True)
-        self.pool: _OriginPool = self.poolmanager.connection_from_url(origin.url)
+        self.pool: PlainPool = self.poolmanager.connection_from_url(origin.url)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
         """Use our pools, behind the proxy if there is one."""
@@ -262,7 +255,7 @@ class OriginAdapter(HTTPAdapter):
             response = self.send(Prepared(call, target, headers), stream=True)
             raw = response.raw
             return raw if isinstance(raw, Body) else wrap_mocked(response.status_code, response.headers, raw, context)
-        connection: _Connection | None = None
+        connection: PlainConnection | None = None
         try:
             connection = pool._get_conn()
             connection.request(call.method, target, call.body, headers)
