@@ -47,14 +47,8 @@ FIXED = frozenset(
 """What a request says itself, by the names that the wire formats have for it."""
 _OTHER_MODELS = (
     *("model", "models", "defaultmodel", "modelid", "modelname", "engine", "deployment", "deploymentid", "deploymentname"),
-    *(
-        "preset",
-        "route",
-        "fallback",
-        "fallbacks",
-        "fallbackmodel",
-        "fallbackmodels",
-    ),  # https://openrouter.ai/docs/features/model-routing
+    # https://openrouter.ai/docs/features/model-routing
+    *("preset", "route", "fallback", "fallbacks", "fallbackmodel", "fallbackmodels"),
     *("modelconfig", "routingconfig"),  # https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference
 )
 _OTHER_TEXTS = (
