@@ -90,7 +90,7 @@ class AdmissionController:
         guest = ConcurrencySlot()
         with self._lock:
             if self._pid != os.getpid():
-                self._forked()
+                self._forget_calls()
             self._guests[deadline.cancellation] = guest
             if self._room.enter(guest):
                 return
@@ -134,7 +134,7 @@ class AdmissionController:
         """Whether the call has a place by now; if not, queue it again where a fork or a signal has removed it."""
         with self._lock:
             if self._pid != os.getpid():
-                self._forked()
+                self._forget_calls()
             if guest in self._room.seats:
                 return True
             guest.room = None
@@ -151,7 +151,7 @@ class AdmissionController:
             return
         with self._lock:
             if self._pid != os.getpid():
-                self._forked()
+                self._forget_calls()
             if guest.gate is not None:
                 self._queue.pop(guest, None)
             if guest in self._room.seats:
@@ -163,7 +163,7 @@ class AdmissionController:
         """Return how many calls are under way, and how many wait."""
         with self._lock:
             if self._pid != os.getpid():
-                self._forked()
+                self._forget_calls()
             return len(self._room.seats), len(self._queue)
 
     def _refuse(self, begun: float) -> NoReturn:
@@ -178,7 +178,7 @@ class AdmissionController:
             retry_after=round((others + 1) * (now - ends[0]) / len(ends), 3) if ends else None,
         )
 
-    def _forked(self) -> None:
+    def _forget_calls(self) -> None:
         """Forget all calls in a forked child: they are the parent's."""
         self._room.empty()
         self._guests.clear()

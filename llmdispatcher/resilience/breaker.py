@@ -47,7 +47,7 @@ class Ejections:
         """Whether health checks run; without them answers of calls need not be noted."""
         self._answered: dict[str, float] = {}
 
-    def answered(self, vendor: str, now: float, *, forced: bool) -> None:
+    def note_answer(self, vendor: str, now: float, *, forced: bool) -> None:
         """A call has succeeded; one that was ``forced``, since nobody else was left, ends the outage."""
         self._answered[vendor] = now
         if forced:
@@ -156,7 +156,7 @@ class Circuit:
         """Whether calls go through as they come."""
         return not self.times_open
 
-    def counted(self, policy: CircuitBreaker, now: float, *, failed: bool, waited: float | None = None) -> Circuit:
+    def count(self, policy: CircuitBreaker, now: float, *, failed: bool, waited: float | None = None) -> Circuit:
         """Count a call of a closed circuit; open it after one failure too many, or one time-out too many."""
         number = int(now / policy.window * _SLICES)
         kept = [entry for entry in self.slices if number - _SLICES < entry[0] < number]
@@ -166,15 +166,15 @@ class Circuit:
         total, bad = sum([entry[1] for entry in slices]), sum([entry[2] for entry in slices])
         too_many = total >= policy.min_calls and bad >= policy.failure_rate * total
         if failed and (too_many or 0 < policy.timeouts <= circuit.timeouts):
-            return circuit.opened(policy, now, waited)
+            return circuit.open(policy, now, waited)
         return circuit
 
-    def opened(self, policy: CircuitBreaker, now: float, waited: float | None = None) -> Circuit:
+    def open(self, policy: CircuitBreaker, now: float, waited: float | None = None) -> Circuit:
         """Open the circuit from now on, for longer than the last time."""
         times, waited = self.times_open + 1, max(self.waited, waited or 0.0)
         return Circuit(epoch=self.epoch + 1, times_open=times, open_until=now + policy.rest(times, waited), waited=waited)
 
-    def admitted(self, policy: CircuitBreaker, now: float) -> tuple[Circuit, Permit | None]:
+    def admit(self, policy: CircuitBreaker, now: float) -> tuple[Circuit, Permit | None]:
         """A permit, if there is one: always while closed, for a probe once the open time is over."""
         if self.closed:
             return self, Permit(self.epoch)
@@ -184,7 +184,7 @@ class Circuit:
         permit = Permit(self.epoch, probe=True, brief=self.brief)
         return attrs.evolve(self, leases=(*leases, now + policy.probe_timeout)), permit
 
-    def reported(
+    def report(
         self, policy: CircuitBreaker, permit: Permit, now: float, *, failed: bool | None, waited: float | None = None
     ) -> Circuit:
         """After a result: ``failed`` is ``None`` for one that says nothing about the target, ``waited`` the time that ran out."""
@@ -193,10 +193,10 @@ class Circuit:
         if permit.forced:
             return Circuit(epoch=self.epoch + 1) if failed is False else self
         if not permit.probe:
-            return self if failed is None or not self.closed else self.counted(policy, now, failed=failed, waited=waited)
+            return self if failed is None or not self.closed else self.count(policy, now, failed=failed, waited=waited)
         if failed is None:
             return attrs.evolve(self, leases=self.leases[1:])
-        return self.opened(policy, now, waited) if failed else Circuit(epoch=self.epoch + 1)
+        return self.open(policy, now, waited) if failed else Circuit(epoch=self.epoch + 1)
 
     def ready_at(self, now: float) -> float:
         """The moment to ask for a permit again; minus infinity while closed."""
@@ -236,7 +236,7 @@ class Breakers:
         if target.key not in self.circuits:
             return FREE
         with self._lock:
-            circuit, permit = self.circuits.get(target.key, _CLOSED).admitted(self._policy, now)
+            circuit, permit = self.circuits.get(target.key, _CLOSED).admit(self._policy, now)
             self.circuits[target.key] = circuit
         return Permit(circuit.epoch, forced=True) if permit is None and forced and not self._policy.strict else permit
 
@@ -248,12 +248,12 @@ class Breakers:
         if waited is not None or isinstance(error, COUNTED):
             failed = True
         if self.ejections.watched and failed is False:
-            self.ejections.answered(target.vendor, now, forced=permit.forced)
+            self.ejections.note_answer(target.vendor, now, forced=permit.forced)
         if not self._policy.enabled or (not failed and target.key not in self.circuits):
             return
         with self._lock:
             known = self.circuits.get(target.key, _CLOSED)
-            circuit = known.reported(self._policy, permit, now, failed=failed, waited=waited)
+            circuit = known.report(self._policy, permit, now, failed=failed, waited=waited)
             if circuit.idle(self._policy, now):
                 self.circuits.pop(target.key, None)
             else:

@@ -81,12 +81,12 @@ class Capacity:
         if self._adaptive is None:
             return
         if error is None:
-            self._succeeded(self._adaptive, in_flight)
-        elif overloaded(error) and number >= self._since:
+            self._count_success(self._adaptive, in_flight)
+        elif is_overload(error) and number >= self._since:
             self._allowed = max(float(self._adaptive.minimum), self._allowed * self._adaptive.decrease)
             self._since, self._successes = issued, 0
 
-    def _succeeded(self, adaptive: AdaptiveConcurrency, in_flight: int) -> None:
+    def _count_success(self, adaptive: AdaptiveConcurrency, in_flight: int) -> None:
         if 2 * in_flight < self._allowed:
             return  # so few calls tell nothing of whether more would be taken
         self._successes += 1
@@ -95,7 +95,7 @@ class Capacity:
             self._successes = 0
 
 
-def overloaded(error: DispatchError) -> bool:
+def is_overload(error: DispatchError) -> bool:
     """Whether an error says that the vendor has too many calls; our own errors and a spent quota do not."""
     if error.sent is False:
         return False

@@ -93,14 +93,14 @@ class Limits:
         self.in_use = False
         """Whether there is any limit at all; without one a call needs no place."""
         if storage is not None:
-            self._stored_at(storage)
+            self._open_storage(storage)
 
     def set(self, vendor: str, limit: RateLimit, keys: Keys | None = None) -> None:
         """Limit what a vendor is asked, by each of its ``keys`` where the limit says so."""
         if limit.per_key and keys is not None and keys.key_count > 1:
             self._keys[vendor] = keys
         if limit.storage is not None:
-            self._stored_at(limit.storage)
+            self._open_storage(limit.storage)
         self._limits[vendor] = limit
         self.in_use = True
 
@@ -115,7 +115,7 @@ class Limits:
             return None
         place = RateLimitSlot() if place is None else place
         if place.room is not None and ways[0][0] is not None:
-            ways = self._ordered(ways, limit, place)
+            ways = self._entered_first(ways, limit, place)
         return self._first(place, ways, limit, tokens, now)
 
     def _first(
@@ -152,7 +152,7 @@ class Limits:
         place.receipt = taken
         return None
 
-    def _ordered(self, ways: list[_Way], limit: RateLimit | None, place: RateLimitSlot) -> list[_Way]:
+    def _entered_first(self, ways: list[_Way], limit: RateLimit | None, place: RateLimitSlot) -> list[_Way]:
         """The count first whose place in flight the call has waited for."""
         with self._lock:
             entered = [way for way in ways if self._count(way[1], limit).room is place.room]
@@ -173,7 +173,7 @@ class Limits:
         self.ended(place, error)
         place.room = None
         key, limit = self._key(target)
-        taken = self._first(place, [_numbered(key, number) for number in numbers], limit, tokens, now)
+        taken = self._first(place, [_way_of_key(key, number) for number in numbers], limit, tokens, now)
         return place.key if isinstance(taken, RateLimitSlot) else None
 
     def wait(self, targets: Sequence[Target], place: RateLimitSlot, deadline: Deadline, until: float) -> Target | None:
@@ -245,11 +245,11 @@ class Limits:
         if place.room is None:
             return
         with self._lock:
-            self._here()
+            self._forget_calls_of_parent()
             place.room.leave(place, lambda capacity, issued, there: capacity.hear(error, place.number, issued, there))
 
     def _leave(self, place: RateLimitSlot) -> None:
-        self._here()
+        self._forget_calls_of_parent()
         if place.room is not None:
             place.room.leave(place, lambda *_: None)
             place.room = None
@@ -269,7 +269,7 @@ class Limits:
             return
         key, limit = self._key(target)
         if number is not None and target.vendor in self._keys:
-            _, key = _numbered(key, number)
+            _, key = _way_of_key(key, number)
         with self._lock:
             self._count(key, limit).window.remaining.update(known)
             self.in_use = True
@@ -281,11 +281,11 @@ class Limits:
         if keys is None:
             return self._status(key, limit, now)
         numbers = range(1, keys.key_count + 1)
-        return RateLimitStatus.combine([self._status(_numbered(key, number)[1], limit, now) for number in numbers])
+        return RateLimitStatus.combine([self._status(_way_of_key(key, number)[1], limit, now) for number in numbers])
 
     def _status(self, key: tuple[str, ...], limit: RateLimit | None, now: float) -> RateLimitStatus:
         with self._lock:
-            self._here()
+            self._forget_calls_of_parent()
             count = self._counts.get(key) or self._new(key, limit)
             count.window.forget(now)
             requests, tokens = count.window.left()
@@ -318,11 +318,11 @@ class Limits:
         """The counts on which a call may take its place, the best first, and the limit of all."""
         key, limit = self._key(target)
         keys = self._keys.get(target.vendor)
-        return ([(None, key)] if keys is None else [_numbered(key, number) for number in keys.awake_keys()]), limit
+        return ([(None, key)] if keys is None else [_way_of_key(key, number) for number in keys.awake_keys()]), limit
 
     def _count(self, key: tuple[str, ...], limit: RateLimit | None) -> _LimitCount:
         if self._pid != os.getpid():
-            self._here()
+            self._forget_calls_of_parent()
         count = self._counts.get(key)
         if count is None:
             if len(self._counts) >= _MOST:
@@ -334,9 +334,9 @@ class Limits:
         limit = limit or RateLimit()
         counted = limit.requests_per_minute is not None or limit.tokens_per_minute is not None
         address = limit.storage or self._storage
-        return _LimitCount(":".join(key), limit, self._stored_at(address) if counted and address is not None else None)
+        return _LimitCount(":".join(key), limit, self._open_storage(address) if counted and address is not None else None)
 
-    def _stored_at(self, address: str) -> Shared:
+    def _open_storage(self, address: str) -> Shared:
         """The count on a server; its module is loaded only now, and opens nothing before the first call."""
         stored = self._storages.get(address)
         if stored is None:
@@ -346,7 +346,7 @@ class Limits:
             stored = self._storages.setdefault(address, made)
         return stored
 
-    def _here(self) -> None:
+    def _forget_calls_of_parent(self) -> None:
         """Forget the calls in flight in a forked child: they are the parent's."""
         if self._pid != os.getpid():
             for count in self._counts.values():
@@ -355,7 +355,7 @@ class Limits:
             self._pid = os.getpid()
 
 
-def _numbered(key: tuple[str, ...], number: int) -> _Way:
+def _way_of_key(key: tuple[str, ...], number: int) -> _Way:
     return number, (*key, f"key{number}")
 
 

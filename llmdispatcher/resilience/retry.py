@@ -179,7 +179,7 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple([text.lower() for text in string_tuple("retryable_errors", value)])
 
 
-def _required(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+def _forbid_none(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value is None:
         raise ConfigError(f"{attribute.name}: None is not a number; leave it out for the default")
 
@@ -213,13 +213,13 @@ class RetryPolicy:
     already: True asks again like after any failure, ``"elsewhere"`` asks other targets only, False asks nobody and ends the call.
     """
 
-    max_retries: int = attrs.field(default=3, validator=[_required, non_negative_integer])
+    max_retries: int = attrs.field(default=3, validator=[_forbid_none, non_negative_integer])
     backoff_strategy: BackoffStrategy = attrs.field(default=BackoffStrategy.EXPONENTIAL, converter=_strategy)
-    initial_delay: float = attrs.field(default=1.0, validator=[_required, at_least(0)])
-    max_delay: float = attrs.field(default=60.0, validator=[_required, at_least(0)])
+    initial_delay: float = attrs.field(default=1.0, validator=[_forbid_none, at_least(0)])
+    max_delay: float = attrs.field(default=60.0, validator=[_forbid_none, at_least(0)])
     retryable_errors: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     jitter: Callable[[float], float] | None = attrs.field(default=None, validator=_function)
-    max_cooldown: float = attrs.field(default=60.0, validator=[_required, at_least(0)])
+    max_cooldown: float = attrs.field(default=60.0, validator=[_forbid_none, at_least(0)])
     retry_ambiguous: bool | Literal["elsewhere"] = attrs.field(default=True, validator=_ambiguous)
 
     def wait(self, nth_failure: int) -> float:
@@ -571,7 +571,7 @@ class Budgets:
         """Count a first try."""
         if self._policy.enabled:
             with self._lock:
-                counts = self._counts.get(target.key) or self._made(target.key)
+                counts = self._counts.get(target.key) or self._add_counts(target.key)
                 number = int(now / self._policy.window * _BUDGET_SLICES)
                 counts.calls[counts.turn(number) if number > counts.number else counts.number % _BUDGET_SLICES] += 1
 
@@ -581,14 +581,14 @@ class Budgets:
         if not policy.enabled:
             return True
         with self._lock:
-            counts = self._counts.get(target.key) or self._made(target.key)
+            counts = self._counts.get(target.key) or self._add_counts(target.key)
             place = counts.turn(int(now / policy.window * _BUDGET_SLICES))
             if sum(counts.retries) + 1 > policy.ratio * sum(counts.calls) + policy.per_second * policy.window:
                 return False
             counts.retries[place] += 1
             return True
 
-    def _made(self, key: tuple[str, ...]) -> _RetryCounts:
+    def _add_counts(self, key: tuple[str, ...]) -> _RetryCounts:
         if len(self._counts) >= _MOST:
             del self._counts[next(iter(self._counts))]
         counts = self._counts[key] = _RetryCounts()

@@ -79,7 +79,7 @@ def state_folder(field: str) -> Path:
     from tempfile import gettempdir  # late: almost everybody has a home
 
     try:
-        return _own_temporary(Path(gettempdir()))
+        return _make_temporary_folder(Path(gettempdir()))
     except OSError as error:
         why = error.strerror or type(error).__name__
         text = f"{field}: neither the home nor the temporary folder can be written to ({why}); name a folder in {field}="
@@ -94,7 +94,7 @@ def _can_be_made(folder: Path) -> bool:
     return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
-def _own_temporary(parent: Path) -> Path:
+def _make_temporary_folder(parent: Path) -> Path:
     """A folder that is this user's alone, in one that is everybody's: another user may have made it, to read what comes."""
     user = os.getuid() if hasattr(os, "getuid") else None  # Windows gives each user a temporary folder
     folder = parent / ("llmdispatcher" if user is None else f"llmdispatcher-{user}")

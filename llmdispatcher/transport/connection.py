@@ -280,11 +280,11 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     with _contexts_lock:
         context = _contexts.get(path)
         if context is None:
-            context = _contexts[path] = _verifying(path)
+            context = _contexts[path] = _make_tls_context(path)
     return context
 
 
-def _verifying(path: str) -> ssl.SSLContext:
+def _make_tls_context(path: str) -> ssl.SSLContext:
     context = create_urllib3_context(ssl_minimum_version=ssl.TLSVersion.TLSv1_2)
     context.sslsocket_class = TLSSocket
     try:

@@ -187,7 +187,7 @@ def _numbers(params: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
         if name in _LIMITS and group in _SETTINGS and not _is_limit(value):
             yield group, name, -1  # "null", and what is no number, takes the request's own limit away
         elif isinstance(value, str | int | float):  # most are; to ask for a Mapping takes longer
-            if name in _TELLING and (number := _whole(value)) is not None:
+            if name in _TELLING and (number := _whole_number(value)) is not None:
                 yield group, name, number
         elif isinstance(value, Mapping):
             todo += [(name, plain_name(inner), one) for inner, one in value.items()]
@@ -199,7 +199,7 @@ def _is_limit(value: Any) -> bool:
     """Whether a server may read a limit from it; 0, False and "unlimited" are none, or mean that there is no end."""
     if isinstance(value, list | tuple):
         return bool(value)  # each of them is looked at
-    return isinstance(value, str | int | float) and bool(_whole(value))
+    return isinstance(value, str | int | float) and bool(_whole_number(value))
 
 
 def check_params(params: Mapping[str, Any]) -> None:
@@ -212,7 +212,7 @@ def check_params(params: Mapping[str, Any]) -> None:
             raise InvalidRequest(f"extra_params: {'.'.join(path)!r} is no setting of a model and is not sent; {_OF_CLIENTS[name]}")
         if name in _REPLACING or (name == "prompt" and not isinstance(value, Mapping)):  # a mapping names a stored prompt
             shown = f"; it is {value!r:.80}" if name in _SHOWN else ""
-            raise _replaced(".".join(path), _REPLACING.get(name, _REPLACING["messages"]) + shown)
+            raise _replacement_error(".".join(path), _REPLACING.get(name, _REPLACING["messages"]) + shown)
 
 
 def check_agreement(request: Any, params: Mapping[str, Any]) -> None:
@@ -244,10 +244,10 @@ def check_written(params: Mapping[str, Any], body: Mapping[str, Any]) -> None:
     for name in params:
         plain = plain_name(name)
         if plain in _REPLACING and plain in written:
-            raise _replaced(name, _REPLACING[plain])
+            raise _replacement_error(name, _REPLACING[plain])
 
 
-def _replaced(name: str, remedy: str) -> InvalidRequest:
+def _replacement_error(name: str, remedy: str) -> InvalidRequest:
     return InvalidRequest(f"extra_params: {name!r} is what the request itself says; {remedy}")
 
 
@@ -299,7 +299,7 @@ def _settings(params: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str,
                     todo.append((place, value))
 
 
-def _whole(value: str | float) -> int | None:
+def _whole_number(value: str | float) -> int | None:
     if isinstance(value, str):  # servers are lenient: "1e5" and " +100_000.0 " are numbers to some
         try:
             value = float(value) if len(value) <= _LONGEST else math.nan

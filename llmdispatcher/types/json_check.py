@@ -212,7 +212,7 @@ class _Check:
             yield from self._members(value, schema, at)
         elif isinstance(value, list):
             yield from self._items(value, schema, at)
-        yield from self._combined(value, schema, at)
+        yield from self._combinations(value, schema, at)
 
     def _fits(self, value: Any, schema: Any) -> bool:
         return next(self.wrongs(value, schema, None), None) is None
@@ -267,7 +267,7 @@ class _Check:
             inner = places[number] if number < len(places) else schema.get("items", True)
             yield from self.wrongs(item, inner, at and f"{at}[{number}]")
 
-    def _combined(self, value: Any, schema: Mapping[str, Any], at: str | None) -> Iterator[str]:
+    def _combinations(self, value: Any, schema: Mapping[str, Any], at: str | None) -> Iterator[str]:
         for inner in schema.get("allOf") or ():
             yield from self.wrongs(value, inner, at)
         options = schema.get("anyOf")
@@ -284,12 +284,12 @@ class _Check:
         """What is wrong by the only form of the value's own kind, or that there is no such form."""
         if at is None:
             return ""
-        alike = [option for option in options if _wrong_kind(value, self._meant(option), at) is None]
+        alike = [option for option in options if _wrong_kind(value, self._target_of(option), at) is None]
         if len(alike) == 1:
             return next(self.wrongs(value, alike[0], at))
         return f"{at} fits none of its {len(options)} forms"
 
-    def _meant(self, schema: Any) -> Mapping[str, Any]:
+    def _target_of(self, schema: Any) -> Mapping[str, Any]:
         found = _resolve(self._root, schema["$ref"]) if isinstance(schema, Mapping) and "$ref" in schema else schema
         return found if isinstance(found, Mapping) else {}
 
@@ -554,9 +554,9 @@ class _Work:
             parts += _of_object(value, schema)
         elif isinstance(value, list):
             parts += _of_list(value, schema)
-        return len(schema) + self._own(value, schema), parts
+        return len(schema) + self._own_weight(value, schema), parts
 
-    def _own(self, value: Any, schema: dict[str, Any]) -> int:
+    def _own_weight(self, value: Any, schema: dict[str, Any]) -> int:
         """Comparisons of keywords without schemas."""
         weight = len(_values(schema.get("required"), list))
         inside = isinstance(value, dict | list)

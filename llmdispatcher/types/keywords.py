@@ -117,12 +117,12 @@ def suggest(callee: Callee, remedies: Mapping[str, str] = MappingProxyType({})) 
     """
     if isinstance(callee, type):
         made: Any = callee
-        made.__init__ = _checked(made.__init__, callee.__name__, remedies)
+        made.__init__ = _with_hint(made.__init__, callee.__name__, remedies)
         return callee
-    return cast(Callee, _checked(callee, callee.__name__, remedies))
+    return cast(Callee, _with_hint(callee, callee.__name__, remedies))
 
 
-def _checked(function: Any, name: str, remedies: Mapping[str, str]) -> Any:
+def _with_hint(function: Any, name: str, remedies: Mapping[str, str]) -> Any:
     code = function.__code__
     known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 

@@ -79,17 +79,17 @@ class ResponseFormat(dict[str, Any]):
     @classmethod
     def of_class(cls, kind: type) -> ResponseFormat:
         """The form of an answer that makes an instance of ``kind``; strict where the vendors' strict modes can take it."""
-        made = cls._named(kind.__name__, schema_of(kind, strict=True))
+        made = cls._describe(kind.__name__, schema_of(kind, strict=True))
         made.kind = kind
         return made
 
     @classmethod
     def of_schema(cls, schema: Mapping[str, Any]) -> ResponseFormat:
         """The form of an answer that fits a bare JSON schema."""
-        return cls._named(str(schema.get("title") or "answer"), schema)
+        return cls._describe(str(schema.get("title") or "answer"), schema)
 
     @classmethod
-    def _named(cls, name: str, schema: Mapping[str, Any]) -> ResponseFormat:
+    def _describe(cls, name: str, schema: Mapping[str, Any]) -> ResponseFormat:
         described: dict[str, Any] = {"name": _NOT_IN_NAMES.sub("_", name)[:64], "schema": schema}
         if is_strict(schema):
             described["strict"] = True

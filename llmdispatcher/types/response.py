@@ -144,7 +144,7 @@ class Usage:
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
     @cost_details.default
-    def _undivided(self) -> CostDetails | None:
+    def _all_as_other(self) -> CostDetails | None:
         return None if self.cost is None else CostDetails(other=self.cost)
 
     @cost_status.default

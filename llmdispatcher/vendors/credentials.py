@@ -130,7 +130,7 @@ class Credentials:
             return _call_key_function(given, self.config.name or self.row.name)
         return given if isinstance(given, str) else from_environment(self.row.key_env)
 
-    def refused(
+    def replace_key(
         self, headers: Mapping[str, str], error: DispatchError, lease: KeyAssignment | None = None
     ) -> dict[str, str] | None:
         """After a refusal: the header of another key to try at once, where it was about the key and there is another awake.
@@ -147,7 +147,7 @@ class Credentials:
         if not awake:
             return None
         other = awake[0] if lease is None else lease.move(awake, error)
-        return None if other is None else self.numbered(other)
+        return None if other is None else self.header_of(other)
 
     @property
     def count(self) -> int:
@@ -161,7 +161,7 @@ class Credentials:
         now = self.clock.monotonic()
         return self._keys.awake(now) or (self._keys.keys.index(self._keys.pick(now)) + 1,)
 
-    def numbered(self, number: int) -> dict[str, str]:
+    def header_of(self, number: int) -> dict[str, str]:
         """The header that shows the key of this number."""
         return self.header(self._keys.keys[number - 1]) if self._keys is not None else {}
 
@@ -180,7 +180,7 @@ class Credentials:
         """Return a vendor's text without keys that were used lately, secrets of ``headers=``, and the proxy's login."""
         return self._secrets().mask(text)
 
-    def masked_id(self, identity: str) -> str:
+    def mask_id(self, identity: str) -> str:
         """Return the id of a call without secrets; most ids hold none, which is seen quickly."""
         secrets = self._secrets()
         return secrets.mask(identity) if secrets.may_be_in(identity) else identity

@@ -459,7 +459,7 @@ class HttpVendor:
             self._refuse_unusable(response, reply)
         identity, left = request_id(reply.headers), rate_limit_remaining(reply.headers, self._clock.now())
         if identity is not None:
-            identity = self._credentials.masked_id(identity)
+            identity = self._credentials.mask_id(identity)
         if identity is None and left is None and not dropped:
             return response
         return replace(response, request_id=identity, rate_limit_remaining=left, dropped=dropped)
@@ -650,7 +650,7 @@ class HttpVendor:
         limits = endpoint.stream_limits if streamed else endpoint.limits
         lease = deadline.meter.lease if deadline.meter is not None else None
         if lease is not None and lease.key is not None:
-            call = attrs.evolve(call, headers={**call.headers, **self._credentials.numbered(lease.key)})
+            call = attrs.evolve(call, headers={**call.headers, **self._credentials.header_of(lease.key)})
         while True:
             if deadline.meter is not None:
                 deadline.meter.key = self._credentials.number(call.headers)
@@ -658,7 +658,7 @@ class HttpVendor:
             if reply.ok:
                 return reply
             error = self._refusal(reply)
-            other = self._credentials.refused(call.headers, error, lease)
+            other = self._credentials.replace_key(call.headers, error, lease)
             if other is None:
                 raise error
             call = attrs.evolve(call, headers={**call.headers, **other})
