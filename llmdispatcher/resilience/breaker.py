@@ -48,7 +48,7 @@ class Ejections:
         self._answered: dict[str, float] = {}
 
     def note_answer(self, vendor: str, now: float, *, forced: bool) -> None:
-        """A call has succeeded; one that was ``forced``, since nobody else was left, ends the outage."""
+        """Record that a call succeeded; a ``forced`` one, made since no other target was left, ends the outage."""
         self._answered[vendor] = now
         if forced:
             self.down.pop(vendor, None)
@@ -88,7 +88,7 @@ class CircuitBreaker:
     at a time may try it, and the first that succeeds closes the circuit. A probe that is not heard of for ``probe_timeout`` is
     forgotten. ``jitter`` makes the actual open time of the computed one, so that processes do not come back all at once.
 
-    A call that finds all its targets left alone asks the least bad of them; with ``strict`` it asks nobody, and ends at once with
+    A call whose targets are all left alone asks the least bad of them; with ``strict`` it asks none, and ends at once with
     :class:`CircuitOpen`.
     """
 
@@ -228,7 +228,7 @@ class Breakers:
     def admit(self, target: Target, now: float, *, forced: bool = False) -> Permit | None:
         """Return a permit to ask the target now, or ``None`` while its circuit is open. Each permit must be reported.
 
-        ``forced`` asks although the circuit is open, because nobody else is left: a success closes it, a failure changes nothing.
+        ``forced`` asks although the circuit is open, since no other target is left: a success closes it, a failure changes nothing.
         """
         if self.ejections.down and self.ejections.until(target.vendor, now) > now:
             epoch = self.circuits.get(target.key, _CLOSED).epoch
@@ -267,7 +267,7 @@ class Breakers:
         return self._policy.enabled and self.ejections.eject(vendor, since, until)
 
     def answers_again(self, vendor: str, now: float) -> None:
-        """A vendor that was found down answers: its targets may be asked; a probe of those with an open circuit is not brief."""
+        """Admit calls to a vendor that was found down and answers again; a probe of a target with an open circuit is not brief."""
         self.ejections.down.pop(vendor, None)
         with self._lock:
             for key, circuit in self.circuits.items():
@@ -275,7 +275,7 @@ class Breakers:
                     self.circuits[key] = attrs.evolve(circuit, open_until=now, waited=0.0)
 
     def leave_alone(self, vendor: str, model: str | None, until: float) -> None:
-        """Leave a vendor alone, or one model of it, until then: it is asked only where nobody else is left."""
+        """Leave a vendor alone, or one model of it, until then: it is asked only where no other target is left."""
         if model is None:
             self.ejections.down[vendor] = until
             return

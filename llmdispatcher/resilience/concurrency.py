@@ -168,7 +168,7 @@ class FairQueue:
 
 
 class ConcurrencyLimiter:
-    """The calls in flight at one vendor or model, and those that wait. Whoever uses it holds the lock of all rooms."""
+    """The calls in flight at one vendor or model, and those that wait. Its user holds the lock of all rooms."""
 
     def __init__(self, capacity: Capacity, queue: FairQueue | None = None) -> None:
         self.capacity = capacity

@@ -77,7 +77,7 @@ class _LimitCount:
 
 
 class Limits:
-    """The counts of all vendors that have a limit or told of one; safe under threads and after a fork, bounded.
+    """The counts of all vendors that have a limit or have reported one; safe under threads and after a fork, bounded.
 
     ``storage`` is that of all limits that have none of their own. Raises :class:`ConfigError` where its extra is missing.
     """
@@ -107,8 +107,8 @@ class Limits:
     def take(self, target: Target, tokens: int, now: float, place: RateLimitSlot | None = None) -> RateLimitSlot | float | None:
         """A place for a call now, or the moment when there may be one, or ``None`` where no limit is known.
 
-        The moment is infinite where nobody knows it: too many calls are in flight, and one of them must end (:meth:`wait`).
-        ``place`` is where to note what is taken; whoever hands one in can give it back even where this is interrupted.
+        The moment is infinite where it cannot be known: too many calls are in flight, and one of them must end (:meth:`wait`).
+        ``place`` receives what is taken; with one of its own the caller can give it back even where this is interrupted.
         """
         ways, limit = self._ways(target)
         if limit is None and ways[0][1] not in self._counts:
@@ -177,7 +177,7 @@ class Limits:
         return place.key if isinstance(taken, RateLimitSlot) else None
 
     def wait(self, targets: Sequence[Target], place: RateLimitSlot, deadline: Deadline, until: float) -> Target | None:
-        """The first of these targets with a place in flight, which is taken; ``None`` if there was none before that moment.
+        """Take a place in flight at the first of these targets that has one; ``None`` if none has one before that moment.
 
         Raises when the deadline has passed or the call is cancelled; what was taken then is for the caller to give back.
         """
@@ -210,7 +210,7 @@ class Limits:
     def _queue(
         self, ways: Sequence[tuple[Target, list[_Way]]], place: RateLimitSlot, queued: dict[ConcurrencyLimiter, Target]
     ) -> Target | None:
-        """Stand in all the queues, unless there is a place: gives the target that has it."""
+        """Join all the queues, unless there is a place; returns the target that has it."""
         for target, counts in ways:
             rooms = [self._count(key, self._limits.get(target.vendor)).room for _, key in counts]
             for room in [room for room in rooms if room in place.full] or rooms:

@@ -120,7 +120,7 @@ def _sum(amounts: Sequence[int | None]) -> int | None:
 
 
 class Keys(Protocol):
-    """A vendor with several keys, which are told by their numbers, counted from 1, alone."""
+    """A vendor with several keys, which are known by their numbers alone, counted from 1."""
 
     @property
     def key_count(self) -> int:
@@ -146,7 +146,7 @@ class WindowEntry:
 
 
 class Window:
-    """The calls, oldest first; ``None`` is no limit. Not safe under threads: whoever holds it has the lock."""
+    """The calls, oldest first; ``None`` is no limit. Not safe under threads: its user holds the lock."""
 
     def __init__(self, requests: int | None, tokens: int | None) -> None:
         self.most_requests = requests

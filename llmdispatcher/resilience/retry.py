@@ -57,7 +57,7 @@ def rest_of(error: DispatchError) -> float:
 
 @attrs.frozen
 class _Cooldown:
-    """Until when (monotonic), until when the target ``asked`` for, and the failure that told so, its text and facts."""
+    """The end of a cooldown (monotonic), the end that the target ``asked`` for, and the failure that caused it."""
 
     until: float
     asked: float
@@ -126,7 +126,7 @@ class Cooldowns:
         return None
 
     def answered(self, target: Target) -> None:
-        """The target has answered: if it was a try, everybody may ask it again."""
+        """Record that the target answered: after a probe, all calls may ask it again."""
         with self._lock:
             parked = self.parked.get(target.key)
             if parked is not None and parked.probed:
@@ -256,7 +256,7 @@ class RetryPolicy:
     def movable(self, error: DispatchError, *, transient_only: bool = False, on: frozenset[str] = frozenset()) -> bool:
         """Whether another target may be asked after this error.
 
-        In a pool only if it is one that passes, or one that ``on`` names, a word of :data:`LASTING`.
+        In a pool only after an error that passes, or one that ``on`` names by a word of :data:`LASTING`.
         """
         if transient_only and isinstance(error, (ModelNotFound, *LASTING.values())):
             return any(isinstance(error, LASTING[word]) for word in on)
@@ -289,7 +289,7 @@ class _Place:
 class NextAttempt(NamedTuple):
     """Ask ``target``, not before ``ready_at`` (monotonic seconds; minus infinity for at once).
 
-    ``retry`` is a return to a target that failed in this call, ``forced`` a turn of one that was put off: nobody else is left.
+    ``retry`` is a return to a target that failed in this call, ``forced`` a turn of one that was put off, since no other is left.
     ``crowd`` are targets with too many calls in flight: whichever has a place earlier is asked instead.
     """
 

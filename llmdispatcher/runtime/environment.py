@@ -17,7 +17,7 @@ _HOME = "LLMDISPATCHER_HOME"
 
 
 def user_path(value: str | os.PathLike[str], field: str) -> Path:
-    """The path that a user wrote, its ``~`` replaced. Raises :class:`ConfigError` where it begins with a home that nobody knows."""
+    """The path that a user wrote, its ``~`` replaced. Raises :class:`ConfigError` where it begins with an unknown home folder."""
     try:
         return Path(value).expanduser()
     except RuntimeError:
@@ -44,7 +44,7 @@ def data_folder() -> Path | None:
 
 
 def own_file(name: str) -> Path | None:
-    """The user's own file of this name; ``None`` where there is none, or it cannot be looked at."""
+    """The user's own file of this name; ``None`` where there is none, or it cannot be accessed."""
     folder = data_folder()
     file = folder / name if folder is not None else None
     return file if file is not None and os.path.isfile(file) else None  # noqa: PTH113  # raises nothing, unlike Path.is_file
@@ -95,7 +95,7 @@ def _can_be_made(folder: Path) -> bool:
 
 
 def _make_temporary_folder(parent: Path) -> Path:
-    """A folder that is this user's alone, in one that is everybody's: another user may have made it, to read what comes."""
+    """A private folder in a shared one. Another user may have made it to read its files, so owner and mode are checked."""
     user = os.getuid() if hasattr(os, "getuid") else None  # Windows gives each user a temporary folder
     folder = parent / ("llmdispatcher" if user is None else f"llmdispatcher-{user}")
     folder.mkdir(mode=0o700, exist_ok=True)

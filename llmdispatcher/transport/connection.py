@@ -129,7 +129,7 @@ class PlainConnection(HTTPConnection):
         raise failure
 
     def close(self) -> None:
-        """Close; whoever is about to cancel the call is waited for, so that no other socket gets this descriptor meanwhile."""
+        """Close, after waiting for a thread that is cancelling the call, so that no other socket gets this descriptor meanwhile."""
         if self.sock is not None:
             self.sock.release()
         super().close()

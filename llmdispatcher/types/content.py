@@ -81,7 +81,7 @@ _TEXTUAL = ("text/", "application/json")
 
 
 def detect_media_type(data: bytes) -> str | None:
-    """The media type that the first bytes tell; ``None`` where they tell nothing, as those of text do."""
+    """The media type that the first bytes show; ``None`` where they show none, as those of text do."""
     for mark, media_type in _BEGINNINGS:
         if data.startswith(mark):
             return media_type
@@ -95,9 +95,9 @@ def guess_media_type(name: str) -> str | None:
 
 
 def media_type_of(data: bytes, name: str | None = None, said: str | None = None) -> str | None:
-    """The media type of ``data``: from its beginning, its ``name``, what was ``said`` of it; text is what reads as text.
+    """The media type of ``data``, from its first bytes, else its ``name``, else the type ``said``; what decodes as UTF-8 is text.
 
-    A name or a word can tell one kind of text from another, but cannot make a picture of what does not begin like one.
+    Name and stated type only tell one kind of text from another; an image must begin like one.
     """
     told = detect_media_type(data)
     if told is not None:
@@ -334,9 +334,9 @@ def _last(url: str) -> str | None:
 
 
 def _read_file(path: Path, medium: Medium | None) -> bytes:
-    """The bytes of a file; not more than the limit are read, whatever it grows to meanwhile.
+    """The bytes of a file, and one more than the limit at most, even if the file grows meanwhile.
 
-    Errors tell its name without its folder: a server's folders are nobody else's business.
+    Errors show its name without its folder, since the folders of a server are private.
     """
     kind, most = (medium.name, medium.most) if medium is not None else ("file", VIDEO.most)
     about = f"{kind}: {_short(path.name)!r}"
@@ -380,7 +380,7 @@ def _check_content(data: bytes, said: str | None, name: str | None, medium: Medi
 
 
 def _remedy(media_type: str | None, medium: Medium | None) -> str:
-    """What to do with a thing of the wrong kind."""
+    """What to do with content of the wrong kind."""
     better = medium_of(media_type)
     if better is not None:
         return f"not for {medium.name}(); use {better.name}()" if medium is not None else "which nobody takes"

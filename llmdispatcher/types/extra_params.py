@@ -216,7 +216,7 @@ def check_params(params: Mapping[str, Any]) -> None:
 
 
 def check_agreement(request: Any, params: Mapping[str, Any]) -> None:
-    """Raise :class:`InvalidRequest` for a setting that says something else than the field of the request that it would replace."""
+    """Raise :class:`InvalidRequest` for a setting that contradicts the field of the request that it would replace."""
     for path, name, value in _settings(params):
         told = [(path, name, value)]
         if name in _OWN_GROUPS and isinstance(value, Mapping):
@@ -252,7 +252,7 @@ def _replacement_error(name: str, remedy: str) -> InvalidRequest:
 
 
 def unseen_model(params: Mapping[str, Any]) -> str | None:
-    """The first name by which other models may be asked, whose prices nobody has seen; only requests from wire formats have one."""
+    """The first parameter that may name other models, whose prices were not checked; only requests from wire formats have one."""
     return next((".".join(path) for path, name, value in _settings(params) if name in _OTHER_MODELS and value), None)
 
 
@@ -264,7 +264,7 @@ def stored_param(params: Mapping[str, Any]) -> str | None:
 
 
 def predictions_in(params: Mapping[str, Any]) -> list[Any]:
-    """What is given as a prediction of the answer; what of it does not come true is paid for as output.
+    """The predictions of the answer; the parts of one that do not come true are billed as output.
 
     https://platform.openai.com/docs/guides/predicted-outputs
     """

@@ -64,7 +64,7 @@ REQUEST_REMEDIES: Mapping[str, str] = {
 
 
 def closest_name(word: Any, known: Iterable[str], alike: float = _ALIKE) -> str | None:
-    """Return the name that a word was meant to be, or ``None``: a typing error, another spelling, or another library's word for it.
+    """Return the name that a word probably means, or ``None``. It may be misspelt, or be another library's word for it.
 
     ``alike``, from 0 to 1, is how much like a name the word must be.
     """
@@ -91,7 +91,7 @@ def _parts(names: Iterable[str]) -> dict[str, str]:
 
 
 def choices(word: Any, known: Iterable[str], otherwise: str = "it takes {}") -> str:
-    """Return the end of an error's text: the name that a wrong word was meant to be, or all names."""
+    """Return the end of an error's text: the name that a wrong word probably means, or all names."""
     known = list(known)
     name = closest_name(word, known)
     return f"did you mean {name!r}?" if name is not None else otherwise.format(", ".join(known) or "nothing")

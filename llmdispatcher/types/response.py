@@ -100,8 +100,8 @@ def dollars_text(amount: Decimal, places: int = 2) -> str:
 
 
 COST_STATUSES = ("priced", "no_usage", "unknown_model", "no_price", "vendor_reported", "implausible_cost", "implausible_count")
-"""Why a usage has the cost that it has: computed by a price, none since no usage was told, since the catalog does not know the
-model, or since it knows no price of it; or the vendor's own word. A cost of the vendor's that cannot be (negative, not finite, more
+"""Where a cost comes from, or why there is none: computed by a price; no usage was reported; the catalog does not know the model,
+or no price of it; or reported by the vendor. A cost of the vendor's that cannot be (negative, not finite, more
 than :data:`MOST_COST`) is set aside, and that of the price, if there is one, stands in its place; where a count cannot be (more
 than :data:`MOST_TOKENS`), the cost is not known."""
 
@@ -257,7 +257,7 @@ def plausible_cost(told: Any) -> Decimal | None:
 @suggest
 @attrs.frozen(kw_only=True)
 class Citation:
-    """What a piece of the answer rests on: a web page or document, and, where told, which characters of the answer it is for."""
+    """The source of a piece of the answer: a web page or document, and, if known, which characters of the answer it is for."""
 
     url: str | None = None
     title: str | None = None

@@ -24,9 +24,9 @@ _RESTS: tuple[tuple[type[DispatchError], float], ...] = (
     (QuotaExceeded, 600.0),
     (RateLimitError, 10.0),
 )
-"""Seconds that one of several keys rests after what was said of it, unless the vendor says how long."""
+"""Seconds that one of several keys rests after a refusal, unless the vendor says how long."""
 _LONGEST_HINT = 60.0
-"""Seconds; a key does not rest for longer because a vendor says so, unless what was said of it lasts by itself."""
+"""Seconds; a key does not rest for longer because a vendor says so, unless its refusal lasts by itself."""
 _PLACES = re.compile(r"{(\w+)}")
 _CARRIED = re.compile(r"[\x21-\x7e]{1,4096}")
 """What an HTTP header can carry as a key: printable ASCII without blanks, of a sane length."""
@@ -57,7 +57,7 @@ def check_key(key: str, field: str) -> str:
 
 
 class _KeyRing:
-    """Several keys of one vendor: which are resting, after what was said of them. Moments are monotonic seconds."""
+    """Several keys of one vendor, and which of them rest after a refusal. Moments are monotonic seconds."""
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         self.keys = keys
@@ -201,7 +201,7 @@ class Credentials:
         return root_of(row, url, field) if url else None
 
     def _address(self) -> str | None:
-        """The address as it was told."""
+        """The address as it is configured."""
         return self.config.base_url or from_environment(self.row.url_env) or _fill_address(self.row.base_url)
 
     def version(self) -> str | None:
@@ -209,7 +209,7 @@ class Credentials:
         return self.config.api_version or from_environment(self.row.version_env)
 
     def missing(self) -> str | None:
-        """What is still to be told, and where; ``None`` when nothing is."""
+        """What is missing, and where to give it; ``None`` when nothing is."""
         row = self.row
         if not (self.config.api_key or from_environment(row.key_env) or row.keyless):
             hint = "".join([f"; {text}" for text in misspelt_variables(certainly=True, of=row.key_env)])
