@@ -15,7 +15,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -24,7 +24,10 @@ from ..errors import DispatchError
 from ..runtime import Deadline, new_lock
 from ..types import RateLimitRemaining
 from .concurrency import Capacity, ConcurrencyLimiter, ConcurrencySlot
-from .rate_limit import PATIENCE, WINDOW, Keys, RateLimit, RateLimitStatus, Shared, TokenReceipt, Window, WindowEntry
+from .rate_limit import PATIENCE, WINDOW, Keys, RateLimit, RateLimitStatus, Window, WindowEntry
+
+if TYPE_CHECKING:
+    from .shared_rate_limit import SharedLimits, Taken
 
 
 @attrs.frozen
@@ -59,7 +62,7 @@ class RateLimitSlot(ConcurrencySlot):
         self.until = until
         self.count: _LimitCount | None = None
         self.entry: WindowEntry | None = None
-        self.receipt: TokenReceipt | None = None
+        self.receipt: Taken | None = None
         self.key: int | None = None
         self.full: list[ConcurrencyLimiter] = []
 
@@ -67,7 +70,7 @@ class RateLimitSlot(ConcurrencySlot):
 class _LimitCount:
     """What is counted under one key: requests, tokens, and calls in flight."""
 
-    def __init__(self, key: str, limit: RateLimit, shared: Shared | None) -> None:
+    def __init__(self, key: str, limit: RateLimit, shared: SharedLimits | None) -> None:
         self.key = key
         self.limit = limit
         self.window = Window(limit.requests_per_minute, limit.tokens_per_minute)
@@ -88,7 +91,7 @@ class Limits:
         self._keys: dict[str, Keys] = {}
         self._lock = new_lock()
         self._counts: dict[tuple[str, ...], _LimitCount] = {}
-        self._storages: dict[str, Shared] = {}
+        self._storages: dict[str, SharedLimits] = {}
         self._pid = os.getpid()
         self.in_use = False
         """Whether there is any limit at all; without one a call needs no place."""
@@ -336,14 +339,13 @@ class Limits:
         address = limit.storage or self._storage
         return _LimitCount(":".join(key), limit, self._open_storage(address) if counted and address is not None else None)
 
-    def _open_storage(self, address: str) -> Shared:
+    def _open_storage(self, address: str) -> SharedLimits:
         """The count on a server; its module is loaded only now, and opens nothing before the first call."""
         stored = self._storages.get(address)
         if stored is None:
             from .shared_rate_limit import SharedLimits
 
-            made = cast("Shared", SharedLimits(address))  # it takes back what it gave: a receipt of its own kind
-            stored = self._storages.setdefault(address, made)
+            stored = self._storages.setdefault(address, SharedLimits(address))
         return stored
 
     def _forget_calls_of_parent(self) -> None:
@@ -359,7 +361,7 @@ def _way_of_key(key: tuple[str, ...], number: int) -> _Way:
     return number, (*key, f"key{number}")
 
 
-def _in_time(place: RateLimitSlot, now: float) -> Shared | None:
+def _in_time(place: RateLimitSlot, now: float) -> SharedLimits | None:
     """The storage of a place, unless the call's deadline is so near that it could be held up past it."""
     return place.count.shared if place.count is not None and now + PATIENCE <= place.until else None
 
