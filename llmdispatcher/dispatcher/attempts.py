@@ -58,7 +58,7 @@ from ..routing import (
 )
 from ..runtime import Deadline
 from ..types import ChunkSource, EmbeddingRequest, Embeddings, RateLimitRemaining, Request, Response, Usage
-from ..vendors import Vendor
+from ..vendors import VendorInfo
 from ..wire import is_about_model
 from . import guards, structured
 from .call import Attempt, Call, require_known_cost
@@ -73,7 +73,7 @@ logger = room_logger("dispatcher")
 
 T = TypeVar("T")
 _MOST_TOLD = 1024
-Ask = Callable[[Call, Attempt, Vendor, Request], T]
+Ask = Callable[[Call, Attempt, VendorInfo, Request], T]
 _LEFT_OUT = frozenset({FALLBACK, OVER_COST, UNPRICED, WINDOW, UNFIT, *CAPABILITIES})
 """Codes of reasons why a vendor that is there was not asked although another failed."""
 _SILENT = frozenset({"first_byte", "idle", "total"})
@@ -109,8 +109,9 @@ class AttemptLoop(AttemptPolicies):
     def embed(self, call: Call, route: Route, asked: EmbeddingRequest) -> Embeddings:
         """The vectors of some texts, from the first target that makes them. Settles the call."""
 
-        def ask(call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> Embeddings:
-            embeddings: Embeddings = vendor.embed(attrs.evolve(asked, model=request.model), call.deadline)  # type: ignore[attr-defined]  # the route has those alone that can
+        def ask(call: Call, attempt: Attempt, vendor: VendorInfo, request: Request) -> Embeddings:
+            assert vendor.embed is not None, "the route has those alone that can"
+            embeddings = vendor.embed(attrs.evolve(asked, model=request.model), call.deadline)
             now = call.deadline.clock.monotonic()
             self._learn(attempt, None, now)
             usage = call.settle(attempt, embeddings.usage, embeddings)
@@ -139,7 +140,7 @@ class AttemptLoop(AttemptPolicies):
     def go_on(self, call: Call, route: Route, reword: Reword) -> ActiveStream:
         """An answer that goes on where one broke off, asked for in words of its own. The call stays open where none begins."""
 
-        def ask(call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> ActiveStream:
+        def ask(call: Call, attempt: Attempt, vendor: VendorInfo, request: Request) -> ActiveStream:
             attempt.continuation = True
             return self._open(call, attempt, vendor, reword(vendor, request))
 
@@ -366,7 +367,7 @@ class AttemptLoop(AttemptPolicies):
         elif error.retry_here or error.try_elsewhere:
             self.latencies.failed(attempt.target, now)
 
-    def _send(self, call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> Response:
+    def _send(self, call: Call, attempt: Attempt, vendor: VendorInfo, request: Request) -> Response:
         response = call_vendor(vendor, request, call.deadline)
         now = call.deadline.clock.monotonic()
         self._learn(attempt, None, now)
@@ -377,7 +378,7 @@ class AttemptLoop(AttemptPolicies):
             self.heard(attempt, response.rate_limit_remaining, now)
         return response
 
-    def _open(self, call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> ActiveStream:
+    def _open(self, call: Call, attempt: Attempt, vendor: VendorInfo, request: Request) -> ActiveStream:
         """Read up to the first output, or to the end of an answer that has none."""
         stream = open_stream(
             vendor, request, call.deadline, lambda left: self.heard(attempt, left, call.deadline.clock.monotonic())
@@ -522,7 +523,7 @@ class ResponseCacheLayer:
 
     cache: AnswerCache
     attempt_loop: AttemptLoop
-    vendors: Mapping[str, Vendor]
+    vendors: Mapping[str, VendorInfo]
 
     def send(self, call: Call, route: Route) -> Response:
         """The answer from memory, from the same call under way, or from a vendor."""
@@ -543,7 +544,7 @@ class ResponseCacheLayer:
 
         return CacheRequest(
             request=call.request,
-            places=[cache_target(self.vendors[target.vendor], target.vendor, target.model) for target in route.targets],
+            places=[cache_target(self.vendors[target.vendor].vendor, target.vendor, target.model) for target in route.targets],
             deadline=call.deadline,
             check=form if has_form else None,
             recall=(lambda response: form(call.from_cache(response))) if has_form and streamed else call.from_cache,

@@ -40,7 +40,7 @@ from ..types import (
     secret_address,
     suggest,
 )
-from ..vendors import HttpVendor
+from ..vendors import HttpVendor, VendorInfo
 from .guards import check_guards
 
 _T = TypeVar("_T", bound=attrs.AttrsInstance)
@@ -287,7 +287,7 @@ class Unready:
         return f"{self.field}: {self.vendor!r} {self.lack}"
 
 
-def unready(config: Config, vendors: Mapping[str, Any]) -> list[Unready]:
+def unready(config: Config, vendors: Mapping[str, VendorInfo]) -> list[Unready]:
     """The vendors that a configuration names and that are not among ``vendors``, by name, or lack a key or an address."""
     registered = {canonical(name): vendor for name, vendor in vendors.items()}
     found: list[Unready] = []
@@ -303,7 +303,7 @@ def unready(config: Config, vendors: Mapping[str, Any]) -> list[Unready]:
             found.append(Unready(field, name, f"is not registered: {lack}"))
         else:
             found.append(_unknown(field, name, registered))
-    has_tags = any(_may_have_tags(vendor) for vendor in vendors.values())
+    has_tags = any(vendor.row is None or vendor.row.keyless for vendor in vendors.values())  # as in Ollama's llama3:8b
     for field, prefix, model in config.unknown_prefixes():
         if canonical(prefix) not in registered and not (has_tags and owner(model) is None):
             found.append(_unknown(field, prefix, registered))
@@ -316,16 +316,8 @@ def _unknown(field: str, name: str, registered: Mapping[str, Any]) -> Unready:
     return Unready(field, name, f"is not registered, and the catalog has no vendor of this name; {meant}", False)
 
 
-def _may_have_tags(vendor: Any) -> bool:
-    """Whether what stands before a colon may be a part of a model's name, as in Ollama's ``llama3:8b``."""
-    row = vendor_row(getattr(vendor, "kind", None) or "")
-    return row is None or row.keyless
-
-
-def _lack(vendor: Any) -> str | None:
-    tell = getattr(vendor, "missing", None)
+def _lack(vendor: HttpVendor | VendorInfo) -> str | None:
     try:
-        lack: str | None = tell() if tell is not None else None
+        return vendor.missing()
     except ConfigError as error:
         return error.message
-    return lack

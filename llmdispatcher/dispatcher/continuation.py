@@ -15,7 +15,7 @@ import attrs
 from ..errors import Cancelled, DeadlineExceeded, DispatchError
 from ..routing import CostOptimization, Route, Step, input_tokens, tokens_of
 from ..types import Citation, Fold, Message, ReasoningPart, Request, Response, StreamChunk, TextPart, Usage, stored_param
-from ..vendors import HttpVendor, Vendor
+from ..vendors import VendorInfo
 from . import guards
 from .call import Call
 from .config import Continuation
@@ -73,7 +73,7 @@ GO_ON = (
 """What a model is told that does not go on with a turn of its own."""
 
 Batches = Generator[list[StreamChunk]]
-Reword = Callable[[Vendor, Request], Request]
+Reword = Callable[[VendorInfo, Request], Request]
 Resume = Callable[[Call, Route, Reword], ActiveStream]
 _NOTHING = StreamChunk()
 _NO_USAGE = Usage()
@@ -88,13 +88,13 @@ class ResumedStream:
         route: Route,
         continuation: Continuation,
         *,
-        vendors: Mapping[str, Vendor],
+        vendors: Mapping[str, VendorInfo],
         resume: Resume,
         cost: CostOptimization | None,
     ) -> None:
         self.vendor = opened.vendor
         self.model = opened.model
-        self.movable = opened.movable and all(isinstance(vendors[target.vendor], HttpVendor) for target in route.targets)
+        self.movable = opened.movable and all(vendors[target.vendor].is_http for target in route.targets)
         self.batches: Batches = self._read()
         self.close = self.batches.close
         self._resume = resume
@@ -220,10 +220,10 @@ class ResumedStream:
         said = self._fold.response().content
         prefilled = False
 
-        def reword(vendor: Vendor, request: Request) -> Request:
+        def reword(vendor: VendorInfo, request: Request) -> Request:
             nonlocal prefilled
             asked = attrs.evolve(question, model=request.model)
-            prefilled = _takes_prefill(vendor, asked)
+            prefilled = vendor.takes_prefill(asked)
             return _phrase(asked, prefilled=prefilled)
 
         self._times += 1
@@ -297,11 +297,6 @@ def _wants_plain(request: Request) -> bool:
 def _tokens_in(text: str) -> int:
     """Estimate the tokens of a text."""
     return len(text) // 4
-
-
-def _takes_prefill(vendor: Vendor, request: Request) -> bool:
-    takes: Callable[[Request], bool] | None = getattr(vendor, "takes_prefill", None)
-    return takes is not None and takes(request)
 
 
 def _phrase(question: Request, *, prefilled: bool) -> Request:

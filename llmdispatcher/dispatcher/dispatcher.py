@@ -19,7 +19,7 @@ from ..accounting import BudgetStatus, spending_of
 from ..cache import AnswerCache, ResponseCache
 from ..catalog import Target
 from ..errors import ConfigError, DispatchError
-from ..resilience import SHORTEST_TIMEOUT, AdmissionController, Breakers, Budgets, Hedges, Limits, RateLimit, RateLimitStatus
+from ..resilience import SHORTEST_TIMEOUT, AdmissionController, Breakers, Budgets, Hedges, Limits, RateLimitStatus
 from ..routing import Balance, Balancer, Route, RoutingContext, dead_end, plan
 from ..runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, fan_out, new_lock
 from ..types import (
@@ -216,10 +216,9 @@ class Dispatcher:
 
     def register_vendor(self, vendor: Vendor) -> None:
         """Add a vendor; its name must be new. Raises :class:`ConfigError` that names a member it lacks."""
-        self._router.register(vendor)
-        limit = getattr(vendor, "rate_limit", None)
-        if isinstance(limit, RateLimit):
-            self._attempt_loop.limits.set(vendor.name, limit, vendor if isinstance(vendor, HttpVendor) else None)
+        info = self._router.register(vendor)
+        if info.rate_limit is not None:
+            self._attempt_loop.limits.set(info.name, info.rate_limit, vendor if isinstance(vendor, HttpVendor) else None)
 
     def check_vendors(self) -> tuple[str, ...]:
         """Which vendors that the configuration names cannot be asked, and why: they are not registered, or have no key.
@@ -329,8 +328,7 @@ class Dispatcher:
         request = guards.before(self.config.guards, request)
         deadline = self._deadline(timeout)
         for target in self._preview(request, streamed=False, deadline=deadline).targets[:1]:
-            count = getattr(self._router.vendors[target.vendor], "count_tokens", None)
-            tokens = count(attrs.evolve(request, model=target.model), deadline) if count is not None else None
+            tokens = self._router.vendors[target.vendor].count_tokens(attrs.evolve(request, model=target.model), deadline)
             if tokens is not None:
                 return TokenCount(tokens=tokens, source="vendor", vendor=target.vendor, model=target.model)
         return estimate_tokens(request)
@@ -352,7 +350,8 @@ class Dispatcher:
 
     def get_vendor(self, name: str) -> Vendor | None:
         """The vendor of that name, or ``None``."""
-        return self._router.find(name)
+        found = self._router.find(name)
+        return found.vendor if found is not None else None
 
     @property
     def lockfile(self) -> Lockfile | None:
@@ -384,11 +383,10 @@ class Dispatcher:
         What it says counts from now on: the vendor is known to have these models.
         """
         asked = self._router.get_vendor(vendor)
-        listed = getattr(asked, "list_models", None)
-        if listed is None:
-            return asked.capabilities.models
+        if asked.list_models is None:
+            return asked.vendor.capabilities.models
         try:
-            names = tuple(listed(self._deadline(timeout)))
+            names = tuple(asked.list_models(self._deadline(timeout)))
         except DispatchError as error:
             error.with_facts(vendor=asked.name)
             raise
@@ -452,9 +450,7 @@ class Dispatcher:
         if self._attempt_loop.spending is not None:
             self._attempt_loop.spending.close()
         for vendor in list(self._router.vendors.values()):
-            close = getattr(vendor, "close", None)
-            if close is not None:
-                close()
+            vendor.close()
         self._recorder.close()
 
     def __enter__(self) -> Self:
@@ -612,8 +608,7 @@ class Dispatcher:
 
     def _batches(self, vectors: EmbeddingRequest, target: Target) -> int:
         """How many requests a target is sent for some vectors; a vendor of the user's own takes all at once."""
-        vendor = self._router.vendors[target.vendor]
-        return vendor.embedding_batches(vectors) if isinstance(vendor, HttpVendor) else 1
+        return self._router.vendors[target.vendor].embedding_batches(vectors)
 
     def _preview(self, request: Request, *, streamed: bool, deadline: Deadline | None = None) -> Route:
         """The route that a request would have now; asks nobody without a deadline."""

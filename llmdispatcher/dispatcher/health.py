@@ -29,7 +29,7 @@ from ..errors import (
 )
 from ..resilience import Breakers
 from ..runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, fan_out, new_lock
-from ..vendors import Vendor
+from ..vendors import VendorInfo
 
 _WORDS: tuple[tuple[type[DispatchError], str], ...] = (
     (AuthenticationError, "unauthorized"),
@@ -59,7 +59,7 @@ class VendorHealth:
         return self.status in ("healthy", "available", "rate_limited", "unknown")
 
 
-def health_of(vendors: Mapping[str, Vendor], seconds: float, clock: Clock) -> dict[str, VendorHealth]:
+def health_of(vendors: Mapping[str, VendorInfo], seconds: float, clock: Clock) -> dict[str, VendorHealth]:
     """The state of each vendor; takes as long as the slowest, and no longer than ``seconds``."""
     if not vendors:
         return {}
@@ -71,7 +71,7 @@ def health_of(vendors: Mapping[str, Vendor], seconds: float, clock: Clock) -> di
     return dict(zip(vendors, found, strict=True))
 
 
-def looked_at(name: str, vendor: Vendor, deadline: Deadline) -> tuple[VendorHealth, DispatchError | None]:
+def looked_at(name: str, vendor: VendorInfo, deadline: Deadline) -> tuple[VendorHealth, DispatchError | None]:
     """Return the state of one vendor, and its error, if that is one of ours."""
     try:
         return _asked(name, vendor, deadline), None
@@ -82,15 +82,13 @@ def looked_at(name: str, vendor: Vendor, deadline: Deadline) -> tuple[VendorHeal
         return VendorHealth(vendor=name, status="unhealthy", detail=type(foreign).__name__), None
 
 
-def _asked(name: str, vendor: Vendor, deadline: Deadline) -> VendorHealth:
-    if not vendor.is_available():
-        tell = getattr(vendor, "missing", None)
-        return VendorHealth(vendor=name, status="unavailable", detail=tell() if tell is not None else None)
-    listed = getattr(vendor, "list_models", None)
-    if listed is None:
+def _asked(name: str, vendor: VendorInfo, deadline: Deadline) -> VendorHealth:
+    if not vendor.vendor.is_available():
+        return VendorHealth(vendor=name, status="unavailable", detail=vendor.missing())
+    if vendor.list_models is None:
         return VendorHealth(vendor=name, status="available")
     began = deadline.clock.monotonic()
-    count = len(listed(deadline))
+    count = len(vendor.list_models(deadline))
     return VendorHealth(vendor=name, status="healthy", detail=f"{count} models", latency=deadline.clock.monotonic() - began)
 
 
@@ -125,7 +123,7 @@ class _Patient:
 class _Rounds:
     """The state of the thread, which must not hold the dispatcher."""
 
-    vendors: Mapping[str, Vendor]
+    vendors: Mapping[str, VendorInfo]
     breakers: Breakers
     interval: float
     clock: Clock
@@ -209,7 +207,7 @@ def counts(error: DispatchError, *, answered: bool) -> bool:
 class HealthChecker:
     """The last known health of each vendor, and, with an interval, the thread that keeps it fresh."""
 
-    def __init__(self, vendors: Mapping[str, Vendor], breakers: Breakers, interval: float | None, clock: Clock) -> None:
+    def __init__(self, vendors: Mapping[str, VendorInfo], breakers: Breakers, interval: float | None, clock: Clock) -> None:
         self._vendors = vendors
         self._breakers = breakers
         self._interval = interval

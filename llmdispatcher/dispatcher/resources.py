@@ -20,14 +20,14 @@ from ..resilience import FREE, Breakers, Budgets, Cooldowns, Limits, NextAttempt
 from ..routing import Balancer, total_tokens
 from ..runtime import Deadline, KeyAssignment
 from ..types import Request
-from ..vendors import Vendor
+from ..vendors import VendorInfo
 
 
 @attrs.define(eq=False, kw_only=True)
 class AttemptPolicies:
     """What all calls of a dispatcher take from, and report to."""
 
-    vendors: Mapping[str, Vendor]
+    vendors: Mapping[str, VendorInfo]
     breakers: Breakers
     budgets: Budgets
     balancer: Balancer | None = None
@@ -95,7 +95,7 @@ class AttemptResources:
         keys: Sequence[int] = ()
         if spending.by_key:
             own = self.slot.key if self.slot is not None else None
-            keys = (own,) if own is not None else getattr(self._policies.vendors[target.vendor], "awake_keys", tuple)()
+            keys = (own,) if own is not None else self._policies.vendors[target.vendor].awake_keys()
         return spending.reserve(self.reservation, target, keys, deadline)
 
     def cancel(self, now: float) -> None:

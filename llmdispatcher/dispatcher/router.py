@@ -56,7 +56,7 @@ from ..routing import (
 )
 from ..runtime import SYSTEM_CLOCK, Deadline, new_lock
 from ..types import ANY_MODEL
-from ..vendors import Vendor, how_to_register
+from ..vendors import Vendor, VendorInfo, how_to_register
 from .config import NEAREST, Config, unready
 from .model_lists import ModelLists
 from .suggestions import Registered, near_names, suggestion
@@ -138,10 +138,10 @@ class Router:
             self._tell_ignored(config.profile)
         self.searched = ""
         """What to say where no vendor is registered: where they were looked for."""
-        self.vendors: dict[str, Vendor] = {}
+        self.vendors: dict[str, VendorInfo] = {}
         """In order of registration."""
 
-    def register(self, vendor: Vendor) -> None:
+    def register(self, vendor: Vendor) -> VendorInfo:
         """Add a vendor; its name must be new. Raises :class:`ConfigError` that names a member it lacks."""
         if isinstance(vendor, str):
             raise ConfigError(f"register_vendor: {vendor!r} is a name; give the vendor itself: vendor({vendor!r})")
@@ -152,13 +152,15 @@ class Router:
                 raise ConfigError(f"register_vendor: {type(vendor).__name__} has no {member!r}; a vendor has {', '.join(_MEMBERS)}")
         if not isinstance(vendor.name, str) or not vendor.name.strip():
             raise ConfigError(f"register_vendor: the name {vendor.name!r} is not a non-empty string")
+        info = VendorInfo.of(vendor)
         with self._lock:
             if self.find(vendor.name) is not None:
                 raise ConfigError(f"register_vendor: {vendor.name!r} is registered already; give the second one another name=")
-            self.vendors[vendor.name] = vendor
+            self.vendors[vendor.name] = info
             self._candidates = {}
             self._is_checked = False
             _registered.add(canonical(vendor.name))
+        return info
 
     def check(self) -> tuple[str, ...]:
         """Which vendors that the configuration names cannot be asked, and why; each is logged once."""
@@ -174,13 +176,13 @@ class Router:
                 self._warned.add(text)
                 logger.warning("%s", text)
 
-    def find(self, name: str) -> Vendor | None:
+    def find(self, name: str) -> VendorInfo | None:
         """The vendor of that name, in any spelling."""
         return self.vendors.get(name) or next(
             (self.vendors[each] for each in list(self.vendors) if canonical(each) == canonical(name)), None
         )
 
-    def get_vendor(self, name: str) -> Vendor:
+    def get_vendor(self, name: str) -> VendorInfo:
         """The vendor of that name, in any spelling. Raises :class:`ConfigError` that says which may be meant."""
         if not isinstance(name, str):
             raise ConfigError(f"vendor: {type(name).__name__} is not a vendor's name; give a name such as 'openai'")
@@ -464,10 +466,10 @@ class Router:
         asked before.
         """
         vendor = self.vendors[name]
-        if model in vendor.capabilities.models or model_facts(_kind(vendor), model) is not None:
+        if model in vendor.vendor.capabilities.models or model_facts(vendor.kind, model) is not None:
             return True
         if not by_lists:
-            return any(":" in pattern and fnmatchcase(model, pattern) for pattern in vendor.capabilities.models)
+            return any(":" in pattern and fnmatchcase(model, pattern) for pattern in vendor.vendor.capabilities.models)
         if self._lists.has(name, model):
             return True
         return self._claim(name, vendor, model).has_it and not self._claim(name, vendor, _NOBODYS).has_it
@@ -484,7 +486,7 @@ class Router:
     def _for_unregistered(self, model: str, row: VendorRow) -> Candidates:
         """A reference to a vendor that is not registered, or the name of a model that a local server may have."""
         tail = model.partition(":")[2].strip()
-        same = next((f"{name}:{tail}" for name, vendor in list(self.vendors.items()) if _kind(vendor) == row.name), None)
+        same = next((f"{name}:{tail}" for name, vendor in list(self.vendors.items()) if vendor.kind == row.name), None)
         remedy = how_to_register(row) if same is None else f"one of its kind is, so write {same!r}"
         local = self._local(list(self.vendors)) if _may_be_a_tag(row, model) else ()
         if local and self._may_be_local(model, local):
@@ -502,7 +504,7 @@ class Router:
         their lists first, and a name that looks like one of theirs is nobody's.
         """
         found = self._for_pin(bare, pinned)
-        is_here = _is_local(self.vendors[pinned]) and bool(getattr(self.vendors[pinned], "is_free", False))
+        is_here = self.vendors[pinned].is_local and self.vendors[pinned].is_free(otherwise=False)
         local = () if is_here else self._local([name for name in list(self.vendors) if name != pinned])
         if not local and (is_here or not _is_local_name(model)):
             return found
@@ -541,10 +543,10 @@ class Router:
         vendors = list(self.vendors.items())
         claims = {name: self._claim(name, vendor, bare) for name, vendor in vendors}
         alone = self._is_alone()
-        shared = any(claims[name].has_it and not _kind(vendor) for name, vendor in vendors)
+        shared = any(claims[name].has_it and not vendor.kind for name, vendor in vendors)
         asked = [name for name in claims if may_be_asked(claims[name], self._named(name), alone=alone, shared=shared)]
         having = [name for name in asked if claims[name].has_it]
-        if ":" in bare and any(_is_local(self.vendors[name]) for name in having):
+        if ":" in bare and any(self.vendors[name].is_local for name in having):
             asked = having  # a local model's tag; a host of any model that is merely named may not hear of it
         spare = self._fallback
         instead: tuple[Target, ...] = ()
@@ -555,7 +557,7 @@ class Router:
             is_unread = not instead and self._may_list_more(spare, bare)
             is_left_out = bool(instead) or (others and (self._fallback_model is None or is_unread))
             asked = [name for name in asked if name != spare or not is_left_out]
-        targets = [target_of(name, vendor, model_at(vendor, bare) or bare) for name, vendor in vendors if name in asked]
+        targets = [target_of(name, vendor, vendor.model_for(bare) or bare) for name, vendor in vendors if name in asked]
         out = {name: claim for name, claim in claims.items() if name not in asked}
         cause, hint = ("", "") if targets or instead else self._refusal(bare, claims)
         may_have = [name for name in out if out[name] is NameClaim.ANY]
@@ -577,16 +579,15 @@ class Router:
         skipped = [_passed_over(name, pinned) for name in list(self.vendors) if name != pinned]
         claim = self._claim(pinned, vendor, bare)
         if may_be_asked(claim, Named.MODEL):
-            return Candidates(bare, (target_of(pinned, vendor, model_at(vendor, bare) or bare),), tuple(skipped))
+            return Candidates(bare, (target_of(pinned, vendor, vendor.model_for(bare) or bare),), tuple(skipped))
         lack = SkippedTarget(pinned, self._lack(pinned, claim, bare))
         cause, hint = self._refusal(bare, {pinned: claim})
         return Candidates(bare, (), (*skipped, lack), cause=cause, hint=hint)
 
-    def _claim(self, name: str, vendor: Vendor, model: str) -> NameClaim:
+    def _claim(self, name: str, vendor: VendorInfo, model: str) -> NameClaim:
         """Return what is known about a model's name at a vendor: by the vendor's ``claim_on`` and by its own list."""
-        tell = getattr(vendor, "claim_on", None)
-        claim: NameClaim = tell(model) if tell is not None else _claim_on(vendor, model)
-        if claim.has_it and model_at(vendor, model) is None:
+        claim = vendor.claim_on(model)
+        if claim.has_it and vendor.model_for(model) is None:
             return NameClaim.CLOSED
         return NameClaim.LISTED if claim is not NameClaim.CLOSED and self._lists.has(name, model) else claim
 
@@ -598,7 +599,7 @@ class Router:
 
     def _is_alone(self) -> bool:
         """Whether there is one vendor only, perhaps by several accounts; of local servers each is its own."""
-        rows = {vendor_row(_kind(vendor)) for vendor in list(self.vendors.values())}
+        rows = {vendor.row for vendor in list(self.vendors.values())}
         row = next(iter(rows)) if len(rows) == 1 else None
         return len(self.vendors) == 1 or (row is not None and not row.keyless)
 
@@ -611,7 +612,7 @@ class Router:
 
     def _is_anothers(self, name: str, model: str) -> bool:
         """Whether a model's name is known to be another vendor's than this one of the catalog."""
-        row = vendor_row(_kind(self.vendors[name]))
+        row = self.vendors[name].row
         return row is not None and owner(model) not in (None, row.name)
 
     def _may_list_more(self, name: str, model: str) -> bool:
@@ -621,7 +622,7 @@ class Router:
         """
         if self._fallback_model != NEAREST or not self._local([name]):
             return False
-        is_proxy = _kind(self.vendors[name]) == _ANY_SERVER
+        is_proxy = self.vendors[name].kind == _ANY_SERVER
         has_no_list = bool(self._lists.failure(name)) and not self._is_anothers(name, model)
         return not (is_proxy and (self._lists.is_read(name) or has_no_list))
 
@@ -658,21 +659,20 @@ class Router:
         if self._fallback_model is None:
             return ()
         vendor = self.vendors[name]
-        default = getattr(vendor, "default_model", None)
         if self._fallback_model != NEAREST:
             names = [split_ref(self._fallback_model or "", (name,))[1]]
-        elif default is not None:
-            names = [default]
+        elif vendor.default_model is not None:
+            names = [vendor.default_model]
         else:
-            near = () if _is_local(vendor) else stand_ins(_kind(vendor), model)
+            near = () if vendor.is_local else stand_ins(vendor.kind, model)
             own = [
                 *filter(answers_prompts, self._lists.names(name)),
-                *[own for own in vendor.capabilities.models if not _GLOB.search(own)],
+                *[own for own in vendor.vendor.capabilities.models if not _GLOB.search(own)],
             ]
             named = [theirs for theirs in near if self._claim(name, vendor, theirs).has_it] or own
-            names = [theirs for each in named if (theirs := model_at(vendor, each)) is not None]
+            names = [theirs for each in named if (theirs := vendor.model_for(each)) is not None]
         targets = [attrs.evolve(target_of(name, vendor, each), stands_in_for=model) for each in dict.fromkeys(names)]
-        return tuple(sorted(targets, key=lambda target: not target.is_free) if _is_local(vendor) else targets)
+        return tuple(sorted(targets, key=lambda target: not target.is_free) if vendor.is_local else targets)
 
     def _reserve(self, bare: str, claims: Mapping[str, NameClaim], stand_ins: tuple[Target, ...] = ()) -> Reserve | None:
         """Return the vendors left out that a rule, or a mode of the user's own, may still name, and the stand-ins."""
@@ -687,14 +687,14 @@ class Router:
 
     def _local(self, names: Sequence[str]) -> tuple[str, ...]:
         """The local servers among some vendors, whose own lists may tell more."""
-        return tuple([name for name in names if _is_local(self.vendors[name]) and hasattr(self.vendors[name], "list_models")])
+        return tuple([name for name in names if self.vendors[name].is_local and self.vendors[name].list_models is not None])
 
     def _lack(self, name: str, claim: NameClaim, bare: str) -> str:
         """Why a vendor is not asked for a model."""
         if not may_be_asked(claim, Named.MODEL):
             return f"{NO_MODEL} {bare}; give it a model_map or a default_model"
         listed, failure = self._lists.has(name, bare), self._lists.failure(name)
-        told = "; its list has not been asked for" if listed is None and _is_local(self.vendors[name]) else ""
+        told = "; its list has not been asked for" if listed is None and self.vendors[name].is_local else ""
         told = f"; its list could not be read: {failure}" if failure else told
         return f"{NO_MODEL} {bare}, as far as is known{told}; write {f'{name}:{bare}'!r} to ask it all the same"
 
@@ -718,19 +718,19 @@ class Router:
     def _registered(self, name: str) -> Registered:
         """A vendor as suggestions need it: what it serves today, by the catalog, its own list and its capabilities."""
         vendor, today = self.vendors[name], SYSTEM_CLOCK.now().date()
-        kind = _kind(vendor)
+        kind = vendor.kind
         names = [
             model
-            for model in (current_snapshot().names(kind) if not _is_local(vendor) else ())  # it has what was loaded into it
-            if (facts := model_facts(kind, model)) is not None and facts.is_active(today) and model_at(vendor, model) == model
+            for model in (current_snapshot().names(kind) if not vendor.is_local else ())  # it has what was loaded into it
+            if (facts := model_facts(kind, model)) is not None and facts.is_active(today) and vendor.model_for(model) == model
         ]
         listed = [model.removesuffix(":latest") for model in self._lists.names(name)]
-        names += [*listed, *[model for model in vendor.capabilities.models if not _GLOB.search(model)]]
+        names += [*listed, *[model for model in vendor.vendor.capabilities.models if not _GLOB.search(model)]]
 
         def takes(model: str) -> bool:
             return may_be_asked(self._claim(name, vendor, model), Named.MODEL)
 
-        return Registered(name, kind, _is_local(vendor), names, takes)
+        return Registered(name, kind, vendor.is_local, names, takes)
 
     def suggest_models(self, target: Target, deadline: Deadline, sure: bool, profile: str | None) -> str:
         """Return a remedy for a target that says it lacks its model: similar names of its vendor, or the vendor's list.
@@ -749,18 +749,18 @@ class Router:
             return told
         if near := near_names(target.model, known):
             return f"did you mean {' or '.join(map(repr, near))}?"
-        listed = self._lists.names(name) if _is_local(vendor) else ()
+        listed = self._lists.names(name) if vendor.is_local else ()
         return f"its list has {several(listed)}" if listed else ""
 
     def _way_out(self, bare: str, claims: Mapping[str, NameClaim]) -> str:
         """What to do about a name that is like no other."""
         takers = [name for name, claim in claims.items() if may_be_asked(claim, Named.MODEL)]
         takers.sort(key=lambda name: (claims[name] is not NameClaim.ANY, self._lists.has(name, bare) is False))
-        if ":" in bare and not any(_is_local(self.vendors[name]) for name in takers):
+        if ":" in bare and not any(self.vendors[name].is_local for name in takers):
             return f"No vendor is named {bare.partition(':')[0]!r}; write 'vendor:model' with a registered vendor."
         if takers:
             return f"Write {f'{takers[0]}:{bare}'!r} to ask {takers[0]} all the same."
-        if not any(_kind(self.vendors[name]) for name in claims):
+        if not any(self.vendors[name].kind for name in claims):
             return "Add the name to the capabilities of the vendor that has it."
         return "Add the name to the models= of the vendor that has it, or map it by model_map."
 
@@ -803,84 +803,45 @@ def _passed_over(name: str, pinned: str) -> SkippedTarget:
     return SkippedTarget(name, f"the request names {pinned}", PINNED)
 
 
-def _kind(vendor: Vendor) -> str:
-    """The catalog's row of a vendor; empty for one of the user's own."""
-    return getattr(vendor, "kind", None) or ""
-
-
-def _is_local(vendor: Vendor) -> bool:
-    """Whether it is a server of one's own, which serves what was loaded into it."""
-    row = vendor_row(_kind(vendor))
-    return row is not None and row.keyless
-
-
-def _claim_on(vendor: Vendor, model: str) -> NameClaim:
-    """What a vendor of the user's own says about a model's name: by its ``model_for``, by its capabilities, or by its ``kind``."""
-    if model_at(vendor, model) is None:
-        return NameClaim.CLOSED
-    if vendor.capabilities.models or hasattr(vendor, "model_for"):
-        return NameClaim.LISTED
-    claim = claim_on(_kind(vendor), model, vendor.name)
-    return claim if claim.has_it else NameClaim.ANY
-
-
-def _models(vendor: Vendor, listed: Sequence[str]) -> Iterator[str]:
+def _models(vendor: VendorInfo, listed: Sequence[str]) -> Iterator[str]:
     """The models that a vendor is known to have and serves today: its default, those of the catalog, and of its own list."""
-    kind = _kind(vendor)
     today = SYSTEM_CLOCK.now().date()
     taken = set()
-    named = getattr(vendor, "default_model", None) or ""
-    for model in [named, *model_names(kind), *vendor.capabilities.models, *filter(answers_prompts, listed)]:
-        facts = model_facts(kind, model)
+    own = vendor.vendor.capabilities.models
+    for model in [vendor.default_model or "", *model_names(vendor.kind), *own, *filter(answers_prompts, listed)]:
+        facts = model_facts(vendor.kind, model)
         name = facts.listed if facts is not None else model
         is_gone = facts is not None and not facts.is_active(today)
-        theirs = model_at(vendor, model) if model and name not in taken and not is_gone and not _GLOB.search(model) else None
+        theirs = vendor.model_for(model) if model and name not in taken and not is_gone and not _GLOB.search(model) else None
         if theirs is not None:
             taken.add(name)
             yield theirs
 
 
-def model_at(vendor: Vendor, model: str) -> str | None:
-    """The vendor's own name for a model, by its ``model_for`` or by the globs of its capabilities; ``None`` where it has none."""
-    own = getattr(vendor, "model_for", None)
-    if own is not None:
-        name: str | None = own(model)
-        return name
-    listed = vendor.capabilities.models
-    return model if not listed or any(fnmatchcase(model, pattern) for pattern in listed) else None
-
-
-def target_of(name: str, vendor: Vendor, model: str) -> Target:
+def target_of(name: str, vendor: VendorInfo, model: str) -> Target:
     """The pair of vendor and model, with what the catalog or the vendor itself says of it."""
-    kind = getattr(vendor, "kind", None) or None
-    row = vendor_row(kind) if kind is not None else None
-    told = target_facts(kind, model, name, free=bool(getattr(vendor, "is_free", row is not None and row.free)))
+    kind = vendor.kind or None
+    told = target_facts(kind, model, name, free=vendor.is_free(otherwise=vendor.row is not None and vendor.row.free))
     if kind is None:
-        able = vendor.capabilities
+        able = vendor.vendor.capabilities
         told["context_window"] = told["context_window"] or able.context_window
         told["max_output"] = told["max_output"] or able.max_tokens
         told["lacks"] |= missing_capabilities(able)
-    if not embeds(vendor):
+    if vendor.embed is None:
         told["lacks"] |= _NO_VECTORS
-    if getattr(vendor, "drops_params", False):
+    if vendor.drops_params:
         told["lacks"] -= _DROPPED
     return Target(vendor=name, model=model, kind=kind, **told)
 
 
-def _open_target(name: str, vendor: Vendor, model: str) -> Target:
+def _open_target(name: str, vendor: VendorInfo, model: str) -> Target:
     """The target of a request that leaves the model open: a local one makes vectors only where its name promises them."""
     target = target_of(name, vendor, model)
-    return attrs.evolve(target, lacks=target.lacks | _NO_VECTORS) if _is_local(vendor) and answers_prompts(model) else target
+    return attrs.evolve(target, lacks=target.lacks | _NO_VECTORS) if vendor.is_local and answers_prompts(model) else target
 
 
-def embeds(vendor: Vendor) -> bool:
-    """Whether a vendor makes vectors of texts."""
-    return hasattr(vendor, "embed") and bool(getattr(vendor, "can_embed", True))
-
-
-def _asleep(name: str, vendor: Vendor) -> SkippedTarget:
-    tell = getattr(vendor, "missing", None)
-    lack = tell() if tell is not None else None
+def _asleep(name: str, vendor: VendorInfo) -> SkippedTarget:
+    lack = vendor.missing()
     return SkippedTarget(name, "is not available: it says so") if lack is None else SkippedTarget(name, lack, MISSING)
 
 
@@ -896,9 +857,9 @@ def _may_be_a_tag(row: VendorRow, model: str) -> bool:
     return claim_on(row.name, model.partition(":")[2].strip()) in (NameClaim.UNKNOWN, NameClaim.FOREIGN)
 
 
-def _awake(vendor: Vendor) -> bool:
+def _awake(vendor: VendorInfo) -> bool:
     try:
-        return vendor.is_available()
+        return vendor.vendor.is_available()
     except Exception:  # a vendor that cannot even say is not available
         logger.warning("vendor %s could not say whether it is available", vendor.name, exc_info=True)
         return False

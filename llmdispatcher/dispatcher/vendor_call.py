@@ -19,7 +19,7 @@ from ..errors import Cancelled, DispatchError, MalformedReply, VendorUnavailable
 from ..routing import UNFIT, Route, SkippedTarget
 from ..runtime import Deadline
 from ..types import RateLimitRemaining, Request, Response, StreamChunk, Usage, replace
-from ..vendors import ChunkStream, HttpVendor, Vendor
+from ..vendors import ChunkStream, VendorInfo
 from . import guards, structured
 from .call import Attempt, Call
 
@@ -38,14 +38,14 @@ def with_model_of(request: Request, target: Target) -> Request:
     return request if request.model == target.model else replace(request, model=target.model)
 
 
-def skip_unfit(request: Request, route: Route, vendors: Mapping[str, Vendor]) -> Route:
+def skip_unfit(request: Request, route: Route, vendors: Mapping[str, VendorInfo]) -> Route:
     """Skip targets that do not take the settings of the request. The first target stays: its own error says so."""
     if not any(_settings(request)):
         return route
     steps, skipped = [route.steps[0]], [*route.skipped]
     for step in route.steps[1:]:
-        target, vendor = step.target, vendors[step.target.vendor]
-        why = vendor.objection(with_model_of(request, target)) if isinstance(vendor, HttpVendor) else ""
+        target = step.target
+        why = vendors[target.vendor].objection(with_model_of(request, target))
         if why:
             skipped.append(SkippedTarget(target.vendor, f"{target.model} does not take the request: {why}", UNFIT))
         else:
@@ -63,10 +63,10 @@ class OpenedStream:
     movable: bool
 
 
-def call_vendor(vendor: Vendor, request: Request, deadline: Deadline) -> Response:
+def call_vendor(vendor: VendorInfo, request: Request, deadline: Deadline) -> Response:
     """Return the vendor's response."""
     try:
-        response = vendor.send(request, deadline)
+        response = vendor.vendor.send(request, deadline)
     except DispatchError:
         raise
     except Exception as foreign:  # noqa: BLE001 - a vendor of the user's own may raise anything; here it is translated
@@ -76,14 +76,13 @@ def call_vendor(vendor: Vendor, request: Request, deadline: Deadline) -> Respons
     return response
 
 
-def open_stream(vendor: Vendor, request: Request, deadline: Deadline, on_remaining: OnRemaining) -> OpenedStream:
+def open_stream(vendor: VendorInfo, request: Request, deadline: Deadline, on_remaining: OnRemaining) -> OpenedStream:
     """Begin an answer; ``on_remaining`` gets what its head says is left of the limits. A user's own vendor stays in its thread.
 
     The first output ends the attempt's share of the deadline: a target that answers may use all of the deadline.
     A stream that has begun without output is still silent to its reader: another target can be asked.
     """
-    ours = isinstance(vendor, HttpVendor)
-    batches = (_batches if ours else _user_batches)(vendor, request, deadline, on_remaining)
+    batches = (_batches if vendor.is_http else _user_batches)(vendor, request, deadline, on_remaining)
     held: list[StreamChunk] = []
     has_output = False
     for batch in batches:
@@ -95,19 +94,19 @@ def open_stream(vendor: Vendor, request: Request, deadline: Deadline, on_remaini
             deadline.begin()
         if has_output:
             break
-    return OpenedStream(itertools.chain([held] if held else [], batches), batches.close, has_output, ours)
+    return OpenedStream(itertools.chain([held] if held else [], batches), batches.close, has_output, vendor.is_http)
 
 
-def _batches(vendor: Vendor, request: Request, deadline: Deadline, on_remaining: OnRemaining) -> Batches:
+def _batches(vendor: VendorInfo, request: Request, deadline: Deadline, on_remaining: OnRemaining) -> Batches:
     """Return what the vendor yields, one list for each read where it can. Each further generator would slow down each read."""
-    stream = vendor.stream(request, deadline)
+    stream = vendor.vendor.stream(request, deadline)
     if not isinstance(stream, ChunkStream):
         return _one_by_one(stream, deadline)
     on_remaining(stream.rate_limit_remaining)
     return stream.batches()
 
 
-def _user_batches(vendor: Vendor, request: Request, deadline: Deadline, on_remaining: OnRemaining) -> Batches:
+def _user_batches(vendor: VendorInfo, request: Request, deadline: Deadline, on_remaining: OnRemaining) -> Batches:
     """Yield the batches of a user's own vendor; translate what it raises."""
     try:
         yield from _batches(vendor, request, deadline, on_remaining)
@@ -130,12 +129,12 @@ def _one_by_one(chunks: Iterable[StreamChunk], deadline: Deadline) -> Batches:
             close()
 
 
-def _translate(vendor: Vendor, foreign: Exception) -> Exception:
+def _translate(vendor: VendorInfo, foreign: Exception) -> Exception:
     """The error for what a user's vendor raised: its class and place, not the exception, which may hold headers and prompts.
 
     Out of our own vendors nothing comes but our errors, and what the caller's signal handler raised: that is passed on.
     """
-    if isinstance(vendor, HttpVendor):
+    if vendor.is_http:
         return foreign
     place = traceback.extract_tb(foreign.__traceback__)[-1]
     if isinstance(foreign, TypeError) and place.filename == __file__:  # it was raised by the call itself

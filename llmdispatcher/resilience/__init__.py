@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from .rate_limit import RateLimitStatus as RateLimitStatus
     from .rate_limit import server as server
     from .retry import BackoffStrategy as BackoffStrategy
+    from .retry import Budgets as Budgets
     from .retry import Cooldowns as Cooldowns
     from .retry import NextAttempt as NextAttempt
+    from .retry import RetryBudget as RetryBudget
     from .retry import RetryPolicy as RetryPolicy
     from .retry import RetrySchedule as RetrySchedule
     from .retry import Wakes as Wakes
-    from .retry_budget import Budgets as Budgets
-    from .retry_budget import RetryBudget as RetryBudget
     from .share import SHORTEST_TIMEOUT as SHORTEST_TIMEOUT
     from .share import Shares as Shares
     from .share import TimeShare as TimeShare
@@ -41,53 +41,23 @@ else:
     __getattr__, __dir__ = door(
         __name__,
         {
-            "admission": (
-                "Admission",
-                "admission_of",
-                "AdmissionController",
-            ),
-            "breaker": (
-                "Breakers",
-                "CircuitBreaker",
-                "FREE",
-                "Permit",
-            ),
+            "admission": ("Admission", "admission_of", "AdmissionController"),
+            "breaker": ("Breakers", "CircuitBreaker", "FREE", "Permit"),
             "concurrency": ("AdaptiveConcurrency",),
-            "hedge": (
-                "Hedge",
-                "Hedges",
-            ),
-            "limits": (
-                "Limits",
-                "RateLimitSlot",
-            ),
-            "rate_limit": (
-                "RateLimit",
-                "RateLimitStatus",
-                "server",
-            ),
+            "hedge": ("Hedge", "Hedges"),
+            "limits": ("Limits", "RateLimitSlot"),
+            "rate_limit": ("RateLimit", "RateLimitStatus", "server"),
             "retry": (
                 "BackoffStrategy",
+                "Budgets",
                 "Cooldowns",
+                "RetryBudget",
                 "RetryPolicy",
                 "RetrySchedule",
                 "NextAttempt",
                 "Wakes",
             ),
-            "share": (
-                "SHORTEST_TIMEOUT",
-                "TimeShare",
-                "Shares",
-            ),
-            "retry_budget": (
-                "Budgets",
-                "RetryBudget",
-            ),
-            "status": (
-                "hedge_plan",
-                "HedgePlan",
-                "standing",
-                "TargetStatus",
-            ),
+            "share": ("SHORTEST_TIMEOUT", "TimeShare", "Shares"),
+            "status": ("hedge_plan", "HedgePlan", "standing", "TargetStatus"),
         },
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import attrs
@@ -19,7 +19,7 @@ from .._text import room_logger
 from ..errors import ConfigError, Overloaded
 from ..runtime import Cancellation, Clock, Deadline, new_lock
 from ..types import Request, at_least, build, integer, suggest
-from .concurrency import Capacity, ConcurrencyLimiter, ConcurrencySlot
+from .concurrency import Capacity, ConcurrencyLimiter, ConcurrencySlot, FairQueue
 
 MOST_CALLS = 2_000
 """Streams that one process carries in time: of 2,000 with four tokens a second each, 99 in 100 come within a tenth of a second."""
@@ -71,64 +71,6 @@ def admission_of(value: Any) -> Admission | None:
     return build(Admission, value, "admission")
 
 
-class _Waiter(ConcurrencySlot):
-    """The place of one call, and its tenant, which is known as soon as the call waits."""
-
-    __slots__ = ("tenant",)
-    tenant: str | None
-
-
-class FairQueue:
-    """The queue of waiting calls: one of each tenant in turn, first come first served within a tenant.
-
-    It holds at every single step, since a signal may interrupt it anywhere: a line may be empty, or be lost for a moment.
-    """
-
-    def __init__(self) -> None:
-        self._lines: dict[str | None, dict[ConcurrencySlot, None]] = {}
-
-    def __len__(self) -> int:
-        return sum(map(len, self._lines.values()))
-
-    def __bool__(self) -> bool:
-        return any(self._lines.values())
-
-    def __iter__(self) -> Iterator[ConcurrencySlot]:
-        """Yield the call whose turn it is, then the rest, tenant by tenant."""
-        for line in self._lines.values():
-            yield from line
-
-    def __contains__(self, seat: ConcurrencySlot) -> bool:
-        return seat in self._lines.get(_whose(seat), ())
-
-    def __setitem__(self, seat: ConcurrencySlot, nothing: None, /) -> None:
-        line = self._lines.get(_whose(seat))
-        if line is None:
-            self._lines[_whose(seat)] = {seat: nothing}
-        else:
-            line[seat] = nothing
-
-    def pop(self, seat: ConcurrencySlot, nothing: None, /) -> None:
-        """Remove a call if it is queued; if it was let in, its tenant goes to the back."""
-        tenant = _whose(seat)
-        line = self._lines.get(tenant)
-        if line is None or seat not in line:
-            return
-        del line[seat]
-        if seat.room is not None or not line:
-            del self._lines[tenant]
-            if line:
-                self._lines[tenant] = line
-
-    def clear(self) -> None:
-        """Remove all."""
-        self._lines.clear()
-
-
-def _whose(seat: ConcurrencySlot) -> str | None:
-    return seat.tenant if isinstance(seat, _Waiter) else None
-
-
 class AdmissionController:
     """Lets calls in and out, each known by what cancels it; safe under threads and after a fork."""
 
@@ -138,17 +80,17 @@ class AdmissionController:
         self._lock = new_lock()
         self._queue = FairQueue()
         self._room = ConcurrencyLimiter(Capacity(settings.max_calls, None), self._queue)
-        self._guests: dict[Cancellation, _Waiter] = {}
+        self._guests: dict[Cancellation, ConcurrencySlot] = {}
         self._ends: deque[float] = deque(maxlen=_REMEMBERED)
         self._complained = False
         self._pid = os.getpid()
 
     def enter(self, request: Request, deadline: Deadline) -> None:
         """Take a place, now or when there is one. Raises :class:`Overloaded` where there is none in time, and when cancelled."""
-        guest = _Waiter()
+        guest = ConcurrencySlot()
         with self._lock:
             if self._pid != os.getpid():
-                self._forked()
+                self._forget_calls()
             self._guests[deadline.cancellation] = guest
             if self._room.enter(guest):
                 return
@@ -170,7 +112,7 @@ class AdmissionController:
             self._complained = True
             return None
 
-    def _wait(self, guest: _Waiter, deadline: Deadline) -> None:
+    def _wait(self, guest: ConcurrencySlot, deadline: Deadline) -> None:
         begun = self._clock.monotonic()
         longest = self.settings.max_wait
         until = deadline.at if longest is None else min(deadline.at, begun + longest)
@@ -188,11 +130,11 @@ class AdmissionController:
         finally:
             deadline.cancellation.unsubscribe(key)
 
-    def _let_in(self, guest: _Waiter) -> bool:
+    def _let_in(self, guest: ConcurrencySlot) -> bool:
         """Whether the call has a place by now; if not, queue it again where a fork or a signal has removed it."""
         with self._lock:
             if self._pid != os.getpid():
-                self._forked()
+                self._forget_calls()
             if guest in self._room.seats:
                 return True
             guest.room = None
@@ -209,19 +151,19 @@ class AdmissionController:
             return
         with self._lock:
             if self._pid != os.getpid():
-                self._forked()
+                self._forget_calls()
             if guest.gate is not None:
                 self._queue.pop(guest, None)
             if guest in self._room.seats:
                 self._ends.append(self._clock.monotonic())
-            self._room.leave(guest, _unheard)
+            self._room.leave(guest, lambda *_: None)  # a fixed number of places learns nothing from how a call ended
             self._guests.pop(cancellation, None)
 
     def status(self) -> tuple[int, int]:
         """Return how many calls are under way, and how many wait."""
         with self._lock:
             if self._pid != os.getpid():
-                self._forked()
+                self._forget_calls()
             return len(self._room.seats), len(self._queue)
 
     def _refuse(self, begun: float) -> NoReturn:
@@ -236,13 +178,9 @@ class AdmissionController:
             retry_after=round((others + 1) * (now - ends[0]) / len(ends), 3) if ends else None,
         )
 
-    def _forked(self) -> None:
+    def _forget_calls(self) -> None:
         """Forget all calls in a forked child: they are the parent's."""
         self._room.empty()
         self._guests.clear()
         self._ends.clear()
         self._pid = os.getpid()
-
-
-def _unheard(_capacity: Capacity, _issued: int, _there: int) -> None:
-    """A fixed number of places learns nothing from how a call ended."""

@@ -47,8 +47,8 @@ class Ejections:
         """Whether health checks run; without them answers of calls need not be noted."""
         self._answered: dict[str, float] = {}
 
-    def answered(self, vendor: str, now: float, *, forced: bool) -> None:
-        """A call has succeeded; one that was ``forced``, since nobody else was left, ends the outage."""
+    def note_answer(self, vendor: str, now: float, *, forced: bool) -> None:
+        """Record that a call succeeded; a ``forced`` one, made since no other target was left, ends the outage."""
         self._answered[vendor] = now
         if forced:
             self.down.pop(vendor, None)
@@ -59,10 +59,6 @@ class Ejections:
             return False
         self.down[vendor] = until
         return True
-
-    def end(self, vendor: str) -> None:
-        """The vendor answers again."""
-        self.down.pop(vendor, None)
 
     def until(self, vendor: str, now: float) -> float:
         """The moment when the vendor may be asked again; minus infinity where it may be asked now."""
@@ -92,7 +88,7 @@ class CircuitBreaker:
     at a time may try it, and the first that succeeds closes the circuit. A probe that is not heard of for ``probe_timeout`` is
     forgotten. ``jitter`` makes the actual open time of the computed one, so that processes do not come back all at once.
 
-    A call that finds all its targets left alone asks the least bad of them; with ``strict`` it asks nobody, and ends at once with
+    A call whose targets are all left alone asks the least bad of them; with ``strict`` it asks none, and ends at once with
     :class:`CircuitOpen`.
     """
 
@@ -160,7 +156,7 @@ class Circuit:
         """Whether calls go through as they come."""
         return not self.times_open
 
-    def counted(self, policy: CircuitBreaker, now: float, *, failed: bool, waited: float | None = None) -> Circuit:
+    def count(self, policy: CircuitBreaker, now: float, *, failed: bool, waited: float | None = None) -> Circuit:
         """Count a call of a closed circuit; open it after one failure too many, or one time-out too many."""
         number = int(now / policy.window * _SLICES)
         kept = [entry for entry in self.slices if number - _SLICES < entry[0] < number]
@@ -170,15 +166,15 @@ class Circuit:
         total, bad = sum([entry[1] for entry in slices]), sum([entry[2] for entry in slices])
         too_many = total >= policy.min_calls and bad >= policy.failure_rate * total
         if failed and (too_many or 0 < policy.timeouts <= circuit.timeouts):
-            return circuit.opened(policy, now, waited)
+            return circuit.open(policy, now, waited)
         return circuit
 
-    def opened(self, policy: CircuitBreaker, now: float, waited: float | None = None) -> Circuit:
+    def open(self, policy: CircuitBreaker, now: float, waited: float | None = None) -> Circuit:
         """Open the circuit from now on, for longer than the last time."""
         times, waited = self.times_open + 1, max(self.waited, waited or 0.0)
         return Circuit(epoch=self.epoch + 1, times_open=times, open_until=now + policy.rest(times, waited), waited=waited)
 
-    def admitted(self, policy: CircuitBreaker, now: float) -> tuple[Circuit, Permit | None]:
+    def admit(self, policy: CircuitBreaker, now: float) -> tuple[Circuit, Permit | None]:
         """A permit, if there is one: always while closed, for a probe once the open time is over."""
         if self.closed:
             return self, Permit(self.epoch)
@@ -188,7 +184,7 @@ class Circuit:
         permit = Permit(self.epoch, probe=True, brief=self.brief)
         return attrs.evolve(self, leases=(*leases, now + policy.probe_timeout)), permit
 
-    def reported(
+    def report(
         self, policy: CircuitBreaker, permit: Permit, now: float, *, failed: bool | None, waited: float | None = None
     ) -> Circuit:
         """After a result: ``failed`` is ``None`` for one that says nothing about the target, ``waited`` the time that ran out."""
@@ -197,10 +193,10 @@ class Circuit:
         if permit.forced:
             return Circuit(epoch=self.epoch + 1) if failed is False else self
         if not permit.probe:
-            return self if failed is None or not self.closed else self.counted(policy, now, failed=failed, waited=waited)
+            return self if failed is None or not self.closed else self.count(policy, now, failed=failed, waited=waited)
         if failed is None:
             return attrs.evolve(self, leases=self.leases[1:])
-        return self.opened(policy, now, waited) if failed else Circuit(epoch=self.epoch + 1)
+        return self.open(policy, now, waited) if failed else Circuit(epoch=self.epoch + 1)
 
     def ready_at(self, now: float) -> float:
         """The moment to ask for a permit again; minus infinity while closed."""
@@ -219,13 +215,6 @@ class Circuit:
 _CLOSED = Circuit()
 
 
-def speaks_against(error: DispatchError | None) -> bool | None:
-    """Whether a result counts as a failure of the target (True), a success (False), or as neither (``None``)."""
-    if error is None:
-        return False
-    return True if isinstance(error, COUNTED) else None
-
-
 class Breakers:
     """The circuits of all targets; safe under threads, bounded. A target without failures has none and costs a look-up."""
 
@@ -239,7 +228,7 @@ class Breakers:
     def admit(self, target: Target, now: float, *, forced: bool = False) -> Permit | None:
         """Return a permit to ask the target now, or ``None`` while its circuit is open. Each permit must be reported.
 
-        ``forced`` asks although the circuit is open, because nobody else is left: a success closes it, a failure changes nothing.
+        ``forced`` asks although the circuit is open, since no other target is left: a success closes it, a failure changes nothing.
         """
         if self.ejections.down and self.ejections.until(target.vendor, now) > now:
             epoch = self.circuits.get(target.key, _CLOSED).epoch
@@ -247,7 +236,7 @@ class Breakers:
         if target.key not in self.circuits:
             return FREE
         with self._lock:
-            circuit, permit = self.circuits.get(target.key, _CLOSED).admitted(self._policy, now)
+            circuit, permit = self.circuits.get(target.key, _CLOSED).admit(self._policy, now)
             self.circuits[target.key] = circuit
         return Permit(circuit.epoch, forced=True) if permit is None and forced and not self._policy.strict else permit
 
@@ -255,16 +244,16 @@ class Breakers:
         self, target: Target, permit: Permit, error: DispatchError | None, now: float, *, waited: float | None = None
     ) -> None:
         """Take in how a permitted call ended; ``waited`` is the time that ran out for it, which is a failure whatever the error."""
-        failed = False if error is None else speaks_against(error)
-        if waited is not None:
+        failed = None if error is not None else False  # None: it says nothing about the target
+        if waited is not None or isinstance(error, COUNTED):
             failed = True
         if self.ejections.watched and failed is False:
-            self.ejections.answered(target.vendor, now, forced=permit.forced)
+            self.ejections.note_answer(target.vendor, now, forced=permit.forced)
         if not self._policy.enabled or (not failed and target.key not in self.circuits):
             return
         with self._lock:
             known = self.circuits.get(target.key, _CLOSED)
-            circuit = known.reported(self._policy, permit, now, failed=failed, waited=waited)
+            circuit = known.report(self._policy, permit, now, failed=failed, waited=waited)
             if circuit.idle(self._policy, now):
                 self.circuits.pop(target.key, None)
             else:
@@ -278,15 +267,15 @@ class Breakers:
         return self._policy.enabled and self.ejections.eject(vendor, since, until)
 
     def answers_again(self, vendor: str, now: float) -> None:
-        """A vendor that was found down answers: its targets may be asked; a probe of those with an open circuit is not brief."""
-        self.ejections.end(vendor)
+        """Admit calls to a vendor that was found down and answers again; a probe of a target with an open circuit is not brief."""
+        self.ejections.down.pop(vendor, None)
         with self._lock:
             for key, circuit in self.circuits.items():
                 if key[0] == vendor and circuit.open_until > now:
                     self.circuits[key] = attrs.evolve(circuit, open_until=now, waited=0.0)
 
     def leave_alone(self, vendor: str, model: str | None, until: float) -> None:
-        """Leave a vendor alone, or one model of it, until then: it is asked only where nobody else is left."""
+        """Leave a vendor alone, or one model of it, until then: it is asked only where no other target is left."""
         if model is None:
             self.ejections.down[vendor] = until
             return

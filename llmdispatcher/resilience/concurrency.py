@@ -11,7 +11,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
@@ -81,12 +81,12 @@ class Capacity:
         if self._adaptive is None:
             return
         if error is None:
-            self._succeeded(self._adaptive, in_flight)
-        elif overloaded(error) and number >= self._since:
+            self._count_success(self._adaptive, in_flight)
+        elif is_overload(error) and number >= self._since:
             self._allowed = max(float(self._adaptive.minimum), self._allowed * self._adaptive.decrease)
             self._since, self._successes = issued, 0
 
-    def _succeeded(self, adaptive: AdaptiveConcurrency, in_flight: int) -> None:
+    def _count_success(self, adaptive: AdaptiveConcurrency, in_flight: int) -> None:
         if 2 * in_flight < self._allowed:
             return  # so few calls tell nothing of whether more would be taken
         self._successes += 1
@@ -95,7 +95,7 @@ class Capacity:
             self._successes = 0
 
 
-def overloaded(error: DispatchError) -> bool:
+def is_overload(error: DispatchError) -> bool:
     """Whether an error says that the vendor has too many calls; our own errors and a spent quota do not."""
     if error.sent is False:
         return False
@@ -103,14 +103,15 @@ def overloaded(error: DispatchError) -> bool:
 
 
 class ConcurrencySlot:
-    """A place in a room: that of one call, which has it, waits for it, or has left."""
+    """A place in a room: that of one call, which has it, waits for it, or has left. ``tenant`` is known when the call waits."""
 
-    __slots__ = ("gate", "number", "room")
+    __slots__ = ("gate", "number", "room", "tenant")
 
     def __init__(self) -> None:
         self.room: ConcurrencyLimiter | None = None
         self.number = 0
         self.gate: threading.Lock | None = None
+        self.tenant: str | None = None
 
     def wake(self) -> None:
         """End the wait, from any thread, signal handler or finalizer; idempotent."""
@@ -119,29 +120,61 @@ class ConcurrencySlot:
                 self.gate.release()
 
 
-class Queue(Protocol):
-    """The calls that wait, in the order of their turns. A dict is a queue in order of arrival."""
+class FairQueue:
+    """The queue of waiting calls: one of each tenant in turn, first come first served within a tenant.
 
-    def __len__(self) -> int: ...
+    It holds at every single step, since a signal may interrupt it anywhere: a line may be empty, or be lost for a moment.
+    """
 
-    def __iter__(self) -> Iterator[ConcurrencySlot]: ...
+    def __init__(self) -> None:
+        self._lines: dict[str | None, dict[ConcurrencySlot, None]] = {}
 
-    def __setitem__(self, seat: ConcurrencySlot, nothing: None, /) -> None: ...
+    def __len__(self) -> int:
+        return sum(map(len, self._lines.values()))
+
+    def __bool__(self) -> bool:
+        return any(self._lines.values())
+
+    def __iter__(self) -> Iterator[ConcurrencySlot]:
+        """Yield the call whose turn it is, then the rest, tenant by tenant."""
+        for line in self._lines.values():
+            yield from line
+
+    def __contains__(self, seat: ConcurrencySlot) -> bool:
+        return seat in self._lines.get(seat.tenant, ())
+
+    def __setitem__(self, seat: ConcurrencySlot, nothing: None, /) -> None:
+        line = self._lines.get(seat.tenant)
+        if line is None:
+            self._lines[seat.tenant] = {seat: nothing}
+        else:
+            line[seat] = nothing
 
     def pop(self, seat: ConcurrencySlot, nothing: None, /) -> None:
-        """Remove a call if it is queued."""
+        """Remove a call if it is queued; if it was let in, its tenant goes to the back."""
+        tenant = seat.tenant
+        line = self._lines.get(tenant)
+        if line is None or seat not in line:
+            return
+        del line[seat]
+        if seat.room is not None or not line:
+            del self._lines[tenant]
+            if line:
+                self._lines[tenant] = line
 
     def clear(self) -> None:
         """Remove all."""
+        self._lines.clear()
 
 
 class ConcurrencyLimiter:
-    """The calls in flight at one vendor or model, and those that wait. Whoever uses it holds the lock of all rooms."""
+    """The calls in flight at one vendor or model, and those that wait. Its user holds the lock of all rooms."""
 
-    def __init__(self, capacity: Capacity, queue: Queue | None = None) -> None:
+    def __init__(self, capacity: Capacity, queue: FairQueue | None = None) -> None:
         self.capacity = capacity
         self.seats: set[ConcurrencySlot] = set()
-        self.queue: Queue = {} if queue is None else queue
+        self.queue: FairQueue | dict[ConcurrencySlot, None] = {} if queue is None else queue
+        """A dict is a queue in the order of arrival."""
         self._issued = 0
 
     def enter(self, seat: ConcurrencySlot) -> bool:

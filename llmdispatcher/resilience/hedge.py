@@ -11,8 +11,7 @@ from ..catalog import Target
 from ..errors import ConfigError
 from ..runtime import new_lock
 from ..types import at_least, suggest
-from .retry import Wakes
-from .retry_budget import Budgets, RetryBudget
+from .retry import Budgets, RetryBudget, Wakes
 
 _REMEMBERED = 128
 _ENOUGH = 20
@@ -22,7 +21,7 @@ _MOST = 10_000
 @suggest
 @attrs.frozen(kw_only=True)
 class Hedge:
-    """Ask one more target when the first has said nothing for unusually long; whoever has content first, wins.
+    """Ask one more target when the first is silent for unusually long; the first content wins.
 
     The delay is ``after`` seconds, or without it the 95th percentile of what the target took lately, at least ``min_delay``; a
     target that answered fewer than 20 times is not hedged then. At most ``share`` of all calls are doubled. Each hedge may be

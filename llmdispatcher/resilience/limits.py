@@ -15,31 +15,33 @@ import math
 import os
 import threading
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import TYPE_CHECKING
+
+import attrs
 
 from ..catalog import Target
 from ..errors import DispatchError
 from ..runtime import Deadline, new_lock
 from ..types import RateLimitRemaining
 from .concurrency import Capacity, ConcurrencyLimiter, ConcurrencySlot
-from .rate_limit import PATIENCE, WINDOW, Keys, RateLimit, RateLimitStatus, Shared, TokenReceipt, Window, WindowEntry
+from .rate_limit import PATIENCE, WINDOW, Keys, RateLimit, RateLimitStatus, Window, WindowEntry
+
+if TYPE_CHECKING:
+    from .shared_rate_limit import SharedLimits, Taken
 
 
+@attrs.frozen
 class KeyLease:
     """The key of a place in the limits, and where it goes when that is refused; a :class:`~llmdispatcher.runtime.KeyAssignment`."""
 
-    def __init__(self, place: RateLimitSlot, move: Callable[[Sequence[int], DispatchError], int | None]) -> None:
-        self._place = place
-        self._move = move
+    _place: RateLimitSlot
+    move: Callable[[Sequence[int], DispatchError], int | None]
+    """Takes a place under another of these keys, after a refusal; gives ``None`` where no key has one."""
 
     @property
     def key(self) -> int | None:
         """Its number."""
         return self._place.key
-
-    def move(self, awake: Sequence[int], error: DispatchError) -> int | None:
-        """Take a place under another of these keys, after a refusal; ``None`` where no key has one."""
-        return self._move(awake, error)
 
 
 _MOST = 10_000
@@ -60,7 +62,7 @@ class RateLimitSlot(ConcurrencySlot):
         self.until = until
         self.count: _LimitCount | None = None
         self.entry: WindowEntry | None = None
-        self.receipt: TokenReceipt | None = None
+        self.receipt: Taken | None = None
         self.key: int | None = None
         self.full: list[ConcurrencyLimiter] = []
 
@@ -68,7 +70,7 @@ class RateLimitSlot(ConcurrencySlot):
 class _LimitCount:
     """What is counted under one key: requests, tokens, and calls in flight."""
 
-    def __init__(self, key: str, limit: RateLimit, shared: Shared | None) -> None:
+    def __init__(self, key: str, limit: RateLimit, shared: SharedLimits | None) -> None:
         self.key = key
         self.limit = limit
         self.window = Window(limit.requests_per_minute, limit.tokens_per_minute)
@@ -78,7 +80,7 @@ class _LimitCount:
 
 
 class Limits:
-    """The counts of all vendors that have a limit or told of one; safe under threads and after a fork, bounded.
+    """The counts of all vendors that have a limit or have reported one; safe under threads and after a fork, bounded.
 
     ``storage`` is that of all limits that have none of their own. Raises :class:`ConfigError` where its extra is missing.
     """
@@ -89,34 +91,34 @@ class Limits:
         self._keys: dict[str, Keys] = {}
         self._lock = new_lock()
         self._counts: dict[tuple[str, ...], _LimitCount] = {}
-        self._storages: dict[str, Shared] = {}
+        self._storages: dict[str, SharedLimits] = {}
         self._pid = os.getpid()
         self.in_use = False
         """Whether there is any limit at all; without one a call needs no place."""
         if storage is not None:
-            self._stored_at(storage)
+            self._open_storage(storage)
 
     def set(self, vendor: str, limit: RateLimit, keys: Keys | None = None) -> None:
         """Limit what a vendor is asked, by each of its ``keys`` where the limit says so."""
         if limit.per_key and keys is not None and keys.key_count > 1:
             self._keys[vendor] = keys
         if limit.storage is not None:
-            self._stored_at(limit.storage)
+            self._open_storage(limit.storage)
         self._limits[vendor] = limit
         self.in_use = True
 
     def take(self, target: Target, tokens: int, now: float, place: RateLimitSlot | None = None) -> RateLimitSlot | float | None:
         """A place for a call now, or the moment when there may be one, or ``None`` where no limit is known.
 
-        The moment is infinite where nobody knows it: too many calls are in flight, and one of them must end (:meth:`wait`).
-        ``place`` is where to note what is taken; whoever hands one in can give it back even where this is interrupted.
+        The moment is infinite where it cannot be known: too many calls are in flight, and one of them must end (:meth:`wait`).
+        ``place`` receives what is taken; with one of its own the caller can give it back even where this is interrupted.
         """
         ways, limit = self._ways(target)
         if limit is None and ways[0][1] not in self._counts:
             return None
         place = RateLimitSlot() if place is None else place
         if place.room is not None and ways[0][0] is not None:
-            ways = self._ordered(ways, limit, place)
+            ways = self._entered_first(ways, limit, place)
         return self._first(place, ways, limit, tokens, now)
 
     def _first(
@@ -153,7 +155,7 @@ class Limits:
         place.receipt = taken
         return None
 
-    def _ordered(self, ways: list[_Way], limit: RateLimit | None, place: RateLimitSlot) -> list[_Way]:
+    def _entered_first(self, ways: list[_Way], limit: RateLimit | None, place: RateLimitSlot) -> list[_Way]:
         """The count first whose place in flight the call has waited for."""
         with self._lock:
             entered = [way for way in ways if self._count(way[1], limit).room is place.room]
@@ -174,11 +176,11 @@ class Limits:
         self.ended(place, error)
         place.room = None
         key, limit = self._key(target)
-        taken = self._first(place, [_numbered(key, number) for number in numbers], limit, tokens, now)
+        taken = self._first(place, [_way_of_key(key, number) for number in numbers], limit, tokens, now)
         return place.key if isinstance(taken, RateLimitSlot) else None
 
     def wait(self, targets: Sequence[Target], place: RateLimitSlot, deadline: Deadline, until: float) -> Target | None:
-        """The first of these targets with a place in flight, which is taken; ``None`` if there was none before that moment.
+        """Take a place in flight at the first of these targets that has one; ``None`` if none has one before that moment.
 
         Raises when the deadline has passed or the call is cancelled; what was taken then is for the caller to give back.
         """
@@ -211,7 +213,7 @@ class Limits:
     def _queue(
         self, ways: Sequence[tuple[Target, list[_Way]]], place: RateLimitSlot, queued: dict[ConcurrencyLimiter, Target]
     ) -> Target | None:
-        """Stand in all the queues, unless there is a place: gives the target that has it."""
+        """Join all the queues, unless there is a place; returns the target that has it."""
         for target, counts in ways:
             rooms = [self._count(key, self._limits.get(target.vendor)).room for _, key in counts]
             for room in [room for room in rooms if room in place.full] or rooms:
@@ -246,11 +248,11 @@ class Limits:
         if place.room is None:
             return
         with self._lock:
-            self._here()
+            self._forget_calls_of_parent()
             place.room.leave(place, lambda capacity, issued, there: capacity.hear(error, place.number, issued, there))
 
     def _leave(self, place: RateLimitSlot) -> None:
-        self._here()
+        self._forget_calls_of_parent()
         if place.room is not None:
             place.room.leave(place, lambda *_: None)
             place.room = None
@@ -270,7 +272,7 @@ class Limits:
             return
         key, limit = self._key(target)
         if number is not None and target.vendor in self._keys:
-            _, key = _numbered(key, number)
+            _, key = _way_of_key(key, number)
         with self._lock:
             self._count(key, limit).window.remaining.update(known)
             self.in_use = True
@@ -282,11 +284,11 @@ class Limits:
         if keys is None:
             return self._status(key, limit, now)
         numbers = range(1, keys.key_count + 1)
-        return RateLimitStatus.combine([self._status(_numbered(key, number)[1], limit, now) for number in numbers])
+        return RateLimitStatus.combine([self._status(_way_of_key(key, number)[1], limit, now) for number in numbers])
 
     def _status(self, key: tuple[str, ...], limit: RateLimit | None, now: float) -> RateLimitStatus:
         with self._lock:
-            self._here()
+            self._forget_calls_of_parent()
             count = self._counts.get(key) or self._new(key, limit)
             count.window.forget(now)
             requests, tokens = count.window.left()
@@ -319,11 +321,11 @@ class Limits:
         """The counts on which a call may take its place, the best first, and the limit of all."""
         key, limit = self._key(target)
         keys = self._keys.get(target.vendor)
-        return ([(None, key)] if keys is None else [_numbered(key, number) for number in keys.awake_keys()]), limit
+        return ([(None, key)] if keys is None else [_way_of_key(key, number) for number in keys.awake_keys()]), limit
 
     def _count(self, key: tuple[str, ...], limit: RateLimit | None) -> _LimitCount:
         if self._pid != os.getpid():
-            self._here()
+            self._forget_calls_of_parent()
         count = self._counts.get(key)
         if count is None:
             if len(self._counts) >= _MOST:
@@ -335,19 +337,18 @@ class Limits:
         limit = limit or RateLimit()
         counted = limit.requests_per_minute is not None or limit.tokens_per_minute is not None
         address = limit.storage or self._storage
-        return _LimitCount(":".join(key), limit, self._stored_at(address) if counted and address is not None else None)
+        return _LimitCount(":".join(key), limit, self._open_storage(address) if counted and address is not None else None)
 
-    def _stored_at(self, address: str) -> Shared:
+    def _open_storage(self, address: str) -> SharedLimits:
         """The count on a server; its module is loaded only now, and opens nothing before the first call."""
         stored = self._storages.get(address)
         if stored is None:
             from .shared_rate_limit import SharedLimits
 
-            made = cast("Shared", SharedLimits(address))  # it takes back what it gave: a receipt of its own kind
-            stored = self._storages.setdefault(address, made)
+            stored = self._storages.setdefault(address, SharedLimits(address))
         return stored
 
-    def _here(self) -> None:
+    def _forget_calls_of_parent(self) -> None:
         """Forget the calls in flight in a forked child: they are the parent's."""
         if self._pid != os.getpid():
             for count in self._counts.values():
@@ -356,11 +357,11 @@ class Limits:
             self._pid = os.getpid()
 
 
-def _numbered(key: tuple[str, ...], number: int) -> _Way:
+def _way_of_key(key: tuple[str, ...], number: int) -> _Way:
     return number, (*key, f"key{number}")
 
 
-def _in_time(place: RateLimitSlot, now: float) -> Shared | None:
+def _in_time(place: RateLimitSlot, now: float) -> SharedLimits | None:
     """The storage of a place, unless the call's deadline is so near that it could be held up past it."""
     return place.count.shared if place.count is not None and now + PATIENCE <= place.until else None
 

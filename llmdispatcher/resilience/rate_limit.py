@@ -1,4 +1,4 @@
-"""``RateLimit`` and ``RateLimitStatus`` as values, the protocol of a storage that processes share, and the window of one minute.
+"""``RateLimit`` and ``RateLimitStatus`` as values, and the window of one minute.
 
 The window holds the calls of the last minute of one vendor or model, and what the vendor itself reports as left. With several keys,
 a status combines those of all keys.
@@ -27,29 +27,6 @@ def server(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value is None or (isinstance(value, str) and ServerAddress.of(value, attribute.name).scheme in SERVERS):
         return
     raise ConfigError(f"{attribute.name}: the value is no storage; give the address of a Redis server, redis://host:6379/0")
-
-
-class TokenReceipt(Protocol):
-    """A record of what was taken from a storage."""
-
-
-class Shared(Protocol):
-    """A count that processes share; it never raises and never takes long."""
-
-    def take(self, key: str, limit: RateLimit, tokens: int, now: float) -> TokenReceipt | float | None:
-        """A receipt, the moment when there may be a place, or ``None`` where the storage fails."""
-
-    def settle(self, receipt: TokenReceipt, used: int, now: float) -> None:
-        """Replace the estimate by what was really used."""
-
-    def give_back(self, receipt: TokenReceipt, now: float) -> None:
-        """Give back what was taken, since the call was not made."""
-
-    def left(self, key: str, limit: RateLimit, now: float) -> tuple[int | None, int | None] | None:
-        """Requests and tokens that are left, or ``None`` where the storage fails."""
-
-    def close(self) -> None:
-        """Give back connections."""
 
 
 def _adaptive(value: Any) -> AdaptiveConcurrency | None:
@@ -120,7 +97,7 @@ def _sum(amounts: Sequence[int | None]) -> int | None:
 
 
 class Keys(Protocol):
-    """A vendor with several keys, which are told by their numbers, counted from 1, alone."""
+    """A vendor with several keys, which are known by their numbers alone, counted from 1."""
 
     @property
     def key_count(self) -> int:
@@ -146,7 +123,7 @@ class WindowEntry:
 
 
 class Window:
-    """The calls, oldest first; ``None`` is no limit. Not safe under threads: whoever holds it has the lock."""
+    """The calls, oldest first; ``None`` is no limit. Not safe under threads: its user holds the lock."""
 
     def __init__(self, requests: int | None, tokens: int | None) -> None:
         self.most_requests = requests

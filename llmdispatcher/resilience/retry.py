@@ -1,8 +1,13 @@
-"""Retries: the backoff as a value, the schedule of one call, and cooldowns of targets across calls.
+"""Retries: the backoff as a value, the schedule of one call, cooldowns of targets across calls, and the retry budget.
 
 The schedule has one rule: the target that is ready first is asked next, ties by rank. A target that was not asked yet is ready at
 once, so a failure moves on to the next target without waiting. One that failed is ready after its backoff, or after the time that
 it asked for, never earlier. A target that asked to be left alone (a 429 with a time, a spent quota) is in cooldown for all calls.
+
+The retry budget limits the retries of all calls together, so that an outage is not answered with a flood of them. Only retries of a
+target that failed draw on it; the first attempt at another target does not, since circuit breakers limit those. The figures follow
+Finagle's budget (20 % of the calls and a few per second): a full outage costs at most a fifth more attempts than calls, and a
+caller with little traffic can still retry. Times are monotonic seconds and passed in.
 """
 
 from __future__ import annotations
@@ -31,7 +36,7 @@ from ..errors import (
     RateLimitError,
 )
 from ..runtime import Deadline, new_lock
-from ..types import at_least, non_negative_integer, string_tuple, suggest
+from ..types import at_least, boolean, non_negative_integer, string_tuple, suggest
 
 QUOTA_REST = 600.0
 """Seconds for which a target whose quota is spent is left alone when it gives no hint of its own."""
@@ -52,7 +57,7 @@ def rest_of(error: DispatchError) -> float:
 
 @attrs.frozen
 class _Cooldown:
-    """Until when (monotonic), until when the target ``asked`` for, and the failure that told so, its text and facts."""
+    """The end of a cooldown (monotonic), the end that the target ``asked`` for, and the failure that caused it."""
 
     until: float
     asked: float
@@ -121,7 +126,7 @@ class Cooldowns:
         return None
 
     def answered(self, target: Target) -> None:
-        """The target has answered: if it was a try, everybody may ask it again."""
+        """Record that the target answered: after a probe, all calls may ask it again."""
         with self._lock:
             parked = self.parked.get(target.key)
             if parked is not None and parked.probed:
@@ -174,7 +179,7 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple([text.lower() for text in string_tuple("retryable_errors", value)])
 
 
-def _required(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+def _forbid_none(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value is None:
         raise ConfigError(f"{attribute.name}: None is not a number; leave it out for the default")
 
@@ -208,13 +213,13 @@ class RetryPolicy:
     already: True asks again like after any failure, ``"elsewhere"`` asks other targets only, False asks nobody and ends the call.
     """
 
-    max_retries: int = attrs.field(default=3, validator=[_required, non_negative_integer])
+    max_retries: int = attrs.field(default=3, validator=[_forbid_none, non_negative_integer])
     backoff_strategy: BackoffStrategy = attrs.field(default=BackoffStrategy.EXPONENTIAL, converter=_strategy)
-    initial_delay: float = attrs.field(default=1.0, validator=[_required, at_least(0)])
-    max_delay: float = attrs.field(default=60.0, validator=[_required, at_least(0)])
+    initial_delay: float = attrs.field(default=1.0, validator=[_forbid_none, at_least(0)])
+    max_delay: float = attrs.field(default=60.0, validator=[_forbid_none, at_least(0)])
     retryable_errors: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     jitter: Callable[[float], float] | None = attrs.field(default=None, validator=_function)
-    max_cooldown: float = attrs.field(default=60.0, validator=[_required, at_least(0)])
+    max_cooldown: float = attrs.field(default=60.0, validator=[_forbid_none, at_least(0)])
     retry_ambiguous: bool | Literal["elsewhere"] = attrs.field(default=True, validator=_ambiguous)
 
     def wait(self, nth_failure: int) -> float:
@@ -251,7 +256,7 @@ class RetryPolicy:
     def movable(self, error: DispatchError, *, transient_only: bool = False, on: frozenset[str] = frozenset()) -> bool:
         """Whether another target may be asked after this error.
 
-        In a pool only if it is one that passes, or one that ``on`` names, a word of :data:`LASTING`.
+        In a pool only after an error that passes, or one that ``on`` names by a word of :data:`LASTING`.
         """
         if transient_only and isinstance(error, (ModelNotFound, *LASTING.values())):
             return any(isinstance(error, LASTING[word]) for word in on)
@@ -284,7 +289,7 @@ class _Place:
 class NextAttempt(NamedTuple):
     """Ask ``target``, not before ``ready_at`` (monotonic seconds; minus infinity for at once).
 
-    ``retry`` is a return to a target that failed in this call, ``forced`` a turn of one that was put off: nobody else is left.
+    ``retry`` is a return to a target that failed in this call, ``forced`` a turn of one that was put off, since no other is left.
     ``crowd`` are targets with too many calls in flight: whichever has a place earlier is asked instead.
     """
 
@@ -520,3 +525,71 @@ class Wakes:
         with self.turn(until) as later:
             until += min(later, max(0.0, deadline.at - until) / 2)
             deadline.sleep(max(0.0, until - deadline.clock.monotonic()))  # the moment may have come meanwhile
+
+
+_BUDGET_SLICES = 10
+
+
+@suggest
+@attrs.frozen(kw_only=True)
+class RetryBudget:
+    """Retries of one target in any ``window`` seconds: ``ratio`` of its calls, and ``per_second`` besides."""
+
+    enabled: bool = attrs.field(default=True, validator=boolean)
+    ratio: float = attrs.field(default=0.2, validator=at_least(0))
+    per_second: float = attrs.field(default=1.0, validator=at_least(0))
+    window: float = attrs.field(default=10.0, validator=at_least(0.001))
+
+
+class _RetryCounts:
+    """Calls and retries of one target, by slice of the window."""
+
+    __slots__ = ("calls", "number", "retries")
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.calls = [0] * _BUDGET_SLICES
+        self.retries = [0] * _BUDGET_SLICES
+
+    def turn(self, number: int) -> int:
+        """Forget what is older than the window; return the index of the present slice."""
+        for passed in range(self.number + 1, min(number, self.number + _BUDGET_SLICES) + 1):
+            self.calls[passed % _BUDGET_SLICES] = self.retries[passed % _BUDGET_SLICES] = 0
+        self.number = max(self.number, number)
+        return self.number % _BUDGET_SLICES
+
+
+class Budgets:
+    """The retry budget of each target; safe under threads, bounded."""
+
+    def __init__(self, policy: RetryBudget) -> None:
+        self._policy = policy
+        self._lock = new_lock()
+        self._counts: dict[tuple[str, ...], _RetryCounts] = {}
+
+    def called(self, target: Target, now: float) -> None:
+        """Count a first try."""
+        if self._policy.enabled:
+            with self._lock:
+                counts = self._counts.get(target.key) or self._add_counts(target.key)
+                number = int(now / self._policy.window * _BUDGET_SLICES)
+                counts.calls[counts.turn(number) if number > counts.number else counts.number % _BUDGET_SLICES] += 1
+
+    def spend(self, target: Target, now: float) -> bool:
+        """Take one retry out of the budget; False, and nothing taken, where none is left."""
+        policy = self._policy
+        if not policy.enabled:
+            return True
+        with self._lock:
+            counts = self._counts.get(target.key) or self._add_counts(target.key)
+            place = counts.turn(int(now / policy.window * _BUDGET_SLICES))
+            if sum(counts.retries) + 1 > policy.ratio * sum(counts.calls) + policy.per_second * policy.window:
+                return False
+            counts.retries[place] += 1
+            return True
+
+    def _add_counts(self, key: tuple[str, ...]) -> _RetryCounts:
+        if len(self._counts) >= _MOST:
+            del self._counts[next(iter(self._counts))]
+        counts = self._counts[key] = _RetryCounts()
+        return counts

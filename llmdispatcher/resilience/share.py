@@ -1,6 +1,6 @@
 """How long one attempt may be silent: its share of a call's deadline, so that the next target is still asked in time.
 
-The rule, while targets are left that nobody asked:
+The rule, while there are targets that were not asked:
 
 - Connecting has half of the time that is left, and so has the first output of a stream. Whoever thinks first and has begun to send
   (a role, pings, empty pieces) has the time that it may honestly need for that, where that is longer.
@@ -35,7 +35,7 @@ MOST_PROBE = 25.0
 """The bounds of the seconds of a brief probe."""
 SHORTEST_TIMEOUT = 60.0
 LONGEST_TIMEOUT = 600.0
-"""The bounds of the timeout of a call where nobody has set one."""
+"""The bounds of the timeout of a call that has none of its own."""
 _REMEMBERED = 128
 _ENOUGH = 20
 _EVERY = 10
@@ -150,9 +150,9 @@ class Shares:
         return TimeShare(seconds, min(LEAST_PROBE, left / 2), output)
 
     def timeout(self, request: Request, targets: Sequence[Target], batches: Sequence[int] = (1, 1)) -> float:
-        """The seconds of a call that nobody has set a timeout for: what the first two of its targets may need, within bounds.
+        """The seconds of a call without a timeout: what the first two of its targets may need, within bounds.
 
-        ``batches`` says how many requests one after the other each of the two is sent.
+        ``batches`` are the numbers of requests that the two are sent, one after the other.
         """
         tokens, need = _most_tokens(request), 0.0
         for target, count in zip(targets, batches, strict=False):

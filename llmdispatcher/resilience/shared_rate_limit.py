@@ -138,7 +138,7 @@ class SharedLimits:
             trying = self._rests_until > 0
             if trying:
                 self._rests_until = now + REST
-        own, begun = self._own(), SYSTEM_CLOCK.monotonic()
+        own, begun = self._own_counters(), SYSTEM_CLOCK.monotonic()
         try:
             answer = ask(own)
         except Exception as foreign:  # noqa: BLE001 - no failure of a server is a failure of a call
@@ -160,7 +160,7 @@ class SharedLimits:
         if speak:
             logger.warning("the shared rate limits: their server fails (%s); each process goes on with its own count", what)
 
-    def _own(self) -> _Counters:
+    def _own_counters(self) -> _Counters:
         """The client of this process."""
         with self._lock:
             if self._pid != os.getpid():

@@ -89,7 +89,7 @@ class Cancellation:
         weakref.finalize(self, other.unsubscribe, key).atexit = False
 
     def unsubscribe(self, key: int) -> None:
-        """Forget a listener; one that was told already is no error."""
+        """Forget a listener; one that was called already is no error."""
         self._listeners.pop(key, None)
         self._followers.pop(key, None)
 
@@ -172,7 +172,7 @@ SYSTEM_CLOCK = SystemClock()
 
 
 def new_id(clock: Clock) -> str:
-    """32 hex digits that nobody else has and that sort by time: 16 of microseconds since the epoch, 16 of chance.
+    """32 unique hex digits that sort by time: 16 of microseconds since the epoch, 16 of chance.
 
     The chance is the system's, since a program that seeds ``random`` in each of its processes would have the same ids in all.
     """
@@ -180,7 +180,7 @@ def new_id(clock: Clock) -> str:
 
 
 class Deadline:
-    """The end of one whole call and the wish to stop it early; every room is handed the same one.
+    """The end of one whole call, and its cancellation; every room is handed the same one.
 
     ``at`` is on the clock's monotonic scale, infinite for no limit. It covers queueing, every attempt, every wait and
     the reading of the answer. ``meter`` is where the transport writes down what the present attempt moves, if anybody asks.
@@ -239,7 +239,7 @@ class Deadline:
 
     @property
     def is_narrow(self) -> bool:
-        """Whether an attempt has its share of it, and no output was heard yet that would widen it."""
+        """Whether an attempt has its share of it, since no output has widened it yet."""
         return self._whole is not None
 
     @property

@@ -17,7 +17,7 @@ _HOME = "LLMDISPATCHER_HOME"
 
 
 def user_path(value: str | os.PathLike[str], field: str) -> Path:
-    """The path that a user wrote, its ``~`` replaced. Raises :class:`ConfigError` where it begins with a home that nobody knows."""
+    """The path that a user wrote, its ``~`` replaced. Raises :class:`ConfigError` where it begins with an unknown home folder."""
     try:
         return Path(value).expanduser()
     except RuntimeError:
@@ -44,7 +44,7 @@ def data_folder() -> Path | None:
 
 
 def own_file(name: str) -> Path | None:
-    """The user's own file of this name; ``None`` where there is none, or it cannot be looked at."""
+    """The user's own file of this name; ``None`` where there is none, or it cannot be accessed."""
     folder = data_folder()
     file = folder / name if folder is not None else None
     return file if file is not None and os.path.isfile(file) else None  # noqa: PTH113  # raises nothing, unlike Path.is_file
@@ -79,7 +79,7 @@ def state_folder(field: str) -> Path:
     from tempfile import gettempdir  # late: almost everybody has a home
 
     try:
-        return _own_temporary(Path(gettempdir()))
+        return _make_temporary_folder(Path(gettempdir()))
     except OSError as error:
         why = error.strerror or type(error).__name__
         text = f"{field}: neither the home nor the temporary folder can be written to ({why}); name a folder in {field}="
@@ -94,8 +94,8 @@ def _can_be_made(folder: Path) -> bool:
     return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
-def _own_temporary(parent: Path) -> Path:
-    """A folder that is this user's alone, in one that is everybody's: another user may have made it, to read what comes."""
+def _make_temporary_folder(parent: Path) -> Path:
+    """A private folder in a shared one. Another user may have made it to read its files, so owner and mode are checked."""
     user = os.getuid() if hasattr(os, "getuid") else None  # Windows gives each user a temporary folder
     folder = parent / ("llmdispatcher" if user is None else f"llmdispatcher-{user}")
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -69,7 +69,7 @@ def _fan_out(ask: Callable[[Q], A], questions: Iterable[Q], workers: int, return
 
 
 def _start(thread: threading.Thread, *, alone: bool) -> None:
-    """Start one more worker; a process at its limit goes on with those it has."""
+    """Start one more worker; a process at its limit of threads continues with those it has."""
     try:
         thread.start()
     except (RuntimeError, MemoryError):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from ..types import Request, Tool, ToolCall
 
-_PIECES = re.compile(r"\s*\S+|\s+$")
 _WORDS = re.compile(r"[^\W\d_]{4,}")
 _COMMON = frozenset(
     re.findall(
@@ -72,9 +71,8 @@ def count_tokens(text: str) -> int:
     return -(-len(text) // 4)
 
 
-def pieces(text: str) -> list[str]:
-    """Split a text into words, each with the blank before it, as a stream delivers them."""
-    return _PIECES.findall(text)
+pieces: Callable[[str], list[str]] = re.compile(r"\s*\S+|\s+$").findall
+"""Splits a text into words, each with the blank before it, as a stream delivers them."""
 
 
 def draw(seed: int, *what: object) -> float:

@@ -164,13 +164,11 @@ def _zip_blanks(size: int) -> tuple[bytes, int]:
     return gzip.compress(b" " * size), size
 
 
-def _odd_chunk(name: str, data: bytes) -> Fault:
-    def act(peer: Peer, context: FaultContext) -> bool:
-        context.start(peer)
-        peer.send(data)
-        return True
-
-    return Fault(name, act)
+@fault("{name}")
+def _odd_chunk(peer: Peer, context: FaultContext, name: str, data: bytes) -> bool:
+    context.start(peer)
+    peer.send(data)
+    return True
 
 
 # A queue of length 0 still takes one or two connections; these fill it.
@@ -331,22 +329,18 @@ def stale(peer: Peer, context: FaultContext) -> bool:
     return False
 
 
-def _raw(name: str, data: bytes) -> Fault:
-    def act(peer: Peer, _: FaultContext) -> bool:
-        peer.send(data)
-        return True
-
-    return Fault(name, act)
+@fault("{name}")
+def _raw(peer: Peer, _: FaultContext, name: str, data: bytes) -> bool:
+    peer.send(data)
+    return True
 
 
-def _healthy_after(name: str, header: bytes) -> Fault:
-    def act(peer: Peer, context: FaultContext) -> bool:
-        body = context.encode()
-        kind = context.pieces().content_type.encode()
-        peer.send(b"HTTP/1.1 200 OK\r\n%sContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s" % (header, kind, len(body), body))
-        return True
-
-    return Fault(name, act)
+@fault("{name}")
+def _healthy_after(peer: Peer, context: FaultContext, name: str, header: bytes) -> bool:
+    body = context.encode()
+    kind = context.pieces().content_type.encode()
+    peer.send(b"HTTP/1.1 200 OK\r\n%sContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s" % (header, kind, len(body), body))
+    return True
 
 
 _PAGE = b"<!DOCTYPE html><html><head><title>Welcome</title></head><body><h1>Please log in to the network</h1></body></html>"
@@ -450,31 +444,27 @@ def error_event(words: int | None = None, api_error: ApiError = OVERLOADED) -> F
     return Fault("error_event_first" if words is None else f"error_event_after_{words}_words", act)
 
 
-def _spoil_json(name: str, spoil: Callable[[bytes], bytes]) -> Fault:
-    def act(peer: Peer, context: FaultContext) -> None:
-        pieces = context.pieces()
-        if not context.request.stream:
-            peer.reply(200, spoil(context.body()), *context.headers)
-            return
-        peer.start_stream(*context.headers, content_type=pieces.content_type)
-        first = pieces.deltas[0] if pieces.deltas else b"data: {}\n\n"
-        begins = first.index(b"{")
-        send_all(peer, [*pieces.opening, first[:begins] + spoil(first[begins:]), *pieces.deltas[1:], *pieces.closing])
-        peer.chunk(b"")
-
-    return Fault(name, act)
+@fault("{name}")
+def _spoil_json(peer: Peer, context: FaultContext, name: str, spoil: Callable[[bytes], bytes]) -> None:
+    pieces = context.pieces()
+    if not context.request.stream:
+        peer.reply(200, spoil(context.body()), *context.headers)
+        return
+    peer.start_stream(*context.headers, content_type=pieces.content_type)
+    first = pieces.deltas[0] if pieces.deltas else b"data: {}\n\n"
+    begins = first.index(b"{")
+    send_all(peer, [*pieces.opening, first[:begins] + spoil(first[begins:]), *pieces.deltas[1:], *pieces.closing])
+    peer.chunk(b"")
 
 
-def _spoil_text(name: str, replacement: bytes) -> Fault:
-    def act(peer: Peer, context: FaultContext) -> None:
-        answer = context.compose()
-        said = SimulatedResponse(answer.content) if isinstance(answer, Response) else answer
-        pieces = context.pieces(attrs.evolve(said, text=f"{_MARK} {said.text}"))
-        peer.start_stream(*context.headers, content_type=pieces.content_type)
-        send_all(peer, [b"".join(pieces.all).replace(_MARK.encode(), replacement)])
-        peer.chunk(b"")
-
-    return Fault(name, act)
+@fault("{name}")
+def _spoil_text(peer: Peer, context: FaultContext, name: str, replacement: bytes) -> None:
+    answer = context.compose()
+    healthy = SimulatedResponse(answer.content) if isinstance(answer, Response) else answer
+    pieces = context.pieces(attrs.evolve(healthy, text=f"{_MARK} {healthy.text}"))
+    peer.start_stream(*context.headers, content_type=pieces.content_type)
+    send_all(peer, [b"".join(pieces.all).replace(_MARK.encode(), replacement)])
+    peer.chunk(b"")
 
 
 _LINE_END = re.compile(rb"\r\n|\n")
@@ -611,15 +601,12 @@ def many_events(peer: Peer, context: FaultContext, count: int = 100_000) -> bool
     return False
 
 
-def _respell(name: str, respell: Callable[[bytes], bytes]) -> Fault:
+@fault("{name}")
+def _respell(peer: Peer, context: FaultContext, name: str, respell: Callable[[bytes], bytes]) -> None:
     """The healthy stream in another spelling; a whole answer stays as it is."""
-
-    def act(peer: Peer, context: FaultContext) -> None:
-        body = b"".join(context.start(peer).all)
-        send_all(peer, [respell(body) if context.request.stream else body])
-        peer.chunk(b"")
-
-    return Fault(name, act)
+    body = b"".join(context.start(peer).all)
+    send_all(peer, [respell(body) if context.request.stream else body])
+    peer.chunk(b"")
 
 
 Header = tuple[str, str | Callable[[], str]]
@@ -631,13 +618,10 @@ def status(code: int, *headers: Header, kind: str = "", message: str = "") -> Fa
     return refusal(f"status_{code}", ApiError(code, kind, message=message), *headers)
 
 
-def refusal(name: str, api_error: ApiError, *headers: Header) -> Fault:
+@fault("{name}")
+def refusal(peer: Peer, context: FaultContext, name: str, api_error: ApiError, *headers: Header) -> None:
     """Any trouble in the vendor's own words, with extra headers."""
-
-    def act(peer: Peer, context: FaultContext) -> None:
-        context.refuse(peer, api_error, [(key, value if isinstance(value, str) else value()) for key, value in headers])
-
-    return Fault(name, act)
+    context.refuse(peer, api_error, [(key, value if isinstance(value, str) else value()) for key, value in headers])
 
 
 def rate_limit(retry_after: float | str | None = None, *headers: Header) -> Fault:

@@ -15,10 +15,7 @@ else:
     __getattr__, __dir__ = door(
         __name__,
         {
-            "context": (
-                "clean",
-                "IoLimits",
-            ),
+            "context": ("clean", "IoLimits"),
             "fetch": ("fetch_remote",),
             "transport": ("Transport",),
         },

@@ -18,8 +18,8 @@ _GRACE = 0.01
 class Body:
     """One answer, whose pieces are its body, bounded by ``most`` bytes and unpacked by ``inflater``.
 
-    The body's end, an error and :meth:`close` each give the connection back or close it: ``_held`` has it, and whoever takes it out
-    is the only one to use its socket from then on. ``_reading`` and ``_closed`` settle what happens when one thread closes while
+    The body's end, an error and :meth:`close` each give the connection back or close it: ``_held`` has it, and the thread that
+    takes it out is the only one to use its socket from then on. ``_reading`` and ``_closed`` are for a thread that closes while
     another reads: the reader sets the first and then tests the second, the closer the other way round, so at least one notices.
 
     It stands in for urllib3's response, too, where the request goes through a proxy: urllib3 sets ``_pool``, ``_connection`` and
@@ -162,7 +162,7 @@ class Body:
         return MalformedReply(f"the answer is longer than {self.most:,} bytes; ask for less, or raise max_body", sent=True)
 
     def _end(self, *, settle: bool) -> None:
-        """Let go of the caller's cancellation, and of the connection if nobody else has."""
+        """Leave the caller's cancellation, and give the connection back unless that has happened."""
         self._context.leave()
         try:
             connection = self._held.pop()

@@ -37,8 +37,8 @@ _SMALL = 65536
 """Bodies up to this many bytes travel in one write with their head."""
 
 
-class _Connection(HTTPConnection):
-    """What HTTP and HTTPS share; ``served`` counts the answers that came over the present socket, which is idle ``since`` then."""
+class PlainConnection(HTTPConnection):
+    """HTTP over TCP; ``served`` counts the answers that came over the present socket, which is idle ``since`` then."""
 
     sock: DeadlineSocket | None
     served = 0
@@ -129,21 +129,20 @@ class _Connection(HTTPConnection):
         raise failure
 
     def close(self) -> None:
-        """Close; whoever is about to cancel the call is waited for, so that no other socket gets this descriptor meanwhile."""
+        """Close, after waiting for a thread that is cancelling the call, so that no other socket gets this descriptor meanwhile."""
         if self.sock is not None:
             self.sock.release()
         super().close()
 
 
-class PlainConnection(_Connection):
-    """HTTP over TCP."""
-
-
-class TLSConnection(_Connection, HTTPSConnection):
+class TLSConnection(PlainConnection, HTTPSConnection):
     """HTTP over TLS."""
 
 
-class _OriginPool(HTTPConnectionPool):
+class PlainPool(HTTPConnectionPool):
+    """Connections to one origin over HTTP."""
+
+    ConnectionCls = PlainConnection  # type: ignore[assignment]  # urllib3's protocol knows only its own response
     QueueCls = PoolQueue
 
     def _get_conn(self, timeout: float | None = None) -> Any:
@@ -189,13 +188,7 @@ class _OriginPool(HTTPConnectionPool):
             places.close()
 
 
-class PlainPool(_OriginPool):
-    """Connections to one origin over HTTP."""
-
-    ConnectionCls = PlainConnection  # type: ignore[assignment]  # urllib3's protocol knows only its own response
-
-
-class TLSPool(_OriginPool, HTTPSConnectionPool):
+class TLSPool(PlainPool, HTTPSConnectionPool):
     """Connections to one origin over HTTPS."""
 
     ConnectionCls = TLSConnection  # type: ignore[assignment]  # urllib3's protocol knows only its own response
@@ -218,7 +211,7 @@ class OriginAdapter(HTTPAdapter):
         self._absolute = bool(proxy) and origin.scheme == "http"
         self._ssl = tls_context(ca_bundle) if origin.scheme == "https" else None
         super().__init__(pool_connections=1, pool_maxsize=pool_size, pool_block=True)
-        self.pool: _OriginPool = self.poolmanager.connection_from_url(origin.url)
+        self.pool: PlainPool = self.poolmanager.connection_from_url(origin.url)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
         """Use our pools, behind the proxy if there is one."""
@@ -262,7 +255,7 @@ class OriginAdapter(HTTPAdapter):
             response = self.send(Prepared(call, target, headers), stream=True)
             raw = response.raw
             return raw if isinstance(raw, Body) else wrap_mocked(response.status_code, response.headers, raw, context)
-        connection: _Connection | None = None
+        connection: PlainConnection | None = None
         try:
             connection = pool._get_conn()
             connection.request(call.method, target, call.body, headers)
@@ -287,11 +280,11 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     with _contexts_lock:
         context = _contexts.get(path)
         if context is None:
-            context = _contexts[path] = _verifying(path)
+            context = _contexts[path] = _make_tls_context(path)
     return context
 
 
-def _verifying(path: str) -> ssl.SSLContext:
+def _make_tls_context(path: str) -> ssl.SSLContext:
     context = create_urllib3_context(ssl_minimum_version=ssl.TLSVersion.TLSv1_2)
     context.sslsocket_class = TLSSocket
     try:

@@ -1,8 +1,8 @@
 """The I/O context of one call (time limits, phase, the right to wake it up), and the translation of foreign exceptions.
 
-A context's box holds at most one way to wake the call: shut down its socket, or release its gate. Whoever takes it from the box
-owns it, and taking is atomic. So a late cancel finds the box empty and cannot touch a socket that another call uses by now, and no
-lock is needed on which a finalizer or a signal handler could block.
+A context's box holds at most one way to wake the call: shut down its socket, or release its gate. The thread that takes it from
+the box owns it, and taking is atomic. So a late cancel finds the box empty and cannot touch a socket that another call uses by now,
+and no lock is needed on which a finalizer or a signal handler could block.
 
 Of a foreign exception only the kind of failure is kept. The exceptions of requests hold the request and so the key; they are never
 chained, quoted or logged.

@@ -161,16 +161,13 @@ class Resolver:
             self._asked.pop(lookup.key, None)
             before = self._known.get(lookup.key)
             if entry.addresses or before is None or not before.is_usable(entry.at):
-                self._remember(lookup.key, entry)
+                if len(self._known) >= HOSTS:
+                    self._known.clear()
+                self._known[lookup.key] = entry
             gates, lookup.gates = lookup.gates, []
         for gate in gates:
             with contextlib.suppress(RuntimeError):
                 gate.release()
-
-    def _remember(self, key: Key, entry: DnsEntry) -> None:
-        if len(self._known) >= HOSTS:
-            self._known.clear()
-        self._known[key] = entry
 
 
 def _is_address(host: str) -> bool:

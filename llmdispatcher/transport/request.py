@@ -134,7 +134,8 @@ def check_proxy(proxy: str | None) -> str | None:
     url = secret_address(proxy if "://" in proxy else f"http://{proxy}") or ""
     if not url.lower().startswith("http://"):
         raise ConfigError("proxy: only http:// proxies are supported; use one such as 'http://proxy.example:3128'")
-    if not _is_readable(url) or not all(map(_is_latin, get_auth_from_url(url))):
+    # https://www.rfc-editor.org/rfc/rfc7617 leaves the encoding of a login open, requests takes latin-1
+    if not _is_readable(url) or any(sign > "\u00ff" for text in get_auth_from_url(url) for sign in text):
         raise ConfigError(
             "proxy: its address cannot be read; write http://user:password@host:port, and / ? # @ in a password as %2F %3F %23 %40"
         )
@@ -147,11 +148,6 @@ def by_proxy(proxy: str | None) -> str:
         return ""
     parts = urlsplit(proxy)
     return f" by the proxy {parts.hostname}:{parts.port or 80}"
-
-
-def _is_latin(text: str) -> bool:
-    """Whether a header can carry it: https://www.rfc-editor.org/rfc/rfc7617 leaves the encoding open, requests takes latin-1."""
-    return text.isascii() or all(sign < "\u0100" for sign in text)
 
 
 def proxy_login(proxy: str | None) -> tuple[str, ...]:

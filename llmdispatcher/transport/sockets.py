@@ -141,7 +141,7 @@ class DeadlineSocket(socket.socket):
         context.own(self.wake)
 
     def release(self) -> bool:
-        """Give the socket back; False when a canceller shut it down, so that nobody may use it again."""
+        """Give the socket back; False when a canceller has shut it down, so that it cannot be used again."""
         context, self.owner = self.owner, None
         _adopted.discard(self)
         return context is None or context.disown()

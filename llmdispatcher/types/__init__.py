@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from .content import media_type_of as media_type_of
     from .content import medium_of as medium_of
     from .content import video as video
-    from .cost import EXACT as EXACT
-    from .cost import CostDetails as CostDetails
-    from .cost import dollars_text as dollars_text
     from .embeddings import EmbeddingRequest as EmbeddingRequest
     from .embeddings import Embeddings as Embeddings
     from .extra_params import FIXED as FIXED
@@ -106,14 +103,17 @@ if TYPE_CHECKING:
     from .request_fields import check_reference as check_reference
     from .request_fields import has_both_parts as has_both_parts
     from .request_fields import is_model_name as is_model_name
+    from .response import EXACT as EXACT
     from .response import MOST_COST as MOST_COST
     from .response import MOST_TOKENS as MOST_TOKENS
     from .response import Capabilities as Capabilities
     from .response import Choice as Choice
     from .response import Citation as Citation
+    from .response import CostDetails as CostDetails
     from .response import RateLimitRemaining as RateLimitRemaining
     from .response import Response as Response
     from .response import Usage as Usage
+    from .response import dollars_text as dollars_text
     from .response import plausible as plausible
     from .response import plausible_cost as plausible_cost
     from .response import replace as replace
@@ -159,7 +159,6 @@ else:
                 "VIDEO",
                 "video",
             ),
-            "cost": ("CostDetails", "EXACT", "dollars_text"),
             "embeddings": ("EmbeddingRequest", "Embeddings"),
             "extra_params": (
                 "check_params",
@@ -224,6 +223,9 @@ else:
                 "Capabilities",
                 "Choice",
                 "Citation",
+                "CostDetails",
+                "dollars_text",
+                "EXACT",
                 "MOST_COST",
                 "MOST_TOKENS",
                 "plausible",

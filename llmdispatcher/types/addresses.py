@@ -74,7 +74,7 @@ class ServerAddress:
 
     @property
     def url(self) -> str:
-        """The whole address, for whoever connects: what is special in user, password and parameters is escaped.
+        """The whole address, to connect to: special characters in user, password and parameters are escaped.
 
         A :class:`Secret` where it has a user or a password.
         """
@@ -87,14 +87,14 @@ class ServerAddress:
 
     @property
     def shown(self) -> str:
-        """What may be shown: without the parameters, the password, and a user without one, who may be the password."""
+        """The address without its parameters and password. A user without a password is left out too: it may be the password."""
         known = self.password and re.fullmatch(r"[\w.-]+", self.user or "")
         who = f"{self.user}@" if known else ""
         return f"{self.scheme}://{who}{self.host}{self.path}"
 
 
 def is_server(text: str) -> bool:
-    """Whether a text is meant as the address of a server, not as a path, in whatever form; a path may begin with ``./``."""
+    """Whether a text is meant as the address of a server and not as a path, which may begin with ``./``."""
     text = unquote(text).strip()
     if "://" in text or text.startswith("//") or _KEYWORD.search(text) or _SCHEME.search(text) or _AT_PORT.search(text):
         return True
@@ -105,12 +105,12 @@ def is_server(text: str) -> bool:
 
 
 def mask_store(store: Any) -> Any:
-    """What may be shown of a store, or of what was given for one: the address of a server without its password."""
+    """A store, or the setting that names one, as it may be shown: a server's address without its password."""
     return ServerAddress.of(store, "store").shown if isinstance(store, str) and is_server(store) else store
 
 
 def secret_address(value: str | None) -> str | None:
-    """A setting as it is kept: an address that has, or may have, a password is a :class:`Secret`; else it is as it was."""
+    """A setting as it is kept: an address that may have a password becomes a :class:`Secret`; others stay as they are."""
     if not isinstance(value, str) or not is_server(value):
         return value
     return value if _NO_PASSWORD.fullmatch(value.strip()) else Secret(value)
@@ -158,7 +158,7 @@ def base_url(value: str, field: str = "base_url") -> str:
 
 
 def _leads_down(path: str) -> bool:
-    """Whether a path goes nowhere but down."""
+    """Whether a path has no segment that leads up or stays."""
     return not any(segment.partition(";")[0] in (".", "..") for segment in path.split("/"))
 
 

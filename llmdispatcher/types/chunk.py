@@ -29,9 +29,9 @@ class ToolCallDelta:
 @suggest
 @attrs.define(kw_only=True, unsafe_hash=True)
 class StreamChunk:
-    """One piece of an answer; a field that this piece says nothing about is empty.
+    """One piece of an answer; the fields that it has no news of are empty.
 
-    Readers of one stream may share it, so nobody changes it; ``attrs.evolve`` makes a changed copy. It is not frozen, since a
+    Do not change one, since the readers of a stream share it; ``attrs.evolve`` makes a changed copy. It is not frozen, since a
     stream makes one for every piece, and a frozen object takes three times as long to make.
 
     ``usage`` is the whole usage so far, not a difference: the last one counts. ``parts`` come when one is finished that is
@@ -202,7 +202,7 @@ def fold(chunks: Iterable[StreamChunk]) -> Response:
 
 
 def _response_of_one(chunk: StreamChunk) -> Response:
-    """What one chunk of text says, as most whole answers are read: nothing needs to be put together."""
+    """The response of a single chunk of text, which most whole answers are: nothing has to be joined."""
     return Response(
         content=chunk.content,
         reasoning=chunk.reasoning,
@@ -219,7 +219,7 @@ def _response_of_one(chunk: StreamChunk) -> Response:
 
 
 def unfold(response: Response) -> Iterator[StreamChunk]:
-    """The chunks that a whole answer is worth, from whom it is first; their fold gives the answer again."""
+    """Split a whole answer into chunks, its model and id first; their fold gives the answer again."""
     yield StreamChunk(model=response.model or None, response_id=response.response_id, service_tier=response.service_tier)
     for choice in response.choices:
         yield from _unfold_choice(choice)

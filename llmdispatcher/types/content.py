@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 import attrs
@@ -81,7 +81,7 @@ _TEXTUAL = ("text/", "application/json")
 
 
 def detect_media_type(data: bytes) -> str | None:
-    """The media type that the first bytes tell; ``None`` where they tell nothing, as those of text do."""
+    """The media type that the first bytes show; ``None`` where they show none, as those of text do."""
     for mark, media_type in _BEGINNINGS:
         if data.startswith(mark):
             return media_type
@@ -95,9 +95,9 @@ def guess_media_type(name: str) -> str | None:
 
 
 def media_type_of(data: bytes, name: str | None = None, said: str | None = None) -> str | None:
-    """The media type of ``data``: from its beginning, its ``name``, what was ``said`` of it; text is what reads as text.
+    """The media type of ``data``, from its first bytes, else its ``name``, else the type ``said``; what decodes as UTF-8 is text.
 
-    A name or a word can tell one kind of text from another, but cannot make a picture of what does not begin like one.
+    Name and stated type only tell one kind of text from another; an image must begin like one.
     """
     told = detect_media_type(data)
     if told is not None:
@@ -218,7 +218,8 @@ def image(given: Source, /, *, source: Naming = None, detail: str | None = None)
     With ``source="address"`` a text names no file; with ``"path"`` it names nothing else. Text of strangers needs one of them.
     Raises :class:`InvalidRequest` where there is no such file, it is empty, larger than 20 MB, or no PNG, JPEG, GIF, WebP or HEIC.
     """
-    return attrs.evolve(_image(_read(given, source, IMAGE)), detail=detail)
+    part: ImagePart = _MAKERS["image"](_read(given, source, IMAGE))
+    return attrs.evolve(part, detail=detail)
 
 
 def document(given: Source, /, *, source: Naming = None, name: str | None = None) -> FilePart:
@@ -227,7 +228,7 @@ def document(given: Source, /, *, source: Naming = None, name: str | None = None
     With ``source="address"`` a text names no file; with ``"path"`` it names nothing else. Text of strangers needs one of them.
     Raises :class:`InvalidRequest` where there is no such file, it is empty, too large, or none of these.
     """
-    part = _document(_read(given, source, DOCUMENT, name))
+    part: FilePart = _MAKERS["document"](_read(given, source, DOCUMENT, name))
     return part if name is None else attrs.evolve(part, name=name)
 
 
@@ -246,7 +247,8 @@ def video(given: Source, /, *, source: Naming = None) -> VideoPart:
     With ``source="address"`` a text names no file; with ``"path"`` it names nothing else. Text of strangers needs one of them.
     Raises :class:`InvalidRequest` where there is no such file, it is empty, too large, or none of these.
     """
-    return _video(_read(given, source, VIDEO))
+    part: VideoPart = _MAKERS["video"](_read(given, source, VIDEO))
+    return part
 
 
 def analyze_image(path: Source, prompt: str, *, source: Naming = None) -> tuple[Part, ...]:
@@ -261,7 +263,7 @@ def analyze_file(path: Source, prompt: str, *, source: Naming = None) -> tuple[P
     if medium is None:
         shown = _short(read.url or "")
         raise InvalidRequest(f"file: the address {shown!r} does not tell what is there; use image(), document() or video()")
-    return TextPart(text=prompt), _MAKERS[medium](read)
+    return TextPart(text=prompt), _MAKERS[medium.name](read)
 
 
 @attrs.frozen(kw_only=True)
@@ -274,25 +276,18 @@ class _Read:
     name: str | None = None
 
 
-def _image(read: _Read) -> ImagePart:
-    return ImagePart(url=read.url, data=read.data, media_type=read.media_type)
-
-
-def _document(read: _Read) -> FilePart:
-    return FilePart(url=read.url, data=read.data, media_type=read.media_type, name=read.name)
-
-
 def _audio(read: _Read) -> AudioPart:
     if read.data is None or read.media_type is None:
         raise InvalidRequest("audio: no vendor takes a recording by address; save it first, and give its path or its bytes")
     return AudioPart(data=read.data, format=AUDIO_FORMATS[read.media_type])
 
 
-def _video(read: _Read) -> VideoPart:
-    return VideoPart(url=read.url, data=read.data, media_type=read.media_type)
-
-
-_MAKERS: Mapping[Medium, Callable[[_Read], Part]] = {IMAGE: _image, DOCUMENT: _document, AUDIO: _audio, VIDEO: _video}
+_MAKERS: Mapping[str, Callable[[_Read], Any]] = {
+    "image": lambda read: ImagePart(url=read.url, data=read.data, media_type=read.media_type),
+    "document": lambda read: FilePart(url=read.url, data=read.data, media_type=read.media_type, name=read.name),
+    "audio": _audio,
+    "video": lambda read: VideoPart(url=read.url, data=read.data, media_type=read.media_type),
+}
 
 
 def _read(given: Source, source: Naming, medium: Medium | None, name: str | None = None) -> _Read:
@@ -339,9 +334,9 @@ def _last(url: str) -> str | None:
 
 
 def _read_file(path: Path, medium: Medium | None) -> bytes:
-    """The bytes of a file; not more than the limit are read, whatever it grows to meanwhile.
+    """The bytes of a file, and one more than the limit at most, even if the file grows meanwhile.
 
-    Errors tell its name without its folder: a server's folders are nobody else's business.
+    Errors show its name without its folder, since the folders of a server are private.
     """
     kind, most = (medium.name, medium.most) if medium is not None else ("file", VIDEO.most)
     about = f"{kind}: {_short(path.name)!r}"
@@ -385,7 +380,7 @@ def _check_content(data: bytes, said: str | None, name: str | None, medium: Medi
 
 
 def _remedy(media_type: str | None, medium: Medium | None) -> str:
-    """What to do with a thing of the wrong kind."""
+    """What to do with content of the wrong kind."""
     better = medium_of(media_type)
     if better is not None:
         return f"not for {medium.name}(); use {better.name}()" if medium is not None else "which nobody takes"

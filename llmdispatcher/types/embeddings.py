@@ -37,11 +37,6 @@ def _dimensions(_instance: Any, _attribute: Any, value: int | None) -> None:
         raise InvalidRequest(f"dimensions: {value!r} is not a whole number > 0; omit it for the model's default")
 
 
-def _params(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if not isinstance(value, Mapping):
-        raise InvalidRequest(f"{attribute.name}: {type(value).__name__} is not a mapping; give a dict")
-
-
 @suggest
 @attrs.frozen
 class EmbeddingRequest:
@@ -56,7 +51,7 @@ class EmbeddingRequest:
     texts: tuple[str, ...] = attrs.field(converter=_texts)
     dimensions: int | None = attrs.field(default=None, kw_only=True, validator=_dimensions)
     user: str | None = attrs.field(default=None, kw_only=True)
-    metadata: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_params)
+    metadata: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.mapping)
     extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.further)
     drop_params: bool = attrs.field(default=False, kw_only=True)
     profile: str | None = attrs.field(default=None, kw_only=True)

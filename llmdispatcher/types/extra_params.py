@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 from ..errors import InvalidRequest
+from .keywords import plain_name
 
 _LIMITS = frozenset(
     {
@@ -46,14 +47,8 @@ FIXED = frozenset(
 """What a request says itself, by the names that the wire formats have for it."""
 _OTHER_MODELS = (
     *("model", "models", "defaultmodel", "modelid", "modelname", "engine", "deployment", "deploymentid", "deploymentname"),
-    *(
-        "preset",
-        "route",
-        "fallback",
-        "fallbacks",
-        "fallbackmodel",
-        "fallbackmodels",
-    ),  # https://openrouter.ai/docs/features/model-routing
+    # https://openrouter.ai/docs/features/model-routing
+    *("preset", "route", "fallback", "fallbacks", "fallbackmodel", "fallbackmodels"),
     *("modelconfig", "routingconfig"),  # https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference
 )
 _OTHER_TEXTS = (
@@ -192,10 +187,10 @@ def _numbers(params: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
         if name in _LIMITS and group in _SETTINGS and not _is_limit(value):
             yield group, name, -1  # "null", and what is no number, takes the request's own limit away
         elif isinstance(value, str | int | float):  # most are; to ask for a Mapping takes longer
-            if name in _TELLING and (number := _whole(value)) is not None:
+            if name in _TELLING and (number := _whole_number(value)) is not None:
                 yield group, name, number
         elif isinstance(value, Mapping):
-            todo += [(name, _plain(inner), one) for inner, one in value.items()]
+            todo += [(name, plain_name(inner), one) for inner, one in value.items()]
         elif isinstance(value, list | tuple):
             todo += [(group, name, one) for one in value]
 
@@ -204,7 +199,7 @@ def _is_limit(value: Any) -> bool:
     """Whether a server may read a limit from it; 0, False and "unlimited" are none, or mean that there is no end."""
     if isinstance(value, list | tuple):
         return bool(value)  # each of them is looked at
-    return isinstance(value, str | int | float) and bool(_whole(value))
+    return isinstance(value, str | int | float) and bool(_whole_number(value))
 
 
 def check_params(params: Mapping[str, Any]) -> None:
@@ -217,15 +212,15 @@ def check_params(params: Mapping[str, Any]) -> None:
             raise InvalidRequest(f"extra_params: {'.'.join(path)!r} is no setting of a model and is not sent; {_OF_CLIENTS[name]}")
         if name in _REPLACING or (name == "prompt" and not isinstance(value, Mapping)):  # a mapping names a stored prompt
             shown = f"; it is {value!r:.80}" if name in _SHOWN else ""
-            raise _replaced(".".join(path), _REPLACING.get(name, _REPLACING["messages"]) + shown)
+            raise _replacement_error(".".join(path), _REPLACING.get(name, _REPLACING["messages"]) + shown)
 
 
 def check_agreement(request: Any, params: Mapping[str, Any]) -> None:
-    """Raise :class:`InvalidRequest` for a setting that says something else than the field of the request that it would replace."""
+    """Raise :class:`InvalidRequest` for a setting that contradicts the field of the request that it would replace."""
     for path, name, value in _settings(params):
         told = [(path, name, value)]
         if name in _OWN_GROUPS and isinstance(value, Mapping):
-            told += [((*path, str(inner)), f"{name}.{_plain(inner)}", one) for inner, one in value.items()]
+            told += [((*path, str(inner)), f"{name}.{plain_name(inner)}", one) for inner, one in value.items()]
         for at, known, said in told:
             field = _FIELDS.get(known)
             own = getattr(request, field, None) if field is not None else None
@@ -245,19 +240,19 @@ def check_written(params: Mapping[str, Any], body: Mapping[str, Any]) -> None:
 
     Such a request may hold texts, or further models, under names that the codec did not write: they are its sender's.
     """
-    written = frozenset([_plain(name) for name, value in body.items() if value is not None])
+    written = frozenset([plain_name(name) for name, value in body.items() if value is not None])
     for name in params:
-        plain = _plain(name)
+        plain = plain_name(name)
         if plain in _REPLACING and plain in written:
-            raise _replaced(name, _REPLACING[plain])
+            raise _replacement_error(name, _REPLACING[plain])
 
 
-def _replaced(name: str, remedy: str) -> InvalidRequest:
+def _replacement_error(name: str, remedy: str) -> InvalidRequest:
     return InvalidRequest(f"extra_params: {name!r} is what the request itself says; {remedy}")
 
 
 def unseen_model(params: Mapping[str, Any]) -> str | None:
-    """The first name by which other models may be asked, whose prices nobody has seen; only requests from wire formats have one."""
+    """The first parameter that may name other models, whose prices were not checked; only requests from wire formats have one."""
     return next((".".join(path) for path, name, value in _settings(params) if name in _OTHER_MODELS and value), None)
 
 
@@ -269,7 +264,7 @@ def stored_param(params: Mapping[str, Any]) -> str | None:
 
 
 def predictions_in(params: Mapping[str, Any]) -> list[Any]:
-    """What is given as a prediction of the answer; what of it does not come true is paid for as output.
+    """The predictions of the answer; the parts of one that do not come true are billed as output.
 
     https://platform.openai.com/docs/guides/predicted-outputs
     """
@@ -298,18 +293,13 @@ def _settings(params: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str,
         path, group = todo.pop()
         for one in group if isinstance(group, list | tuple) else (group,):
             for name, value in one.items() if isinstance(one, Mapping) else ():
-                place, plain = (*path, str(name)), _plain(name)
+                place, plain = (*path, str(name)), plain_name(name)
                 yield place, plain, value
                 if plain in _SETTINGS and len(place) < _MOST_GROUPS:
                     todo.append((place, value))
 
 
-def _plain(name: Any) -> str:
-    """A name as servers compare it that read any case, such as those written in Go."""
-    return str(name).replace("_", "").replace("-", "").casefold()
-
-
-def _whole(value: str | float) -> int | None:
+def _whole_number(value: str | float) -> int | None:
     if isinstance(value, str):  # servers are lenient: "1e5" and " +100_000.0 " are numbers to some
         try:
             value = float(value) if len(value) <= _LONGEST else math.nan

@@ -28,7 +28,7 @@ class Check(Protocol):
     """The check of a schema."""
 
     def __call__(self, value: Any, name: str, late: Late | None = None) -> str | None:
-        """What is wrong with a value that has this name, or ``None``; that it takes too long as soon as ``late()`` is true."""
+        """The first mistake in a value of this name, or ``None``; as soon as ``late()`` is true, that the check takes too long."""
 
 
 _KINDS: Mapping[str, Callable[[Any], bool]] = {
@@ -59,7 +59,7 @@ _LIMITS: tuple[tuple[str, str, Callable[[Any, Any], bool], str], ...] = (
 
 
 def mismatch(value: Any, schema: Any, name: str = "the answer", late: Late | None = None) -> str | None:
-    """What is wrong first, with its place below ``name``; ``None`` for a value that fits.
+    """The first mistake, with its place below ``name``; ``None`` for a value that fits.
 
     It ends as soon as ``late()`` is true, which is asked every thousand steps, and after :data:`_MOST_STEPS`; then the text says
     that the check takes too long.
@@ -178,7 +178,7 @@ class _Check:
         self._tokens: dict[Any, Any] = {}
 
     def wrongs(self, value: Any, schema: Any, at: str | None) -> Iterator[str]:
-        """All that is wrong, one by one; without ``at`` nobody reads the texts, which are empty then."""
+        """Yield each mistake; without ``at`` the texts are empty, since only their presence counts."""
         if not isinstance(schema, Mapping):
             if schema is False:
                 yield f"{at} must not be there"
@@ -212,7 +212,7 @@ class _Check:
             yield from self._members(value, schema, at)
         elif isinstance(value, list):
             yield from self._items(value, schema, at)
-        yield from self._combined(value, schema, at)
+        yield from self._combinations(value, schema, at)
 
     def _fits(self, value: Any, schema: Any) -> bool:
         return next(self.wrongs(value, schema, None), None) is None
@@ -267,7 +267,7 @@ class _Check:
             inner = places[number] if number < len(places) else schema.get("items", True)
             yield from self.wrongs(item, inner, at and f"{at}[{number}]")
 
-    def _combined(self, value: Any, schema: Mapping[str, Any], at: str | None) -> Iterator[str]:
+    def _combinations(self, value: Any, schema: Mapping[str, Any], at: str | None) -> Iterator[str]:
         for inner in schema.get("allOf") or ():
             yield from self.wrongs(value, inner, at)
         options = schema.get("anyOf")
@@ -281,15 +281,15 @@ class _Check:
             yield f"{at} has a form that it must not have"
 
     def _nearest(self, value: Any, options: list[Any], at: str | None) -> str:
-        """What is wrong by the only form of the value's own kind, or that there is no such form."""
+        """The mistake by the only form of the value's own kind; where there is not one such form, a text that says so."""
         if at is None:
             return ""
-        alike = [option for option in options if _wrong_kind(value, self._meant(option), at) is None]
+        alike = [option for option in options if _wrong_kind(value, self._target_of(option), at) is None]
         if len(alike) == 1:
             return next(self.wrongs(value, alike[0], at))
         return f"{at} fits none of its {len(options)} forms"
 
-    def _meant(self, schema: Any) -> Mapping[str, Any]:
+    def _target_of(self, schema: Any) -> Mapping[str, Any]:
         found = _resolve(self._root, schema["$ref"]) if isinstance(schema, Mapping) and "$ref" in schema else schema
         return found if isinstance(found, Mapping) else {}
 
@@ -389,7 +389,7 @@ _EXTRA = "install llmdispatcher[schema], which checks all of JSON Schema"
 
 
 class _Demands:
-    """Whether :func:`mismatch` understands all that a schema demands."""
+    """Checks that :func:`mismatch` understands all keywords of a schema."""
 
     def __init__(self, root: Any, field: str) -> None:
         self._root = root
@@ -411,7 +411,7 @@ class _Demands:
                     todo += self._inner(word, value, f"{at}.{escaped(word)}")
 
     def _inner(self, word: str, value: Any, at: str) -> list[tuple[Any, str]]:
-        """The schemas in a word's value, each with its place."""
+        """The schemas in the value of a keyword, each with its place."""
         fits = _KEYWORDS.get(word)
         if word in ("$dynamicRef", "$recursiveRef") and isinstance(value, str):
             self._within(value, at)
@@ -554,9 +554,9 @@ class _Work:
             parts += _of_object(value, schema)
         elif isinstance(value, list):
             parts += _of_list(value, schema)
-        return len(schema) + self._own(value, schema), parts
+        return len(schema) + self._own_weight(value, schema), parts
 
-    def _own(self, value: Any, schema: dict[str, Any]) -> int:
+    def _own_weight(self, value: Any, schema: dict[str, Any]) -> int:
         """Comparisons of keywords without schemas."""
         weight = len(_values(schema.get("required"), list))
         inside = isinstance(value, dict | list)
@@ -575,7 +575,7 @@ class _Work:
         return self._sizes[id(value)]
 
     def _targets(self, reference: Any) -> list[Any]:
-        """What a reference may mean; all resources are looked at, whatever their ``$id`` says."""
+        """The schemas that a reference may mean, looked for in all resources, whatever their ``$id``."""
         if not isinstance(reference, str):
             return []
         place = reference.partition("#")[2]
@@ -659,7 +659,7 @@ class _Engine:
         return self._library.validator_for(schema, retriever=_refuse, pattern_options=patterns, mask="the value")
 
     def mismatch(self, value: Any, name: str, late: Late | None = None) -> str | None:
-        """What is wrong first: its place, the keyword, and what the schema wants."""
+        """The first mistake: its place, the keyword, and what the schema wants."""
         characters = _extent(value)[0]
         if self._limited and characters > _MOST_WITH_LOOKAROUND:
             return f"{name} has more than {_MOST_WITH_LOOKAROUND} characters, too many for a pattern with lookaround"
@@ -693,7 +693,7 @@ class _Engine:
 
 
 def _unfit_schema(error: Any, field: str) -> str:
-    """What is wrong with a schema, in words of its own."""
+    """The mistake in a schema, without words of the library."""
     at = escaped(".".join([field, *map(str, error.instance_path)]))
     if error.kind.name == "$ref" or "referencing" in type(error.kind).__name__.lower():
         return f"{at}: a reference or '$schema' leads out of it, or nowhere, and is not followed; put what it means under '$defs'"

@@ -64,12 +64,12 @@ REQUEST_REMEDIES: Mapping[str, str] = {
 
 
 def closest_name(word: Any, known: Iterable[str], alike: float = _ALIKE) -> str | None:
-    """Return the name that a word was meant to be, or ``None``: a typing error, another spelling, or another library's word for it.
+    """Return the name that a word probably means, or ``None``. It may be misspelt, or be another library's word for it.
 
     ``alike``, from 0 to 1, is how much like a name the word must be.
     """
-    names = {_plain(name): name for name in known}
-    wanted = _plain(str(word))
+    names = {plain_name(name): name for name in known}
+    wanted = plain_name(word)
     if wanted in names:
         return names[wanted]
     for name in _ELSEWHERE.get(wanted, ()):
@@ -91,14 +91,15 @@ def _parts(names: Iterable[str]) -> dict[str, str]:
 
 
 def choices(word: Any, known: Iterable[str], otherwise: str = "it takes {}") -> str:
-    """Return the end of an error's text: the name that a wrong word was meant to be, or all names."""
+    """Return the end of an error's text: the name that a wrong word probably means, or all names."""
     known = list(known)
     name = closest_name(word, known)
     return f"did you mean {name!r}?" if name is not None else otherwise.format(", ".join(known) or "nothing")
 
 
-def _plain(word: str) -> str:
-    return word.casefold().replace("_", "").replace("-", "")
+def plain_name(word: Any) -> str:
+    """A name as servers compare it that read any case, such as those written in Go: without underscores and hyphens."""
+    return str(word).casefold().replace("_", "").replace("-", "")
 
 
 def keyword_error(callee: str, given: Iterable[str], known: Iterable[str], remedies: Mapping[str, str]) -> TypeError:
@@ -116,12 +117,12 @@ def suggest(callee: Callee, remedies: Mapping[str, str] = MappingProxyType({})) 
     """
     if isinstance(callee, type):
         made: Any = callee
-        made.__init__ = _checked(made.__init__, callee.__name__, remedies)
+        made.__init__ = _with_hint(made.__init__, callee.__name__, remedies)
         return callee
-    return cast(Callee, _checked(callee, callee.__name__, remedies))
+    return cast(Callee, _with_hint(callee, callee.__name__, remedies))
 
 
-def _checked(function: Any, name: str, remedies: Mapping[str, str]) -> Any:
+def _with_hint(function: Any, name: str, remedies: Mapping[str, str]) -> Any:
     code = function.__code__
     known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 

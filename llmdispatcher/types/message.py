@@ -135,7 +135,7 @@ def _arguments(value: str | Mapping[str, Any] | None) -> str:
 @suggest
 @attrs.frozen(kw_only=True)
 class ToolCall:
-    """A model's wish to have a function called. ``arguments`` is the raw text that the model wrote; a dict becomes that text.
+    """A call of a function that a model asks for. ``arguments`` is the raw text that the model wrote; a dict becomes that text.
 
     ``kind`` is ``"function"``, whose arguments are JSON, or ``"custom"``, whose arguments are free text.
     """

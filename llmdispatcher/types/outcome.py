@@ -10,8 +10,7 @@ import attrs
 
 from .._text import room_logger
 from ..errors import ConfigError, DispatchError, FailureClass
-from .cost import CostDetails
-from .response import Usage
+from .response import CostDetails, Usage
 
 T = TypeVar("T")
 logger = room_logger("types")
@@ -94,7 +93,7 @@ class AttemptRecord:
 
 
 def failure_fields(error: DispatchError) -> Mapping[str, Any]:
-    """The fields of a record that tell of an error."""
+    """The fields of a record that describe an error."""
     return {
         "error": type(error).__name__,
         "failure_class": error.failure_class,
@@ -105,7 +104,7 @@ def failure_fields(error: DispatchError) -> Mapping[str, Any]:
 
 
 class CallOrigin(NamedTuple):
-    """For whom a call is made, by the fields of :class:`Outcome`."""
+    """The caller of a call, by the fields of :class:`Outcome`."""
 
     origin: str | None
     id_at_origin: str | None
@@ -116,7 +115,7 @@ class CallOrigin(NamedTuple):
 
 @attrs.frozen(kw_only=True, slots=False)
 class Outcome:
-    """The end of one call; every call has exactly one. ``vendor`` is who answered or began to, ``None`` if nobody did.
+    """The end of one call; every call has exactly one. ``vendor`` is the one that answered or began to, ``None`` if none did.
 
     ``error`` is the exception that the caller gets, the same object; the calls that share a stream have one each.
     ``cached`` marks an answer from memory: nobody was asked, its tokens are those of the first time, its cost is 0.
@@ -150,7 +149,7 @@ class Outcome:
 
 
 class Observer:
-    """Hears attempts, outcomes or both; override one method or both.
+    """Receives attempts, outcomes or both; override one method or both.
 
     Each is called in the thread of the call; an exception is logged and does not affect the call.
     """

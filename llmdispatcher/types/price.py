@@ -9,8 +9,7 @@ from typing import Any
 
 import attrs
 
-from .cost import EXACT, NOTHING, CostDetails, exact_sum
-from .response import Usage
+from .response import EXACT, NOTHING, CostDetails, Usage, exact_sum
 
 TIERS = {"batch": "batch", "batches": "batch", "flex": "flex", "priority": "priority", "fast": "priority"}
 """The tiers that have prices of their own, by the words of requests and answers; every other word is the standard."""
@@ -31,6 +30,10 @@ class Hours:
         return now.isoweekday() in self.weekdays and self.start <= now.hour * 60 + now.minute < self.end
 
 
+_AS_INPUT: Any = attrs.Factory(lambda price: price.input, takes_self=True)
+_AS_OUTPUT: Any = attrs.Factory(lambda price: price.output, takes_self=True)
+
+
 @attrs.frozen(kw_only=True)
 class Price:
     """US dollars per million tokens of each class, as published; ``calls`` are US dollars for one call of a tool, such as a
@@ -44,15 +47,15 @@ class Price:
 
     input: Decimal
     output: Decimal
-    cache_read: Decimal = attrs.field()
-    cache_write: Decimal = attrs.field()
-    cache_write_long: Decimal = attrs.field()
-    audio_input: Decimal = attrs.field()
-    audio_output: Decimal = attrs.field()
-    audio_cache_read: Decimal = attrs.field()
-    image_input: Decimal = attrs.field()
-    image_output: Decimal = attrs.field()
-    reasoning: Decimal = attrs.field()
+    cache_read: Decimal = _AS_INPUT
+    cache_write: Decimal = _AS_INPUT
+    cache_write_long: Decimal = attrs.Factory(lambda price: price.cache_write, takes_self=True)
+    audio_input: Decimal = _AS_INPUT
+    audio_output: Decimal = _AS_OUTPUT
+    audio_cache_read: Decimal = attrs.Factory(lambda price: price.cache_read, takes_self=True)
+    image_input: Decimal = _AS_INPUT
+    image_output: Decimal = _AS_OUTPUT
+    reasoning: Decimal = _AS_OUTPUT
     calls: Mapping[str, Decimal] = attrs.field(factory=dict)
     bands: tuple[tuple[int, Price], ...] = ()
     tiers: Mapping[str, Price] = attrs.field(factory=dict)
@@ -60,27 +63,6 @@ class Price:
     off_peak: Price | None = None
     valid_from: date | None = None
     later: tuple[Price, ...] = ()
-
-    @cache_read.default
-    @cache_write.default
-    @audio_input.default
-    @image_input.default
-    def _as_input(self) -> Decimal:
-        return self.input
-
-    @audio_output.default
-    @image_output.default
-    @reasoning.default
-    def _as_output(self) -> Decimal:
-        return self.output
-
-    @cache_write_long.default
-    def _as_write(self) -> Decimal:
-        return self.cache_write
-
-    @audio_cache_read.default
-    def _as_read(self) -> Decimal:
-        return self.cache_read
 
     @classmethod
     def flat(cls, per_million: Decimal) -> Price:

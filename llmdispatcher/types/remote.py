@@ -1,6 +1,6 @@
 """Decide which addresses may be fetched on a user's behalf. No I/O.
 
-Whoever can name a URL could otherwise make this machine ask what only this machine can reach: its own ports, its network's
+Otherwise a user who names a URL could make this machine ask what only this machine can reach: its own ports, its network's
 services, the metadata of its cloud. The tables are IANA's registries of special addresses, not ``ipaddress.is_global``, which
 differs between versions of Python and knows nothing of IPv4 inside of IPv6.
 https://www.iana.org/assignments/iana-ipv4-special-registry https://www.iana.org/assignments/iana-ipv6-special-registry
@@ -24,24 +24,10 @@ _NOT_PUBLIC_V4 = tuple(
     map(
         IPv4Network,
         (
-            "0.0.0.0/8",
-            "10.0.0.0/8",
-            "100.64.0.0/10",
-            "127.0.0.0/8",
+            *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24"),
+            *("192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24"),
+            *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3"),
             "168.63.129.16/32",  # Azure's host, asked from inside of its machines
-            "169.254.0.0/16",
-            "172.16.0.0/12",
-            "192.0.0.0/24",
-            "192.0.2.0/24",
-            "192.31.196.0/24",
-            "192.52.193.0/24",
-            "192.88.99.0/24",
-            "192.168.0.0/16",
-            "192.175.48.0/24",
-            "198.18.0.0/15",
-            "198.51.100.0/24",
-            "203.0.113.0/24",
-            "224.0.0.0/3",
         ),
     )
 )
@@ -75,7 +61,7 @@ def _is_public_v6(ip: IPv6Address) -> bool:
 
 
 def is_private_url(url: str) -> bool:
-    """Whether the host of an address is this machine or one of a private network, by its name or number; nobody is asked.
+    """Whether the host of an address is this machine or one of a private network, by its name or number; no name is resolved.
 
     Names without a dot are, and those under the names that no public domain has (RFC 6761, 6762, 8375, ICANN's "internal").
     """

@@ -29,9 +29,9 @@ KEYS = ("enabled", "ttl_seconds")
 
 @attrs.frozen
 class CacheControl:
-    """A request's wish; ``None`` leaves it to the dispatcher's rule. ``ttl_seconds`` is for the answer to this request alone.
+    """Whether a cache may answer a request; ``None`` leaves it to the dispatcher's rule.
 
-    Who gives a time wants the cache, unless ``enabled`` is False.
+    ``ttl_seconds`` is for the answer to this request alone. With a time alone the cache is used; ``enabled=False`` prevents it.
     """
 
     enabled: bool | None = None
@@ -39,7 +39,7 @@ class CacheControl:
 
     @classmethod
     def of(cls, value: bool | Mapping[str, Any] | None) -> CacheControl:
-        """The wish that a checked value of ``Request.cache`` is."""
+        """Read a checked value of ``Request.cache``."""
         if not isinstance(value, Mapping):
             return cls(value)
         enabled, seconds = value.get("enabled"), value.get("ttl_seconds")
@@ -79,17 +79,17 @@ class ResponseFormat(dict[str, Any]):
     @classmethod
     def of_class(cls, kind: type) -> ResponseFormat:
         """The form of an answer that makes an instance of ``kind``; strict where the vendors' strict modes can take it."""
-        made = cls._named(kind.__name__, schema_of(kind, strict=True))
+        made = cls._describe(kind.__name__, schema_of(kind, strict=True))
         made.kind = kind
         return made
 
     @classmethod
     def of_schema(cls, schema: Mapping[str, Any]) -> ResponseFormat:
         """The form of an answer that fits a bare JSON schema."""
-        return cls._named(str(schema.get("title") or "answer"), schema)
+        return cls._describe(str(schema.get("title") or "answer"), schema)
 
     @classmethod
-    def _named(cls, name: str, schema: Mapping[str, Any]) -> ResponseFormat:
+    def _describe(cls, name: str, schema: Mapping[str, Any]) -> ResponseFormat:
         described: dict[str, Any] = {"name": _NOT_IN_NAMES.sub("_", name)[:64], "schema": schema}
         if is_strict(schema):
             described["strict"] = True
@@ -171,7 +171,7 @@ _TEXT = request_fields.kinds(str, remedy="give a text")
 @partial(suggest, remedies=REQUEST_REMEDIES)
 @attrs.frozen(slots=False)
 class Request:
-    """One question to a model, whoever answers it.
+    """One question to a model of any vendor.
 
     ``model`` is a bare name (``"gpt-4o"``), pins the vendor (``"openai:gpt-4o"``), names a pool of the configuration or an alias of
     the lockfile (in its profile ``profile``), or is ``"auto"`` (with a ``mode`` also empty): any model that the registered vendors

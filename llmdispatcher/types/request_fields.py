@@ -17,9 +17,8 @@ def bounded(low: float, high: float) -> Any:
     """A number within bounds, or ``None``."""
 
     def check(_instance: Any, attribute: attrs.Attribute[Any], value: float | None) -> None:
-        if value is None:
-            return
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (is_number and low <= value <= high):
             raise InvalidRequest(
                 f"{attribute.name}: {value!r} is not a number from {low:g} to {high:g}; omit it for the model's default"
             )
@@ -147,8 +146,7 @@ def mapping(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None
 
 def further(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """A mapping that replaces nothing of the request; one that was read from a wire format may hold what has no place elsewhere."""
-    if not isinstance(value, Mapping):
-        raise InvalidRequest(f"{attribute.name}: {type(value).__name__} is not a mapping; give a dict")
+    mapping(instance, attribute, value)
     if value and instance.wire_format is None:
         check_params(value)
 

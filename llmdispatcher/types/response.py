@@ -1,28 +1,107 @@
-"""``Response`` and its values: ``Choice``, ``Usage``, ``Citation``, ``RateLimitRemaining``; and ``Capabilities`` of a vendor.
+"""``Response`` and its values, ``Usage`` with its cost among them; and ``Capabilities`` of a vendor.
 
 All are frozen; ``attrs.evolve`` makes a changed copy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from operator import attrgetter
 from typing import Any, TypeVar
 
 import attrs
 
 from ..errors import ConfigError
-from .cost import EXACT, CostDetails, exact_sum
 from .keywords import suggest
 from .message import Message, Part, ReasoningPart, ToolCall
 
 Value = TypeVar("Value")
 
+EXACT = Context(prec=60)
+"""Sums of money are made here: the thread's own decimal context may have a precision that rounds them."""
+NOTHING = Decimal(0)
+
+
+@attrs.frozen(kw_only=True)
+class CostDetails(Mapping[str, Decimal]):
+    """US dollars of one usage by what was paid for; they add up to its cost exactly. Also a mapping of the same names.
+
+    ``input`` is input that no cache held, of any kind; ``cache_write`` is writes that are kept for minutes, ``cache_write_long``
+    those kept for an hour or more; ``output`` is without ``reasoning``. ``other`` is what is no token: calls of tools, a fee for
+    the request, and all of a cost that a vendor reports as one sum.
+    """
+
+    input: Decimal = NOTHING
+    cache_read: Decimal = NOTHING
+    cache_write: Decimal = NOTHING
+    cache_write_long: Decimal = NOTHING
+    output: Decimal = NOTHING
+    reasoning: Decimal = NOTHING
+    other: Decimal = NOTHING
+
+    @property
+    def total(self) -> Decimal:
+        """The sum of all, exact."""
+        return exact_sum(_amounts(self))
+
+    @classmethod
+    def of(cls, cost: Decimal, details: CostDetails | None) -> CostDetails:
+        """The details of a cost: those given where they add up to it, else all of it as ``other``."""
+        return details if details is not None and details.total == cost else cls(other=cost)
+
+    @classmethod
+    def join(cls, details: Iterable[CostDetails]) -> CostDetails:
+        """Return the sum of several, name by name."""
+        several = [_amounts(one) for one in details]
+        return cls(**{name: exact_sum([one[place] for one in several]) for place, name in enumerate(_NAMES)})
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the amounts for JSON: US dollars as texts."""
+        return {name: f"{amount:f}" for name, amount in self.items()}
+
+    def __getitem__(self, name: str) -> Decimal:
+        if name not in _NAMES:
+            raise KeyError(name)
+        amount: Decimal = getattr(self, name)
+        return amount
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_NAMES)
+
+    def __len__(self) -> int:
+        return len(_NAMES)
+
+
+_NAMES = tuple([field.name for field in attrs.fields(CostDetails)])
+_amounts = attrgetter(*_NAMES)
+
+
+def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
+    """The sum of amounts of money, nothing rounded."""
+    total = NOTHING
+    for amount in amounts:
+        if amount:
+            total = EXACT.add(total, amount) if total else amount
+    return total
+
+
+_MOST_PLACES = 12
+
+
+def dollars_text(amount: Decimal, places: int = 2) -> str:
+    """US dollars as digits for people: ``places`` decimals, and as many more as two significant digits of a small amount need."""
+    needed = min(1 - amount.adjusted(), _MOST_PLACES) if amount else 0
+    if needed <= places:
+        return f"{amount:.{places}f}"
+    whole, _, digits = f"{amount:.{needed}f}".partition(".")
+    return f"{whole}.{digits.rstrip('0'):0<{places}}"
+
+
 COST_STATUSES = ("priced", "no_usage", "unknown_model", "no_price", "vendor_reported", "implausible_cost", "implausible_count")
-"""Why a usage has the cost that it has: computed by a price, none since no usage was told, since the catalog does not know the
-model, or since it knows no price of it; or the vendor's own word. A cost of the vendor's that cannot be (negative, not finite, more
+"""Where a cost comes from, or why there is none: computed by a price; no usage was reported; the catalog does not know the model,
+or no price of it; or reported by the vendor. A cost of the vendor's that cannot be (negative, not finite, more
 than :data:`MOST_COST`) is set aside, and that of the price, if there is one, stands in its place; where a count cannot be (more
 than :data:`MOST_TOKENS`), the cost is not known."""
 
@@ -65,7 +144,7 @@ class Usage:
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
     @cost_details.default
-    def _undivided(self) -> CostDetails | None:
+    def _all_as_other(self) -> CostDetails | None:
         return None if self.cost is None else CostDetails(other=self.cost)
 
     @cost_status.default
@@ -178,7 +257,7 @@ def plausible_cost(told: Any) -> Decimal | None:
 @suggest
 @attrs.frozen(kw_only=True)
 class Citation:
-    """What a piece of the answer rests on: a web page or document, and, where told, which characters of the answer it is for."""
+    """The source of a piece of the answer: a web page or document, and, if known, which characters of the answer it is for."""
 
     url: str | None = None
     title: str | None = None
@@ -287,7 +366,7 @@ class Response:
 _CHOSEN = tuple([field.name for field in attrs.fields(Choice) if field.name != "index"])
 
 
-def _names(value: Sequence[str]) -> tuple[str, ...]:
+def _names_of_models(value: Sequence[str]) -> tuple[str, ...]:
     if isinstance(value, str):
         raise ConfigError(f"models: {value!r} is not a list; give a list of names, such as [{value!r}]")
     return tuple(value)
@@ -302,7 +381,7 @@ class Capabilities:
     ``max_tokens`` are the most output tokens, ``context_window`` the most tokens in all.
     """
 
-    models: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    models: tuple[str, ...] = attrs.field(default=(), converter=_names_of_models)
     max_tokens: int = 0
     context_window: int = 0
     supports_streaming: bool = True

@@ -61,12 +61,12 @@ def schema_of(hint: Any, *, strict: bool = False) -> Schema:
 
     Raises :class:`InvalidRequest` that names what has no schema.
     """
-    return _Maker(strict=strict).whole(lambda maker: maker.schema(hint, getattr(hint, "__name__", str(hint))))
+    return _Maker(strict=strict).build(lambda maker: maker.schema(hint, getattr(hint, "__name__", str(hint))))
 
 
 def object_schema(fields: list[Field], where: str, *, strict: bool = False, more: bool = False) -> Schema:
     """The schema of an object with these fields; ``more`` allows others."""
-    return _Maker(strict=strict).whole(lambda maker: maker.object(fields, where, more=more))
+    return _Maker(strict=strict).build(lambda maker: maker.object(fields, where, more=more))
 
 
 def has_fields(hint: Any) -> bool:
@@ -124,11 +124,11 @@ def hints_of(thing: Any, where: str) -> dict[str, Any]:
 def fields_of(kind: type) -> Iterator[Field]:
     """The fields of a class that a caller gives."""
     hints = hints_of(kind, kind.__name__)
-    for name, required, metadata in _declared(kind):
+    for name, required, metadata in _declarations(kind):
         yield Field(name=name, hint=hints.get(name, Any), required=required, description=metadata.get("description"))
 
 
-def _declared(kind: type) -> Iterator[tuple[str, bool, Mapping[str, Any]]]:
+def _declarations(kind: type) -> Iterator[tuple[str, bool, Mapping[str, Any]]]:
     if attrs.has(kind):
         for field in attrs.fields(kind):
             if field.init:
@@ -154,7 +154,7 @@ class _Maker:
         self._again: dict[type, str] = {}
         self._defs: dict[str, Schema] = {}
 
-    def whole(self, make: Callable[[_Maker], Schema]) -> Schema:
+    def build(self, make: Callable[[_Maker], Schema]) -> Schema:
         """What ``make`` makes, with the definitions that it refers to; a reference at the root is what it refers to."""
         made = make(self)
         if not self._defs:
@@ -184,9 +184,9 @@ class _Maker:
             return dict(_SCALARS[hint])
         origin, arguments = typing.get_origin(hint), typing.get_args(hint)
         if origin is Literal:
-            return _enumerated([value.value if isinstance(value, enum.Enum) else value for value in arguments])
+            return _enumeration([value.value if isinstance(value, enum.Enum) else value for value in arguments])
         if isinstance(hint, type) and issubclass(hint, enum.Enum):
-            return _enumerated([member.value for member in hint])
+            return _enumeration([member.value for member in hint])
         if has_fields(hint):
             return self._class(hint)
         if origin in (Union, types.UnionType):
@@ -245,7 +245,7 @@ def _class_description(kind: type) -> str | None:
     return None if not text or text.startswith((f"{kind.__name__}(", "dict(")) else first_paragraph(text)
 
 
-def _enumerated(values: list[Any]) -> Schema:
+def _enumeration(values: list[Any]) -> Schema:
     kinds = {type(value) for value in values}
     if len(kinds) == 1 and (kind := _JSON_TYPES.get(kinds.pop())) is not None:
         return {"type": kind, "enum": values}
@@ -319,7 +319,7 @@ def _make_tool(function: Callable[..., Any], *, name: str | None, description: s
         raise InvalidRequest(f"tools: {called!r} is no name for a tool (letters, digits, _ and -, up to 64); give tool(..., name=)")
     if inspect.iscoroutinefunction(function):
         raise InvalidRequest(f"tools: {called} is a coroutine function; give an ordinary one")
-    said = inspect.getdoc(_whole(function)) or ""
+    said = inspect.getdoc(_unwrap(function)) or ""
     fields, more = _parameters(function, called, parameter_lines(said))
     parameters = object_schema(fields, called, strict=bool(strict), more=more)
     if strict and not is_strict(parameters):
@@ -342,7 +342,7 @@ def _parameters(function: Callable[..., Any], called: str, lines: Mapping[str, s
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         raise InvalidRequest(f"tools: {called} does not tell its parameters; wrap it in a function that does") from None
-    hints = hints_of(_annotated(function), f"tools: {called}")
+    hints = hints_of(_annotations_of(function), f"tools: {called}")
     fields, more = [], False
     for parameter in parameters:
         if parameter.kind is parameter.VAR_KEYWORD:
@@ -360,16 +360,16 @@ def _parameters(function: Callable[..., Any], called: str, lines: Mapping[str, s
     return fields, more
 
 
-def _whole(function: Callable[..., Any]) -> Callable[..., Any]:
+def _unwrap(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function that a partial calls."""
     while isinstance(function, functools.partial):
         function = function.func
     return function
 
 
-def _annotated(function: Callable[..., Any]) -> Any:
+def _annotations_of(function: Callable[..., Any]) -> Any:
     """What bears the annotations: the function, or the ``__call__`` of an object."""
-    whole = _whole(function)
+    whole = _unwrap(function)
     return whole if inspect.isroutine(whole) else type(whole).__call__
 
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from .builtin import OllamaVendor as OllamaVendor
     from .builtin import OpenAICompatibleVendor as OpenAICompatibleVendor
     from .builtin import OpenAIVendor as OpenAIVendor
-    from .builtin import Vendor as Vendor
     from .builtin import from_environment as from_environment
     from .builtin import how_to_register as how_to_register
     from .builtin import incomplete as incomplete
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from .credentials import misspelt_variables as misspelt_variables
     from .http import ChunkStream as ChunkStream
     from .http import HttpVendor as HttpVendor
+    from .protocol import Vendor as Vendor
+    from .protocol import VendorInfo as VendorInfo
 else:
     __getattr__, __dir__ = door(
         __name__,
@@ -41,11 +42,11 @@ else:
                 "OllamaVendor",
                 "OpenAICompatibleVendor",
                 "OpenAIVendor",
-                "Vendor",
                 "vendor",
             ),
             "config": ("VendorConfig",),
             "credentials": ("check_key", "misspelt_variables"),
             "http": ("ChunkStream", "HttpVendor"),
+            "protocol": ("Vendor", "VendorInfo"),
         },
     )

@@ -1,4 +1,4 @@
-"""How much the answer to a request may be, by what it asks for and by what its model makes."""
+"""The largest answer to a request, by what it asks for and by what its model makes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MEDIA_TOOLS = ("image", "code", "audio", "video")
 
 
 def bounds_of(kind: str, request: Request, most: int | None = None) -> Bounds:
-    """How much the answer to a request may be at a vendor of this kind; ``most`` are the bytes that its settings allow."""
+    """The largest answer to a request at a vendor of this kind; ``most`` are the bytes that its settings allow."""
     asks_logprobs = bool(request.logprobs or request.top_logprobs)
     asks_media = bool(request.tools or request.extra_params) and _asks_media(request)
     size = MEDIA if asks_media or _media_models.has(kind, request.model) else LOGPROBS.size if asks_logprobs else TEXT.size
@@ -65,7 +65,7 @@ def _brings_media(tool: Mapping[str, Any]) -> bool:
 
 
 class _MediaModels:
-    """What was found of models, by the prices that count now; bounded."""
+    """Which models make media, by the prices that count now; bounded."""
 
     def __init__(self) -> None:
         self._edition: object = None

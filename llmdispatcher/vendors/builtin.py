@@ -1,47 +1,15 @@
-"""The ``Vendor`` protocol, which any object may implement, and the vendors of the catalog by name."""
+"""The vendors of the catalog by name, and those that the environment has the keys of."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any
 
 from ..catalog import VendorRow, vendor_rows
-from ..runtime import Deadline
 from ..runtime import from_environment as value_from_environment
-from ..types import Capabilities, Request, Response, StreamChunk
 from .config import VendorConfig
 from .credentials import misspelt_variables
 from .http import HttpVendor
-
-
-@runtime_checkable
-class Vendor(Protocol):
-    """Who can be asked; any object with these five members, no base class.
-
-    Optional members that the dispatcher uses where they exist: ``kind`` (a catalog vendor, for prices), ``is_free`` (whether its
-    answers cost nothing, of a kind that stands for servers of one's own), ``model_for(model)`` (the vendor's own name for a model,
-    or ``None`` where it does not have it), ``claim_on(model)`` (a ``catalog.NameClaim``: what is known about a model's name here,
-    by which the dispatcher decides who may be asked), ``list_models(deadline)`` (the names of its models, asked of the vendor),
-    ``missing()`` (what it was not told, for the error) and ``close()``. One without ``model_for`` has the models that its
-    capabilities list; where they list none it may have any, and is asked only where it is named or the only vendor.
-    """
-
-    @property
-    def name(self) -> str:
-        """What rules and ``send_to_vendor`` call it; unique in a dispatcher."""
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What it can do."""
-
-    def send(self, request: Request, deadline: Deadline) -> Response:
-        """Answer, within ``deadline.remaining()`` seconds; raises a :class:`DispatchError`."""
-
-    def stream(self, request: Request, deadline: Deadline) -> Iterable[StreamChunk]:
-        """Answer in pieces; a normal end of the iteration means a complete answer."""
-
-    def is_available(self) -> bool:
-        """Whether it makes sense to ask it now; cheap, never spends money."""
 
 
 class OpenAIVendor(HttpVendor):

@@ -1,4 +1,7 @@
-"""Keys and addresses: from the configuration, from a function that hands out fresh tokens, or from the environment."""
+"""Keys and addresses: from the configuration, from a function that hands out fresh tokens, or from the environment.
+
+An address is a base URL without the path of a call; :func:`addresses` says where each model is asked below it.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,7 @@ import attrs
 from ..catalog import VendorRow, vendor_rows
 from ..errors import AuthenticationError, ConfigError, DispatchError, QuotaExceeded, RateLimitError
 from ..runtime import SYSTEM_CLOCK, Clock, KeyAssignment, from_environment, new_lock, variables
-from ..types import Secret, closest_name, copy_self, refuse_pickling
-from .addresses import root_of
+from ..types import Secret, base_url, closest_name, copy_self, name_in_path, refuse_pickling
 from .config import VendorConfig, without_ends
 from .secrets import Secrets, of_header
 
@@ -22,12 +24,20 @@ _RESTS: tuple[tuple[type[DispatchError], float], ...] = (
     (QuotaExceeded, 600.0),
     (RateLimitError, 10.0),
 )
-"""Seconds that one of several keys rests after what was said of it, unless the vendor says how long."""
+"""Seconds that one of several keys rests after a refusal, unless the vendor says how long."""
 _LONGEST_HINT = 60.0
-"""Seconds; a key does not rest for longer because a vendor says so, unless what was said of it lasts by itself."""
+"""Seconds; a key does not rest for longer because a vendor says so, unless its refusal lasts by itself."""
 _PLACES = re.compile(r"{(\w+)}")
 _CARRIED = re.compile(r"[\x21-\x7e]{1,4096}")
 """What an HTTP header can carry as a key: printable ASCII without blanks, of a sane length."""
+
+_CALLS = re.compile(
+    r"(?:/chat/completions|/completions|/responses|/embeddings|/messages(?:/count_tokens)?|/api/(?:chat|generate|embed|tags)"
+    r"|/(?:models|tunedModels)/[^/]+:[A-Za-z]+)$"
+)
+"""How the addresses of calls end, as consoles of vendors and gateways show them."""
+_DEPLOYED = re.compile(r"/deployments(?:/[^/]+)?$")
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 
 
 def check_key(key: str, field: str) -> str:
@@ -47,7 +57,7 @@ def check_key(key: str, field: str) -> str:
 
 
 class _KeyRing:
-    """Several keys of one vendor: which are resting, after what was said of them. Moments are monotonic seconds."""
+    """Several keys of one vendor, and which of them rest after a refusal. Moments are monotonic seconds."""
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         self.keys = keys
@@ -120,7 +130,7 @@ class Credentials:
             return _call_key_function(given, self.config.name or self.row.name)
         return given if isinstance(given, str) else from_environment(self.row.key_env)
 
-    def refused(
+    def replace_key(
         self, headers: Mapping[str, str], error: DispatchError, lease: KeyAssignment | None = None
     ) -> dict[str, str] | None:
         """After a refusal: the header of another key to try at once, where it was about the key and there is another awake.
@@ -137,7 +147,7 @@ class Credentials:
         if not awake:
             return None
         other = awake[0] if lease is None else lease.move(awake, error)
-        return None if other is None else self.numbered(other)
+        return None if other is None else self.header_of(other)
 
     @property
     def count(self) -> int:
@@ -151,7 +161,7 @@ class Credentials:
         now = self.clock.monotonic()
         return self._keys.awake(now) or (self._keys.keys.index(self._keys.pick(now)) + 1,)
 
-    def numbered(self, number: int) -> dict[str, str]:
+    def header_of(self, number: int) -> dict[str, str]:
         """The header that shows the key of this number."""
         return self.header(self._keys.keys[number - 1]) if self._keys is not None else {}
 
@@ -170,7 +180,7 @@ class Credentials:
         """Return a vendor's text without keys that were used lately, secrets of ``headers=``, and the proxy's login."""
         return self._secrets().mask(text)
 
-    def masked_id(self, identity: str) -> str:
+    def mask_id(self, identity: str) -> str:
         """Return the id of a call without secrets; most ids hold none, which is seen quickly."""
         secrets = self._secrets()
         return secrets.mask(identity) if secrets.may_be_in(identity) else identity
@@ -191,7 +201,7 @@ class Credentials:
         return root_of(row, url, field) if url else None
 
     def _address(self) -> str | None:
-        """The address as it was told."""
+        """The address as it is configured."""
         return self.config.base_url or from_environment(self.row.url_env) or _fill_address(self.row.base_url)
 
     def version(self) -> str | None:
@@ -199,7 +209,7 @@ class Credentials:
         return self.config.api_version or from_environment(self.row.version_env)
 
     def missing(self) -> str | None:
-        """What is still to be told, and where; ``None`` when nothing is."""
+        """What is missing, and where to give it; ``None`` when nothing is."""
         row = self.row
         if not (self.config.api_key or from_environment(row.key_env) or row.keyless):
             hint = "".join([f"; {text}" for text in misspelt_variables(certainly=True, of=row.key_env)])
@@ -258,3 +268,47 @@ def misspelt_variables(*, certainly: bool = False, of: Collection[str] | None = 
 
 def _letters(name: str) -> str:
     return name.replace("_", "").casefold()
+
+
+def root_of(row: VendorRow, address: str, field: str) -> str:
+    """The base of an address, which may be that of a whole call; ``field`` is where it stands. Raises :class:`ConfigError`."""
+    root = _CALLS.sub("", base_url(address, field))
+    if row.name == "azure":
+        root = _DEPLOYED.sub("", root)
+    if row.codec == "anthropic_messages":  # its paths begin with the version
+        root = root.removesuffix("/v1")
+    return root
+
+
+def check_version(version: str | None) -> str | None:
+    """The version of an API, if an address can carry it."""
+    if version is not None and (not _VERSION.fullmatch(version) or ".." in version):
+        raise ConfigError(f"api_version: {version[:80]!r} is not a version; give one such as '2024-10-21'")
+    return version
+
+
+def addresses(row: VendorRow, config: VendorConfig, url: str) -> Callable[[str, str], str]:
+    """Where a model is asked, given the path that its format wants."""
+    if row.name == "azure":
+        return _azure(url, config)
+    if row.codec == "ollama_chat":  # its own API and OpenAI's stand side by side
+        root = url.removesuffix("/v1").removesuffix("/api")
+        return lambda _model, path: root + (path if path.startswith("/api/") else f"/v1{path}")
+    return lambda _model, path: url + path
+
+
+def _azure(url: str, config: VendorConfig) -> Callable[[str, str], str]:
+    """Azure's two kinds of address: classic ones with an api-version, where most paths have the deployment, or v1 without.
+
+    https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle
+    """
+    root, version = url.removesuffix("/openai"), config.api_version
+    if url.endswith("/openai/v1") or version in (None, "v1", "preview"):
+        base = url if url.endswith("/v1") else f"{root}/openai/v1"
+        return lambda _model, path: base + path
+
+    def address(model: str, path: str) -> str:
+        deployed = "" if path.startswith(("/responses", "/models")) else f"/deployments/{name_in_path(model, safe='')}"
+        return f"{root}/openai{deployed}{path}?api-version={version}"
+
+    return address

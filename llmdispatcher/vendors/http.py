@@ -75,10 +75,9 @@ from ..wire import (
     without_idle_choice,
     without_refused,
 )
-from .addresses import addresses, check_version
 from .bounds import bounds_of, size_of_vectors
 from .config import VendorConfig
-from .credentials import Credentials, check_key
+from .credentials import Credentials, addresses, check_key, check_version
 
 LAST_WORDS = 5.0
 """Seconds of silence after an answer that is complete as it stands: what may yet come is its usage, or the mark of its end."""
@@ -158,7 +157,7 @@ class ChunkStream:
             self._close()
 
     def _close(self) -> None:
-        """Give the reply back; what of a stream could not be read is told."""
+        """Give the reply back, and log how many events of the stream could not be read."""
         skipped = self._decoder.skipped
         if skipped:
             logger.warning("%d events of a stream could not be read and are missing in the answer", skipped)
@@ -167,13 +166,13 @@ class ChunkStream:
         self._reply.close()
 
     def _count(self, chunks: list[StreamChunk]) -> None:
-        """See which answers have ended; after the last of them what may still come must come soon."""
+        """Record which answers have ended; after the last of them the rest of the stream must come soon."""
         self._missing.difference_update([chunk.choice for chunk in _ends_in(chunks)])
         if self._complete() and not self._decoder.done:
             self._reply.hurry(LAST_WORDS)
 
     def _complete(self) -> bool:
-        """Whether there is nothing left to come but last words: of several answers all have ended."""
+        """Whether all answers have ended, so that only usage or the end mark may still come."""
         return self._decoder.ended and not self._missing
 
     def _raise_unless_complete(self, error: DispatchError) -> None:
@@ -182,7 +181,7 @@ class ChunkStream:
             raise error
 
     def _only_pings(self, last: float) -> bool:
-        """Whether a vendor that only sends pings has no more to say: its answer is complete, and its last words are overdue."""
+        """Whether a vendor that only sends pings is done: its answer is complete, and usage or end mark are overdue."""
         silence = self._clock.monotonic() - last
         if self._complete():
             return silence > LAST_WORDS
@@ -267,7 +266,7 @@ Ended = TypeVar("Ended", StreamChunk, Choice)
 
 
 def _ends_in(said: Iterable[Ended]) -> list[Ended]:
-    """What tells that an answer has ended. Raises :class:`MalformedReply` for one that did with a call that nobody can read."""
+    """The chunks or choices that end an answer. Raises :class:`MalformedReply` for an end with a call that cannot be read."""
     ends = [one for one in said if one.finish_reason is not None]
     for one in ends:
         if one.finish_reason not in _ENDS:
@@ -328,7 +327,7 @@ class HttpVendor:
 
     ``kind`` names the catalog's row. Settings come from ``config``, from keyword arguments (they win), or, for key and base
     URL, from the row's environment variables, which are read at the first use. Raises :class:`ConfigError` for an unknown
-    setting, a key that a header cannot carry, and, at the first use, for a key or address that nobody gave.
+    setting, a key that a header cannot carry, and, at the first use, for a missing key or address.
     """
 
     __copy__, __reduce__ = copy_self, refuse_pickling
@@ -442,13 +441,11 @@ class HttpVendor:
         return self._credentials.awake()
 
     def is_available(self) -> bool:
-        """Whether there is a key and an address; asks nobody."""
-        if self._endpoint is not None:
-            return True
-        return self.missing() is None
+        """Whether there is a key and an address; sends nothing."""
+        return self._endpoint is not None or self.missing() is None
 
     def missing(self) -> str | None:
-        """What it needs to be told before it can be asked, and where to say it; ``None`` when nothing is missing."""
+        """The setting that it needs before it can be asked, and where to give it; ``None`` when nothing is missing."""
         return self._credentials.missing()
 
     def send(self, request: Request, deadline: Deadline) -> Response:
@@ -462,7 +459,7 @@ class HttpVendor:
             self._refuse_unusable(response, reply)
         identity, left = request_id(reply.headers), rate_limit_remaining(reply.headers, self._clock.now())
         if identity is not None:
-            identity = self._credentials.masked_id(identity)
+            identity = self._credentials.mask_id(identity)
         if identity is None and left is None and not dropped:
             return response
         return replace(response, request_id=identity, rate_limit_remaining=left, dropped=dropped)
@@ -484,9 +481,9 @@ class HttpVendor:
         return stream
 
     def takes_prefill(self, request: Request) -> bool:
-        """Whether it goes on with what the assistant has begun to say at the end of a conversation; one that thinks does not.
+        """Whether it continues an assistant's text at the end of a conversation; a model that thinks does not.
 
-        Newer models refuse it, so one that the catalog does not know is taken for one of them.
+        Newer models refuse that, so a model that the catalog does not know counts as one of them.
         """
         traits = traits_of(self.kind, request.model)
         thinks = request.reasoning_effort not in (None, "none") or request.reasoning_tokens or "thinking" in request.extra_params
@@ -507,7 +504,7 @@ class HttpVendor:
     def embed(self, request: EmbeddingRequest, deadline: Deadline) -> Embeddings:
         """The vectors of some texts, asked for in batches of at most as many as the format takes.
 
-        The first batch ends the attempt's share of the deadline: whoever answers has all of it for the others.
+        The first batch ends the attempt's share of the deadline; the others may use all of it.
         """
         codec = EMBEDDING_CODECS.get(self.kind) or EMBEDDING_CODECS.get(self._row.codec)
         if codec is None:
@@ -525,7 +522,10 @@ class HttpVendor:
     def count_tokens(self, request: Request, deadline: Deadline) -> int | None:
         """How many tokens a request has, by the vendor's own count; ``None`` where it has no way to ask."""
         traits = traits_of(self.kind, request.model)
-        counting = COUNTING.get(self.kind) or COUNTING.get(self._counting_format(request, traits))
+        name = self._format(request, traits)
+        if name == "openai_chat" and self.kind == "openai":
+            name = "openai_responses"  # by which OpenAI itself counts, whichever it is asked by; servers like it count nothing
+        counting = COUNTING.get(self.kind) or COUNTING.get(name)
         if counting is None:
             return None
         if self._config.drop_params and not request.drop_params:
@@ -535,11 +535,6 @@ class HttpVendor:
             counting.path(request.model), counting.encode(adapt_request(request, traits), traits.quirks), model=request.model
         )
         return self._read(call, deadline, counting.decode)
-
-    def _counting_format(self, request: Request, traits: Traits) -> str:
-        """OpenAI itself counts by its Responses API, whichever it is asked by; servers like it count nothing."""
-        name = self._format(request, traits)
-        return "openai_responses" if name == "openai_chat" and self.kind == "openai" else name
 
     def list_models(self, deadline: Deadline) -> tuple[str, ...]:
         """The names of the models that the vendor says it has; asks it, which costs nothing."""
@@ -601,9 +596,9 @@ class HttpVendor:
         return call, codec, bounds, names, dropped
 
     def objection(self, request: Request) -> str:
-        """Why this vendor would refuse the request before, or right after, it is sent; empty where nothing of that is known.
+        """Why this vendor would refuse the request before, or right after, it is sent; empty where no reason is known.
 
-        Only its settings are looked at, and not its messages; what was found for the same ones is remembered.
+        It looks at the settings and not at the messages; the result for the same settings is remembered.
         """
         settings = _settings(request)
         try:
@@ -655,7 +650,7 @@ class HttpVendor:
         limits = endpoint.stream_limits if streamed else endpoint.limits
         lease = deadline.meter.lease if deadline.meter is not None else None
         if lease is not None and lease.key is not None:
-            call = attrs.evolve(call, headers={**call.headers, **self._credentials.numbered(lease.key)})
+            call = attrs.evolve(call, headers={**call.headers, **self._credentials.header_of(lease.key)})
         while True:
             if deadline.meter is not None:
                 deadline.meter.key = self._credentials.number(call.headers)
@@ -663,7 +658,7 @@ class HttpVendor:
             if reply.ok:
                 return reply
             error = self._refusal(reply)
-            other = self._credentials.refused(call.headers, error, lease)
+            other = self._credentials.replace_key(call.headers, error, lease)
             if other is None:
                 raise error
             call = attrs.evolve(call, headers={**call.headers, **other})

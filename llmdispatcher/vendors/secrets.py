@@ -83,7 +83,7 @@ class _View:
     def within(self) -> Iterator[_View]:
         """The texts that this one may hold."""
         if _HIDING.search(self.text) is not None:
-            yield self._shown()
+            yield self._without_escapes()
         for run in _BASE64.finditer(self.text):
             for start in range(run.start(), min(run.start() + 4, run.end() - 10)):
                 yield from self._from_base64(start, run.end())
@@ -92,14 +92,14 @@ class _View:
             yield from self._from_hex(digits)
             yield from self._from_hex(digits[1:])
 
-    def _shown(self) -> _View:
+    def _without_escapes(self) -> _View:
         """Without escapes and invisible characters."""
         letters: list[str] = []
         starts: list[int] = []
         ends: list[int] = []
         last = 0
         for found in _HIDING.finditer(self.text):
-            meant = _meant(found[0])
+            meant = _decode_escape(found[0])
             letters += [self.text[last : found.start()], meant]
             starts += [*self.starts[last : found.start()], *[self.starts[found.start()]] * len(meant)]
             ends += [*self.ends[last : found.start()], *[self.ends[found.end() - 1]] * len(meant)]
@@ -121,7 +121,7 @@ class _View:
             yield _View(found[0], starts, ends)
 
 
-def _meant(escape: str) -> str:
+def _decode_escape(escape: str) -> str:
     """The character of an escape; none for what is invisible, and for the sign of a hexadecimal number."""
     if escape[0] == "%":
         return chr(int(escape[-2:], 16))  # "%2573" is "%73" behind one more encoding
@@ -163,7 +163,7 @@ class Secrets:
         if self._words is not None:
             for word in self._words.finditer(text):
                 marks[word.start() : word.end()] = b"\1" * len(word[0])
-        return _starred(text, marks) if any(marks) else text
+        return _with_stars(text, marks) if any(marks) else text
 
     def _search(self, view: _View, marks: bytearray, deep: int) -> None:
         for place in self._find(view.text):
@@ -188,7 +188,7 @@ def _pieces(texts: Iterable[str], size: int) -> frozenset[str]:
     return frozenset([text[place : place + size].translate(_LOWER) for text in texts for place in range(len(text) - size + 1)])
 
 
-def _starred(text: str, marks: bytearray) -> str:
+def _with_stars(text: str, marks: bytearray) -> str:
     """The text with three stars for each stretch of marks."""
     kept: list[str] = []
     last = 0

@@ -10,6 +10,7 @@ from llmdispatcher.catalog import Alias, canonical
 from llmdispatcher.dispatcher import router
 from llmdispatcher.routing import route
 from llmdispatcher.testing import FakeVendor
+from llmdispatcher.vendors import VendorInfo
 
 VENDORS = ("openai", "first", "second")
 
@@ -24,23 +25,22 @@ def directory(tmp_path, monkeypatch):
         routing_rules=[{"vendor": "first"}],
     )
     made = router.Router(config)
-    for name in VENDORS:
-        made.register(FakeVendor(name=name))
 
     def grow(value):
-        name = f"new-{len(made.vendors)}"
-        made.vendors[name] = FakeVendor(name=name)
+        made.vendors[f"new-{len(made.vendors)}"] = VendorInfo.of(FakeVendor(name=f"new-{len(made.vendors)}"))
         return value
 
+    class Asked(FakeVendor):
+        def claim_on(self, model):
+            return grow(super().claim_on(model))
+
+    list(map(made.register, [Asked(name=name) for name in VENDORS]))
     for module in (router, route):
         monkeypatch.setattr(module, "canonical", lambda name: grow(canonical(name)))
-    kind = router._kind
-    monkeypatch.setattr(router, "_kind", lambda vendor: grow(kind(vendor)))
     return made
 
 
 def with_alias(made):
-    """The same with a lockfile that has every name."""
     made._aliases = SimpleNamespace(find=lambda name, _profile: Alias(name, None, ("first:m",)))
     return made
 

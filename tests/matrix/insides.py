@@ -36,7 +36,7 @@ def _held(dispatcher: Dispatcher) -> list[str]:
         "calls that were let in": len(dispatcher._admission._guests) if dispatcher._admission is not None else 0,
         "flights": list(cache._flights._leaders) if cache is not None else (),
         "watched streams": len(REAPER._live),
-        "connections lent": [name for name, vendor in dispatcher._router.vendors.items() if _lent(vendor)],
+        "connections lent": [name for name, vendor in dispatcher._router.vendors.items() if _lent(vendor.vendor)],
     }
     return [f"{what}: {still}" for what, still in held.items() if still]
 

@@ -178,7 +178,7 @@ LATE = {
     "dispatcher/config.py": {"_registry"},  # the constructor of a configuration
     "dispatcher/dispatcher.py": {"_ledger_at"},  # the constructor of a dispatcher
     "runtime/environment.py": {"state_folder"},  # the constructor of a ledger on a server
-    "resilience/limits.py": {"_stored_at"},  # the first count that another process shares
+    "resilience/limits.py": {"_open_storage"},  # the first count that another process shares
 }
 """Functions that load what only some users need."""
 

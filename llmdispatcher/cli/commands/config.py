@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ...dispatcher import unready
+from ...vendors import VendorInfo
 from .. import config_file
 from ..options import FILE, Suite, make_command
 from ..session import VendorChoice, real_vendors
@@ -51,7 +52,7 @@ def _find_unready(found: config_file.ConfigFile) -> tuple[list[str], list[str]]:
     unknown: list[str] = []
     lacking: list[str] = []
     for part, number in found.valid_parts():
-        made = {vendor.name: vendor for vendor in real_vendors(part, VendorChoice())}
+        made = {vendor.name: VendorInfo.of(vendor) for vendor in real_vendors(part, VendorChoice())}
         problems = [one for one in unready(part.config(), made) if one.vendor in made or one.vendor not in found.vendors]
         for one in problems:
             text = f"config.{one}" if number is None else f"config.{one}".replace("[0]", f"[{number}]", 1)

@@ -129,11 +129,11 @@ def chunks(facts: Facts, answer: SimulatedResponse | Response) -> tuple[StreamCh
 
 def _content_chunks(facts: Facts, answer: SimulatedResponse) -> Iterator[StreamChunk]:
     for piece in pieces(answer.reasoning):
-        yield _thought(piece)
+        yield _chunk(reasoning=piece)
     for part in facts.thought(answer):
         yield StreamChunk(parts=(part,))
     for piece in pieces(answer.text):
-        yield _word(piece)
+        yield _chunk(content=piece)
     for number, call in enumerate(facts.calls(answer)):
         head = ToolCallDelta(index=number, id=call.id, name=call.name, signature=call.signature, kind=call.kind)
         yield StreamChunk(tool_calls=(head,))
@@ -141,15 +141,8 @@ def _content_chunks(facts: Facts, answer: SimulatedResponse) -> Iterator[StreamC
             yield StreamChunk(tool_calls=(ToolCallDelta(index=number, arguments=call.arguments[at : at + 8]),))
 
 
-@functools.lru_cache(maxsize=8192)
-def _word(piece: str) -> StreamChunk:
-    """Cached, since simulated responses repeat words."""
-    return StreamChunk(content=piece)
-
-
-@functools.lru_cache(maxsize=1024)
-def _thought(piece: str) -> StreamChunk:
-    return StreamChunk(reasoning=piece)
+_chunk = functools.lru_cache(maxsize=8192)(StreamChunk)
+"""Makes a chunk, or gives the one that was made: simulated responses repeat words."""
 
 
 @attrs.frozen(kw_only=True)

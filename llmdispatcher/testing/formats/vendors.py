@@ -313,7 +313,7 @@ class AzureFormat(OpenAIFormat):
 
     def body(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> bytes:
         """Encode with the filter's verdict on the response."""
-        return _with_verdict(super().body(request, answer), _SAFE)
+        return _with_verdicts([super().body(request, answer)], _SAFE)[0]
 
     def pieces(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> Pieces:
         """Encode with the filter's verdict on the prompt first, and one with every piece."""
@@ -356,12 +356,8 @@ _FILTERED = {
 _CHOICE = b'"choices":[{'
 
 
-def _with_verdict(document: bytes, verdict: Mapping[str, Any]) -> bytes:
-    """Add a verdict to every choice. Its beginning is nowhere else, since text has its quotes escaped."""
-    return document.replace(_CHOICE, b'%s"content_filter_results":%s,' % (_CHOICE, dumps(verdict)))
-
-
 def _with_verdicts(events: Iterable[bytes], verdict: Mapping[str, Any]) -> list[bytes]:
+    """Add a verdict to every choice. Its beginning is nowhere else, since text has its quotes escaped."""
     opened = b'%s"content_filter_results":%s,' % (_CHOICE, dumps(verdict))
     return [event.replace(_CHOICE, opened) for event in events]
 
