@@ -23,20 +23,32 @@ from llmdispatcher.cli.settings import Settings
 from llmdispatcher.testing import faults
 from llmdispatcher.types import dollars_text
 
-from .ptys import Pty
+from .started import Pty
 
 pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a while to start
 
 
+@pytest.fixture(scope="module")
+def made():
+    """The files of the first ledger, which the tests after it begin with."""
+    return {}
+
+
 @pytest.fixture
-def ledger(command, openai, away, monkeypatch):
+def ledger(command, openai, away, monkeypatch, made):
     """A ledger of the user's own with three calls, one of which failed."""
     monkeypatch.setattr(sys, "stdin", None)
-    assert 0 == command("init-db").code
-    openai.script("One.", "Two.", faults.bad_request())
-    codes = [command("ask", "-m", model, "Hello").code for model in ("gpt-4o-mini", "gpt-4o", "gpt-4o")]
-    assert [0, 0, 1] == codes
-    return away / "home" / "ledger.db"
+    home = away / "home"
+    if not made:
+        assert 0 == command("init-db").code
+        openai.script("One.", "Two.", faults.bad_request())
+        codes = [command("ask", "-m", model, "Hello").code for model in ("gpt-4o-mini", "gpt-4o", "gpt-4o")]
+        assert [0, 0, 1] == codes
+        made.update({path.relative_to(home): path.read_bytes() for path in home.rglob("*") if path.is_file()})
+    for name, data in made.items():
+        (home / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (home / name).write_bytes(data)
+    return home / "ledger.db"
 
 
 def test_nothing_is_recorded_without_a_ledger(command, openai, away, monkeypatch):
@@ -241,8 +253,8 @@ def test_where_calls_are_written_to(settings, configured, expected):
 
 def test_a_database_url_that_is_a_ledger_counts(away):
     """It was made one."""
-    with Ledger(away / "a.db") as made:
-        made.migrate()
+    with Ledger(away / "a.db") as there:
+        there.migrate()
 
     assert f"sqlite:///{away}/a.db" == ledger_address(Settings(database=f"sqlite:///{away}/a.db"))
 
@@ -532,8 +544,8 @@ def test_init_db_with_a_database_url_that_can_hold_no_ledger(command, away, monk
 
 def test_what_calls_say_does_not_steer_the_terminal(command, away):
     """Users and applications name themselves as they like."""
-    with open_ledger(away / "a.db") as made:
-        made.record("openai", "gpt-4o", user="a\x1b[2Jb", input_tokens=1, output_tokens=1)
+    with open_ledger(away / "a.db") as there:
+        there.record("openai", "gpt-4o", user="a\x1b[2Jb", input_tokens=1, output_tokens=1)
     call = json.loads(command("--sqlite", "a.db", "calls", "--json").out)[0]["id"]
     told = [command("--sqlite", "a.db", *words).out for words in (["calls"], ["calls", call], ["usage", "--by", "user"])]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import signal
-import subprocess
 import sys
 import threading
 
@@ -16,20 +15,11 @@ from llmdispatcher.cli.settings import Settings
 from llmdispatcher.cli.terminal import CommandFailed
 from llmdispatcher.testing import faults
 
-from .ptys import Pty
+from .started import Piped, Pty, piped
 
 pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a while to start
 
-COMMAND = [sys.executable, "-m", "llmdispatcher"]
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
-
-
-def piped(*arguments, said=None, **more):
-    """The command with pipes for streams; nothing on stdin unless something is said."""
-    text = {"input": said} if said is not None else {"stdin": subprocess.DEVNULL}
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=200, check=False, **text, **more
-    )
 
 
 def test_a_terminal_gets_the_answer_as_it_arrives(openai):
@@ -59,9 +49,8 @@ def test_a_terminal_gets_the_answer_as_it_arrives(openai):
 def test_a_pipe_gets_the_answer_whole(openai):
     """And nothing else; stderr is quiet."""
     openai.responses = "Rayleigh."
-    done = piped("ask", "-m", "gpt-4o-mini", "Why", "is", "the sky blue?")
 
-    assert (0, "Rayleigh.\n", "") == (done.returncode, done.stdout, done.stderr)
+    assert (0, "Rayleigh.\n", "") == piped("ask", "-m", "gpt-4o-mini", "Why", "is", "the sky blue?")
     assert [{"role": "user", "content": "Why is the sky blue?"}] == openai.requests[0].json["messages"]
     assert not openai.requests[0].stream
 
@@ -76,10 +65,10 @@ def test_the_prompt_is_what_is_typed_and_what_is_piped_in(openai):
 
 def test_without_a_prompt_it_is_wrong_usage(openai):
     """And nobody is asked."""
-    done = piped("ask", "-m", "gpt-4o-mini")
+    code, out, err = piped("ask", "-m", "gpt-4o-mini")
 
-    assert (2, "") == (done.returncode, done.stdout)
-    assert "there is no prompt" in done.stderr
+    assert (2, "") == (code, out)
+    assert "there is no prompt" in err
     assert 0 == openai.hits
 
 
@@ -196,7 +185,7 @@ def test_a_pipe_gets_it_as_it_is(openai):
     """A file must hold what the model said."""
     openai.responses = "a\x1b[2Jb\u202e"
 
-    assert "a\x1b[2Jb\u202e\n" == piped("ask", "-m", "gpt-4o-mini", "Hello").stdout
+    assert (0, "a\x1b[2Jb\u202e\n", "") == piped("ask", "-m", "gpt-4o-mini", "Hello")
 
 
 def test_ctrl_c_stops_a_stream(openai):
@@ -223,12 +212,12 @@ def test_a_stream_that_breaks_off_keeps_its_words(openai):
 def test_ctrl_c_in_a_pipe(openai):
     """The same code."""
     openai.always(faults.silent())
-    with subprocess.Popen([*COMMAND, "ask", "-m", "gpt-4o", "Hello"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    with Piped("ask", "-m", "gpt-4o", "Hello") as process:
         assert openai.await_hits(1, timeout=100)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=100)
+        _, err = process.communicate()
 
-    assert (130, False) == (process.returncode, b"Traceback" in err)
+        assert (130, False) == (process.returncode, "Traceback" in err)
 
 
 def test_an_answer_that_was_cut_off_is_told(command, openai, monkeypatch):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import stat
-import subprocess
 import sys
 
 import pytest
@@ -14,7 +13,7 @@ from llmdispatcher.cli.commands.chat import Conversation
 from llmdispatcher.cli.terminal import UsageError
 from llmdispatcher.testing import faults
 
-from .ptys import Pty
+from .started import Pty, piped
 
 pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a while to start
 
@@ -192,16 +191,7 @@ def test_wide_letters_are_typed_and_shown(openai):
 def test_a_pipe_talks_too(openai):
     """Each line is a question; nothing but answers comes out."""
     openai.script("One.", "Two.")
-    done = subprocess.run(
-        [sys.executable, "-m", "llmdispatcher", *CHAT],
-        input="First?\nSecond?\n",
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
-
-    assert (0, "One.\nTwo.\n", "") == (done.returncode, done.stdout, done.stderr)
+    assert (0, "One.\nTwo.\n", "") == piped(*CHAT, said="First?\nSecond?\n")
     assert ["First?", "One.", "Second?"] == asked(openai)
 
 
@@ -235,11 +225,7 @@ def test_a_saved_conversation_is_gone_on_with(openai, away):
     """With its model and its turns."""
     saved = Conversation(model="gpt-4o", system="Be brief.", turns=[Message.user("Well?"), Message.assistant("Yes.")])
     saved.save(away / "talk.json")
-    subprocess.run(
-        [sys.executable, "-m", "llmdispatcher", "chat", "--load", "talk.json"], input="Sure?\n", text=True, check=True, timeout=200,
-        capture_output=True,
-    )  # fmt: skip
-
+    assert 0 == piped("chat", "--load", "talk.json", said="Sure?\n")[0]
     assert ["Be brief.", "Well?", "Yes.", "Sure?"] == asked(openai)
     assert "gpt-4o" == openai.requests[0].model
 

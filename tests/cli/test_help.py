@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import shlex
 import subprocess
@@ -15,6 +14,8 @@ import pytest
 
 from llmdispatcher.cli.app import ALIASES, COMMANDS, top
 from llmdispatcher.cli.options import GLOBALS
+
+from .started import piped
 
 MOST = 1.7
 """Times the CPU of ``import click`` that ``--help`` may take; on an idle machine that keeps it well below 150 ms."""
@@ -151,17 +152,10 @@ WORDS = {
 def test_a_shell_gets_words(line, place, word):
     """As bash asks for them."""
     asked = {"_LLMDISPATCHER_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": place}
-    done = subprocess.run(
-        [sys.executable, "-m", "llmdispatcher"],
-        env={**os.environ, **asked},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
+    code, out, err = piped(**asked)
 
-    assert f"plain,{word}" in done.stdout.splitlines()
-    assert "" == done.stderr
+    assert f"plain,{word}" in out.splitlines()
+    assert (0, "") == (code, err)
 
 
 @pytest.mark.parametrize("name", ["batch", "ask", "models"])

@@ -17,7 +17,7 @@ from llmdispatcher import Config, Dispatcher, OpenAIVendor, Request
 from llmdispatcher.cli import keychain
 from llmdispatcher.testing import LoopbackServer, faults
 
-from .ptys import Pty
+from .started import Pty
 
 pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a while to start
 
