@@ -25,7 +25,7 @@ from ..options import COUNT, FILE, Positive, make_command
 from ..session import for_terminal, open_session
 from ..settings import Settings
 from ..signals import Stop, catch_signals
-from ..terminal import OK, UsageError, for_stream, say, tell_json
+from ..terminal import OK, UsageError, for_stream, is_typed, say, tell_json
 
 MODEL = "LLMDISPATCHER_MODEL"
 """The variable that names the model if no option does."""
@@ -45,7 +45,7 @@ def model_of(given: str | None) -> str:
 
 def prompt_of(words: Sequence[str]) -> str:
     """Return what was typed and what was piped in, one below the other."""
-    piped = "" if sys.stdin is None or sys.stdin.isatty() else _read_stdin()
+    piped = "" if sys.stdin is None or is_typed() else _read_stdin()
     return "\n\n".join(text for text in (" ".join(words), piped) if text.strip())
 
 

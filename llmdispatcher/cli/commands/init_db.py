@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +9,7 @@ import click
 from .. import records
 from ..options import make_command
 from ..settings import Settings
-from ..terminal import FAILED, OK, UsageError, plain, tell, tell_json
+from ..terminal import FAILED, OK, UsageError, is_typed, plain, tell, tell_json
 
 if TYPE_CHECKING:
     from ...accounting import Ledger
@@ -59,6 +58,6 @@ def _may_make_tables(ledger: Ledger) -> bool:
     count = "1 table that is" if len(others) == 1 else f"{len(others):,} tables that are"
     text = f"{ledger.address.shown} holds {count} not the ledger's ({named})"
     beside = "the ledger's tables (llmdispatcher_...) beside them"
-    if not sys.stdin.isatty():
+    if not is_typed():
         raise UsageError(f"{text}; --yes makes {beside}, --db and --sqlite name another database")
     return click.confirm(f"{text}. Make {beside}?", err=True)
