@@ -350,12 +350,12 @@ def test_a_fine_tuned_model_can_have_a_row_by_its_base_or_by_its_name():
 
 
 @pytest.mark.parametrize("row", [{"price": {"input": "2", "output": "8"}}, {"context_window": 8_000}], ids=str)
-@pytest.mark.parametrize("name", ["gpt-*", "gpt-4?", "gpt-[45]"])
-@pytest.mark.parametrize("vendor", ["openai", "vllm", "openai-eu"])
-def test_a_pattern_fits_nothing(vendor, name, row):
+def test_a_pattern_fits_nothing(row):
     """It would have no effect, so that it is refused."""
-    with pytest.raises(ConfigError, match="this is a pattern, and fits nothing"):
-        overlay({vendor: {name: row}})
+    for vendor in ("openai", "vllm", "openai-eu"):
+        for name in ("gpt-*", "gpt-4?", "gpt-[45]"):
+            with pytest.raises(ConfigError, match="this is a pattern, and fits nothing"):
+                overlay({vendor: {name: row}})
 
 
 def test_a_row_of_no_known_model_needs_a_price():

@@ -35,9 +35,8 @@ def made():
 
 
 @pytest.fixture
-def ledger(command, openai, away, monkeypatch, made):
+def ledger(command, openai, away, made):
     """A ledger of the user's own with three calls, one of which failed."""
-    monkeypatch.setattr(sys, "stdin", None)
     home = away / "home"
     if not made:
         assert 0 == command("init-db").code
@@ -51,9 +50,8 @@ def ledger(command, openai, away, monkeypatch, made):
     return home / "ledger.db"
 
 
-def test_nothing_is_recorded_without_a_ledger(command, openai, away, monkeypatch):
+def test_nothing_is_recorded_without_a_ledger(command, openai, away):
     """And questions say how to make one."""
-    monkeypatch.setattr(sys, "stdin", None)
     command("ask", "-m", "gpt-4o-mini", "Hello")
     ended = command("usage")
 
@@ -121,6 +119,22 @@ def test_a_terminal_gets_a_picture(ledger):
         terminal.until("█ +US\\$ by day")
 
         assert 0 == terminal.ended()
+
+
+AMOUNTS = {
+    "eight even steps are the eight bars": (range(8), "▁▂▃▄▅▆▇█"),
+    "a row without any cost is flat, not full": ([0, 0, 0], "▁▁▁"),
+    "a little is not nothing": ([0, 1, 1_000_000], "▁▂█"),
+    "the base is 0, not the least amount": ([5, 5], "██"),
+    "amounts keep their places, and shares are means": ([0] * 8 + [9] * 4 + [0] * 4, "▁▁▁▁██▁▁"),
+    "no amounts, no bars": ([], ""),
+}
+
+
+@pytest.mark.parametrize(("amounts", "bars"), AMOUNTS.values(), ids=AMOUNTS)
+def test_amounts_are_bars(amounts, bars):
+    """In the order of time, never more than there is room for."""
+    assert bars == picture.sparkline(amounts, width=8)
 
 
 def test_usage_draws_an_svg(command, ledger, away):
@@ -312,9 +326,8 @@ def test_a_key_is_never_overwritten(command, signed):
     assert 2 == command("receipts", "new-key").code
 
 
-def test_a_lockfile_from_nothing(command, openai, away, monkeypatch):
+def test_a_lockfile_from_nothing(command, openai, away):
     """Made, bound, listed, checked, and asked by its alias; the profile of the option holds."""
-    monkeypatch.setattr(sys, "stdin", None)
     openai.responses = "Yes."
     assert 0 == command("lock", "init").code
     assert 2 == command("lock", "init").code

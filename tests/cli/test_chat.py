@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import stat
 import sys
+from contextlib import contextmanager
 
 import pytest
 
@@ -18,6 +19,16 @@ from .started import Pty, piped
 pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a while to start
 
 CHAT = ("chat", "-m", "gpt-4o-mini")
+
+
+@contextmanager
+def talking(*more):
+    """A chat at its first prompt; at its next one Ctrl-D ends it, with 0."""
+    with Pty(*CHAT, *more) as terminal:
+        terminal.until("> ")
+        yield terminal
+        terminal.until("> ")
+        assert 0 == terminal.press("d").ended()
 
 
 def asked(simulator, number=-1):
@@ -35,9 +46,7 @@ def test_a_talk(openai):
         terminal.until("> ")
         terminal.type("Sure?\n").until(r"Yes\.")
         terminal.until("> ")
-        terminal.press("d")
-
-        assert 0 == terminal.ended()
+        assert 0 == terminal.press("d").ended()
     assert ["Be brief.", "Two and two?", "Four.", "Sure?"] == asked(openai)
 
 
@@ -45,30 +54,20 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(openai):
     """What was stopped is not remembered; /retry asks it again."""
     openai.tokens_per_second = 30
     openai.script("word " * 300, "Short.", "Done.")
-    with Pty(*CHAT) as terminal:
-        terminal.until("> ")
+    with talking() as terminal:
         terminal.type("Talk long.\n").until("word word")
         terminal.press("c").until(r"\[stopped; /retry asks again\]")
         terminal.until("> ")
         terminal.type("/retry\n").until(r"Short\.")
-        terminal.until("> ")
-        terminal.type("/exit\n")
-
-        assert 0 == terminal.ended()
     assert ["Talk long."] == asked(openai)
     assert "Traceback" not in terminal.text
 
 
 def test_ctrl_c_at_the_prompt_ends_nothing(openai):
     """It says what does."""
-    with Pty(*CHAT) as terminal:
-        terminal.until("> ")
+    with talking() as terminal:
         terminal.type("half a questi").until("half a questi")
         terminal.insist("c", "Ctrl-D or /exit ends the chat")
-        terminal.until("> ")
-        terminal.press("d")
-
-        assert 0 == terminal.ended()
     assert 0 == openai.hits
 
 
@@ -76,11 +75,8 @@ def test_ctrl_c_at_the_prompt_ends_nothing(openai):
 def test_a_paste_is_one_question(openai, marks):
     """Whatever lines it has, with a terminal that marks pastes and with one that does not."""
     openai.responses = "Seen."
-    with Pty(*CHAT) as terminal:
-        terminal.until("> ")
+    with talking() as terminal:
         terminal.type(f"{marks[0]}def f():\n    return 1\n\nprint(f()){marks[1]}\n").until(r"Seen\.")
-        terminal.until("> ")
-        terminal.press("d").ended()
 
     assert ["def f():\n    return 1\n\nprint(f())"] == asked(openai)
     assert 1 == openai.hits
@@ -89,13 +85,10 @@ def test_a_paste_is_one_question(openai, marks):
 def test_fences_hold_many_lines(openai):
     """For those who type them."""
     openai.responses = "Seen."
-    with Pty(*CHAT) as terminal:
-        terminal.until("> ")
+    with talking() as terminal:
         for line in ('"""', "one", "", "two", '"""'):
             terminal.type(f"{line}\n")
         terminal.until(r"Seen\.")
-        terminal.until("> ")
-        terminal.press("d").ended()
 
     assert ["one\n\ntwo"] == asked(openai)
 
@@ -122,7 +115,6 @@ def test_commands(openai, away):
         terminal.until("> ")
         terminal.type("Sure?\n").until(r"Yes\.")
         terminal.type("/exit\n")
-
         assert 0 == terminal.ended()
     assert ["Be brief.", "Well?", "Yes.", "Sure?"] == asked(openai)
     assert "gpt-4o" == openai.requests[-1].model
@@ -132,18 +124,12 @@ def test_commands(openai, away):
 def test_lines_are_remembered_for_the_owner_alone(openai, away):
     """The next chat finds them with the arrow key."""
     openai.responses = "Seen."
-    with Pty(*CHAT) as terminal:
-        terminal.until("> ")
+    with talking() as terminal:
         terminal.type("What I typed.\n").until(r"Seen\.")
-        terminal.until("> ")
-        terminal.press("d").ended()
     history = away / "home" / "chat_history"
-    with Pty(*CHAT) as terminal:
-        terminal.until("> ")
+    with talking() as terminal:
         terminal.type("\x1b[A").until(r"What I typed\.")
         terminal.type("\n").until(r"Seen\.")
-        terminal.until("> ")
-        terminal.press("d").ended()
 
     assert (0o600, 0o700) == tuple(stat.S_IMODE(place.stat().st_mode) for place in (history, history.parent))
     assert 2 == openai.hits
@@ -152,26 +138,18 @@ def test_lines_are_remembered_for_the_owner_alone(openai, away):
 def test_a_failure_does_not_end_the_chat(openai):
     """It is told, and the next question is asked without the failed one."""
     openai.script(faults.bad_request(), "Yes.")
-    with Pty(*CHAT) as terminal:
-        terminal.until("> ")
+    with talking() as terminal:
         terminal.type("First?\n").until("InvalidRequest")
         terminal.until("> ")
         terminal.type("Second?\n").until(r"Yes\.")
-        terminal.until("> ")
-        terminal.press("d")
-
-        assert 0 == terminal.ended()
     assert ["Second?"] == asked(openai)
 
 
 def test_a_model_cannot_steer_the_chat(openai):
     """Control characters are shown as escapes."""
     openai.responses = "a\x1b]0;owned\x07b"
-    with Pty(*CHAT) as terminal:
-        terminal.until("> ")
+    with talking() as terminal:
         terminal.type("Hello\n").until(r"a\\x1b\]0;owned\\x07b")
-        terminal.until("> ")
-        terminal.press("d").ended()
 
     assert "\x1b]0" not in terminal.seen
 
@@ -179,11 +157,8 @@ def test_a_model_cannot_steer_the_chat(openai):
 def test_wide_letters_are_typed_and_shown(openai):
     """As in any terminal."""
     openai.responses = "漢字 😀"
-    with Pty(*CHAT) as terminal:
-        terminal.until("> ")
+    with talking() as terminal:
         terminal.type("Grüße 東京?\n").until("漢字 😀")
-        terminal.until("> ")
-        terminal.press("d").ended()
 
     assert ["Grüße 東京?"] == asked(openai)
 
@@ -243,10 +218,7 @@ def test_what_is_no_conversation_is_told(away, text):
 
 def test_answers_without_a_price_are_counted(openai):
     """The sum says that it is not the whole."""
-    with Pty("chat", "-m", "openai:unheard-of-1") as terminal:
-        terminal.until("> ")
+    with talking("-m", "openai:unheard-of-1") as terminal:
         terminal.type("Hello\n").until(r"\[openai:unheard-of-1.*price unknown")
         terminal.until("> ")
         terminal.type("/cost\n").until("and 1 whose price is not known")
-        terminal.until("> ")
-        terminal.press("d").ended()

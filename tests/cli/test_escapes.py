@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 
 import pytest
 
@@ -127,7 +126,6 @@ LINES_WITH_VARIABLES = (
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_no_command_tells_the_password_of_an_address(command, away, monkeypatch, openai, form):
     """Each fails with one line, or goes on where another ledger will do, and no file has the address as its name."""
-    monkeypatch.setattr(sys, "stdin", None)
     wrong, port = [], quiet_port()
     for password in PASSWORDS:
         url = form.format(password=password, port=port)

@@ -25,8 +25,6 @@ from .started import Piped, Pty
 
 pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a while to start
 
-COMMAND = [sys.executable, "-m", "llmdispatcher"]
-
 
 class Gate:
     """Answers the first prompts at once; later ones wait until it is opened."""
@@ -128,20 +126,11 @@ def test_process_1_hears_sigterm(prompts, openai, away, command):
     """In a container the kernel drops a signal for process 1 that has no handler."""
     gate = Gate(0)
     openai.responses = gate.answer
-    words = {"batch": ("batch", twelve(prompts), "--workers", 1), "simulate": ("simulate", "--port", 0)}[command]
-    inner = [*COMMAND, *map(str, words)]
-    with subprocess.Popen(
-        mortal(["unshare", "--pid", "--fork", "--kill-child", *inner]),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    ) as process:
+    words = {"batch": ("batch", str(twelve(prompts)), "--workers", "1"), "simulate": ("simulate", "--port", "0")}[command]
+    inner = mortal(["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-u", "-m", "llmdispatcher", *words])
+    with subprocess.Popen(inner, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            if command == "batch":
-                assert openai.await_hits(1, timeout=50)
-            else:
-                assert process.stdout.readline()
+            assert openai.await_hits(1, timeout=50) if command == "batch" else process.stdout.readline()
             (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
             os.kill(int(child), signal.SIGTERM)
             if command == "batch":

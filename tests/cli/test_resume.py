@@ -124,30 +124,17 @@ def test_the_hint_repeats_every_option(command, prompts, openai, away):
     openai.always(faults.bad_request())
     (away / "my config.toml").write_text("[retry_policy]\nmax_retries = 0\n")
     file = prompts({}, {}, name="my prompts.jsonl")
-    given = [
-        *(
-            "--config",
-            "my config.toml",
-            "--no-color",
-            "batch",
-            file,
-            "--model",
-            "gpt-4o",
-            "--substitute",
-            "--workers",
-            2,
-            "--rpm",
-            100,
-        ),
-        *("--tpm", 100000, "--timeout", 20, "--limit", 2, "--max-failures", 9, "--stream", "--max-cost", "2.5", "--yes"),
-        *("--sqlite", "calls.db", "--profile", "prod", "--output", "out.jsonl", "--force"),
-    ]
+    given = shlex.split(
+        f"--config 'my config.toml' --no-color batch '{file}' --model gpt-4o --substitute --workers 2 --rpm 100 --tpm 100000"
+        " --timeout 20 --limit 2 --max-failures 9 --stream --max-cost 2.5 --yes"
+        " --sqlite calls.db --profile prod --output out.jsonl --force"
+    )
     (away / "llmdispatcher.lock").write_text('version = "1.0"\n[profiles.prod]\nname = "prod"\n')
     hint = command(*given).err.splitlines()[-1].removeprefix("To ask the rest: ")
     words = shlex.split(hint)
 
     assert ["llmdispatcher", "--sqlite", "calls.db", "--profile", "prod", "--config", "my config.toml", "--no-color"] == words[:8]
-    assert [str(word) for word in given[3 : given.index("--sqlite")]] == words[8 : -len(("--output", "out.jsonl", "--resume"))]
+    assert given[3 : given.index("--sqlite")] == words[8 : -len(("--output", "out.jsonl", "--resume"))]
     assert ["--output", "out.jsonl", "--resume"] == words[-3:]
     hits = openai.hits
     openai.always(OK)

@@ -310,12 +310,13 @@ def test_the_output_is_no_dash(command, prompts, openai, away):
 
 
 def test_a_model_that_is_no_name_is_wrong_usage(command, openai, away):
-    """Of plain text, whose lines have no mistakes of their own."""
+    """Of plain text, whose lines have no mistakes of their own; and so is a file that is not there."""
     (away / "questions.txt").write_text("Why?\n")
     ended = command("batch", "questions.txt", "--model", " ")
 
     assert (2, 0) == (ended.code, openai.hits)
     assert "llmdispatcher: model: ' '" in ended.err
+    assert 2 == command("batch", "none.jsonl").code
 
 
 REFUSALS = {
