@@ -19,9 +19,11 @@ import termios
 import threading
 from importlib import import_module
 
+import click
+
 import llmdispatcher
 from llmdispatcher import testing
-from llmdispatcher.cli.app import COMMANDS
+from llmdispatcher.cli.app import COMMANDS, top
 from llmdispatcher.cli.main import main
 
 _WIDTH = 4
@@ -73,8 +75,10 @@ def _carry_out(message: bytes, report: int, streams: list[int]) -> None:
 
 
 def _serve(orders: socket.socket) -> None:
-    for name in (*(f"llmdispatcher.cli.commands.{module}" for module, _ in COMMANDS.values()), "rich.progress", "rich.table"):
+    for name in ("rich.progress", "rich.table"):
         import_module(name)
+    for name in COMMANDS:
+        top.get_command(click.Context(top), name)
     for door in (llmdispatcher, testing):
         for name in door.__all__:
             getattr(door, name)

@@ -23,7 +23,7 @@ CHAT = ("chat", "-m", "gpt-4o-mini")
 
 @contextmanager
 def talking(*more):
-    """A chat at its first prompt; at its next one Ctrl-D ends it, with 0."""
+    """A chat at its first prompt; at its last one Ctrl-D ends it, with 0."""
     with Pty(*CHAT, *more) as terminal:
         terminal.until("> ")
         yield terminal

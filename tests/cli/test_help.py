@@ -73,10 +73,10 @@ def test_every_example_can_be_read():
 
 
 def test_the_list_says_what_the_commands_are():
-    """Each file of a command is in the list, and each row of the list has a file."""
+    """Each file of commands is in the list, and each row of the list has a file."""
     folder = Path(import_module("llmdispatcher.cli.commands").__file__).parent
 
-    assert {file.stem for file in folder.glob("*.py")} - {"__init__"} == {room for room, _ in COMMANDS.values()}
+    assert {file.stem for file in folder.glob("*.py")} - {"__init__"} == {place.partition(":")[0] for place, _ in COMMANDS.values()}
     assert set(ALIASES.values()) <= set(COMMANDS)
 
 
