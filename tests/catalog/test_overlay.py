@@ -181,10 +181,7 @@ def test_a_second_account_has_its_own_prices_and_the_first_those_of_the_catalog(
 
     assert (Decimal(100), "priced", "contract") == costs("openai-eu:gpt-4o", *both)
     assert (Decimal("2.5"), "priced", "catalog 2026-11-21") == costs("openai:gpt-4o", *both)
-    assert (128000, Decimal(100)) == (
-        (facts := model_facts("openai", "gpt-4o", "openai-eu")).context_window,
-        facts.price.input,
-    )
+    assert (128000, Decimal(100)) == ((facts := model_facts("openai", "gpt-4o", "openai-eu")).context_window, facts.price.input)
 
 
 def test_an_account_goes_by_the_rows_of_its_kind_where_it_has_none():

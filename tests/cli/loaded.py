@@ -1,7 +1,8 @@
 """A process that has loaded the command line and forks a process for each command that it is sent, which saves a second each.
 
-A message over the socket is the arguments, the folder and the environment as JSON, with files: where to tell about the command, and
-what it gets as its three streams. Told are its pid and, at its end, its exit code (negative for a signal), as four bytes each.
+A message over the socket is its length, in four bytes, with files: where to tell about the command, and what it gets as its three
+streams; then the arguments, the folder and the environment as JSON. Told are its pid and, at its end, its exit code (negative for a
+signal), as four bytes each.
 """
 
 from __future__ import annotations
@@ -85,11 +86,15 @@ def _serve(orders: socket.socket) -> None:
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
-        message, (report, *streams), _, _ = socket.recv_fds(orders, 1_000_000, 4)
+        size, files, _, _ = socket.recv_fds(orders, _WIDTH, 4)
+        if not size:  # nobody is there to send more
+            return
+        message = orders.recv(int.from_bytes(size), socket.MSG_WAITALL)
+        report, *streams = files
         if os.fork() == 0:
             orders.close()
             _carry_out(message, report, streams)
-        for file in (report, *streams):
+        for file in files:
             os.close(file)
 
 

@@ -34,7 +34,7 @@ _SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]")
 
 @functools.cache
 def _loaded() -> socket.socket:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = socket.socketpair()
     command = mortal([sys.executable, "-m", "tests.cli.loaded", str(theirs.fileno())])
     process = subprocess.Popen(command, cwd=Path(__file__).parents[2], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
     theirs.close()
@@ -48,15 +48,18 @@ class Started:
 
     def __init__(self, arguments: Sequence[object], streams: Sequence[int], **environment: str) -> None:
         self._report, report = os.pipe()
-        order = [[str(one) for one in arguments], str(Path.cwd()), {**os.environ, **environment}]
-        socket.send_fds(_loaded(), [json.dumps(order).encode()], [report, *streams])
+        order = json.dumps([[str(one) for one in arguments], str(Path.cwd()), {**os.environ, **environment}]).encode()
+        socket.send_fds(_loaded(), [len(order).to_bytes(4)], [report, *streams])
+        _loaded().sendall(order)
         for file in {report, *streams}:
             os.close(file)
         self.pid = self._told()
         self._code: int | None = None
 
     def _told(self) -> int:
-        return int.from_bytes(os.read(self._report, 4), signed=True)
+        told = os.read(self._report, 4)
+        assert told, "the process that has loaded the command line has ended"
+        return int.from_bytes(told, signed=True)
 
     def ends(self, seconds: float) -> bool:
         """Whether it has ended, or does within some seconds."""
