@@ -190,10 +190,7 @@ def command(settings: Settings, **given: Any) -> int:
     )
     as_json = settings.json or given["json_output"]
     whole = as_json or given["no_stream"] or request.response_format is not None or not sys.stdout.isatty()
-    with (
-        catch_signals() as stop,
-        open_session(settings, for_terminal(simulate=given["simulate"])) as session,
-    ):
+    with catch_signals() as stop, open_session(settings, for_terminal(simulate=given["simulate"])) as session:
         session.warn_of_simulation(settings)
         try:
             response = _send(session.dispatcher, request, stop, given["timeout"], whole=whole)

@@ -149,8 +149,7 @@ def _dollars(amount: Decimal | None) -> str:
 
 
 @make_command(
-    "export",
-    examples=("llmdispatcher export calls.jsonl", "llmdispatcher export --start 2026-11-01 --format csv > calls.csv"),
+    "export", examples=("llmdispatcher export calls.jsonl", "llmdispatcher export --start 2026-11-01 --format csv > calls.csv")
 )
 @click.argument("file", type=FILE, required=False, metavar="[FILE]", help="Where to; else stdout.")
 @click.option(
