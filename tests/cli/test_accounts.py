@@ -159,7 +159,7 @@ def test_a_png_needs_matplotlib(command, ledger, monkeypatch):
 @pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is not installed here")
 def test_a_png_is_drawn(away):
     """With the extra."""
-    picture.draw(away / "usage.png", [("2026-11-01", Decimal("1.5")), ("2026-11-02", Decimal(0))], title="<two> days")
+    picture.draw_picture(away / "usage.png", [("2026-11-01", Decimal("1.5")), ("2026-11-02", Decimal(0))], title="<two> days")
 
     assert (away / "usage.png").read_bytes().startswith(b"\x89PNG")
 

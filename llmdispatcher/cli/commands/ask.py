@@ -193,7 +193,10 @@ def command(settings: Settings, **given: Any) -> int:
     with catch_signals() as stop, open_session(settings, for_terminal(simulate=given["simulate"])) as session:
         session.warn_of_simulation(settings)
         try:
-            response = _send(session.dispatcher, request, stop, given["timeout"], whole=whole)
+            if whole:
+                response = session.dispatcher.send(request, timeout=given["timeout"], cancel=stop.cancel)
+            else:
+                response = print_stream(session.dispatcher, request, stop, given["timeout"])
         except Cancelled:
             return stop.code
     if as_json:
@@ -204,12 +207,6 @@ def command(settings: Settings, **given: Any) -> int:
         say(str(response.trace))
     report_response(response, settings)
     return OK
-
-
-def _send(dispatcher: Dispatcher, request: Request, stop: Stop, timeout: float | None, *, whole: bool) -> Response:
-    if whole:
-        return dispatcher.send(request, timeout=timeout, cancel=stop.cancel)
-    return print_stream(dispatcher, request, stop, timeout)
 
 
 @make_command(
