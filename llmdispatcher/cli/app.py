@@ -31,24 +31,24 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Looking": {
         "models": ("models", "List models, their limits and prices."),
         "vendors": ("vendors", "List vendors, and which of them have a key."),
-        "explain": ("explain", "Show which models would be asked, and why."),
-        "health": ("health", "Check whether the vendors are available."),
+        "explain": ("ask:explain", "Show which models would be asked, and why."),
+        "health": ("vendors:health", "Check whether the vendors are available."),
         "info": ("info", "Show versions, paths and extras."),
     },
     "Accounting": {
         "usage": ("usage", "Show what was used and what it cost."),
-        "calls": ("calls", "List the latest calls, or show one in full."),
-        "export": ("export_calls", "Write the calls to a file."),
-        "import": ("import_calls", "Add the calls of a file."),
-        "init-db": ("init_db", "Create the ledger."),
-        "migrate": ("migrate", "Bring the ledger's tables up to date."),
+        "calls": ("ledger:calls", "List the latest calls, or show one in full."),
+        "export": ("ledger:export_calls", "Write the calls to a file."),
+        "import": ("ledger:import_calls", "Add the calls of a file."),
+        "init-db": ("ledger:init_db", "Create the ledger."),
+        "migrate": ("ledger:migrate", "Bring the ledger's tables up to date."),
         "receipts": ("receipts", "Sign what calls cost, and verify receipts."),
     },
     "Models by name": {
         "lock": ("lock", "Create and check a lockfile of aliases."),
-        "bind": ("bind", "Bind an alias to models."),
-        "aliases": ("aliases", "List aliases and their models."),
-        "json-refresh": ("json_refresh", "Fetch models and prices from the registry."),
+        "bind": ("lock:bind", "Bind an alias to models."),
+        "aliases": ("lock:aliases", "List aliases and their models."),
+        "json-refresh": ("lock:json_refresh", "Fetch models and prices from the registry."),
     },
     "Setting up": {
         "config": ("config", "Check a configuration."),
@@ -58,7 +58,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
     "Tools": {"simulate": ("simulate", "Serve simulated vendors on a port.")},
 }
-"""The commands by heading: each has its file in ``commands/`` and its line in the list of commands."""
+"""The commands by heading: its module in ``commands/``, the variable there unless it is ``command``, and its line of help."""
 
 COMMANDS: Mapping[str, tuple[str, str]] = {name: row for rows in SECTIONS.values() for name, row in rows.items()}
 """All commands by name, in the order of the help."""
@@ -79,7 +79,8 @@ class Commands(click.Group):
         row = COMMANDS.get(ALIASES.get(cmd_name, cmd_name))
         if row is None:
             return None
-        command: click.Command = import_module(f".commands.{row[0]}", __package__).command
+        module, _, variable = row[0].partition(":")
+        command: click.Command = getattr(import_module(f".commands.{module}", __package__), variable or "command")
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
@@ -16,10 +16,6 @@ from ..vendors import HttpVendor, from_environment, incomplete, misspelt_variabl
 from . import config_file, keychain, records
 from .settings import Settings
 from .terminal import CommandFailed, UsageError, complain, say
-
-if TYPE_CHECKING:
-    from ..testing import VendorSimulator
-
 
 STAND_INS: Mapping[str, Mapping[str, str]] = {
     "openai": {"claude-haiku-*": "gpt-4o-mini", "claude-*": "gpt-4.1", "gemini-*-pro*": "gpt-4.1", "gemini-*": "gpt-4o-mini"},
@@ -244,8 +240,18 @@ def _register_real(dispatcher: Dispatcher, vendors: list[HttpVendor], choice: Ve
 
 
 def _register_simulated(dispatcher: Dispatcher, running: ExitStack, *, substitute: bool) -> str:
+    from ..testing import VendorSimulator, faults  # late: only a run without keys needs them
+
     for character in CHARACTERS:
-        simulator = running.enter_context(_simulator(character))
+        simulator = running.enter_context(
+            VendorSimulator(
+                latency=character.latency,
+                tokens_per_second=character.tokens_per_second,
+                error_rate=character.error_rate,
+                errors=[faults.rate_limit_ms(400) if status == 429 else faults.status(status) for status in character.errors],
+                seed=len(character.kind),
+            )
+        )
         dispatcher.register_vendor(
             vendor(
                 character.kind,
@@ -258,15 +264,3 @@ def _register_simulated(dispatcher: Dispatcher, running: ExitStack, *, substitut
         )
     lines = [f"  {character.kind:<10} {character.description}" for character in CHARACTERS]
     return "\n".join(["Nothing is sent anywhere: four simulated vendors on this machine answer, with made-up text.", *lines])
-
-
-def _simulator(character: Character) -> VendorSimulator:
-    from ..testing import VendorSimulator, faults  # late: only a run without keys needs them
-
-    return VendorSimulator(
-        latency=character.latency,
-        tokens_per_second=character.tokens_per_second,
-        error_rate=character.error_rate,
-        errors=[faults.rate_limit_ms(400) if status == 429 else faults.status(status) for status in character.errors],
-        seed=len(character.kind),
-    )

@@ -182,6 +182,11 @@ def _as_json(found: re.Match[str]) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else json.dumps(found[0])[1:-1]
 
 
+def is_typed() -> bool:
+    """Whether a person is at standard input, who can be asked."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def for_stream(text: str, stream: TextIO) -> str:
     """Return the text with escapes if the stream is a terminal, unchanged for a file or a pipe."""
     return plain(text) if stream.isatty() else text

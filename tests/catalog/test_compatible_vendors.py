@@ -43,37 +43,31 @@ def simulator():
         yield running
 
 
-def by_name(row):
-    return row.name
-
-
 def test_every_vendor_that_was_asked_for_is_there():
     """Two dozen and two."""
     assert sorted(ASKED_FOR.split()) == sorted(row.name for row in ROWS)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=by_name)
-def test_a_row_is_whole(row):
+def test_a_row_is_whole():
     """It speaks a format that there is, is reached by TLS unless it is one's own, and says where its facts are from."""
-    assert row.codec in CODECS
-    assert row.base_url is None or row.base_url.startswith("http://localhost:" if row.keyless else ("https://", "{"))
-    assert row.base_url or row.url_env
-    assert row.key_env
-    assert row.source.startswith("https://")
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d", row.date)
+    for row in ROWS:
+        assert row.codec in CODECS, row.name
+        assert row.base_url is None or row.base_url.startswith("http://localhost:" if row.keyless else ("https://", "{")), row.name
+        assert all([row.base_url or row.url_env, row.key_env]), row.name
+        assert row.source.startswith("https://"), row.name
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", row.date), row.name
 
 
-@pytest.mark.parametrize("row", ROWS, ids=by_name)
-def test_a_row_is_documented(row):
+def test_a_row_is_documented():
     """Name, address and key stand on the page as they stand in the row."""
-    line = next(line for line in PAGE.read_text("utf-8").splitlines() if line.startswith(f"| `{row.name}` |"))
+    lines = PAGE.read_text("utf-8").splitlines()
+    for row in ROWS:
+        line = next(line for line in lines if line.startswith(f"| `{row.name}` |"))
+        words = (row.base_url or row.url_env[0], *row.key_env, row.source)
+        assert [] == [word for word in words if word not in line], row.name
 
-    assert (row.base_url or row.url_env[0]) in line
-    assert all(name in line for name in row.key_env)
-    assert row.source in line
 
-
-@pytest.mark.parametrize("row", COMPATIBLE, ids=by_name)
+@pytest.mark.parametrize("row", COMPATIBLE, ids=lambda row: row.name)
 def test_a_row_is_all_that_a_compatible_vendor_needs(row, simulator):
     """Plain and streamed, with its own name on the answer, the key in its header."""
     with Dispatcher() as dispatcher:

@@ -126,12 +126,7 @@ def test_a_price_that_disagrees_takes_nothing_over(tmp_path):
 def test_dated_names_with_the_same_facts_are_aliases(tmp_path):
     """One row where nothing differs, two where something does."""
     rows = in_a_folder(
-        tmp_path,
-        {
-            "nova-1": FACT,
-            "nova-1-2026-01-01": FACT,
-            "nova-1-2026-02-02": {**FACT, "output_cost_per_token": 9e-06},
-        },
+        tmp_path, {"nova-1": FACT, "nova-1-2026-01-01": FACT, "nova-1-2026-02-02": {**FACT, "output_cost_per_token": 9e-06}}
     )["openai"]["models"]
 
     assert ["nova-1-2026-01-01"] == rows["nova-1"]["aliases"]

@@ -42,30 +42,26 @@ def gathered():
     return json.loads(FACTS.read_text("utf-8"))
 
 
-@pytest.mark.parametrize(("kind", "model"), ROWS)
-def test_every_checked_model_has_source_date_and_limits(kind, model):
+def test_every_checked_model_has_source_date_and_limits():
     """A row that cannot be checked, or that says nothing, is none."""
-    facts = model_facts(kind, model)
+    for kind, model in ROWS:
+        facts = model_facts(kind, model)
+        assert facts.source.startswith("https://"), (kind, model)
+        assert "2026-" == facts.date[:5], (kind, model)
+        assert facts.context_window >= 4_000, (kind, model)
+        assert facts.max_tokens >= 2_000, (kind, model)
 
-    assert facts.source.startswith("https://")
-    assert "2026-" == facts.date[:5]
-    assert facts.context_window >= 4_000
-    assert facts.max_tokens >= 2_000
 
-
-@pytest.mark.parametrize(("kind", "model"), ROWS)
-def test_checked_prices_are_sane(kind, model):
+def test_checked_prices_are_sane():
     """Positive, below a thousand dollars a million, reading from a cache no dearer than reading, long context no cheaper."""
-    price = model_facts(kind, model).price
-
-    assert all(Decimal(0) < amount < 1000 for amount in (price.input, price.output, price.cache_read, price.cache_write_long))
-    assert price.cache_read <= price.input <= price.output
-    assert price.input <= price.cache_write <= price.cache_write_long
-    for above, long in price.bands:
-        assert above >= 100_000
-        assert long.input >= price.input
-        assert long.output >= price.output
-        assert long.cache_read >= price.cache_read
+    for row in ROWS:
+        price = model_facts(*row).price
+        assert all(Decimal(0) < amount < 1000 for amount in (price.input, price.output, price.cache_read)), row
+        assert price.cache_read <= price.input <= price.output, row
+        assert price.input <= price.cache_write <= price.cache_write_long < 1000, row
+        for above, long in price.bands:
+            assert above >= 100_000, row
+            assert (long.input >= price.input, long.output >= price.output, long.cache_read >= price.cache_read) == (True,) * 3, row
 
 
 def test_every_row_is_sane():
@@ -127,26 +123,26 @@ def test_amounts_are_written_as_text():
 
 
 @pytest.mark.skipif(not FACTS.is_file(), reason=f"no gathered facts at {FACTS}")
-@pytest.mark.parametrize(("kind", "model"), [(kind, model) for kind, rows in published().items() for model in rows["models"]])
-def test_prices_are_those_that_were_gathered(kind, model):
+def test_prices_are_those_that_were_gathered():
     """The table agrees with the shared facts, figure by figure."""
-    fact = gathered()[PREFIX[kind] + model]
-    row = published()[kind]["models"][model]
-    ours = {ours: Decimal(amount) for ours, amount in row["price"].items() if ours != "long"}
-    long = row["price"].get("long", {})
-    mark = f"_above_{long.get('above', 0) // 1000}k_tokens"
+    for kind, vendor in published().items():
+        for model, row in vendor["models"].items():
+            fact = gathered()[PREFIX[kind] + model]
+            plain = {name: amount for name, amount in row["price"].items() if name != "long"}
+            long = dict(row["price"].get("long", {}))
+            mark = f"_above_{long.pop('above', 0) // 1000}k_tokens"
+            for amounts, ending in ((plain, ""), (long, mark)):
+                told = {name: Decimal(repr(fact[SAME_FACT[name] + ending])) * 1_000_000 for name in amounts}
+                assert told == {name: Decimal(amount) for name, amount in amounts.items()}, (kind, model)
+            assert (fact["max_input_tokens"], fact["max_output_tokens"]) == (row["context_window"], row["max_tokens"]), (
+                kind,
+                model,
+            )
 
-    assert {name: Decimal(repr(fact[SAME_FACT[name]])) * 1_000_000 for name in ours} == ours
-    assert {name: Decimal(repr(fact[SAME_FACT[name] + mark])) * 1_000_000 for name in long if name != "above"} == {
-        name: Decimal(amount) for name, amount in long.items() if name != "above"
-    }
-    assert (fact["max_input_tokens"], fact["max_output_tokens"]) == (row["context_window"], row["max_tokens"])
 
-
-@pytest.mark.parametrize("kind", ["openai", "anthropic", "google", "azure"])
-def test_every_vendor_has_models(kind):
+def test_every_vendor_has_models():
     """None of the four is a name only."""
-    assert len(models(kind)) >= 10
+    assert min(len(models(kind)) for kind in PREFIX) >= 10
 
 
 def test_a_dated_name_is_an_alias():

@@ -181,10 +181,7 @@ def test_a_second_account_has_its_own_prices_and_the_first_those_of_the_catalog(
 
     assert (Decimal(100), "priced", "contract") == costs("openai-eu:gpt-4o", *both)
     assert (Decimal("2.5"), "priced", "catalog 2026-11-21") == costs("openai:gpt-4o", *both)
-    assert (128000, Decimal(100)) == (
-        (facts := model_facts("openai", "gpt-4o", "openai-eu")).context_window,
-        facts.price.input,
-    )
+    assert (128000, Decimal(100)) == ((facts := model_facts("openai", "gpt-4o", "openai-eu")).context_window, facts.price.input)
 
 
 def test_an_account_goes_by_the_rows_of_its_kind_where_it_has_none():
@@ -350,12 +347,12 @@ def test_a_fine_tuned_model_can_have_a_row_by_its_base_or_by_its_name():
 
 
 @pytest.mark.parametrize("row", [{"price": {"input": "2", "output": "8"}}, {"context_window": 8_000}], ids=str)
-@pytest.mark.parametrize("name", ["gpt-*", "gpt-4?", "gpt-[45]"])
-@pytest.mark.parametrize("vendor", ["openai", "vllm", "openai-eu"])
-def test_a_pattern_fits_nothing(vendor, name, row):
+def test_a_pattern_fits_nothing(row):
     """It would have no effect, so that it is refused."""
-    with pytest.raises(ConfigError, match="this is a pattern, and fits nothing"):
-        overlay({vendor: {name: row}})
+    for vendor in ("openai", "vllm", "openai-eu"):
+        for name in ("gpt-*", "gpt-4?", "gpt-[45]"):
+            with pytest.raises(ConfigError, match="this is a pattern, and fits nothing"):
+                overlay({vendor: {name: row}})
 
 
 def test_a_row_of_no_known_model_needs_a_price():

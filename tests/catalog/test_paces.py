@@ -11,16 +11,15 @@ ROWS = tomllib.loads((Path(catalog.__file__).parent / "data/paces.toml").read_te
 FIELDS = {"tokens_per_second", "usual_tokens", "usual_thinking_tokens", "thinks"}
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['vendors'][0]}-{row['models'][0]}")
-def test_a_row_is_whole(row):
+def test_a_row_is_whole():
     """It is of known vendors, says something, and says from where."""
     known = {"*", *[vendor.name for vendor in catalog.vendor_rows()]}
-
-    assert {*row["vendors"]} <= known
-    assert row["models"]
-    assert FIELDS & row.keys() == row.keys() - {"vendors", "models", "source", "date"} != set()
-    assert row["source"].startswith("https://")
-    assert len(row["date"]) == len("2026-11-29")
+    for row in ROWS:
+        assert {*row["vendors"]} <= known, row
+        assert row["models"], row
+        assert FIELDS & row.keys() == row.keys() - {"vendors", "models", "source", "date"} != set(), row
+        assert row["source"].startswith("https://"), row
+        assert len(row["date"]) == len("2026-11-29"), row
 
 
 def test_the_first_row_is_of_all_models():

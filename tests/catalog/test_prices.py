@@ -228,9 +228,7 @@ def test_quiet_hours_are_cheaper(moment, dollars):
 @pytest.mark.parametrize(("day", "dollars"), [(30, "2"), (1, "4")])
 def test_an_announced_price_counts_from_its_day(day, dollars):
     """The catalog can know tomorrow's prices today."""
-    price = Price.from_row(
-        {"input": "2", "output": "10", "later": [{"valid_from": "2026-12-01", "input": "4", "output": "20"}]},
-    )
+    price = Price.from_row({"input": "2", "output": "10", "later": [{"valid_from": "2026-12-01", "input": "4", "output": "20"}]})
     moment = datetime(2026, 12 if day == 1 else 11, day, tzinfo=UTC)
 
     assert Decimal(dollars) == cost(Usage(input_tokens=MILLION), price, at=moment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ class Result:
 
 @pytest.fixture(autouse=True)
 def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every command works in an empty folder, without a key or address in the environment."""
+    """Every command works in an empty folder, with nothing to read, without a key or address in the environment."""
+    monkeypatch.setattr(sys, "stdin", None)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LLMDISPATCHER_HOME", str(tmp_path / "home"))
     for name in ("LLMDISPATCHER_PROFILE", "LLMRING_PROFILE", "LLMRING_SQLITE_DB", "DATABASE_URL", "NO_COLOR"):

@@ -23,25 +23,35 @@ from llmdispatcher.cli.settings import Settings
 from llmdispatcher.testing import faults
 from llmdispatcher.types import dollars_text
 
-from .ptys import Pty
+from .started import Pty
 
 pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a while to start
 
 
+@pytest.fixture(scope="module")
+def made():
+    """The files of the first ledger, which the tests after it begin with."""
+    return {}
+
+
 @pytest.fixture
-def ledger(command, openai, away, monkeypatch):
+def ledger(command, openai, away, made):
     """A ledger of the user's own with three calls, one of which failed."""
-    monkeypatch.setattr(sys, "stdin", None)
-    assert 0 == command("init-db").code
-    openai.script("One.", "Two.", faults.bad_request())
-    codes = [command("ask", "-m", model, "Hello").code for model in ("gpt-4o-mini", "gpt-4o", "gpt-4o")]
-    assert [0, 0, 1] == codes
-    return away / "home" / "ledger.db"
+    home = away / "home"
+    if not made:
+        assert 0 == command("init-db").code
+        openai.script("One.", "Two.", faults.bad_request())
+        codes = [command("ask", "-m", model, "Hello").code for model in ("gpt-4o-mini", "gpt-4o", "gpt-4o")]
+        assert [0, 0, 1] == codes
+        made.update({path.relative_to(home): path.read_bytes() for path in home.rglob("*") if path.is_file()})
+    for name, data in made.items():
+        (home / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (home / name).write_bytes(data)
+    return home / "ledger.db"
 
 
-def test_nothing_is_recorded_without_a_ledger(command, openai, away, monkeypatch):
+def test_nothing_is_recorded_without_a_ledger(command, openai, away):
     """And questions say how to make one."""
-    monkeypatch.setattr(sys, "stdin", None)
     command("ask", "-m", "gpt-4o-mini", "Hello")
     ended = command("usage")
 
@@ -111,6 +121,22 @@ def test_a_terminal_gets_a_picture(ledger):
         assert 0 == terminal.ended()
 
 
+AMOUNTS = {
+    "eight even steps are the eight bars": (range(8), "▁▂▃▄▅▆▇█"),
+    "a row without any cost is flat, not full": ([0, 0, 0], "▁▁▁"),
+    "a little is not nothing": ([0, 1, 1_000_000], "▁▂█"),
+    "the base is 0, not the least amount": ([5, 5], "██"),
+    "amounts keep their places, and shares are means": ([0] * 8 + [9] * 4 + [0] * 4, "▁▁▁▁██▁▁"),
+    "no amounts, no bars": ([], ""),
+}
+
+
+@pytest.mark.parametrize(("amounts", "bars"), AMOUNTS.values(), ids=AMOUNTS)
+def test_amounts_are_bars(amounts, bars):
+    """In the order of time, never more than there is room for."""
+    assert bars == picture.sparkline(amounts, width=8)
+
+
 def test_usage_draws_an_svg(command, ledger, away):
     """A bar for each day, with its amount; nothing else is needed for it."""
     ended = command("usage", "--days", 7, "--plot", "usage.svg")
@@ -133,7 +159,7 @@ def test_a_png_needs_matplotlib(command, ledger, monkeypatch):
 @pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is not installed here")
 def test_a_png_is_drawn(away):
     """With the extra."""
-    picture.draw(away / "usage.png", [("2026-11-01", Decimal("1.5")), ("2026-11-02", Decimal(0))], title="<two> days")
+    picture.draw_picture(away / "usage.png", [("2026-11-01", Decimal("1.5")), ("2026-11-02", Decimal(0))], title="<two> days")
 
     assert (away / "usage.png").read_bytes().startswith(b"\x89PNG")
 
@@ -241,8 +267,8 @@ def test_where_calls_are_written_to(settings, configured, expected):
 
 def test_a_database_url_that_is_a_ledger_counts(away):
     """It was made one."""
-    with Ledger(away / "a.db") as made:
-        made.migrate()
+    with Ledger(away / "a.db") as there:
+        there.migrate()
 
     assert f"sqlite:///{away}/a.db" == ledger_address(Settings(database=f"sqlite:///{away}/a.db"))
 
@@ -300,9 +326,8 @@ def test_a_key_is_never_overwritten(command, signed):
     assert 2 == command("receipts", "new-key").code
 
 
-def test_a_lockfile_from_nothing(command, openai, away, monkeypatch):
+def test_a_lockfile_from_nothing(command, openai, away):
     """Made, bound, listed, checked, and asked by its alias; the profile of the option holds."""
-    monkeypatch.setattr(sys, "stdin", None)
     openai.responses = "Yes."
     assert 0 == command("lock", "init").code
     assert 2 == command("lock", "init").code
@@ -532,8 +557,8 @@ def test_init_db_with_a_database_url_that_can_hold_no_ledger(command, away, monk
 
 def test_what_calls_say_does_not_steer_the_terminal(command, away):
     """Users and applications name themselves as they like."""
-    with open_ledger(away / "a.db") as made:
-        made.record("openai", "gpt-4o", user="a\x1b[2Jb", input_tokens=1, output_tokens=1)
+    with open_ledger(away / "a.db") as there:
+        there.record("openai", "gpt-4o", user="a\x1b[2Jb", input_tokens=1, output_tokens=1)
     call = json.loads(command("--sqlite", "a.db", "calls", "--json").out)[0]["id"]
     told = [command("--sqlite", "a.db", *words).out for words in (["calls"], ["calls", call], ["usage", "--by", "user"])]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import signal
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -16,20 +14,11 @@ from llmdispatcher.cli.settings import Settings
 from llmdispatcher.cli.terminal import CommandFailed
 from llmdispatcher.testing import faults
 
-from .ptys import Pty
+from .started import Piped, Pty, piped
 
 pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a while to start
 
-COMMAND = [sys.executable, "-m", "llmdispatcher"]
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
-
-
-def piped(*arguments, said=None, **more):
-    """The command with pipes for streams; nothing on stdin unless something is said."""
-    text = {"input": said} if said is not None else {"stdin": subprocess.DEVNULL}
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=200, check=False, **text, **more
-    )
 
 
 def test_a_terminal_gets_the_answer_as_it_arrives(openai):
@@ -59,9 +48,8 @@ def test_a_terminal_gets_the_answer_as_it_arrives(openai):
 def test_a_pipe_gets_the_answer_whole(openai):
     """And nothing else; stderr is quiet."""
     openai.responses = "Rayleigh."
-    done = piped("ask", "-m", "gpt-4o-mini", "Why", "is", "the sky blue?")
 
-    assert (0, "Rayleigh.\n", "") == (done.returncode, done.stdout, done.stderr)
+    assert (0, "Rayleigh.\n", "") == piped("ask", "-m", "gpt-4o-mini", "Why", "is", "the sky blue?")
     assert [{"role": "user", "content": "Why is the sky blue?"}] == openai.requests[0].json["messages"]
     assert not openai.requests[0].stream
 
@@ -76,16 +64,15 @@ def test_the_prompt_is_what_is_typed_and_what_is_piped_in(openai):
 
 def test_without_a_prompt_it_is_wrong_usage(openai):
     """And nobody is asked."""
-    done = piped("ask", "-m", "gpt-4o-mini")
+    code, out, err = piped("ask", "-m", "gpt-4o-mini")
 
-    assert (2, "") == (done.returncode, done.stdout)
-    assert "there is no prompt" in done.stderr
+    assert (2, "") == (code, out)
+    assert "there is no prompt" in err
     assert 0 == openai.hits
 
 
-def test_every_option_reaches_the_vendor(command, openai, away, monkeypatch):
+def test_every_option_reaches_the_vendor(command, openai, away):
     """System, files, images, tokens, temperature."""
-    monkeypatch.setattr(sys, "stdin", None)
     (away / "note.txt").write_text("Grüße 漢字")
     (away / "dot.png").write_bytes(PNG)
     ended = command(
@@ -104,9 +91,8 @@ def test_every_option_reaches_the_vendor(command, openai, away, monkeypatch):
 
 
 @pytest.mark.parametrize("option", ["--json", "--json-output"])
-def test_json_holds_answer_usage_cost_and_attempts(command, openai, option, monkeypatch):
+def test_json_holds_answer_usage_cost_and_attempts(command, openai, option):
     """For programs; money is exact text."""
-    monkeypatch.setattr(sys, "stdin", None)
     openai.responses = "漢"
     told = json.loads(command("ask", option, "-m", "gpt-4o-mini", "Hello").out)
 
@@ -116,9 +102,8 @@ def test_json_holds_answer_usage_cost_and_attempts(command, openai, option, monk
     assert ["openai"] == [attempt["vendor"] for attempt in told["attempts"]]
 
 
-def test_a_schema_makes_the_answer_fit(command, openai, away, monkeypatch):
+def test_a_schema_makes_the_answer_fit(command, openai, away):
     """It is sent along, and what the answer stands for is in the JSON; an answer of another form fails."""
-    monkeypatch.setattr(sys, "stdin", None)
     schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
     (away / "city.json").write_text(json.dumps(schema))
     openai.script('{"city": "Lima"}', "Lima.")
@@ -143,27 +128,24 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("arguments", "said"), WRONG.values(), ids=WRONG)
-def test_wrong_usage_of_ask(command, openai, monkeypatch, arguments, said):
+def test_wrong_usage_of_ask(command, openai, arguments, said):
     """Exit code 2, a text that names what is wrong, and nobody is asked."""
-    monkeypatch.setattr(sys, "stdin", None)
     ended = command("ask", "-m", "gpt-4o", "Hello", *arguments)
 
     assert (2, "", 0) == (ended.code, ended.out, openai.hits)
     assert said in ended.err
 
 
-def test_without_a_key_it_says_what_to_do(command, monkeypatch):
+def test_without_a_key_it_says_what_to_do(command):
     """Three ways out."""
-    monkeypatch.setattr(sys, "stdin", None)
     ended = command("ask", "Hello")
 
     assert 2 == ended.code
     assert all(way in ended.err for way in ("OPENAI_API_KEY", "llmdispatcher keys set", "--simulate"))
 
 
-def test_a_vendor_that_fails_is_exit_code_1(command, openai, monkeypatch):
+def test_a_vendor_that_fails_is_exit_code_1(command, openai):
     """One line that names the error, no traceback, and no key."""
-    monkeypatch.setattr(sys, "stdin", None)
     openai.always(faults.wrong_key())
     ended = command("ask", "-m", "gpt-4o", "Hello")
 
@@ -172,9 +154,8 @@ def test_a_vendor_that_fails_is_exit_code_1(command, openai, monkeypatch):
     assert "simulated" not in ended.err
 
 
-def test_made_up_text_is_marked(command, monkeypatch):
+def test_made_up_text_is_marked(command):
     """On stderr, so that a pipe has the answer alone; --quiet leaves it out."""
-    monkeypatch.setattr(sys, "stdin", None)
     ended = command("ask", "--simulate", "-m", "gpt-4o-mini", "Hello")
 
     assert "Nothing is sent anywhere: four simulated vendors on this machine answer, with made-up text.\n" == ended.err
@@ -182,9 +163,8 @@ def test_made_up_text_is_marked(command, monkeypatch):
     assert "" == command("ask", "--simulate", "-m", "gpt-4o-mini", "Hello", "--quiet").err
 
 
-def test_trace_tells_who_was_asked(command, monkeypatch):
+def test_trace_tells_who_was_asked(command):
     """On stderr, with the reasons; the simulated vendors show a failover."""
-    monkeypatch.setattr(sys, "stdin", None)
     ended = command("ask", "--simulate", "--trace", "-m", "gpt-4.1", "Hello")
 
     assert 0 == ended.code, ended.err
@@ -196,7 +176,7 @@ def test_a_pipe_gets_it_as_it_is(openai):
     """A file must hold what the model said."""
     openai.responses = "a\x1b[2Jb\u202e"
 
-    assert "a\x1b[2Jb\u202e\n" == piped("ask", "-m", "gpt-4o-mini", "Hello").stdout
+    assert (0, "a\x1b[2Jb\u202e\n", "") == piped("ask", "-m", "gpt-4o-mini", "Hello")
 
 
 def test_ctrl_c_stops_a_stream(openai):
@@ -223,17 +203,16 @@ def test_a_stream_that_breaks_off_keeps_its_words(openai):
 def test_ctrl_c_in_a_pipe(openai):
     """The same code."""
     openai.always(faults.silent())
-    with subprocess.Popen([*COMMAND, "ask", "-m", "gpt-4o", "Hello"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    with Piped("ask", "-m", "gpt-4o", "Hello") as process:
         assert openai.await_hits(1, timeout=100)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=100)
+        _, err = process.communicate()
 
-    assert (130, False) == (process.returncode, b"Traceback" in err)
+        assert (130, False) == (process.returncode, "Traceback" in err)
 
 
-def test_an_answer_that_was_cut_off_is_told(command, openai, monkeypatch):
+def test_an_answer_that_was_cut_off_is_told(command, openai):
     """So that nobody takes it for the whole."""
-    monkeypatch.setattr(sys, "stdin", None)
     openai.responses = "word " * 100
     ended = command("ask", "-m", "gpt-4o-mini", "--max-tokens", 5, "Hello")
 
@@ -243,7 +222,6 @@ def test_an_answer_that_was_cut_off_is_told(command, openai, monkeypatch):
 
 def test_flags_beat_the_environment(command, openai, monkeypatch):
     """The variable names the model until an option does."""
-    monkeypatch.setattr(sys, "stdin", None)
     monkeypatch.setenv("LLMDISPATCHER_MODEL", "gpt-4o")
     command("ask", "Hello")
     command("ask", "-m", "gpt-4o-mini", "Hello")
@@ -253,7 +231,6 @@ def test_flags_beat_the_environment(command, openai, monkeypatch):
 
 def test_a_configuration_file_holds(command, openai, away, monkeypatch):
     """Its fields, and its vendors by the names that it gives them."""
-    monkeypatch.setattr(sys, "stdin", None)
     monkeypatch.delenv("OPENAI_API_KEY")
     (away / "app.toml").write_text(
         f'default_vendor = "eu"\n[pools]\nsmart = ["eu:gpt-4o"]\n'
@@ -264,9 +241,8 @@ def test_a_configuration_file_holds(command, openai, away, monkeypatch):
     assert ("eu", "gpt-4o") == tuple(json.loads(told.out)[name] for name in ("vendor", "model")), told.err
 
 
-def test_json_steers_no_terminal(command, openai, monkeypatch):
+def test_json_steers_no_terminal(command, openai):
     """What would is written as escapes, so that nothing is lost; letters stay as they are."""
-    monkeypatch.setattr(sys, "stdin", None)
     openai.responses = "a\x1b]0;x\x07\x9b2J\u202e漢"
     out = command("ask", "--json", "-m", "gpt-4o-mini", "Hello").out
 
@@ -285,7 +261,6 @@ def test_a_person_has_time(openai, away, said, seconds):
 
 def test_a_keychain_that_is_shut_keeps_nobody_from_the_others(command, openai, monkeypatch):
     """It is told, and the environment's keys are used."""
-    monkeypatch.setattr(sys, "stdin", None)
     monkeypatch.setattr(keychain, "list_vendors", lambda: ["anthropic"])
     monkeypatch.setattr(keychain, "key_of", lambda name: (_ for _ in ()).throw(CommandFailed("keychain: locked")))
     ended = command("ask", "-m", "gpt-4o-mini", "Hello")

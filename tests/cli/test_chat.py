@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import stat
-import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 
@@ -14,11 +14,21 @@ from llmdispatcher.cli.commands.chat import Conversation
 from llmdispatcher.cli.terminal import UsageError
 from llmdispatcher.testing import faults
 
-from .ptys import Pty
+from .started import Pty, piped
 
 pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a while to start
 
 CHAT = ("chat", "-m", "gpt-4o-mini")
+
+
+@contextmanager
+def talking(*more):
+    """A chat at its first prompt; at its last one Ctrl-D ends it, with 0."""
+    with Pty(*CHAT, *more) as terminal:
+        terminal.until("> ")
+        yield terminal
+        terminal.until("> ")
+        assert 0 == terminal.press("d").ended()
 
 
 def asked(simulator, number=-1):
@@ -36,9 +46,7 @@ def test_a_talk(openai):
         terminal.until("> ")
         terminal.type("Sure?\n").until(r"Yes\.")
         terminal.until("> ")
-        terminal.press("d")
-
-        assert 0 == terminal.ended()
+        assert 0 == terminal.press("d").ended()
     assert ["Be brief.", "Two and two?", "Four.", "Sure?"] == asked(openai)
 
 
@@ -46,30 +54,20 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(openai):
     """What was stopped is not remembered; /retry asks it again."""
     openai.tokens_per_second = 30
     openai.script("word " * 300, "Short.", "Done.")
-    with Pty(*CHAT) as terminal:
-        terminal.until("> ")
+    with talking() as terminal:
         terminal.type("Talk long.\n").until("word word")
         terminal.press("c").until(r"\[stopped; /retry asks again\]")
         terminal.until("> ")
         terminal.type("/retry\n").until(r"Short\.")
-        terminal.until("> ")
-        terminal.type("/exit\n")
-
-        assert 0 == terminal.ended()
     assert ["Talk long."] == asked(openai)
     assert "Traceback" not in terminal.text
 
 
 def test_ctrl_c_at_the_prompt_ends_nothing(openai):
     """It says what does."""
-    with Pty(*CHAT) as terminal:
-        terminal.until("> ")
+    with talking() as terminal:
         terminal.type("half a questi").until("half a questi")
         terminal.insist("c", "Ctrl-D or /exit ends the chat")
-        terminal.until("> ")
-        terminal.press("d")
-
-        assert 0 == terminal.ended()
     assert 0 == openai.hits
 
 
@@ -77,11 +75,8 @@ def test_ctrl_c_at_the_prompt_ends_nothing(openai):
 def test_a_paste_is_one_question(openai, marks):
     """Whatever lines it has, with a terminal that marks pastes and with one that does not."""
     openai.responses = "Seen."
-    with Pty(*CHAT) as terminal:
-        terminal.until("> ")
+    with talking() as terminal:
         terminal.type(f"{marks[0]}def f():\n    return 1\n\nprint(f()){marks[1]}\n").until(r"Seen\.")
-        terminal.until("> ")
-        terminal.press("d").ended()
 
     assert ["def f():\n    return 1\n\nprint(f())"] == asked(openai)
     assert 1 == openai.hits
@@ -90,13 +85,10 @@ def test_a_paste_is_one_question(openai, marks):
 def test_fences_hold_many_lines(openai):
     """For those who type them."""
     openai.responses = "Seen."
-    with Pty(*CHAT) as terminal:
-        terminal.until("> ")
+    with talking() as terminal:
         for line in ('"""', "one", "", "two", '"""'):
             terminal.type(f"{line}\n")
         terminal.until(r"Seen\.")
-        terminal.until("> ")
-        terminal.press("d").ended()
 
     assert ["one\n\ntwo"] == asked(openai)
 
@@ -123,7 +115,6 @@ def test_commands(openai, away):
         terminal.until("> ")
         terminal.type("Sure?\n").until(r"Yes\.")
         terminal.type("/exit\n")
-
         assert 0 == terminal.ended()
     assert ["Be brief.", "Well?", "Yes.", "Sure?"] == asked(openai)
     assert "gpt-4o" == openai.requests[-1].model
@@ -133,18 +124,12 @@ def test_commands(openai, away):
 def test_lines_are_remembered_for_the_owner_alone(openai, away):
     """The next chat finds them with the arrow key."""
     openai.responses = "Seen."
-    with Pty(*CHAT) as terminal:
-        terminal.until("> ")
+    with talking() as terminal:
         terminal.type("What I typed.\n").until(r"Seen\.")
-        terminal.until("> ")
-        terminal.press("d").ended()
     history = away / "home" / "chat_history"
-    with Pty(*CHAT) as terminal:
-        terminal.until("> ")
+    with talking() as terminal:
         terminal.type("\x1b[A").until(r"What I typed\.")
         terminal.type("\n").until(r"Seen\.")
-        terminal.until("> ")
-        terminal.press("d").ended()
 
     assert (0o600, 0o700) == tuple(stat.S_IMODE(place.stat().st_mode) for place in (history, history.parent))
     assert 2 == openai.hits
@@ -153,26 +138,18 @@ def test_lines_are_remembered_for_the_owner_alone(openai, away):
 def test_a_failure_does_not_end_the_chat(openai):
     """It is told, and the next question is asked without the failed one."""
     openai.script(faults.bad_request(), "Yes.")
-    with Pty(*CHAT) as terminal:
-        terminal.until("> ")
+    with talking() as terminal:
         terminal.type("First?\n").until("InvalidRequest")
         terminal.until("> ")
         terminal.type("Second?\n").until(r"Yes\.")
-        terminal.until("> ")
-        terminal.press("d")
-
-        assert 0 == terminal.ended()
     assert ["Second?"] == asked(openai)
 
 
 def test_a_model_cannot_steer_the_chat(openai):
     """Control characters are shown as escapes."""
     openai.responses = "a\x1b]0;owned\x07b"
-    with Pty(*CHAT) as terminal:
-        terminal.until("> ")
+    with talking() as terminal:
         terminal.type("Hello\n").until(r"a\\x1b\]0;owned\\x07b")
-        terminal.until("> ")
-        terminal.press("d").ended()
 
     assert "\x1b]0" not in terminal.seen
 
@@ -180,11 +157,8 @@ def test_a_model_cannot_steer_the_chat(openai):
 def test_wide_letters_are_typed_and_shown(openai):
     """As in any terminal."""
     openai.responses = "漢字 😀"
-    with Pty(*CHAT) as terminal:
-        terminal.until("> ")
+    with talking() as terminal:
         terminal.type("Grüße 東京?\n").until("漢字 😀")
-        terminal.until("> ")
-        terminal.press("d").ended()
 
     assert ["Grüße 東京?"] == asked(openai)
 
@@ -192,16 +166,7 @@ def test_wide_letters_are_typed_and_shown(openai):
 def test_a_pipe_talks_too(openai):
     """Each line is a question; nothing but answers comes out."""
     openai.script("One.", "Two.")
-    done = subprocess.run(
-        [sys.executable, "-m", "llmdispatcher", *CHAT],
-        input="First?\nSecond?\n",
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
-
-    assert (0, "One.\nTwo.\n", "") == (done.returncode, done.stdout, done.stderr)
+    assert (0, "One.\nTwo.\n", "") == piped(*CHAT, said="First?\nSecond?\n")
     assert ["First?", "One.", "Second?"] == asked(openai)
 
 
@@ -235,11 +200,7 @@ def test_a_saved_conversation_is_gone_on_with(openai, away):
     """With its model and its turns."""
     saved = Conversation(model="gpt-4o", system="Be brief.", turns=[Message.user("Well?"), Message.assistant("Yes.")])
     saved.save(away / "talk.json")
-    subprocess.run(
-        [sys.executable, "-m", "llmdispatcher", "chat", "--load", "talk.json"], input="Sure?\n", text=True, check=True, timeout=200,
-        capture_output=True,
-    )  # fmt: skip
-
+    assert 0 == piped("chat", "--load", "talk.json", said="Sure?\n")[0]
     assert ["Be brief.", "Well?", "Yes.", "Sure?"] == asked(openai)
     assert "gpt-4o" == openai.requests[0].model
 
@@ -257,10 +218,7 @@ def test_what_is_no_conversation_is_told(away, text):
 
 def test_answers_without_a_price_are_counted(openai):
     """The sum says that it is not the whole."""
-    with Pty("chat", "-m", "openai:unheard-of-1") as terminal:
-        terminal.until("> ")
+    with talking("-m", "openai:unheard-of-1") as terminal:
         terminal.type("Hello\n").until(r"\[openai:unheard-of-1.*price unknown")
         terminal.until("> ")
         terminal.type("/cost\n").until("and 1 whose price is not known")
-        terminal.until("> ")
-        terminal.press("d").ended()

@@ -9,7 +9,7 @@ import pytest
 
 from llmdispatcher.cli.app import COMMANDS
 
-from .ptys import Pty
+from .started import Pty
 
 # What is typed, the code it ends with, and what it says.
 STEPS = (

@@ -17,7 +17,7 @@ from llmdispatcher import Config, Dispatcher, OpenAIVendor, Request
 from llmdispatcher.cli import keychain
 from llmdispatcher.testing import LoopbackServer, faults
 
-from .ptys import Pty
+from .started import Pty
 
 pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a while to start
 
@@ -188,9 +188,8 @@ def test_an_address_that_is_wrong_is_told(command, monkeypatch):
     assert "openai: OPENAI_BASE_URL" in ended.err
 
 
-def test_a_command_names_no_python(command, openai, monkeypatch):
+def test_a_command_names_no_python(command, openai):
     """What to do about a vendor that is missing is said for the shell, in errors, explanations and answers of programs alike."""
-    monkeypatch.setattr(sys, "stdin", None)
     told = [
         command("ask", "-m", "claude-haiku-4-5", "Hello").err,
         command("ask", "-m", "anthropic:claude-haiku-4-5", "Hello").err,
@@ -203,9 +202,8 @@ def test_a_command_names_no_python(command, openai, monkeypatch):
 
 
 @pytest.mark.parametrize("model", ["claude-haiku-4-5", "anthropic:claude-haiku-4-5"])
-def test_a_model_whose_vendor_has_no_key_is_wrong_usage(command, openai, monkeypatch, model):
+def test_a_model_whose_vendor_has_no_key_is_wrong_usage(command, openai, model):
     """However it is written; a vendor that does not know the model has failed."""
-    monkeypatch.setattr(sys, "stdin", None)
     asked = command("ask", "-m", model, "Hello")
     openai.always(faults.model_missing())
 
@@ -418,7 +416,6 @@ def test_a_kept_key_is_used(command, chain, openai, monkeypatch):
     """Where the environment has none."""
     monkeypatch.delenv("OPENAI_API_KEY")
     keychain.put("openai", KEY)
-    monkeypatch.setattr(sys, "stdin", None)
     openai.keys = [KEY]
     ended = command("ask", "-m", "gpt-4o-mini", "Hello")
 
@@ -439,6 +436,11 @@ def test_what_is_no_key_is_refused(command, chain, monkeypatch, vendor, text):
 
     assert 2 == command("keys", "set", vendor).code
     assert {} == chain.kept
+
+
+def test_without_anything_to_read_there_is_no_key(command, chain):
+    """As where a service manager starts it, with its input closed."""
+    assert "there is no key; type it, or pipe it in" in command("keys", "set", "openai").err
 
 
 def test_a_key_is_typed_without_echo():
@@ -509,9 +511,8 @@ def test_which_store(command):
     assert 2 == command("cache", "info").code
 
 
-def test_debug_lets_the_library_log(command, openai, monkeypatch):
+def test_debug_lets_the_library_log(command, openai):
     """On stderr; without it only warnings come."""
-    monkeypatch.setattr(sys, "stdin", None)
     root, level = logging.getLogger(), logging.getLogger("llmdispatcher").level
     before = list(root.handlers)
     try:

@@ -24,39 +24,6 @@ def test_version(command):
     assert f"llmdispatcher {__version__}\n" == command("--version").out
 
 
-@pytest.mark.parametrize("name", ["batch", "simulate"])
-def test_help(command, name):
-    """Every command explains itself."""
-    ended = command(name, "--help")
-
-    assert 0 == ended.code
-    assert f"Usage: llmdispatcher {name}" in ended.out
-
-
-USAGE = {
-    "no command": [],
-    "unknown command": ["walk"],
-    "unknown option": ["run", "--fast"],
-    "no workers": ["run", "--workers", "0"],
-    "workers in words": ["run", "--workers", "many"],
-    "no time": ["run", "--timeout", "0"],
-    "endless time": ["run", "--timeout", "inf"],
-    "too many errors": ["simulate", "--error-rate", "2"],
-    "no port": ["simulate", "--port", "70000"],
-    "no file": ["run", "none.jsonl"],
-}
-
-
-@pytest.mark.parametrize("arguments", USAGE.values(), ids=USAGE)
-def test_wrong_usage(command, arguments):
-    """Exit code 2, and the reason on stderr."""
-    ended = command(*arguments)
-
-    assert 2 == ended.code
-    assert "llmdispatcher" in ended.err
-    assert "" == ended.out
-
-
 @pytest.mark.parametrize(("typed", "meant"), [("aks", "ask"), ("chta", "chat"), ("vendor", "vendors")])
 def test_a_misspelt_command_gets_a_suggestion(command, typed, meant):
     """Within the error."""

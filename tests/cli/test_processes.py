@@ -11,7 +11,6 @@ import subprocess
 import sys
 import termios
 import threading
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,24 +21,9 @@ from tests.orphans import mortal
 
 from ..conftest import SLACK
 from .conftest import records
-from .ptys import Pty
+from .started import Piped, Pty
 
 pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a while to start
-
-COMMAND = [sys.executable, "-m", "llmdispatcher"]
-
-
-@contextmanager
-def started(*arguments):
-    """The command in its own process; it is gone at the end, whatever happens."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        mortal([*COMMAND, *map(str, arguments)]), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 class Gate:
@@ -78,12 +62,12 @@ def test_a_signal_lets_end_what_is_paid_for(prompts, openai, away, number, code,
     """What is under way is answered, nothing else is sent, the summary comes, and then the shell's exit code for the signal."""
     gate = Gate(2)
     openai.responses = gate.answer
-    with started("run", twelve(prompts), "--workers", 3, "--json", *more) as process:
+    with Piped("run", twelve(prompts), "--workers", 3, "--json", *more) as process:
         assert openai.await_hits(5, timeout=50)
         process.send_signal(number)
         until_it_ends(process)
         gate.opened.set()
-        out, err = process.communicate(timeout=50)
+        out, err = process.communicate()
     told = json.loads(out)
 
     assert code == process.returncode, err
@@ -108,7 +92,7 @@ def test_a_signal_ends_what_only_waits(prompts, openai, away, words, fault, more
     openai.responses = "Yes."
     if fault is not None:
         openai.always(fault)
-    with started("batch", twelve(prompts), "--workers", 2, "--timeout", 300, *words, *more) as process:
+    with Piped("batch", twelve(prompts), "--workers", 2, "--timeout", 300, *words, *more) as process:
         assert openai.await_hits(1, timeout=50)
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=SLACK)  # what is under way would be waited for for longer
@@ -121,12 +105,12 @@ def test_a_signal_ends_what_only_waits(prompts, openai, away, words, fault, more
 def test_a_second_signal_cancels_what_is_under_way(prompts, openai, away, more):
     """The file ends at a whole line, what was in flight is neither answered nor failed; the code is that of the first."""
     openai.script("One.", "Two.").always(faults.silent())
-    with started("run", twelve(prompts), "--workers", 1, "--json", *more) as process:
+    with Piped("run", twelve(prompts), "--workers", 1, "--json", *more) as process:
         assert openai.await_hits(3, timeout=50)
         process.send_signal(signal.SIGINT)
         until_it_ends(process)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=50)
+        out, err = process.communicate()
 
     assert 130 == process.returncode, err
     assert "Traceback" not in err
@@ -142,20 +126,11 @@ def test_process_1_hears_sigterm(prompts, openai, away, command):
     """In a container the kernel drops a signal for process 1 that has no handler."""
     gate = Gate(0)
     openai.responses = gate.answer
-    words = {"batch": ("batch", twelve(prompts), "--workers", 1), "simulate": ("simulate", "--port", 0)}[command]
-    inner = [*COMMAND, *map(str, words)]
-    with subprocess.Popen(
-        mortal(["unshare", "--pid", "--fork", "--kill-child", *inner]),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    ) as process:
+    words = {"batch": ("batch", str(twelve(prompts)), "--workers", "1"), "simulate": ("simulate", "--port", "0")}[command]
+    inner = mortal(["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-u", "-m", "llmdispatcher", *words])
+    with subprocess.Popen(inner, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            if command == "batch":
-                assert openai.await_hits(1, timeout=50)
-            else:
-                assert process.stdout.readline()
+            assert openai.await_hits(1, timeout=50) if command == "batch" else process.stdout.readline()
             (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
             os.kill(int(child), signal.SIGTERM)
             if command == "batch":
@@ -188,10 +163,10 @@ def test_a_terminal_that_is_gone_takes_no_answer_away(prompts, openai, away):
 def test_a_signal_ends_a_question(openai):
     """What is asked for is cancelled; the code is the shell's."""
     openai.always(faults.silent())
-    with started("ask", "-m", "gpt-4o-mini", "Why?") as process:
+    with Piped("ask", "-m", "gpt-4o-mini", "Why?") as process:
         assert openai.await_hits(1, timeout=50)
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=50)
+        _, err = process.communicate()
 
     assert 143 == process.returncode, err
     assert "Traceback" not in err
@@ -221,18 +196,16 @@ def until_it_is_read(pipe):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
 def test_a_signal_ends_the_wait_for_prompts(away, openai, number):
     """Nothing was begun."""
-    command = [*COMMAND, "batch", "-", "--output", "out.jsonl"]
     reading, writing = os.pipe()
-    with subprocess.Popen(mortal(command), stdin=reading, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        try:
+    try:
+        with Piped("batch", "-", "--output", "out.jsonl", said=reading) as process:
             os.write(writing, b"Why?\n")
             until_it_is_read(reading)
             process.send_signal(number)
-            _, err = process.communicate(timeout=50)
-        finally:
-            process.kill()
-            os.close(reading)
-            os.close(writing)
+            _, err = process.communicate()
+    finally:
+        os.close(reading)
+        os.close(writing)
 
     assert (128 + number, 0) == (process.returncode, openai.hits), err
     assert not (away / "out.jsonl").exists()
@@ -240,14 +213,14 @@ def test_a_signal_ends_the_wait_for_prompts(away, openai, number):
 
 def test_simulate_serves_until_ctrl_c():
     """It prints what to put into the environment, answers any key there, and ends without a traceback."""
-    with started("simulate", "--port", 0, "--latency", 0.001, "--tokens-per-second", 100_000) as process:
+    with Piped("simulate", "--port", 0, "--latency", 0.001, "--tokens-per-second", 100_000) as process:
         first = process.stdout.readline().strip()
         name, _, url = first.removeprefix("export ").partition("=")
         with Dispatcher() as dispatcher:
             dispatcher.register_vendor(OpenAIVendor(api_key="any", base_url=url, trust_env=False))
             response = dispatcher.send(Request("gpt-4o", "Hello"))
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=50)
+        _, err = process.communicate()
 
     assert "OPENAI_BASE_URL" == name
     assert "" != response.content

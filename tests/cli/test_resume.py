@@ -6,9 +6,6 @@ import json
 import os
 import re
 import shlex
-import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 
@@ -18,20 +15,12 @@ from llmdispatcher.batch.files import journal_path
 from llmdispatcher.testing import OK, faults
 
 from .conftest import records
-from .ptys import Pty
+from .started import Piped, Pty, piped
 
 pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a while to start
 
-COMMAND = [sys.executable, "-m", "llmdispatcher", "batch"]
 PROMPTS = 40
 WORKERS = 4
-
-
-def batch(*arguments):
-    """The command, started."""
-    return subprocess.Popen(
-        [*COMMAND, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
 
 
 def echo(asked):
@@ -72,24 +61,20 @@ class Tap:
 def test_a_killed_batch_is_gone_on_with(prompts, openai, away, kills, more):
     """SIGKILL at several points: no prompt is served twice but those in flight at a kill, and the file is whole and in order."""
     file = prompts(*({"id": f"p{number}", "messages": f"prompt {number}"} for number in range(PROMPTS)))
-    command = (file, "--output", "out.jsonl", "--resume", "--workers", WORKERS, "--json", *more)
+    command = ("batch", file, "--output", "out.jsonl", "--resume", "--workers", WORKERS, "--json", *more)
     journal = journal_path(away / "out.jsonl")
     tap = Tap()
     openai.responses = tap.answer
     for lines in kills:
         tap.open(lines + 2)
-        process = batch(*command)
-        try:
+        with Piped(*command) as process:
             wait_for(journal, lines, process)
-        finally:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
     tap.open(1000)
-    done = subprocess.run([*COMMAND, *map(str, command)], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    told = json.loads(done.stdout)
+    code, out, err = piped(*command)
+    told = json.loads(out)
     count = served(openai)
 
-    assert (0, PROMPTS, 0) == (done.returncode, told["answered"], told["failed"]), done.stderr
+    assert (0, PROMPTS, 0) == (code, told["answered"], told["failed"]), err
     assert [f"p{number}" for number in range(PROMPTS)] == [line["id"] for line in records(away / "out.jsonl")]
     assert [f"answer to prompt {number}" for number in range(PROMPTS)] == [line["content"] for line in records(away / "out.jsonl")]
     assert {f"prompt {number}" for number in range(PROMPTS)} == set(count)
@@ -104,7 +89,7 @@ def wait_for(journal, lines, process):
     for _ in range(10_000):
         if journal.exists() and journal.read_bytes().count(b"\n") >= lines:
             return
-        if process.poll() is not None:
+        if process.returncode is not None:
             raise AssertionError(f"it ended by itself: {process.communicate()}")
         waited.wait(0.01)
     raise AssertionError("the journal did not grow")
@@ -139,30 +124,17 @@ def test_the_hint_repeats_every_option(command, prompts, openai, away):
     openai.always(faults.bad_request())
     (away / "my config.toml").write_text("[retry_policy]\nmax_retries = 0\n")
     file = prompts({}, {}, name="my prompts.jsonl")
-    given = [
-        *(
-            "--config",
-            "my config.toml",
-            "--no-color",
-            "batch",
-            file,
-            "--model",
-            "gpt-4o",
-            "--substitute",
-            "--workers",
-            2,
-            "--rpm",
-            100,
-        ),
-        *("--tpm", 100000, "--timeout", 20, "--limit", 2, "--max-failures", 9, "--stream", "--max-cost", "2.5", "--yes"),
-        *("--sqlite", "calls.db", "--profile", "prod", "--output", "out.jsonl", "--force"),
-    ]
+    given = shlex.split(
+        f"--config 'my config.toml' --no-color batch '{file}' --model gpt-4o --substitute --workers 2 --rpm 100 --tpm 100000"
+        " --timeout 20 --limit 2 --max-failures 9 --stream --max-cost 2.5 --yes"
+        " --sqlite calls.db --profile prod --output out.jsonl --force"
+    )
     (away / "llmdispatcher.lock").write_text('version = "1.0"\n[profiles.prod]\nname = "prod"\n')
     hint = command(*given).err.splitlines()[-1].removeprefix("To ask the rest: ")
     words = shlex.split(hint)
 
     assert ["llmdispatcher", "--sqlite", "calls.db", "--profile", "prod", "--config", "my config.toml", "--no-color"] == words[:8]
-    assert [str(word) for word in given[3 : given.index("--sqlite")]] == words[8 : -len(("--output", "out.jsonl", "--resume"))]
+    assert given[3 : given.index("--sqlite")] == words[8 : -len(("--output", "out.jsonl", "--resume"))]
     assert ["--output", "out.jsonl", "--resume"] == words[-3:]
     hits = openai.hits
     openai.always(OK)
@@ -230,13 +202,9 @@ def test_two_runs_do_not_write_one_file(prompts, openai, away, command):
     """The second is told."""
     openai.always(faults.silent())
     file = prompts({"messages": "prompt 0"})
-    process = batch(file, "--output", "out.jsonl")
-    try:
+    with Piped("batch", file, "--output", "out.jsonl"):
         assert openai.await_hits(1, timeout=100)
         ended = command("batch", file, "--output", "out.jsonl", "--resume")
-    finally:
-        process.kill()
-        process.communicate()
 
     assert 2 == ended.code
     text = "out.jsonl.journal: another run is at work on it; let it end, or choose another --output"

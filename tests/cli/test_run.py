@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import subprocess
 import sys
 from collections import Counter
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from llmdispatcher.cli.commands import batch
 from llmdispatcher.testing import VendorSimulator, faults
 
 from .conftest import records
+from .started import piped
 
 
 def test_answers_are_in_the_order_of_the_prompts(command, prompts, openai, away):
@@ -251,19 +251,13 @@ def test_prompts_come_through_a_pipe(away, openai):
     """A line each; the hint how to go on says what it needs."""
     openai.responses = "Yes."
     openai.script("Yes.", faults.bad_request())
-    done = subprocess.run(
-        [sys.executable, "-m", "llmdispatcher", "batch", "-", "--model", "gpt-4o-mini", "--workers", "1"],
-        input="Why?\nHow?\n",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    code, _, err = piped("batch", "-", "--model", "gpt-4o-mini", "--workers", 1, said="Why?\nHow?\n")
 
-    assert 1 == done.returncode, done.stderr
+    assert 1 == code, err
     assert ["Why?", "How?"] == [request.json["messages"][-1]["content"] for request in openai.requests]
     assert [1, 2] == [line["id"] for line in records(away / "answers.jsonl")]
     hint = "llmdispatcher batch - --model gpt-4o-mini --workers 1 --output answers.jsonl --resume"
-    assert f"To ask the rest, with the same prompts on standard input: {hint}\n" in done.stderr
+    assert f"To ask the rest, with the same prompts on standard input: {hint}\n" in err
 
 
 def test_lines_of_openai_s_batch_format_are_asked(command, prompts, openai, away):
@@ -316,12 +310,13 @@ def test_the_output_is_no_dash(command, prompts, openai, away):
 
 
 def test_a_model_that_is_no_name_is_wrong_usage(command, openai, away):
-    """Of plain text, whose lines have no mistakes of their own."""
+    """Of plain text, whose lines have no mistakes of their own; and so is a file that is not there."""
     (away / "questions.txt").write_text("Why?\n")
     ended = command("batch", "questions.txt", "--model", " ")
 
     assert (2, 0) == (ended.code, openai.hits)
     assert "llmdispatcher: model: ' '" in ended.err
+    assert 2 == command("batch", "none.jsonl").code
 
 
 REFUSALS = {

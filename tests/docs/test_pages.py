@@ -127,12 +127,11 @@ def test_extras_are_justified(extra):
     assert [] == [name for name in sorted(requirements("options.extras_require", extra)) if name not in page]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
+def test_links_lead_somewhere():
     """Every relative link is to a file."""
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8"))
+    links = [(page, link) for page in PAGES for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8"))]
 
-    assert [] == [link for link in links if not (page.parent / link).exists()]
+    assert [] == [(page.name, link) for page, link in links if not (page.parent / link).exists()]
 
 
 def test_the_number_of_models_is_about_right():
@@ -200,12 +199,13 @@ def test_architecture_is_one_screen():
     assert len((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").splitlines()) <= 60
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "benchmarks" / "README.md"], ids=lambda page: page.name)
-def test_a_file_that_a_page_names_exists(page):
+def test_a_file_that_a_page_names_exists():
     """Above all the test that shows a promise: a renamed one would show nothing. A bare name is looked for among the tests."""
-    text = page.read_text(encoding="utf-8")
-    paths = re.findall(r"`((?:tests|benchmarks|docs|scripts|examples|llmdispatcher)/[\w./-]+)(?:::\w+)?`", text)
-    bare = re.findall(r"`(test_\w+\.py)`", text)
-    missing = [path for path in paths if not (ROOT / path).exists()]
+    missing, tests = [], {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    for page in (*PAGES, ROOT / "benchmarks" / "README.md"):
+        text = page.read_text(encoding="utf-8")
+        paths = re.findall(r"`((?:tests|benchmarks|docs|scripts|examples|llmdispatcher)/[\w./-]+)(?:::\w+)?`", text)
+        missing += [(page.name, path) for path in paths if not (ROOT / path).exists()]
+        missing += [(page.name, name) for name in re.findall(r"`(test_\w+\.py)`", text) if name not in tests]
 
-    assert [] == missing + [name for name in bare if not any((ROOT / "tests").rglob(name))]
+    assert [] == missing

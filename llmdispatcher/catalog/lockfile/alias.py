@@ -12,7 +12,7 @@ a spent quota, a refused key."""
 
 
 def parse_failures(value: Any) -> frozenset[str]:
-    """Return a list of words of :data:`GOES_ON` as a set; raises ``ValueError`` for anything else."""
+    """Return a list of words of ``LASTING_FAILURES`` as a set; raises ``ValueError`` for anything else."""
     if not isinstance(value, list | tuple | set | frozenset) or not all(word in LASTING_FAILURES for word in value):
         raise ValueError(f"{value!r} is not a list of {', '.join(LASTING_FAILURES)}")
     return frozenset(value)

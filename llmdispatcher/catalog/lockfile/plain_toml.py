@@ -12,14 +12,9 @@ _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _ESCAPED = re.compile(r'["\\\x00-\x1f\x7f]')
 
 
-def document(tree: Mapping[str, Any]) -> str:
-    """Return a whole file: values first, then a section for each table and each entry of a list of tables."""
-    return "\n".join(_section(tree, ())).strip("\n") + "\n"
-
-
-def section(tables: Sequence[str], tree: Mapping[str, Any]) -> str:
-    """Return a table with its header."""
-    return "\n".join(_section(tree, tuple(tables))).strip("\n") + "\n"
+def document(tree: Mapping[str, Any], *tables: str) -> str:
+    """Return a file, or the table of that path: values first, then a section for each table and each entry of a list of tables."""
+    return "\n".join(_section(tree, tables)).strip("\n") + "\n"
 
 
 def _section(tree: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:

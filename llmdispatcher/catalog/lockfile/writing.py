@@ -15,7 +15,7 @@ from typing import Any
 
 from ...errors import ConfigError
 from ...runtime import write_file
-from .plain_toml import document, section
+from .plain_toml import document
 from .reading import Binding, Contents, Profile, read
 
 Make = Callable[[Any, Any], Any]
@@ -145,11 +145,11 @@ def bindings_text(form: str, text: str, contents: Contents, profile: str, bindin
     made = Profile(profile, {binding.alias: binding for binding in bindings}).dump()
     if profile in contents.profiles:
         del made["name"]
-    added = section(("profiles", profile), made)
+    added = document(made, "profiles", profile)
     if _is_toml(f"{text}\n{added}"):
         return f"at its end:\n\n{added}"
     made["bindings"] = [binding.dump() for binding in contents.profile(profile).bindings.values()] + made["bindings"]
-    return f"at its end, and take 'bindings' out of [profiles.{profile}]:\n\n{section(('profiles', profile), made)}"
+    return f"at its end, and take 'bindings' out of [profiles.{profile}]:\n\n{document(made, 'profiles', profile)}"
 
 
 def _is_toml(text: str) -> bool:

@@ -124,22 +124,13 @@ class RegistryModel:
         """Return the row in the published layout, without unknown fields."""
         values: dict[str, Any] = {"provider": self.vendor, "model_name": self.name, "display_name": self.display_name}
         values |= {"description": self.description, "model_aliases": list(self.aliases), "api_endpoint": self.endpoint}
-        values |= {names[0]: _number(getattr(self, field)) for field, names in DOLLARS.items()}
+        values |= {names[0]: float(amount) for field, names in DOLLARS.items() if (amount := getattr(self, field)) is not None}
         values |= {given: getattr(self, field) for field, given in TOKENS.items()}
         values |= {f"supports_{name}": True for name in sorted(self.supports)}
         values |= {f"supports_{name}": False for name in sorted(self.lacks)}
         values |= {"is_reasoning_model": self.reasons, "is_active": self.active}
         values |= {given: value.isoformat() for field, given in _DATES.items() if (value := getattr(self, field)) is not None}
         return {name: value for name, value in values.items() if value is not None}
-
-
-def is_printable(text: str) -> bool:
-    """Tell whether a text has no control characters, surrogates or the like."""
-    return text.isprintable()
-
-
-def _number(amount: Decimal | None) -> float | None:
-    return None if amount is None else float(amount)
 
 
 def _dollars(row: Mapping[str, Any], names: tuple[str, ...]) -> Decimal | None:
@@ -181,7 +172,7 @@ def _flags(row: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
     for name, value in values.items():
         if not isinstance(value, bool):
             raise ValueError(f"{name[:MOST_LETTERS]!a} is neither true nor false")
-    if len(values) > _MOST_FLAGS or not is_printable("".join(values)) or max(map(len, values), default=0) > MOST_LETTERS:
+    if len(values) > _MOST_FLAGS or not "".join(values).isprintable() or max(map(len, values), default=0) > MOST_LETTERS:
         raise ValueError("supports_* are too many, or not names")
     yes = frozenset([name.removeprefix(_SUPPORTS) for name, value in values.items() if value])
     return yes, frozenset([name.removeprefix(_SUPPORTS) for name, value in values.items() if not value])
@@ -195,7 +186,7 @@ def _text(row: Mapping[str, Any], name: str, *, most: int = MOST_LETTERS, requir
         raise ValueError(f"{name} is no text")
     if most > MOST_LETTERS:  # prose: its lines are joined, and it is cut
         value = " ".join(value[: 2 * most].split())[:most]
-    if len(value) > most or not is_printable(value):
+    if len(value) > most or not value.isprintable():
         raise ValueError(f"{name} has more than {most} letters, or control characters")
     return value
 
@@ -312,7 +303,7 @@ def _models(vendor: str, rows: Any) -> tuple[dict[str, RegistryModel], tuple[str
 
 def _checksum(document: Mapping[str, Any]) -> str | None:
     value = document.get(_SUM)
-    return value if isinstance(value, str) and len(value) <= 128 and is_printable(value) else None
+    return value if isinstance(value, str) and len(value) <= 128 and value.isprintable() else None
 
 
 def parse_time(value: Any) -> datetime | None:

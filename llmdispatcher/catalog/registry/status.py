@@ -141,8 +141,6 @@ def _text(amount: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-_COMPARED_PRICES = tuple(DOLLARS)
-_LIMITS = tuple(TOKENS)
 Value = Decimal | int | date | str | None
 
 
@@ -237,21 +235,12 @@ def compare_editions(before: Edition | None, after: Edition) -> Changes:
 
 
 def _compare(old: RegistryModel, new: RegistryModel) -> list[Change]:
-    kinds = [*[(name, "price") for name in _COMPARED_PRICES], *[(name, "limit") for name in _LIMITS], ("deprecated", "date")]
+    kinds = [*[(name, "price") for name in DOLLARS], *[(name, "limit") for name in TOKENS], ("deprecated", "date")]
     found = [(name, kind, getattr(old, name), getattr(new, name)) for name, kind in kinds]
-    found += [
-        (name, "capability", _yes_or_no(old, name), _yes_or_no(new, name))
-        for name in sorted(_stated_abilities(old) & _stated_abilities(new))
-    ]
+    told = sorted((old.supports | old.lacks) & (new.supports | new.lacks))
+    answer = {True: "yes", False: "no"}
+    found += [(name, "capability", answer[name in old.supports], answer[name in new.supports]) for name in told]
     return [Change(model=old.name, field=name, kind=kind, before=a, after=b) for name, kind, a, b in found if a != b]
-
-
-def _stated_abilities(model: RegistryModel) -> frozenset[str]:
-    return model.supports | model.lacks
-
-
-def _yes_or_no(model: RegistryModel, name: str) -> str:
-    return "yes" if name in model.supports else "no"
 
 
 def _json_value(value: Value) -> str | int | None:

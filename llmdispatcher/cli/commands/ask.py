@@ -1,4 +1,4 @@
-"""``ask``: ask one question and print the response.
+"""``ask`` and ``explain``: ask one question and print the response, or tell whom it would be asked.
 
 The question is what was typed, piped in and attached. The answer is printed as it arrives, without characters that would control
 the terminal; the cost follows.
@@ -22,10 +22,10 @@ from ...dispatcher import Dispatcher
 from ...errors import Cancelled, InvalidRequest
 from ...types import ANY_MODEL, Message, Part, Request, Response, TextPart, analyze_file, dollars_text, image
 from ..options import COUNT, FILE, Positive, make_command
-from ..session import for_terminal, open_session
+from ..session import VendorChoice, for_terminal, open_session
 from ..settings import Settings
 from ..signals import Stop, catch_signals
-from ..terminal import OK, UsageError, for_stream, say, tell_json
+from ..terminal import FAILED, OK, UsageError, for_commands, for_stream, is_typed, say, tell, tell_json
 
 MODEL = "LLMDISPATCHER_MODEL"
 """The variable that names the model if no option does."""
@@ -45,7 +45,7 @@ def model_of(given: str | None) -> str:
 
 def prompt_of(words: Sequence[str]) -> str:
     """Return what was typed and what was piped in, one below the other."""
-    piped = "" if sys.stdin is None or sys.stdin.isatty() else _read_stdin()
+    piped = "" if sys.stdin is None or is_typed() else _read_stdin()
     return "\n\n".join(text for text in (" ".join(words), piped) if text.strip())
 
 
@@ -190,13 +190,13 @@ def command(settings: Settings, **given: Any) -> int:
     )
     as_json = settings.json or given["json_output"]
     whole = as_json or given["no_stream"] or request.response_format is not None or not sys.stdout.isatty()
-    with (
-        catch_signals() as stop,
-        open_session(settings, for_terminal(simulate=given["simulate"])) as session,
-    ):
+    with catch_signals() as stop, open_session(settings, for_terminal(simulate=given["simulate"])) as session:
         session.warn_of_simulation(settings)
         try:
-            response = _send(session.dispatcher, request, stop, given["timeout"], whole=whole)
+            if whole:
+                response = session.dispatcher.send(request, timeout=given["timeout"], cancel=stop.cancel)
+            else:
+                response = print_stream(session.dispatcher, request, stop, given["timeout"])
         except Cancelled:
             return stop.code
     if as_json:
@@ -209,7 +209,44 @@ def command(settings: Settings, **given: Any) -> int:
     return OK
 
 
-def _send(dispatcher: Dispatcher, request: Request, stop: Stop, timeout: float | None, *, whole: bool) -> Response:
-    if whole:
-        return dispatcher.send(request, timeout=timeout, cancel=stop.cancel)
-    return print_stream(dispatcher, request, stop, timeout)
+@make_command(
+    "explain",
+    examples=('llmdispatcher explain "Why is the sky blue?"', "llmdispatcher explain --model gpt-4o --json Hello"),
+    codes="0 somebody would be asked, if only for a list of models, 1 nobody, 2 wrong usage, 130 interrupted",
+)
+@click.argument("prompt", nargs=-1, help="The question, as for `ask`; optional.")
+@click.option("-m", "--model", help="A model, vendor:model or alias; else $LLMDISPATCHER_MODEL, else whichever fits best.")
+@click.option("--mode", metavar="NAME", help='A mode of routing, such as "fast" or "cost_saving".')
+@click.option("--user", metavar="NAME", help="Whose question it is, for rules and sticky balancing.")
+@click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of the answer's tokens.")
+@click.option("--stream", is_flag=True, help="Explain a streamed call.")
+@click.option("--simulate", is_flag=True, help="Use simulated vendors.")
+def explain(settings: Settings, **given: Any) -> int:
+    """Show which vendors and models would be asked, in which order and why, and why others would not.
+
+    Nothing is sent, so no key is needed: where there is none, the vendors of the model are taken as if they had one. A local server
+    such as Ollama is not asked for its list of models either, and the explanation says that it would be.
+    """
+    request = request_of(
+        " ".join(given["prompt"]) or "Hello",
+        (),
+        None,
+        model=model_of(given["model"]),
+        mode=given["mode"],
+        user=given["user"],
+        max_tokens=given["max_tokens"],
+    )
+    with open_session(settings, VendorChoice(simulate=given["simulate"], dry_for=(request.model,))) as session:
+        session.warn_of_simulation(settings)
+        plan = session.dispatcher.explain(request, streaming=given["stream"])
+    if session.keys_assumed and not settings.quiet:
+        say(session.description)
+    if settings.json:
+        marks = {"keys_assumed": session.keys_assumed, "simulated": session.simulated}
+        record = plan.as_dict()
+        tell_json(
+            record | {"hint": for_commands(record["hint"] or "") or None} | {name: True for name, holds in marks.items() if holds}
+        )
+    else:
+        tell(*str(plan).split("\n"))
+    return OK if plan.targets or plan.unread else FAILED

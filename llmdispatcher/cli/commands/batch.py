@@ -28,7 +28,7 @@ from ..session import Session, VendorChoice, open_session
 from ..settings import Settings
 from ..signals import GRACE, Stop, catch_signals
 from ..tables import console, print_rows
-from ..terminal import FAILED, OK, UsageError, complain, for_stream, say, tell, tell_json
+from ..terminal import FAILED, OK, UsageError, complain, for_stream, is_typed, say, tell, tell_json
 from . import ask
 
 if TYPE_CHECKING:
@@ -405,7 +405,7 @@ def _prompts_text(prompts: int) -> str:
 
 
 def _confirm(text: str) -> bool:
-    if sys.stdin is None or not sys.stdin.isatty():
+    if not is_typed():
         complain(f"{text}; nobody can be asked whether to go on, so nothing was sent: --yes sends it all the same")
         return False
     print(escaped(f"llmdispatcher: {text}. Go on? [y/N] "), end="", file=sys.stderr, flush=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import attrs
 import click
 
@@ -14,7 +12,7 @@ from ...types import mask_store
 from .. import config_file
 from ..options import Suite, make_command
 from ..settings import Settings
-from ..terminal import FAILED, OK, UsageError, say, tell, tell_json
+from ..terminal import FAILED, OK, UsageError, is_typed, say, tell, tell_json
 
 command = Suite("cache", help="Inspect a cache of answers, or empty it.", examples=("llmdispatcher cache info answers.db",))
 
@@ -60,7 +58,7 @@ def clear(settings: Settings, store: str | None, yes: bool) -> int:
 
 
 def _confirm(question: str) -> bool:
-    if not sys.stdin.isatty():
+    if not is_typed():
         say(f"llmdispatcher: {question} --yes does so")
         return False
     return click.confirm(escaped(question), err=True)

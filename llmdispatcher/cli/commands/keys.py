@@ -10,7 +10,7 @@ from .. import keychain
 from ..options import Suite, make_command
 from ..settings import Settings
 from ..tables import print_records
-from ..terminal import OK, UsageError, say
+from ..terminal import OK, UsageError, is_typed, say
 
 command = Suite(
     "keys",
@@ -27,7 +27,8 @@ def put(settings: Settings, vendor: str) -> int:
     A key is typed, pasted or piped in, and never an argument, where other users and the shell's history would see it.
     """
     name = keychain.vendor_name(vendor)
-    key = click.prompt(f"Key of {name}", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+    piped = sys.stdin.readline() if sys.stdin is not None and not is_typed() else ""
+    key = click.prompt(f"Key of {name}", hide_input=True, err=True) if is_typed() else piped
     if not key.strip():
         raise UsageError("there is no key; type it, or pipe it in")
     keychain.put(name, key.strip())

@@ -1,4 +1,4 @@
-"""``lock``: create, check and update lockfiles of aliases."""
+"""``lock``, ``bind``, ``aliases``, ``json-refresh``: lockfiles of aliases, and the registry whose versions they pin."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from ...catalog import BUNDLED, Lockfile, claim_on, get_model, vendor_row, vendo
 from ...errors import ConfigError, DispatchError, LockfileNotFound, ModelNotFound
 from ...types import closest_name
 from .. import config_file
-from ..options import FILE, Suite, make_command
+from ..options import FILE, Positive, Suite, make_command
 from ..settings import Settings
+from ..tables import cell, print_records
 from ..terminal import FAILED, OK, USAGE, UsageError, complain, tell, tell_json
 
 if TYPE_CHECKING:
@@ -61,13 +62,6 @@ def registry_of(settings: Settings, given: str | None) -> Registry:
 def describe(lockfile: Lockfile) -> str:
     """Return the path of the lockfile, for people."""
     return "the lockfile of llmdispatcher itself" if lockfile.is_bundled else str(lockfile.path)
-
-
-def complain_of(text: str) -> None:
-    """Print each line of an error by itself."""
-    for line in text.splitlines():
-        if line.strip():
-            complain(line)
 
 
 command = Suite(
@@ -149,7 +143,8 @@ def check(settings: Settings, lockfile: Path | None, aliases: tuple[str, ...]) -
     try:
         found = own_lockfile(lockfile)
     except ConfigError as error:
-        complain_of(error.message)
+        for line in filter(str.strip, error.message.splitlines()):
+            complain(line)
         return USAGE
     missing = [extension.problem for extension in found.extensions() if extension.problem is not None]
     missing += [
@@ -217,3 +212,86 @@ def doubt(model: str) -> str | None:
     except ModelNotFound as error:
         return error.message.removeprefix("ref: ") if "did you mean" in error.message else None
     return None
+
+
+@make_command(
+    "bind",
+    examples=(
+        'llmdispatcher bind summarizer "openai:gpt-4o-mini,anthropic:claude-haiku-4-5"',
+        "llmdispatcher bind summarizer openai:gpt-4o --profile prod",
+        "llmdispatcher bind summarizer --remove",
+    ),
+)
+@click.argument("alias", help="Its name.")
+@click.argument("models", required=False, metavar='["M1,M2"]', help="Models, the first choice first, with commas between them.")
+@click.option("--remove", is_flag=True, help="Remove the alias.")
+@LOCKFILE_OPTION
+def bind(settings: Settings, alias: str, models: str | None, remove: bool, lockfile: Path | None) -> int:
+    """Bind an alias to models in a profile of the lockfile; a former binding is replaced, comments stay.
+
+    If this folder has no lockfile, one is made.
+    """
+    if remove is (models is not None):
+        raise UsageError('bind: give models, such as "openai:gpt-4o-mini,anthropic:claude-haiku-4-5", or --remove')
+    found = _lockfile_to_change(lockfile)
+    if remove:
+        if not found.unbind(alias, profile=settings.profile):
+            raise UsageError(f"{alias}: there is no such alias in the profile {found.profile_in_use(settings.profile)!r}")
+        change = "is gone"
+    else:
+        bound = found.bind(alias, models or "", profile=settings.profile).models
+        change = f"→ {', '.join(bound)}"
+        for text in filter(None, map(doubt, bound)):
+            complain(text)
+    path = found.save()
+    if not settings.quiet:
+        tell(f"{path}: {alias} {change} ({found.profile_in_use(settings.profile)})")
+    return OK
+
+
+def _lockfile_to_change(path: Path | None) -> Lockfile:
+    if path is not None and not path.exists():
+        return Lockfile.create_default(path)
+    found = find_lockfile(path)
+    return Lockfile.create_default(DEFAULT_FILE) if found.is_bundled else found
+
+
+@make_command("aliases", examples=("llmdispatcher aliases", "llmdispatcher aliases --profile prod --json"))
+@LOCKFILE_OPTION
+def aliases(settings: Settings, lockfile: Path | None) -> int:
+    """List the aliases of a profile, those of extended packages too, and the models they stand for, the first choice first."""
+    found = find_lockfile(lockfile)
+    pools = found.aliases(settings.profile)
+    profile = found.profile_in_use(settings.profile)
+    as_json = {"lockfile": str(found.path), "profile": profile, "aliases": pools}
+    print_records(settings, as_json, ("alias", "models"), [(name, ", ".join(models)) for name, models in pools.items()])
+    if settings.json:
+        return OK
+    tell(f"{len(pools)} aliases; profile {profile} of {describe(found)}")
+    for extension in found.extensions():
+        if extension.problem is not None:
+            complain(extension.problem)
+    return OK
+
+
+@make_command(
+    "json-refresh",
+    examples=("llmdispatcher json-refresh", "llmdispatcher json-refresh --registry https://registry.example.com --json"),
+    codes="0 all are fresh, 1 a vendor is not (what was known of it counts on), 2 wrong usage, 130 interrupted",
+)
+@REGISTRY_OPTION
+@click.option("--timeout", type=Positive(), default=30.0, show_default=True, metavar="S", help="Seconds for all together.")
+def json_refresh(settings: Settings, **given: Any) -> int:
+    """Ask the registry now, and keep what it publishes on this machine, for every program that uses the same registry.
+
+    A registry that is unavailable, broken or hostile changes nothing: earlier data still counts.
+    """
+    registry = registry_of(settings, given["registry"])
+    try:
+        states = registry.refresh(timeout=given["timeout"])
+    finally:
+        registry.close()
+    rows = [(name, cell(state.version), state.state, state.reason) for name, state in states.items()]
+    as_json = {name: state.as_dict() for name, state in states.items()}
+    print_records(settings, as_json, ("vendor", "version", "state", "reason"), rows)
+    return OK if states and all(state.version is not None and state.source == "registry" for state in states.values()) else FAILED

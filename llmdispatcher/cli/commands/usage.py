@@ -51,8 +51,7 @@ def check_picture(path: Path) -> None:
 
 
 def draw_picture(path: Path, points: Sequence[Point], *, title: str) -> None:
-    """Write the picture."""
-    check_picture(path)
+    """Write a picture that can be drawn: :func:`check_picture`."""
     if path.suffix.lower() == ".svg":
         path.write_text(svg(points, title), encoding="utf-8")
     else:

@@ -1,20 +1,22 @@
-"""``vendors``: list the vendors of the catalog, and which of them can be asked from here."""
+"""``vendors`` and ``health``: list the vendors of the catalog, and which of them can be asked from here and are available."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
+import attrs
 import click
 
 from ...catalog import VendorRow, vendor_row, vendor_rows
 from ...errors import ConfigError
 from ...vendors import HttpVendor, vendor
 from .. import config_file, keychain
-from ..options import make_command
+from ..options import Positive, make_command
+from ..session import VendorChoice, open_session
 from ..settings import Settings
-from ..tables import print_records
-from ..terminal import OK, complain, say
+from ..tables import cell, print_records
+from ..terminal import FAILED, OK, complain, say
 
 
 @make_command("vendors", examples=("llmdispatcher vendors", "llmdispatcher vendors --ready --json"))
@@ -63,3 +65,22 @@ def _key_source(row: VendorRow) -> str | None:
     if any(os.environ.get(name) for name in (row.url_env if row.keyless else row.key_env)):
         return "environment"
     return "keychain" if row.name in keychain.list_vendors() else None
+
+
+@make_command(
+    "health",
+    examples=("llmdispatcher health", "llmdispatcher health --timeout 2 --json", "llmdispatcher health --simulate"),
+    codes="0 all can be asked, 1 one of them cannot, 2 wrong usage, 130 interrupted",
+)
+@click.option("--timeout", type=Positive(), default=5.0, show_default=True, metavar="S", help="Seconds for all together.")
+@click.option("--simulate", is_flag=True, help="Ask simulated vendors, one of which is down.")
+def health(settings: Settings, timeout: float, simulate: bool) -> int:
+    """Ask every vendor that has a key for its list of models; that costs nothing and shows that address and key are good."""
+    with open_session(settings, VendorChoice(simulate=simulate)) as session:
+        session.warn_of_simulation(settings, whole=True)
+        found = session.dispatcher.health_check(timeout=timeout)
+    simulated = {"simulated": True} if session.simulated else {}
+    as_json = {name: attrs.asdict(state) | {"ok": state.ok} | simulated for name, state in found.items()}
+    rows = [(name, state.status, cell(state.latency, ".2f"), state.detail or "") for name, state in found.items()]
+    print_records(settings, as_json, ("vendor", "status", "seconds", "detail"), rows)
+    return OK if all(state.ok for state in found.values()) else FAILED

@@ -24,24 +24,15 @@ def problems(folder, text, name="llmdispatcher.lock"):
     ("text", "told"),
     [
         ('version = "2.0"', "version: '2.0' is not a version that is known here; this reads 1.0"),
-        (
-            '\ncreated_at = "yesterday"',
-            "created_at: 'yesterday' is no date and time; write it as '2026-11-01T12:00:00+00:00'",
-        ),
+        ('\ncreated_at = "yesterday"', "created_at: 'yesterday' is no date and time; write it as '2026-11-01T12:00:00+00:00'"),
         ("updated_at = 3", "updated_at: 3 is no date and time; write it as '2026-11-01T12:00:00+00:00'"),
         ("default_profile = 3", "default_profile: 3 is no name of a profile; give a text in one line"),
         ('metadata = "x"', "metadata: str is no table"),
         ("profiles = []", "profiles: list is no table"),
         ("[profiles]\ndefault = 1", "profiles.default: int is no table"),
-        (
-            '[profiles.prod]\nname = "dev"',
-            "profiles.prod.name: 'dev' is not the profile's own name; write 'prod', or leave it out",
-        ),
+        ('[profiles.prod]\nname = "dev"', "profiles.prod.name: 'dev' is not the profile's own name; write 'prod', or leave it out"),
         (HEAD + 'bindings = "a"', "profiles.default.bindings: 'a' is no list"),
-        (
-            HEAD + "bindings = [3]",
-            "profiles.default.bindings[0]: 3 is no table; write alias = '...' and models = ['vendor:model']",
-        ),
+        (HEAD + "bindings = [3]", "profiles.default.bindings[0]: 3 is no table; write alias = '...' and models = ['vendor:model']"),
         (
             HEAD + '\n[[profiles.default.bindings]]\nmodels = ["x:y"]',
             "profiles.default.bindings[0].alias: None is no name for an alias; give a text in one line, other than 'auto'",

@@ -51,7 +51,7 @@ def contents(draw):
 
 
 @given(contents(), some.sampled_from(["x.lock", "x.json"]))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=40)
 def test_new_files(said, name):
     """Written from nothing, in either form."""
     text = text_of(said, None, "json" if name.endswith("json") else "toml")
@@ -60,7 +60,7 @@ def test_new_files(said, name):
 
 
 @given(contents(), contents(), some.sampled_from(["x.lock", "x.json"]))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=40)
 def test_changed_files(before, after, name):
     """Any contents are written over any others of which they keep the profiles."""
     form = "json" if name.endswith("json") else "toml"
@@ -83,7 +83,7 @@ def test_changed_files(before, after, name):
         some.tuples(some.sampled_from("abc"), some.sampled_from(["default", "prod"]), some.lists(models, max_size=2)), max_size=6
     )
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=20)
 def test_any_changes_by_hand(steps):
     """Bound and unbound in any order, saved after each: what is read is what was said last."""
     with TemporaryDirectory() as folder:

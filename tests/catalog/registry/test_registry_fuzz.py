@@ -35,7 +35,7 @@ FIELDS = sorted(
 NUMBERS = st.one_of(st.floats(), st.integers(), st.floats(0, 10_000), st.integers(0, 10_000))
 LEAVES = st.one_of(st.none(), st.booleans(), NUMBERS, st.text(max_size=20), st.sampled_from(["gpt-x", "gpt-4o", "embeddings"]))
 VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3))
-MANY = settings(max_examples=60)
+MANY = settings(max_examples=30)
 
 
 def checked(body):

@@ -55,7 +55,6 @@ def dispatch(vendor_simulator):
 def no_registry_thread_left():
     """Each test ends its own."""
     yield
-    gc.collect()
     assert soon(lambda: not running())
 
 
@@ -137,7 +136,7 @@ def stalled(site):
 def test_a_silent_registry_costs_the_first_call_little(site, make, dispatch):
     """It waits for as long as it was told, the next ones not at all; none of them fails."""
     stalled(site)
-    dispatcher = dispatch(make(wait=1.0))
+    dispatcher = dispatch(make(wait=0.5))
     began = time.monotonic()
     first = dispatcher.send(ASK).usage
     moments = [time.monotonic()]
@@ -145,8 +144,8 @@ def test_a_silent_registry_costs_the_first_call_little(site, make, dispatch):
         dispatcher.send(ASK)
         moments.append(time.monotonic())
 
-    assert 1.0 <= moments[0] - began < SLACK
-    assert median(after - before for before, after in pairwise(moments)) < 0.9, "a busy machine makes few calls slow, not most"
+    assert 0.5 <= moments[0] - began < SLACK
+    assert median(after - before for before, after in pairwise(moments)) < 0.45, "a busy machine makes few calls slow, not most"
     assert first.price_version is None or not first.price_version.startswith("registry")
 
 

@@ -1,0 +1,203 @@
+"""``init-db``, ``migrate``, ``calls``, ``export``, ``import``: make the ledger, show its calls, and take calls out and in."""
+
+from __future__ import annotations
+
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from ...errors import InvalidRequest
+from ...types import dollars_text
+from .. import records
+from ..options import FILE, make_command
+from ..settings import Settings
+from ..tables import cell, print_records, print_rows
+from ..terminal import FAILED, OK, UsageError, complain, is_typed, plain, say, tell, tell_json
+
+if TYPE_CHECKING:
+    from ...accounting import Ledger, LedgerAttempt, LedgerCall
+
+
+_MOST_NAMED = 5
+"""Tables of an application that are named before the question whether to go on."""
+_MOST_TOLD = 20
+"""Rows that are no calls, and are told one by one."""
+_STATUSES = ("open", "success", "error", "timeout", "rate_limited", "cancelled", "unknown")
+
+
+@make_command(
+    "init-db",
+    examples=(
+        "llmdispatcher init-db",
+        "llmdispatcher init-db --sqlite calls.db",
+        "llmdispatcher init-db --db postgresql://me@host/calls --yes",
+    ),
+    codes="0 ok, 1 failed or declined, 2 wrong usage, 130 interrupted",
+)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask if the database holds tables of an application.")
+def init_db(settings: Settings, yes: bool) -> int:
+    """Make the ledger's tables, in the user's own SQLite file, or in the database that is named; idempotent.
+
+    Asks before it writes into a database that holds other tables, as an application's DATABASE_URL may. Once the user's own ledger
+    is there, `ask`, `chat` and `batch` write every call into it, never a prompt or an answer.
+    """
+    with records.ledger_to_make(settings) as ledger:
+        if not yes and not ledger.is_there() and not _may_make_tables(ledger):
+            return FAILED
+        return _migrate(settings, ledger)
+
+
+def _migrate(settings: Settings, ledger: Ledger) -> int:
+    """Bring the tables up to date and print their version."""
+    version, shown = ledger.migrate(), ledger.address.shown
+    if settings.json:
+        tell_json({"database": shown, "schema": version})
+    elif not settings.quiet:
+        tell(f"{shown}: schema {version}")
+    return OK
+
+
+def _may_make_tables(ledger: Ledger) -> bool:
+    """Whether tables may be made. Raises :class:`UsageError` if there are others and nobody can be asked."""
+    others = ledger.foreign_tables()
+    if not others:
+        return True
+    named = plain(", ".join(others[:_MOST_NAMED])) + (", ..." if len(others) > _MOST_NAMED else "")
+    count = "1 table that is" if len(others) == 1 else f"{len(others):,} tables that are"
+    text = f"{ledger.address.shown} holds {count} not the ledger's ({named})"
+    beside = "the ledger's tables (llmdispatcher_...) beside them"
+    if not is_typed():
+        raise UsageError(f"{text}; --yes makes {beside}, --db and --sqlite name another database")
+    return click.confirm(f"{text}. Make {beside}?", err=True)
+
+
+@make_command("migrate", examples=("llmdispatcher migrate", "llmdispatcher --db postgresql://me@host/calls migrate"))
+def migrate(settings: Settings) -> int:
+    """Bring the tables of a ledger up to what this version knows; many processes may do so at once, one does it.
+
+    Every other command does the same when it opens the ledger; this one does it at a time of your choice.
+    """
+    with records.open_ledger(settings) as ledger:
+        return _migrate(settings, ledger)
+
+
+@make_command(
+    "calls",
+    examples=(
+        "llmdispatcher calls",
+        "llmdispatcher calls --status error --limit 50",
+        "llmdispatcher calls 0193a5f2c1d84e0fa0b1c2d3e4f50617",
+    ),
+    codes="0 ok, 1 there is no such call, 2 wrong usage, 130 interrupted",
+)
+@click.argument("call_id", required=False, metavar="[ID]", help="One call, with all its attempts.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="The number of rows at most."
+)
+@click.option("--before", metavar="ID", help="Only calls before this one, for the next page.")
+@click.option("--status", type=click.Choice(_STATUSES), help="Only calls with this status.")
+@records.with_filters
+def calls(settings: Settings, **given: Any) -> int:
+    """List the latest calls of the ledger, the latest first, or show one in full. The ledger holds neither prompts nor answers."""
+    if given["call_id"]:
+        return _show_call(settings, given["call_id"])
+    with records.open_ledger(settings) as ledger:
+        found = ledger.list_recent_calls(limit=given["limit"], **records.filters_of(given, "status", "before"))
+    heads = ("call", "begun (UTC)", "model", "status", "tokens in", "tokens out", "US$", "seconds")
+    if not print_records(settings, [call.as_dict() for call in found], heads, [_row(call) for call in found]):
+        tell("there is no call like that")
+    return OK
+
+
+def _show_call(settings: Settings, call_id: str) -> int:
+    with records.open_ledger(settings) as ledger:
+        call, attempts = ledger.get_call(call_id), ledger.get_attempts(call_id)
+    if call is None:
+        complain(f"{call_id}: there is no such call; `llmdispatcher calls` lists the latest")
+        return FAILED
+    record = call.as_dict()
+    if settings.json:
+        tell_json(record | {"attempt_records": [one.as_dict() for one in attempts]})
+        return OK
+    for name, value in record.items():
+        if value not in (None, {}, False):
+            tell(f"{name.replace('_', ' '):<22} {value}")
+    if attempts:
+        heads = ("attempt", "model", "status", "error", "http", "US$", "seconds")
+        print_rows(heads, [_attempt_row(one) for one in attempts], no_color=settings.no_color)
+    return OK
+
+
+def _row(call: LedgerCall) -> tuple[str, ...]:
+    model = f"{call.vendor}:{call.model}" if call.vendor else call.model
+    tokens = cell(call.input_tokens, ","), cell(call.output_tokens, ",")
+    cost, seconds = _dollars(call.cost), cell(call.latency, ".2f")
+    return call.id, f"{call.begun_at:%Y-%m-%d %H:%M:%S}", model, call.status, *tokens, cost, seconds
+
+
+def _attempt_row(one: LedgerAttempt) -> tuple[str, ...]:
+    model, cost, seconds = f"{one.vendor}:{one.model}", _dollars(one.cost), cell(one.latency, ".2f")
+    return str(one.number), model, one.status, one.error_class or "–", cell(one.http_status), cost, seconds
+
+
+def _dollars(amount: Decimal | None) -> str:
+    return "–" if amount is None else dollars_text(amount, 6)
+
+
+@make_command(
+    "export", examples=("llmdispatcher export calls.jsonl", "llmdispatcher export --start 2026-11-01 --format csv > calls.csv")
+)
+@click.argument("file", type=FILE, required=False, metavar="[FILE]", help="Where to; else stdout.")
+@click.option(
+    "--format", type=click.Choice(["jsonl", "json", "csv", "parquet"]), help="Else by the file's suffix; jsonl if it has none."
+)
+@click.option("--attempts", is_flag=True, help="Write the attempts, too, in the JSON formats.")
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+@records.with_filters
+def export_calls(settings: Settings, **given: Any) -> int:
+    """Write the calls that have ended, the oldest first; a file is readable by its owner alone.
+
+    `llmdispatcher import` reads such files. In CSV, text that a spreadsheet would take for a formula is quoted.
+    """
+    file = given["file"]
+    if file is not None and file.exists() and not given["force"]:
+        raise UsageError(f"{file} exists; choose another name, or --force to overwrite it")
+    if file is None and given["format"] == "parquet":
+        raise UsageError("--format parquet: it cannot go through a pipe; name a FILE")
+    with records.open_ledger(settings) as ledger:
+        target = sys.stdout if file is None else file
+        try:
+            report = ledger.export_usage_logs(target, given["format"], attempts=given["attempts"], **records.filters_of(given))
+        except InvalidRequest as error:
+            raise UsageError(error.message) from None
+    if not settings.quiet:
+        say(f"{report.rows:,} calls{f' in {file}' if file is not None else ''}")
+    return OK
+
+
+@make_command(
+    "import",
+    examples=("llmdispatcher import calls.jsonl", "llmdispatcher --db postgresql://me@host/calls import calls.csv"),
+    codes="0 ok, 1 some rows are no calls (the rest was taken in), 2 wrong usage, 130 interrupted (run it again)",
+)
+@click.argument("file", type=FILE, help="JSON Lines, JSON, CSV or Parquet, as `export` writes them or llmring has logged them.")
+@click.option(
+    "--format", type=click.Choice(["jsonl", "json", "csv", "parquet"]), help="Else by the file's suffix, else by its content."
+)
+def import_calls(settings: Settings, file: Path, format: str | None) -> int:
+    """Add calls to the ledger, each once, however often they are imported."""
+    if not file.is_file():
+        raise UsageError(f"{file}: No such file")
+    with records.open_ledger(settings, make=True) as ledger:
+        report = ledger.import_usage_logs(file, format)
+    for problem in report.problems[:_MOST_TOLD]:
+        complain(f"{file}:{problem.line}: {problem.reason}")
+    if settings.json:
+        tell_json(attrs.asdict(report))
+    elif not settings.quiet:
+        say(f"{report.imported:,} calls taken in, {report.known:,} were known, {report.failed:,} are not calls")
+    return FAILED if report.failed else OK
