@@ -25,6 +25,8 @@ from llmdispatcher.routing import Named, may_be_asked
 from llmdispatcher.testing import FakeVendor, VendorSimulator, faults
 from llmdispatcher.vendors import vendor
 
+from ..matrix.conftest import hangs
+from ..matrix.test_ways import HEAVY
 from .parts import KEY, asked, at, made, read
 
 STRANGERS = ("groq", "openrouter", "together", "huggingface", "ollama", "vllm", "local")
@@ -106,7 +108,7 @@ def test_nothing_that_a_vendor_does_sends_a_prompt_elsewhere(serve, row):
     with VendorSimulator() as simulator:
         first = OpenAIVendor(api_key=KEY, base_url=simulator.openai_url, trust_env=False)
         with made(first, *[at(kind, others.url) for kind in STRANGERS]) as dispatcher:
-            for fault in [fault for fault in faults.FAULTS[row] if not fault.endless and "trickled" not in fault.name]:
+            for fault in [fault for fault in faults.FAULTS[row] if not hangs(fault) and fault.name not in HEAVY]:
                 simulator.always(fault)
                 for streamed in (False, True):
                     with contextlib.suppress(DispatchError):
