@@ -146,7 +146,7 @@ SHOWN_BY: dict[str, tuple[str, ...]] = {
         "process/test_endings.py::test_work_at_exit_is_done_or_refused",
     ),
     "X2": ("process/test_servers.py::test_streams_end_with_an_error_event_before_gunicorn_kills",),
-    "X3": ("process/test_endings.py::test_a_signal_ends_it_as_it_ends_any_process",),
+    "X3": ("process/test_endings.py::test_a_process_with_live_streams_ends_at_once",),
     "X4": (
         "process/test_endings.py::test_deadlines_that_pass_while_stopped_fire_once",
         "process/test_endings.py::test_retries_that_wait_while_stopped_come_once",
