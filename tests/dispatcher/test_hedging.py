@@ -22,7 +22,7 @@ from llmdispatcher.catalog import Target
 from llmdispatcher.resilience import Hedges, Wakes
 
 from ..conftest import PATIENCE, SLACK
-from .waiting import soon
+from .parts import soon
 
 REQUEST = Request("m", "hi")
 

@@ -30,6 +30,7 @@ from llmdispatcher import (
 from llmdispatcher.testing import FakeVendor, VendorSimulator
 
 from ..conftest import PATIENCE, SLACK
+from .parts import dispatcher_of, soon
 
 REQUEST = Request("m", "hi")
 ONE = RateLimit(max_in_flight=1)
@@ -64,17 +65,7 @@ def limited(*answers, name="v", rate_limit=ONE, **settings):
 
 
 def dispatcher(*vendors, **settings):
-    made = Dispatcher(Config(**{"timeout": 2 * PATIENCE, "retry_policy": RetryPolicy(max_retries=0), **settings}))
-    for vendor in vendors:
-        made.register_vendor(vendor)
-    return made
-
-
-def until(claim):
-    end = time.monotonic() + PATIENCE
-    while not claim():
-        assert time.monotonic() < end, "it did not come to hold"
-        time.sleep(0.002)
+    return dispatcher_of(*vendors, **{"timeout": 2 * PATIENCE, "retry_policy": RetryPolicy(max_retries=0), **settings})
 
 
 def in_thread(work):
@@ -94,7 +85,7 @@ def test_another_target_is_asked_rather_than_waited_for():
     busy = Gated("a")
     made = dispatcher(busy, FakeVendor("from b", name="b"))
     first = in_thread(lambda: made.send(REQUEST))
-    until(lambda: busy.busy == 1)
+    assert soon(lambda: busy.busy == 1)
     content = made.send(REQUEST).content
     busy.gate.release()
     first.join(PATIENCE)
@@ -107,7 +98,7 @@ def test_without_another_target_calls_wait_for_each_other():
     vendor, answers = Gated(rate_limit=RateLimit(max_in_flight=3)), []
     made = dispatcher(vendor)
     threads = [in_thread(lambda: answers.append(made.send(REQUEST).content)) for _ in range(20)]
-    until(lambda: made.get_rate_limit_status("v").waiting == 17)
+    assert soon(lambda: made.get_rate_limit_status("v").waiting == 17)
     status = made.get_rate_limit_status("v")
     vendor.gate.release(20)
     for thread in threads:
@@ -122,7 +113,7 @@ def test_a_call_that_waits_ends_at_its_deadline():
     vendor = Gated()
     made = dispatcher(vendor)
     first = in_thread(lambda: made.send(REQUEST))
-    until(lambda: vendor.busy == 1)
+    assert soon(lambda: vendor.busy == 1)
     begun = time.monotonic()
     with pytest.raises(DeadlineExceeded, match="v:m"):
         made.send(REQUEST, timeout=0.1)
@@ -138,8 +129,8 @@ def test_a_call_that_waits_can_be_cancelled():
     vendor, cancel = Gated(), Cancellation()
     made = dispatcher(vendor)
     first = in_thread(lambda: made.send(REQUEST))
-    until(lambda: vendor.busy == 1)
-    canceller = in_thread(lambda: (until(lambda: made.get_rate_limit_status("v").waiting == 1), cancel.cancel()))
+    assert soon(lambda: vendor.busy == 1)
+    canceller = in_thread(lambda: (soon(lambda: made.get_rate_limit_status("v").waiting == 1), cancel.cancel()))
     with pytest.raises(Cancelled):
         made.send(REQUEST, cancel=cancel)
     vendor.gate.release()
@@ -155,7 +146,7 @@ def test_a_call_waits_for_a_place_or_for_a_backoff_whichever_is_first():
     flaky = limited(VendorUnavailable("down", status=503), "back", name="b", rate_limit=None)
     made = dispatcher(busy, flaky, retry_policy=RetryPolicy(max_retries=1, initial_delay=0.05))
     first = in_thread(lambda: made.send(REQUEST))
-    until(lambda: busy.busy == 1)
+    assert soon(lambda: busy.busy == 1)
     content = made.send(REQUEST).content
     busy.gate.release()
     first.join(PATIENCE)
@@ -169,10 +160,10 @@ def test_a_call_takes_the_place_that_comes_before_the_backoff_ends():
     failing = limited(VendorUnavailable("down", status=503), name="b", rate_limit=None)
     made = dispatcher(busy, failing, retry_policy=RetryPolicy(max_retries=1, initial_delay=8.0))
     first = in_thread(lambda: made.send(REQUEST))
-    until(lambda: busy.busy == 1)
+    assert soon(lambda: busy.busy == 1)
     answers = []
     second = in_thread(lambda: answers.append(made.send(REQUEST).vendor))
-    until(lambda: made.get_rate_limit_status("a").waiting == 1)
+    assert soon(lambda: made.get_rate_limit_status("a").waiting == 1)
     busy.gate.release(2)
     for thread in (first, second):
         thread.join(PATIENCE)
@@ -237,7 +228,7 @@ def test_a_stream_that_is_left_gives_its_place_back(end):
         del stream, chunk
         gc.collect()
 
-    until(lambda: free(made))
+    assert soon(lambda: free(made))
 
 
 def test_a_streams_place_comes_back_from_a_real_connection():
@@ -251,7 +242,7 @@ def test_a_streams_place_comes_back_from_a_real_connection():
             break
         del left
         gc.collect()
-        until(lambda: free(made, "openai"))
+        assert soon(lambda: free(made, "openai"))
         again = made.send(request).content
         made.close()
 
@@ -264,7 +255,7 @@ def test_the_loser_of_a_hedged_call_gives_its_place_back(streamed):
     slow, fast = limited("slow", name="a", latency=0.3), limited("fast", name="b")
     made = dispatcher(slow, fast, hedge=Hedge(after=0.05, share=1.0))
     answer = made.send_streaming(REQUEST).response() if streamed else made.send(REQUEST)
-    until(lambda: free(made, "a") and free(made, "b"))
+    assert soon(lambda: free(made, "a") and free(made, "b"))
 
     assert "fast" == answer.content
 
@@ -300,9 +291,9 @@ def test_ctrl_c_ends_the_wait():
     vendor = Gated()
     made = dispatcher(vendor)
     first = in_thread(lambda: made.send(REQUEST))
-    until(lambda: vendor.busy == 1)
+    assert soon(lambda: vendor.busy == 1)
     main = threading.main_thread().ident
-    waits = partial(until, lambda: made.get_rate_limit_status("v").waiting == 1)
+    waits = partial(soon, lambda: made.get_rate_limit_status("v").waiting == 1)
     pressing = in_thread(lambda: (waits(), signal.pthread_kill(main, signal.SIGINT)))
     with pytest.raises(KeyboardInterrupt):
         made.send(REQUEST)
@@ -325,9 +316,9 @@ def test_a_drained_dispatcher_ends_those_that_wait():
             errors.append(type(error))
 
     first = in_thread(ask)
-    until(lambda: vendor.busy == 1)
+    assert soon(lambda: vendor.busy == 1)
     second = in_thread(ask)
-    until(lambda: made.get_rate_limit_status("v").waiting == 1)
+    assert soon(lambda: made.get_rate_limit_status("v").waiting == 1)
     made.close()
     second.join(PATIENCE)
     vendor.gate.release()

@@ -10,7 +10,7 @@ from llmdispatcher.dispatcher.streaming import MOVES, StreamingResponse, StreamP
 from llmdispatcher.runtime import Deadline
 from tests.conftest import PATIENCE
 
-from .waiting import soon
+from .parts import soon
 
 EDGES = {(start, end) for start, ends in MOVES.items() for end in ends}
 

@@ -10,7 +10,7 @@ from llmdispatcher import Cancelled, Config, DeadlineExceeded, Dispatcher, OpenA
 from llmdispatcher.testing import Fault, VendorSimulator, faults
 
 from ..conftest import PATIENCE, SLACK
-from .waiting import soon
+from .parts import soon
 
 WORDS = " ".join(f"word{number}" for number in range(60))
 ASK = Request(model="gpt-4o", messages="tell", temperature=0)
