@@ -31,43 +31,13 @@ from llmdispatcher import (
 from llmdispatcher.testing import FAULTS, FakeVendor, ManualClock, VendorSimulator
 
 from ..conftest import PATIENCE, SLACK
-from .parts import dispatcher_of, soon
+from .parts import Gated, dispatcher_of, in_thread, soon
 
 ASK = Request("m", "hi")
 
 
-class Gated(FakeVendor):
-    """Answers when it is let; ``most`` is how many calls it has had at once, ``order`` whose they were."""
-
-    def __init__(self, **settings):
-        super().__init__("fine", **settings)
-        self.gate = threading.Semaphore(0)
-        self.busy = self.most = 0
-        self.order = []
-        self._counting = threading.Lock()
-
-    def send(self, request, deadline):
-        with self._counting:
-            self.busy += 1
-            self.most = max(self.most, self.busy)
-            self.order.append(request.user)
-        try:
-            while not self.gate.acquire(timeout=0.005):
-                deadline.check()
-            return super().send(request, deadline)
-        finally:
-            with self._counting:
-                self.busy -= 1
-
-
 def dispatcher(*vendors, **settings):
     return dispatcher_of(*vendors, **{"timeout": 2 * PATIENCE, "retry_policy": RetryPolicy(max_retries=0), **settings})
-
-
-def in_thread(work, *arguments):
-    thread = threading.Thread(target=work, args=arguments, daemon=True)
-    thread.start()
-    return thread
 
 
 def now(made):
@@ -102,9 +72,7 @@ def test_two_hundred_callers_of_whom_fifty_may():
     assert soon(lambda: len(ends) == 100 and now(made) == (50, 50))
     clock.advance(1.0)
     assert soon(lambda: len(ends) == 150)
-    vendor.gate.release(50)
-    for thread in threads:
-        thread.join(PATIENCE)
+    vendor.answer(*threads, calls=50)
     refused = [end for end in ends if isinstance(end, Overloaded)]
 
     assert (150, 50, 50, 200) == (ends.count("fine"), len(refused), vendor.most, len(outcomes))
@@ -122,8 +90,7 @@ def test_a_wait_ends_with_the_deadline():
     with pytest.raises(Overloaded) as caught:
         made.send(ASK, timeout=0.1)
     taken = time.monotonic() - began
-    vendor.gate.release()
-    first.join(PATIENCE)
+    vendor.answer(first)
 
     assert (True, 1, True) == (0.09 < taken < SLACK, vendor.hits, free(made))
     assert [[], [True]] == [list(caught.value.trace), [isinstance(o.error, Overloaded) for o in outcomes if not o.attempts]]
@@ -140,9 +107,7 @@ def test_a_small_tenant_does_not_starve_behind_a_flood():
     for asked_so_far in range(3, 12):
         vendor.gate.release()
         assert soon(lambda count=asked_so_far: len(vendor.order) == count)
-    vendor.gate.release(200)
-    for thread in (*flood, *small):
-        thread.join(PATIENCE)
+    vendor.answer(*flood, *small, calls=200)
 
     assert ["flood", "small"] * 3 == vendor.order[2:8]
     assert (105, True) == (ends.count("fine"), free(made))
@@ -160,8 +125,7 @@ def test_a_call_that_waits_can_be_cancelled():
     cancel.cancel()
     second.join(PATIENCE)
     taken = time.monotonic() - began
-    vendor.gate.release()
-    first.join(PATIENCE)
+    vendor.answer(first)
 
     assert (["Cancelled"], True, 2, True) == (kinds(ends), taken < SLACK, len(outcomes), free(made))
 
@@ -260,9 +224,7 @@ def test_a_stream_waits_before_it_begins():
     second = in_thread(lambda: streams.append(made.send_streaming(ASK)))
     assert soon(lambda: now(made) == (1, 1))
     more = set(threading.enumerate()) - before
-    vendor.gate.release(2)
-    for thread in (first, second):
-        thread.join(PATIENCE)
+    vendor.answer(first, second, calls=2)
 
     assert ({second}, "fine") == (more, streams[0].response().content)
 
@@ -397,9 +359,7 @@ def test_ctrl_c_ends_the_wait():
     pressing = in_thread(lambda: (soon(lambda: now(made) == (1, 1)), signal.pthread_kill(main, signal.SIGINT)))
     with pytest.raises(KeyboardInterrupt):
         made.send(ASK)
-    vendor.gate.release()
-    for thread in (first, pressing):
-        thread.join(PATIENCE)
+    vendor.answer(first, pressing)
 
     assert (True, 1, ["interrupted by KeyboardInterrupt"]) == (
         free(made),
@@ -473,9 +433,7 @@ def test_a_forked_child_has_all_places():
             os._exit(1)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     during = now(made)
-    vendor.gate.release(2)
-    for thread in threads:
-        thread.join(PATIENCE)
+    vendor.answer(*threads, calls=2)
 
     assert (0, (2, 0), True) == (status, during, free(made))
 
@@ -517,9 +475,7 @@ def test_without_a_limit_there_is_no_door():
     threads = [in_thread(asked, made, ends) for _ in range(3)]
     assert soon(lambda: vendor.busy == 3)
     during = now(made)
-    vendor.gate.release(3)
-    for thread in threads:
-        thread.join(PATIENCE)
+    vendor.answer(*threads, calls=3)
 
     assert (None, (3, 0), (0, 0)) == (made._admission, during, now(made))
 
@@ -533,7 +489,6 @@ def test_cancelled_before_it_is_let_in():
     cancel.cancel("no")
     with pytest.raises(Cancelled, match="no"):
         made.send(ASK, cancel=cancel)
-    vendor.gate.release()
-    first.join(PATIENCE)
+    vendor.answer(first)
 
     assert free(made)

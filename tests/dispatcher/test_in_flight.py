@@ -30,32 +30,10 @@ from llmdispatcher import (
 from llmdispatcher.testing import FakeVendor, VendorSimulator
 
 from ..conftest import PATIENCE, SLACK
-from .parts import dispatcher_of, soon
+from .parts import Gated, dispatcher_of, in_thread, soon
 
 REQUEST = Request("m", "hi")
 ONE = RateLimit(max_in_flight=1)
-
-
-class Gated(FakeVendor):
-    """A vendor that answers when it is let; ``most`` tells how many calls it has had at once."""
-
-    def __init__(self, name="v", rate_limit=ONE):
-        super().__init__(name=name)
-        self.rate_limit = rate_limit
-        self.gate = threading.Semaphore(0)
-        self.busy = self.most = 0
-        self._counting = threading.Lock()
-
-    def send(self, request, deadline):
-        with self._counting:
-            self.busy += 1
-            self.most = max(self.most, self.busy)
-        try:
-            assert self.gate.acquire(timeout=10)
-            return super().send(request, deadline)
-        finally:
-            with self._counting:
-                self.busy -= 1
 
 
 def limited(*answers, name="v", rate_limit=ONE, **settings):
@@ -68,12 +46,6 @@ def dispatcher(*vendors, **settings):
     return dispatcher_of(*vendors, **{"timeout": 2 * PATIENCE, "retry_policy": RetryPolicy(max_retries=0), **settings})
 
 
-def in_thread(work):
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    return thread
-
-
 def free(made, vendor="v"):
     """Whether nobody is in flight, and nobody waits."""
     status = made.get_rate_limit_status(vendor)
@@ -82,27 +54,24 @@ def free(made, vendor="v"):
 
 def test_another_target_is_asked_rather_than_waited_for():
     """While the first vendor has its one call, the next goes to the second."""
-    busy = Gated("a")
+    busy = Gated(ONE, name="a")
     made = dispatcher(busy, FakeVendor("from b", name="b"))
     first = in_thread(lambda: made.send(REQUEST))
     assert soon(lambda: busy.busy == 1)
     content = made.send(REQUEST).content
-    busy.gate.release()
-    first.join(PATIENCE)
+    busy.answer(first)
 
     assert ("from b", 1) == (content, busy.hits)
 
 
 def test_without_another_target_calls_wait_for_each_other():
     """Twenty at once, three at a time, and all are answered."""
-    vendor, answers = Gated(rate_limit=RateLimit(max_in_flight=3)), []
+    vendor, answers = Gated(RateLimit(max_in_flight=3), name="v"), []
     made = dispatcher(vendor)
     threads = [in_thread(lambda: answers.append(made.send(REQUEST).content)) for _ in range(20)]
     assert soon(lambda: made.get_rate_limit_status("v").waiting == 17)
     status = made.get_rate_limit_status("v")
-    vendor.gate.release(20)
-    for thread in threads:
-        thread.join(PATIENCE)
+    vendor.answer(*threads, calls=20)
 
     assert (3, 3, 17) == (status.in_flight_limit, status.in_flight, status.waiting)
     assert (20, 3, True) == (len(answers), vendor.most, free(made))
@@ -110,7 +79,7 @@ def test_without_another_target_calls_wait_for_each_other():
 
 def test_a_call_that_waits_ends_at_its_deadline():
     """With the name of whom it waited for; and leaves the queue."""
-    vendor = Gated()
+    vendor = Gated(ONE, name="v")
     made = dispatcher(vendor)
     first = in_thread(lambda: made.send(REQUEST))
     assert soon(lambda: vendor.busy == 1)
@@ -118,45 +87,41 @@ def test_a_call_that_waits_ends_at_its_deadline():
     with pytest.raises(DeadlineExceeded, match="v:m"):
         made.send(REQUEST, timeout=0.1)
     taken = time.monotonic() - begun
-    vendor.gate.release()
-    first.join(PATIENCE)
+    vendor.answer(first)
 
     assert (True, True, 1) == (0.09 < taken < SLACK, free(made), vendor.hits)
 
 
 def test_a_call_that_waits_can_be_cancelled():
     """It is woken by that."""
-    vendor, cancel = Gated(), Cancellation()
+    vendor, cancel = Gated(ONE, name="v"), Cancellation()
     made = dispatcher(vendor)
     first = in_thread(lambda: made.send(REQUEST))
     assert soon(lambda: vendor.busy == 1)
     canceller = in_thread(lambda: (soon(lambda: made.get_rate_limit_status("v").waiting == 1), cancel.cancel()))
     with pytest.raises(Cancelled):
         made.send(REQUEST, cancel=cancel)
-    vendor.gate.release()
-    for thread in (first, canceller):
-        thread.join(PATIENCE)
+    vendor.answer(first, canceller)
 
     assert free(made)
 
 
 def test_a_call_waits_for_a_place_or_for_a_backoff_whichever_is_first():
     """The other target has failed and is ready again before the first has a place."""
-    busy = Gated("a")
+    busy = Gated(ONE, name="a")
     flaky = limited(VendorUnavailable("down", status=503), "back", name="b", rate_limit=None)
     made = dispatcher(busy, flaky, retry_policy=RetryPolicy(max_retries=1, initial_delay=0.05))
     first = in_thread(lambda: made.send(REQUEST))
     assert soon(lambda: busy.busy == 1)
     content = made.send(REQUEST).content
-    busy.gate.release()
-    first.join(PATIENCE)
+    busy.answer(first)
 
     assert ("back", True) == (content, free(made, "a"))
 
 
 def test_a_call_takes_the_place_that_comes_before_the_backoff_ends():
     """The retry that it had planned is not counted."""
-    busy = Gated("a")
+    busy = Gated(ONE, name="a")
     failing = limited(VendorUnavailable("down", status=503), name="b", rate_limit=None)
     made = dispatcher(busy, failing, retry_policy=RetryPolicy(max_retries=1, initial_delay=8.0))
     first = in_thread(lambda: made.send(REQUEST))
@@ -164,9 +129,7 @@ def test_a_call_takes_the_place_that_comes_before_the_backoff_ends():
     answers = []
     second = in_thread(lambda: answers.append(made.send(REQUEST).vendor))
     assert soon(lambda: made.get_rate_limit_status("a").waiting == 1)
-    busy.gate.release(2)
-    for thread in (first, second):
-        thread.join(PATIENCE)
+    busy.answer(first, second, calls=2)
 
     assert (["a"], 1) == (answers, failing.hits)
 
@@ -288,7 +251,7 @@ def test_the_allowed_calls_adapt_to_refusals():
 
 def test_ctrl_c_ends_the_wait():
     """And leaves the queue to others."""
-    vendor = Gated()
+    vendor = Gated(ONE, name="v")
     made = dispatcher(vendor)
     first = in_thread(lambda: made.send(REQUEST))
     assert soon(lambda: vendor.busy == 1)
@@ -297,16 +260,14 @@ def test_ctrl_c_ends_the_wait():
     pressing = in_thread(lambda: (waits(), signal.pthread_kill(main, signal.SIGINT)))
     with pytest.raises(KeyboardInterrupt):
         made.send(REQUEST)
-    vendor.gate.release()
-    for thread in (first, pressing):
-        thread.join(PATIENCE)
+    vendor.answer(first, pressing)
 
     assert (True, 1) == (free(made), vendor.hits)
 
 
 def test_a_drained_dispatcher_ends_those_that_wait():
     """None of them is left to its deadline."""
-    vendor, errors = Gated(), []
+    vendor, errors = Gated(ONE, name="v"), []
     made = dispatcher(vendor)
 
     def ask():
@@ -321,8 +282,7 @@ def test_a_drained_dispatcher_ends_those_that_wait():
     assert soon(lambda: made.get_rate_limit_status("v").waiting == 1)
     made.close()
     second.join(PATIENCE)
-    vendor.gate.release()
-    first.join(PATIENCE)
+    vendor.answer(first)
 
     assert (Cancelled, False) == (errors[0], second.is_alive())
 
