@@ -127,10 +127,11 @@ def other(value, byte):
     return value + byte.encode() if isinstance(value, bytes) else value + 1
 
 
-@pytest.mark.parametrize(("path", "value"), LEAVES, ids=lambda part: ".".join(map(str, part)) if isinstance(part, tuple) else "")
-def test_each_field_counts(path, value):
+def test_each_field_counts():
     """Whatever is changed, the key is another."""
-    assert key_of(FULL, PLACE) != key_of(changed(FULL, path, lambda leaf: other(leaf, "x")), PLACE)
+    keys = {path: key_of(changed(FULL, path, lambda leaf: other(leaf, "x")), PLACE) for path, _ in LEAVES}
+
+    assert [] == [path for path, key in keys.items() if key == key_of(FULL, PLACE)]
 
 
 @given(st.sampled_from(LEAVES), st.data())

@@ -1,9 +1,11 @@
 """Two vendors over real sockets, no setting touched but, for streams and connects, a short deadline: the second answers in time."""
 
 import contextlib
+import itertools
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -56,7 +58,7 @@ def in_time(url, *, streamed, calls=1):
     raise AssertionError("the second vendor did not answer in time")
 
 
-def assert_ten_calls_do_not_wait(url, *, streamed):
+def assert_ten_calls_do_not_wait(url, streamed):
     """The first three do; then one at most in the time that the circuit is open, which only a very slow machine has to see."""
     began = time.monotonic()
     asked = told(in_time(url, streamed=streamed, calls=10))
@@ -71,23 +73,30 @@ def told(responses):
     return [[attempt.vendor for attempt in response.trace] for response in responses]
 
 
-@pytest.mark.parametrize("streamed", [False, True])
-@pytest.mark.parametrize("row", ["N1", "N2", "N6"])
-def test_no_connection_ends_in_the_answer_of_the_second(row, streamed):
+def at_once(work, cases):
+    """What the work gives for each case, all at the same time."""
+    with ThreadPoolExecutor(len(cases)) as pool:
+        return list(pool.map(lambda case: work(*case), cases))
+
+
+def test_no_connection_ends_in_the_answer_of_the_second():
     """Refused, a black hole, a handshake without an answer."""
-    with UNREACHABLE[row]() as url:
-        responses = in_time(url, streamed=streamed)
 
-    assert [["first", "second"]] == told(responses)
+    def call(row, streamed):
+        with UNREACHABLE[row]() as url:
+            return told(in_time(url, streamed=streamed))
+
+    assert [[["first", "second"]]] * 6 == at_once(call, list(itertools.product(["N1", "N2", "N6"], [False, True])))
 
 
-@pytest.mark.parametrize("fault", [faults.silent(), faults.status(503), faults.reset_before_head()], ids=lambda fault: fault.name)
-def test_a_stream_that_does_not_begin_ends_in_the_answer_of_the_second(fault):
+def test_a_stream_that_does_not_begin_ends_in_the_answer_of_the_second():
     """Silence has its share of the deadline; a refusal and a broken connection none."""
-    with VendorSimulator().always(fault) as dead:
-        responses = in_time(dead.openai_url, streamed=True)
 
-    assert [["first", "second"]] == told(responses)
+    def call(fault):
+        with VendorSimulator().always(fault) as dead:
+            return told(in_time(dead.openai_url, streamed=True))
+
+    assert [[["first", "second"]]] * 3 == at_once(call, [(faults.silent(),), (faults.status(503),), (faults.reset_before_head(),)])
 
 
 @pytest.mark.parametrize("fault", [faults.status(503), faults.reset_before_head()], ids=lambda fault: fault.name)
@@ -97,17 +106,10 @@ def test_a_refusal_ends_in_the_answer_of_the_second(fault):
         assert [["first", "second"]] == told([answer(dispatcher, streamed=False)])
 
 
-@pytest.mark.parametrize("streamed", [False, True])
-def test_the_tenth_call_does_not_connect_again(streamed):
-    """Three calls wait for a connection; the others go to the second at once."""
-    with UNREACHABLE["N2"]() as url:
-        assert_ten_calls_do_not_wait(url, streamed=streamed)
-
-
-def test_the_tenth_stream_does_not_wait():
-    """Three streams wait for a first event; the others begin at the second at once."""
-    with VendorSimulator().always(faults.silent()) as dead:
-        assert_ten_calls_do_not_wait(dead.openai_url, streamed=True)
+def test_the_tenth_call_does_not_wait():
+    """Three calls wait for a connection, or three streams for a first event; the others go to the second at once."""
+    with UNREACHABLE["N2"]() as url, VendorSimulator().always(faults.silent()) as dead:
+        at_once(assert_ten_calls_do_not_wait, [(url, False), (url, True), (dead.openai_url, True)])
 
 
 class Nat:

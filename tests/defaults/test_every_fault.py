@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from functools import partial
+
 import pytest
 
 from llmdispatcher import Dispatcher, OpenAICompatibleVendor, OpenAIVendor, Request, StreamInterrupted
@@ -9,7 +12,8 @@ from llmdispatcher.runtime import SYSTEM_CLOCK
 from llmdispatcher.testing import FAULTS, VendorSimulator
 
 from ..conftest import PATIENCE
-from ..matrix.conftest import Hurried, hangs, listen
+from ..matrix.conftest import Hurried, hangs, listen, together
+from ..matrix.test_ways import HEAVY
 
 FIRST, SECOND = "one two three four five six seven eight nine ten.", "The second is here."
 REQUEST = Request("gpt-4o-mini", "Hello", max_tokens=200)
@@ -20,24 +24,22 @@ LEARNING = 4
 
 
 def faults_that(*, hang):
-    for row, variants in FAULTS.items():
-        for fault in variants:
-            if hangs(fault) == hang:
-                yield pytest.param(fault, id=f"{row}-{fault.name}".replace(" ", "_"))
+    variants = [fault for faults in FAULTS.values() for fault in faults]
+    return [fault for fault in variants if hangs(fault) == hang and fault.name not in HEAVY]
 
 
-@pytest.fixture
-def house(request):
-    """A dispatcher whose first vendor has the fault; a third takes any model and nobody named it."""
+@contextmanager
+def house(fault):
+    """A call by a dispatcher whose first vendor has the fault; a third takes any model and nobody named it."""
     with (
         VendorSimulator(responses=FIRST) as first,
         VendorSimulator(responses=SECOND) as second,
         VendorSimulator(responses="I heard it.") as third,
     ):
-        first.always(request.param)
+        first.always(fault)
         outcomes = []
         config = {"default_vendor": "first", "fallback_vendor": "second"}
-        clock = SYSTEM_CLOCK if hangs(request.param) else Hurried()
+        clock = SYSTEM_CLOCK if hangs(fault) else Hurried()
         with Dispatcher(config, observers=[outcomes.append], clock=clock) as dispatcher:
             dispatcher.register_vendor(OpenAIVendor(name="first", api_key="sk-first-1234", base_url=first.openai_url))
             dispatcher.register_vendor(OpenAIVendor(name="second", api_key="sk-second-12", base_url=second.openai_url))
@@ -53,23 +55,33 @@ def ended_well(result):
     return isinstance(result.error, StreamInterrupted) or not result.error.try_elsewhere
 
 
-@pytest.mark.parametrize("house", list(faults_that(hang=False)), indirect=True)
+def wrong_in_calls(fault, **how):
+    """What is wrong with the end of a call."""
+    with house(fault) as ask:
+        result = ask(**how)
+    return [] if ended_well(result) else [f"{fault.name}: {result}"]
+
+
 @pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
-def test_the_second_answers(house, streamed):
+def test_the_second_answers(streamed):
     """With no setting and no deadline of its own."""
-    result = house(streamed=streamed, timeout=None)
-    assert ended_well(result), result
+    trials = [partial(wrong_in_calls, fault, streamed=streamed, timeout=None) for fault in faults_that(hang=False)]
+    assert [] == together(trials, at_once=4)
 
 
-@pytest.mark.parametrize("house", list(faults_that(hang=True)), indirect=True)
-def test_a_stream_of_one_that_hangs_is_the_seconds(house):
+def test_a_stream_of_one_that_hangs_is_the_seconds():
     """Its beginning has only a share of the deadline."""
-    result = house(streamed=True, timeout=STREAM)
-    assert ended_well(result), result
+    trials = [partial(wrong_in_calls, fault, streamed=True, timeout=STREAM) for fault in faults_that(hang=True)]
+    assert [] == together(trials, at_once=len(trials))
 
 
-@pytest.mark.parametrize("house", list(faults_that(hang=True)), indirect=True)
-def test_calls_of_one_that_hangs_go_to_the_second(house):
+def test_calls_of_one_that_hangs_go_to_the_second():
     """A deadline shorter than an answer may need is not divided; after some calls the first is no longer asked."""
-    answers = (house(streamed=False, timeout=seconds).text for seconds in (*[PLAIN] * LEARNING, *[PATIENCE] * 3))
-    assert SECOND in answers
+
+    def calls(fault):
+        with house(fault) as ask:
+            answers = (ask(streamed=False, timeout=seconds).text for seconds in (*[PLAIN] * LEARNING, *[PATIENCE] * 3))
+            return [] if SECOND in answers else [fault.name]
+
+    trials = [partial(calls, fault) for fault in faults_that(hang=True)]
+    assert [] == together(trials, at_once=len(trials))

@@ -16,8 +16,6 @@ from llmdispatcher import (
     AuthenticationError,
     Cancellation,
     Cancelled,
-    Config,
-    Dispatcher,
     DispatchError,
     Embeddings,
     Hedge,
@@ -30,57 +28,16 @@ from llmdispatcher import (
     Usage,
     VendorUnavailable,
 )
-from llmdispatcher.runtime import SYSTEM_CLOCK
 from llmdispatcher.testing import FAULTS, FakeVendor, ManualClock, VendorSimulator
 
 from ..conftest import PATIENCE, SLACK
+from .parts import Gated, dispatcher_of, in_thread, soon
 
 ASK = Request("m", "hi")
 
 
-class Gated(FakeVendor):
-    """Answers when it is let; ``most`` is how many calls it has had at once, ``order`` whose they were."""
-
-    def __init__(self, **settings):
-        super().__init__("fine", **settings)
-        self.gate = threading.Semaphore(0)
-        self.busy = self.most = 0
-        self.order = []
-        self._counting = threading.Lock()
-
-    def send(self, request, deadline):
-        with self._counting:
-            self.busy += 1
-            self.most = max(self.most, self.busy)
-            self.order.append(request.user)
-        try:
-            while not self.gate.acquire(timeout=0.005):
-                deadline.check()
-            return super().send(request, deadline)
-        finally:
-            with self._counting:
-                self.busy -= 1
-
-
-def dispatcher(*vendors, observers=(), clock=SYSTEM_CLOCK, **settings):
-    config = Config(**{"timeout": 2 * PATIENCE, "retry_policy": RetryPolicy(max_retries=0), **settings})
-    made = Dispatcher(config, observers=observers, clock=clock)
-    for vendor in vendors:
-        made.register_vendor(vendor)
-    return made
-
-
-def until(claim):
-    end = time.monotonic() + PATIENCE
-    while not claim():
-        assert time.monotonic() < end, "it did not come to hold"
-        time.sleep(0.002)
-
-
-def in_thread(work, *arguments):
-    thread = threading.Thread(target=work, args=arguments, daemon=True)
-    thread.start()
-    return thread
+def dispatcher(*vendors, **settings):
+    return dispatcher_of(*vendors, **{"timeout": 2 * PATIENCE, "retry_policy": RetryPolicy(max_retries=0), **settings})
 
 
 def now(made):
@@ -110,14 +67,12 @@ def test_two_hundred_callers_of_whom_fifty_may():
     vendor, ends, outcomes, clock = Gated(), [], [], ManualClock(blocking=True)
     made = dispatcher(vendor, observers=[outcomes.append], clock=clock, admission=Admission(max_calls=50, max_wait=1.0))
     threads = [in_thread(asked, made, ends) for _ in range(200)]
-    until(lambda: now(made) == (50, 150))
+    assert soon(lambda: now(made) == (50, 150))
     vendor.gate.release(100)
-    until(lambda: len(ends) == 100 and now(made) == (50, 50))
+    assert soon(lambda: len(ends) == 100 and now(made) == (50, 50))
     clock.advance(1.0)
-    until(lambda: len(ends) == 150)
-    vendor.gate.release(50)
-    for thread in threads:
-        thread.join(PATIENCE)
+    assert soon(lambda: len(ends) == 150)
+    vendor.answer(*threads, calls=50)
     refused = [end for end in ends if isinstance(end, Overloaded)]
 
     assert (150, 50, 50, 200) == (ends.count("fine"), len(refused), vendor.most, len(outcomes))
@@ -130,13 +85,12 @@ def test_a_wait_ends_with_the_deadline():
     vendor, outcomes = Gated(), []
     made = dispatcher(vendor, observers=[outcomes.append], admission=1)
     first = in_thread(asked, made, [])
-    until(lambda: vendor.busy == 1)
+    assert soon(lambda: vendor.busy == 1)
     began = time.monotonic()
     with pytest.raises(Overloaded) as caught:
         made.send(ASK, timeout=0.1)
     taken = time.monotonic() - began
-    vendor.gate.release()
-    first.join(PATIENCE)
+    vendor.answer(first)
 
     assert (True, 1, True) == (0.09 < taken < SLACK, vendor.hits, free(made))
     assert [[], [True]] == [list(caught.value.trace), [isinstance(o.error, Overloaded) for o in outcomes if not o.attempts]]
@@ -147,15 +101,13 @@ def test_a_small_tenant_does_not_starve_behind_a_flood():
     vendor, ends = Gated(), []
     made = dispatcher(vendor, admission=2)
     flood = [in_thread(asked, made, ends, Request("m", "hi", user="flood")) for _ in range(102)]
-    until(lambda: now(made) == (2, 100))
+    assert soon(lambda: now(made) == (2, 100))
     small = [in_thread(asked, made, ends, Request("m", "hi", user="small")) for _ in range(3)]
-    until(lambda: now(made) == (2, 103))
+    assert soon(lambda: now(made) == (2, 103))
     for asked_so_far in range(3, 12):
         vendor.gate.release()
-        until(lambda count=asked_so_far: len(vendor.order) == count)
-    vendor.gate.release(200)
-    for thread in (*flood, *small):
-        thread.join(PATIENCE)
+        assert soon(lambda count=asked_so_far: len(vendor.order) == count)
+    vendor.answer(*flood, *small, calls=200)
 
     assert ["flood", "small"] * 3 == vendor.order[2:8]
     assert (105, True) == (ends.count("fine"), free(made))
@@ -166,15 +118,14 @@ def test_a_call_that_waits_can_be_cancelled():
     vendor, cancel, ends, outcomes = Gated(), Cancellation(), [], []
     made = dispatcher(vendor, admission=1, observers=[outcomes.append])
     first = in_thread(asked, made, [])
-    until(lambda: vendor.busy == 1)
+    assert soon(lambda: vendor.busy == 1)
     second = in_thread(partial(asked, made, ends, cancel=cancel))
-    until(lambda: now(made) == (1, 1))
+    assert soon(lambda: now(made) == (1, 1))
     began = time.monotonic()
     cancel.cancel()
     second.join(PATIENCE)
     taken = time.monotonic() - began
-    vendor.gate.release()
-    first.join(PATIENCE)
+    vendor.answer(first)
 
     assert (["Cancelled"], True, 2, True) == (kinds(ends), taken < SLACK, len(outcomes), free(made))
 
@@ -213,7 +164,7 @@ def test_a_hundred_threads_in_a_storm_of_cancels():
     over.set()
     for thread in storms:
         thread.join(PATIENCE)
-    until(lambda: free(made))
+    assert soon(lambda: free(made))
 
     assert (1_000, 1_000) == (len(ends), len(outcomes))
     assert {"fine", "Cancelled", "stream", "Overloaded"} >= set(kinds(ends)) >= {"fine", "Cancelled", "stream"}
@@ -237,7 +188,7 @@ def test_a_stream_has_its_place_until_it_ends(end):
     elif end == "drop":
         del stream, chunk
         gc.collect()
-    until(lambda: free(made))
+    assert soon(lambda: free(made))
 
     assert end in ("break", "read") or during == (1, 0)
 
@@ -255,7 +206,7 @@ def test_a_stream_over_a_real_connection_that_is_left_gives_its_place_back():
             made.send_streaming(request)
         del left
         gc.collect()
-        until(lambda: free(made))
+        assert soon(lambda: free(made))
         again = made.send_streaming(request)
         chunk = next(iter(again))
         made.close()
@@ -268,14 +219,12 @@ def test_a_stream_waits_before_it_begins():
     vendor, streams = Gated(), []
     made = dispatcher(vendor, admission=1)
     first = in_thread(asked, made, [])
-    until(lambda: vendor.busy == 1)
+    assert soon(lambda: vendor.busy == 1)
     before = set(threading.enumerate())  # one that an earlier test has left may end meanwhile
     second = in_thread(lambda: streams.append(made.send_streaming(ASK)))
-    until(lambda: now(made) == (1, 1))
+    assert soon(lambda: now(made) == (1, 1))
     more = set(threading.enumerate()) - before
-    vendor.gate.release(2)
-    for thread in (first, second):
-        thread.join(PATIENCE)
+    vendor.answer(first, second, calls=2)
 
     assert ({second}, "fine") == (more, streams[0].response().content)
 
@@ -299,7 +248,7 @@ def test_every_failure_gives_the_place_back(failure, streamed):
     made = dispatcher(FakeVendor(failure, "fine"), admission=Admission(max_calls=1, max_wait=0.5), observers=[outcomes.append])
     with pytest.raises((DispatchError, KeyboardInterrupt, MemoryError)):
         made.send_streaming(ASK).response() if streamed else made.send(ASK)
-    until(lambda: free(made))
+    assert soon(lambda: free(made))
 
     assert ("fine", 2, True) == (made.send(ASK).content, len(outcomes), free(made))
 
@@ -320,14 +269,14 @@ def test_what_ends_a_call_early_or_late_gives_the_place_back(settings, streamed)
     for _ in range(3):
         with pytest.raises(DispatchError):
             made.send_streaming(ASK).response() if streamed else made.send(ASK)
-    until(lambda: free(made))
+    assert soon(lambda: free(made))
 
 
 def test_an_answer_from_memory_has_a_place_too():
     """And gives it back."""
     made = dispatcher(FakeVendor("fine"), cache={}, admission=1)
     answers = [made.send(ASK).content for _ in range(3)] + [made.send_streaming(ASK).response().content for _ in range(3)]
-    until(lambda: free(made))
+    assert soon(lambda: free(made))
 
     assert (["fine"] * 6, 5) == (answers, made.get_stats().cache_hits)
 
@@ -338,9 +287,9 @@ def test_streams_that_share_an_answer_have_a_place_each():
     streams = [made.send_streaming(ASK) for _ in range(3)]
     during = now(made)
     streams[0].close()
-    until(lambda: now(made)[0] == 2)
+    assert soon(lambda: now(made)[0] == 2)
     answers = {stream.response().content for stream in streams[1:]}
-    until(lambda: free(made))
+    assert soon(lambda: free(made))
 
     assert ((3, 0), {"word " * 50}) == (during, answers)
 
@@ -355,7 +304,7 @@ def test_a_hedged_call_is_one_call(streamed):
         admission=Admission(max_calls=1, max_wait=0),
     )
     answer = made.send_streaming(ASK).response() if streamed else made.send(ASK)
-    until(lambda: free(made))
+    assert soon(lambda: free(made))
 
     assert "fast" == answer.content
 
@@ -377,7 +326,7 @@ def test_embeddings_are_calls():
     with pytest.raises(Overloaded):
         made.embed("m", "hi")
     stream.close()
-    until(lambda: free(made))
+    assert soon(lambda: free(made))
     with pytest.raises((DispatchError, RuntimeError)):
         made.embed("m", "hi")
     vectors = made.embed("m", "hi").vectors
@@ -405,14 +354,12 @@ def test_ctrl_c_ends_the_wait():
     vendor, outcomes = Gated(), []
     made = dispatcher(vendor, admission=1, observers=[outcomes.append])
     first = in_thread(asked, made, [])
-    until(lambda: vendor.busy == 1)
+    assert soon(lambda: vendor.busy == 1)
     main = threading.main_thread().ident
-    pressing = in_thread(lambda: (until(lambda: now(made) == (1, 1)), signal.pthread_kill(main, signal.SIGINT)))
+    pressing = in_thread(lambda: (soon(lambda: now(made) == (1, 1)), signal.pthread_kill(main, signal.SIGINT)))
     with pytest.raises(KeyboardInterrupt):
         made.send(ASK)
-    vendor.gate.release()
-    for thread in (first, pressing):
-        thread.join(PATIENCE)
+    vendor.answer(first, pressing)
 
     assert (True, 1, ["interrupted by KeyboardInterrupt"]) == (
         free(made),
@@ -459,10 +406,10 @@ def test_closing_ends_those_that_wait():
     vendor, ends = Gated(), []
     made = dispatcher(vendor, admission=1)
     threads = [in_thread(asked, made, ends) for _ in range(3)]
-    until(lambda: now(made) == (1, 2))
+    assert soon(lambda: now(made) == (1, 2))
     closing = in_thread(lambda: made.close(drain=10))
     vendor.gate.release(2)
-    until(lambda: len(ends) == 2)
+    assert soon(lambda: len(ends) == 2)
     made.close()
     for thread in (*threads, closing):
         thread.join(PATIENCE)
@@ -475,7 +422,7 @@ def test_a_forked_child_has_all_places():
     vendor = Gated()
     made = dispatcher(vendor, admission=Admission(max_calls=2, max_wait=0))
     threads = [in_thread(asked, made, []) for _ in range(2)]
-    until(lambda: vendor.busy == 2)
+    assert soon(lambda: vendor.busy == 2)
     child = os.fork()
     if child == 0:
         try:
@@ -486,9 +433,7 @@ def test_a_forked_child_has_all_places():
             os._exit(1)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     during = now(made)
-    vendor.gate.release(2)
-    for thread in threads:
-        thread.join(PATIENCE)
+    vendor.answer(*threads, calls=2)
 
     assert (0, (2, 0), True) == (status, during, free(made))
 
@@ -517,7 +462,7 @@ def test_no_place_is_lost_in_a_storm_of_faults():
         threads = [in_thread(caller, number) for number in range(20)]
         for thread in threads:
             thread.join(PATIENCE)
-        until(lambda: free(made))
+        assert soon(lambda: free(made))
         made.close()
 
     assert (160, True) == (len(outcomes), len({type(outcome.error) for outcome in outcomes}) > 3)
@@ -528,11 +473,9 @@ def test_without_a_limit_there_is_no_door():
     vendor, ends = Gated(), []
     made = dispatcher(vendor)
     threads = [in_thread(asked, made, ends) for _ in range(3)]
-    until(lambda: vendor.busy == 3)
+    assert soon(lambda: vendor.busy == 3)
     during = now(made)
-    vendor.gate.release(3)
-    for thread in threads:
-        thread.join(PATIENCE)
+    vendor.answer(*threads, calls=3)
 
     assert (None, (3, 0), (0, 0)) == (made._admission, during, now(made))
 
@@ -542,11 +485,10 @@ def test_cancelled_before_it_is_let_in():
     vendor, cancel = Gated(), Cancellation()
     made = dispatcher(vendor, admission=1)
     first = in_thread(asked, made, [])
-    until(lambda: vendor.busy == 1)
+    assert soon(lambda: vendor.busy == 1)
     cancel.cancel("no")
     with pytest.raises(Cancelled, match="no"):
         made.send(ASK, cancel=cancel)
-    vendor.gate.release()
-    first.join(PATIENCE)
+    vendor.answer(first)
 
     assert free(made)

@@ -5,12 +5,11 @@ from collections import Counter
 from llmdispatcher import Balance, Config, Dispatcher, Request, VendorUnavailable
 from llmdispatcher.testing import FakeVendor
 
+from .parts import dispatcher_of
+
 
 def dispatcher(*names, **settings):
-    made = Dispatcher(Config(**settings))
-    for name in names:
-        made.register_vendor(FakeVendor("hi", name=name))
-    return made
+    return dispatcher_of(*[FakeVendor("hi", name=name) for name in names], **settings)
 
 
 def shares(made, calls=12):

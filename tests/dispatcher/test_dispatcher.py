@@ -13,7 +13,6 @@ from llmdispatcher import (
     Cancellation,
     Cancelled,
     Capabilities,
-    Config,
     ConfigError,
     DeadlineExceeded,
     Dispatcher,
@@ -32,6 +31,9 @@ from llmdispatcher import (
 )
 from llmdispatcher.testing import FakeVendor, ManualClock, VendorSimulator
 
+from ..conftest import PATIENCE
+from . import parts
+
 ASK = Request(model="any-model", messages="hello")
 
 
@@ -39,11 +41,8 @@ def down(**facts):
     return VendorUnavailable("down", status=503, **facts)
 
 
-def dispatcher_of(*vendors, clock=None, observers=(), **config):
-    dispatcher = Dispatcher(Config(**config), clock=clock or ManualClock(), observers=observers)
-    for vendor in vendors:
-        dispatcher.register_vendor(vendor)
-    return dispatcher
+def dispatcher_of(*vendors, **settings):
+    return parts.dispatcher_of(*vendors, **{"clock": ManualClock(), **settings})
 
 
 def test_an_answer_tells_who_gave_it_and_how():
@@ -595,12 +594,15 @@ def test_what_a_callers_signal_handler_raises_is_his():
 
     with VendorSimulator(latency=5.0) as simulator, Dispatcher() as dispatcher:
         dispatcher.register_vendor(OpenAIVendor(api_key="sk-0123456789", base_url=simulator.openai_url, trust_env=False))
+        main = threading.main_thread().ident
+        alarm = threading.Thread(target=lambda: simulator.await_hits(1, PATIENCE) and signal.pthread_kill(main, signal.SIGALRM))
         before = signal.signal(signal.SIGALRM, ring)
         try:
-            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            alarm.start()  # when the call waits: what is raised while a weak reference goes is lost
             with pytest.raises(SoftLimit):
                 dispatcher.send(Request("gpt-4o", "hi"))
         finally:
+            alarm.join()
             signal.signal(signal.SIGALRM, before)
 
         assert (1, 1) == (simulator.hits, dispatcher.get_stats().failed_requests)

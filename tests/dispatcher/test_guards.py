@@ -273,21 +273,21 @@ def _decoded(value):
     return value
 
 
-@pytest.mark.parametrize("place", TEXTS)
-def test_every_text_that_is_sent_is_masked(place):
+def test_every_text_that_is_sent_is_masked():
     """Wherever it stands in a request; nothing but the text changes."""
-    request = before([PersonalDataGuard(kinds=["email"])], TEXTS[place])
+    for place, text in TEXTS.items():
+        request = before([PersonalDataGuard(kinds=["email"])], text)
 
-    assert "[email]" in sent(request)
-    assert not re.search(r"bob(@|\\u0040)", sent(request))
-    assert before([PersonalDataGuard(kinds=["email"])], request) is request
+        assert "[email]" in sent(request), place
+        assert not re.search(r"bob(@|\\u0040)", sent(request)), place
+        assert before([PersonalDataGuard(kinds=["email"])], request) is request, place
 
 
-@pytest.mark.parametrize("place", [*TEXTS, *NAMES])
-def test_every_text_that_is_sent_can_be_refused(place):
+def test_every_text_that_is_sent_can_be_refused():
     """Wherever it stands."""
-    with pytest.raises(ContentFiltered, match=r"personal data \(email\)"):
-        before([PersonalDataGuard(action="refuse")], {**TEXTS, **NAMES}[place])
+    for request in (*TEXTS.values(), *NAMES.values()):
+        with pytest.raises(ContentFiltered, match=r"personal data \(email\)"):
+            before([PersonalDataGuard(action="refuse")], request)
 
 
 @pytest.mark.parametrize("place", NAMES)

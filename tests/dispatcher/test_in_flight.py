@@ -30,31 +30,10 @@ from llmdispatcher import (
 from llmdispatcher.testing import FakeVendor, VendorSimulator
 
 from ..conftest import PATIENCE, SLACK
+from .parts import Gated, dispatcher_of, in_thread, soon
 
 REQUEST = Request("m", "hi")
 ONE = RateLimit(max_in_flight=1)
-
-
-class Gated(FakeVendor):
-    """A vendor that answers when it is let; ``most`` tells how many calls it has had at once."""
-
-    def __init__(self, name="v", rate_limit=ONE):
-        super().__init__(name=name)
-        self.rate_limit = rate_limit
-        self.gate = threading.Semaphore(0)
-        self.busy = self.most = 0
-        self._counting = threading.Lock()
-
-    def send(self, request, deadline):
-        with self._counting:
-            self.busy += 1
-            self.most = max(self.most, self.busy)
-        try:
-            assert self.gate.acquire(timeout=10)
-            return super().send(request, deadline)
-        finally:
-            with self._counting:
-                self.busy -= 1
 
 
 def limited(*answers, name="v", rate_limit=ONE, **settings):
@@ -64,23 +43,7 @@ def limited(*answers, name="v", rate_limit=ONE, **settings):
 
 
 def dispatcher(*vendors, **settings):
-    made = Dispatcher(Config(**{"timeout": 2 * PATIENCE, "retry_policy": RetryPolicy(max_retries=0), **settings}))
-    for vendor in vendors:
-        made.register_vendor(vendor)
-    return made
-
-
-def until(claim):
-    end = time.monotonic() + PATIENCE
-    while not claim():
-        assert time.monotonic() < end, "it did not come to hold"
-        time.sleep(0.002)
-
-
-def in_thread(work):
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    return thread
+    return dispatcher_of(*vendors, **{"timeout": 2 * PATIENCE, "retry_policy": RetryPolicy(max_retries=0), **settings})
 
 
 def free(made, vendor="v"):
@@ -91,27 +54,24 @@ def free(made, vendor="v"):
 
 def test_another_target_is_asked_rather_than_waited_for():
     """While the first vendor has its one call, the next goes to the second."""
-    busy = Gated("a")
+    busy = Gated(ONE, name="a")
     made = dispatcher(busy, FakeVendor("from b", name="b"))
     first = in_thread(lambda: made.send(REQUEST))
-    until(lambda: busy.busy == 1)
+    assert soon(lambda: busy.busy == 1)
     content = made.send(REQUEST).content
-    busy.gate.release()
-    first.join(PATIENCE)
+    busy.answer(first)
 
     assert ("from b", 1) == (content, busy.hits)
 
 
 def test_without_another_target_calls_wait_for_each_other():
     """Twenty at once, three at a time, and all are answered."""
-    vendor, answers = Gated(rate_limit=RateLimit(max_in_flight=3)), []
+    vendor, answers = Gated(RateLimit(max_in_flight=3), name="v"), []
     made = dispatcher(vendor)
     threads = [in_thread(lambda: answers.append(made.send(REQUEST).content)) for _ in range(20)]
-    until(lambda: made.get_rate_limit_status("v").waiting == 17)
+    assert soon(lambda: made.get_rate_limit_status("v").waiting == 17)
     status = made.get_rate_limit_status("v")
-    vendor.gate.release(20)
-    for thread in threads:
-        thread.join(PATIENCE)
+    vendor.answer(*threads, calls=20)
 
     assert (3, 3, 17) == (status.in_flight_limit, status.in_flight, status.waiting)
     assert (20, 3, True) == (len(answers), vendor.most, free(made))
@@ -119,63 +79,57 @@ def test_without_another_target_calls_wait_for_each_other():
 
 def test_a_call_that_waits_ends_at_its_deadline():
     """With the name of whom it waited for; and leaves the queue."""
-    vendor = Gated()
+    vendor = Gated(ONE, name="v")
     made = dispatcher(vendor)
     first = in_thread(lambda: made.send(REQUEST))
-    until(lambda: vendor.busy == 1)
+    assert soon(lambda: vendor.busy == 1)
     begun = time.monotonic()
     with pytest.raises(DeadlineExceeded, match="v:m"):
         made.send(REQUEST, timeout=0.1)
     taken = time.monotonic() - begun
-    vendor.gate.release()
-    first.join(PATIENCE)
+    vendor.answer(first)
 
     assert (True, True, 1) == (0.09 < taken < SLACK, free(made), vendor.hits)
 
 
 def test_a_call_that_waits_can_be_cancelled():
     """It is woken by that."""
-    vendor, cancel = Gated(), Cancellation()
+    vendor, cancel = Gated(ONE, name="v"), Cancellation()
     made = dispatcher(vendor)
     first = in_thread(lambda: made.send(REQUEST))
-    until(lambda: vendor.busy == 1)
-    canceller = in_thread(lambda: (until(lambda: made.get_rate_limit_status("v").waiting == 1), cancel.cancel()))
+    assert soon(lambda: vendor.busy == 1)
+    canceller = in_thread(lambda: (soon(lambda: made.get_rate_limit_status("v").waiting == 1), cancel.cancel()))
     with pytest.raises(Cancelled):
         made.send(REQUEST, cancel=cancel)
-    vendor.gate.release()
-    for thread in (first, canceller):
-        thread.join(PATIENCE)
+    vendor.answer(first, canceller)
 
     assert free(made)
 
 
 def test_a_call_waits_for_a_place_or_for_a_backoff_whichever_is_first():
     """The other target has failed and is ready again before the first has a place."""
-    busy = Gated("a")
+    busy = Gated(ONE, name="a")
     flaky = limited(VendorUnavailable("down", status=503), "back", name="b", rate_limit=None)
     made = dispatcher(busy, flaky, retry_policy=RetryPolicy(max_retries=1, initial_delay=0.05))
     first = in_thread(lambda: made.send(REQUEST))
-    until(lambda: busy.busy == 1)
+    assert soon(lambda: busy.busy == 1)
     content = made.send(REQUEST).content
-    busy.gate.release()
-    first.join(PATIENCE)
+    busy.answer(first)
 
     assert ("back", True) == (content, free(made, "a"))
 
 
 def test_a_call_takes_the_place_that_comes_before_the_backoff_ends():
     """The retry that it had planned is not counted."""
-    busy = Gated("a")
+    busy = Gated(ONE, name="a")
     failing = limited(VendorUnavailable("down", status=503), name="b", rate_limit=None)
     made = dispatcher(busy, failing, retry_policy=RetryPolicy(max_retries=1, initial_delay=8.0))
     first = in_thread(lambda: made.send(REQUEST))
-    until(lambda: busy.busy == 1)
+    assert soon(lambda: busy.busy == 1)
     answers = []
     second = in_thread(lambda: answers.append(made.send(REQUEST).vendor))
-    until(lambda: made.get_rate_limit_status("a").waiting == 1)
-    busy.gate.release(2)
-    for thread in (first, second):
-        thread.join(PATIENCE)
+    assert soon(lambda: made.get_rate_limit_status("a").waiting == 1)
+    busy.answer(first, second, calls=2)
 
     assert (["a"], 1) == (answers, failing.hits)
 
@@ -237,7 +191,7 @@ def test_a_stream_that_is_left_gives_its_place_back(end):
         del stream, chunk
         gc.collect()
 
-    until(lambda: free(made))
+    assert soon(lambda: free(made))
 
 
 def test_a_streams_place_comes_back_from_a_real_connection():
@@ -251,7 +205,7 @@ def test_a_streams_place_comes_back_from_a_real_connection():
             break
         del left
         gc.collect()
-        until(lambda: free(made, "openai"))
+        assert soon(lambda: free(made, "openai"))
         again = made.send(request).content
         made.close()
 
@@ -264,7 +218,7 @@ def test_the_loser_of_a_hedged_call_gives_its_place_back(streamed):
     slow, fast = limited("slow", name="a", latency=0.3), limited("fast", name="b")
     made = dispatcher(slow, fast, hedge=Hedge(after=0.05, share=1.0))
     answer = made.send_streaming(REQUEST).response() if streamed else made.send(REQUEST)
-    until(lambda: free(made, "a") and free(made, "b"))
+    assert soon(lambda: free(made, "a") and free(made, "b"))
 
     assert "fast" == answer.content
 
@@ -297,25 +251,23 @@ def test_the_allowed_calls_adapt_to_refusals():
 
 def test_ctrl_c_ends_the_wait():
     """And leaves the queue to others."""
-    vendor = Gated()
+    vendor = Gated(ONE, name="v")
     made = dispatcher(vendor)
     first = in_thread(lambda: made.send(REQUEST))
-    until(lambda: vendor.busy == 1)
+    assert soon(lambda: vendor.busy == 1)
     main = threading.main_thread().ident
-    waits = partial(until, lambda: made.get_rate_limit_status("v").waiting == 1)
+    waits = partial(soon, lambda: made.get_rate_limit_status("v").waiting == 1)
     pressing = in_thread(lambda: (waits(), signal.pthread_kill(main, signal.SIGINT)))
     with pytest.raises(KeyboardInterrupt):
         made.send(REQUEST)
-    vendor.gate.release()
-    for thread in (first, pressing):
-        thread.join(PATIENCE)
+    vendor.answer(first, pressing)
 
     assert (True, 1) == (free(made), vendor.hits)
 
 
 def test_a_drained_dispatcher_ends_those_that_wait():
     """None of them is left to its deadline."""
-    vendor, errors = Gated(), []
+    vendor, errors = Gated(ONE, name="v"), []
     made = dispatcher(vendor)
 
     def ask():
@@ -325,13 +277,12 @@ def test_a_drained_dispatcher_ends_those_that_wait():
             errors.append(type(error))
 
     first = in_thread(ask)
-    until(lambda: vendor.busy == 1)
+    assert soon(lambda: vendor.busy == 1)
     second = in_thread(ask)
-    until(lambda: made.get_rate_limit_status("v").waiting == 1)
+    assert soon(lambda: made.get_rate_limit_status("v").waiting == 1)
     made.close()
     second.join(PATIENCE)
-    vendor.gate.release()
-    first.join(PATIENCE)
+    vendor.answer(first)
 
     assert (Cancelled, False) == (errors[0], second.is_alive())
 

@@ -56,12 +56,12 @@ def simulated(seconds, *vendors, clock):
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_full_outage_is_no_storm(count):
-    """A minute of nothing but 503 costs at most a quarter more attempts than calls."""
+    """However short, it costs at most a quarter more attempts than calls; the retries come first."""
     clock = ManualClock()
     vendors = [Shaky(f"v{number}", lambda now: True) for number in range(count)]
-    simulated(60, *vendors, clock=clock)
+    simulated(15, *vendors, clock=clock)
 
-    assert sum(vendor.asked for vendor in vendors) <= 1.25 * 60 * CALLS_PER_SECOND
+    assert sum(vendor.asked for vendor in vendors) <= 1.25 * 15 * CALLS_PER_SECOND
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -69,26 +69,26 @@ def test_it_recovers_within_two_probe_periods(count):
     """When the vendors are back, calls succeed again without anybody's help."""
     clock = ManualClock()
     start = clock.monotonic()
-    vendors = [Shaky(f"v{number}", lambda now: now - start < 60) for number in range(count)]
-    shares = simulated(72, *vendors, clock=clock)
+    vendors = [Shaky(f"v{number}", lambda now: now - start < 20) for number in range(count)]
+    shares = simulated(32, *vendors, clock=clock)
 
-    assert 0.0 == max(shares[:59])
-    assert min(shares[70:]) >= 0.99
+    assert 0.0 == max(shares[:19])
+    assert min(shares[30:]) >= 0.99
 
 
 def test_one_vendor_down_is_not_felt():
     """The other takes over; the first is asked by a probe now and then."""
     clock = ManualClock()
     down, well = Shaky("down", lambda now: True), Shaky("well", lambda now: False)
-    shares = simulated(60, down, well, clock=clock)
+    shares = simulated(20, down, well, clock=clock)
 
     assert 1.0 == min(shares)
-    assert down.asked < 30
+    assert down.asked < 15
 
 
 def test_random_errors_are_retried_away():
     """Of ten calls one fails at first; all but one in a hundred succeed."""
     clock, chance = ManualClock(), random.Random(1)
-    shares = simulated(60, Shaky("v", lambda now: chance.random() < 0.1), clock=clock)
+    shares = simulated(20, Shaky("v", lambda now: chance.random() < 0.1), clock=clock)
 
     assert sum(shares) / len(shares) >= 0.99

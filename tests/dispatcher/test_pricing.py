@@ -34,6 +34,7 @@ from llmdispatcher.testing import FakeVendor, ManualClock, VendorSimulator
 from llmdispatcher.types.response import COST_STATUSES
 
 from ..conftest import PATIENCE
+from . import parts
 
 MILLION = Usage(input_tokens=1_000_000)
 CATALOG = "catalog 2026-11-21"
@@ -57,11 +58,8 @@ def answer(usage=MILLION, **facts):
     return Response(content="x", usage=usage, finish_reason="stop", **facts)
 
 
-def dispatcher_of(*vendors, observers=(), clock=None, **config):
-    dispatcher = Dispatcher(Config(retry_policy=ONCE, **config), clock=clock or ManualClock(), observers=observers)
-    for one in vendors:
-        dispatcher.register_vendor(one)
-    return dispatcher
+def dispatcher_of(*vendors, **settings):
+    return parts.dispatcher_of(*vendors, retry_policy=ONCE, **{"clock": ManualClock(), **settings})
 
 
 def told(usage):

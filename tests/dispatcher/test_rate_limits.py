@@ -4,8 +4,6 @@ import pytest
 
 from llmdispatcher import (
     Capabilities,
-    Config,
-    Dispatcher,
     DispatchError,
     Embeddings,
     RateLimit,
@@ -17,6 +15,8 @@ from llmdispatcher import (
     VendorUnavailable,
 )
 from llmdispatcher.testing import FakeVendor, ManualClock
+
+from .parts import dispatcher_of
 
 REQUEST = Request("m", "hi")
 
@@ -44,16 +44,9 @@ class Counting:
         return True
 
 
-def dispatcher(clock, *vendors, timeout=120.0):
-    made = Dispatcher(Config(timeout=timeout), clock=clock)
-    for vendor in vendors:
-        made.register_vendor(vendor)
-    return made
-
-
 def test_another_target_is_asked_rather_than_waited_for():
     """The first two calls fill the first vendor's minute."""
-    made = dispatcher(ManualClock(), Counting("a", RateLimit(requests_per_minute=2)), Counting("b"))
+    made = dispatcher_of(Counting("a", RateLimit(requests_per_minute=2)), Counting("b"), clock=ManualClock(), timeout=120.0)
 
     assert ["a", "a", "b", "b"] == [made.send(REQUEST).content for _ in range(4)]
 
@@ -62,7 +55,7 @@ def test_without_another_target_the_call_waits():
     """Until the first call is a minute old; nothing is sent before."""
     clock = ManualClock()
     vendor = Counting(rate_limit=RateLimit(requests_per_minute=1))
-    made = dispatcher(clock, vendor)
+    made = dispatcher_of(vendor, clock=clock, timeout=120.0)
     made.send(REQUEST)
     made.send(REQUEST)
 
@@ -72,7 +65,7 @@ def test_without_another_target_the_call_waits():
 def test_no_wait_goes_past_the_deadline():
     """A place that comes too late is an error at once."""
     clock = ManualClock()
-    made = dispatcher(clock, Counting(rate_limit=RateLimit(requests_per_minute=1)), timeout=30.0)
+    made = dispatcher_of(Counting(rate_limit=RateLimit(requests_per_minute=1)), timeout=30.0, clock=clock)
     made.send(REQUEST)
     before = clock.monotonic()
     with pytest.raises(DispatchError, match="rate limit"):
@@ -85,7 +78,7 @@ def test_what_the_vendor_says_is_obeyed():
     """Nothing left for five seconds: the next call waits them out."""
     clock = ManualClock()
     vendor = Counting(rate_limit_remaining=RateLimitRemaining(requests=0, requests_reset=5.0))
-    made = dispatcher(clock, vendor)
+    made = dispatcher_of(vendor, clock=clock, timeout=120.0)
     made.send(REQUEST)
     made.send(REQUEST)
 
@@ -94,7 +87,9 @@ def test_what_the_vendor_says_is_obeyed():
 
 def test_the_status_is_told():
     """In requests and tokens, after one call of twenty tokens."""
-    made = dispatcher(ManualClock(), Counting(rate_limit=RateLimit(requests_per_minute=9, tokens_per_minute=100)))
+    made = dispatcher_of(
+        Counting(rate_limit=RateLimit(requests_per_minute=9, tokens_per_minute=100)), clock=ManualClock(), timeout=120.0
+    )
     made.send(REQUEST)
     status = made.get_rate_limit_status("v")
 
@@ -114,7 +109,7 @@ def test_a_request_that_never_left_takes_no_place():
         return plain(request, deadline)
 
     vendor.send = send
-    made = dispatcher(clock, vendor)
+    made = dispatcher_of(vendor, clock=clock, timeout=120.0)
     before = clock.monotonic()
     with pytest.raises(VendorUnavailable):
         made.send(REQUEST)
@@ -135,7 +130,7 @@ def test_vectors_end_a_long_wish_to_be_left_alone():
     """After a minute one call tries it; when that has its vectors, all others are let through as well."""
     clock = ManualClock()
     vendor = Embedding(RateLimitError("slow down", status=429, retry_after=3_600.0), "vectors")
-    made = dispatcher(clock, vendor, timeout=5.0)
+    made = dispatcher_of(vendor, timeout=5.0, clock=clock)
     for _ in range(2):
         with pytest.raises(RateLimitError):
             made.embed("m", "hi")

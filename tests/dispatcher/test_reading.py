@@ -13,7 +13,7 @@ from llmdispatcher.dispatcher.streaming import REAPER
 from llmdispatcher.testing import VendorSimulator, faults
 
 from ..conftest import PATIENCE, SLACK
-from .waiting import soon
+from .parts import soon
 
 NUMBERS = [f"{number} " for number in range(400)]
 ASK = Request(model="gpt-4o", messages="count", max_tokens=100_000)

@@ -12,7 +12,6 @@ from llmdispatcher import (
     AllTargetsFailed,
     Cancellation,
     Cancelled,
-    Config,
     DeadlineExceeded,
     Dispatcher,
     InvalidRequest,
@@ -29,16 +28,15 @@ from llmdispatcher import (
 from llmdispatcher.testing import FakeVendor, ManualClock
 
 from ..conftest import PATIENCE
+from . import parts
 
 ASK = Request(model="any-model", messages="hello")
 NO_RETRY = RetryPolicy(max_retries=0)
 
 
-def dispatcher_of(*vendors, clock=None, **config):
+def dispatcher_of(*vendors, **config):
     heard = []
-    dispatcher = Dispatcher(Config(**config), observers=[heard.append], **({"clock": clock} if clock else {}))
-    for vendor in vendors:
-        dispatcher.register_vendor(vendor)
+    dispatcher = parts.dispatcher_of(*vendors, observers=[heard.append], **config)
     dispatcher.heard = heard
     return dispatcher
 

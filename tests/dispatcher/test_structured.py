@@ -37,6 +37,8 @@ from llmdispatcher.runtime import SYSTEM_CLOCK, Deadline
 from llmdispatcher.testing import FakeVendor, ManualClock, VendorSimulator
 from llmdispatcher.types import schema_check
 
+from .parts import dispatcher_of
+
 
 @attrs.frozen
 class Person:
@@ -85,9 +87,7 @@ def asking(form, **options):
 
 
 def ask(vendor, request, **options):
-    dispatcher = Dispatcher(clock=options.pop("clock", SYSTEM_CLOCK))
-    dispatcher.register_vendor(vendor)
-    return dispatcher.send(request, **options)
+    return dispatcher_of(vendor, clock=options.pop("clock", SYSTEM_CLOCK)).send(request, **options)
 
 
 def refused(vendor, request, **options):
@@ -288,13 +288,8 @@ def test_a_schema_that_came_over_a_wire_is_left_alone(monkeypatch):
     assert None is ask(FakeVendor("[1, 1]"), request).parsed
 
 
-@pytest.mark.parametrize("extra", ["jsonschema_rs", None])
 def test_a_recursive_schema_is_checked_in_time(extra, monkeypatch):
     """Each level doubles the ways to look at a deep value; nobody waits for all of them."""
-    if extra is None:
-        monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
-    else:
-        pytest.importorskip(extra)
     monkeypatch.setattr(sys.modules[schema_check.__module__], "_MOST_STEPS", 5_000)
     leaf = {"items": {"$ref": "#/$defs/a"}, "minItems": 1}
     form = {"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{**leaf, "type": "array"}, {**leaf, "maxItems": 9}]}}}
@@ -323,27 +318,17 @@ EXPRESSION = {
 }
 
 
-@pytest.mark.parametrize("extra", ["jsonschema_rs", None])
 def test_a_wide_answer_is_checked_in_few_steps(extra, monkeypatch):
     """Each place of it is compared once with each form, however often forms refer to forms."""
-    if extra is None:
-        monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
-    else:
-        pytest.importorskip(extra)
     monkeypatch.setattr(sys.modules[schema_check.__module__], "_MOST_STEPS", 60_000)
     for leaf in ("a", {"op": "no"}, {"op": "mul", "args": ["a"]}):
         answer = {"op": "add", "args": [{"op": "mul", "args": [leaf] * 40}] * 40}
         assert "the answer fits none of its 5 forms" in str(refused(FakeVendor(json.dumps(answer)), asking(EXPRESSION)))
 
 
-@pytest.mark.parametrize("extra", ["jsonschema_rs", None])
 @pytest.mark.parametrize("word", ["anyOf", "oneOf", "allOf"])
 def test_forms_that_refer_to_forms_are_checked_in_few_steps(word, extra, monkeypatch):
     """There are 2 ** 40 ways to the last of them."""
-    if extra is None:
-        monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
-    else:
-        pytest.importorskip(extra)
     monkeypatch.setattr(sys.modules[schema_check.__module__], "_MOST_STEPS", 1_000)
     forms = {f"d{n}": {word: [{"$ref": f"#/$defs/d{n + 1}"}, {"$ref": f"#/$defs/d{n + 1}"}]} for n in range(40)}
     wrong = schema_check({"$ref": "#/$defs/d0", "$defs": {**forms, "d40": {"type": "string"}}}, "schema")(1, "it")
@@ -363,13 +348,8 @@ def test_forms_that_only_the_extra_knows_and_that_never_end_are_refused():
         asking({"$ref": "#/$defs/d0", "$defs": {**forms, "d40": {"type": "string"}}})
 
 
-@pytest.mark.parametrize("extra", ["jsonschema_rs", None])
 def test_a_check_ends_with_the_deadline(extra, monkeypatch):
     """Its clock is looked at every thousand steps."""
-    if extra is None:
-        monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
-    else:
-        pytest.importorskip(extra)
     looks = []
     answer = {"op": "add", "args": [{"op": "mul", "args": list(range(40))}] * 40}
     value = json.loads(json.dumps(answer))
@@ -395,13 +375,8 @@ def test_instances_are_made_until_the_deadline():
     assert "the check takes too long" in caught.value.detail
 
 
-@pytest.mark.parametrize("extra", ["jsonschema_rs", None])
 def test_a_value_is_found_among_many_lists_in_few_steps(extra, monkeypatch):
     """Lists are compared whole, each of them once."""
-    if extra is None:
-        monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
-    else:
-        pytest.importorskip(extra)
     monkeypatch.setattr(sys.modules[schema_check.__module__], "_MOST_STEPS", 2_000)  # lists by lists would be 40,000
     check = schema_check({"items": {"enum": [[0] * 100 + [n] for n in range(200)]}}, "schema")
 
@@ -428,8 +403,7 @@ def test_the_text_survives_a_pickle():
 def test_the_vendor_did_answer():
     """It is asked once, and the call counts as a success: it was paid for."""
     vendor = FakeVendor("no")
-    dispatcher = Dispatcher()
-    dispatcher.register_vendor(vendor)
+    dispatcher = dispatcher_of(vendor)
     with pytest.raises(MalformedReply):
         dispatcher.send(asking(Person))
 
@@ -528,24 +502,21 @@ def test_all_asking_is_under_one_deadline():
 
 def test_a_pinned_vendor_answers_in_the_form_too():
     """By its name."""
-    dispatcher = Dispatcher()
-    dispatcher.register_vendor(FakeVendor("no", ADA))
+    dispatcher = dispatcher_of(FakeVendor("no", ADA))
 
     assert Person("Ada", 36) == dispatcher.send_to_vendor("fake", asking(Person, reask=1)).parsed
 
 
 def test_many_answers_have_the_form():
     """As those of one."""
-    dispatcher = Dispatcher()
-    dispatcher.register_vendor(FakeVendor(ADA))
+    dispatcher = dispatcher_of(FakeVendor(ADA))
 
     assert [Person("Ada", 36)] * 3 == [response.parsed for response in dispatcher.map([asking(Person)] * 3)]
 
 
 def test_a_stream_is_parsed_at_its_end():
     """``response()`` holds the instance."""
-    dispatcher = Dispatcher()
-    dispatcher.register_vendor(FakeVendor(ADA))
+    dispatcher = dispatcher_of(FakeVendor(ADA))
     with dispatcher.send_streaming(asking(Person)) as stream:
         assert ADA == "".join(chunk.content for chunk in stream)
         assert Person("Ada", 36) == stream.response().parsed
@@ -553,8 +524,7 @@ def test_a_stream_is_parsed_at_its_end():
 
 def test_a_stream_of_another_form_ends_with_the_error():
     """After all of it was delivered; what came is there as ``partial``."""
-    dispatcher = Dispatcher()
-    dispatcher.register_vendor(FakeVendor("Ada, 36"))
+    dispatcher = dispatcher_of(FakeVendor("Ada, 36"))
     with dispatcher.send_streaming(asking(Person)) as stream:
         heard = []
         with pytest.raises(MalformedReply, match="no JSON"):

@@ -13,7 +13,6 @@ from llmdispatcher import (
     Capabilities,
     CircuitBreaker,
     CircuitOpen,
-    Config,
     ConfigError,
     CostOptimization,
     Dispatcher,
@@ -34,6 +33,8 @@ from llmdispatcher import (
 )
 from llmdispatcher.testing import OK, FakeVendor, ManualClock, VendorSimulator, faults
 
+from .parts import dispatcher_of
+
 ASK = Request("m", "hi", max_tokens=100)
 
 
@@ -48,12 +49,8 @@ def down(_request):
 KEY = "sk-0123456789abcdef"
 
 
-def dispatcher(*vendors, clock=None, observers=(), **settings):
-    settings.setdefault("retry_policy", RetryPolicy(max_retries=1, initial_delay=0))
-    made = Dispatcher(Config(**settings), observers=observers, **({"clock": clock} if clock is not None else {}))
-    for vendor in vendors:
-        made.register_vendor(vendor)
-    return made
+def dispatcher(*vendors, **settings):
+    return dispatcher_of(*vendors, **{"retry_policy": RetryPolicy(max_retries=1, initial_delay=0), **settings})
 
 
 def fakes(*scripts):

@@ -16,7 +16,6 @@ from typing import Any
 import attrs
 import pytest
 
-from llmdispatcher.dispatcher import streaming as watch
 from llmdispatcher.transport import dns
 from llmdispatcher.transport.sockets import PlainSocket, TLSSocket
 
@@ -129,7 +128,6 @@ def planted(patch: pytest.MonkeyPatch) -> Saboteur:
     patch.setattr(os, "open", before("open", os.open, lambda path, *_: str(path).endswith(DATABASE)))
     patch.setattr(sqlite3, "connect", before("sqlite connect", _connecting(saboteur)))
     patch.setattr(dns, "FAILED", 0.0)  # a name that could not be found is asked for again at once
-    patch.setattr(watch, "_LINGER", 0.002)
     return saboteur
 
 

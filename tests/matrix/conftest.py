@@ -8,7 +8,8 @@ import pickle
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from llmdispatcher import (
     Request,
     RetryPolicy,
 )
+from llmdispatcher.dispatcher import streaming
 from llmdispatcher.runtime import SYSTEM_CLOCK
 from llmdispatcher.runtime.deadline import SystemClock
 from llmdispatcher.testing import Fault, VendorSimulator
@@ -149,24 +151,28 @@ def descriptors() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-def settled(
-    base: tuple[int, int], within: float = PATIENCE, *, threads: Callable[[], int] = threading.active_count
-) -> tuple[int, int]:
-    """Threads and descriptors beyond ``base`` that are left after at most ``within`` seconds."""
+def workers() -> int:
+    """The threads, without the one that watches streams: it stays a moment after the last, for the next."""
+    return sum(thread.name != "llmdispatcher-reaper" for thread in threading.enumerate())
+
+
+def settled(base: tuple[int, int], *, threads: Callable[[], int] = threading.active_count) -> tuple[int, int]:
+    """Threads and descriptors beyond ``base`` that are left in the end."""
     start = time.monotonic()
     while True:
         left = (max(0, threads() - base[0]), max(0, descriptors() - base[1]))
         passed = time.monotonic() - start
-        if left == (0, 0) or passed > within:
+        if left == (0, 0) or passed > PATIENCE:
             return left
         if passed > 0.2:  # what must wait for the collector is the exception, and a collection takes longer than most calls
             gc.collect()
         threading.Event().wait(0.002)
 
 
-def workers() -> int:
-    """The threads, without the one that watches streams: it stays a moment after the last, for the next."""
-    return sum(thread.name != "llmdispatcher-reaper" for thread in threading.enumerate())
+def together(trials: Sequence[Callable[[], list[str]]], *, at_once: int) -> list[str]:
+    """What is found wrong in trials that go on side by side, since most of a trial is waiting."""
+    with ThreadPoolExecutor(at_once) as pool:
+        return [what for found in pool.map(lambda trial: trial(), trials) for what in found]
 
 
 class _Pulse:
@@ -205,6 +211,14 @@ def undisturbed(trial: Callable[[float], list[str]]) -> list[str]:
         if not wrong or pulse.latest < _STANDSTILL:
             break
     return wrong
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _no_linger() -> Iterator[None]:
+    """The thread that watches streams ends with the last of them, and does not wait for the next: no thread may be left (I3)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streaming, "_LINGER", 0.002)
+        yield
 
 
 @pytest.fixture

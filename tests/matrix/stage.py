@@ -93,13 +93,13 @@ class Stage:
         """How many there were in each call."""
         return [len(outcome.attempts) for outcome in self.outcomes]
 
-    def broken(self, log: str) -> list[str]:
+    def broken(self) -> list[str]:
         """The invariants that do not hold, as far as they are seen while the dispatcher lives."""
         return [
             *[f"I1: took {seen.seconds:.2f} s of {self.timeout} s" for seen in self.seen if seen.seconds > self.timeout + SLACK],
             *self._ends(),
             *self._counts(),
-            *[f"I5: {leak}" for seen in self.seen for leak in leaks(seen.error, log + self._texts())],
+            *[f"I5: {leak}" for seen in self.seen for leak in leaks(seen.error, self._texts())],
             *[f"I6: {wrong}" for wrong in disagreements(self.dispatcher, self.recent)],
             *[f"I7: {held}" for held in residue(self.dispatcher)],
         ]

@@ -9,6 +9,7 @@ import logging
 import pickle
 import pprint
 import traceback
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -161,12 +162,12 @@ def test_a_ledger_tells_no_password(password, nothing_told, tmp_path):
         for scheme in ("postgresql", "postgres", "PostgreSQL+psycopg")[: 3 if password in PLAIN else 1]:
             address = form.format(scheme=scheme, password=password, port=port, name="db")
             uses = () if form != SERVERS["address"] else (Ledger.is_there, Ledger.migrate, Ledger.list_recent_calls)
-            nothing_told(told_of(lambda where=address: Ledger(where, spool=tmp_path / "spool", timeout=1), *uses))
-            nothing_told(told_of(lambda where=address: Ledger(Path(where), spool=tmp_path / "spool")))
+            there = partial(Ledger, spool=tmp_path / "spool")
+            told = told_of(partial(there, address, timeout=1), *uses) + told_of(partial(Config, ledger=address))
+            told += told_of(partial(there, Path(address))) + told_of(partial(there, quote(address, safe="")))
             if "{scheme}:" in form:  # what begins with a slash and has no scheme is a path
-                nothing_told(told_of(lambda where=address: Ledger(Path(where).absolute(), spool=tmp_path / "spool")))
-            nothing_told(told_of(lambda where=address: Config(ledger=where)))
-            nothing_told(told_of(lambda where=address: Ledger(quote(where, safe=""), spool=tmp_path / "spool")))
+                told += told_of(partial(there, Path(address).absolute()))
+            nothing_told(told)
 
 
 @pytest.mark.parametrize("password", PASSWORDS)
@@ -176,11 +177,10 @@ def test_a_cache_and_limits_tell_no_password(password, nothing_told):
     for form in forms({**SERVERS, **LOGINS_ALONE}, password):
         for scheme in ("redis", "rediss", "unix", "http")[: 4 if password in PLAIN else 1]:
             address = form.format(scheme=scheme, password=password, port=port, name="0")
-            nothing_told(told_of(lambda where=address: ResponseCache(store=where)))
-            nothing_told(told_of(lambda where=address: ResponseCache(store=Path(where))))
-            nothing_told(told_of(lambda where=address: ResponseCache(store=where.encode())))
-            nothing_told(told_of(lambda where=address: Config(limits_storage=where, cache={"store": where})))
-            nothing_told(told_of(lambda where=address: RateLimit(requests_per_minute=1, storage=where)))
+            told = [told_of(partial(ResponseCache, store=where)) for where in (address, Path(address), address.encode())]
+            told.append(told_of(partial(Config, limits_storage=address, cache={"store": address})))
+            told.append(told_of(partial(RateLimit, requests_per_minute=1, storage=address)))
+            nothing_told("\n".join(told))
 
 
 def test_a_cache_whose_server_is_away_tells_no_password(nothing_told):

@@ -5,6 +5,9 @@ Short limits where the vendor falls silent, two retries, and, where it says so, 
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+import attrs
 import pytest
 
 from llmdispatcher import Config, Dispatcher, QuotaExceeded, RateLimitError, Request, RetryPolicy
@@ -12,7 +15,7 @@ from llmdispatcher.testing import OK, PEER_FAULTS, VendorSimulator
 from llmdispatcher.testing.faults import trickle
 
 from ..conftest import SLACK
-from .conftest import LIMIT, MODELS, Hurried, ask, vendor_at
+from .conftest import LIMIT, MODELS, Hurried, Result, ask, vendor_at
 
 ANSWER = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen."
 STREAMED = {
@@ -45,11 +48,6 @@ TIMEOUTS = {"429 Retry-After: 2": 1.9}
 """Seconds of a whole call where it must be less than the hint."""
 
 
-def hurt(simulator, row):
-    """The vendor of a row; only the limit that ends it is short."""
-    return vendor_at(simulator, "openai", **LIMITS.get(row, {}))
-
-
 def healthy_at(simulator):
     """A vendor to go on to."""
     return vendor_at(simulator, "anthropic", default_model=MODELS["anthropic"])
@@ -60,60 +58,76 @@ def test_every_row_of_the_peers_matrix_is_here():
     assert set(PEER_FAULTS) == set(PROMISED) | {TRICKLE}
 
 
-@pytest.mark.parametrize("row", PROMISED)
-@pytest.mark.parametrize("helped", [True, False], ids=["with a healthy vendor", "alone"])
-def test_row(row, helped):
-    """It ends as promised, in time, and with exactly the promised number of hits."""
+@attrs.frozen
+class Played:
+    """What came of a row: the result, the hits on the faulty and on a healthy vendor, and what was waited in between."""
+
+    result: Result
+    hits: tuple[int, int]
+    waits: list[float]
+
+
+def play(row, helped):
+    """One call of a vendor with the fault, of which only the limit that ends it is short."""
+    clock = Hurried()
     with VendorSimulator(responses=ANSWER).always(PEER_FAULTS[row]) as faulty, VendorSimulator(responses=ANSWER) as healthy:
-        vendors = [hurt(faulty, row), *([healthy_at(healthy)] if helped else [])]
-        result = ask(vendors, "openai", streamed=row in STREAMED, timeout=TIMEOUTS.get(row, 2 * SLACK), retries=2)
-        name, hits = PROMISED[row][0 if helped else 1]
-
-        assert (name, hits) == (result.name, faulty.hits), result.error
-        assert result.seconds < SLACK
-        assert 1 == len(result.outcomes)
-        assert faulty.hits + healthy.hits == len(result.outcomes[0].attempts)
+        vendors = [vendor_at(faulty, "openai", **LIMITS.get(row, {})), *([healthy_at(healthy)] if helped else [])]
+        timeout = TIMEOUTS.get(row, 2 * SLACK)
+        result = ask(vendors, "openai", streamed=row in STREAMED, timeout=timeout, retries=2, clock=clock)
+        return Played(result, (faulty.hits, healthy.hits), clock.waits)
 
 
-@pytest.mark.parametrize("row", [row for row, (helped, _) in PROMISED.items() if helped == ("ok", 1) and "malformed" not in row])
-def test_a_healthy_vendor_is_asked_at_once(row):
+@pytest.fixture(scope="module")
+def helped():
+    """Every row with a healthy vendor."""
+    with ThreadPoolExecutor(len(PROMISED)) as pool:
+        return dict(zip(PROMISED, pool.map(lambda row: play(row, helped=True), PROMISED), strict=True))
+
+
+def assert_promised(played, number):
+    """Each row ends as promised, in time, and with exactly the promised number of hits."""
+    ends = {row: (one.result.name, one.hits[0]) for row, one in played.items()}
+    assert {row: promises[number] for row, promises in PROMISED.items()} == ends
+    assert [] == [row for row, one in played.items() if one.result.seconds > SLACK or len(one.result.outcomes) != 1]
+    assert [] == [row for row, one in played.items() if sum(one.hits) != len(one.result.outcomes[0].attempts)]
+
+
+def test_row(helped):
+    """Alone and with a healthy vendor each ends as promised."""
+    with ThreadPoolExecutor(len(PROMISED)) as pool:
+        alone = dict(zip(PROMISED, pool.map(lambda row: play(row, helped=False), PROMISED), strict=True))
+
+    assert_promised(helped, 0)
+    assert_promised(alone, 1)
+
+
+def test_a_healthy_vendor_is_asked_at_once(helped):
     """Where a failure leads to another vendor it does so without a pause, whatever the vendor hints (the peers: 4 to 13 s)."""
-    with VendorSimulator(responses=ANSWER).always(PEER_FAULTS[row]) as faulty, VendorSimulator(responses=ANSWER) as healthy:
-        clock = Hurried()
-        result = ask([hurt(faulty, row), healthy_at(healthy)], "openai", streamed=row in STREAMED, retries=2, clock=clock)
-    failed, answered = result.outcomes[0].attempts
-
-    assert ("anthropic", True) == (answered.vendor, answered.failover)
-    assert [] == clock.waits
-    assert failed.latency < SLACK
+    moved = {row: one for row, one in helped.items() if PROMISED[row][0] == ("ok", 1) and "malformed" not in row}
+    for one in moved.values():
+        failed, answered = one.result.outcomes[0].attempts
+        assert ("anthropic", True, []) == (answered.vendor, answered.failover, one.waits)
+        assert failed.latency < SLACK
 
 
-@pytest.mark.parametrize("row", [row for row, (helped, _) in PROMISED.items() if helped[0] == "StreamInterrupted"])
-def test_a_broken_stream_keeps_what_had_come(row):
+def test_a_broken_stream_keeps_what_had_come(helped):
     """It is never taken for complete: the error holds the nine words, the healthy vendor is not asked behind the reader's back."""
-    with VendorSimulator(responses=ANSWER).always(PEER_FAULTS[row]) as faulty, VendorSimulator(responses=ANSWER) as healthy:
-        result = ask([hurt(faulty, row), healthy_at(healthy)], "openai", streamed=True, retries=2)
+    broken = {row: one for row, one in helped.items() if PROMISED[row][0][0] == "StreamInterrupted"}
 
-    assert ANSWER.split()[:9] == result.error.partial.content.split()
-    assert "stall" not in row or "idle" == result.error.phase
-    assert (1, 0) == (faulty.hits, healthy.hits)
+    assert 3 == len(broken)
+    assert [ANSWER.split()[:9]] * 3 == [one.result.error.partial.content.split() for one in broken.values()]
+    assert "idle" == broken["stall after 9 words"].result.error.phase
+    assert [(1, 0)] * 3 == [one.hits for one in broken.values()]
 
 
-def test_a_malformed_line_costs_nothing_but_itself():
+def test_a_malformed_line_costs_nothing_but_itself(helped):
     """All words of the other lines are there (the peers: a raw JSONDecodeError)."""
-    with VendorSimulator(responses=ANSWER).always(PEER_FAULTS["malformed SSE line, rest fine"]) as faulty:
-        result = ask([vendor_at(faulty, "openai")], "openai", streamed=True)
-
-    assert ("ok", ANSWER) == (result.name, result.text)
+    assert ANSWER == helped["malformed SSE line, rest fine"].result.text
 
 
-def test_a_bad_request_is_taken_nowhere_else():
+def test_a_bad_request_is_taken_nowhere_else(helped):
     """What is wrong with the request is wrong everywhere: the healthy vendor never hears of it."""
-    with VendorSimulator().always(PEER_FAULTS["400 bad request"]) as faulty, VendorSimulator() as healthy:
-        vendors = [vendor_at(faulty, "openai"), healthy_at(healthy)]
-
-        assert "InvalidRequest" == ask(vendors, "openai", streamed=False, retries=2).name
-        assert (1, 0) == (faulty.hits, healthy.hits)
+    assert (1, 0) == helped["400 bad request"].hits
 
 
 def test_a_hint_that_fits_is_waited_for_once():
@@ -142,11 +156,11 @@ def test_a_spent_quota_parks_the_target_for_a_minute():
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_trickle_cannot_outlive_the_deadline(streamed):
     """Chunks that keep coming beat every per-read timeout; the call's own deadline ends them (the peers took 12.6 s of 3 s)."""
-    with VendorSimulator(responses=ANSWER).always(trickle(0.1)) as faulty:
-        result = ask([vendor_at(faulty, "openai")], "openai", streamed=streamed, timeout=0.9)
+    with VendorSimulator(responses=ANSWER).always(trickle(0.05)) as faulty:
+        result = ask([vendor_at(faulty, "openai")], "openai", streamed=streamed, timeout=0.3)
 
     assert "DeadlineExceeded" == result.name
-    assert result.seconds < 0.9 + SLACK
+    assert result.seconds < 0.3 + SLACK
 
 
 def test_a_429_parks_the_target_for_the_next_calls_too():

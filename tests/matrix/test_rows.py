@@ -1,4 +1,4 @@
-"""The fault matrix through real sockets: every row, every variant, four vendors, plain and streamed; invariants after each.
+"""The fault matrix through real sockets: every row, every variant, four vendors, plain and streamed, each call with the invariants.
 
 I1 the call ends in time, I2 with exactly one outcome, I3 threads and descriptors are back, I5 no key and no prompt
 anywhere. What the caller may see of each row stands in ``EXPECTED``; the table of what he saw is printed at the end.
@@ -7,8 +7,10 @@ How late a call may be on a quiet machine is in benchmarks/README.md.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter
+from functools import partial
 
 import pytest
 
@@ -16,7 +18,7 @@ from llmdispatcher.testing import FAULTS, VendorSimulator, faults
 from llmdispatcher.vendors import http as chunk_stream
 
 from ..conftest import SLACK
-from .conftest import ask, descriptors, hangs, leaks, settled, undisturbed, vendor_at
+from .conftest import MODELS, ask, descriptors, hangs, leaks, settled, together, undisturbed, vendor_at
 
 ANSWER = "one two three four five six seven eight nine ten eleven twelve."
 
@@ -59,18 +61,12 @@ EXPECTED: dict[str, tuple[set[str], set[str]]] = {
     "R6": ({UNAVAILABLE, "InvalidRequest"}, {UNAVAILABLE, "InvalidRequest"}),
 }
 HEAVY = {"B6", "B8", "S5"}
-"""Rows that move megabytes: shown once."""
-
-
-def cases():
-    for row, variants in FAULTS.items():
-        for number, fault in enumerate(variants):
-            yield pytest.param(row, fault, id=f"{row}-{number}-{fault.name}".replace(" ", "_"))
+"""Rows that move megabytes: shown once, one call after the other."""
 
 
 @pytest.fixture(scope="module")
 def table():
-    seen: dict[str, Counter] = {}
+    seen = {row: Counter() for row in FAULTS}
     yield seen
     print("\nrow   what the callers saw")
     for row, counts in seen.items():
@@ -78,24 +74,28 @@ def table():
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize(("row", "fault"), list(cases()))
-def test_row(row, fault, table, log):
+@pytest.mark.parametrize("row", FAULTS)
+def test_row(row, table, log):
     """Every vendor, plain and streamed: in time, one outcome, nothing left behind, nothing leaked."""
-    wrong = []
-    for kind in ("openai",) if row in HEAVY else ("openai", "azure", "anthropic", "google"):
-        for streamed in (False, True):
-            where = f"{kind} {'stream' if streamed else 'plain'}"
-            found = undisturbed(
-                lambda each, kind=kind, streamed=streamed: seen_wrong(row, fault, (kind, streamed, each), (table, log))
-            )
-            wrong += [f"{where}: {what}" for what in found]
-    assert not wrong, "\n".join(wrong)
+    wrong = {fault.name: undisturbed(partial(wrong_in_calls, row, fault, table, log)) for fault in FAULTS[row]}
+
+    assert {} == {name: found for name, found in wrong.items() if found}
 
 
-def seen_wrong(row, fault, call, written):
-    """What a caller should not have seen, and the invariants that do not hold."""
-    (kind, streamed, each), (table, log) = call, written
+def wrong_in_calls(row, fault, table, log, each):
+    """What is wrong in calls of all kinds, made at once with limits of so many seconds."""
     base = (threading.active_count(), descriptors())
+    ways = list(itertools.product(["openai"] if row in HEAVY else MODELS, (False, True)))
+    calls = [partial(wrong_in_call, row, fault, table, kind, streamed, each) for kind, streamed in ways]
+    wrong = together(calls, at_once=1 if row in HEAVY else len(calls))
+    left = settled(base)
+    if left != (0, 0):
+        wrong.append(f"I3: {left[0]} threads and {left[1]} descriptors left")
+    return wrong + [f"I5: {leak}" for leak in leaks(None, log())]
+
+
+def wrong_in_call(row, fault, table, kind, streamed, each):
+    """What a caller should not have seen, and the invariants that do not hold."""
     limit, each = (3 * each, each) if hangs(fault) else (30.0, 30.0)
     if LATE not in EXPECTED[row][streamed]:
         limit = 30.0  # the vendor's own limits end it, and not whichever of two comes first on a busy machine
@@ -105,8 +105,8 @@ def seen_wrong(row, fault, call, written):
         vendor = vendor_at(simulator, kind, each=each)
         result = ask([vendor], kind, streamed=streamed, timeout=limit)
         hits = simulator.hits
-    table.setdefault(row, Counter())[result.name] += 1
-    wrong = [f"I5: {leak}" for leak in leaks(result.error, log())]
+    table[row][result.name] += 1
+    wrong = [f"I5: {leak}" for leak in leaks(result.error, "")]
     if result.name not in EXPECTED[row][streamed]:
         wrong.append(f"{result.name}: {result.error}")
     if result.seconds > limit + SLACK:
@@ -115,10 +115,7 @@ def seen_wrong(row, fault, call, written):
         wrong.append(f"I2: {result.outcomes}")
     if len(result.outcomes[0].attempts) != 1 or hits > 2:
         wrong.append(f"{len(result.outcomes[0].attempts)} attempts, {hits} hits")
-    left = settled(base)
-    if left != (0, 0):
-        wrong.append(f"I3: {left[0]} threads and {left[1]} descriptors left")
-    return wrong
+    return [f"{kind} {'stream' if streamed else 'plain'}: {what}" for what in wrong]
 
 
 @pytest.mark.parametrize("kind", ["openai", "azure", "anthropic"])

@@ -8,7 +8,7 @@ from benchmarks.soak import soak
 
 from ..conftest import SLACK
 
-CALLS = 2_000
+CALLS = 800
 LATEST = "latest past the deadline"
 """The figure that tells of the machine as well; the long run has a bar for it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import attrs
 import pytest
 
 from llmdispatcher.testing import VendorSimulator
@@ -45,6 +47,53 @@ def run(
     )
 
 
+@attrs.frozen
+class Ended:
+    """How one of several scripts ended: its status, what it has written, and when, by the monotonic clock."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+    at: float
+
+
+_FORKS = f"""{MADE}
+import json, signal
+folder, scripts = sys.argv.pop(), json.load(sys.stdin)
+children = {{}}
+for number, script in enumerate(scripts):
+    if (child := os.fork()) == 0:
+        signal.alarm(60)
+        for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+            os.dup2(os.open(f"{{folder}}/{{number}}.{{name}}", os.O_RDWR | os.O_CREAT), descriptor)
+        break
+    children[child] = number
+else:
+    script = ""
+    while children:
+        child, status = os.wait()
+        print(json.dumps([children.pop(child), os.waitstatus_to_exitcode(status), time.monotonic()]), flush=True)
+del scripts, children, child
+exec(script)
+"""
+
+
+def run_together(folder: Path, scripts: Mapping[str, str], *arguments: str) -> dict[str, Ended]:
+    """What scripts did that go on after :data:`MADE`, at the same time, each in a process of its own.
+
+    They are forked when the dispatcher is made, since importing the library takes longer than most of them.
+    """
+    command = [sys.executable, "-W", "error", "-c", _FORKS, *arguments, str(folder)]
+    texts = json.dumps([textwrap.dedent(script) for script in scripts.values()])
+    done = subprocess.run(command, input=texts, capture_output=True, text=True, timeout=100, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
+    ends = sorted(json.loads(line) for line in done.stdout.splitlines())
+    return {
+        name: Ended(status, *[(folder / f"{number}.{written}").read_text() for written in ("stdout", "stderr")], at)
+        for name, (number, status, at) in zip(scripts, ends, strict=True)
+    }
+
+
 @pytest.fixture
 def hello() -> Iterator[str]:
     """The address of a vendor that says hello at once."""
@@ -52,7 +101,7 @@ def hello() -> Iterator[str]:
         yield simulator.openai_url
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def talking() -> Iterator[str]:
     """The address of a vendor that talks for more than a minute."""
     with VendorSimulator(responses=" ".join(["word"] * 2_000), tokens_per_second=20) as simulator:

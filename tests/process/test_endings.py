@@ -16,9 +16,9 @@ import pytest
 from llmdispatcher.testing import VendorSimulator, faults
 
 from ..conftest import PATIENCE, SLACK
-from .conftest import MADE, run
+from .conftest import MADE, run_together
 
-STREAMS = f"""{MADE}
+STREAMS = """
 streams = [dispatcher.send_streaming(ASK) for _ in range(5)]
 for stream in streams:
     next(iter(stream))
@@ -36,22 +36,35 @@ def over():
 ENDINGS = {
     "end of the script": ("over()", 0),
     "sys.exit(7)": ("over(); sys.exit(7)", 7),
+    "an exception": ("over(); raise KeyError('x')", 1),
     "SystemExit out of a loop": ("for chunk in streams[0]: over(); raise SystemExit(3)", 3),
     "sys.exit in a thread": ("t = threading.Thread(target=sys.exit, args=(9,)); t.start(); t.join(); over()", 0),
     "with open dispatcher": ("with dispatcher:\n    over()", 0),
     "streams in a cycle": ("ring = [streams]; ring.append(ring); del streams, stream; over()", 0),
     "os._exit": ("over(); os._exit(5)", 5),
+    **{
+        number.name: (f"over(); os.kill(os.getpid(), {int(number)}); time.sleep(40)", -number)
+        for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
+    },
 }
+SPOKEN = {"an exception": "KeyError: 'x'\n", "SIGINT": "KeyboardInterrupt\n"}
+"""The end of what Python itself says."""
 
 
-@pytest.mark.parametrize(("ending", "code"), ENDINGS.values(), ids=ENDINGS)
-def test_a_process_with_live_streams_ends_at_once(talking, ending, code):
-    """X1: at once, with the status that was asked for, and without a word on stderr."""
-    done = run(f"{STREAMS}{ending}\n", talking)
-    now = time.monotonic()
+@pytest.fixture(scope="module")
+def ended(talking, tmp_path_factory):
+    return run_together(tmp_path_factory.mktemp("ended"), {name: STREAMS + code for name, (code, _) in ENDINGS.items()}, talking)
 
-    assert (code, "") == (done.returncode, done.stderr)
-    assert now - float(done.stdout.split()[0]) < SLACK
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_process_with_live_streams_ends_at_once(ended, ending):
+    """X1, X3: at once, with the status that was asked for or by its signal, and without a word of the library's on stderr."""
+    done, spoken = ended[ending], SPOKEN.get(ending, "")
+
+    assert ENDINGS[ending][1] == done.returncode
+    assert done.stderr.endswith(spoken) if spoken else done.stderr == ""
+    assert "llmdispatcher" not in done.stderr
+    assert done.at - float(done.stdout.split()[0]) < SLACK
 
 
 AT_EXIT = {
@@ -62,13 +75,11 @@ AT_EXIT = {
 }
 
 
-@pytest.mark.parametrize("work", AT_EXIT.values(), ids=AT_EXIT)
-def test_work_at_exit_is_done_or_refused(hello, work):
+def test_work_at_exit_is_done_or_refused(hello, tmp_path):
     """X1: what an atexit function asks is answered, or, where Python lets no thread start any more, an Overloaded; the process
     waits for nothing then.
     """
-    done = run(
-        f"""{MADE}
+    script = """
 import atexit
 def last():
     said = []
@@ -80,24 +91,13 @@ def last():
 dispatcher.send(ASK)
 dispatcher.send_streaming(ASK).response()
 atexit.register(last)
-""",
-        hello,
-    )
-    now = time.monotonic()
+"""
+    done = run_together(tmp_path, {name: script.format(work=work) for name, work in AT_EXIT.items()}, hello)
 
-    assert (0, "", "hello") == (done.returncode, done.stderr, done.stdout.split()[0])
-    assert now - float(done.stdout.split()[1]) < SLACK
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
-def test_a_signal_ends_it_as_it_ends_any_process(talking, number):
-    """X1: the library catches none: the process ends by that signal, at once."""
-    done = run(f"{STREAMS}over(); os.kill(os.getpid(), {int(number)}); time.sleep(40)\n", talking)
-    now = time.monotonic()
-
-    assert -number == done.returncode
-    assert number == signal.SIGINT or done.stderr == ""
-    assert now - float(done.stdout.split()[0]) < SLACK
+    assert dict.fromkeys(AT_EXIT, (0, "", "hello")) == {
+        name: (end.returncode, end.stderr, end.stdout.split()[0]) for name, end in done.items()
+    }
+    assert all(end.at - float(end.stdout.split()[1]) < SLACK for end in done.values())
 
 
 ASKED = f"""{MADE}

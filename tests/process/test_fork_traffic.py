@@ -15,7 +15,7 @@ import pytest
 from llmdispatcher import Balance, Config, Dispatcher, Hedge, OpenAIVendor, RateLimit, Request, ResponseCache
 from llmdispatcher.testing import VendorSimulator
 
-ROUNDS, CALLS, CHILDREN = 20, 100, 3
+ROUNDS, CALLS, CHILDREN = 3, 50, 3
 PATIENCE = 30
 KEY = "sk-fork-0123456789"
 
@@ -120,11 +120,11 @@ def _result(into):
 @pytest.mark.parametrize("made", [_plain, _everything], ids=["plain", "all policies on"])
 @pytest.mark.parametrize("begin", [_forked, _processed], ids=["os.fork", "multiprocessing"])
 def test_parent_and_children_each_hear_their_own_answers(echo, made, begin):
-    """In all variants together 20 rounds of 100 calls in the parent and in each child at once, forked amid calls: all are right."""
+    """Three rounds of 50 calls in the parent and in each child at once, forked amid calls: all are right."""
     heard = []
     with made(echo) as dispatcher:
         _call(dispatcher, "before", 5, heard)
-        for turn in range(ROUNDS // 4):
+        for turn in range(ROUNDS):
             callers = [
                 threading.Thread(target=_call, args=(dispatcher, f"parent-{turn}-{number}", CALLS // 2, heard))
                 for number in range(2)

@@ -7,14 +7,14 @@ import pytest
 from llmdispatcher.testing import VendorSimulator
 
 from ..conftest import SLACK
-from .conftest import MADE, run
+from .conftest import MADE, run, run_together
 
-FORKED = f"""{MADE}
+FORKED = f"""
 import contextlib, gc, json, multiprocessing, warnings
 from pathlib import Path
 warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of forks with threads alive
-outcomes, SLACK = [], {SLACK}
-dispatcher = Dispatcher(Config(cache=ResponseCache(store=sys.argv[2], store_timeout=5)), observers=[outcomes.append])
+outcomes, SLACK, STORE = [], {SLACK}, f"{{sys.argv[2]}}-{{os.getpid()}}"
+dispatcher = Dispatcher(Config(cache=ResponseCache(store=STORE, store_timeout=5)), observers=[outcomes.append])
 dispatcher.register_vendor(OpenAIVendor(api_key="sk-process-0123456789", base_url=sys.argv[1], trust_env=False))
 def asked(text, **settings):
     return Request("gpt-4o", text, max_tokens=100_000, **settings)
@@ -29,7 +29,7 @@ def files():
     for entry in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
             found.append(os.readlink(entry))
-    return [name for name in found if name.startswith(sys.argv[2])]
+    return [name for name in found if name.startswith(STORE)]
 def in_child(work):
     '''What work gives in a forked child, which is waited for.'''
     reading, writing = os.pipe()
@@ -67,17 +67,8 @@ def answer(body):
     return "word " * 300 if text == "long" else text
 
 
-@pytest.fixture
-def forked(tmp_path):
-    """Runs a script that forks; its vendor says what it is told, and of ``long`` three hundred words."""
-    with VendorSimulator(responses=answer, tokens_per_second=300) as simulator:
-        yield lambda script: run(FORKED + script, simulator.openai_url, str(tmp_path / "answers.db"))
-
-
-def test_with_a_stream_and_calls_under_way(forked):
-    """The child works at once, on sockets of its own; the parent's stream and calls end as if nothing had been."""
-    done = forked(
-        """
+SCRIPTS = {
+    "with_a_stream_and_calls_under_way": """
 stream = dispatcher.send_streaming(asked("long"))
 reader = iter(stream)
 first = next(reader).content
@@ -98,16 +89,8 @@ for seconds, wrong, inherited, count in children:
     assert not mine & set(inherited), (mine, inherited)
 assert 4 == len(outcomes), outcomes
 assert not dispatcher._in_flight._here()
-"""
-    )
-
-    assert (0, "") == (done.returncode, done.stderr)
-
-
-def test_with_warm_pools_and_an_open_cache(forked):
-    """The child shares neither a connection nor an open file of the cache, finds the parent's answers there, and adds its own."""
-    done = forked(
-        """
+""",
+    "with_warm_pools_and_an_open_cache": """
 for number in range(5):
     dispatcher.send(asked(f"warm-{number}"))
 threads = [threading.Thread(target=dispatcher.send, args=(asked(f"more-{number}"),)) for number in range(5)]
@@ -130,16 +113,8 @@ before = dispatcher.cache.stats().hits
 dispatcher.send(asked("of the child"))
 assert before + 1 == dispatcher.cache.stats().hits
 assert 0 == dispatcher.cache.stats().errors
-"""
-    )
-
-    assert (0, "") == (done.returncode, done.stderr)
-
-
-def test_with_every_lock_held(forked):
-    """Whatever lock of the library another thread holds at the fork, the child calls, streams, counts and closes."""
-    done = forked(
-        """
+""",
+    "with_every_lock_held": """
 from llmdispatcher.runtime import forks as locks
 dispatcher.send(asked("warm"))
 dispatcher.send_streaming(asked("warm too")).response()
@@ -167,16 +142,8 @@ go_on.set()
 thread.join()
 assert (True, []) == (seconds < SLACK, wrong), (seconds, wrong)
 assert "parent" == dispatcher.send(asked("parent")).content
-"""
-    )
-
-    assert (0, "") == (done.returncode, done.stderr)
-
-
-def test_by_multiprocessing_and_from_a_thread(forked):
-    """A pool of multiprocessing's fork context works, from a thread in the middle of calls too; so do grandchildren."""
-    done = forked(
-        """
+""",
+    "by_multiprocessing_and_from_a_thread": """
 def echoed(number):
     said = dispatcher.send(asked(f"m{number}-{os.getpid()}")).content
     return said == f"m{number}-{os.getpid()}"
@@ -202,16 +169,8 @@ threads[1].join()
 stop.set()
 threads[0].join()
 assert all(ends) and len(ends) > 20, ends
-"""
-    )
-
-    assert (0, "") == (done.returncode, done.stderr)
-
-
-def test_a_drain_in_a_child_waits_for_none_of_the_parents_calls(forked):
-    """What is under way in the parent is the parent's: the child closes at once, and the parent's stream goes on."""
-    done = forked(
-        """
+""",
+    "a_drain_in_a_child_waits_for_none_of_the_parents_calls": """
 stream = dispatcher.send_streaming(asked("long"))
 reader = iter(stream)
 next(reader)
@@ -222,16 +181,51 @@ def closed():
 assert in_child(closed) < SLACK
 assert 299 <= len("".join(chunk.content for chunk in reader).split())
 assert stream.response().content.split() == ["word"] * 300
-"""
-    )
+""",
+}
 
+
+@pytest.fixture(scope="module")
+def forked(tmp_path_factory):
+    """What became of all scripts; their vendor says what it is told, and of ``long`` three hundred words."""
+    folder = tmp_path_factory.mktemp("forked")
+    with VendorSimulator(responses=answer, tokens_per_second=300) as simulator:
+        scripts = {name: FORKED + script for name, script in SCRIPTS.items()}
+        return run_together(folder, scripts, simulator.openai_url, str(folder / "answers.db"))
+
+
+def assert_well(done):
     assert (0, "") == (done.returncode, done.stderr)
 
 
-def test_no_call_loads_a_module(forked):
+def test_with_a_stream_and_calls_under_way(forked):
+    """The child works at once, on sockets of its own; the parent's stream and calls end as if nothing had been."""
+    assert_well(forked["with_a_stream_and_calls_under_way"])
+
+
+def test_with_warm_pools_and_an_open_cache(forked):
+    """The child shares neither a connection nor an open file of the cache, finds the parent's answers there, and adds its own."""
+    assert_well(forked["with_warm_pools_and_an_open_cache"])
+
+
+def test_with_every_lock_held(forked):
+    """Whatever lock of the library another thread holds at the fork, the child calls, streams, counts and closes."""
+    assert_well(forked["with_every_lock_held"])
+
+
+def test_by_multiprocessing_and_from_a_thread(forked):
+    """A pool of multiprocessing's fork context works, from a thread in the middle of calls too; so do grandchildren."""
+    assert_well(forked["by_multiprocessing_and_from_a_thread"])
+
+
+def test_a_drain_in_a_child_waits_for_none_of_the_parents_calls(forked):
+    """What is under way in the parent is the parent's: the child closes at once, and the parent's stream goes on."""
+    assert_well(forked["a_drain_in_a_child_waits_for_none_of_the_parents_calls"])
+
+
+def test_no_call_loads_a_module(tmp_path):
     """A fork in the middle of an import leaves the child an import lock that nobody opens: a made dispatcher has all it needs."""
-    done = forked(
-        """
+    script = """
 before = set(sys.modules)
 dispatcher.send(asked("one"))
 dispatcher.send(asked("one"))
@@ -240,6 +234,7 @@ list(dispatcher.map([asked("three")]))
 dispatcher.explain(asked("x")), dispatcher.get_stats(), dispatcher.close()
 print(*sorted(set(sys.modules) - before))
 """
-    )
+    with VendorSimulator(responses=answer) as simulator:
+        done = run(MADE + FORKED + script, simulator.openai_url, str(tmp_path / "answers.db"))
 
     assert (0, "", "") == (done.returncode, done.stderr, done.stdout.strip())

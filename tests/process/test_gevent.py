@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 
-import pytest
-
 from llmdispatcher.testing import VendorSimulator, faults
 
 from ..conftest import PATIENCE, SLACK
@@ -21,9 +19,8 @@ def patched(servers, script, url, before="from gevent import monkey; monkey.patc
     return run(whole, url, python=servers / "python", env=with_library())
 
 
-@pytest.mark.parametrize("ask", [SEND, STREAM], ids=["send", "stream"])
-def test_greenlets_wait_side_by_side(servers, ask):
-    """Twenty calls in twenty greenlets are answered by a vendor that answers none before all twenty have asked."""
+def test_greenlets_wait_side_by_side(servers):
+    """Twenty calls, then streams, in twenty greenlets are answered by a vendor that answers none before all twenty have asked."""
     asked = threading.Barrier(20)
 
     def answer(_body):
@@ -34,9 +31,10 @@ def test_greenlets_wait_side_by_side(servers, ask):
         done = patched(
             servers,
             f"""
-jobs = [gevent.spawn({ask}) for _ in range(20)]
-gevent.joinall(jobs, timeout=40, raise_error=True)
-assert ["hello there"] * 20 == [job.value for job in jobs]
+for ask in ({SEND}, {STREAM}):
+    jobs = [gevent.spawn(ask) for _ in range(20)]
+    gevent.joinall(jobs, timeout=40, raise_error=True)
+    assert ["hello there"] * 20 == [job.value for job in jobs]
 """,
             vendor.openai_url,
         )
@@ -45,7 +43,10 @@ assert ["hello there"] * 20 == [job.value for job in jobs]
 
 
 def test_deadlines_cancels_and_drains_work(servers):
-    """A deadline ends a call, another greenlet cancels one, map and the cache's single flight work, closing drains."""
+    """A deadline ends a call, another greenlet cancels one, map and the cache's single flight work, closing drains.
+
+    The three channels of a stream are read as queues, although gevent has a queue of its own.
+    """
     with VendorSimulator(responses="hello there", latency=0.3) as vendor, VendorSimulator().always(faults.silent()) as mute:
         done = patched(
             servers,
@@ -67,6 +68,13 @@ with Dispatcher(Config(cache=ResponseCache())) as other:
     other.register_vendor(dispatcher.get_vendor("openai"))
     gevent.joinall([gevent.spawn(other.send, ASK) for _ in range(5)], timeout=40, raise_error=True)
     assert (1, 4) == (other.cache.stats().misses, other.cache.stats().shared)
+stream = dispatcher.send_streaming(ASK, timeout=40)
+assert stream.done_channel.get(timeout=40) is True
+assert stream.error_channel.qsize() == 0 and stream.error_channel.empty()
+waiting = stream.content_channel.qsize()
+assert 0 < waiting and not stream.content_channel.full()
+text = "".join(stream.content_channel.get_nowait().content for _ in range(waiting))
+assert text == "hello there", text
 stream = dispatcher.send_streaming(ASK)
 dispatcher.close(drain=40)
 assert stream.response().content == "hello there"
@@ -77,38 +85,19 @@ assert stream.response().content == "hello there"
     assert (0, "") == (done.returncode, done.stderr)
 
 
-def test_a_channel_is_read_as_a_queue(servers, hello):
-    """The three channels of a stream, although gevent has a queue of its own."""
-    done = patched(
-        servers,
-        """
-stream = dispatcher.send_streaming(ASK, timeout=40)
-assert stream.done_channel.get(timeout=40) is True
-assert stream.error_channel.qsize() == 0 and stream.error_channel.empty()
-waiting = stream.content_channel.qsize()
-assert 0 < waiting and not stream.content_channel.full()
-text = "".join(stream.content_channel.get_nowait().content for _ in range(waiting))
-assert text == "hello", text
-""",
-        hello,
-    )
-
-    assert (0, "") == (done.returncode, done.stderr)
-
-
-@pytest.mark.parametrize("ask", [SEND, STREAM], ids=["send", "stream"])
-def test_a_patch_after_the_import_is_refused(servers, ask):
+def test_a_patch_after_the_import_is_refused(servers):
     """By a ConfigError that says what to do, before anybody is asked, instead of calls that block all greenlets."""
     with VendorSimulator(responses="hello there") as vendor:
         done = patched(
             servers,
             f"""
-try:
-    ({ask})()
-except ConfigError as error:
-    assert "before anything is imported" in str(error), error
-else:
-    raise AssertionError
+for ask in ({SEND}, {STREAM}):
+    try:
+        ask()
+    except ConfigError as error:
+        assert "before anything is imported" in str(error), error
+    else:
+        raise AssertionError
 """,
             vendor.openai_url,
             before="",

@@ -31,46 +31,41 @@ def shown(error, key):
     return [piece for piece in pieces if piece.strip() and piece in told and piece not in "xxxx"] + [w for w in WORDS if w in told]
 
 
-@pytest.mark.parametrize("key", BAD.values(), ids=BAD)
-@pytest.mark.parametrize("kind", VENDORS)
-def test_it_is_refused_when_the_vendor_is_made(kind, key):
-    """A ConfigError that names the field and says what to do."""
-    with pytest.raises(ConfigError, match="api_key: the key ending in") as caught:
-        kind(api_key=key)
-
-    assert [] == shown(caught.value, key)
+@pytest.fixture(params=BAD.values(), ids=BAD)
+def key(request):
+    return request.param
 
 
-@pytest.mark.parametrize("key", BAD.values(), ids=BAD)
-def test_so_is_one_of_several(key):
-    """Wherever it stands in the list."""
-    with pytest.raises(ConfigError, match="the key ending in") as caught:
-        OpenAIVendor(api_key=["sk-process-0123456789", key])
+@pytest.fixture
+def refused(key):
+    """Whether a call is refused with these words, and shows nothing of the key."""
 
-    assert [] == shown(caught.value, key)
+    def refused(words, call):
+        with pytest.raises(ConfigError, match=words) as caught:
+            call()
+        assert [] == shown(caught.value, key)
+
+    return refused
 
 
-@pytest.mark.parametrize("key", [key for key in BAD.values() if "\0" not in key and "\udc80" not in key])
-def test_so_is_one_of_the_environment_at_its_first_use(monkeypatch, key):
-    """Before anything is sent; the message names the vendor."""
-    monkeypatch.setenv("OPENAI_API_KEY", key)
+def test_it_is_refused_when_the_vendor_is_made(key, refused):
+    """A ConfigError that names the field and says what to do; so is one of several, wherever it stands in the list."""
+    for kind in VENDORS:
+        refused("api_key: the key ending in", lambda kind=kind: kind(api_key=key))
+    refused("the key ending in", lambda: OpenAIVendor(api_key=["sk-process-0123456789", key]))
+
+
+def test_so_is_one_that_is_found_at_its_first_use(monkeypatch, key, refused):
+    """In the environment, or given by a function: before anything is sent; the message names the vendor."""
     with VendorSimulator() as simulator, Dispatcher() as dispatcher:
-        dispatcher.register_vendor(OpenAIVendor(base_url=simulator.openai_url, trust_env=False))
-        with pytest.raises(ConfigError, match="openai: the key ending in") as caught:
-            dispatcher.send(Request("gpt-4o", "hi"))
-
-        assert ([], 0) == (shown(caught.value, key), simulator.hits)
-
-
-@pytest.mark.parametrize("key", BAD.values(), ids=BAD)
-def test_so_is_one_that_a_function_gives(key):
-    """At each call, before anything is sent."""
-    with VendorSimulator() as simulator:
+        if "\0" not in key and "\udc80" not in key:
+            monkeypatch.setenv("OPENAI_API_KEY", key)
+            dispatcher.register_vendor(OpenAIVendor(base_url=simulator.openai_url, trust_env=False))
+            refused("openai: the key ending in", lambda: dispatcher.send(Request("gpt-4o", "hi")))
         vendor = OpenAIVendor(api_key=lambda: key, base_url=simulator.openai_url, trust_env=False)
-        with pytest.raises(ConfigError, match="the key ending in") as caught:
-            vendor.send(Request("gpt-4o", "hi"), Deadline.after(5))
+        refused("the key ending in", lambda: vendor.send(Request("gpt-4o", "hi"), Deadline.after(5)))
 
-        assert ([], 0) == (shown(caught.value, key), simulator.hits)
+        assert 0 == simulator.hits
 
 
 @pytest.mark.parametrize("key", ["", " ", "\n", b"sk-bytes-0123456789", 7, [], [""], [None]])

@@ -110,20 +110,34 @@ def all_at_once(count, work):
 
 
 def test_workers_of_a_preloaded_app_answer_each_their_own(servers, tmp_path):
-    """F1: a dispatcher that was made and used before the fork serves two workers: 200 calls and streams, no wrong answer."""
-    command = gunicorn(servers)
+    """F1: a dispatcher that was made and used before the fork serves two workers: 200 calls and streams, no wrong answer.
+
+    C6: the app, which comments every half second, notices that a client has hung up while its vendor is silent.
+    """
+    gone = tmp_path / "gone"
     with (
         VendorSimulator(responses=echo) as vendor,
-        served(command, tmp_path / "log", vendor.openai_url, WARM="send, stream") as server,
+        served(gunicorn(servers), tmp_path / "log", vendor.openai_url, WARM="send, stream", GONE=str(gone)) as server,
     ):
         first = server.get("/send/first")
         answers = all_at_once(20, lambda n: [server.get(f"/{'send' if k % 2 else 'stream'}/w{n}x{k}") for k in range(10)])
+        vendor.always(faults.stall_after(1))
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
+            client.sendall(b"GET /beat/one%20two HTTP/1.1\r\nHost: here\r\n\r\n")
+            heard = b""
+            while b"one" not in heard or not heard.rstrip(b"\r\n").endswith(b": still there"):
+                heard += client.recv(4096)
+        left = time.monotonic()
+        while not (gone.exists() and gone.read_text()) and time.monotonic() < left + PATIENCE:
+            time.sleep(0.01)
         status = server.stop()
 
     said = [[text for text, _, _ in row] for row in answers]
     assert [[f"w{n}x{k}" + ("" if k % 2 else "\nend") for k in range(10)] for n in range(20)] == said
     assert ("first", 0, True) == (first[0], status, first[2] < SLACK)
     assert 2 == len({pid for row in answers for _, pid, _ in row})
+    assert 0.0 < float(gone.read_text()) - left < SLACK  # the first comment after the end goes into the void, the second fails
+    assert "Traceback" not in server.log.read_text()
 
 
 def test_streams_end_with_an_error_event_before_gunicorn_kills(servers, tmp_path):
@@ -181,27 +195,6 @@ def test_short_calls_end_whole_while_a_worker_drains(servers, tmp_path):
 
     assert ["whole\nend", "whole"] * 10 == answers
     assert 0 == status
-
-
-def test_a_client_that_hangs_up_between_two_words_is_noticed_by_a_heartbeat(servers, tmp_path):
-    """C6: the vendor says one word and then nothing; the app, which comments every half second, knows that nobody listens."""
-    gone = tmp_path / "gone"
-    with (
-        VendorSimulator(responses="one two three four").always(faults.stall_after(1)) as vendor,
-        served(gunicorn(servers), tmp_path / "log", vendor.openai_url, GONE=str(gone)) as server,
-    ):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
-            client.sendall(b"GET /beat/x HTTP/1.1\r\nHost: here\r\n\r\n")
-            heard = b""
-            while b"one" not in heard or not heard.rstrip(b"\r\n").endswith(b": still there"):
-                heard += client.recv(4096)
-        left = time.monotonic()
-        while not (gone.exists() and gone.read_text()) and time.monotonic() < left + PATIENCE:
-            time.sleep(0.01)
-        log = server.log.read_text()
-
-    assert 0.0 < float(gone.read_text()) - left < SLACK  # the first comment after the end goes into the void, the second fails
-    assert "Traceback" not in log
 
 
 UWSGI = {

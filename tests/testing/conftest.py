@@ -100,16 +100,16 @@ def _is_at_work(simulator, before):
     return any(Path(top.co_filename).name not in ("threading.py", "socket.py") and top.co_name != "hang_up" for top in tops)
 
 
-def bytes_of(simulator, form="openai", *, enough=1 << 21, sign=None, quiet=0.3, at_most=PATIENCE, hasty=False, **settings):
+def bytes_of(simulator, form="openai", *, enough=1 << 21, sign=None, quiet=0.03, at_most=PATIENCE, hasty=False, **settings):
     """All that comes back over a bare socket, and how that ended: closed, reset, open, or enough (or too late).
 
-    It is open when nothing has come for a while from a simulator that is not at work; ``hasty`` does not look whether it is.
+    It is open when nothing comes from a simulator that was not at work before; ``hasty`` does not look whether it is.
     Enough are so many bytes, or those that ``sign`` is found in.
     """
     path, headers, body = wire_request(form, **settings)
     lines = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
     head = f"POST {path} HTTP/1.1\r\nHost: sim\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode()
-    got, before = bytearray(), simulator.hits
+    got, before, rests = bytearray(), simulator.hits, hasty
     with socket.create_connection(("127.0.0.1", int(simulator.url.rpartition(":")[2])), timeout=quiet) as sock:
         sock.sendall(head + body)
         end = time.monotonic() + at_most
@@ -117,14 +117,15 @@ def bytes_of(simulator, form="openai", *, enough=1 << 21, sign=None, quiet=0.3, 
             try:
                 data = sock.recv(1 << 20)
             except TimeoutError:
-                if not hasty and _is_at_work(simulator, before):
-                    continue
-                return bytes(got), "open"
+                if rests:
+                    return bytes(got), "open"
+                rests = not _is_at_work(simulator, before)
+                continue
             except ConnectionResetError:
                 return bytes(got), "reset"
             if not data:
                 return bytes(got), "closed"
-            got += data
+            got, rests = got + data, hasty
     return bytes(got), "enough"
 
 

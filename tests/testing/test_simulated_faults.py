@@ -16,7 +16,6 @@ from llmdispatcher.testing import FAULTS, PEER_FAULTS, UNREACHABLE, VendorSimula
 from .conftest import FORMATS, NINE_AND_MORE, PATIENCE, ask, bytes_of
 
 ROWS = {"N9", "H1", "H2", "H3", "H4", "H5", "H6", *(f"B{n}" for n in range(1, 11)), *(f"S{n}" for n in range(1, 11))}
-LIGHT = [fault for row, variants in FAULTS.items() if row not in ("B6", "B8", "S5", "S1") for fault in variants]
 
 
 def head_of(got):
@@ -46,15 +45,15 @@ def test_the_tables_cover_the_rows():
     assert {"N1", "N2", "N6", "N7"} == set(UNREACHABLE)
 
 
-@pytest.mark.parametrize("fault", LIGHT, ids=lambda fault: fault.name)
-def test_every_fault_works_in_every_format(sim, fault):
+@pytest.mark.parametrize("row", [row for row in FAULTS if row not in ("B6", "B8", "S5", "S1")])
+def test_every_fault_works_in_every_format(sim, row):
     """Plain and streamed: it does what it does without breaking the simulator, which answers well afterwards."""
-    for form in FORMATS:
-        for stream in (False, True):
-            after(sim, fault, form, stream=stream, quiet=0.01, hasty=True, enough=200)
-    assert sim.await_hits(2 * len(FORMATS), PATIENCE)
-
-    assert 200 == ask(sim).status
+    for number, fault in enumerate(FAULTS[row], 1):
+        for form in FORMATS:
+            for stream in (False, True):
+                after(sim, fault, form, stream=stream, quiet=0.01, hasty=True, enough=200)
+        assert sim.await_hits(2 * len(FORMATS) * number + number - 1, PATIENCE)
+        assert 200 == ask(sim).status, fault.name
 
 
 @pytest.mark.parametrize("words", [1, 9])
