@@ -28,6 +28,7 @@ from ..types import (
     ChunkSource,
     EmbeddingRequest,
     Embeddings,
+    EmbeddingSettings,
     ObserverLike,
     Outcome,
     Request,
@@ -341,7 +342,7 @@ class Dispatcher:
         *,
         timeout: float | None = None,
         cancel: Cancellation | None = None,
-        **settings: Any,
+        **settings: Unpack[EmbeddingSettings],
     ) -> Embeddings:
         """The vectors of some texts, in their order; asked for in batches of as many as the vendor takes.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -52,7 +52,7 @@ class Shared(Protocol):
         """Give back connections."""
 
 
-def _adaptive(value: Any) -> AdaptiveConcurrency | None:
+def _adaptive(value: AdaptiveConcurrency | Mapping[str, Any] | bool | None) -> AdaptiveConcurrency | None:
     if value is None or value is False:
         return None
     return build(AdaptiveConcurrency, {} if value is True else value, "adaptive")

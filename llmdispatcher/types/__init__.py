@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .cost import dollars_text as dollars_text
     from .embeddings import EmbeddingRequest as EmbeddingRequest
     from .embeddings import Embeddings as Embeddings
+    from .embeddings import EmbeddingSettings as EmbeddingSettings
     from .extra_params import FIXED as FIXED
     from .extra_params import TokenLimits as TokenLimits
     from .extra_params import check_params as check_params
@@ -125,6 +126,8 @@ if TYPE_CHECKING:
     from .secret import Secret as Secret
     from .secret import copy_self as copy_self
     from .secret import refuse_pickling as refuse_pickling
+    from .validators import Texts as Texts
+    from .validators import Usd as Usd
     from .validators import at_least as at_least
     from .validators import boolean as boolean
     from .validators import build as build
@@ -160,7 +163,7 @@ else:
                 "video",
             ),
             "cost": ("CostDetails", "EXACT", "dollars_text"),
-            "embeddings": ("EmbeddingRequest", "Embeddings"),
+            "embeddings": ("EmbeddingRequest", "Embeddings", "EmbeddingSettings"),
             "extra_params": (
                 "check_params",
                 "check_written",
@@ -248,6 +251,8 @@ else:
                 "optional_seconds",
                 "seconds_or_auto",
                 "string_tuple",
+                "Texts",
+                "Usd",
                 "usd_amount",
             ),
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import attrs
 
@@ -18,7 +18,7 @@ from .response import Usage, replace
 Vector = tuple[float, ...]
 
 
-def _texts(value: Any) -> tuple[str, ...]:
+def _texts(value: str | Sequence[str]) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
     if isinstance(value, Sequence) and all(isinstance(text, str) for text in value):
@@ -40,6 +40,18 @@ def _dimensions(_instance: Any, _attribute: Any, value: int | None) -> None:
 def _params(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, Mapping):
         raise InvalidRequest(f"{attribute.name}: {type(value).__name__} is not a mapping; give a dict")
+
+
+class EmbeddingSettings(TypedDict, total=False):
+    """The fields of :class:`EmbeddingRequest` beside model and texts, as keywords of a call."""
+
+    dimensions: int | None
+    user: str | None
+    metadata: Mapping[str, Any]
+    extra_params: Mapping[str, Any]
+    drop_params: bool
+    profile: str | None
+    wire_format: str | None
 
 
 @suggest

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Unpack, runtime_checkable
 
 from ..catalog import VendorRow, vendor_rows
 from ..runtime import Deadline
 from ..runtime import from_environment as value_from_environment
 from ..types import Capabilities, Request, Response, StreamChunk
-from .config import VendorConfig
+from .config import VendorConfig, VendorSettings
 from .credentials import misspelt_variables
 from .http import HttpVendor
 
@@ -90,7 +90,7 @@ class OpenAICompatibleVendor(HttpVendor):
     default_kind = "local"
 
 
-def vendor(kind: str, config: VendorConfig | Mapping[str, Any] | None = None, **settings: Any) -> HttpVendor:
+def vendor(kind: str, config: VendorConfig | Mapping[str, Any] | None = None, **settings: Unpack[VendorSettings]) -> HttpVendor:
     """The catalog's vendor of that name: ``vendor("anthropic", api_key="...")``."""
     return HttpVendor(config, kind=kind, **settings)
 
