@@ -18,6 +18,7 @@ from ..types import (
     Request,
     Response,
     ServerAddress,
+    Texts,
     at_least,
     boolean,
     is_server,
@@ -94,7 +95,7 @@ def _some(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigError(f"{attribute.name}: {value!r} leaves room for nothing; give 1 or more, or enabled=False")
 
 
-def _place(value: Any) -> Any:
+def _place(value: str | Path) -> Any:
     """A path as text; a server's address in its normal form."""
     value = str(value) if isinstance(value, Path) else value
     return ServerAddress.of(value, "store").url if isinstance(value, str) and is_server(value) else value
@@ -111,7 +112,7 @@ def _tenant(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None
         raise ConfigError(f"{attribute.name}: {value!r} names no tenant; give a key of the metadata, or a function of the request")
 
 
-def _reasons(value: Any) -> tuple[str, ...]:
+def _reasons(value: Texts) -> tuple[str, ...]:
     return string_tuple("finish_reasons", value)
 
 

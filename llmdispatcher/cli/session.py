@@ -9,11 +9,11 @@ from typing import Any
 import attrs
 
 from ..catalog import owner, vendor_row
-from ..dispatcher import Dispatcher
+from ..dispatcher import ConfigFile, Dispatcher, read_config_file
 from ..resilience import RateLimit, RetryBudget, RetryPolicy
 from ..routing import RoutingCondition, RoutingRule
 from ..vendors import HttpVendor, from_environment, incomplete, misspelt_variables, vendor
-from . import config_file, keychain, records
+from . import keychain, records
 from .settings import Settings
 from .terminal import CommandFailed, UsageError, complain, say
 
@@ -129,7 +129,7 @@ def open_session(settings: Settings, choice: VendorChoice) -> Iterator[Session]:
 
     Raises :class:`UsageError` if there is no vendor to ask.
     """
-    file = config_file.read(settings.config)
+    file = read_config_file(settings.config)
     real = [] if choice.simulate else real_vendors(file, choice)
     simulated = not real and (choice.simulate or choice.or_simulate)
     assumed = not real and not simulated and choice.dry_for is not None
@@ -151,7 +151,7 @@ def open_session(settings: Settings, choice: VendorChoice) -> Iterator[Session]:
 
 
 def _config_fields(
-    file: config_file.ConfigFile, settings: Settings, choice: VendorChoice, names: Container[str], *, simulated: bool
+    file: ConfigFile, settings: Settings, choice: VendorChoice, names: Container[str], *, simulated: bool
 ) -> dict[str, Any]:
     """The fields of the configuration that the command line sets.
 
@@ -181,7 +181,7 @@ def _config_fields(
     return own
 
 
-def real_vendors(file: config_file.ConfigFile, choice: VendorChoice) -> list[HttpVendor]:
+def real_vendors(file: ConfigFile, choice: VendorChoice) -> list[HttpVendor]:
     """Return the vendors of the file, and those whose keys are in the environment or in the keychain."""
     more: dict[str, Any] = {} if choice.limit is None else {"rate_limit": choice.limit}
     found = {made.name: made for made in file.make_vendors()}
@@ -206,7 +206,7 @@ def _no_vendor_text() -> str:
     )
 
 
-def _vendors_without_keys(file: config_file.ConfigFile, choice: VendorChoice) -> list[HttpVendor]:
+def _vendors_without_keys(file: ConfigFile, choice: VendorChoice) -> list[HttpVendor]:
     """Vendors to plan with if none has a key: the makers of the best-known models and of those in ``dry_for``, and the vendors that
     a model's prefix or the configuration names."""
     heads = [model.partition(":")[0] for model in choice.dry_for or ()]

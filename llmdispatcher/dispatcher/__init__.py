@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from .config import Config as Config
     from .config import Continuation as Continuation
     from .config import unready as unready
+    from .config_file import ConfigFile as ConfigFile
+    from .config_file import read_config_file as read_config_file
     from .dispatcher import Dispatcher as Dispatcher
     from .guards import MaxLengthGuard as MaxLengthGuard
     from .guards import PatternGuard as PatternGuard
@@ -35,6 +37,10 @@ else:
                 "Config",
                 "Continuation",
                 "unready",
+            ),
+            "config_file": (
+                "ConfigFile",
+                "read_config_file",
             ),
             "dispatcher": ("Dispatcher",),
             "guards": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
@@ -43,6 +43,10 @@ from ..types import (
 from ..vendors import HttpVendor, VendorInfo
 from .guards import check_guards
 
+if TYPE_CHECKING:
+    from ..catalog import Registry
+    from .call import CallLog
+
 _T = TypeVar("_T", bound=attrs.AttrsInstance)
 
 
@@ -59,7 +63,7 @@ class Continuation:
     max_overlap: int = attrs.field(default=400, validator=[integer, at_least(0)])
 
 
-def continuation(value: Any) -> Continuation | None:
+def continuation(value: Continuation | Mapping[str, Any] | bool | None) -> Continuation | None:
     """The setting that a value of the configuration stands for: True is the default one, ``None`` and False are none."""
     return _switched(Continuation, value, "continuation")
 
@@ -78,27 +82,27 @@ def continuation_for(configured: Continuation | None, wish: bool | None) -> Cont
     return configured or (Continuation() if wish else None)
 
 
-def _retry_policy(value: Any) -> RetryPolicy:
+def _retry_policy(value: RetryPolicy | Mapping[str, Any] | None) -> RetryPolicy:
     return build(RetryPolicy, {} if value is None else value, "retry_policy")
 
 
-def _breaker(value: Any) -> CircuitBreaker:
+def _breaker(value: CircuitBreaker | Mapping[str, Any] | None) -> CircuitBreaker:
     return build(CircuitBreaker, {} if value is None else value, "circuit_breaker")
 
 
-def _budget(value: Any) -> RetryBudget:
+def _budget(value: RetryBudget | Mapping[str, Any] | None) -> RetryBudget:
     return build(RetryBudget, {} if value is None else value, "retry_budget")
 
 
-def _cache(value: Any) -> ResponseCache | None:
+def _cache(value: ResponseCache | Mapping[str, Any] | bool | None) -> ResponseCache | None:
     return _switched(ResponseCache, value, "cache")
 
 
-def _hedge(value: Any) -> Hedge | None:
+def _hedge(value: Hedge | Mapping[str, Any] | bool | None) -> Hedge | None:
     return _switched(Hedge, value, "hedge")
 
 
-def _rules(value: Any) -> tuple[RoutingRule, ...]:
+def _rules(value: Sequence[RoutingRule | Mapping[str, Any]] | None) -> tuple[RoutingRule, ...]:
     if value is None:
         return ()
     if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
@@ -106,23 +110,23 @@ def _rules(value: Any) -> tuple[RoutingRule, ...]:
     return tuple([build(RoutingRule, rule, f"routing_rules[{number}]") for number, rule in enumerate(value)])
 
 
-def _balance(value: Any) -> Balance | None:
+def _balance(value: Balance | Mapping[str, Any] | str | Strategy | None) -> Balance | None:
     if value is None or isinstance(value, Balance):
         return value
     named = isinstance(value, str) or callable(value)
     return build(Balance, {"strategy": value} if named else value, "balance")
 
 
-def _cost(value: Any) -> CostOptimization | None:
+def _cost(value: CostOptimization | Mapping[str, Any] | bool | None) -> CostOptimization | None:
     return _switched(CostOptimization, value, "cost_optimization")
 
 
-def _latency(value: Any) -> LatencyOptimization | None:
+def _latency(value: LatencyOptimization | Mapping[str, Any] | bool | None) -> LatencyOptimization | None:
     return _switched(LatencyOptimization, value, "latency_optimization")
 
 
-def _place(value: Any) -> Any:
-    return secret_address(value)
+def _place(value: CallLog | str | os.PathLike[str] | None) -> Any:
+    return secret_address(value) if isinstance(value, str) else value
 
 
 def _ledger(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -130,7 +134,7 @@ def _ledger(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None
         raise ConfigError(f"{attribute.name}: {type(value).__name__} is no ledger; give a path, postgresql://..., or a Ledger")
 
 
-def _registry(value: Any) -> Any:
+def _registry(value: Registry | str | os.PathLike[str] | None) -> Any:
     """A registry from its address; its room is loaded by those who have one."""
     if value is None:
         return None
@@ -143,7 +147,7 @@ NEAREST = "nearest"
 """Of ``fallback_model``: the model of the fallback vendor that the catalog finds nearest to the one that was asked for."""
 
 
-def _substitute(value: Any) -> Any:
+def _substitute(value: str | Literal[False] | None) -> Any:
     return None if value is False else value
 
 

@@ -28,6 +28,7 @@ from ..types import (
     ChunkSource,
     EmbeddingRequest,
     Embeddings,
+    EmbeddingSettings,
     ObserverLike,
     Outcome,
     Request,
@@ -47,6 +48,7 @@ from . import guards, streaming, structured, tools
 from .attempts import AttemptLoop, ResponseCacheLayer
 from .call import Call, CallLog, InFlightCalls, KnownCostStream, require_known_cost
 from .config import Config, continuation_for
+from .config_file import read_config_file
 from .health import HealthChecker, VendorHealth
 from .router import Candidates, Router
 from .stats import Stats, StatsBook
@@ -200,17 +202,55 @@ class Dispatcher:
         self._health = HealthChecker(self._router.vendors, self._attempt_loop.breakers, self.config.health_interval, clock)
 
     @classmethod
-    def from_env(cls, config: Config | Mapping[str, Any] | None = None, **settings: Any) -> Self:
+    @partial(suggest, remedies={name: f"give Dispatcher.from_env(Config({name}=...))" for name in _OF_CONFIG})
+    def from_env(
+        cls,
+        config: Config | Mapping[str, Any] | None = None,
+        *,
+        observers: Sequence[ObserverLike] = (),
+        ledger: CallLog | str | os.PathLike[str] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> Self:
         """A dispatcher with every vendor of the catalog whose key is in the environment.
 
         Where there is none, and none is registered later, the error of a call names the usual variables. A vendor
         that the configuration names and that has no key is logged as a warning (:meth:`check_vendors`).
         """
-        dispatcher = cls(config, **settings)
+        dispatcher = cls(config, observers=observers, ledger=ledger, clock=clock)
         for found in from_environment():
             dispatcher.register_vendor(found)
         if not dispatcher.get_vendors():
             dispatcher._router.searched = nothing_found()
+        dispatcher.check_vendors()
+        return dispatcher
+
+    @classmethod
+    @partial(suggest, remedies={name: f"write {name} in the file" for name in ("vendors", *_OF_CONFIG)})
+    def from_file(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        observers: Sequence[ObserverLike] = (),
+        ledger: CallLog | str | os.PathLike[str] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> Self:
+        """A dispatcher as a file describes it, TOML or JSON: the fields of :class:`Config`, and a table for each vendor.
+
+        ``[vendors.NAME]`` has the fields of :class:`~llmdispatcher.VendorConfig`, and a ``kind``, the vendor's name in the catalog,
+        where NAME is not. Without such tables the vendors are those of the environment, as in :meth:`from_env`. ``${NAME}`` in a
+        text is a variable of the environment. Raises :class:`ConfigError` with the file and the path of the first mistake. The
+        command line takes the same file.
+        """
+        file = read_config_file(path)
+        try:
+            config, vendors = file.config(), file.make_vendors()
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error.message}") from None
+        if not vendors:
+            return cls.from_env(config, observers=observers, ledger=ledger, clock=clock)
+        dispatcher = cls(config, observers=observers, ledger=ledger, clock=clock)
+        for vendor in vendors:
+            dispatcher.register_vendor(vendor)
         dispatcher.check_vendors()
         return dispatcher
 
@@ -301,7 +341,7 @@ class Dispatcher:
         *,
         timeout: float | None = None,
         cancel: Cancellation | None = None,
-        **settings: Any,
+        **settings: Unpack[EmbeddingSettings],
     ) -> Embeddings:
         """The vectors of some texts, in their order; asked for in batches of as many as the vendor takes.
 

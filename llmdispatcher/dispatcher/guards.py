@@ -469,7 +469,7 @@ class MaxLengthGuard:
         return response
 
 
-def _pattern(value: Any) -> re.Pattern[str]:
+def _pattern(value: str | re.Pattern[str]) -> re.Pattern[str]:
     try:
         return re.compile(value)
     except (re.error, TypeError) as error:
@@ -579,7 +579,7 @@ class SchemaGuard:
         return response
 
 
-def check_guards(value: Any) -> tuple[Any, ...]:
+def check_guards(value: Sequence[Any] | None) -> tuple[Any, ...]:
     """The guards of a configuration; raises :class:`ConfigError` for something that guards nothing."""
     if value is None:
         return ()

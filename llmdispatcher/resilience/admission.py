@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import attrs
@@ -62,7 +62,7 @@ class Admission:
         return self.tenant(request) if callable(self.tenant) else request.metadata.get(self.tenant)
 
 
-def admission_of(value: Any) -> Admission | None:
+def admission_of(value: Admission | Mapping[str, Any] | int | None) -> Admission | None:
     """The setting: True, a number of calls, an :class:`Admission` or a dict of its fields."""
     if value is None or value is False:
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -29,7 +29,7 @@ def server(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     raise ConfigError(f"{attribute.name}: the value is no storage; give the address of a Redis server, redis://host:6379/0")
 
 
-def _adaptive(value: Any) -> AdaptiveConcurrency | None:
+def _adaptive(value: AdaptiveConcurrency | Mapping[str, Any] | bool | None) -> AdaptiveConcurrency | None:
     if value is None or value is False:
         return None
     return build(AdaptiveConcurrency, {} if value is True else value, "adaptive")

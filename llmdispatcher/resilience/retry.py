@@ -36,7 +36,7 @@ from ..errors import (
     RateLimitError,
 )
 from ..runtime import Deadline, new_lock
-from ..types import at_least, boolean, non_negative_integer, string_tuple, suggest
+from ..types import Texts, at_least, boolean, non_negative_integer, string_tuple, suggest
 
 QUOTA_REST = 600.0
 """Seconds for which a target whose quota is spent is left alone when it gives no hint of its own."""
@@ -165,7 +165,7 @@ class BackoffStrategy(enum.Enum):
     JITTER = "jitter"
 
 
-def _strategy(value: Any) -> BackoffStrategy:
+def _strategy(value: BackoffStrategy | str) -> BackoffStrategy:
     if isinstance(value, BackoffStrategy):
         return value
     try:
@@ -175,7 +175,7 @@ def _strategy(value: Any) -> BackoffStrategy:
         raise ConfigError(f"backoff_strategy: {value!r} is not a strategy; use one of {names}") from None
 
 
-def _texts(value: Any) -> tuple[str, ...]:
+def _texts(value: Texts) -> tuple[str, ...]:
     return tuple([text.lower() for text in string_tuple("retryable_errors", value)])
 
 

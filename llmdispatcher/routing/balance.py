@@ -97,9 +97,9 @@ STRATEGIES: Mapping[str, Strategy] = {
 }
 
 
-def _strategy(value: Any) -> Strategy:
+def _strategy(value: str | Strategy) -> Strategy:
     if callable(value):
-        return value  # type: ignore[no-any-return]  # whatever it gives is checked where it is called
+        return value  # whatever it gives is checked where it is called
     found = STRATEGIES.get(str(value).strip().lower())
     if found is None:
         raise ConfigError(
@@ -108,11 +108,11 @@ def _strategy(value: Any) -> Strategy:
     return found
 
 
-def _weights(value: Any) -> dict[str, float]:
+def _weights(value: Mapping[str, float]) -> dict[str, float]:
     return _by_vendor("weights", value)
 
 
-def _priorities(value: Any) -> dict[str, float]:
+def _priorities(value: Mapping[str, float]) -> dict[str, float]:
     return _by_vendor("priorities", value)
 
 

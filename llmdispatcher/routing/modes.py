@@ -71,7 +71,7 @@ def _key(name: str) -> str:
     return name.strip().lower().replace("-", "_")
 
 
-def own_modes(value: Any) -> dict[str, Strategy]:
+def own_modes(value: Mapping[str, Strategy] | None) -> dict[str, Strategy]:
     """The modes of a configuration, by name. Raises :class:`ConfigError`."""
     if value is None:
         return {}
@@ -167,7 +167,7 @@ class Pools(Mapping[str, tuple[str, ...]]):
         return len(self.members)
 
 
-def pools(value: Any) -> Pools:
+def pools(value: Mapping[str, Sequence[str] | Mapping[str, Any]] | None) -> Pools:
     """Pools from a mapping of names to lists, or to ``{"models": [...], "on": [...]}``. Raises :class:`ConfigError`."""
     if value is None or isinstance(value, Pools):
         return value or Pools()

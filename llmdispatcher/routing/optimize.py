@@ -12,7 +12,21 @@ import attrs
 from ..catalog import Target, canonical, room_for_thoughts
 from ..errors import ConfigError
 from ..runtime import new_lock
-from ..types import Price, Request, TokenLimits, Tool, Usage, VendorTool, at_least, boolean, cost_of, suggest, texts_in, usd_amount
+from ..types import (
+    Price,
+    Request,
+    TokenLimits,
+    Tool,
+    Usage,
+    Usd,
+    VendorTool,
+    at_least,
+    boolean,
+    cost_of,
+    suggest,
+    texts_in,
+    usd_amount,
+)
 
 ASSUMED_OUTPUT_TOKENS = 500
 """What a request that sets no ``max_tokens`` is estimated to get back."""
@@ -25,11 +39,11 @@ _MOST_TARGETS = 4096
 _NOTHING = Decimal(0)
 
 
-def _max_cost(value: Any) -> Decimal | None:
+def _max_cost(value: Usd | None) -> Decimal | None:
     return None if value is None else usd_amount("max_cost", value)
 
 
-def _vendor_costs(value: Any) -> dict[str, Decimal]:
+def _vendor_costs(value: Mapping[str, Usd]) -> dict[str, Decimal]:
     if not isinstance(value, Mapping):
         raise ConfigError(f"vendor_costs: {type(value).__name__} is not a mapping; give {{'openai': '0.03'}}, US$ per 1,000 tokens")
     return {canonical(vendor): usd_amount(f"vendor_costs[{vendor!r}]", amount) for vendor, amount in value.items()}
@@ -88,7 +102,7 @@ def _weights(_instance: Any, _attribute: Any, value: Mapping[str, float]) -> Non
             raise ConfigError(f"latency_weights[{vendor!r}]: {weight!r} is not a factor > 0; 2.0 makes a vendor look twice as slow")
 
 
-def _by_vendor(value: Any) -> dict[str, float]:
+def _by_vendor(value: Mapping[str, float]) -> dict[str, float]:
     if not isinstance(value, Mapping):
         raise ConfigError(f"latency_weights: {type(value).__name__} is not a mapping; give {{'openai': 2.0}}")
     return {canonical(vendor): weight for vendor, weight in value.items()}

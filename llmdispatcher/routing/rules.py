@@ -14,6 +14,7 @@ from ..catalog import CAPABILITIES
 from ..errors import ConfigError
 from ..types import (
     Request,
+    Texts,
     at_least,
     boolean,
     build,
@@ -48,11 +49,11 @@ def _comparable(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> N
             )
 
 
-def _requires(value: Any) -> tuple[str, ...]:
+def _requires(value: Texts) -> tuple[str, ...]:
     return string_tuple("requires", value)
 
 
-def _condition(value: Any) -> RoutingCondition:
+def _condition(value: RoutingCondition | Mapping[str, Any] | None) -> RoutingCondition:
     return RoutingCondition() if value is None else build(RoutingCondition, value, "condition")
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .content import video as video
     from .embeddings import EmbeddingRequest as EmbeddingRequest
     from .embeddings import Embeddings as Embeddings
+    from .embeddings import EmbeddingSettings as EmbeddingSettings
     from .extra_params import FIXED as FIXED
     from .extra_params import TokenLimits as TokenLimits
     from .extra_params import check_params as check_params
@@ -125,6 +126,8 @@ if TYPE_CHECKING:
     from .secret import Secret as Secret
     from .secret import copy_self as copy_self
     from .secret import refuse_pickling as refuse_pickling
+    from .validators import Texts as Texts
+    from .validators import Usd as Usd
     from .validators import at_least as at_least
     from .validators import boolean as boolean
     from .validators import build as build
@@ -159,7 +162,7 @@ else:
                 "VIDEO",
                 "video",
             ),
-            "embeddings": ("EmbeddingRequest", "Embeddings"),
+            "embeddings": ("EmbeddingRequest", "Embeddings", "EmbeddingSettings"),
             "extra_params": (
                 "check_params",
                 "check_written",
@@ -250,6 +253,8 @@ else:
                 "optional_seconds",
                 "seconds_or_auto",
                 "string_tuple",
+                "Texts",
+                "Usd",
                 "usd_amount",
             ),
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import attrs
 
@@ -18,7 +18,7 @@ from .response import Usage, replace
 Vector = tuple[float, ...]
 
 
-def _texts(value: Any) -> tuple[str, ...]:
+def _texts(value: str | Sequence[str]) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
     if isinstance(value, Sequence) and all(isinstance(text, str) for text in value):
@@ -35,6 +35,18 @@ def _model(instance: Any, _attribute: Any, value: str) -> None:
 def _dimensions(_instance: Any, _attribute: Any, value: int | None) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise InvalidRequest(f"dimensions: {value!r} is not a whole number > 0; omit it for the model's default")
+
+
+class EmbeddingSettings(TypedDict, total=False):
+    """The fields of :class:`EmbeddingRequest` beside model and texts, as keywords of a call."""
+
+    dimensions: int | None
+    user: str | None
+    metadata: Mapping[str, Any]
+    extra_params: Mapping[str, Any]
+    drop_params: bool
+    profile: str | None
+    wire_format: str | None
 
 
 @suggest

@@ -325,7 +325,7 @@ class VendorTool:
 Content = str | tuple[Part, ...]
 
 
-def _content(value: Any) -> Content:
+def _content(value: str | Sequence[str | Part | Mapping[str, Any]] | None) -> Content:
     if value is None:
         return ""
     if isinstance(value, str):
@@ -347,7 +347,7 @@ def _part(item: Any) -> Part:
     )
 
 
-def _tool_calls(value: Any) -> tuple[ToolCall, ...]:
+def _tool_calls(value: Sequence[ToolCall | Mapping[str, Any]] | None) -> tuple[ToolCall, ...]:
     if value is None or value == ():
         return ()
     if isinstance(value, str | Mapping) or not isinstance(value, Sequence):

@@ -9,7 +9,7 @@ https://www.iana.org/assignments/iana-ipv4-special-registry https://www.iana.org
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
@@ -19,6 +19,7 @@ import attrs
 
 from ..errors import ConfigError
 from .keywords import choices, suggest
+from .validators import Texts
 
 _NOT_PUBLIC_V4 = tuple(
     map(
@@ -78,8 +79,8 @@ def is_private_url(url: str) -> bool:
     return not is_public(str(ip.ipv4_mapped if isinstance(ip, IPv6Address) else ip))
 
 
-def _hosts(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
+def _hosts(value: Texts) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple | set | frozenset):
         raise ConfigError(f"fetch_remote.hosts: {value!r} is not a list; give a list such as ['*.example.com']")
     for host in value:
         if not isinstance(host, str) or not host or "/" in host or ":" in host:
@@ -87,7 +88,7 @@ def _hosts(value: Any) -> tuple[str, ...]:
     return tuple([host.lower() for host in value])
 
 
-def _networks(value: Any) -> tuple[Network, ...]:
+def _networks(value: Sequence[Network | str]) -> tuple[Network, ...]:
     if isinstance(value, str) or not isinstance(value, list | tuple):
         raise ConfigError(f"fetch_remote.networks: {value!r} is not a list; give a list such as ['10.1.2.0/24']")
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -74,14 +74,18 @@ def model(instance: Any, _attribute: Any, value: str) -> None:
     check_reference(value)
 
 
-def messages_of(value: Any) -> tuple[Message, ...]:
+def messages_of(value: str | Sequence[Message | Mapping[str, Any]]) -> tuple[Message, ...]:
     """A conversation from messages, dicts, or one text of the user."""
     if isinstance(value, str):
         return (Message.user(value),)
     if not isinstance(value, (list, tuple, Sequence)):  # the common ones first: an abstract class takes its time
-        todo = "put it into a list: [message]" if isinstance(value, Message | Mapping) else "give a text, or a list of messages"
-        raise InvalidRequest(f"messages: {type(value).__name__} is no conversation; {todo}")
+        raise InvalidRequest(f"messages: {type(value).__name__} is no conversation; {_instead_of(value)}")
     return tuple([message if isinstance(message, Message) else _message(message) for message in value])
+
+
+def _instead_of(value: Any) -> str:
+    one = isinstance(value, Message | Mapping)
+    return "put it into a list: [message]" if one else "give a text, or a list of messages"
 
 
 def _message(value: Any) -> Message:
@@ -108,7 +112,7 @@ def check_results(messages: Sequence[Message]) -> None:
             )
 
 
-def stops(value: Any) -> tuple[str, ...]:
+def stops(value: str | Sequence[str] | None) -> tuple[str, ...]:
     """Stop sequences from one or several."""
     if value is None or value == ():
         return ()
@@ -119,7 +123,7 @@ def stops(value: Any) -> tuple[str, ...]:
     raise InvalidRequest(f"stop: {value!r} is not a string or a list of strings")
 
 
-def tools_of(value: Any) -> tuple[Tool | VendorTool, ...]:
+def tools_of(value: Sequence[Tool | VendorTool | Mapping[str, Any] | Callable[..., Any]] | None) -> tuple[Tool | VendorTool, ...]:
     """Tools from tools, dicts and Python functions."""
     if value is None or value == ():
         return ()

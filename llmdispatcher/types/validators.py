@@ -96,7 +96,13 @@ def string_tuple(field: str, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def usd_amount(field: str, value: Any) -> Decimal:
+Texts = list[str] | tuple[str, ...] | set[str] | frozenset[str]
+"""Several texts as users write them; a single one is none of these."""
+Usd = Decimal | str | int | float
+"""US dollars as users write them."""
+
+
+def usd_amount(field: str, value: Usd) -> Decimal:
     """US dollars from a string, a Decimal, an int, or a float as it is written."""
     try:
         amount = Decimal(str(value))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .builtin import nothing_found as nothing_found
     from .builtin import vendor as vendor
     from .config import VendorConfig as VendorConfig
+    from .config import VendorSettings as VendorSettings
     from .credentials import check_key as check_key
     from .credentials import misspelt_variables as misspelt_variables
     from .http import ChunkStream as ChunkStream
@@ -44,7 +45,7 @@ else:
                 "OpenAIVendor",
                 "vendor",
             ),
-            "config": ("VendorConfig",),
+            "config": ("VendorConfig", "VendorSettings"),
             "credentials": ("check_key", "misspelt_variables"),
             "http": ("ChunkStream", "HttpVendor"),
             "protocol": ("Vendor", "VendorInfo"),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 from ..catalog import VendorRow, vendor_rows
 from ..runtime import from_environment as value_from_environment
-from .config import VendorConfig
+from .config import VendorConfig, VendorSettings
 from .credentials import misspelt_variables
 from .http import HttpVendor
 
@@ -58,7 +58,7 @@ class OpenAICompatibleVendor(HttpVendor):
     default_kind = "local"
 
 
-def vendor(kind: str, config: VendorConfig | Mapping[str, Any] | None = None, **settings: Any) -> HttpVendor:
+def vendor(kind: str, config: VendorConfig | Mapping[str, Any] | None = None, **settings: Unpack[VendorSettings]) -> HttpVendor:
     """The catalog's vendor of that name: ``vendor("anthropic", api_key="...")``."""
     return HttpVendor(config, kind=kind, **settings)
 

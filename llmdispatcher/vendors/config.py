@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypedDict
 
 import attrs
 
@@ -12,6 +12,7 @@ from ..resilience import RateLimit
 from ..types import (
     RemoteFetch,
     Secret,
+    Texts,
     at_least,
     base_url,
     boolean,
@@ -29,11 +30,11 @@ from ..types import (
 from .secrets import PUBLIC_HEADERS
 
 
-def _rate_limit(value: Any) -> RateLimit | None:
+def _rate_limit(value: RateLimit | Mapping[str, Any] | None) -> RateLimit | None:
     return None if value is None else build(RateLimit, value, "rate_limit")
 
 
-def _globs(value: Any) -> tuple[str, ...]:
+def _globs(value: Texts) -> tuple[str, ...]:
     return string_tuple("models", value)
 
 
@@ -50,7 +51,7 @@ def without_ends(key: str) -> str:
     return key.strip().strip("\ufeff").strip()
 
 
-def _keys(value: Any) -> Any:
+def _keys(value: _Keys | None) -> Any:
     if isinstance(value, list | tuple):
         return tuple([Secret(without_ends(key)) if isinstance(key, str) else key for key in value])
     return Secret(without_ends(value)) if isinstance(value, str) else value
@@ -96,8 +97,39 @@ def _size(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigError(f"{attribute.name}: {value!r} is not a number of bytes; give a whole number ≥ 1, such as 16_777_216")
 
 
-def _fetch(value: Any) -> RemoteFetch | None:
+def _fetch(value: RemoteFetch | Mapping[str, Any] | bool | None) -> RemoteFetch | None:
     return RemoteFetch.of(value)
+
+
+_Keys = str | Callable[[], str] | Sequence[str | Callable[[], str]]
+
+
+class VendorSettings(TypedDict, total=False):
+    """The fields of :class:`VendorConfig`, as keywords of a vendor."""
+
+    api_key: _Keys | None
+    base_url: str | None
+    timeout: float | None
+    headers: Mapping[str, str]
+    name: str | None
+    models: Texts
+    model_map: Mapping[str, str]
+    default_model: str | None
+    api: str | None
+    api_version: str | None
+    connect_timeout: float | None
+    first_byte_timeout: float | Literal["auto"] | None
+    idle_timeout: float | Literal["auto"] | None
+    progress_timeout: float | None
+    max_body: int | None
+    drop_params: bool
+    rate_limit: RateLimit | Mapping[str, Any] | None
+    pool_size: int
+    keepalive_expiry: float | None
+    fetch_remote: RemoteFetch | Mapping[str, Any] | bool | None
+    trust_env: bool
+    ca_bundle: str | None
+    proxy: str | None
 
 
 @suggest

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
 from operator import attrgetter
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, Unpack, cast
 
 import attrs
 
@@ -76,7 +76,7 @@ from ..wire import (
     without_refused,
 )
 from .bounds import bounds_of, size_of_vectors
-from .config import VendorConfig
+from .config import VendorConfig, VendorSettings
 from .credentials import Credentials, addresses, check_key, check_version
 
 LAST_WORDS = 5.0
@@ -340,14 +340,14 @@ class HttpVendor:
         *,
         kind: str | None = None,
         clock: Clock = SYSTEM_CLOCK,
-        **settings: Any,
+        **settings: Unpack[VendorSettings],
     ) -> None:
         row = vendor_row(kind or self.default_kind)
         if row is None:
             names = [row.name for row in vendor_rows()]
             raise ConfigError(f"vendor: the catalog has no {kind!r}; {choices(kind, names, 'it has {}')}")
         self._row = row
-        self._config = VendorConfig.merge(config, settings)
+        self._config = VendorConfig.merge(config, cast(Mapping[str, Any], settings))
         if self._config.api is not None and row.codec not in OPENAI_COMPATIBLE:
             raise ConfigError(f"api: {row.name} speaks one format of its own; leave api={self._config.api!r} out")
         self._credentials = Credentials(row, self._config, clock)

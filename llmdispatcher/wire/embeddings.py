@@ -216,8 +216,8 @@ class _GeminiEmbeddings(EmbeddingCodec):
             raise InvalidRequest("requests: this is no list of requests; give [{'model': ..., 'content': {...}}, ...]")
         model = path.rpartition(":")[0].rpartition("/models/")[2] or text_of(entries[0].get("model") if entries else None)
         settings = [_settings(entry) for entry in entries]
-        texts = [_text(entry.get("content")) for entry in entries]
-        if None in texts or any(each != settings[0] for each in settings):
+        texts = [text for entry in entries if (text := _text(entry.get("content"))) is not None]
+        if len(texts) < len(entries) or any(each != settings[0] for each in settings):
             return EmbeddingRequest(model, (), extra_params=fields, wire_format=self.name)
         further = settings[0] if settings else {}
         dimensions = _take_field(further, "outputDimensionality", int, None)

@@ -54,7 +54,8 @@ def signature(function: Any) -> str:
         found = inspect.signature(function)
     except ValueError:
         return "(...)"
-    known = getattr(inspect.unwrap(function), "__globals__", {})
+    maker = function.__init__ if isinstance(function, type) else function
+    known = getattr(inspect.unwrap(maker), "__globals__", {})
     parameters = [_keywords(one, known) or _parameter(one) for one in found.parameters.values()]
     marks = _marked(list(found.parameters.values()), parameters)
     back = "" if found.return_annotation is inspect.Signature.empty else f" -> {_annotation(found.return_annotation)}"

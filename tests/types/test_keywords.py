@@ -91,7 +91,7 @@ def test_call_suggests_the_keyword_that_was_meant(name: str) -> None:
     ("call", "told"),
     [
         (lambda: Dispatcher(timeout=3), "give Dispatcher(Config(timeout=...))"),  # type: ignore[call-arg]  # the mistake
-        (lambda: Dispatcher.from_env(timeout=3), "give Dispatcher(Config(timeout=...))"),
+        (lambda: Dispatcher.from_env(timeout=3), "give Dispatcher.from_env(Config(timeout=...))"),
         (lambda: Request("m", "x", timeout=3), "dispatcher.send(request, timeout=...)"),  # type: ignore[call-arg]  # the mistake
         (lambda: Request("m", "x", stream=True), "send_streaming"),  # type: ignore[call-arg]  # the mistake
         (lambda: Request("m", system="x"), "Message.system(...)"),  # type: ignore[call-arg]  # the mistake

@@ -19,7 +19,7 @@ import attrs
 from ...catalog import canonical
 from ...errors import ConfigError
 from ...routing import shown
-from ...types import boolean, build, choices, non_blank, suggest, usd_amount
+from ...types import Usd, boolean, build, choices, non_blank, suggest, usd_amount
 from ..units import EPOCH, MOST, MOST_DAYS, first_day
 
 PERIODS = ("call", "hour", "day", "week", "month", "total")
@@ -81,7 +81,7 @@ def plain_dollars(amount: int) -> Decimal:
     return money if money.as_tuple().exponent in range(-12, 1) else Decimal(int(money))
 
 
-def _limit(value: Any) -> Decimal:
+def _limit(value: Usd) -> Decimal:
     return usd_amount("limit", value)
 
 
@@ -102,7 +102,7 @@ def _zone(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         ) from None
 
 
-def _patterns(value: Any) -> dict[str, str]:
+def _patterns(value: Mapping[str, str]) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise ConfigError(f"match: {type(value).__name__} is not a mapping; give a dict such as {{'vendor': 'openai'}}")
     for fact, pattern in value.items():
@@ -183,7 +183,7 @@ def _matches_fact(fact: str, value: str, pattern: str) -> bool:
     return fact == "model" and fnmatchcase(value.partition(":")[2], pattern)
 
 
-def budgets_of(value: Any) -> tuple[Budget, ...]:
+def budgets_of(value: Sequence[Budget | Mapping[str, Any]] | None) -> tuple[Budget, ...]:
     """Read the budgets of a configuration. Raises :class:`ConfigError` with the path of a mistake, and for two with one name."""
     if value is None:
         return ()

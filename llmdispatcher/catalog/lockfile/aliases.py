@@ -18,7 +18,7 @@ Source: TypeAlias = "Lockfile | Path | bool"
 """A lockfile, its path, or whether to look for one."""
 
 
-def parse_source(value: Any) -> Source:
+def parse_source(value: Source | str | os.PathLike[str] | None) -> Source:
     """Read the field ``lockfile`` of a configuration. Raises :class:`ConfigError`."""
     if value is None or isinstance(value, bool):
         return bool(value)

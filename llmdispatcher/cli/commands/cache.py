@@ -7,9 +7,9 @@ import click
 
 from ..._text import escaped
 from ...cache import AnswerCache, ResponseCache, inspect_store
+from ...dispatcher import read_config_file
 from ...runtime import SYSTEM_CLOCK
 from ...types import mask_store
-from .. import config_file
 from ..options import Suite, make_command
 from ..settings import Settings
 from ..terminal import FAILED, OK, UsageError, is_typed, say, tell, tell_json
@@ -67,7 +67,7 @@ def _confirm(question: str) -> bool:
 def _store_of(settings: Settings, store: str | None) -> str:
     if store is not None:
         return store
-    cache = config_file.read(settings.config).config().cache
+    cache = read_config_file(settings.config).config().cache
     if cache is None:
         raise UsageError("which store? llmdispatcher cache info FILE, or a --config with [cache]")
     return cache.store

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from ...dispatcher import unready
+from ...dispatcher import ConfigFile, read_config_file, unready
 from ...vendors import VendorInfo
-from .. import config_file
 from ..options import FILE, Suite, make_command
 from ..session import VendorChoice, real_vendors
 from ..settings import Settings
@@ -34,7 +33,7 @@ def check(settings: Settings, file: Path | None) -> int:
     path = file or settings.config
     if path is None:
         raise UsageError("config check: which file? llmdispatcher config check FILE")
-    found = config_file.read(path)
+    found = read_config_file(path)
     unknown, warnings = _find_unready(found)
     mistakes = found.mistakes() + unknown
     if settings.json:
@@ -47,7 +46,7 @@ def check(settings: Settings, file: Path | None) -> int:
     return FAILED if mistakes else OK
 
 
-def _find_unready(found: config_file.ConfigFile) -> tuple[list[str], list[str]]:
+def _find_unready(found: ConfigFile) -> tuple[list[str], list[str]]:
     """The vendors in the valid parts that are unknown, and those that lack a key or an address."""
     unknown: list[str] = []
     lacking: list[str] = []

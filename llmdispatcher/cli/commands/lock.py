@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...catalog import BUNDLED, Lockfile, claim_on, get_model, vendor_row, vendor_rows
+from ...dispatcher import read_config_file
 from ...errors import ConfigError, DispatchError, LockfileNotFound, ModelNotFound
 from ...types import closest_name
-from .. import config_file
 from ..options import FILE, Positive, Suite, make_command
 from ..settings import Settings
 from ..tables import cell, print_records
@@ -55,7 +55,7 @@ def registry_of(settings: Settings, given: str | None) -> Registry:
     """Return the registry of the option, the configuration or the environment, else the published one; nothing is asked yet."""
     from ...catalog import PUBLISHED, Registry  # late: only who asks one needs it
 
-    configured: Any = config_file.read(settings.config).fields.get("registry")
+    configured: Any = read_config_file(settings.config).fields.get("registry")
     return Registry(given or configured or os.environ.get(REGISTRY) or PUBLISHED)
 
 

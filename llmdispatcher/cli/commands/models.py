@@ -12,9 +12,9 @@ import attrs
 import click
 
 from ...catalog import ABILITIES, ModelFacts, all_models, canonical, vendor_row, vendor_rows
+from ...dispatcher import read_config_file
 from ...runtime import SYSTEM_CLOCK
 from ...types import choices
-from .. import config_file
 from ..keychain import vendor_name
 from ..options import Positive, make_command
 from ..session import VendorChoice, open_session, real_vendors
@@ -116,7 +116,7 @@ def _as_json(facts: ModelFacts) -> dict[str, Any]:
 def _list_live(settings: Settings, vendor: str | None, given: dict[str, Any]) -> int:
     if vendor is None:
         raise UsageError("--live: name the vendor to ask with --vendor")
-    ready = {canonical(one.name) for one in real_vendors(config_file.read(settings.config), VendorChoice())}
+    ready = {canonical(one.name) for one in real_vendors(read_config_file(settings.config), VendorChoice())}
     if canonical(vendor) not in ready:
         raise UsageError(f"--live: {_remedy(vendor)}")
     with open_session(settings, VendorChoice()) as session:

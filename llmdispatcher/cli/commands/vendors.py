@@ -9,9 +9,10 @@ import attrs
 import click
 
 from ...catalog import VendorRow, vendor_row, vendor_rows
+from ...dispatcher import read_config_file
 from ...errors import ConfigError
 from ...vendors import HttpVendor, vendor
-from .. import config_file, keychain
+from .. import keychain
 from ..options import Positive, make_command
 from ..session import VendorChoice, open_session
 from ..settings import Settings
@@ -26,7 +27,7 @@ def command(settings: Settings, ready: bool) -> int:
 
     Keys are looked for in the environment and in the keychain, and never shown. `llmdispatcher health` asks the vendors themselves.
     """
-    file = config_file.read(settings.config)
+    file = read_config_file(settings.config)
     own = {made.name: made for made in file.make_vendors()}
     rows = [_vendor_record(row, own.pop(row.name, None)) for row in vendor_rows()]
     rows += [_vendor_record(row, made) for made in own.values() if (row := vendor_row(made.kind)) is not None]

@@ -1,8 +1,9 @@
-"""``--config FILE``: the fields of a Config, and ``[vendors.NAME]`` tables with the fields of a VendorConfig and a ``kind``."""
+"""A configuration file: the fields of a Config, and ``[vendors.NAME]`` tables with the fields of a VendorConfig and a ``kind``."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -13,11 +14,13 @@ from typing import Any, Self
 import attrs
 
 from ..catalog import vendor_row, vendor_rows
-from ..dispatcher import Config
 from ..errors import ConfigError
 from ..types import build, choices
 from ..vendors import HttpVendor, vendor
-from .terminal import UsageError
+from .config import Config
+
+_VARIABLE = re.compile(r"\$(?:\$|\{([^}]*)\})")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @attrs.frozen
@@ -59,25 +62,55 @@ class ConfigFile:
                     yield attrs.evolve(self, fields={name: [item]}, vendors={}), number
 
 
-def read(path: Path | None) -> ConfigFile:
-    """Read a file, TOML unless its name ends in .json; without a path the content is empty. Raises :class:`UsageError`."""
+def read_config_file(path: str | os.PathLike[str] | None) -> ConfigFile:
+    """Read a file, TOML unless its name ends in .json; without a path the content is empty.
+
+    ``${NAME}`` in a text is the variable NAME of the environment, ``$$`` a dollar sign. Raises :class:`ConfigError` for a file that
+    cannot be read, and for variables that are not set; their values are never in it.
+    """
     if path is None:
         return ConfigFile()
+    path = Path(path)
+    is_json = path.suffix.lower() == ".json"
     try:
         text = path.read_text(encoding="utf-8")
-        found = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
+        found = json.loads(text) if is_json else tomllib.loads(text)
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
+        raise ConfigError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: not {'JSON' if path.suffix.lower() == '.json' else 'TOML'}: {error}") from None
+        raise ConfigError(f"{path}: not {'JSON' if is_json else 'TOML'}: {error}") from None
     if not isinstance(found, dict):
-        raise UsageError(f"{path}: {type(found).__name__} is not a configuration; give a table of the fields of Config")
+        raise ConfigError(f"{path}: {type(found).__name__} is not a configuration; give a table of the fields of Config")
     if isinstance(found.get("vendor"), dict):
-        raise UsageError(f"{path}: vendor: unknown table; write [vendors.NAME]")
+        raise ConfigError(f"{path}: vendor: unknown table; write [vendors.NAME]")
+    unset: list[str] = []
+    found = _expanded(found, "", unset)
+    if unset:
+        raise ConfigError(f"{path}: {'; '.join(unset)}")
     vendors = found.pop("vendors", {})
     if not isinstance(vendors, dict):
-        raise UsageError(f"{path}: vendors: {type(vendors).__name__} is not a table; write [vendors.NAME]")
+        raise ConfigError(f"{path}: vendors: {type(vendors).__name__} is not a table; write [vendors.NAME]")
     return ConfigFile(path, found, vendors)
+
+
+def _expanded(value: Any, place: str, unset: list[str]) -> Any:
+    """A value with its variables replaced; ``unset`` takes a sentence for each that cannot be, with its place in the file."""
+    if isinstance(value, dict):
+        return {key: _expanded(part, f"{place}.{key}" if place else key, unset) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_expanded(part, f"{place}[{number}]", unset) for number, part in enumerate(value)]
+
+    def variable(match: re.Match[str]) -> str:
+        name = match[1]
+        if name is None:
+            return "$"
+        if not _NAME.fullmatch(name):
+            unset.append(f"{place}: ${{{name}}} is no variable's name; write $$ for a dollar sign")
+        elif name not in os.environ:
+            unset.append(f"{place}: the variable {name} is not set; set it, or write the value itself")
+        return os.environ.get(name, "")
+
+    return _VARIABLE.sub(variable, value) if isinstance(value, str) else value
 
 
 def _vendor(name: str, table: Any) -> HttpVendor:

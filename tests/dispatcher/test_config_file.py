@@ -1,0 +1,137 @@
+"""A dispatcher from a file: what it may say, its variables, and whom it names where it is wrong."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from llmdispatcher import ConfigError, Dispatcher, Request
+from llmdispatcher.testing import VendorSimulator
+
+WHOLE = """
+default_vendor = "work"
+timeout = 30
+ledger = "{folder}/calls.db"
+cache = {{ ttl = 60, max_temperature = 2.0 }}
+budgets = [{{ limit = "5.00", name = "price $$5" }}]
+routing_rules = [{{ condition = {{ model_pattern = "claude-*" }}, vendor = "anthropic" }}]
+
+[pools]
+smart = ["work:gpt-4o", "anthropic:claude-sonnet-4-6"]
+
+[vendors.work]
+kind = "openai"
+api_key = "${{WORK_KEY}}"
+base_url = "${{WORK_URL}}/v1"
+rate_limit = {{ requests_per_minute = 100 }}
+
+[vendors.anthropic]
+api_key = "sk-ant"
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A function that writes a file of this text; returns its path."""
+
+    def write(text: str, name: str = "llmdispatcher.toml"):
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_a_whole_configuration(file, tmp_path, monkeypatch):
+    """Vendors, rules, limits, budgets, cache, ledger and pools are those of the file; a call is made and written down."""
+    with VendorSimulator() as simulator:
+        monkeypatch.setenv("WORK_KEY", "sk-of-the-file")
+        monkeypatch.setenv("WORK_URL", simulator.openai_url.removesuffix("/v1"))
+        with Dispatcher.from_file(file(WHOLE.format(folder=tmp_path))) as dispatcher:
+            response = dispatcher.send(Request("smart", "Why?", max_tokens=50))
+            claude = dispatcher.explain(Request("claude-haiku-4-5", "Why?")).targets[0].vendor
+            budget, limit = dispatcher.get_budgets()[0], dispatcher.get_rate_limit_status("work")
+
+    assert ("work", "gpt-4o", "anthropic") == (response.vendor, response.model.partition("-20")[0], claude)
+    assert "Bearer sk-of-the-file" == simulator.requests[0].headers["authorization"]
+    assert ("price $5", response.usage.cost, 99) == (budget.budget, budget.spent, limit.requests_remaining)
+    assert (tmp_path / "calls.db").is_file()
+
+
+def test_json_too(file):
+    """By the ending of its name."""
+    with Dispatcher.from_file(file('{"timeout": 9, "vendors": {"openai": {"api_key": "sk"}}}', "c.json")) as dispatcher:
+        assert (9, ["openai"]) == (dispatcher.config.timeout, dispatcher.get_vendors())
+
+
+def test_without_vendors_those_of_the_environment(file, monkeypatch):
+    """As `from_env` has them; where the file names vendors, they are the only ones."""
+    monkeypatch.setenv("GROQ_API_KEY", "gsk")
+
+    assert "groq" in Dispatcher.from_file(file("timeout = 9")).get_vendors()
+    assert ["openai"] == Dispatcher.from_file(file('[vendors.openai]\napi_key = "sk"')).get_vendors()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("timeout = ", "not TOML"),
+        ("timeot = 9", "'timeot'; did you mean 'timeout'?"),
+        ('timeout = "soon"', "timeout: 'soon'"),
+        ("[vendors.openai]\napi_kei = 'sk'", "vendors.openai: vendor: unknown key 'api_kei'; did you mean 'api_key'?"),
+        ("[vendors.opnai]\napi_key = 'sk'", "vendors.opnai.kind: 'opnai' is not in the catalog; did you mean 'openai'?"),
+        ("[vendor.openai]\napi_key = 'sk'", "write [vendors.NAME]"),
+        ("vendors = 3", "vendors: int is not a table"),
+        ("[[routing_rules]]\nvendor = 'a'\n[routing_rules.condition]\nmodel = 'x'", "routing_rules[0].condition"),
+        ("default_vendor = '${NO_SUCH_NAME}'", "default_vendor: the variable NO_SUCH_NAME is not set"),
+        ("guards = ['${}']", "guards[0]: ${} is no variable's name; write $$"),
+        ("[vendors.openai.headers]\nx = '${A-B}'", "vendors.openai.headers.x: ${A-B} is no variable's name"),
+    ],
+)
+def test_a_mistake_names_file_place_and_remedy(file, text, told):
+    """The whole text that a user sees."""
+    path = file(text)
+    with pytest.raises(ConfigError) as caught:
+        Dispatcher.from_file(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert told in str(caught.value)
+
+
+def test_every_variable_that_is_missing_is_told_at_once(file):
+    """And no value of one that is there."""
+    path = file("default_vendor = '${NO_SUCH_A}'\norigin = '${HOME}'\nmode = '${NO_SUCH_B}'")
+    with pytest.raises(ConfigError, match=r"default_vendor: .*NO_SUCH_A.*; mode: .*NO_SUCH_B"):
+        Dispatcher.from_file(path)
+
+
+def test_a_key_is_in_no_error(file, monkeypatch):
+    """Also where it makes a value wrong."""
+    monkeypatch.setenv("WORK_KEY", "sk-secret-of-mine")
+    path = file("[vendors.openai]\napi_key = '${WORK_KEY}'\nbase_url = 'ftp://${WORK_KEY}'")
+    with pytest.raises(ConfigError) as caught:
+        Dispatcher.from_file(path)
+    assert "sk-secret-of-mine" not in f"{caught.value} {caught.value!r}"
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    """Its path is told."""
+    with pytest.raises(ConfigError, match=r"no\.toml: No such file"):
+        Dispatcher.from_file(tmp_path / "no.toml")
+
+
+def test_a_setting_of_the_file_as_a_keyword(file):
+    """Says where it belongs."""
+    with pytest.raises(TypeError, match=r"from_file\(\) got an unexpected keyword argument 'timeout'; write timeout in the file"):
+        Dispatcher.from_file(file(""), timeout=3)
+
+
+def test_the_file_in_the_readme_is_right(file, tmp_path, monkeypatch):
+    """Its pools, budgets and vendors are taken as they stand."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk")
+    monkeypatch.chdir(tmp_path)
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for text in re.findall(r"^```toml\n(.*?)^```", readme, re.MULTILINE | re.DOTALL):
+        with Dispatcher.from_file(file(text)) as dispatcher:
+            assert ["openai", "eu"] == dispatcher.get_vendors()
