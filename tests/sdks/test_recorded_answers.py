@@ -98,11 +98,7 @@ def by_google(response, told):
     """What is told by Google's SDK, and what should be."""
     calls = [(call["name"], call["args"] or {}) for call in told["calls"]]
     wanted = [(call.name, given(call)) for call in response.tool_calls]
-    return (told["content"], told["reasoning"], calls), (
-        response.content + (response.refusal or ""),
-        response.reasoning,
-        wanted,
-    )
+    return (told["content"], told["reasoning"], calls), (response.content + (response.refusal or ""), response.reasoning, wanted)
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])

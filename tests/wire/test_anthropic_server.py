@@ -35,6 +35,7 @@ from llmdispatcher import (
 from llmdispatcher.types import fold, unfold
 from llmdispatcher.wire import ANTHROPIC_MESSAGES, Inbound, fault
 
+from ..cases import each
 from .corpus import FOLDER, body_of, decode_stream, exchanges, needs_corpus, plainly, streamed
 from .equivalences import anthropic_messages as normal
 
@@ -225,8 +226,8 @@ def test_a_request_with_everything_is_read():
     )
 
 
-@pytest.mark.parametrize(
-    ("path", "model"),
+@each(
+    "path, model",
     [
         ("/v1/projects/p/locations/l/publishers/anthropic/models/claude-3-7@20250219:streamRawPredict", "claude-3-7@20250219"),
         ("/model/anthropic.claude-3-v1%3A0/invoke", "anthropic.claude-3-v1:0"),
@@ -240,8 +241,8 @@ def test_the_model_may_be_in_the_path(path, model):
     assert (model, False) == (request.model, "model" in sent(request))
 
 
-@pytest.mark.parametrize(
-    ("fields", "name"),
+@each(
+    "fields, name",
     [
         ({"messages": []}, "messages"),
         ({"messages": "Hi"}, "messages"),
@@ -271,7 +272,7 @@ def test_what_is_no_request_is_named(fields, name):
     assert name == str(caught.value).partition(":")[0]
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b"[" * 200_000])
+@each("body", [b"", b"{", b"[]", b"7", b"[" * 200_000])
 def test_a_body_that_is_no_object_is_told(body):
     """Never an error of another kind."""
     with pytest.raises(InvalidRequest, match=r"^body: "):
@@ -311,7 +312,7 @@ BLOCKS = {
 }
 
 
-@pytest.mark.parametrize("name", BLOCKS)
+@each("name", list(BLOCKS))
 def test_every_block_goes_back_as_it_came(name):
     """Known or not."""
     turn = {"role": "assistant", "content": [BLOCKS[name], {"type": "text", "text": "."}]}
@@ -341,7 +342,7 @@ def test_an_instruction_in_the_middle_stays_there():
     assert ("s", turns) == (sent(request)["system"], sent(request)["messages"])
 
 
-@pytest.mark.parametrize(
+@each(
     "fields",
     [
         {"thinking": {"type": "adaptive"}},
@@ -420,8 +421,8 @@ def test_an_answer_of_another_format_is_streamed(numbered_ids):
     assert streamed == again(FOREIGN).message
 
 
-@pytest.mark.parametrize(
-    ("reason", "raw", "expected"),
+@each(
+    "reason, raw, expected",
     [
         ("stop", "stop", "end_turn"),
         ("stop", "stop_sequence", "stop_sequence"),
@@ -535,7 +536,7 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: f"{type(error).__name__}-{error.status}")
+@each("error", ERRORS)
 def test_a_refusal_reads_back_as_what_it_was(error):
     """Class, status and message."""
     seen = fault(*(lambda status, body: (status, {}, body))(*ANTHROPIC_MESSAGES.write_error(error)))
@@ -543,8 +544,8 @@ def test_a_refusal_reads_back_as_what_it_was(error):
     assert (type(error), error.status, error.message) == (type(seen), seen.status, seen.message)
 
 
-@pytest.mark.parametrize(
-    ("error", "status", "kind"),
+@each(
+    "error, status, kind",
     [
         (InvalidRequest("no"), 400, "invalid_request_error"),
         (DeadlineExceeded("no"), 504, "timeout_error"),
@@ -560,7 +561,7 @@ def test_a_failure_without_a_status_gets_one(error, status, kind):
     assert (status, kind) == (seen, json.loads(body)["error"]["type"])
 
 
-@pytest.mark.parametrize("error", [RateLimitError("no"), ContextWindowExceeded("no"), VendorUnavailable("no", status=529)])
+@each("error", [RateLimitError("no"), ContextWindowExceeded("no"), VendorUnavailable("no", status=529)])
 def test_a_failure_in_the_middle_of_a_stream_is_told_there(error):
     """A client raises it after what was said before."""
     writer = ANTHROPIC_MESSAGES.writer()
@@ -569,7 +570,7 @@ def test_a_failure_in_the_middle_of_a_stream_is_told_there(error):
     assert ("a", type(error), "no") == (answer.content, type(seen), seen.message)
 
 
-@pytest.mark.parametrize(("arguments", "told"), [("null", {}), (" ", {}), ("[1]", {"input": [1]}), ('{"a"', None)])
+@each("arguments, told", [("null", {}), (" ", {}), ("[1]", {"input": [1]}), ('{"a"', None)])
 def test_streamed_arguments_are_an_object_wherever_that_can_be_made(arguments, told):
     """As in a whole answer; only an object that breaks off is told as it came."""
     writer = ANTHROPIC_MESSAGES.writer()
@@ -587,7 +588,7 @@ def test_a_result_without_a_name_or_an_id_answers_the_first_open_call():
     assert "call_0" == sent(Request("m", turns))["messages"][2]["content"][0]["tool_use_id"]
 
 
-@pytest.mark.parametrize("names", [("f", None), (None, "f")])
+@each("names", [("f", None), (None, "f")])
 def test_text_between_the_pieces_of_a_call_takes_nothing_from_it(names):
     """No piece goes to a block that is closed, or to another block, whenever the name comes."""
     pieces = [ToolCallDelta(index=0, id="c", name=name, arguments=text) for name, text in zip(names, ('{"a":', "1}"), strict=True)]

@@ -12,21 +12,14 @@ from llmdispatcher.types import unfold
 from llmdispatcher.wire.base import Codec
 from llmdispatcher.wire.codecs import CODECS
 
+from ..cases import each
 from .conversations import requests, responses
 from .corpus import cut, decode_stream
 
 pytestmark = pytest.mark.usefixtures("untraced")  # thousands of examples: a measure of coverage would take longer than they do
 ANY = settings(max_examples=20)
-EVERY_CODEC = pytest.mark.parametrize("codec", CODECS.values(), ids=list(CODECS))
-PAIRS = pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        pytest.param(one, other, id=f"{one.name}-{other.name}")
-        for one in CODECS.values()
-        for other in CODECS.values()
-        if one is not other
-    ],
-)
+EVERY_CODEC = each("codec", CODECS)
+PAIRS = each("first, second", [(one, other) for one in CODECS.values() for other in CODECS.values() if one is not other])
 
 
 def written(codec: Codec, request, stream=False):
@@ -66,15 +59,7 @@ def seen(response, *codecs):
     calls = [(call.name, call.parsed) for call in response.tool_calls]
     usage = response.usage
     cached = 0 if any(codec.name == "ollama_chat" for codec in codecs) else usage.cache_read_tokens
-    return (
-        response.content,
-        response.reasoning,
-        calls,
-        response.finish_reason,
-        usage.input_tokens,
-        usage.output_tokens,
-        cached,
-    )
+    return (response.content, response.reasoning, calls, response.finish_reason, usage.input_tokens, usage.output_tokens, cached)
 
 
 def turn(response):
@@ -181,9 +166,7 @@ def test_an_answer_can_be_the_next_turn(codec, response):
         return
     message = answer.message
     mine = {part.text for part in message.parts if isinstance(part, ReasoningPart) and part.origin == codec.name and part.signature}
-    document = json.loads(
-        codec.encode(_next(message), stream=False, quirks=frozenset({"replay_reasoning"})),
-    )
+    document = json.loads(codec.encode(_next(message), stream=False, quirks=frozenset({"replay_reasoning"})))
 
     assert mine <= texts(document)
 

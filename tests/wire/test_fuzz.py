@@ -13,8 +13,10 @@ from llmdispatcher.types import fold
 from llmdispatcher.wire import fault
 from llmdispatcher.wire.codecs import CODECS
 
+from ..cases import each
+
 pytestmark = pytest.mark.usefixtures("untraced")  # thousands of examples: a measure of coverage would take longer than they do
-EVERY_CODEC = pytest.mark.parametrize("codec", CODECS.values(), ids=list(CODECS))
+EVERY_CODEC = each("codec", CODECS)
 FUZZ = settings(max_examples=50)
 
 WORDS = st.sampled_from(
@@ -262,7 +264,7 @@ def test_any_json_is_an_answer_or_one_of_our_errors(codec, document):
 
 
 @EVERY_CODEC
-@pytest.mark.parametrize("junk", JUNK, ids=repr)
+@each("junk", JUNK)
 def test_a_valid_answer_with_a_wrong_part_is_an_answer_or_one_of_our_errors(codec, junk):
     """One value of the wrong type, in any place of an otherwise right answer or stream, is no crash."""
     documents = json.loads(json.dumps(SAMPLES[codec.name]))
@@ -297,7 +299,7 @@ def test_any_refusal_is_one_of_our_errors(document, status, wait):
 
 
 @EVERY_CODEC
-@pytest.mark.parametrize("body", ODDITIES.values(), ids=list(ODDITIES))
+@each("body", ODDITIES)
 def test_odd_bodies_are_an_answer_or_one_of_our_errors(codec, body):
     """What servers, proxies and attackers send instead of an answer is no crash."""
     assert (
@@ -312,7 +314,7 @@ def test_odd_bodies_are_an_answer_or_one_of_our_errors(codec, body):
     )
 
 
-@pytest.mark.parametrize("junk", JUNK, ids=repr)
+@each("junk", JUNK)
 def test_a_refusal_with_a_wrong_part_is_one_of_our_errors(junk):
     """One value of the wrong type in a refusal's body leaves a message, a status and no crash."""
     document = {"error": json.loads(json.dumps(_ERROR)), "request_id": "r"}
@@ -328,7 +330,7 @@ def test_a_refusal_with_a_wrong_part_is_one_of_our_errors(junk):
     assert [] == crashes
 
 
-@pytest.mark.parametrize("body", ODDITIES.values(), ids=list(ODDITIES))
+@each("body", ODDITIES)
 def test_odd_bodies_of_refusals_are_our_errors(body):
     """A refusal's body is never trusted either."""
     assert 500 == fault(500, {}, body).status

@@ -43,6 +43,7 @@ from llmdispatcher import (
 from llmdispatcher.types import fold, unfold
 from llmdispatcher.wire import GEMINI, Inbound, fault
 
+from ..cases import each
 from .corpus import body_of, decode_stream, needs_corpus, recorded, streamed
 from .equivalences import gemini as normal
 
@@ -206,8 +207,8 @@ def test_a_request_with_everything_is_read():
     )
 
 
-@pytest.mark.parametrize(
-    ("path", "model", "stream"),
+@each(
+    "path, model, stream",
     [
         ("/v1beta/models/gemini-3-pro:generateContent", "gemini-3-pro", False),
         ("/models/gemini-3-pro:streamGenerateContent?alt=sse", "gemini-3-pro", True),
@@ -275,8 +276,8 @@ PARTS = {
 }
 
 
-@pytest.mark.parametrize("part", PARTS.values(), ids=list(PARTS))
-@pytest.mark.parametrize("role", ["user", "model"])
+@each("part", PARTS)
+@each("role", ["user", "model"])
 def test_a_part_is_written_as_it_was_read(role, part):
     """With all that hangs on it."""
     turn = {"role": role, "parts": [{"text": "first"}, part]}
@@ -284,8 +285,8 @@ def test_a_part_is_written_as_it_was_read(role, part):
     assert [turn] == sent(read(contents=[turn]).request)["contents"]
 
 
-@pytest.mark.parametrize(
-    ("name", "part"),
+@each(
+    "name, part",
     [
         ("picture by address", ImagePart(url="gs://a/b", media_type="image/png")),
         ("film by address", VideoPart(url="gs://a/b", media_type="video/mp4")),
@@ -348,7 +349,7 @@ RESULTS = {
 }
 
 
-@pytest.mark.parametrize("turn", [CALLS, RESULTS, {**RESULTS, "role": "function"}, {"role": "model", "parts": []}])
+@each("turn", [CALLS, RESULTS, {**RESULTS, "role": "function"}, {"role": "model", "parts": []}])
 def test_a_turn_is_written_as_it_was_read(turn):
     """Calls in their places, results as objects."""
     assert [turn] == sent(read(contents=[turn]).request)["contents"]
@@ -396,7 +397,7 @@ def test_instructions_that_are_no_text_are_the_vendors():
     assert said == sent(read(systemInstruction=said).request)["systemInstruction"]
 
 
-@pytest.mark.parametrize(
+@each(
     "config",
     [
         {"thinkingLevel": "MINIMAL"},
@@ -421,7 +422,7 @@ def test_a_budget_that_the_model_chooses_asks_other_vendors_for_nothing():
     assert (None, None, {}) == (request.reasoning_effort, request.reasoning_tokens, request.extra_params)
 
 
-@pytest.mark.parametrize(
+@each(
     "settings",
     [
         {"temperature": 2.5},
@@ -472,7 +473,7 @@ def test_a_schema_in_googles_dialect_is_read_for_any_format():
     assert ([{"functionDeclarations": [declared]}], config) == (sent(request)["tools"], sent(request)["generationConfig"])
 
 
-@pytest.mark.parametrize(
+@each(
     "spelt",
     [{}, {"parameters": {}}, {"parametersJsonSchema": {}}, {"parameters": OPENAPI, "parametersJsonSchema": {"type": "object"}}],
 )
@@ -491,8 +492,8 @@ def test_a_schema_that_was_changed_is_sent_as_it_is_now():
     assert [{"functionDeclarations": [{"name": "f", "parametersJsonSchema": {"type": "object"}}]}] == sent(other)["tools"]
 
 
-@pytest.mark.parametrize(
-    ("config", "choice"),
+@each(
+    "config, choice",
     [
         ({"mode": "AUTO"}, "auto"),
         ({"mode": "NONE"}, "none"),
@@ -512,8 +513,8 @@ def test_a_choice_of_tools_is_written_as_it_was_read(config, choice):
     assert {"functionCallingConfig": config} == sent(request)["toolConfig"]
 
 
-@pytest.mark.parametrize(
-    ("fields", "name"),
+@each(
+    "fields, name",
     [
         ({"contents": []}, "contents"),
         ({"contents": "Hi"}, "contents.0"),
@@ -538,7 +539,7 @@ def test_what_is_no_request_is_named(fields, name):
     assert name == str(caught.value).partition(":")[0]
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"[" * 9999, b'{"a":' * 900 + b"1" + b"}" * 900])
+@each("body", [b"", b"[]", b"{", b"\xff", b"[" * 9999, b'{"a":' * 900 + b"1" + b"}" * 900])
 def test_a_body_that_is_no_request_is_refused(body):
     """Whatever the bytes."""
     with pytest.raises(InvalidRequest, match=r"body|contents"):
@@ -590,10 +591,7 @@ def test_an_answer_of_another_vendor_is_written():
                 "index": 0,
                 "finishReason": "STOP",
                 "groundingMetadata": {
-                    "groundingChunks": [
-                        {"web": {"uri": "https://a.example", "title": "A"}},
-                        {"web": {"uri": "https://b.example"}},
-                    ],
+                    "groundingChunks": [{"web": {"uri": "https://a.example", "title": "A"}}, {"web": {"uri": "https://b.example"}}],
                     "groundingSupports": [
                         {"segment": {"startIndex": 1, "endIndex": 4, "text": "ür"}, "groundingChunkIndices": [0]}
                     ],
@@ -614,8 +612,8 @@ def test_an_answer_of_another_vendor_is_written():
     } == written(answer)
 
 
-@pytest.mark.parametrize(
-    ("reason", "raw", "word"),
+@each(
+    "reason, raw, word",
     [
         ("stop", "end_turn", "STOP"),
         ("stop", None, "STOP"),
@@ -735,7 +733,7 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=repr)
+@each("error", ERRORS)
 def test_a_refusal_is_read_as_it_was_meant(error):
     """The same class, status, words, and time to wait."""
     status, body = GEMINI.write_error(error)
@@ -750,8 +748,8 @@ def test_a_refusal_is_read_as_it_was_meant(error):
     assert status == json.loads(body)["error"]["code"]
 
 
-@pytest.mark.parametrize(
-    ("error", "status", "word"),
+@each(
+    "error, status, word",
     [
         (Overloaded("full"), 503, "UNAVAILABLE"),
         (Cancelled("gone"), 499, "CANCELLED"),
@@ -767,7 +765,7 @@ def test_an_error_of_ours_has_a_status(error, status, word):
     assert (status, word) == (told, json.loads(body)["error"]["status"])
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=repr)
+@each("error", ERRORS)
 def test_a_failure_in_the_middle_is_read_as_it_was_meant(error):
     """What was said before it is kept."""
     writer = GEMINI.writer()
@@ -819,7 +817,7 @@ def taken(fields):
     return True
 
 
-JUNK = pytest.mark.parametrize("junk", [None, True, -1, 2.5, 10**400, "", "x", "\ud800", [], ["x"], {}, {"a": []}], ids=repr)
+JUNK = each("junk", [None, True, -1, 2.5, 10**400, "", "x", "\ud800", [], ["x"], {}, {"a": []}])
 
 
 @JUNK

@@ -11,6 +11,8 @@ import pytest
 from llmdispatcher.types import Citation, StreamChunk, ToolCallDelta, json_text
 from llmdispatcher.wire import CODECS, decoding
 
+from ..cases import each
+
 OPEN = '{"a":['
 
 
@@ -85,8 +87,8 @@ def work(monkeypatch) -> Callable[[Callable[[], object]], int]:
     return run
 
 
-@pytest.mark.parametrize("name", CODECS)
-@pytest.mark.parametrize("odd", ODD)
+@each("name", list(CODECS))
+@each("odd", ODD)
 def test_writing_costs_as_much_as_there_is_to_write(work, name, odd):
     """Four times as many chunks cost four times as much, not sixteen times."""
 
@@ -119,7 +121,7 @@ def _usages(count: int) -> Iterator[bytes]:
         yield _piece([{"index": 0, "delta": {"content": "a"}}], usage={"prompt_tokens": 1, f"field_{number}": {"a": 1}})
 
 
-@pytest.mark.parametrize("odd", [_strange_calls, _halves, _usages])
+@each("odd", [_strange_calls, _halves, _usages])
 def test_reading_costs_as_much_as_there_is_to_read(work, odd):
     """Four times as many events cost four times as much, not sixteen times."""
 
@@ -130,8 +132,8 @@ def test_reading_costs_as_much_as_there_is_to_read(work, odd):
     assert read(160) < 6 * read(40)
 
 
-@pytest.mark.parametrize(
-    ("pieces", "wholes"),
+@each(
+    "pieces, wholes",
     [
         (['{"a"', ":1", "}", " ", "x"], [False, False, True, True, False]),
         (['{"a":"', "}", "\\", '"', '"}'], [False, False, False, False, True]),

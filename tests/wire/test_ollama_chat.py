@@ -27,6 +27,7 @@ from llmdispatcher.types import fold
 from llmdispatcher.wire import OLLAMA_CHAT
 from llmdispatcher.wire.streams import LineParser
 
+from ..cases import each
 from .corpus import decode_stream, sliced
 from .recordings import lines
 
@@ -85,8 +86,8 @@ def test_settings_are_options():
     assert (True, 2, "5m") == (body["logprobs"], body["top_logprobs"], body["keep_alive"])
 
 
-@pytest.mark.parametrize(
-    ("fields", "quirks", "think"),
+@each(
+    "fields, quirks, think",
     [
         ({"reasoning_effort": "none"}, (), False),
         ({"reasoning_effort": "minimal"}, (), "low"),
@@ -103,8 +104,8 @@ def test_an_effort_is_a_level_of_thought(fields, quirks, think):
     assert think == sent(quirks=frozenset(quirks), **fields).get("think")
 
 
-@pytest.mark.parametrize(
-    ("asked", "form"),
+@each(
+    "asked, form",
     [
         ({"type": "text"}, None),
         ({"type": "json_object"}, "json"),
@@ -145,13 +146,9 @@ def test_a_tool_loop_in_ollamas_words():
     ] == body["tools"]
 
 
-@pytest.mark.parametrize(
+@each(
     "image",
-    [
-        ImagePart(data=PIXEL, media_type="image/png"),
-        ImagePart(url="data:image/png;base64," + base64.b64encode(PIXEL).decode()),
-    ],
-    ids=["bytes", "data URL"],
+    [ImagePart(data=PIXEL, media_type="image/png"), ImagePart(url="data:image/png;base64," + base64.b64encode(PIXEL).decode())],
 )
 def test_pictures_are_beside_the_text(image):
     """In base64, without their kind."""
@@ -160,8 +157,8 @@ def test_pictures_are_beside_the_text(image):
     )["messages"]
 
 
-@pytest.mark.parametrize(
-    ("part", "words"),
+@each(
+    "part, words",
     [
         (ImagePart(url="https://a.example/b.png"), "give the bytes"),
         (ImagePart(file_id="f"), "give the bytes"),
@@ -176,8 +173,8 @@ def test_what_ollama_cannot_take_is_named(part, words):
         sent(Message.user("Hi", part))
 
 
-@pytest.mark.parametrize(
-    ("fields", "name"),
+@each(
+    "fields, name",
     [
         ({"n": 2}, "n"),
         ({"tool_choice": "required"}, "tool_choice"),
@@ -206,7 +203,7 @@ def test_no_tools_are_sent_where_none_may_be_called():
     assert "tools" not in sent(tools=[Tool(name="f")], tool_choice="none")
 
 
-@pytest.mark.parametrize("arguments", ["{", "[1]", '"x"'])
+@each("arguments", ["{", "[1]", '"x"'])
 def test_arguments_are_objects_or_refused(arguments):
     """Before they are sent."""
     with pytest.raises(InvalidRequest, match="arguments of 'f'"):
@@ -276,7 +273,7 @@ def test_an_error_in_place_of_an_answer_is_raised():
         OLLAMA_CHAT.decode(b'{"error": "model \'x\' not found", "code": 404}')
 
 
-@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n\r\n"])
+@each("end", [b"", b"\n", b"\r\n\r\n"])
 def test_a_stream_is_complete_when_it_is_done(end):
     """Whatever ends its last line, and not before."""
     body = lines(line(content="a"), line(True)).rstrip() + end

@@ -33,6 +33,7 @@ from llmdispatcher import (
 from llmdispatcher.types import fold, unfold
 from llmdispatcher.wire import OLLAMA_CHAT, Inbound, fault
 
+from ..cases import each
 from .corpus import body_of, decode_stream, exchanges, needs_corpus, streamed
 from .equivalences import ollama_chat as normal
 from .small_apis import spoilt
@@ -179,7 +180,7 @@ TURNS = [
 ]
 
 
-@pytest.mark.parametrize("turn", TURNS, ids=range(len(TURNS)))
+@each("turn", TURNS)
 def test_a_turn_is_written_as_it_was_read(turn):
     """Pictures, thoughts, calls and results, and what has no name here."""
     assert [turn] == sent(read(messages=[turn]).request)["messages"]
@@ -196,13 +197,13 @@ def test_a_turn_is_read_for_any_format():
     ) == message.parts
 
 
-@pytest.mark.parametrize("think", [True, False, "low", "medium", "high", "max", "deeply", 3])
+@each("think", [True, False, "low", "medium", "high", "max", "deeply", 3])
 def test_what_was_said_of_thoughts_is_written_back(think):
     """Yes is not the same as a level, and an unknown word is the vendor's."""
     assert think == sent(read(think=think).request)["think"]
 
 
-@pytest.mark.parametrize("options", [{"temperature": 3.5}, {"num_predict": -1}, {"top_k": 1.5}, {"top_p": -1}, {"num_gpu": 1}])
+@each("options", [{"temperature": 3.5}, {"num_predict": -1}, {"top_k": 1.5}, {"top_p": -1}, {"num_gpu": 1}])
 def test_what_is_out_of_our_bounds_is_the_vendors(options):
     """It is written back as it came."""
     assert options == sent(read(options=options).request)["options"]
@@ -214,8 +215,8 @@ def test_a_stream_is_the_default():
     assert not read(stream=False).stream
 
 
-@pytest.mark.parametrize(
-    ("fields", "name"),
+@each(
+    "fields, name",
     [
         ({"messages": []}, "messages"),
         ({"messages": "Hi"}, "messages"),
@@ -247,7 +248,7 @@ def test_what_is_no_request_is_named(fields, name):
     assert name == str(caught.value).partition(":")[0]
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"[" * 9999])
+@each("body", [b"", b"[]", b"{", b"\xff", b"[" * 9999])
 def test_a_body_that_is_no_object_is_named(body):
     """Whatever the bytes."""
     with pytest.raises(InvalidRequest, match="body"):
@@ -293,8 +294,8 @@ def test_an_answer_of_another_vendor_is_written(numbered_ids):
     } == json.loads(OLLAMA_CHAT.write_response(answer))
 
 
-@pytest.mark.parametrize(
-    ("reason", "raw", "word"),
+@each(
+    "reason, raw, word",
     [
         ("stop", "end_turn", "stop"),
         ("stop", None, "stop"),
@@ -369,7 +370,7 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=repr)
+@each("error", ERRORS)
 def test_a_refusal_is_read_as_it_was_meant(error):
     """The same class, status and words."""
     status, body = OLLAMA_CHAT.write_error(error)
@@ -379,15 +380,13 @@ def test_a_refusal_is_read_as_it_was_meant(error):
     assert isinstance(json.loads(body)["error"], str)
 
 
-@pytest.mark.parametrize(
-    ("error", "status"), [(Overloaded("full"), 503), (Cancelled("gone"), 499), (VendorUnavailable("away"), 503)]
-)
+@each("error, status", [(Overloaded("full"), 503), (Cancelled("gone"), 499), (VendorUnavailable("away"), 503)])
 def test_an_error_of_ours_has_a_status(error, status):
     """Where no vendor gave one."""
     assert status == OLLAMA_CHAT.write_error(error)[0]
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=repr)
+@each("error", ERRORS)
 def test_a_failure_in_the_middle_is_read_as_it_was_meant(error):
     """What was said before it is kept."""
     writer = OLLAMA_CHAT.writer()
@@ -425,7 +424,7 @@ def taken(fields):
     return True
 
 
-@pytest.mark.parametrize("junk", [None, True, -1, 2.5, 10**400, "", "x", "\ud800", [], ["x"], {}, {"a": []}], ids=repr)
+@each("junk", [None, True, -1, 2.5, 10**400, "", "x", "\ud800", [], ["x"], {}, {"a": []}])
 def test_junk_in_any_place_is_taken_or_refused(junk):
     """A server's client is never to be trusted."""
     assert taken(EVERYTHING)

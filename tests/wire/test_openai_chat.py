@@ -20,6 +20,7 @@ from llmdispatcher.types import fold
 from llmdispatcher.wire import OPENAI_CHAT
 from llmdispatcher.wire.openai_chat.codec import OPENAI_CHAT_TAGGED
 
+from ..cases import each
 from .corpus import decode_stream
 from .recordings import sse
 
@@ -141,15 +142,15 @@ def test_parts_are_encoded():
     ] == content
 
 
-@pytest.mark.parametrize("part", [ImagePart(), ImagePart(data=b"x"), FilePart(url="https://x.example/a")])
+@each("part", [ImagePart(), ImagePart(data=b"x"), FilePart(url="https://x.example/a")])
 def test_a_part_that_cannot_be_sent_is_refused(part):
     """With what would do instead."""
     with pytest.raises(InvalidRequest, match=r"message\.content"):
         sent(Message.user("x", part))
 
 
-@pytest.mark.parametrize(
-    ("spelling", "field"),
+@each(
+    "spelling, field",
     [
         ("thoughts", {"reasoning_content": "thoughts"}),
         ("thoughts", {"reasoning": "thoughts"}),
@@ -200,7 +201,7 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("pieces", CALLS.values(), ids=list(CALLS))
+@each("pieces", CALLS)
 def test_pieces_of_calls_find_each_other(pieces):
     """Whatever a server leaves out or repeats."""
     calls = streamed(*(chunk({"tool_calls": [piece]}) for piece in pieces), chunk({}, "tool_calls")).tool_calls
@@ -241,8 +242,8 @@ def test_the_old_function_call_is_a_tool_call():
         )
 
 
-@pytest.mark.parametrize(
-    ("raw", "called", "expected"),
+@each(
+    "raw, called, expected",
     [
         ("stop", False, "stop"),
         ("stop", True, "tool_calls"),
@@ -284,7 +285,7 @@ def test_nothing_is_read_behind_the_end_marker():
     assert (["x"], True, []) == ([found.content for found in chunks], decoder.done, decoder.finish())
 
 
-@pytest.mark.parametrize(
+@each(
     "where",
     [
         [chunk({"content": "x"}, "stop"), chunk(usage={"prompt_tokens": 3, "completion_tokens": 2})],
@@ -328,7 +329,7 @@ USAGE = {
 }
 
 
-@pytest.mark.parametrize(("raw", "expected"), USAGE.values(), ids=list(USAGE))
+@each("raw, expected", USAGE)
 def test_usage_is_counted_once(raw, expected):
     """Parts are within their whole, whatever the vendor's own record says."""
     usage = answered({"content": "x"}, usage=raw).usage
@@ -353,9 +354,7 @@ def test_a_number_beyond_all_numbers_is_no_count():
     assert (0, 2, None) == (usage.input_tokens, usage.output_tokens, usage.cost)
 
 
-@pytest.mark.parametrize(
-    ("cost", "expected"), [(0.25, Decimal("0.25")), ({"total_cost": 0.5}, Decimal("0.5")), (None, None), (True, None)]
-)
+@each("cost, expected", [(0.25, Decimal("0.25")), ({"total_cost": 0.5}, Decimal("0.5")), (None, None), (True, None)])
 def test_a_cost_that_the_vendor_reports_is_kept(cost, expected):
     """It knows better than a price list."""
     usage = answered({"content": "x"}, usage={"prompt_tokens": 1, "cost": cost}).usage
@@ -404,7 +403,7 @@ def test_first_chunks_without_choices_or_delta_are_fine():
     assert ("x", "c", "m") == (answer.content, answer.response_id, answer.model)
 
 
-@pytest.mark.parametrize("where", ["top", "choice"])
+@each("where", ["top", "choice"])
 def test_an_error_within_an_answer_is_raised(where):
     """A gateway whose upstream failed half way says so inside a 200."""
     error = {"error": {"code": 502, "message": "upstream failed"}}
@@ -525,8 +524,8 @@ def test_fields_of_a_call_that_one_server_knows_are_kept():
     assert {"openai_chat": {"extra_content": {"google": {"x": 1}}}} == answered({"tool_calls": [call]}).tool_calls[0].extra
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
+@each(
+    "text, expected",
     [
         ("<think>abc</think>\n\nHi", ("abc", "Hi")),
         ("\n<think>\nabc < d\n</think>Hi <think>", ("abc < d", "Hi <think>")),

@@ -3,7 +3,6 @@
 import json
 
 import attrs
-import pytest
 
 from llmdispatcher import (
     AuthenticationError,
@@ -31,6 +30,7 @@ from llmdispatcher.types import fold, unfold
 from llmdispatcher.wire import OPENAI_CHAT, Inbound, fault
 from llmdispatcher.wire.openai_chat.fields import openai_tier
 
+from ..cases import each
 from .corpus import body_of, decode_stream, exchanges, needs_corpus, plainly, streamed
 
 NAME = "openai_chat"
@@ -127,7 +127,7 @@ CALL = ToolCall(id="c", name="f", arguments='{"a": 1}')
 USAGE = Usage(input_tokens=9, output_tokens=5, cache_read_tokens=3, cache_write_tokens=2, reasoning_tokens=1)
 
 
-@pytest.mark.parametrize(
+@each(
     "answer",
     [
         Response(content="Hi"),
@@ -145,7 +145,6 @@ USAGE = Usage(input_tokens=9, output_tokens=5, cache_read_tokens=3, cache_write_
         Response(parts=(ImagePart(data=b"abc", media_type="image/png"),)),
         Response(content="Hi", citations=(Citation(url="https://x.example", title="x", raw=SOURCE),)),
     ],
-    ids=range(12),
 )
 def test_an_answer_is_read_as_it_was_written(answer):
     """Whole; and as a stream, but for how its thoughts were spelt."""
@@ -246,8 +245,8 @@ def test_a_stream_that_says_nothing_ends_well():
     ]
 
 
-@pytest.mark.parametrize(
-    ("reason", "raw", "expected"),
+@each(
+    "reason, raw, expected",
     [
         ("stop", "end_turn", "stop"),
         ("stop", "stop", "stop"),
@@ -263,9 +262,8 @@ def test_the_end_is_told_in_a_word_of_this_format(reason, raw, expected):
     assert expected == written(Response(finish_reason=reason, finish_reason_raw=raw))["choices"][0]["finish_reason"]
 
 
-@pytest.mark.parametrize(
-    "usage",
-    [USAGE, Usage(input_tokens=9, output_tokens=5, cache_write_tokens=4, cache_write_long_tokens=3, audio_output_tokens=1)],
+@each(
+    "usage", [USAGE, Usage(input_tokens=9, output_tokens=5, cache_write_tokens=4, cache_write_long_tokens=3, audio_output_tokens=1)]
 )
 def test_usage_counts_the_same_when_it_is_read_again(usage):
     """Whoever told it first."""
@@ -293,7 +291,7 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=range(len(ERRORS)))
+@each("error", ERRORS)
 def test_a_refusal_reads_back_as_the_same(error):
     """Class, status and message; as a refusal, and in the middle of a stream."""
     status, body = OPENAI_CHAT.write_error(error)

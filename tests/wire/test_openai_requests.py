@@ -20,6 +20,7 @@ from llmdispatcher import (
 )
 from llmdispatcher.wire import OPENAI_CHAT
 
+from ..cases import each
 from .corpus import exchanges, needs_corpus
 from .equivalences import openai_chat as normal
 
@@ -106,7 +107,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@each("name", list(SETTINGS))
 def test_a_setting_has_its_field(name):
     """Read into ours, and sent from it."""
     request = read(**{name: SETTINGS[name]}).request
@@ -130,7 +131,7 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("name", ODD)
+@each("name", list(ODD))
 def test_a_field_is_written_as_it_was_spelt(name):
     """Other names, other kinds, and values that only the vendor can judge."""
     assert ODD[name] == again(**{name: ODD[name]})[name]
@@ -195,7 +196,7 @@ TURNS = [
 ]
 
 
-@pytest.mark.parametrize("message", TURNS, ids=range(len(TURNS)))
+@each("message", TURNS)
 def test_a_turn_is_written_as_it_was_read(message):
     """In all its spellings."""
     assert message == turn(**message)
@@ -219,7 +220,7 @@ PARTS = [
 ]
 
 
-@pytest.mark.parametrize("part", PARTS, ids=range(len(PARTS)))
+@each("part", PARTS)
 def test_a_part_is_written_as_it_was_read(part):
     """With the fields that only some servers know."""
     assert [part] == turn(role="user", content=[part])["content"]
@@ -248,7 +249,7 @@ TOOLS = [
 ]
 
 
-@pytest.mark.parametrize("tool", TOOLS, ids=range(len(TOOLS)))
+@each("tool", TOOLS)
 def test_a_tool_is_written_as_it_was_read(tool):
     """Functions with further fields, and tools of the vendor's own."""
     assert [tool] == again(tools=[tool])["tools"]
@@ -263,8 +264,8 @@ def test_the_words_of_before_tools_are_understood_and_kept():
     assert old == {name: said[name] for name in said if name not in ("model", "messages")}
 
 
-@pytest.mark.parametrize(
-    ("choice", "expected"),
+@each(
+    "choice, expected",
     [
         ("any", "required"),
         ("auto", "auto"),
@@ -286,8 +287,8 @@ def test_a_choice_of_nothing_is_refused():
         sent(asked(tools=[Tool(name="f")], tool_choice="g"))
 
 
-@pytest.mark.parametrize(
-    ("quirk", "fields"),
+@each(
+    "quirk, fields",
     [
         ("no_sampling", {"temperature": 1.0, "top_k": 3, "presence_penalty": 1.0}),
         ("no_penalties", {"frequency_penalty": 1.0}),
@@ -301,8 +302,8 @@ def test_what_only_tunes_is_left_out_where_it_is_refused(quirk, fields):
     assert {"model", "messages"} == sent(asked(**fields), quirks=[quirk]).keys()
 
 
-@pytest.mark.parametrize(
-    ("quirk", "fields", "left"),
+@each(
+    "quirk, fields, left",
     [
         ("no_stop", {"stop": ["x"]}, {}),
         ("no_logprobs", {"logprobs": True}, {}),
@@ -318,8 +319,8 @@ def test_what_decides_the_answer_is_refused_where_the_model_refuses_it(quirk, fi
     assert left == {name: value for name, value in dropped.items() if name not in ("model", "messages")}
 
 
-@pytest.mark.parametrize(
-    ("quirk", "fields", "expected"),
+@each(
+    "quirk, fields, expected",
     [
         ("max_completion_tokens", {"max_tokens": 9}, {"max_completion_tokens": 9}),
         ("no_max_completion_tokens", {"max_tokens": 9}, {"max_tokens": 9}),
@@ -378,8 +379,8 @@ def test_calls_without_ids_get_them_by_their_order():
     assert ["call_0", "own", "call_1"] == [message["tool_call_id"] for message in turns[1:]]
 
 
-@pytest.mark.parametrize(
-    ("field", "fields"),
+@each(
+    "field, fields",
     [
         ("message.content", {"messages": [Message.user(OtherPart(origin="gemini", data={"type": "x"}), "u")]}),
         ("tools", {"tools": [VendorTool(origin="gemini", data={"googleSearch": {}})]}),
@@ -395,7 +396,7 @@ def test_what_the_format_cannot_express_is_named_or_dropped(field, fields):
     assert {"model", "messages"} == sent(Request("m", messages, **fields, drop_params=True)).keys()
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         b"",

@@ -31,6 +31,7 @@ from llmdispatcher import (
 from llmdispatcher.types import fold
 from llmdispatcher.wire import OPENAI_RESPONSES
 
+from ..cases import each
 from .corpus import decode_stream
 from .recordings import RESPONSES_STREAM, RESPONSES_WHOLE, sse
 from .test_fuzz import JUNK, places
@@ -166,8 +167,8 @@ def test_another_vendors_thoughts_are_not_sent():
     )
 
 
-@pytest.mark.parametrize(
-    ("messages", "fields", "name"),
+@each(
+    "messages, fields, name",
     [
         ("Hi", {"stop": ["x"]}, "stop"),
         ("Hi", {"seed": 1}, "seed"),
@@ -183,7 +184,6 @@ def test_another_vendors_thoughts_are_not_sent():
         ([Message.assistant(OtherPart(origin="gemini", data={}))], {}, "message.content"),
         ([Message("user", "a", name="Ann")], {}, "message.name"),
     ],
-    ids=str,
 )
 def test_what_has_no_place_is_refused_or_dropped(messages, fields, name):
     """By name; where the request allows it, the rest is sent."""
@@ -223,8 +223,8 @@ def test_settings_are_written_in_the_formats_words():
     } == {name: value for name, value in seen.items() if name not in ("model", "input")}
 
 
-@pytest.mark.parametrize(
-    ("choice", "expected"),
+@each(
+    "choice, expected",
     [
         ("auto", "auto"),
         ("any", "required"),
@@ -232,14 +232,13 @@ def test_settings_are_written_in_the_formats_words():
         ({"type": "function", "function": {"name": "f"}}, {"type": "function", "name": "f"}),
         ({"type": "web_search"}, {"type": "web_search"}),
     ],
-    ids=str,
 )
 def test_a_choice_of_tools_is_written(choice, expected):
     """Words of any format, and a function's bare name."""
     assert expected == sent(tools=[Tool(name="f")], tool_choice=choice)["tool_choice"]
 
 
-@pytest.mark.parametrize("include", [None, [], ["reasoning.encrypted_content"], ["message.output_text.logprobs"]], ids=str)
+@each("include", [None, [], ["reasoning.encrypted_content"], ["message.output_text.logprobs"]])
 def test_logprobs_are_asked_for(include):
     """Beside what the request wants included itself."""
     extra = {} if include is None else {"include": include}
@@ -269,8 +268,8 @@ def test_a_forced_call_that_a_model_refuses_is_told():
     assert "tool_choice" not in sent(tool_choice="f", quirks=frozenset({"no_forced_tools"}), drop_params=True)
 
 
-@pytest.mark.parametrize(
-    ("status", "fields", "output", "reason"),
+@each(
+    "status, fields, output, reason",
     [
         ("completed", {}, [MESSAGE], "stop"),
         ("completed", {}, [MESSAGE, CALL], "tool_calls"),
@@ -349,7 +348,7 @@ def without(*kinds):
     return [said for said in DELTAS if not said["type"].endswith(kinds)]
 
 
-@pytest.mark.parametrize(
+@each(
     "events",
     [
         [*DELTAS, done(OUTPUT)],
@@ -378,7 +377,7 @@ def test_nothing_is_lost_or_doubled(events):
     )
 
 
-@pytest.mark.parametrize("rename", ["ids", "places", "both missing"])
+@each("rename", ["ids", "places", "both missing"])
 def test_items_are_known_by_id_or_by_place(rename):
     """Some servers give each event another id, some every item the same place."""
     events = copy.deepcopy([*DELTAS, done(OUTPUT)])
@@ -498,8 +497,8 @@ def test_an_id_is_told_before_an_item_is_finished():
     assert ["rs", "msg", "msg"] == [chunk.item for chunk in chunks if chunk.reasoning or chunk.content]
 
 
-@pytest.mark.parametrize(
-    ("last", "kind"),
+@each(
+    "last, kind",
     [
         (event("failed", response={"status": "failed", "error": {"code": "server_error", "message": "oh"}}), VendorUnavailable),
         (event("failed", response={"status": "failed", "error": None}), VendorUnavailable),
@@ -511,7 +510,6 @@ def test_an_id_is_told_before_an_item_is_finished():
         ({"type": "error", "error": {"type": "server_error", "code": None, "message": "oh"}}, VendorUnavailable),
         ("nonsense", StreamInterrupted),
     ],
-    ids=str,
 )
 def test_a_failure_after_the_beginning_is_raised(last, kind):
     """With a 200 behind it, after what was said."""
@@ -553,7 +551,7 @@ def test_an_answer_without_output_is_malformed():
         OPENAI_RESPONSES.decode(b'{"id": "r", "status": "completed"}')
 
 
-@pytest.mark.parametrize("junk", JUNK, ids=repr)
+@each("junk", JUNK)
 def test_a_request_with_a_wrong_part_is_a_request_or_one_of_our_errors(junk):
     """Anywhere; and what was read can be written, or is refused."""
     crashes = []

@@ -42,6 +42,7 @@ from llmdispatcher.wire import OPENAI_RESPONSES, Inbound, fault
 from llmdispatcher.wire.openai_chat.fields import openai_tier
 from llmdispatcher.wire.openai_responses.server_response import complete
 
+from ..cases import each
 from .corpus import FOLDER, body_of, decode_stream, needs_corpus, streamed
 from .equivalences import openai_responses as normal
 
@@ -309,9 +310,7 @@ def test_unknown_content_of_the_assistant_is_kept_whole():
     assert [item] == sent(read([item]))["input"]
 
 
-@pytest.mark.parametrize(
-    "content", ["", [], [{"type": "input_file", "file_data": "no base64!"}], [{"type": "input_image", "x": 1}]]
-)
+@each("content", ["", [], [{"type": "input_file", "file_data": "no base64!"}], [{"type": "input_image", "x": 1}]])
 def test_odd_content_goes_back_as_it_came(content):
     """It is for the vendor to judge."""
     item = {"type": "message", "role": "user", "content": content}
@@ -319,7 +318,7 @@ def test_odd_content_goes_back_as_it_came(content):
     assert normal({"input": [item]}) == normal({"input": sent(read([item]))["input"]})
 
 
-@pytest.mark.parametrize(
+@each(
     "fields",
     [
         {"tool_choice": {"type": "web_search_preview"}},
@@ -331,7 +330,6 @@ def test_odd_content_goes_back_as_it_came(content):
         {"frequency_penalty": 0.5, "top_k": 3},
         {"stream_options": {"include_obfuscation": False}},
     ],
-    ids=lambda fields: next(iter(fields)),
 )
 def test_settings_without_a_name_of_ours_go_back_as_they_came(fields):
     """Also values beyond our bounds: a vendor may accept them."""
@@ -347,8 +345,8 @@ def test_a_vendor_may_keep_the_conversation():
     assert {"prompt": {"id": "pmpt_1"}} == sent(inbound.request)
 
 
-@pytest.mark.parametrize(
-    ("fields", "name"),
+@each(
+    "fields, name",
     [
         ({"input": 7}, "input"),
         ({"input": [7]}, "input"),
@@ -378,7 +376,6 @@ def test_a_vendor_may_keep_the_conversation():
         ({"tools": [{"type": "custom"}], "input": "Hi"}, "tools[0].name"),
         ({}, "input"),
     ],
-    ids=json.dumps,
 )
 def test_what_is_no_request_is_named(fields, name):
     """With the field, and what to give instead."""
@@ -386,7 +383,7 @@ def test_what_is_no_request_is_named(fields, name):
         OPENAI_RESPONSES.read_request(json.dumps(fields).encode())
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"7"])
+@each("body", [b"", b"[]", b"{", b"7"])
 def test_a_body_that_is_no_object_is_told(body):
     """As a fault of the request."""
     with pytest.raises(InvalidRequest, match="body: this"):
@@ -448,8 +445,8 @@ def test_an_answer_of_another_format_is_streamed():
     assert ["https://example.com"] == [citation.url for citation in seen.citations]
 
 
-@pytest.mark.parametrize(
-    ("reason", "raw", "status", "details"),
+@each(
+    "reason, raw, status, details",
     [
         ("stop", "end_turn", "completed", None),
         ("tool_calls", "tool_use", "completed", None),
@@ -571,7 +568,7 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: f"{type(error).__name__}-{error.status}")
+@each("error", ERRORS)
 def test_a_refusal_reads_back_as_what_it_was(error):
     """Class, status and message."""
     status, body = OPENAI_RESPONSES.write_error(error)
@@ -580,8 +577,8 @@ def test_a_refusal_reads_back_as_what_it_was(error):
     assert (type(error), error.status, error.message) == (type(seen), seen.status, seen.message)
 
 
-@pytest.mark.parametrize(
-    ("error", "status"),
+@each(
+    "error, status",
     [
         (InvalidRequest("no"), 400),
         (DeadlineExceeded("no"), 504),
@@ -597,7 +594,7 @@ def test_a_failure_without_a_status_gets_one(error, status):
     assert status == OPENAI_RESPONSES.write_error(error)[0]
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: f"{type(error).__name__}-{error.status}")
+@each("error", ERRORS)
 def test_a_failure_in_the_middle_of_a_stream_is_told_there(error):
     """A client raises it after what was said before."""
     writer = OPENAI_RESPONSES.writer()
@@ -627,7 +624,7 @@ def test_another_formats_thought_is_not_sent_where_nobody_knows_it():
     assert [{"role": "user", "content": "Hi"}] == sent(read([{"role": "user", "content": "Hi"}, thought]))["input"]
 
 
-@pytest.mark.parametrize(
+@each(
     "entry",
     [
         None,
@@ -637,7 +634,6 @@ def test_another_formats_thought_is_not_sent_where_nobody_knows_it():
         {"type": "output_text", "text": "hi", "annotations": 5, "logprobs": "x"},
         {"type": "output_text", "text": "hi", "annotations": [None]},
     ],
-    ids=repr,
 )
 def test_junk_in_a_vendors_message_can_be_written_again(entry):
     """What a vendor should not have said is handed on or left out, whole and streamed."""
@@ -650,8 +646,8 @@ def test_junk_in_a_vendors_message_can_be_written_again(entry):
     assert said.content.endswith("ok")
 
 
-@pytest.mark.parametrize(
-    ("kind", "told", "written"),
+@each(
+    "kind, told, written",
     [
         ("message", "failed", "incomplete"),
         ("message", "in_progress", "in_progress"),
