@@ -39,7 +39,8 @@ def each(names: str, cases: Iterable[Any]) -> Callable[[Test], Test]:
                 pytest.fail(f"{len(failed)} of {len(rows)} cases failed\n" + "\n".join(failed), pytrace=False)
 
         signature = inspect.signature(test)
-        kept = [parameter for parameter in signature.parameters.values() if parameter.name not in keys]
+        others = [parameter for parameter in signature.parameters.values() if parameter.name not in keys]
+        kept = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in others]
         vars(run).update(__signature__=signature.replace(parameters=kept), pytestmark=getattr(test, "pytestmark", []))
         return run
 

@@ -248,7 +248,7 @@ def check_cuts(exchange: dict[str, Any]) -> str:
     """A stream in many cuttings, fewer for long ones."""
     body, codec = body_of(exchange), codec_of(exchange)
     seen = {}
-    for pieces in cuttings(body, exchange["id"], rounds=max(6, min(40, 400_000 // len(body)))):
+    for pieces in cuttings(body, exchange["id"], rounds=max(3, min(12, 100_000 // len(body)))):
         response, error = decode_stream(codec, pieces)
         seen.setdefault((repr(response), repr(error)), [len(piece) for piece in pieces][:8])
     return "" if len(seen) == 1 else f"{len(seen)} different answers, cut as {list(seen.values())}"

@@ -96,7 +96,7 @@ def test_writing_costs_as_much_as_there_is_to_write(work, name, odd):
         writer, chunks = CODECS[name].writer(), list(odd(count))
         return work(lambda: [*map(writer.write, chunks), writer.end()])
 
-    assert write(160) < 6 * write(40)
+    assert write(120) < 6 * write(30)
 
 
 def _piece(choices: list[object], **further: object) -> bytes:
@@ -117,7 +117,7 @@ def _halves(count: int) -> Iterator[bytes]:
 
 def _usages(count: int) -> Iterator[bytes]:
     """Records of usage, each with a field of its own."""
-    for number in range(8 * count):
+    for number in range(3 * count):
         yield _piece([{"index": 0, "delta": {"content": "a"}}], usage={"prompt_tokens": 1, f"field_{number}": {"a": 1}})
 
 
@@ -129,7 +129,7 @@ def test_reading_costs_as_much_as_there_is_to_read(work, odd):
         decoder, pieces = CODECS["openai_chat"].decoder(), [*odd(count), b"data: [DONE]\n\n"]
         return work(lambda: list(map(decoder.feed, pieces)))
 
-    assert read(160) < 6 * read(40)
+    assert read(96) < 6 * read(24)
 
 
 @each(

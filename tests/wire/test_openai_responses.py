@@ -555,13 +555,13 @@ def test_an_answer_without_output_is_malformed():
 def test_a_request_with_a_wrong_part_is_a_request_or_one_of_our_errors(junk):
     """Anywhere; and what was read can be written, or is refused."""
     crashes = []
-    count = len(list(places(copy.deepcopy(EVERYTHING))))
-    for number in range(count):
-        document = copy.deepcopy(EVERYTHING)
-        holder, key = list(places(document))[number]
-        holder[key] = junk
+    document = copy.deepcopy(EVERYTHING)
+    for holder, key in list(places(document)):
+        kept, holder[key] = holder[key], junk
+        body = json.dumps(document).encode()
+        holder[key] = kept
         try:
-            request = OPENAI_RESPONSES.read_request(json.dumps(document).encode()).request
+            request = OPENAI_RESPONSES.read_request(body).request
             OPENAI_RESPONSES.encode(request, stream=True)
         except DispatchError:
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 
 from llmdispatcher import DispatchError, InvalidRequest, ReasoningPart, Response, TextPart, ToolCall, Usage, errors
 from llmdispatcher.types import Citation, OtherPart, unfold
@@ -346,32 +347,38 @@ _NEWER = {
 """What of the vendors' own recorded answers their schemas do not know; it is passed on to their own clients."""
 
 
+@cache
+def _recorded_answers():
+    """Every recorded answer that is one: id, codec, answer."""
+    found = []
+    for exchange in listed(exchanges()):
+        if exchange["response"]["status"] == 200:
+            codec, body = codec_of(exchange), body_of(exchange)
+            response, error = decode_stream(codec, [body]) if streamed(exchange) else _whole(codec, body)
+            found += [(exchange["id"], codec, response)] if error is None else []
+    return found
+
+
+def _whole(codec, body):
+    try:
+        return codec.decode(body), None
+    except DispatchError as error:
+        return None, error
+
+
 @needs_corpus
 @each("name", list(WHOLE))
 def test_recorded_answers_are_valid_in_every_format(name):
     """Also in their own, whatever their vendor left out; ``_NEWER`` lists what its schema lacks."""
     codec = CODECS["openai_responses" if name == "open_responses" else name]
     found: dict[str, str] = {}
-    for exchange in listed(exchanges()):
-        own = codec_of(exchange) is codec
-        if exchange["response"]["status"] != 200 or (own and name == "open_responses"):
-            continue
-        response, error = decode_stream(codec_of(exchange), [body_of(exchange)]) if streamed(exchange) else _whole(exchange)
-        if error is not None:
-            continue
-        if name == "open_responses" and any(call.kind == "custom" for call in response.tool_calls):
+    for identity, origin, response in _recorded_answers():
+        if name == "open_responses" and (origin is codec or any(call.kind == "custom" for call in response.tool_calls)):
             continue  # it has functions alone
         said = violations(WHOLE[name], json.loads(codec.write_response(response)))
         for event in _events(codec, response) if name in EVENT else ():
             said |= violations(EVENT[name], event)
-        known = _NEWER[name] if own else ()
-        found |= dict.fromkeys([one for one in said if not any(word in one for word in known)], exchange["id"])
+        known = _NEWER[name] if origin is codec else ()
+        found |= dict.fromkeys([one for one in said if not any(word in one for word in known)], identity)
 
     assert {} == found
-
-
-def _whole(exchange):
-    try:
-        return codec_of(exchange).decode(body_of(exchange)), None
-    except DispatchError as error:
-        return Response(), error
