@@ -119,7 +119,6 @@ HANDSHAKES = {
     "trickled handshake": {"handler": ok, "greet": tls_trickled, "secure": True},
 }
 PLACES = [{"secure": tls, **row} for row in PHASES.values() for tls in (False, True)] + list(HANDSHAKES.values())
-NAMES = [f"{name}, {kind}" for name in PHASES for kind in ("tcp", "tls")] + list(HANDSHAKES)
 
 
 @contextlib.contextmanager

@@ -131,10 +131,6 @@ def plainly(response: Response) -> Response:
     )
 
 
-def _plain_citation(one: Any) -> Any:
-    return attrs.evolve(one, start=one.start or 0, end=one.end or 0, raw=_saying(one.raw))
-
-
 def _plain_part(part: Any) -> Any:
     if isinstance(part, OtherPart):
         return attrs.evolve(part, data=_saying(part.data))

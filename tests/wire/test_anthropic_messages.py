@@ -169,18 +169,6 @@ def test_later_counts_complete_earlier_ones():
     assert (10, 3, 5) == (usage.input_tokens, usage.cache_read_tokens, usage.output_tokens)
 
 
-def test_a_call_without_arguments_has_an_empty_object():
-    """Its events say nothing of arguments but the object in the first."""
-    block = {"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "id": "t", "name": "f", "input": {}}}
-    empty = {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": ""}}
-    stop = {"type": "content_block_stop", "index": 0}
-
-    assert ("{}", "{}") == (
-        streamed(block, empty, stop).tool_calls[0].arguments,
-        answered(content=[block["content_block"]]).tool_calls[0].arguments,
-    )
-
-
 def test_blocks_of_anthropics_own_tools_are_no_calls_of_ours():
     """The server ran them itself."""
     own = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}

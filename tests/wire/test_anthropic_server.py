@@ -6,20 +6,14 @@ import attrs
 import pytest
 
 from llmdispatcher import (
-    AuthenticationError,
     Citation,
-    ContentFiltered,
-    ContextWindowExceeded,
     DeadlineExceeded,
     DispatchError,
     InvalidRequest,
     MalformedReply,
     Message,
-    ModelNotFound,
     OtherPart,
     Overloaded,
-    QuotaExceeded,
-    RateLimitError,
     ReasoningPart,
     Request,
     Response,
@@ -30,10 +24,9 @@ from llmdispatcher import (
     ToolCallDelta,
     Usage,
     VendorTool,
-    VendorUnavailable,
 )
 from llmdispatcher.types import fold, unfold
-from llmdispatcher.wire import ANTHROPIC_MESSAGES, Inbound, fault
+from llmdispatcher.wire import ANTHROPIC_MESSAGES, Inbound
 
 from ..cases import each
 from .corpus import FOLDER, body_of, decode_stream, exchanges, needs_corpus, plainly, streamed
@@ -517,33 +510,6 @@ def test_a_stream_of_nothing_is_a_stream():
     assert ("m", ["message_delta", "message_stop"]) == (start["message"]["model"], [event["type"] for event in rest])
 
 
-ERRORS = [
-    InvalidRequest("no", status=400),
-    InvalidRequest("too large", status=413),
-    AuthenticationError("no", status=401),
-    AuthenticationError("no", status=403),
-    AuthenticationError("API key is off", status=400),
-    QuotaExceeded("no", status=402),
-    QuotaExceeded("no", status=429),
-    ModelNotFound("no", status=404),
-    ModelNotFound("no", status=400),
-    RateLimitError("no", status=429),
-    ContextWindowExceeded("no", status=400),
-    ContentFiltered("no", status=400),
-    VendorUnavailable("no", status=500),
-    VendorUnavailable("no", status=503),
-    VendorUnavailable("no", status=529),
-]
-
-
-@each("error", ERRORS)
-def test_a_refusal_reads_back_as_what_it_was(error):
-    """Class, status and message."""
-    seen = fault(*(lambda status, body: (status, {}, body))(*ANTHROPIC_MESSAGES.write_error(error)))
-
-    assert (type(error), error.status, error.message) == (type(seen), seen.status, seen.message)
-
-
 @each(
     "error, status, kind",
     [
@@ -559,15 +525,6 @@ def test_a_failure_without_a_status_gets_one(error, status, kind):
     seen, body = ANTHROPIC_MESSAGES.write_error(error)
 
     assert (status, kind) == (seen, json.loads(body)["error"]["type"])
-
-
-@each("error", [RateLimitError("no"), ContextWindowExceeded("no"), VendorUnavailable("no", status=529)])
-def test_a_failure_in_the_middle_of_a_stream_is_told_there(error):
-    """A client raises it after what was said before."""
-    writer = ANTHROPIC_MESSAGES.writer()
-    answer, seen = decode_stream(ANTHROPIC_MESSAGES, [writer.write(StreamChunk(model="m", content="a")), writer.fail(error)])
-
-    assert ("a", type(error), "no") == (answer.content, type(seen), seen.message)
 
 
 @each("arguments, told", [("null", {}), (" ", {}), ("[1]", {"input": [1]}), ('{"a"', None)])

@@ -8,16 +8,22 @@ import pytest
 
 from llmdispatcher import (
     AudioPart,
+    AuthenticationError,
+    ContentFiltered,
+    ContextWindowExceeded,
     InvalidRequest,
     MalformedReply,
     Message,
+    ModelNotFound,
+    QuotaExceeded,
+    RateLimitError,
     Request,
     StreamInterrupted,
     ToolCall,
     VendorUnavailable,
 )
-from llmdispatcher.types import fold
-from llmdispatcher.wire import Bounds
+from llmdispatcher.types import StreamChunk, fold
+from llmdispatcher.wire import Bounds, fault
 from llmdispatcher.wire.base import Codec
 from llmdispatcher.wire.codecs import CODECS
 
@@ -377,3 +383,36 @@ def test_a_call_is_the_same_call_however_the_arguments_were_spelt(codec):
     call = attrs.evolve(whole(codec).tool_calls[0], extra={})
 
     assert ToolCall(id="call_1", name="weather", arguments=ARGUMENTS, signature="c2ln" if codec.name == "gemini" else None) == call
+
+
+REFUSALS = [
+    *(InvalidRequest("no", status=400), InvalidRequest("too large", status=413)),
+    *(AuthenticationError("no"), AuthenticationError("no", status=401), AuthenticationError("no", status=403)),
+    AuthenticationError("no", status=403, code="PERMISSION_DENIED"),
+    AuthenticationError("API key not valid. Please pass a valid API key.", status=400),
+    *(QuotaExceeded("spent"), QuotaExceeded("no", status=402), QuotaExceeded("no", status=429)),
+    QuotaExceeded("no", status=429, code="RESOURCE_EXHAUSTED"),
+    *(ModelNotFound("model"), ModelNotFound("models/x is not found", status=404), ModelNotFound("no", status=400)),
+    ModelNotFound("no", status=404, code="model_not_found"),
+    *(RateLimitError("no"), RateLimitError("no", status=429), RateLimitError("no", status=503)),
+    RateLimitError("no", status=429, code="rate_limit_error"),
+    *(ContextWindowExceeded("no"), ContextWindowExceeded("no", status=400)),
+    ContextWindowExceeded("no", status=400, code="invalid_request_error"),
+    *(ContentFiltered("no"), ContentFiltered("no", status=400)),
+    *(VendorUnavailable("no", status=500), VendorUnavailable("no", status=503), VendorUnavailable("no", status=529)),
+    VendorUnavailable("no", status=529, code="overloaded_error"),
+]
+
+
+@each("error", REFUSALS)
+@FORMATS
+def test_a_refusal_is_read_as_it_was_meant(codec, error):
+    """Class, status and message; as an answer of its own and, behind what was said, in a stream."""
+    status, body = codec.write_error(error)
+    seen = fault(status, {}, body)
+    writer = codec.writer()
+    answer, late = decode_stream(codec, [writer.write(StreamChunk(model="m", content="a")), writer.fail(error)])
+
+    assert (type(error), error.status or status, error.message) == (type(seen), seen.status, seen.message)
+    assert ("a", type(error), error.message) == (answer.content, type(late), late.message)
+    assert codec.name == "anthropic_messages" or seen.status == late.status  # Anthropic's events tell no status

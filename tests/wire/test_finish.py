@@ -19,7 +19,6 @@ from llmdispatcher import (
 from llmdispatcher.types import fold, unfold
 from llmdispatcher.wire.codecs import CODECS
 from llmdispatcher.wire.completions import decode_complete, decode_generation, decode_text
-from llmdispatcher.wire.decoding import says
 from llmdispatcher.wire.finish import plain
 
 from ..cases import each
@@ -469,18 +468,6 @@ def test_a_good_answer_says_that_it_succeeded():
     told = {"base_resp": {"status_code": 0, "status_msg": "success"}, "success": True, "errors": [], "code": 200, "msg": "OK"}
 
     assert CODECS["openai_chat"].decode(json.dumps({**WHOLE["openai_chat"], **told}).encode()).content
-
-
-@each(
-    "value, expected",
-    [
-        *[(value, False) for value in (None, False, 0, 0.0, "", " \n", [], {}, [None, ""], {"a": {"b": [0, {}]}}, ())],
-        *[(value, True) for value in (True, 1, -0.5, "0", "x", [0, "x"], {"a": {"b": [0, 1]}})],
-    ],
-)
-def test_a_value_of_zeros_and_blanks_says_nothing(value, expected):
-    """However deep."""
-    assert expected is says(value)
 
 
 def test_an_answer_of_nothing_is_malformed():

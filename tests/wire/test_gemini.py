@@ -199,42 +199,11 @@ def test_a_result_may_show_something():
     } == sent(shown)["contents"][0]["parts"][0]
 
 
-@each(
-    "raw, expected",
-    [
-        ("STOP", "stop"),
-        ("MAX_TOKENS", "length"),
-        ("SAFETY", "content_filter"),
-        ("RECITATION", "content_filter"),
-        ("PROHIBITED_CONTENT", "content_filter"),
-        ("SOMETHING_NEW", "something_new"),
-    ],
-)
-def test_the_reason_is_in_our_words_and_theirs(raw, expected):
-    """Whatever has no common word keeps its own, in lower case."""
-    answer = answered(piece({"text": "x"}, finish=raw))
-
-    assert (expected, raw) == (answer.finish_reason, answer.finish_reason_raw)
-
-
 def test_an_unreadable_call_that_was_counted_keeps_its_word_and_its_usage():
     """What it cost is known only from itself; the vendor's caller hears of a failure (tests/vendors)."""
     counted = {**piece(finish="MALFORMED_FUNCTION_CALL"), "usageMetadata": {"promptTokenCount": 3}}
     for answer in (answered(counted), decode_stream(GEMINI, [sse(counted)])[0]):
         assert ("malformed_function_call", 3) == (answer.finish_reason, answer.usage.input_tokens)
-
-
-def test_a_blocked_prompt_is_an_answer_that_was_filtered():
-    """There are no candidates then."""
-    blocked = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 3}}
-    for answer, error in ((answered(blocked), None), decode_stream(GEMINI, [sse(blocked)])):
-        assert (None, "content_filter", "SAFETY", "", 3) == (
-            error,
-            answer.finish_reason,
-            answer.finish_reason_raw,
-            answer.content,
-            answer.usage.input_tokens,
-        )
 
 
 @each("content", [None, {}, {"parts": None}, {"parts": []}, {"role": "model"}])

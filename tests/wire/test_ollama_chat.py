@@ -12,7 +12,6 @@ from llmdispatcher import (
     InvalidRequest,
     MalformedReply,
     Message,
-    ModelNotFound,
     OtherPart,
     ReasoningPart,
     Request,
@@ -21,7 +20,6 @@ from llmdispatcher import (
     Tool,
     ToolCall,
     VendorTool,
-    VendorUnavailable,
 )
 from llmdispatcher.types import fold
 from llmdispatcher.wire import OLLAMA_CHAT
@@ -227,13 +225,6 @@ def test_calls_without_ids_get_one(numbered_ids):
     ]
 
 
-def test_calls_are_told_from_a_plain_end():
-    """Ollama says "stop" of both."""
-    response, _ = answer(line(tool_calls=[{"function": {"name": "f"}}]), line(True))
-
-    assert ("tool_calls", "stop") == (response.finish_reason, response.finish_reason_raw)
-
-
 def test_an_end_without_a_reason_is_an_end():
     """As old servers have it."""
     response, error = answer({"message": {"content": "Hi"}, "done": True})
@@ -260,19 +251,6 @@ def test_log_probabilities_are_kept():
     assert ({"token": "a"}, {"token": "b"}) == response.logprobs
 
 
-def test_an_error_line_in_the_middle_is_raised():
-    """The status was sent long before."""
-    response, error = answer(line(content="a"), {"error": "the runner has died"})
-
-    assert ("a", VendorUnavailable, "the runner has died") == (response.content, type(error), error.message)
-
-
-def test_an_error_in_place_of_an_answer_is_raised():
-    """A 200 proves nothing."""
-    with pytest.raises(ModelNotFound, match="not found"):
-        OLLAMA_CHAT.decode(b'{"error": "model \'x\' not found", "code": 404}')
-
-
 @each("end", [b"", b"\n", b"\r\n\r\n"])
 def test_a_stream_is_complete_when_it_is_done(end):
     """Whatever ends its last line, and not before."""
@@ -294,27 +272,10 @@ def test_an_unasked_stream_is_read():
     assert "ab" == OLLAMA_CHAT.decode(lines(line(content="a"), line(content="b"), line(True))).content
 
 
-def test_a_whole_answer_over_many_lines_is_read_in_place_of_a_stream():
-    """It is one document."""
-    body = json.dumps(line(True, content="a"), indent=2).encode()
-
-    assert [("a", None)] * 2 == [
-        (response.content, error)
-        for response, error in (decode_stream(OLLAMA_CHAT, [body]), decode_stream(OLLAMA_CHAT, sliced(body, 3)))
-    ]
-
-
 def test_a_whole_answer_must_be_done():
     """Else it is a piece of one."""
     with pytest.raises(StreamInterrupted):
         OLLAMA_CHAT.decode(json.dumps(line(content="a")).encode())
-
-
-def test_server_sent_events_are_understood():
-    """Gateways make them of lines."""
-    body = b"".join([b"data: " + json.dumps(each).encode() + b"\n\n" for each in (line(content="a"), line(True))])
-
-    assert ("a", None) == (decode_stream(OLLAMA_CHAT, [body])[0].content, decode_stream(OLLAMA_CHAT, [body])[1])
 
 
 def test_an_event_that_breaks_off_is_no_event():
