@@ -16,7 +16,7 @@ import attrs
 import pytest
 
 from llmdispatcher import DispatchError, Response
-from llmdispatcher.types import OtherPart, fold
+from llmdispatcher.types import OtherPart, StreamChunk, fold
 from llmdispatcher.wire.base import Codec
 from llmdispatcher.wire.codecs import CODECS
 
@@ -116,6 +116,19 @@ def decode_stream(codec: Codec, pieces: Iterable[bytes]) -> tuple[Response, Disp
     except DispatchError as raised:
         error = raised
     return fold(chunks), error
+
+
+def again(codec: Codec, response: Response) -> Response:
+    """What a client of ours reads of an answer that our server wrote."""
+    return codec.decode(codec.write_response(response))
+
+
+def through(codec: Codec, chunks: Iterable[StreamChunk]) -> Response:
+    """What a client of ours reads of a stream that our server wrote."""
+    writer = codec.writer()
+    answer, error = decode_stream(codec, [*[writer.write(chunk) for chunk in chunks], writer.end()])
+    assert error is None, error
+    return answer
 
 
 def plainly(response: Response) -> Response:

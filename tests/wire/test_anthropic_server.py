@@ -2,7 +2,6 @@
 
 import json
 
-import attrs
 import pytest
 
 from llmdispatcher import (
@@ -29,8 +28,7 @@ from llmdispatcher.types import fold, unfold
 from llmdispatcher.wire import ANTHROPIC_MESSAGES, Inbound
 
 from ..cases import each
-from .corpus import FOLDER, body_of, decode_stream, exchanges, needs_corpus, plainly, streamed
-from .equivalences import anthropic_messages as normal
+from .corpus import again, decode_stream, through
 
 
 def read(path="/v1/messages", **fields):
@@ -56,118 +54,6 @@ def events(chunks, asked=None):
     frames = [frame.split("\n") for frame in body.decode().removesuffix("\n\n").split("\n\n")]
     assert all(name == f"event: {json.loads(data.removeprefix('data: '))['type']}" for name, data in frames)
     return [json.loads(data.removeprefix("data: ")) for _, data in frames]
-
-
-def through(chunks):
-    """What a client of ours reads of a stream that our server wrote."""
-    writer = ANTHROPIC_MESSAGES.writer()
-    answer, error = decode_stream(ANTHROPIC_MESSAGES, [*[writer.write(chunk) for chunk in chunks], writer.end()])
-    assert error is None, error
-    return answer
-
-
-def recorded():
-    """Every exchange of the format."""
-    return [exchange for group, found in exchanges().items() if group[0] == "messages" for exchange in found]
-
-
-def counted():
-    """Every request for a count of tokens: the same as one for an answer, but for the limit."""
-    found = [json.loads(path.read_bytes()) for path in sorted((FOLDER / "exchanges").glob("anthropic-*.json"))]
-    return [exchange for exchange in found if exchange["api"] == "count_tokens"]
-
-
-def unlike(exchange):
-    """How a request differs after it was read and written, empty where it does not."""
-    asked = exchange["request"]["json"]
-    try:
-        inbound = ANTHROPIC_MESSAGES.read_request(json.dumps(asked).encode(), exchange["request"]["path"])
-        again = sent(inbound.request, inbound.stream)
-    except InvalidRequest as error:
-        return "" if exchange["response"]["status"] == 400 else repr(error)
-    one, other = normal(asked), normal(again)
-    return "; ".join(
-        f"{name}: {one.get(name)!r} → {other.get(name)!r}" for name in {**one, **other} if one.get(name) != other.get(name)
-    )
-
-
-@needs_corpus
-def test_every_recorded_request_is_written_as_it_was_read(capsys):
-    """Nothing that a client said is lost or changed on the way to a vendor of the same format."""
-    asked = [*recorded(), *counted()]
-    wrong = [f"{exchange['id']}: {problem}" for exchange in asked if (problem := unlike(exchange))]
-    with capsys.disabled():
-        print(f"\nanthropic_messages: {len(asked) - len(wrong)} of {len(asked)} requests")
-
-    assert [] == wrong
-
-
-def answers():
-    """Every recorded answer that is one: the exchange and the response."""
-    for exchange in recorded():
-        if exchange["response"]["status"] == 200 and "error" not in exchange["expect"]:
-            if streamed(exchange):
-                yield exchange, decode_stream(ANTHROPIC_MESSAGES, [body_of(exchange)])[0]
-            else:
-                yield exchange, ANTHROPIC_MESSAGES.decode(body_of(exchange))
-
-
-def as_objects(response):
-    """The answer with its arguments spelt the same way."""
-    return spelt(response, lambda call: attrs.evolve(call, arguments=json.dumps(call.parsed or {})))
-
-
-def spelt(response, change):
-    """The answer with its calls changed."""
-    spelt = {call.id: change(call) for call in response.tool_calls}
-    return attrs.evolve(
-        response,
-        tool_calls=tuple(spelt.values()),
-        parts=tuple([spelt[part.id] if isinstance(part, ToolCall) else part for part in response.parts]),
-    )
-
-
-@needs_corpus
-def test_every_recorded_answer_is_written_as_it_was_read(capsys):
-    """The whole canonical answer, parts and usage included; the arguments of calls as objects, which is what the format has.
-
-    What its schema wants and the vendor left out is filled in, since every answer of ours is valid.
-    """
-    found = [(exchange["id"], plainly(as_objects(said)), plainly(as_objects(again(said)))) for exchange, said in answers()]
-    with capsys.disabled():
-        print(f"\nanthropic_messages: {sum(one == other for _, one, other in found)} of {len(found)} answers")
-
-    assert [] == [f"{name}: {one!r}\n→ {other!r}" for name, one, other in found if one != other]
-
-
-def again(response):
-    """What a client of ours reads of an answer that our server wrote."""
-    return ANTHROPIC_MESSAGES.decode(ANTHROPIC_MESSAGES.write_response(response))
-
-
-@needs_corpus
-def test_every_recorded_stream_is_written_as_it_was_read(capsys):
-    """Chunk by chunk; the pieces of arguments too."""
-    wrong, total = [], 0
-    for exchange in recorded():
-        if streamed(exchange) and "error" not in exchange["expect"]:
-            total += 1
-            decoder = ANTHROPIC_MESSAGES.decoder()
-            chunks = decoder.feed(body_of(exchange))
-            if plainly(fold(chunks)) != plainly(through(chunks)):
-                wrong.append(f"{exchange['id']}: {fold(chunks)!r}\n→ {through(chunks)!r}")
-    with capsys.disabled():
-        print(f"\nanthropic_messages: {total - len(wrong)} of {total} streams")
-
-    assert [] == wrong
-
-
-@needs_corpus
-def test_every_recorded_answer_can_be_streamed():
-    """A whole answer, passed on in pieces, is the same answer."""
-    wrong = [exchange["id"] for exchange, said in answers() if plainly(said) != plainly(through(unfold(said)))]
-
-    assert [] == wrong
 
 
 def test_a_request_with_everything_is_read():
@@ -408,10 +294,10 @@ def test_an_answer_of_another_format_is_written(numbered_ids):
 
 def test_an_answer_of_another_format_is_streamed(numbered_ids):
     """The same answer, in pieces."""
-    streamed = through(unfold(FOREIGN)).message
+    streamed = through(ANTHROPIC_MESSAGES, unfold(FOREIGN)).message
     numbered_ids()
 
-    assert streamed == again(FOREIGN).message
+    assert streamed == again(ANTHROPIC_MESSAGES, FOREIGN).message
 
 
 @each(
@@ -453,7 +339,7 @@ def test_sources_of_another_vendor_are_told():
     source = {"type": "web_search_result_location", "url": "u", "title": "t", "cited_text": "c", "encrypted_index": ""}
 
     assert [{"type": "text", "text": "x", "citations": [source]}] == written(response)["content"]
-    assert again(response).citations == through(unfold(response)).citations
+    assert again(ANTHROPIC_MESSAGES, response).citations == through(ANTHROPIC_MESSAGES, unfold(response)).citations
 
 
 def test_a_stream_has_its_events_in_order():
@@ -498,7 +384,7 @@ def test_calls_that_come_by_turns_stay_apart():
         ToolCallDelta(index=0, arguments="1}"),
         ToolCallDelta(index=1, arguments="2}"),
     ]
-    calls = through([StreamChunk(tool_calls=(delta,)) for delta in deltas]).tool_calls
+    calls = through(ANTHROPIC_MESSAGES, [StreamChunk(tool_calls=(delta,)) for delta in deltas]).tool_calls
 
     assert [("a", "f", {"x": 1}), ("b", "g", {"y": 2})] == [(call.id, call.name, call.parsed) for call in calls]
 

@@ -24,12 +24,10 @@ from llmdispatcher import (
     VendorTool,
     VendorUnavailable,
 )
-from llmdispatcher.types import fold, unfold
 from llmdispatcher.wire import OLLAMA_CHAT, Inbound
 
 from ..cases import each
-from .corpus import body_of, decode_stream, exchanges, needs_corpus, streamed
-from .equivalences import ollama_chat as normal
+from .corpus import again
 from .small_apis import spoilt
 
 PIXEL = b"\x89PNG\r\n\x1a\n"
@@ -53,61 +51,6 @@ def documents(chunks, asked=None):
     body = b"".join([writer.write(chunk) for chunk in chunks]) + writer.end()
     assert body.endswith(b"}\n")
     return [json.loads(line) for line in body.decode().splitlines()]
-
-
-def through(chunks):
-    """What a client of ours reads of a stream that our server wrote."""
-    writer = OLLAMA_CHAT.writer()
-    answer, error = decode_stream(OLLAMA_CHAT, [*[writer.write(chunk) for chunk in chunks], writer.end()])
-    assert error is None, error
-    return answer
-
-
-def again(response):
-    """What a client of ours reads of an answer that our server wrote."""
-    return OLLAMA_CHAT.decode(OLLAMA_CHAT.write_response(response))
-
-
-def recorded():
-    """Every exchange of the format."""
-    return [exchange for group, found in exchanges().items() if group[0] == "ollama_chat" for exchange in found]
-
-
-def unlike(exchange):
-    """How a request differs after it was read and written, empty where it does not."""
-    asked = exchange["request"]["json"]
-    inbound = OLLAMA_CHAT.read_request(json.dumps(asked).encode())
-    one, other = normal(asked), normal(sent(inbound.request, inbound.stream))
-    return "; ".join(
-        f"{name}: {one.get(name)!r} → {other.get(name)!r}" for name in {**one, **other} if one.get(name) != other.get(name)
-    )
-
-
-@needs_corpus
-def test_every_recorded_request_is_written_as_it_was_read(capsys):
-    """Nothing that a client said is lost or changed on the way to a server of the same format."""
-    wrong = [f"{exchange['id']}: {problem}" for exchange in recorded() if (problem := unlike(exchange))]
-    with capsys.disabled():
-        print(f"\nollama_chat: {len(recorded()) - len(wrong)} of {len(recorded())} requests")
-
-    assert [] == wrong
-
-
-@needs_corpus
-def test_every_recorded_answer_is_written_as_it_was_read(capsys):
-    """The whole canonical answer, whole and in pieces, usage included."""
-    wrong, total = [], 0
-    for exchange in recorded():
-        if exchange["response"]["status"] == 200:
-            total += 1
-            body = body_of(exchange)
-            chunks = OLLAMA_CHAT.decoder().feed(body) if streamed(exchange) else list(unfold(OLLAMA_CHAT.decode(body)))
-            expected = fold(chunks)
-            wrong += [exchange["id"] for seen in (through(chunks), again(expected), through(unfold(expected))) if seen != expected]
-    with capsys.disabled():
-        print(f"\nollama_chat: {total - len(set(wrong))} of {total} answers")
-
-    assert [] == wrong
 
 
 def test_a_request_with_everything_is_read():
@@ -365,7 +308,7 @@ def test_tokens_are_passed_on_as_they_were_counted():
         input_tokens=3, output_tokens=4, raw={"prompt_eval_count": 3, "eval_count": 4, "total_duration": 9}, cost_status="free"
     )
 
-    assert usage == attrs.evolve(again(Response(usage=usage)).usage, cost_status="free")
+    assert usage == attrs.evolve(again(OLLAMA_CHAT, Response(usage=usage)).usage, cost_status="free")
 
 
 EVERYTHING = {

@@ -18,12 +18,11 @@ from llmdispatcher import (
     ToolCallDelta,
     Usage,
 )
-from llmdispatcher.types import fold, unfold
+from llmdispatcher.types import unfold
 from llmdispatcher.wire import OPENAI_CHAT, Inbound
-from llmdispatcher.wire.openai_chat.fields import openai_tier
 
 from ..cases import each
-from .corpus import body_of, decode_stream, exchanges, needs_corpus, plainly, streamed
+from .corpus import through
 
 NAME = "openai_chat"
 
@@ -40,71 +39,6 @@ def events(chunks, asked=None):
     *frames, last = body.decode().removesuffix("\n\n").split("\n\n")
     assert last == "data: [DONE]"
     return [json.loads(frame.removeprefix("data: ")) for frame in frames]
-
-
-def through(chunks):
-    """What a client of ours reads of a stream that our server wrote."""
-    writer = OPENAI_CHAT.writer()
-    answer, error = decode_stream(OPENAI_CHAT, [*[writer.write(chunk) for chunk in chunks], writer.end()])
-    assert error is None, error
-    return answer
-
-
-def answers():
-    """Every recorded answer, with its chunks."""
-    listed = [exchange for group, found in exchanges().items() if group[0] == "chat_completions" for exchange in found]
-    for exchange in listed:
-        if exchange["response"]["status"] != 200 or "error" in exchange["expect"]:
-            continue
-        if streamed(exchange):
-            decoder = OPENAI_CHAT.decoder()
-            chunks = decoder.feed(body_of(exchange))
-            chunks += [] if decoder.done else decoder.finish()
-        else:
-            chunks = list(unfold(OPENAI_CHAT.decode(body_of(exchange))))
-        yield exchange["id"], chunks
-
-
-def completed(response):
-    """The answer with what the format wants and some vendors leave out; the end and the service tier in the format's own words.
-
-    Null, which no schema of OpenAI's allows in a usage, is left out of it.
-    """
-    ended = response.finish_reason or ("tool_calls" if response.tool_calls else "stop")
-    name, tier = response.response_id or "chatcmpl-0", openai_tier(response.service_tier)
-    return attrs.evolve(plainly(response), finish_reason=ended, finish_reason_raw=None, response_id=name, service_tier=tier)
-
-
-def in_order(response):
-    """Thoughts, text and calls apart: the message of a whole answer has no place for their order."""
-    fields = [dict(part.extra[NAME]) for part in response.reasoning_parts]
-    others = tuple([part for part in response.parts if not isinstance(part, ReasoningPart | TextPart | ToolCall)])
-    texts = "".join([part.text for part in response.reasoning_parts])
-    details = [detail for own in fields for detail in own.get("reasoning_details", ())]
-    return attrs.evolve(completed(response), parts=others), texts, details
-
-
-@needs_corpus
-def test_a_recorded_answer_is_written_as_it_was_read(capsys):
-    """In one piece, every value of it."""
-    read = [(name, fold(chunks)) for name, chunks in answers()]
-    again = [OPENAI_CHAT.decode(OPENAI_CHAT.write_response(answer)) for _, answer in read]
-    wrong = [name for (name, answer), other in zip(read, again, strict=True) if in_order(answer) != in_order(other)]
-    exact = sum(answer == other for (_, answer), other in zip(read, again, strict=True))
-    with capsys.disabled():
-        print(f"\nopenai_chat: {len(read) - len(wrong)} of {len(read)} answers, {exact} of them with every spelling")
-
-    assert [] == wrong
-
-
-@needs_corpus
-def test_a_recorded_stream_is_written_as_it_was_read(capsys):
-    """Chunk by chunk; how its thoughts were spelt is known too late."""
-    wrong = [name for name, chunks in answers() if in_order(fold(chunks)) != in_order(through(chunks))]
-    with capsys.disabled():
-        print(f"\nopenai_chat: all but {len(wrong)} streams")
-
-    assert [] == wrong
 
 
 THOUGHT = ReasoningPart(
@@ -141,7 +75,7 @@ def test_an_answer_is_read_as_it_was_written(answer):
     answer = attrs.evolve(answer, model="m", response_id="r", finish_reason=answer.finish_reason or "stop")
     answer = attrs.evolve(answer, finish_reason_raw=answer.finish_reason)
     again = OPENAI_CHAT.decode(OPENAI_CHAT.write_response(answer))
-    passed = through(unfold(answer))
+    passed = through(OPENAI_CHAT, unfold(answer))
 
     assert answer == attrs.evolve(again, usage=Usage())
     assert (answer.content, answer.reasoning, answer.tool_calls, answer.refusal, answer.other_choices, answer.citations) == (

@@ -4,7 +4,6 @@ import json
 import re
 from datetime import UTC, datetime
 
-import attrs
 import pytest
 
 from llmdispatcher import (
@@ -32,14 +31,13 @@ from llmdispatcher import (
 )
 from llmdispatcher.types import fold, unfold
 from llmdispatcher.wire import OPENAI_RESPONSES, Inbound
-from llmdispatcher.wire.openai_chat.fields import openai_tier
 from llmdispatcher.wire.openai_responses.server_response import complete
 
 from ..cases import each
-from .corpus import FOLDER, body_of, decode_stream, needs_corpus, streamed
+from .corpus import again, needs_corpus, through
 from .equivalences import openai_responses as normal
+from .test_round_trips import answers, counted
 
-APIS = ("responses", "responses_input_tokens", "responses_compact")
 NAME = "openai_responses"
 
 
@@ -51,11 +49,6 @@ def read(given="Hi", **fields):
 def sent(request, stream=False):
     """What is sent for a request."""
     return json.loads(OPENAI_RESPONSES.encode(request, stream=stream))
-
-
-def again(response):
-    """What a client of ours reads of an answer that our server wrote."""
-    return OPENAI_RESPONSES.decode(OPENAI_RESPONSES.write_response(response))
 
 
 def stream_of(chunks, asked=None):
@@ -70,86 +63,13 @@ def events(chunks, asked=None):
     return [json.loads(line.partition("\ndata: ")[2]) for line in lines]
 
 
-def through(chunks):
-    """The answer that a client of ours reads of a stream."""
-    answer, error = decode_stream(OPENAI_RESPONSES, [stream_of(chunks)])
-    assert error is None, error
-    return answer
-
-
-def counted(response):
-    """The answer without what a vendor's record of usage has beyond the counts, and with the tier that goes without saying."""
-    usage = attrs.evolve(response.usage, raw={}, cost=None, cost_status="")
-    return attrs.evolve(response, usage=usage, service_tier=openai_tier(response.service_tier) or "default")
-
-
-def recorded():
-    """Every exchange of the format."""
-    found = [json.loads(path.read_bytes()) for path in sorted((FOLDER / "exchanges").glob("*-responses*.json"))]
-    return [exchange for exchange in found if exchange["api"] in APIS]
-
-
-def unlike(exchange):
-    """How a request differs after it was read and written, empty where it does not."""
-    asked = exchange["request"]["json"]
-    try:
-        inbound = OPENAI_RESPONSES.read_request(json.dumps(asked).encode(), exchange["request"]["path"])
-        one, other = normal(asked), normal(sent(inbound.request, inbound.stream))
-    except InvalidRequest as error:
-        return repr(error)
-    return "; ".join(
-        f"{name}: {one.get(name)!r} → {other.get(name)!r}" for name in {**one, **other} if one.get(name) != other.get(name)
-    )
-
-
-@needs_corpus
-def test_every_recorded_request_is_written_as_it_was_read(capsys):
-    """Nothing that a client said is lost or changed on the way to a vendor of the same format."""
-    asked = recorded()
-    wrong = [f"{exchange['id']}: {problem}" for exchange in asked if (problem := unlike(exchange))]
-    with capsys.disabled():
-        print(f"\n{NAME}: {len(asked) - len(wrong)} of {len(asked)} requests")
-
-    assert [] == wrong
-
-
-def chunks_of(exchange):
-    """The chunks of a recorded answer."""
-    if not streamed(exchange):
-        return list(unfold(OPENAI_RESPONSES.decode(body_of(exchange))))
-    decoder = OPENAI_RESPONSES.decoder()
-    return decoder.feed(body_of(exchange))
-
-
-def answers():
-    """The chunks of every recorded answer that is one, by the exchange's id."""
-    return {
-        exchange["id"]: chunks_of(exchange)
-        for exchange in recorded()
-        if exchange["api"] == "responses" and exchange["response"]["status"] == 200 and "error" not in exchange["expect"]
-    }
-
-
-@needs_corpus
-def test_every_recorded_answer_is_written_as_it_was_read(capsys):
-    """The whole canonical answer, parts with their ids included; in one piece, in the pieces it came in, and in ours."""
-    found = {name: (fold(chunks), chunks) for name, chunks in answers().items()}
-    wrong = [name for name, (said, _) in found.items() if counted(said) != counted(again(said))]
-    torn = [name for name, (said, chunks) in found.items() if counted(said) != counted(through(chunks))]
-    unlike = [name for name, (said, _) in found.items() if counted(said) != counted(through(unfold(said)))]
-    with capsys.disabled():
-        print(f"\n{NAME}: {len(found) - len(wrong)} of {len(found)} answers, {len(found) - len(torn)} as streams")
-
-    assert ([], [], []) == (wrong, torn, unlike)
-
-
 @needs_corpus
 def test_openais_own_client_understands_what_is_written():
     """Strictly, by the types of its SDK, wherever it understands the recorded answer itself."""
     types = pytest.importorskip("openai.types.responses")
     pydantic = pytest.importorskip("pydantic")
     event_type, wrong = pydantic.TypeAdapter(types.ResponseStreamEvent), []
-    for name, chunks in answers().items():
+    for name, chunks in answers(OPENAI_RESPONSES):
         items = json.loads(OPENAI_RESPONSES.write_response(fold(chunks)))
         if not valid(types.Response.model_validate, {**items, "output": [], "service_tier": None}):
             wrong.append(f"{name}: whole")
@@ -418,7 +338,7 @@ def test_an_answer_of_another_format_is_written(numbered_ids):
 
 def test_sources_and_logprobs_of_another_vendor_are_told():
     """As annotations of the text, and beside it."""
-    seen = again(FOREIGN)
+    seen = again(OPENAI_RESPONSES, FOREIGN)
 
     assert ("https://example.com", "t", 0, 1) == tuple(
         getattr(seen.citations[0], name) for name in ("url", "title", "start", "end")
@@ -428,7 +348,7 @@ def test_sources_and_logprobs_of_another_vendor_are_told():
 
 def test_an_answer_of_another_format_is_streamed():
     """The stream says what the whole answer says."""
-    seen, whole = through(unfold(FOREIGN)), again(FOREIGN)
+    seen, whole = through(OPENAI_RESPONSES, unfold(FOREIGN)), again(OPENAI_RESPONSES, FOREIGN)
 
     assert (whole.content, whole.reasoning, whole.logprobs, whole.finish_reason, counted(whole).usage) == (
         (seen.content, seen.reasoning, seen.logprobs, seen.finish_reason, counted(seen).usage)
@@ -469,9 +389,13 @@ def test_a_thought_without_parts_is_written_first():
 
 def test_a_refusal_is_written():
     """Alone or beside text."""
-    assert "no" == again(Response(refusal="no")).refusal == through([StreamChunk(refusal="n"), StreamChunk(refusal="o")]).refusal
+    assert (
+        "no"
+        == again(OPENAI_RESPONSES, Response(refusal="no")).refusal
+        == through(OPENAI_RESPONSES, [StreamChunk(refusal="n"), StreamChunk(refusal="o")]).refusal
+    )
     assert ("a", "no") == (lambda seen: (seen.content, seen.refusal))(
-        through([StreamChunk(content="a"), StreamChunk(refusal="no")])
+        through(OPENAI_RESPONSES, [StreamChunk(content="a"), StreamChunk(refusal="no")])
     )
 
 
@@ -521,7 +445,7 @@ def test_calls_that_grow_side_by_side_stay_apart():
         ToolCallDelta(index=1, name="g", arguments="}"),
         ToolCallDelta(index=2, id="c2", name="h", arguments="free", kind="custom"),
     ]
-    seen = through([StreamChunk(tool_calls=(piece,)) for piece in pieces])
+    seen = through(OPENAI_RESPONSES, [StreamChunk(tool_calls=(piece,)) for piece in pieces])
 
     assert [("f", '{"a":1}', "c0"), ("g", "{}", "c1"), ("h", "free", "c2")] == [
         (call.name, call.arguments, call.id) for call in seen.tool_calls
@@ -539,7 +463,7 @@ def test_a_stream_of_nothing_is_a_stream():
 
 def test_other_choices_are_not_in_a_stream():
     """The format has one answer."""
-    assert "a" == through([StreamChunk(content="a"), StreamChunk(content="b", choice=1)]).content
+    assert "a" == through(OPENAI_RESPONSES, [StreamChunk(content="a"), StreamChunk(content="b", choice=1)]).content
 
 
 @each(
