@@ -9,12 +9,18 @@ import pytest
 from llmdispatcher import (
     AudioPart,
     AuthenticationError,
+    BudgetExceeded,
+    Cancelled,
+    ConfigError,
     ContentFiltered,
     ContextWindowExceeded,
+    DeadlineExceeded,
+    DispatchError,
     InvalidRequest,
     MalformedReply,
     Message,
     ModelNotFound,
+    Overloaded,
     QuotaExceeded,
     RateLimitError,
     Request,
@@ -416,3 +422,44 @@ def test_a_refusal_is_read_as_it_was_meant(codec, error):
     assert (type(error), error.status or status, error.message) == (type(seen), seen.status, seen.message)
     assert ("a", type(error), error.message) == (answer.content, type(late), late.message)
     assert codec.name == "anthropic_messages" or seen.status == late.status  # Anthropic's events tell no status
+
+
+OWN_STATUSES = {("anthropic_messages", Overloaded): 529, ("gemini", BudgetExceeded): 429}
+"""What one format has another status for."""
+
+
+@each(
+    "error, status, words",
+    [
+        (InvalidRequest("no"), 400, {"anthropic_messages": "invalid_request_error", "gemini": "INVALID_ARGUMENT"}),
+        (InvalidRequest("no", status=422), 422, {"gemini": "INVALID_ARGUMENT"}),
+        (BudgetExceeded("no"), 402, {}),
+        (RateLimitError("slow down"), 429, {"gemini": "RESOURCE_EXHAUSTED"}),
+        (Cancelled("gone"), 499, {"gemini": "CANCELLED"}),
+        (ConfigError("no"), 500, {}),
+        (MalformedReply("no", status=200), 502, {"anthropic_messages": "api_error"}),
+        (DispatchError("no"), 503, {"anthropic_messages": "overloaded_error"}),
+        (StreamInterrupted("no"), 503, {}),
+        (VendorUnavailable("away"), 503, {"gemini": "UNAVAILABLE"}),
+        (DeadlineExceeded("no"), 504, {"anthropic_messages": "timeout_error"}),
+        (Overloaded("full"), 503, {"anthropic_messages": "overloaded_error", "gemini": "UNAVAILABLE"}),
+    ],
+)
+@FORMATS
+def test_a_failure_without_a_status_gets_that_of_its_class(codec, error, status, words):
+    """And a word of the format."""
+    seen, body = codec.write_error(error)
+    told = json.loads(body)["error"]
+    word = {"anthropic_messages": "type", "gemini": "status"}.get(codec.name)
+
+    assert OWN_STATUSES.get((codec.name, type(error)), status) == seen
+    assert word is None or codec.name not in words or words[codec.name] == told[word]
+    assert codec.name != "gemini" or seen == told["code"]
+
+
+@each("body", [b"", b"{", b"[]", b"7", b"\xff", b"[" * 9_999, b"[" * 200_000, b'{"a":' * 900 + b"1" + b"}" * 900])
+@FORMATS
+def test_a_body_that_is_no_request_is_refused(codec, body):
+    """Whatever the bytes; as a fault of the request, which names the body or what it lacks."""
+    with pytest.raises(InvalidRequest, match=r"body|contents|messages|input"):
+        codec.read_request(body, codec.path("m", False))

@@ -14,6 +14,9 @@ from llmdispatcher.wire import fault
 from llmdispatcher.wire.codecs import CODECS
 
 from ..cases import each
+from .test_gemini_server import EVERYTHING as GEMINI_REQUEST
+from .test_ollama_server import EVERYTHING as OLLAMA_REQUEST
+from .test_openai_responses_server import EVERYTHING as RESPONSES_REQUEST
 
 pytestmark = pytest.mark.usefixtures("untraced")  # thousands of examples: a measure of coverage would take longer than they do
 EVERY_CODEC = each("codec", CODECS)
@@ -339,3 +342,28 @@ def test_a_refusal_with_a_wrong_part_is_one_of_our_errors(junk):
 def test_odd_bodies_of_refusals_are_our_errors(body):
     """A refusal's body is never trusted either."""
     assert 500 == fault(500, {}, body).status
+
+
+REQUESTS = {"openai_responses": RESPONSES_REQUEST, "gemini": GEMINI_REQUEST, "ollama_chat": OLLAMA_REQUEST}
+"""A request of a format with everything."""
+
+
+@each("junk", [*JUNK, 10**400])
+@each("name", list(REQUESTS))
+def test_a_request_with_a_wrong_part_is_a_request_or_refused(name, junk):
+    """A server's client is never to be trusted; what was read can be sent on."""
+    codec, document, crashes = CODECS[name], json.loads(json.dumps(REQUESTS[name])), []
+
+    def sent():
+        request = codec.read_request(json.dumps(document).encode(), codec.path("m", False)).request
+        codec.encode(request, stream=True)
+
+    sent()
+    for holder, key in list(places(document)):
+        kept, holder[key] = holder[key], junk
+        seen = crash(sent)
+        holder[key] = kept
+        if seen:
+            crashes.append((key, seen))
+
+    assert [] == crashes

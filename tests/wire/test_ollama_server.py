@@ -3,15 +3,12 @@
 import base64
 import json
 
-import attrs
 import pytest
 
 from llmdispatcher import (
-    Cancelled,
     ImagePart,
     InvalidRequest,
     Message,
-    Overloaded,
     ReasoningPart,
     Request,
     Response,
@@ -22,13 +19,10 @@ from llmdispatcher import (
     ToolCallDelta,
     Usage,
     VendorTool,
-    VendorUnavailable,
 )
 from llmdispatcher.wire import OLLAMA_CHAT, Inbound
 
 from ..cases import each
-from .corpus import again
-from .small_apis import spoilt
 
 PIXEL = b"\x89PNG\r\n\x1a\n"
 ENCODED = base64.b64encode(PIXEL).decode()
@@ -185,13 +179,6 @@ def test_what_is_no_request_is_named(fields, name):
     assert name == str(caught.value).partition(":")[0]
 
 
-@each("body", [b"", b"[]", b"{", b"\xff", b"[" * 9999])
-def test_a_body_that_is_no_object_is_named(body):
-    """Whatever the bytes."""
-    with pytest.raises(InvalidRequest, match="body"):
-        OLLAMA_CHAT.read_request(body)
-
-
 def test_an_answer_of_another_vendor_is_written(numbered_ids):
     """With its calls, of another form of arguments too, its refusal, and the tokens that it took."""
     answer = Response(
@@ -294,23 +281,6 @@ def test_a_stream_names_the_model_that_was_asked_for():
     assert ["m", "m-2", "m-2"] == [line["model"] for line in lines]
 
 
-@each("error, status", [(Overloaded("full"), 503), (Cancelled("gone"), 499), (VendorUnavailable("away"), 503)])
-def test_an_error_of_ours_has_a_status(error, status):
-    """Where no vendor gave one."""
-    told, body = OLLAMA_CHAT.write_error(error)
-
-    assert (status, str) == (told, type(json.loads(body)["error"]))
-
-
-def test_tokens_are_passed_on_as_they_were_counted():
-    """A cost that another layer found changes nothing of the vendor's own record."""
-    usage = Usage(
-        input_tokens=3, output_tokens=4, raw={"prompt_eval_count": 3, "eval_count": 4, "total_duration": 9}, cost_status="free"
-    )
-
-    assert usage == attrs.evolve(again(OLLAMA_CHAT, Response(usage=usage)).usage, cost_status="free")
-
-
 EVERYTHING = {
     "model": "m",
     "messages": TURNS,
@@ -320,19 +290,3 @@ EVERYTHING = {
     "options": {"num_predict": 9, "temperature": 0, "seed": 1, "stop": ["x"]},
     "tools": [{"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}],
 }
-
-
-def taken(fields):
-    """Whether such a request is one, and can be sent on."""
-    try:
-        OLLAMA_CHAT.encode(OLLAMA_CHAT.read_request(json.dumps(fields).encode()).request, stream=False)
-    except InvalidRequest:
-        return False
-    return True
-
-
-@each("junk", [None, True, -1, 2.5, 10**400, "", "x", "\ud800", [], ["x"], {}, {"a": []}])
-def test_junk_in_any_place_is_taken_or_refused(junk):
-    """A server's client is never to be trusted."""
-    assert taken(EVERYTHING)
-    assert {True, False} >= {taken(fields) for fields in spoilt(EVERYTHING, junk)}

@@ -366,9 +366,6 @@ def test_what_the_format_cannot_express_is_named_or_dropped(field, fields):
 @each(
     "body",
     [
-        b"",
-        b"{",
-        b"[]",
         b'{"model": "m"}',
         b'{"model": 1, "messages": [{"role": "user", "content": "u"}]}',
         b'{"model": "m", "messages": ["u"]}',
@@ -380,7 +377,6 @@ def test_what_the_format_cannot_express_is_named_or_dropped(field, fields):
         b'{"model": "m", "messages": [{"role": "user", "content": "u"}], "temperature": "hot"}',
         b'{"model": "m", "messages": [{"role": "user", "content": "u"}], "tools": [{"type": "function"}]}',
         b'{"model": "m", "messages": [{"role": "user", "content": "u"}], "stream": "yes"}',
-        b"[" * 100_000,
     ],
 )
 def test_what_is_no_request_is_refused(body):

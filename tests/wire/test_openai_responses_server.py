@@ -7,21 +7,15 @@ from datetime import UTC, datetime
 import pytest
 
 from llmdispatcher import (
-    BudgetExceeded,
-    Cancelled,
     Citation,
-    ConfigError,
-    DeadlineExceeded,
     ImagePart,
     InvalidRequest,
-    MalformedReply,
     Message,
     OtherPart,
     ReasoningPart,
     Request,
     Response,
     StreamChunk,
-    StreamInterrupted,
     TextPart,
     Tool,
     ToolCall,
@@ -296,13 +290,6 @@ def test_what_is_no_request_is_named(fields, name):
         OPENAI_RESPONSES.read_request(json.dumps(fields).encode())
 
 
-@each("body", [b"", b"[]", b"{", b"7"])
-def test_a_body_that_is_no_object_is_told(body):
-    """As a fault of the request."""
-    with pytest.raises(InvalidRequest, match="body: this"):
-        OPENAI_RESPONSES.read_request(body)
-
-
 FOREIGN = Response(
     model="claude",
     content="a picture, and b",
@@ -464,23 +451,6 @@ def test_a_stream_of_nothing_is_a_stream():
 def test_other_choices_are_not_in_a_stream():
     """The format has one answer."""
     assert "a" == through(OPENAI_RESPONSES, [StreamChunk(content="a"), StreamChunk(content="b", choice=1)]).content
-
-
-@each(
-    "error, status",
-    [
-        (InvalidRequest("no"), 400),
-        (DeadlineExceeded("no"), 504),
-        (MalformedReply("no", status=200), 502),
-        (BudgetExceeded("no"), 402),
-        (Cancelled("no"), 499),
-        (ConfigError("no"), 500),
-        (StreamInterrupted("no"), 503),
-    ],
-)
-def test_a_failure_without_a_status_gets_one(error, status):
-    """That of its class."""
-    assert status == OPENAI_RESPONSES.write_error(error)[0]
 
 
 def test_the_next_turn_carries_the_items_as_they_were():
