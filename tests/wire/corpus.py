@@ -118,6 +118,13 @@ def decode_stream(codec: Codec, pieces: Iterable[bytes]) -> tuple[Response, Disp
     return fold(chunks), error
 
 
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """The fields in which two documents differ, empty where they do not."""
+    return "; ".join(
+        f"{name}: {one.get(name)!r} → {other.get(name)!r}" for name in {**one, **other} if one.get(name) != other.get(name)
+    )
+
+
 def again(codec: Codec, response: Response) -> Response:
     """What a client of ours reads of an answer that our server wrote."""
     return codec.decode(codec.write_response(response))

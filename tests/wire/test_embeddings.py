@@ -11,7 +11,7 @@ from llmdispatcher.wire import EMBEDDING_CODECS
 from llmdispatcher.wire.embeddings import GEMINI_EMBEDDINGS, OLLAMA_EMBEDDINGS, OPENAI_EMBEDDINGS
 
 from ..cases import each
-from .corpus import needs_corpus, recorded
+from .corpus import differing, needs_corpus, recorded
 from .small_apis import EMBEDDING_FORMATS, embedding_request
 
 EVERY_CODEC = each("codec", [OPENAI_EMBEDDINGS, GEMINI_EMBEDDINGS, OLLAMA_EMBEDDINGS])
@@ -61,9 +61,7 @@ def unlike(exchange):
     except InvalidRequest as error:
         return "" if exchange["response"]["status"] == 400 else repr(error)
     one, other = normal(body), normal(again)
-    return "; ".join(
-        f"{name}: {one.get(name)!r} → {other.get(name)!r}" for name in {**one, **other} if one.get(name) != other.get(name)
-    )
+    return differing(one, other)
 
 
 @needs_corpus

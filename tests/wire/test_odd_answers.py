@@ -506,16 +506,6 @@ def test_arguments_as_text_are_an_object_all_the_same():
     assert [("f", '{"x": null}')] == calls(gemini({"functionCall": {"name": "f", "args": {"x": None}}}))
 
 
-def test_a_call_is_no_plain_end():
-    """Anthropic's word for one, behind gateways."""
-    document = {"type": "message", "content": [{**BLOCK["content_block"]}], "stop_reason": "end_turn"}
-
-    assert ("tool_calls", "end_turn") == (
-        decoded(ANTHROPIC, document).finish_reason,
-        decoded(ANTHROPIC, document).finish_reason_raw,
-    )
-
-
 CALLED = decoded(
     GEMINI, {"candidates": [{"content": {"parts": [{"functionCall": {"name": "f", "args": {}}}]}, "finishReason": "STOP"}]}
 )

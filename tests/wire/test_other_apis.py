@@ -22,7 +22,7 @@ from llmdispatcher.wire.completions import COMPLETIONS
 
 from ..cases import each
 from . import equivalences
-from .corpus import body_of, decode_stream, needs_corpus, recorded, streamed
+from .corpus import body_of, decode_stream, differing, needs_corpus, recorded, streamed
 from .recordings import lines, sse
 from .small_apis import question, spoilt
 
@@ -101,9 +101,7 @@ def unlike(exchange):
     }
     normal = getattr(equivalences, kind)
     one, other = normal(body), normal(again)
-    return "; ".join(
-        f"{name}: {one.get(name)!r} → {other.get(name)!r}" for name in {**one, **other} if one.get(name) != other.get(name)
-    )
+    return differing(one, other)
 
 
 @needs_corpus

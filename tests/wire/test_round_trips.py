@@ -11,7 +11,7 @@ from llmdispatcher.wire.openai_chat.fields import openai_tier
 
 from ..cases import each
 from . import equivalences
-from .corpus import CODEC_OF, again, body_of, needs_corpus, plainly, recorded, streamed, through
+from .corpus import CODEC_OF, again, body_of, differing, needs_corpus, plainly, recorded, streamed, through
 
 pytestmark = needs_corpus
 FORMATS = each("codec", CODECS)
@@ -40,9 +40,7 @@ def unlike(codec, exchange):
     one, other = (getattr(equivalences, codec.name)(said) for said in (asked, sent))
     if "model" not in one:  # Azure's is in the path
         other.pop("model", None)
-    return "; ".join(
-        f"{name}: {one.get(name)!r} → {other.get(name)!r}" for name in {**one, **other} if one.get(name) != other.get(name)
-    )
+    return differing(one, other)
 
 
 @FORMATS
