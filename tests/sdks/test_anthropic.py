@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from llmdispatcher.testing import SimulatedResponse, VendorSimulator, faults
 
+from ..cases import each
 from .said import CALLS, CITED, ENCODED, FORM, LIMA, NOW, OSLO, PICTURE, SCHEMA, TEXT, THOUGHT, WEATHER, between
 
 ASKED = {"model": "claude-sonnet-5", "max_tokens": 500, "messages": [{"role": "user", "content": "Tell me"}]}
@@ -13,7 +12,7 @@ TOOL = {"name": "get_weather", "input_schema": SCHEMA}
 WAYS = ("message", "message_stream")
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_text_arrives_with_its_facts(anthropic_sdk, way):
     """Text to the last sign, role, model, the end."""
     with VendorSimulator(responses=TEXT) as sim:
@@ -31,7 +30,7 @@ def test_a_stream_comes_word_by_word(anthropic_sdk):
     assert ["one", " two", " three"] == told["pieces"]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_parallel_calls_arrive_whole(anthropic_sdk, way):
     """Three calls after a text, their input an object."""
     with VendorSimulator(responses=CALLS) as sim:
@@ -45,7 +44,7 @@ def test_parallel_calls_arrive_whole(anthropic_sdk, way):
     assert "tool_use" == told["stop"]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_thoughts_come_first_and_are_signed(anthropic_sdk, way):
     """A block of thinking with what proves it, then the text."""
     with VendorSimulator(responses=THOUGHT) as sim:
@@ -55,7 +54,7 @@ def test_thoughts_come_first_and_are_signed(anthropic_sdk, way):
     assert {"type": "text", "text": THOUGHT.text} == text
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_usage_is_counted(anthropic_sdk, way):
     """Input and output, thoughts included."""
     with VendorSimulator(responses=THOUGHT) as sim:
@@ -64,14 +63,13 @@ def test_usage_is_counted(anthropic_sdk, way):
     assert {"input": 5, "output": 10, "tier": "standard"} == usage
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(
-    ("answer", "asked", "stop"),
+@each("way", WAYS)
+@each(
+    "answer, asked, stop",
     [
         (SimulatedResponse("word " * 40), {"max_tokens": 5}, "max_tokens"),
         (SimulatedResponse("", finish="content_filter"), {}, "refusal"),
     ],
-    ids=["length", "refusal"],
 )
 def test_every_end_has_its_word(anthropic_sdk, way, answer, asked, stop):
     """The vendor's stop reasons."""
@@ -146,8 +144,8 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "kind", "status", "word"), REFUSED, ids=lambda value: getattr(value, "name", None))
-@pytest.mark.parametrize("way", WAYS)
+@each("fault, kind, status, word", REFUSED)
+@each("way", WAYS)
 def test_refusals_are_exceptions_of_their_kind(anthropic_sdk, way, fault, kind, status, word):
     """The SDK's class, the status, the type."""
     with VendorSimulator().always(fault) as sim:
@@ -172,7 +170,7 @@ def test_a_wrong_request_is_named(anthropic_sdk):
     assert ("BadRequestError", True) == (error["type"], "messages" in error["message"])
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_thoughts_keep_their_places_and_proofs(anthropic_sdk, way):
     """Between calls and text, each with its signature."""
     with VendorSimulator(responses=between("anthropic_messages", signature="EqQBCg")) as sim:
@@ -182,7 +180,7 @@ def test_thoughts_keep_their_places_and_proofs(anthropic_sdk, way):
     assert ["EqQBCg"] * 2 == [block["signature"] for block in blocks if block["type"] == "thinking"]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_sources_are_citations(anthropic_sdk, way):
     """With their address and words."""
     with VendorSimulator(responses=CITED) as sim:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from llmdispatcher.testing import SimulatedResponse, VendorSimulator, faults
 
+from ..cases import each
 from .said import CALLS, ENCODED, FORM, LIMA, NOW, OSLO, PICTURE, SCHEMA, TEXT, THOUGHT, WEATHER
 
 ASKED = {"model": "gemini-3-pro", "contents": "Tell me"}
@@ -13,7 +12,7 @@ TOOLS = {"tools": [{"function_declarations": [{"name": "get_weather", "parameter
 WAYS = ("generate", "generate_stream")
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_text_arrives_with_its_facts(google_sdk, way):
     """Text to the last sign, the model, the end."""
     with VendorSimulator(responses=TEXT) as sim:
@@ -30,7 +29,7 @@ def test_a_stream_comes_word_by_word(google_sdk):
         assert ["one", " two", " three"] == google_sdk("generate_stream", sim.url, **ASKED)["pieces"]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_parallel_calls_arrive_whole(google_sdk, way):
     """Three calls after a text, their arguments an object, with the signature that Google wants back."""
     with VendorSimulator(responses=CALLS) as sim:
@@ -40,7 +39,7 @@ def test_parallel_calls_arrive_whole(google_sdk, way):
     assert (CALLS.text, "STOP", True) == (told["content"], told["finish"], bool(told["signed"][0]))
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_thoughts_are_told_from_the_text(google_sdk, way):
     """Parts marked as thoughts."""
     with VendorSimulator(responses=THOUGHT) as sim:
@@ -49,21 +48,20 @@ def test_thoughts_are_told_from_the_text(google_sdk, way):
     assert (THOUGHT.reasoning, THOUGHT.text) == (told["reasoning"], told["content"])
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_usage_is_counted(google_sdk, way):
     """Prompt, answer, thoughts, all."""
     with VendorSimulator(responses=THOUGHT) as sim:
         assert [5, 3, 7, 15] == google_sdk(way, sim.url, **ASKED)["usage"]
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(
-    ("answer", "config", "finish"),
+@each("way", WAYS)
+@each(
+    "answer, config, finish",
     [
         (SimulatedResponse("word " * 40), {"max_output_tokens": 5}, "MAX_TOKENS"),
         (SimulatedResponse("", finish="content_filter"), {}, "SAFETY"),
     ],
-    ids=["length", "filter"],
 )
 def test_every_end_has_its_word(google_sdk, way, answer, config, finish):
     """The vendor's finish reasons."""
@@ -129,8 +127,8 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "kind", "status", "word"), REFUSED, ids=lambda value: getattr(value, "name", None))
-@pytest.mark.parametrize("way", WAYS)
+@each("fault, kind, status, word", REFUSED)
+@each("way", WAYS)
 def test_refusals_are_exceptions_of_their_kind(google_sdk, way, fault, kind, status, word):
     """The SDK's class, the status, its word."""
     with VendorSimulator().always(fault) as sim:

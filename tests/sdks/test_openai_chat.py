@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from llmdispatcher.testing import SimulatedResponse, VendorSimulator, faults
 from llmdispatcher.types import data_url
 
+from ..cases import each
 from .said import (
     CALLS,
     CITED,
@@ -32,7 +31,7 @@ TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": SC
 WAYS = ("chat", "chat_stream")
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_text_arrives_with_its_facts(openai_sdk, way):
     """Text to the last sign, the model, the end; nothing is there that was not said."""
     with VendorSimulator(responses=TEXT) as sim:
@@ -50,7 +49,7 @@ def test_a_stream_comes_word_by_word(openai_sdk):
     assert (["one", " two", " three"], "stop", None) == (told["content"], told["finish"], told["usage"])
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_parallel_calls_arrive_whole(openai_sdk, way):
     """Three calls beside a text, with ids, names and arguments."""
     with VendorSimulator(responses=CALLS) as sim:
@@ -68,7 +67,7 @@ def test_calls_come_in_pieces(openai_sdk):
     assert (told_calls(OSLO, LIMA, NOW), "tool_calls") == (list(told["calls"].values()), told["finish"])
 
 
-@pytest.mark.parametrize("way", ["chat", "chat_chunks"])
+@each("way", ["chat", "chat_chunks"])
 def test_thoughts_stand_beside_the_text(openai_sdk, way):
     """In the field that compatible vendors have for them."""
     with VendorSimulator(responses=THOUGHT) as sim:
@@ -77,7 +76,7 @@ def test_thoughts_stand_beside_the_text(openai_sdk, way):
     assert (THOUGHT.reasoning, THOUGHT.text) == (told["reasoning"], "".join(told["content"]))
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_usage_is_counted(openai_sdk, way):
     """Prompt, completion, thoughts; in a stream where it is asked for."""
     asked = {**ASKED, "stream_options": {"include_usage": True}} if way == "chat_stream" else ASKED
@@ -155,7 +154,7 @@ def test_settings_are_understood(openai_sdk):
     assert ("one", "cold") == (request.messages[-1].tool_call_id, request.messages[-1].text)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_a_refusal_is_no_text(openai_sdk, way):
     """It stands in a field of its own."""
     with VendorSimulator(responses=REFUSAL) as sim:
@@ -164,7 +163,7 @@ def test_a_refusal_is_no_text(openai_sdk, way):
     assert (REFUSAL.refusal, True) == (told["refusal"], not told["content"])
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_several_answers_are_told_apart(openai_sdk, way):
     """All that were asked for with n."""
     with VendorSimulator(responses=SEVERAL) as sim:
@@ -173,14 +172,14 @@ def test_several_answers_are_told_apart(openai_sdk, way):
     assert ("heads", ["tails"]) == (told["content"], told["others"])
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_likelihoods_come_with_their_tokens(openai_sdk, way):
     """As the vendor lists them."""
     with VendorSimulator(responses=LIKELY) as sim:
         assert ["so"] == openai_sdk(way, sim.openai_url, logprobs=True, **ASKED)["tokens"]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_usage_tells_what_was_remembered(openai_sdk, way):
     """Cached tokens are among the prompt."""
     asked = {**ASKED, "stream_options": {"include_usage": True}} if way == "chat_stream" else ASKED
@@ -212,8 +211,8 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "kind", "status", "code"), REFUSED, ids=lambda value: getattr(value, "name", None))
-@pytest.mark.parametrize("way", WAYS)
+@each("fault, kind, status, code", REFUSED)
+@each("way", WAYS)
 def test_refusals_are_exceptions_of_their_kind(openai_sdk, way, fault, kind, status, code):
     """The SDK's class, the status, the code."""
     with VendorSimulator().always(fault) as sim:
@@ -222,7 +221,7 @@ def test_refusals_are_exceptions_of_their_kind(openai_sdk, way, fault, kind, sta
     assert (kind, status, code) == (error["type"], error["status"], error["code"])
 
 
-@pytest.mark.parametrize("way", ["chat_chunks", "chat_stream"])
+@each("way", ["chat_chunks", "chat_stream"])
 def test_an_error_within_a_stream_is_raised(openai_sdk, way):
     """With what the vendor says of it."""
     with VendorSimulator(responses="one two three four").always(faults.error_event(2)) as sim:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from llmdispatcher.testing import SimulatedResponse, VendorSimulator, faults
 
+from ..cases import each
 from .said import CALLS, CITED, CUSTOM, ENCODED, FORM, LIMA, NOW, OSLO, PICTURE, SCHEMA, TEXT, THOUGHT, WEATHER, between, told_calls
 from .said import REFUSED as REFUSAL
 
@@ -14,7 +13,7 @@ TOOL = {"type": "function", "name": "get_weather", "parameters": SCHEMA, "strict
 WAYS = ("respond", "respond_stream")
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_text_arrives_with_its_facts(openai_sdk, way):
     """Text to the last sign, the model, the end; one message."""
     with VendorSimulator(responses=TEXT) as sim:
@@ -35,7 +34,7 @@ def test_a_stream_comes_word_by_word(openai_sdk):
     )
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_parallel_calls_arrive_whole(openai_sdk, way):
     """Three items after a message, with ids, names and arguments."""
     with VendorSimulator(responses=CALLS) as sim:
@@ -45,7 +44,7 @@ def test_parallel_calls_arrive_whole(openai_sdk, way):
     assert (told_calls(OSLO, LIMA, NOW), "completed") == (told["calls"], told["status"])
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_thoughts_are_an_item_before_the_message(openai_sdk, way):
     """Their summary is told."""
     with VendorSimulator(responses=THOUGHT) as sim:
@@ -54,7 +53,7 @@ def test_thoughts_are_an_item_before_the_message(openai_sdk, way):
     assert (THOUGHT.reasoning, THOUGHT.text, ["reasoning", "message"]) == (told["reasoning"], told["content"], told["types"])
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_usage_is_counted(openai_sdk, way):
     """Input, output, thoughts, all."""
     with VendorSimulator(responses=THOUGHT) as sim:
@@ -64,14 +63,13 @@ def test_usage_is_counted(openai_sdk, way):
     assert THOUGHT.reasoning_tokens == usage["output_tokens_details"]["reasoning_tokens"]
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(
-    ("answer", "asked", "reason"),
+@each("way", WAYS)
+@each(
+    "answer, asked, reason",
     [
         (SimulatedResponse("word " * 40), {"max_output_tokens": 5}, "max_output_tokens"),
         (SimulatedResponse("", finish="content_filter"), {}, "content_filter"),
     ],
-    ids=["length", "filter"],
 )
 def test_an_answer_that_was_ended_is_incomplete(openai_sdk, way, answer, asked, reason):
     """With the vendor's reason."""
@@ -145,8 +143,8 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "kind", "status", "code"), REFUSED, ids=lambda value: getattr(value, "name", None))
-@pytest.mark.parametrize("way", WAYS)
+@each("fault, kind, status, code", REFUSED)
+@each("way", WAYS)
 def test_refusals_are_exceptions_of_their_kind(openai_sdk, way, fault, kind, status, code):
     """The SDK's class, the status, the code."""
     with VendorSimulator().always(fault) as sim:
@@ -171,7 +169,7 @@ def test_a_wrong_request_is_named(openai_sdk):
     assert ("BadRequestError", 400, True) == (error["type"], error["status"], "input" in error["message"])
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_a_refusal_is_no_text(openai_sdk, way):
     """It stands in a part of its own."""
     with VendorSimulator(responses=REFUSAL) as sim:
@@ -180,7 +178,7 @@ def test_a_refusal_is_no_text(openai_sdk, way):
     assert ([REFUSAL.refusal], "") == (told["refusals"], told["content"])
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_sources_are_annotations(openai_sdk, way):
     """With their address."""
     with VendorSimulator(responses=CITED) as sim:
@@ -189,7 +187,7 @@ def test_sources_are_annotations(openai_sdk, way):
     assert ([CITED.citations[0].url], CITED.content) == (told["cited"], told["content"])
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_a_custom_tool_gets_free_text(openai_sdk, way):
     """In an item of its kind."""
     with VendorSimulator(responses=CUSTOM) as sim:
@@ -198,7 +196,7 @@ def test_a_custom_tool_gets_free_text(openai_sdk, way):
     assert [["call_x", "run", "print('Grüße')"]] == told["custom"]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_thoughts_keep_their_places_and_proofs(openai_sdk, way):
     """Between calls and text, with what is encrypted of them."""
     with VendorSimulator(responses=between("openai_responses", encrypted="gAAAA")) as sim:
@@ -207,7 +205,7 @@ def test_thoughts_keep_their_places_and_proofs(openai_sdk, way):
     assert (["reasoning", "function_call", "reasoning", "message"], ["gAAAA"] * 2) == (told["types"], told["encrypted"])
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each("way", WAYS)
 def test_usage_tells_what_was_remembered(openai_sdk, way):
     """Cached tokens are among the input."""
     with VendorSimulator(responses=CITED) as sim:

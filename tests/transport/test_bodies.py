@@ -12,6 +12,7 @@ import pytest
 from llmdispatcher import Cancellation, Cancelled, MalformedReply, VendorUnavailable
 from llmdispatcher.transport import IoLimits
 
+from ..cases import each
 from .conftest import LONG
 
 EVENT = b"data: {}\n\n"
@@ -92,7 +93,7 @@ def test_much_after_little_comes_whole_and_in_few_pieces(serve, secure):
     assert len(pieces) < 150
 
 
-@pytest.mark.parametrize("framing", [chunked, sized, endless, packed])
+@each("framing", [chunked, sized, endless, packed])
 def test_a_piece_is_delivered_when_it_comes(serve, secure, framing):
     """Whatever delimits a body, its first bytes are read before its last are sent."""
     step = threading.Event()
@@ -127,7 +128,7 @@ def test_a_body_to_the_end_of_the_connection_is_not_reused(serve):
     assert 2 == line.server.connections
 
 
-@pytest.mark.parametrize("connection", ["close", "Close"])
+@each("connection", ["close", "Close"])
 def test_connection_close_is_obeyed(serve, connection):
     """A server that says close is not asked again on that connection."""
     line = serve(lambda peer, request: peer.reply(200, b"x", ("Connection", connection)))
@@ -153,7 +154,7 @@ def test_surplus_bytes_after_an_empty_answer_spoil_the_connection(serve):
     assert 2 == line.server.connections
 
 
-@pytest.mark.parametrize(
+@each(
     "cut",
     [
         b"Content-Length: 10\r\n\r\n12345",
@@ -161,7 +162,6 @@ def test_surplus_bytes_after_an_empty_answer_spoil_the_connection(serve):
         b"Transfer-Encoding: chunked\r\n\r\n2\r\n12\r\n",
         b"Transfer-Encoding: chunked\r\n\r\n2\r\n12\r\n0\r\n",
     ],
-    ids=["short", "in a chunk", "between chunks", "before the last line"],
 )
 def test_a_cut_body_is_never_whole(serve, secure, cut):
     """A connection that ends before its body does is a failure, not an end (B3, B4)."""
@@ -195,7 +195,7 @@ def test_a_reset_body_is_never_whole(serve):
     assert ("body", True) == (caught.value.phase, caught.value.sent)
 
 
-@pytest.mark.parametrize("body", [b"xyz\r\n", b"-5\r\nhello\r\n", b"1" * 70000, b"2\r\n123\r\n"])
+@each("body", [b"xyz\r\n", b"-5\r\nhello\r\n", b"1" * 70000, b"2\r\n123\r\n"])
 def test_bad_chunks_are_malformed(serve, body):
     """A chunk that is none, or a size line without end, is the vendor's fault (B3, B5)."""
     line = serve(lambda peer, request: peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body) or peer.hang_up())
@@ -212,8 +212,8 @@ def test_gzip_is_unpacked(serve):
     assert b"words " * 999 == serve(packed_reply("gzip", gzip.compress(b"words " * 999))).get()
 
 
-@pytest.mark.parametrize(
-    ("encoding", "body"),
+@each(
+    "encoding, body",
     [
         ("gzip", gzip.compress(b"words " * 999)[:-20]),
         ("gzip", b'{"not": "packed"}'),
@@ -221,7 +221,6 @@ def test_gzip_is_unpacked(serve):
         ("zstd", b"x"),
         ("gzip, gzip, gzip, gzip, gzip, gzip", b"x"),
     ],
-    ids=["cut", "false label", "br", "zstd", "chain"],
 )
 def test_bad_packing_is_malformed(serve, encoding, body):
     """Cut, false, unasked and chained encodings are refused (B7)."""
@@ -269,7 +268,7 @@ def test_an_endless_body_is_bounded(serve):
     assert MalformedReply is type(serve(flood, limits=IoLimits(max_body=300_000)).failure())
 
 
-@pytest.mark.parametrize("rest", [b"0\r\n\r\n", b""], ids=["with the last event", "just after it"])
+@each("rest", [b"0\r\n\r\n", b""])
 def test_closing_after_the_last_event_keeps_the_connection(serve, secure, rest):
     """A reader that stops at its format's end marker leaves a connection that can be used again (S8)."""
 

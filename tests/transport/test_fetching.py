@@ -29,6 +29,8 @@ from llmdispatcher.transport import fetch_remote
 from llmdispatcher.transport.dns import RESOLVER
 from llmdispatcher.transport.fetch import MAX_ADDRESSES
 
+from ..cases import each
+
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 HOST = "vendor.test"
 URL = f"https://{HOST}/photo.png?size=large&q=a b".replace(" ", "%20")
@@ -136,8 +138,8 @@ def test_an_address_named_twice_is_fetched_once(files, allow):
     assert [PNG, PNG] == [part.data for part in fetched.messages[0].content[1:]]
 
 
-@pytest.mark.parametrize(
-    ("body", "told", "path", "expected"),
+@each(
+    "body, told, path, expected",
     [
         (b"%PDF-1.4 x", "application/octet-stream", "/x", "application/pdf"),
         (b"a,b\n", "text/csv; charset=utf-8", "/x", "text/csv"),
@@ -154,7 +156,7 @@ def test_a_document_is_of_the_kind_that_it_is(files, allow, body, told, path, ex
     assert FilePart(data=body, media_type=expected, name="x") == fetched.messages[0].content[1]
 
 
-@pytest.mark.parametrize("speaks", ["anthropic_messages", "openai_responses"])
+@each("speaks", ["anthropic_messages", "openai_responses"])
 def test_who_takes_addresses_gets_them(speaks, allow):
     """Nothing is fetched, the request is the same one."""
     request = asking(ImagePart(url=URL), FilePart(url=URL))
@@ -170,8 +172,8 @@ def test_nothing_is_fetched_unless_allowed(resolver):
     assert [] == resolver.asked
 
 
-@pytest.mark.parametrize(
-    ("speaks", "part"),
+@each(
+    "speaks, part",
     [
         ("openai_chat", ImagePart(url=URL)),
         ("openai_chat", VideoPart(url=URL)),
@@ -197,9 +199,7 @@ def test_the_vendor_kind_goes_before_its_format(files, allow):
     assert PNG == fetched.messages[0].content[1].data
 
 
-@pytest.mark.parametrize(
-    "address", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:127.0.0.1", "64:ff9b::a9fe:a9fe", "fd00:ec2::254"]
-)
+@each("address", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:127.0.0.1", "64:ff9b::a9fe:a9fe", "fd00:ec2::254"])
 def test_a_name_that_leads_inside_is_refused(address, files, resolver, ca_file):
     """Nobody is connected to."""
     resolver.script = [[address]]
@@ -234,16 +234,14 @@ def test_a_rebound_name_is_judged_again(files, resolver, allow):
     assert "not public" in refusal(allow)
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "[::1]", "169.254.169.254", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "localhost"]
-)
+@each("host", ["127.0.0.1", "[::1]", "169.254.169.254", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "localhost"])
 def test_spellings_of_inner_addresses_are_refused(host):
     """Judged after the system has read them, whatever they look like."""
     assert "not public" in refusal(RemoteFetch(), ImagePart(url=f"https://{host}/a.png"))
 
 
-@pytest.mark.parametrize(
-    ("url", "word"),
+@each(
+    "url, word",
     [
         (f"http://{HOST}/a.png", "only https://"),
         (f"https://{HOST}:8443/a.png", "at the usual port"),
@@ -296,7 +294,7 @@ def test_a_missing_file_is_told(files, allow):
     assert "size" not in told
 
 
-@pytest.mark.parametrize("honest", [True, False])
+@each("honest", [True, False])
 def test_too_much_is_cut_off(files, ca_file, honest):
     """Announced or not."""
 
@@ -320,8 +318,8 @@ def test_nothing_is_no_file(files, allow):
     assert f"{HOST} sent nothing" in refusal(allow)
 
 
-@pytest.mark.parametrize(
-    ("part", "body", "word"),
+@each(
+    "part, body, word",
     [
         (ImagePart(url=URL), b"<!doctype html><p>Log in", "sent text/html where an image was asked for"),
         (VideoPart(url=URL), PNG, "sent image/png where a video was asked for"),
@@ -395,7 +393,7 @@ def test_results_of_tools_are_filled_as_well(files, allow):
     assert PNG == fetch_remote(request, allow, Deadline.after(30.0), "ollama").messages[1].content[0].data
 
 
-@pytest.mark.parametrize("streamed", [False, True])
+@each("streamed", [False, True])
 def test_a_vendor_fetches_what_it_is_allowed(files, allow, streamed):
     """Ollama is sent the bytes, in the call itself."""
     with VendorSimulator(responses="A cat.") as simulator:

@@ -7,6 +7,8 @@ import pytest
 from llmdispatcher import MalformedReply
 from llmdispatcher.transport.http1 import Chunked, Endless, Head, HeadReader, Sized, framing_of
 
+from ..cases import each
+
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-A: 1\r\nx-a:  2 \r\n\r\n"
 CHUNKS = b"5;ext=1\r\nhello\r\n1\r\n \r\nA\r\nworld12345\r\n0\r\nTrailer: x\r\n\r\n"
 
@@ -17,7 +19,7 @@ def head(*lines: str, first: str = "HTTP/1.1 200 OK") -> Head:
     return read
 
 
-@pytest.mark.parametrize("cut", range(1, len(HEAD)))
+@each("cut", range(1, len(HEAD)))
 def test_a_head_may_be_cut_anywhere(cut):
     """Every cut of a head gives the same head, and leaves the body that came with it."""
     reader = HeadReader()
@@ -46,7 +48,7 @@ def test_interim_answers_are_skipped():
     assert 200 == found.status
 
 
-@pytest.mark.parametrize(
+@each(
     "bad",
     [
         b"HTTP/1.1 100 Continue\r\n\r\n" * 11,
@@ -62,20 +64,6 @@ def test_interim_answers_are_skipped():
         b"HTTP/1.1 200 OK\r\n" + b"A: 1\r\n" * 101 + b"\r\n",
         b"HTTP/1.1 200 OK\r\nA: " + b"x" * 65536,
     ],
-    ids=[
-        "too many interim",
-        "switching",
-        "HTML",
-        "HTTP/2",
-        "four digits",
-        "no status",
-        "no colon",
-        "blank before colon",
-        "NUL",
-        "bare CR",
-        "101 headers",
-        "64 KiB",
-    ],
 )
 def test_what_is_no_head_is_refused(bad):
     """A head that is none, or without end, raises instead of being guessed at."""
@@ -83,8 +71,8 @@ def test_what_is_no_head_is_refused(bad):
         HeadReader().feed(bad)
 
 
-@pytest.mark.parametrize(
-    ("lines", "first", "kept"),
+@each(
+    "lines, first, kept",
     [
         ((), "HTTP/1.1 200 OK", True),
         (("Connection: close",), "HTTP/1.1 200 OK", False),
@@ -98,8 +86,8 @@ def test_a_connection_is_kept_as_its_version_says(lines, first, kept):
     assert kept == head(*lines, first=first).keep_alive
 
 
-@pytest.mark.parametrize(
-    ("lines", "method", "status", "kind"),
+@each(
+    "lines, method, status, kind",
     [
         (("Content-Length: 5",), "POST", 200, Sized),
         (("Content-Length: 5, 5",), "POST", 200, Sized),
@@ -114,7 +102,7 @@ def test_a_head_tells_how_its_body_ends(lines, method, status, kind):
     assert kind is type(framing_of(head(*lines, first=f"HTTP/1.1 {status} X"), method))
 
 
-@pytest.mark.parametrize(
+@each(
     "lines",
     [
         ("Content-Length: 5", "Transfer-Encoding: chunked"),
@@ -133,7 +121,7 @@ def test_a_head_that_contradicts_itself_is_refused(lines):
         framing_of(head(*lines), "POST")
 
 
-@pytest.mark.parametrize("cut", range(len(CHUNKS)))
+@each("cut", range(len(CHUNKS)))
 def test_chunks_may_be_cut_anywhere(cut):
     """Every cut of a chunked body gives the same payload, and its end is seen exactly at its end."""
     body = Chunked()
@@ -152,7 +140,7 @@ def test_chunks_byte_by_byte():
     assert b"hello world12345" == b"".join(body.feed(CHUNKS[n : n + 1]) for n in range(len(CHUNKS)))
 
 
-@pytest.mark.parametrize(
+@each(
     "bad",
     [
         b"x\r\n",

@@ -10,6 +10,8 @@ import pytest
 from llmdispatcher import MalformedReply
 from llmdispatcher.transport.http1 import PIECE, Inflater, inflater_for
 
+from ..cases import each
+
 TEXT = b'{"answer": "' + b"words and more words " * 50 + b'"}'
 
 
@@ -31,7 +33,7 @@ def unpacked(inflater: Inflater, data: bytes) -> bytes:
     return b"".join(iter(inflater.piece, b""))
 
 
-@pytest.mark.parametrize(("encoding", "packed"), PACKED, ids=["gzip", "two members", "zlib", "raw"])
+@each("encoding, packed", PACKED)
 def test_every_cut_unpacks_to_the_same(encoding, packed):
     """Where the network cuts the packed bytes makes no difference."""
     for cut in range(len(packed)):
@@ -40,7 +42,7 @@ def test_every_cut_unpacks_to_the_same(encoding, packed):
         inflater.finish()
 
 
-@pytest.mark.parametrize(("encoding", "packed"), PACKED, ids=["gzip", "two members", "zlib", "raw"])
+@each("encoding, packed", PACKED)
 def test_every_truncation_raises(encoding, packed):
     """A body that ends in the middle of its packing is never taken for a whole one."""
     member = len(gzip.compress(TEXT[:100]))
@@ -56,7 +58,7 @@ def test_an_empty_body_needs_no_packing():
     Inflater("gzip").finish()
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@each("encoding", ["gzip", "deflate"])
 def test_a_false_label_raises(encoding):
     """Plain text that calls itself packed is refused."""
     with pytest.raises(MalformedReply):
@@ -71,13 +73,13 @@ def test_a_bomb_goes_off_in_small_pieces():
     assert PIECE >= len(inflater.piece())
 
 
-@pytest.mark.parametrize("encoding", ["", "identity", " Identity ", "none", "UTF-8"])
+@each("encoding", ["", "identity", " Identity ", "none", "UTF-8"])
 def test_nothing_to_unpack(encoding):
     """An answer as it is needs no inflater."""
     assert inflater_for(encoding) is None
 
 
-@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "compress", "gzip,deflate"])
+@each("encoding", ["br", "zstd", "gzip, gzip", "compress", "gzip,deflate"])
 def test_what_was_not_asked_for_is_refused(encoding):
     """Other encodings, and chains of them, are no answer to what we accept."""
     with pytest.raises(MalformedReply):

@@ -14,6 +14,7 @@ from llmdispatcher.testing import UNREACHABLE
 from llmdispatcher.transport import IoLimits, Transport
 from llmdispatcher.types import HttpCall
 
+from ..cases import each
 from .conftest import LONG
 
 
@@ -30,8 +31,8 @@ def answer(peer, _request):
     peer.reply(200, b"ok")
 
 
-@pytest.mark.parametrize(
-    ("limits", "idle", "connections"),
+@each(
+    "limits, idle, connections",
     [
         (IoLimits(), 59.0, 1),
         (IoLimits(), 60.0, 2),
@@ -40,7 +41,6 @@ def answer(peer, _request):
         (IoLimits(kept=0.0), 0.0, 2),
         (IoLimits(kept=None), 1e6, 1),
     ],
-    ids=["young", "a minute old", "younger than the setting", "older than the setting", "never kept", "without a limit"],
 )
 def test_a_connection_is_used_again_while_it_is_young(serve, secure, limits, idle, connections):
     """What is between may have forgotten an old one, and a request on it would never be answered."""
@@ -69,7 +69,7 @@ def _leads_to(found, port):
         return False
 
 
-@pytest.mark.parametrize("row", ["N2", "N6"])
+@each("row", ["N2", "N6"])
 def test_connecting_has_no_more_than_its_share(row):
     """The limit is five seconds; the share of a second ends it sooner, and says so."""
     deadline = Deadline.after(LONG)

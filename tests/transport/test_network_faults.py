@@ -28,6 +28,7 @@ from llmdispatcher.transport import IoLimits, Transport
 from llmdispatcher.transport.sockets import PlainSocket
 from llmdispatcher.types import HttpCall
 
+from ..cases import each
 from .conftest import LONG, OVERSHOOT
 
 LIMIT = 0.12
@@ -118,7 +119,6 @@ HANDSHAKES = {
     "trickled handshake": {"handler": ok, "greet": tls_trickled, "secure": True},
 }
 PLACES = [{"secure": tls, **row} for row in PHASES.values() for tls in (False, True)] + list(HANDSHAKES.values())
-NAMES = [f"{name}, {kind}" for name in PHASES for kind in ("tcp", "tls")] + list(HANDSHAKES)
 
 
 @contextlib.contextmanager
@@ -139,7 +139,7 @@ def call(url, body=b"{}"):
     return HttpCall(url=url + "/x", headers={"Authorization": "Bearer key"}, body=body)
 
 
-@pytest.mark.parametrize("place", PLACES, ids=NAMES)
+@each("place", PLACES)
 def test_the_deadline_ends_every_phase(serve, place):
     """Wherever a call hangs, it ends at its deadline (N6, H1, H2, H3, B1, B5, S10)."""
     line = serve(**place)
@@ -153,7 +153,7 @@ def test_the_deadline_ends_every_phase(serve, place):
     assert is_prompt(attempt)
 
 
-@pytest.mark.parametrize("place", PLACES, ids=NAMES)
+@each("place", PLACES)
 def test_a_cancel_ends_every_phase(serve, place, once_waiting):
     """Wherever a call hangs, a cancel from another thread ends it at once."""
     line = serve(**place)
@@ -168,7 +168,7 @@ def test_a_cancel_ends_every_phase(serve, place, once_waiting):
     assert is_prompt(attempt)
 
 
-@pytest.mark.parametrize("place", PLACES, ids=NAMES)
+@each("place", PLACES)
 def test_a_total_limit_ends_every_phase(serve, place):
     """One attempt's own limit holds where the call's deadline is far."""
     line = serve(**place, limits=IoLimits(total=LIMIT))
@@ -291,7 +291,7 @@ def wrong_host(authority):
     return bad_certificate(authority, "elsewhere.test")
 
 
-@pytest.mark.parametrize("made", [stranger, expired, wrong_host, old_tls])
+@each("made", [stranger, expired, wrong_host, old_tls])
 def test_tls_that_cannot_be_trusted_is_final_here(made, authority, ca_file):
     """A certificate or version that will not do today will not do in a second; another vendor may (N5)."""
     with LoopbackServer(ok, tls=made(authority)) as server, pytest.raises(VendorUnavailable) as caught:
@@ -421,7 +421,7 @@ def test_the_idle_limit_counts_waiting_not_thinking(serve):
     assert b"12" == first + b"".join(reply.chunks)
 
 
-@pytest.mark.parametrize(
+@each(
     "head",
     [
         b"HTTP/1.1 100 Continue\r\n\r\n" * 20,
@@ -431,7 +431,6 @@ def test_the_idle_limit_counts_waiting_not_thinking(serve):
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
     ],
-    ids=["interim flood", "long header", "many headers", "no HTTP", "length and chunks", "two lengths"],
 )
 def test_a_malformed_head_closes_the_connection(serve, secure, head):
     """A head that cannot be trusted is an error, and its connection is not used again (H3, H4, H5)."""
@@ -451,7 +450,7 @@ def test_a_malformed_head_closes_the_connection(serve, secure, head):
     assert 2 == line.server.connections
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@each("status", [301, 302, 303, 307, 308])
 def test_redirects_are_not_followed(serve, status):
     """A redirect comes back as the answer it is, and nobody else hears of the request (H6)."""
     elsewhere = serve(ok)
@@ -612,9 +611,9 @@ def test_no_descriptor_left_is_unsent(serve):
     assert (False, b'{"ok": true}') == (caught.value.sent, line.get())
 
 
-@pytest.mark.parametrize("forever", [False, True], ids=["once", "for ever"])
-@pytest.mark.parametrize("operation", ["connect", "sendall", "recv", "settimeout", "setsockopt"])
-@pytest.mark.parametrize("number", [errno.ECONNRESET, errno.EPIPE, errno.EIO, errno.ENOBUFS])
+@each("forever", [False, True])
+@each("operation", ["connect", "sendall", "recv", "settimeout", "setsockopt"])
+@each("number", [errno.ECONNRESET, errno.EPIPE, errno.EIO, errno.ENOBUFS])
 def test_the_nth_operation_may_fail(serve, monkeypatch, operation, number, forever):
     """Whichever operation on a socket fails, first or n-th, the call ends in one of our errors and nothing is lost (I2, I7)."""
 

@@ -16,7 +16,6 @@ from types import SimpleNamespace
 
 import attrs
 import h11
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +23,8 @@ from llmdispatcher import Deadline, DispatchError
 from llmdispatcher.transport.body import Body
 from llmdispatcher.transport.context import IoContext, IoLimits
 from llmdispatcher.transport.http1 import MAX_HEAD, HeadReader, framing_of
+
+from ..cases import each
 
 LONGER = int(os.environ.get("LLMDISPATCHER_FUZZ_EXAMPLES", "0"))
 
@@ -181,9 +182,7 @@ DIFFERENCES = {
     ),
     "a blank before an extension": Difference("read", r"\n[0-9a-f]+[ \t]+;", "RFC 9112 section 7.1.1: a recipient must parse it"),
     "trailers that are none": Difference(
-        "read",
-        r"\n0+[ \t]*(?:;[^\n]*)?\r\n(?!\r?\n)",
-        "the payload is whole and paid for; the connection is not kept",
+        "read", r"\n0+[ \t]*(?:;[^\n]*)?\r\n(?!\r?\n)", "the payload is whole and paid for; the connection is not kept"
     ),
     "an interim answer with a body": Difference(
         "read",
@@ -191,9 +190,7 @@ DIFFERENCES = {
         "its framing is not used; the connection is not kept",
     ),
     "a refusal with a bad framing": Difference(
-        "read nothing",
-        r"\nHTTP/1\.[01] [3-9]",
-        "status and headers say enough; the connection is not kept",
+        "read nothing", r"\nHTTP/1\.[01] [3-9]", "status and headers say enough; the connection is not kept"
     ),
     "no body with a bad framing": Difference(
         "read nothing",
@@ -589,7 +586,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("data", "method", "expected"), CASES.values(), ids=CASES)
+@each("data, method, expected", CASES.values())
 def test_known_cases_are_read_as_they_must_be(data, method, expected):
     """Each kind of trick and accident: what is read of it, and whether the connection is used again; in one piece and in many."""
     for pieces in ([data], cut(data, range(0, len(data), 1 if len(data) < 1000 else 97))):
@@ -597,15 +594,13 @@ def test_known_cases_are_read_as_they_must_be(data, method, expected):
         assert expected == (read and attrs.evolve(read, headers=None))
 
 
-@pytest.mark.parametrize(
-    "whole", [KEPT["a length"], KEPT["trailers"], KEPT["interim answers"]], ids=["length", "chunks", "interim"]
-)
+@each("whole", [KEPT["a length"], KEPT["trailers"], KEPT["interim answers"]])
 def test_an_answer_cut_at_any_place_is_refused(whole):
     """All of it or nothing: no place is taken for the end before the end."""
     assert [None] * len(whole) == [compare([whole[:at]]) for at in range(len(whole))]
 
 
-@pytest.mark.parametrize("name", DIFFERENCES)
+@each("name", list(DIFFERENCES))
 def test_each_difference_is_one(name):
     """A row is there for an answer that h11 reads in another way, and goes when there is none any more."""
     difference = DIFFERENCES[name]

@@ -18,6 +18,8 @@ from llmdispatcher.transport import Transport
 from llmdispatcher.transport.request import environment_proxy
 from llmdispatcher.types import HttpCall
 
+from ..cases import each
+
 VARIABLES = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"]
 
 
@@ -158,7 +160,7 @@ def test_a_proxy_that_refuses_is_named(ca_file):
     assert ("connect", False) == (caught.value.phase, caught.value.sent)
 
 
-@pytest.mark.parametrize("proxy", ["socks5://proxy.test", "https://user:secret@proxy.test", "http://"])
+@each("proxy", ["socks5://proxy.test", "https://user:secret@proxy.test", "http://"])
 def test_unsupported_proxies_are_refused(proxy):
     """Only http:// proxies are spoken; the message does not quote a password."""
     with pytest.raises(ConfigError) as caught:
@@ -167,7 +169,7 @@ def test_unsupported_proxies_are_refused(proxy):
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@each(
     "url",
     [
         "ftp://vendor.test",
@@ -186,16 +188,14 @@ def test_a_base_url_that_cannot_be_is_refused(url):
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "url", ["http://vendor.test.evil.test/x", "https://vendor.test/x", "http://evil.test/x", "http://vendor.test@evil.test/x"]
-)
+@each("url", ["http://vendor.test.evil.test/x", "https://vendor.test/x", "http://evil.test/x", "http://vendor.test@evil.test/x"])
 def test_another_origin_is_refused(url):
     """A key belongs to scheme, host and port; it goes nowhere else (A5)."""
     with pytest.raises(ConfigError):
         Transport("http://vendor.test").open(HttpCall(url=url, headers={}), Deadline.after(30.0))
 
 
-@pytest.mark.parametrize("value", ["k\n", " k", "k ", "k\r\nX: 1", "k\0", "k…", "\tk", 5, b"k", "k\x7f"])
+@each("value", ["k\n", " k", "k ", "k\r\nX: 1", "k\0", "k…", "\tk", 5, b"k", "k\x7f"])
 def test_a_header_value_that_cannot_be_sent_is_refused(serve, value):
     """The error names the header and never its value (A6, L2)."""
     line = serve(ok)
@@ -205,7 +205,7 @@ def test_a_header_value_that_cannot_be_sent_is_refused(serve, value):
     assert (0, False) == (line.server.connections, "k" in str(caught.value).replace("blanks", "").replace("lines", ""))
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a:", "a\n", "Host", "content-length", "Transfer-Encoding", "ä"])
+@each("name", ["", "a b", "a:", "a\n", "Host", "content-length", "Transfer-Encoding", "ä"])
 def test_a_header_name_that_cannot_be_sent_is_refused(serve, name):
     """Names that are none, and those that frame the request, are refused (A6)."""
     with pytest.raises(ConfigError):
@@ -330,8 +330,8 @@ def test_certificates_are_loaded_once(ca_file):
     assert tls_context(ca_file) is tls_context(ca_file)
 
 
-@pytest.mark.parametrize("sign", ["#", "/", "?", "["])
-@pytest.mark.parametrize("written", ["http://u:HUNTER2{}y@127.0.0.1:1", "u:HUNTER2{}y@127.0.0.1:1"])
+@each("sign", ["#", "/", "?", "["])
+@each("written", ["http://u:HUNTER2{}y@127.0.0.1:1", "u:HUNTER2{}y@127.0.0.1:1"])
 def test_a_proxy_that_cannot_be_read_is_not_shown(sign, written):
     """What cannot be read may be its password."""
     with pytest.raises(ConfigError) as caught:
@@ -340,14 +340,14 @@ def test_a_proxy_that_cannot_be_read_is_not_shown(sign, written):
     assert "HUNTER2" not in f"{caught.value!r} {caught.value}"
 
 
-@pytest.mark.parametrize("proxy", ["http://proxy.test:99999", "http://proxy.test:x", "http://", "http://:3128"])
+@each("proxy", ["http://proxy.test:99999", "http://proxy.test:x", "http://", "http://:3128"])
 def test_a_proxy_without_a_host_or_port_is_refused(proxy):
     """When the transport is made, not at the first call."""
     with pytest.raises(ConfigError, match=r"^proxy: "):
         Transport("http://api.vendor.test/v1", proxy=proxy)
 
 
-@pytest.mark.parametrize("proxy", ["http://proxy.test", "proxy.test:3128", "http://u:p%23@proxy.test:3128/", "HTTP://[::1]:3128"])
+@each("proxy", ["http://proxy.test", "proxy.test:3128", "http://u:p%23@proxy.test:3128/", "HTTP://[::1]:3128"])
 def test_usual_proxies_are_taken(proxy):
     """With and without scheme, port, user and a slash at the end."""
     Transport("http://api.vendor.test/v1", proxy=proxy).close()

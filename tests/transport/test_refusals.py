@@ -10,6 +10,7 @@ import pytest
 from llmdispatcher import Cancellation, Cancelled
 from llmdispatcher.transport.transport import MAX_REFUSAL
 
+from ..cases import each
 from .conftest import LONG
 
 WORDS = b'{"error":{"message":"no"}}'
@@ -73,7 +74,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("handler", BROKEN.values(), ids=BROKEN)
+@each("handler", BROKEN.values())
 def test_a_broken_body_takes_nothing_from_the_head(serve, handler):
     """Status and hint are there, the body is what could be read of it, and soon (the deadline is far away)."""
     began = time.monotonic()
@@ -84,7 +85,7 @@ def test_a_broken_body_takes_nothing_from_the_head(serve, handler):
     assert time.monotonic() - began < LONG / 2
 
 
-@pytest.mark.parametrize("handler", [BROKEN["spaces for ever"], silent], ids=["spaces for ever", "silence"])
+@each("handler", [BROKEN["spaces for ever"], silent])
 def test_a_short_deadline_ends_the_words_and_not_the_refusal(serve, handler):
     """A quarter of what is left is for words; also where that is over, the head has been heard."""
     reply = serve(handler).open(seconds=4.0)
@@ -104,7 +105,7 @@ def test_whole_words_are_read_and_the_connection_is_kept(serve):
     assert 1 == line.server.connections
 
 
-@pytest.mark.parametrize("name", ["length and chunks", "cut short", "a flood"])
+@each("name", ["length and chunks", "cut short", "a flood"])
 def test_a_connection_with_a_broken_body_is_not_used_again(serve, name):
     """Nobody knows where the next answer would begin."""
     line = serve(BROKEN[name])

@@ -15,6 +15,7 @@ from llmdispatcher.transport.context import IoContext
 from llmdispatcher.transport.dns import FAILED, FRESH, STUCK, THREADS, Resolver
 from llmdispatcher.types import HttpCall
 
+from ..cases import each
 from .conftest import LONG
 
 GOOD = (socket.AF_INET, socket.SOCK_STREAM, 6, ("127.0.0.1", 80))
@@ -189,7 +190,7 @@ def test_many_callers_ask_one_question(resolver, names):
     assert ([(GOOD,)] * 8, 1) == (found, len(names.asked))
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1"])
+@each("host", ["localhost", "127.0.0.1", "::1"])
 def test_addresses_need_no_thread(resolver, names, host, monkeypatch):
     """What needs no name server is looked up on the spot."""
     monkeypatch.setattr(Resolver, "_wait", None)

@@ -5,9 +5,11 @@ import pytest
 from llmdispatcher import InvalidRequest, Request
 from llmdispatcher.types import CacheControl
 
+from ..cases import each
 
-@pytest.mark.parametrize(
-    ("value", "wish"),
+
+@each(
+    "value, wish",
     [
         (None, CacheControl(None, None)),
         (True, CacheControl(True, None)),
@@ -27,8 +29,8 @@ def test_a_wish_is_read(value, wish):
     assert wish == CacheControl.of(Request("m", "hi", cache=value).cache)
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
+@each(
+    "value, text",
     [
         ("yes", "cache: 'yes' is no wish"),
         (1, "cache: 1 is no wish"),

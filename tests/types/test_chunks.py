@@ -1,12 +1,12 @@
 """The fold of chunks is the answer they make up."""
 
-import pytest
-
 from llmdispatcher import Citation, StreamChunk, TextPart, ToolCall, ToolCallDelta, Usage
 from llmdispatcher.types import fold
 
+from ..cases import each
 
-@pytest.mark.parametrize(
+
+@each(
     "chunk",
     [
         StreamChunk(),

@@ -29,6 +29,8 @@ from llmdispatcher.types import content as media_room
 from llmdispatcher.types import media_type_of
 from llmdispatcher.types.content import guess_media_type
 
+from ..cases import each
+
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
 PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"
 WAV = b"RIFF\x24\0\0\0WAVEfmt "
@@ -60,20 +62,20 @@ def refusal(make, *arguments, **options):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("media_type", SAMPLES)
+@each("media_type", list(SAMPLES))
 def test_the_beginning_tells_the_kind(media_type):
     """Each format is known by its first bytes, whatever it is called."""
     assert media_type == media_type_of(SAMPLES[media_type], "misnamed.xyz")
 
 
-@pytest.mark.parametrize("second", [0xFB, 0xF3, 0xF2, 0xFA])
+@each("second", [0xFB, 0xF3, 0xF2, 0xFA])
 def test_an_mp3_without_tags_is_known_by_its_first_frame(second):
     """MPEG 1 and 2, with and without a checksum."""
     assert "audio/mpeg" == media_type_of(bytes([0xFF, second, 0x90, 0x64]))
 
 
-@pytest.mark.parametrize(
-    ("data", "name", "expected"),
+@each(
+    "data, name, expected",
     [
         (b"a,b\n1,2\n", "a.MD", "text/markdown"),
         (b"a,b\n1,2\n", "a.csv", "text/csv"),
@@ -108,7 +110,7 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("make", "given", "options", "text"), REFUSALS, ids=range(len(REFUSALS)))
+@each("make, given, options, text", REFUSALS)
 def test_what_cannot_be_sent_is_refused(make, given, options, text):
     """With what it is and what to do; what may be a secret is not shown."""
     told = refusal(make, given, **options)
@@ -117,9 +119,7 @@ def test_what_cannot_be_sent_is_refused(make, given, options, text):
     assert "secret" not in told
 
 
-@pytest.mark.parametrize(
-    ("name", "data", "text"), [("scan.png", PDF, "'scan.png' is application/pdf"), ("a.png", b"", "'a.png' is empty")]
-)
+@each("name, data, text", [("scan.png", PDF, "'scan.png' is application/pdf"), ("a.png", b"", "'a.png' is empty")])
 def test_a_file_that_cannot_be_sent_is_named(tmp_path, name, data, text):
     """So that one of many can be found."""
     (tmp_path / name).write_bytes(data)
@@ -127,7 +127,7 @@ def test_a_file_that_cannot_be_sent_is_named(tmp_path, name, data, text):
     assert text in refusal(image, tmp_path / name)
 
 
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+@each("kind", [bytes, bytearray, memoryview])
 def test_parts_of_bytes_go_into_a_message(kind):
     """Between texts, in order, whatever holds the bytes."""
     message = Message.user("Look:", image(kind(PNG)), "What is it?")
@@ -157,9 +157,7 @@ def test_a_path_may_begin_at_home(tmp_path, monkeypatch):
     assert PNG == image("~/photo.png").data
 
 
-@pytest.mark.parametrize(
-    "url", ["https://example.com/a.png", "HTTPS://example.com/a", "http://example.com/a.png", "gs://bucket/a.png"]
-)
+@each("url", ["https://example.com/a.png", "HTTPS://example.com/a", "http://example.com/a.png", "gs://bucket/a.png"])
 def test_an_address_is_passed_on(url):
     """Nothing is fetched; the media type is what the name tells, or nothing."""
     assert ImagePart(url=url, media_type="image/png" if url.endswith(".png") else None) == image(url)
@@ -200,8 +198,8 @@ def test_document_by_address_is_named_after_it():
     assert FilePart(url=url, media_type="application/pdf", name="annual report.pdf") == document(url)
 
 
-@pytest.mark.parametrize(
-    ("data", "word"),
+@each(
+    "data, word",
     [
         (WAV, "wav"),
         (SAMPLES["audio/mpeg"], "mp3"),
@@ -217,7 +215,7 @@ def test_audio_has_a_format(data, word):
     assert AudioPart(data=data, format=word) == audio(data)
 
 
-@pytest.mark.parametrize("media_type", ["video/mp4", "video/webm", "video/quicktime"])
+@each("media_type", ["video/mp4", "video/webm", "video/quicktime"])
 def test_video_from_bytes(media_type):
     """Three containers."""
     assert VideoPart(data=SAMPLES[media_type], media_type=media_type) == video(SAMPLES[media_type])
@@ -255,15 +253,14 @@ def bound_socket(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [fifo, directory, device, bound_socket])
-@pytest.mark.parametrize("part", [image, document, audio, video, lambda path: analyze_file(path, "What is it?")])
-def test_only_regular_files_are_read(tmp_path, monkeypatch, make, part):
+def test_only_regular_files_are_read(tmp_path, monkeypatch, make):
     """What would block, never end or do something is not even opened; the folder is not told."""
     monkeypatch.chdir(tmp_path)
     make(tmp_path / "thing")
-    told = refusal(part, tmp_path / "thing")
+    readers = (image, document, audio, video, lambda path: analyze_file(path, "What is it?"))
+    told = [refusal(read, tmp_path / "thing") for read in readers]
 
-    assert "'thing' is not a file" in told
-    assert tmp_path.name not in told
+    assert [] == [words for words in told if "'thing' is not a file" not in words or tmp_path.name in words]
 
 
 def test_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(tmp_path, monkeypatch):
@@ -290,10 +287,8 @@ def test_no_more_than_the_limit_is_read(tmp_path, monkeypatch):
 PARTS = [image, document, audio, video, lambda given, **naming: analyze_file(given, "?", **naming)]
 
 
-@pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize(
-    "given", ["photo.png", "/etc/passwd", "../../etc/passwd", "~/.ssh/id_rsa", "file:///etc/passwd", "", Path("photo.png")]
-)
+@each("part", PARTS)
+@each("given", ["photo.png", "/etc/passwd", "../../etc/passwd", "~/.ssh/id_rsa", "file:///etc/passwd", "", Path("photo.png")])
 def test_an_address_of_a_stranger_names_no_file(tmp_path, monkeypatch, part, given):
     """With ``source="address"`` whatever is no address is refused, whether or not a file is there."""
     monkeypatch.chdir(tmp_path)
@@ -309,7 +304,7 @@ def test_addresses_data_urls_and_bytes_are_taken_as_addresses():
     assert [None, PNG, PNG] == [image(given, source="address").data for given in ("https://example.com/a.png", url, PNG)]
 
 
-@pytest.mark.parametrize("given", ["https://example.com/a.png", "gs://bucket/a.png", "data:image/png;base64,AAAA"])
+@each("given", ["https://example.com/a.png", "gs://bucket/a.png", "data:image/png;base64,AAAA"])
 def test_a_path_of_a_stranger_names_no_address(tmp_path, monkeypatch, given):
     """With ``source="path"`` a text is the path of a file, whatever it looks like: the vendor fetches nothing."""
     monkeypatch.chdir(tmp_path)
@@ -318,7 +313,7 @@ def test_a_path_of_a_stranger_names_no_address(tmp_path, monkeypatch, given):
     assert "no file is there" in told
 
 
-@pytest.mark.parametrize("source", ["What is this?\n" * 1000, "a\0b", "x" * 300])
+@each("source", ["What is this?\n" * 1000, "a\0b", "x" * 300])
 def test_a_text_that_cannot_be_a_path_is_refused(source):
     """Not with an OSError or a ValueError, and it is not repeated at length."""
     assert len(refusal(image, source)) < 400
@@ -337,7 +332,7 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
     assert "cannot be read (Permission denied)" in refusal(image, path)
 
 
-@pytest.mark.parametrize(("make", "data", "most"), [(image, PNG, 20), (document, PDF, 50), (audio, WAV, 100), (video, MP4, 100)])
+@each("make, data, most", [(image, PNG, 20), (document, PDF, 50), (audio, WAV, 100), (video, MP4, 100)])
 def test_each_kind_has_a_limit(make, data, most, tmp_path):
     """A byte more than the most is refused, a sparse file of that size quickly; exactly the most is not."""
     path = tmp_path / "large"
@@ -361,8 +356,8 @@ def test_analyze_image_is_prompt_and_image(tmp_path):
     assert content == Message.user(*content).content
 
 
-@pytest.mark.parametrize(
-    ("name", "data", "expected"),
+@each(
+    "name, data, expected",
     [
         ("a", PNG, ImagePart(data=PNG, media_type="image/png")),
         ("a.pdf", PDF, FilePart(data=PDF, media_type="application/pdf", name="a.pdf")),
@@ -391,10 +386,8 @@ def test_every_kind_of_audio_has_a_word():
     assert set(media_room.AUDIO.media_types) == set(media_room.AUDIO_FORMATS)
 
 
-@pytest.mark.parametrize(
-    "address", ["https://[::1/a.png", "https://", "https://x/\ud800", "https://x/\r\nX: 1", "http://a b/c.png"]
-)
-@pytest.mark.parametrize("make", [image, document])
+@each("address", ["https://[::1/a.png", "https://", "https://x/\ud800", "https://x/\r\nX: 1", "http://a b/c.png"])
+@each("make", [image, document])
 def test_an_address_that_is_none_is_told(make, address):
     """Not by an error of the parser's."""
     with pytest.raises(InvalidRequest, match="is no address"):

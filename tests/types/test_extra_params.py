@@ -10,8 +10,10 @@ from llmdispatcher import EmbeddingRequest, InvalidRequest, Request
 from llmdispatcher.types import FIXED, TokenLimits, stored_param, texts_in, unseen_model
 from llmdispatcher.wire import CODECS
 
+from ..cases import each
 
-@pytest.mark.parametrize("name", sorted(FIXED))
+
+@each("name", sorted(FIXED))
 def test_what_a_request_says_itself_cannot_be_replaced(name):
     """By whichever name a format has for it; nothing is sent."""
     for made in (
@@ -22,7 +24,7 @@ def test_what_a_request_says_itself_cannot_be_replaced(name):
             made()
 
 
-@pytest.mark.parametrize("name", ["Model", "MESSAGES", "Stream", "System_Instruction", "\u017ftream"])
+@each("name", ["Model", "MESSAGES", "Stream", "System_Instruction", "\u017ftream"])
 def test_names_in_any_case_are_replaced_neither(name):
     """Servers that are written in Go read them, and the last one counts."""
     with pytest.raises(InvalidRequest, match="is what the request itself says; "):
@@ -62,7 +64,7 @@ REPLACING = [
 ]
 
 
-@pytest.mark.parametrize(("params", "path", "remedy"), REPLACING, ids=lambda value: str(value)[:40])
+@each("params, path, remedy", REPLACING)
 def test_nothing_is_replaced_by_another_name_or_in_a_group(params, path, remedy):
     """Field and remedy are told, and the value where it is no content and no secret."""
     for kind in (Request, EmbeddingRequest):
@@ -73,7 +75,7 @@ def test_nothing_is_replaced_by_another_name_or_in_a_group(params, path, remedy)
         assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("params", [{"Model": "x"}, {"MESSAGES": []}, {"\u017ftream": True}])
+@each("params", [{"Model": "x"}, {"MESSAGES": []}, {"\u017ftream": True}])
 def test_a_request_that_came_over_a_wire_replaces_nothing_that_is_written(params):
     """In no case and spelling."""
     request = Request("m", "hi", extra_params=params, wire_format="openai_chat")
@@ -81,7 +83,7 @@ def test_a_request_that_came_over_a_wire_replaces_nothing_that_is_written(params
         CODECS["openai_chat"].encode(request, stream=True)
 
 
-@pytest.mark.parametrize(
+@each(
     "params",
     [
         {"metadata": {"model": "x", "system": "y"}},
@@ -110,8 +112,8 @@ def test_params_that_go_round_in_a_circle_end():
         CODECS["openai_chat"].encode(request, stream=False)
 
 
-@pytest.mark.parametrize(
-    ("params", "name"),
+@each(
+    "params, name",
     [({"models": ["x"]}, "models"), ({"extra_body": {"model": "x"}}, "extra_body.model"), ({"models": None, "provider": {}}, None)],
 )
 def test_models_that_came_over_a_wire_are_seen(params, name):
@@ -119,8 +121,8 @@ def test_models_that_came_over_a_wire_are_seen(params, name):
     assert name == unseen_model(Request("m", "hi", extra_params=params, wire_format="openai_chat").extra_params)
 
 
-@pytest.mark.parametrize(
-    ("params", "name"),
+@each(
+    "params, name",
     [
         ({"previous_response_id": "r"}, "previous_response_id"),
         ({"previousResponseId": "r"}, "previousResponseId"),
@@ -138,8 +140,8 @@ def test_what_a_vendor_stores_is_known_in_every_spelling(params, name):
     assert name == stored_param(params)
 
 
-@pytest.mark.parametrize(
-    ("params", "length"),
+@each(
+    "params, length",
     [
         ({"seed": 7}, 0),
         ({"suffix": "abcd"}, 4),
@@ -152,7 +154,7 @@ def test_all_texts_count(params, length):
     assert length == sum(map(len, texts_in(params)))
 
 
-@pytest.mark.parametrize("text", ["+100000", " 100000 ", "100000.0", "1_000_00", "1e5"])
+@each("text", ["+100000", " 100000 ", "100000.0", "1_000_00", "1e5"])
 def test_numbers_that_lenient_servers_read_are_numbers(text):
     """They count as limits and as a number of answers."""
     said = TokenLimits.of({"max_tokens": text, "n": text})
@@ -165,8 +167,8 @@ def test_a_limit_of_none_takes_the_limit_away():
     assert None is TokenLimits.of({"max_tokens": None}).most(10)
 
 
-@pytest.mark.parametrize("codec", [codec for codec in CODECS.values() if hasattr(codec, "encode")], ids=lambda codec: codec.name)
-@pytest.mark.parametrize("stream", [False, True])
+@each("codec", [codec for codec in CODECS.values() if hasattr(codec, "encode")])
+@each("stream", [False, True])
 def test_no_format_lets_a_part_of_its_body_be_replaced(codec, stream):
     """Also for a request that claims to have been read from it."""
     plain = json.loads(codec.encode(Request("m", "hi", max_tokens=5), stream=stream))
@@ -178,8 +180,8 @@ def test_no_format_lets_a_part_of_its_body_be_replaced(codec, stream):
     assert fixed
 
 
-@pytest.mark.parametrize(
-    ("params", "limits", "answers"),
+@each(
+    "params, limits, answers",
     [
         ({}, (), 1),
         ({"max_tokens": 7}, (7,), 1),
@@ -222,8 +224,8 @@ def test_limits_and_answers_are_read_in_every_spelling(params, limits, answers):
     assert said.endless == (-1 in limits)
 
 
-@pytest.mark.parametrize(
-    ("params", "max_tokens", "most"),
+@each(
+    "params, max_tokens, most",
     [
         ({}, None, None),
         ({}, 0, 0),
@@ -261,8 +263,8 @@ CLIENTS = {
 }
 
 
-@pytest.mark.parametrize("name", CLIENTS)
-@pytest.mark.parametrize("kind", [Request, EmbeddingRequest])
+@each("name", list(CLIENTS))
+@each("kind", [Request, EmbeddingRequest])
 def test_settings_of_a_client_are_not_posted(kind, name):
     """At the top or in a group; the error says where they go, and never what they are."""
     for params in ({name: "sesame"}, {"extra_body": {name: "sesame"}}):
@@ -305,7 +307,7 @@ CONTRADICTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("fields", "params"), CONTRADICTIONS, ids=lambda value: str(value)[:50])
+@each("fields, params", CONTRADICTIONS)
 def test_a_setting_that_contradicts_a_field_is_refused(fields, params):
     """By whichever name, and in a group; the field is named. Where the field is not set, the setting is sent."""
     assert params == Request("m", "hi", extra_params=params).extra_params
@@ -320,7 +322,7 @@ def test_a_setting_that_says_the_same_is_sent():
     assert params == Request("m", "hi", max_tokens=5, temperature=0.0, stop=["a"], user="u", extra_params=params).extra_params
 
 
-@pytest.mark.parametrize(("fields", "params"), [({"user": "a"}, {"user": "b"}), ({"dimensions": 3}, {"outputDimensionality": 4})])
+@each("fields, params", [({"user": "a"}, {"user": "b"}), ({"dimensions": 3}, {"outputDimensionality": 4})])
 def test_settings_of_embeddings_contradict_no_field(fields, params):
     """They have fields of their own."""
     with pytest.raises(InvalidRequest, match="contradicts"):

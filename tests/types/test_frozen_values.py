@@ -12,6 +12,8 @@ import pytest
 from llmdispatcher import AttemptRecord, Message, Outcome, Request, Response, Usage
 from llmdispatcher.types import replace
 
+from ..cases import each
+
 VALUES: list[Any] = [
     AttemptRecord(vendor="openai", model="m", started=0.0, latency=0.1),
     Message.user("hello"),
@@ -22,7 +24,7 @@ VALUES: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+@each("value", VALUES)
 def test_values_and_their_copies_are_frozen(value: Any) -> None:
     """No field can be set or deleted, no other attribute added; copies, pickles and changed copies are equal and frozen, too."""
     name = attrs.fields(type(value))[0].name
@@ -39,7 +41,7 @@ def test_values_and_their_copies_are_frozen(value: Any) -> None:
                 change()
 
 
-@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+@each("value", VALUES)
 def test_replace_changes_the_copy_alone(value: Any) -> None:
     """The fields that are named, and nothing of the original; nothing is converted or validated."""
     name = attrs.fields(type(value))[0].name

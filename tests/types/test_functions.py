@@ -10,6 +10,8 @@ import pytest
 from llmdispatcher import FunctionTool, InvalidRequest, Request, Tool, tool
 from llmdispatcher.types.schema import parameter_lines
 
+from ..cases import each
+
 
 def weather(city: str, unit: Literal["C", "F"] = "C", days: Annotated[int, "From today."] = 1) -> str:
     """The weather in
@@ -151,8 +153,8 @@ def lost(x: Nowhere) -> None:  # noqa: F821  # what is tested
     """No such type."""
 
 
-@pytest.mark.parametrize(
-    ("function", "word"),
+@each(
+    "function, word",
     [
         (unannotated, "'x' has no type; annotate it"),
         (positional, "a model names its arguments"),
@@ -175,7 +177,7 @@ def test_what_a_model_cannot_call_is_refused(function, word):
     assert word in str(caught.value)
 
 
-@pytest.mark.parametrize("hint", [dict[str, int], list[Any], Any])
+@each("hint", [dict[str, int], list[Any], Any])
 def test_what_is_open_cannot_be_strict(hint):
     """Vendors would refuse the whole request."""
 
@@ -194,8 +196,8 @@ def test_a_request_refuses_what_is_no_tool():
         Request("m", "Hi", tools=[7])
 
 
-@pytest.mark.parametrize(
-    ("docstring", "expected"),
+@each(
+    "docstring, expected",
     [
         ("", {}),
         ("Does.\n\nArgs:\n    a: one\n    b (int, optional): two\n      more\n\nRaises:\n    c: no", {"a": "one", "b": "two more"}),

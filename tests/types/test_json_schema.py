@@ -15,6 +15,8 @@ from llmdispatcher import InvalidRequest
 from llmdispatcher.types import mismatch, schema_of
 from llmdispatcher.types.schema import has_fields, is_strict
 
+from ..cases import each
+
 Celsius = NewType("Celsius", float)
 
 
@@ -83,8 +85,8 @@ POINT = {
 }
 
 
-@pytest.mark.parametrize(
-    ("hint", "expected"),
+@each(
+    "hint, expected",
     [
         (str, STRING),
         (int, INTEGER),
@@ -125,7 +127,6 @@ POINT = {
             },
         ),
     ],
-    ids=str,
 )
 def test_each_type_has_a_schema(hint, expected):
     """As JSON Schema says it."""
@@ -181,19 +182,19 @@ def test_strict_requires_every_field():
     assert {"anyOf": [INTEGER, STRING]} == schema_of(tuple[int, str], strict=True)["items"]
 
 
-@pytest.mark.parametrize("hint", [Tree, Box, Forest, Unit, Point | None])
+@each("hint", [Tree, Box, Forest, Unit, Point | None])
 def test_strict_schemas_are_strict(hint):
     """Whatever is nested in what."""
     assert is_strict(schema_of(hint, strict=True))
 
 
-@pytest.mark.parametrize("hint", [dict[str, int], Any, list[Any], Movie, tuple[int, str], dict])
+@each("hint", [dict[str, int], Any, list[Any], Movie, tuple[int, str], dict])
 def test_open_schemas_are_not_strict(hint):
     """Free keys, anything at all, what may be left out, places."""
     assert not is_strict(schema_of(hint))
 
 
-@pytest.mark.parametrize("hint", [complex, bytes, Callable[[], int], dict[int, str], Odd, tuple[complex], list[complex]])
+@each("hint", [complex, bytes, Callable[[], int], dict[int, str], Odd, tuple[complex], list[complex]])
 def test_a_type_without_a_schema_is_named(hint):
     """Before anything is sent."""
     with pytest.raises(InvalidRequest):
@@ -221,8 +222,8 @@ def test_classes_with_fields_are_known():
     assert [True, True, True, False, False] == [has_fields(kind) for kind in (Point, Box, Movie, Unit, list[int])]
 
 
-@pytest.mark.parametrize(
-    ("value", "schema", "expected"),
+@each(
+    "value, schema, expected",
     [
         ("a", STRING, None),
         (1, STRING, "it must be a string, not an integer"),
@@ -263,14 +264,13 @@ def test_classes_with_fields_are_known():
         ("a", {"minLength": "x"}, None),
         ({"a": 1}, {"properties": []}, None),
     ],
-    ids=lambda value: str(value)[:40],
 )
 def test_a_value_is_checked(value, schema, expected):
     """The first thing that is wrong is told with its place, without the value; what is no schema demands nothing."""
     assert expected == mismatch(value, schema, "it")
 
 
-@pytest.mark.parametrize("broken", [3, "x", {"children": [{"value": "x", "children": []}]}, {"value": 1, "children": [3]}])
+@each("broken", [3, "x", {"children": [{"value": "x", "children": []}]}, {"value": 1, "children": [3]}])
 def test_references_are_followed(broken):
     """To any depth."""
     assert mismatch(broken, schema_of(Tree)) is not None

@@ -9,6 +9,8 @@ import pytest
 
 from llmdispatcher.types import json_text as json_text
 
+from ..cases import each
+
 DOCUMENTS: list[Any] = [
     {},
     [],
@@ -26,9 +28,9 @@ def plain(value: Any) -> Any:
     raise TypeError(type(value).__name__)
 
 
-@pytest.mark.parametrize("accelerated", [True, False])
-@pytest.mark.parametrize("ensure_ascii", [True, False])
-@pytest.mark.parametrize("document", DOCUMENTS)
+@each("accelerated", [True, False])
+@each("ensure_ascii", [True, False])
+@each("document", DOCUMENTS)
 def test_it_is_what_json_dumps_writes(
     document: Any, ensure_ascii: bool, accelerated: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

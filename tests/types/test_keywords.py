@@ -28,6 +28,8 @@ from llmdispatcher import (
 from llmdispatcher.testing import FakeVendor
 from llmdispatcher.types import closest_name
 
+from ..cases import each
+
 MADE_BY_HAND = [
     "AdaptiveConcurrency", "Admission", "AudioPart", "Balance", "Budget", "Capabilities", "Choice", "CircuitBreaker", "Citation",
     "Config", "Continuation", "CostOptimization", "Dispatcher", "EmbeddingRequest", "Embeddings", "FilePart", "Hedge", "ImagePart",
@@ -45,7 +47,7 @@ def _misspelt(kind: Any) -> tuple[str, str]:
     return name, f"{name[:-1]}x{name[-1]}"
 
 
-@pytest.mark.parametrize("kind", [getattr(llmdispatcher, name) for name in MADE_BY_HAND] + [FakeVendor, testing.VendorSimulator])
+@each("kind", [getattr(llmdispatcher, name) for name in MADE_BY_HAND] + [FakeVendor, testing.VendorSimulator])
 def test_constructor_suggests_the_keyword_that_was_meant(kind: type[Any]) -> None:
     """Every class that users make objects of names the right keyword for a misspelt one."""
     name, wrong = _misspelt(kind)
@@ -79,7 +81,7 @@ CALLS: dict[str, tuple[Callable[..., Any], str, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", CALLS)
+@each("name", list(CALLS))
 def test_call_suggests_the_keyword_that_was_meant(name: str) -> None:
     """The methods that ask name the right keyword for a misspelt one."""
     call, wrong, right = CALLS[name]
@@ -87,8 +89,8 @@ def test_call_suggests_the_keyword_that_was_meant(name: str) -> None:
         call(**{wrong: 1})
 
 
-@pytest.mark.parametrize(
-    ("call", "told"),
+@each(
+    "call, told",
     [
         (lambda: Dispatcher(timeout=3), "give Dispatcher(Config(timeout=...))"),  # type: ignore[call-arg]  # the mistake
         (lambda: Dispatcher.from_env(timeout=3), "give Dispatcher.from_env(Config(timeout=...))"),
@@ -166,8 +168,8 @@ def test_a_bare_function_is_no_list_of_functions() -> None:
         run_tools(_dispatcher(), REQUEST, functions)
 
 
-@pytest.mark.parametrize(
-    ("word", "known", "name"),
+@each(
+    "word, known, name",
     [
         ("maxTokens", ["max_tokens", "model"], "max_tokens"),
         ("Max-Tokens", ["max_tokens"], "max_tokens"),
@@ -319,7 +321,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", MISTAKES)
+@each("name", list(MISTAKES))
 def test_value_that_would_be_taken_for_another_is_refused(name: str) -> None:
     """What would be obeyed in another sense than the user's, or fail later, is refused where it is given."""
     make, kind, text = MISTAKES[name]
@@ -328,7 +330,7 @@ def test_value_that_would_be_taken_for_another_is_refused(name: str) -> None:
     assert str(caught.value) == text
 
 
-@pytest.mark.parametrize("streamed", [False, True])
+@each("streamed", [False, True])
 def test_method_of_a_vendor_with_other_parameters_is_named(streamed: bool) -> None:
     """A vendor whose methods lack a parameter is told what they are called with, not a line of this library."""
     vendor: Any = _Own()

@@ -12,6 +12,8 @@ from llmdispatcher import InvalidRequest
 from llmdispatcher.types import schema_check
 from llmdispatcher.types.patterns import Costly, cheap_pattern
 
+from ..cases import each
+
 CATASTROPHIC = {
     "nested": r"^(a+)+$",
     "same alternatives": r"^(a|a)*$",
@@ -62,7 +64,7 @@ def told():
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("kind", CATASTROPHIC)
+@each("kind", list(CATASTROPHIC))
 def test_a_catastrophic_pattern_ends(told, kind):
     """With the extra in a verdict or a word of what is too long; without it in a refusal that names place and extra."""
     assert "schema.properties.x.pattern: " in told[f"{kind} False"]
@@ -81,7 +83,7 @@ def test_a_pattern_that_takes_too_long_is_told():
     assert None is check({"x": "aaa"}, "it")
 
 
-@pytest.mark.parametrize("around", [{"not": {}}, {"anyOf": [{}]}, {"if": {}, "then": False}, {"oneOf": [{}, False]}])
+@each("around", [{"not": {}}, {"anyOf": [{}]}, {"if": {}, "then": False}, {"oneOf": [{}, False]}])
 def test_a_search_that_was_given_up_lets_nothing_through(around):
     """Also where its failure would be a success, as in "not"."""
     pytest.importorskip("jsonschema_rs")
@@ -103,7 +105,7 @@ def test_a_long_answer_is_not_compared_with_a_pattern_that_needs_more_than_the_l
     assert None is linear("a" * 65_537, "it")
 
 
-@pytest.mark.parametrize(
+@each(
     "pattern",
     [
         *CATASTROPHIC.values(),
@@ -137,7 +139,7 @@ CHEAP = [
 ]
 
 
-@pytest.mark.parametrize(("pattern", "texts"), CHEAP, ids=lambda value: str(value)[:30])
+@each("pattern, texts", CHEAP)
 def test_cheap_patterns_mean_what_the_extra_says(pattern, texts, monkeypatch):
     """The same verdict with the extra and without."""
     pytest.importorskip("jsonschema_rs")
@@ -147,7 +149,7 @@ def test_cheap_patterns_mean_what_the_extra_says(pattern, texts, monkeypatch):
     assert with_extra == [schema_check({"pattern": pattern}, "schema")(text, "it") is None for text in texts]
 
 
-@pytest.mark.parametrize("pattern", ["(a{1000}){1000}", "(", "(?<"])
+@each("pattern", ["(a{1000}){1000}", "(", "(?<"])
 def test_a_pattern_that_no_engine_takes_is_refused_by_its_place(pattern):
     """Too large, or none."""
     pytest.importorskip("jsonschema_rs")

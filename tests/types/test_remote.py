@@ -7,6 +7,8 @@ import pytest
 from llmdispatcher import ConfigError, RemoteFetch
 from llmdispatcher.types.remote import is_private_url, is_public
 
+from ..cases import each
+
 REFUSED = [
     "127.0.0.1",
     "127.9.9.9",
@@ -56,21 +58,19 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("address", REFUSED)
+@each("address", REFUSED)
 def test_special_addresses_are_not_public(address):
     """This machine, its networks, clouds' metadata, multicast, and every way to carry IPv4 in IPv6."""
     assert not is_public(address)
 
 
-@pytest.mark.parametrize(
-    "address", ["8.8.8.8", "1.1.1.1", "172.32.0.1", "172.15.255.255", "223.255.255.255", "2606:4700:4700::1111"]
-)
+@each("address", ["8.8.8.8", "1.1.1.1", "172.32.0.1", "172.15.255.255", "223.255.255.255", "2606:4700:4700::1111"])
 def test_ordinary_addresses_are_public(address):
     """Neighbours of special blocks included."""
     assert is_public(address)
 
 
-@pytest.mark.parametrize(
+@each(
     "host",
     [
         "localhost",
@@ -104,7 +104,7 @@ def test_servers_of_a_private_network_are_told_by_their_address(host):
     assert is_private_url(f"HTTPS://{host}/v1")
 
 
-@pytest.mark.parametrize(
+@each(
     "url",
     [
         "https://api.example.com/v1",
@@ -126,7 +126,7 @@ def test_other_addresses_are_not_private(url):
     assert not is_private_url(url)
 
 
-@pytest.mark.parametrize(("setting", "expected"), [(True, RemoteFetch()), (False, None), (None, None), ({}, RemoteFetch())])
+@each("setting, expected", [(True, RemoteFetch()), (False, None), (None, None), ({}, RemoteFetch())])
 def test_a_setting_becomes_a_permission(setting, expected):
     """True is the defaults, False is none."""
     assert expected == RemoteFetch.of(setting)
@@ -155,8 +155,8 @@ def test_networks_are_allowed_besides():
     assert not allow.allows_address("no address")
 
 
-@pytest.mark.parametrize(
-    ("setting", "word"),
+@each(
+    "setting, word",
     [
         ("yes", "str is no permission"),
         ({"host": []}, "unknown key 'host'"),

@@ -6,12 +6,14 @@ import pytest
 
 from llmdispatcher import ImagePart, InvalidRequest, Message, Request, Response, TextPart, Tool, ToolCall, Usage
 
+from ..cases import each
+
 HELLO = [{"role": "user", "content": "hello"}]
 CALLED = [Message.assistant(tool_calls=[ToolCall(name="f", id="c1")])]
 
 
-@pytest.mark.parametrize(
-    ("wrong", "text"),
+@each(
+    "wrong, text",
     [
         ({"temperature": 2.1}, r"temperature: 2\.1 .* 0 to 2"),
         ({"temperature": -0.1}, "temperature: -0.1"),
@@ -70,7 +72,7 @@ def test_wrong_input_is_named(wrong, text):
         Request(**{"model": "gpt-4o", "messages": HELLO, **wrong})
 
 
-@pytest.mark.parametrize(
+@each(
     "fine",
     [{"temperature": 0.0}, {"temperature": 2}, {"top_p": 0}, {"max_tokens": 1}, {"n": 1}, {"stop": "END"}, {"stop": ["a", "b"]}],
 )
@@ -102,7 +104,7 @@ def test_an_assistant_may_say_nothing_but_call_a_tool():
     assert {"city": "Oslo"} == request.messages[1].tool_calls[0].parsed
 
 
-@pytest.mark.parametrize(
+@each(
     "talk",
     [
         [*CALLED, Message.tool("x", "c1")],
@@ -110,7 +112,6 @@ def test_an_assistant_may_say_nothing_but_call_a_tool():
         [Message.assistant(tool_calls=[ToolCall(name="f")]), Message.tool("x")],
         [{"role": "assistant", "function_call": {"name": "f"}}, {"role": "function", "name": "f", "content": "x"}],
     ],
-    ids=["by id", "by the function's name", "in order, where the call has no id", "in the words of before tools"],
 )
 def test_a_result_tells_its_call(talk):
     """By an id, by a name, or by its place after a call that has no id: not every vendor gives them."""
@@ -189,8 +190,8 @@ def test_usage_speaks_both_vocabularies():
     assert (7, 5, 12) == (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
 
 
-@pytest.mark.parametrize(
-    ("given", "text"),
+@each(
+    "given, text",
     [({"a": "é"}, '{"a": "é"}'), ({}, "{}"), (None, ""), ('{"a":1}', '{"a":1}'), (MappingProxyType({"a": 1}), '{"a": 1}')],
 )
 def test_arguments_of_a_tool_call_are_text(given, text):
@@ -198,7 +199,7 @@ def test_arguments_of_a_tool_call_are_text(given, text):
     assert text == ToolCall(name="f", arguments=given).arguments
 
 
-@pytest.mark.parametrize("given", [[1], 3, {"a": object()}, {"a": float("nan")}])
+@each("given", [[1], 3, {"a": object()}, {"a": float("nan")}])
 def test_other_arguments_of_a_tool_call_are_refused(given):
     """When the call is made."""
     with pytest.raises(InvalidRequest, match="tool call: its arguments"):

@@ -15,6 +15,8 @@ from llmdispatcher import (
 )
 from llmdispatcher.testing import VendorSimulator
 
+from ..cases import each
+
 KEY = "sk-address-0123456789"
 PATH = "/chat/completions"
 
@@ -36,7 +38,7 @@ def test_azures_versions_are_addresses():
     ] == [url(classic), url(classic, "/embeddings"), url(classic, "/responses"), url(newer)]
 
 
-@pytest.mark.parametrize("base", ["http://h:11434", "http://h:11434/v1", "h:11434", "h"])
+@each("base", ["http://h:11434", "http://h:11434/v1", "h:11434", "h"])
 def test_ollama_is_found_by_whatever_names_it(base, monkeypatch):
     """Its own variable holds a bare host; OpenAI's API stands beside its own."""
     monkeypatch.setenv("OLLAMA_HOST", base)
@@ -70,8 +72,8 @@ def test_what_a_function_gives_is_checked():
         made.call("/x", b"{}")
 
 
-@pytest.mark.parametrize(
-    ("model", "settings", "path"),
+@each(
+    "model, settings, path",
     [
         ("gpt-4o", {}, "/v1/chat/completions"),
         ("gpt-5", {"tools": True}, "/v1/chat/completions"),
@@ -95,8 +97,8 @@ def test_a_model_is_asked_where_it_answers(model, settings, path):
     assert "hello" == answer.content
 
 
-@pytest.mark.parametrize(
-    ("kind", "base", "path", "asked"),
+@each(
+    "kind, base, path, asked",
     [
         ("openai", "http://h/v1/chat/completions", PATH, "http://h/v1/chat/completions"),
         ("openai", "http://h/v1/responses/", PATH, "http://h/v1/chat/completions"),
@@ -131,7 +133,7 @@ def test_azures_address_of_a_deployment_keeps_the_classic_form():
     assert "https://r.openai.azure.com/openai/deployments/m/chat/completions?api-version=2024-10-21" == url(made)
 
 
-@pytest.mark.parametrize("where", ["base_url", "OPENAI_BASE_URL", "OPENAI_API_BASE"])
+@each("where", ["base_url", "OPENAI_BASE_URL", "OPENAI_API_BASE"])
 def test_an_address_with_a_query_is_refused(where, monkeypatch):
     """Where it was given is named; the older variable counts, too, since a gateway's address may stand there."""
     given = {"base_url": "https://h/v1?key=hunter2"} if where == "base_url" else {}
@@ -142,7 +144,7 @@ def test_an_address_with_a_query_is_refused(where, monkeypatch):
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("version", ["2024-10-21&x=1", "2024 HTTP/1.1\r\nX: 1", "2024#", "../x", "a..b", "2024-10-21?", "\ud800"])
+@each("version", ["2024-10-21&x=1", "2024 HTTP/1.1\r\nX: 1", "2024#", "../x", "a..b", "2024-10-21?", "\ud800"])
 def test_a_version_that_no_address_carries_is_refused(version):
     """It is part of every address."""
     made = AzureOpenAIVendor(api_key=KEY, base_url="https://r.openai.azure.com", api_version=version)
@@ -150,8 +152,8 @@ def test_a_version_that_no_address_carries_is_refused(version):
         url(made)
 
 
-@pytest.mark.parametrize("model", ["..", "a?key=1", "a#b", "a/../b", "\ud800", "%2e%2e"], ids=ascii)
-@pytest.mark.parametrize("kind", ["google", "azure"])
+@each("model", ["..", "a?key=1", "a#b", "a/../b", "\ud800", "%2e%2e"])
+@each("kind", ["google", "azure"])
 def test_a_models_name_cannot_leave_its_path(kind, model):
     """Nothing is sent; whoever carries the name in the body may have it."""
     made = vendor(kind, api_key=KEY, base_url="http://127.0.0.1:1", **({"api_version": "2024-10-21"} if kind == "azure" else {}))
@@ -159,8 +161,8 @@ def test_a_models_name_cannot_leave_its_path(kind, model):
         made.send(Request(model, "hi"), Deadline.after(30))
 
 
-@pytest.mark.parametrize("ends", ["\n", "\r\n", " \t\n", "\ufeff"])
-@pytest.mark.parametrize("how", ["text", "list", "function", "environment"])
+@each("ends", ["\n", "\r\n", " \t\n", "\ufeff"])
+@each("how", ["text", "list", "function", "environment"])
 def test_a_key_from_a_file_loses_what_stands_around_it(how, ends, monkeypatch):
     """A mounted file ends with a line end."""
     given = {"text": f"{KEY}{ends}", "list": [f"{ends}{KEY}{ends}"], "function": lambda: f"{KEY}{ends}"}
@@ -170,7 +172,7 @@ def test_a_key_from_a_file_loses_what_stands_around_it(how, ends, monkeypatch):
     assert f"Bearer {KEY}" == made.call(PATH, b"{}").headers["Authorization"]
 
 
-@pytest.mark.parametrize("blank", ["\n", "  ", ""])
+@each("blank", ["\n", "  ", ""])
 def test_a_variable_with_nothing_but_a_line_end_is_no_key(blank, monkeypatch):
     """It is missing."""
     monkeypatch.setenv("OPENAI_API_KEY", blank)

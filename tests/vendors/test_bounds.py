@@ -13,6 +13,8 @@ from llmdispatcher.types import EmbeddingRequest
 from llmdispatcher.vendors.bounds import LOGPROBS, MEDIA, TEXT, VECTORS, bounds_of, size_of_vectors
 from llmdispatcher.wire import OPENAI_CHAT
 
+from ..cases import each
+
 ASK = Request("m", "hi")
 MIB = 1 << 20
 
@@ -67,7 +69,7 @@ def test_a_text_has_eight_mebibytes(vendor_of):
         send(vendor_of(answer("x" * 9 * MIB)))
 
 
-@pytest.mark.parametrize(
+@each(
     "request_",
     [
         Request("gpt-4o", "hi", extra_params={"modalities": ["text", "audio"], "audio": {"voice": "alloy"}}),
@@ -80,18 +82,6 @@ def test_a_text_has_eight_mebibytes(vendor_of):
         Request("black-forest-labs/flux.2-pro", "hi"),
         Request("bytedance-seed/seedream-4.5", "hi"),
         Request("nano-banana", "hi"),
-    ],
-    ids=[
-        "sound",
-        "pictures",
-        "a tool",
-        "another tool",
-        "a model",
-        "an unknown model",
-        "another model",
-        "flux",
-        "seedream",
-        "banana",
     ],
 )
 def test_pictures_and_sound_have_more(request_):
@@ -110,7 +100,7 @@ def test_what_a_model_makes_is_what_the_catalog_says_now():
     assert [TEXT.size, MEDIA, TEXT.size] == sizes
 
 
-@pytest.mark.parametrize(
+@each(
     "request_",
     [
         ASK,
@@ -118,7 +108,6 @@ def test_what_a_model_makes_is_what_the_catalog_says_now():
         Request("m", "hi", extra_params={"modalities": ["text"], "audio": None, "metadata": {"audio": ""}}),
         Request("m", "hi", tools=[VendorTool(origin="openai_responses", data={"type": "web_search"})]),
     ],
-    ids=["a text", "a function", "text alone", "a search"],
 )
 def test_all_else_is_a_text(request_):
     """And has its bounds."""
@@ -155,7 +144,7 @@ def test_the_setting_counts_for_everything(vendor_of):
         vendor_of(small, max_body=900).list_models(Deadline.after(30))
 
 
-@pytest.mark.parametrize("most", [0, -1, 1.5, "8MiB", True])
+@each("most", [0, -1, 1.5, "8MiB", True])
 def test_a_setting_that_is_no_size_is_refused(most):
     """With what to give."""
     with pytest.raises(ConfigError, match=r"max_body: .* is not a number of bytes; give a whole number"):
@@ -213,7 +202,7 @@ def test_calls_beside_a_giant_answer_go_on(vendor_of):
     assert refused
 
 
-@pytest.mark.parametrize("text", ["[" + "[]," * 300_000 + "1]", "[" * 5_000], ids=["many", "deep"])
+@each("text", ["[" + "[]," * 300_000 + "1]", "[" * 5_000])
 def test_arguments_that_are_too_much_are_no_arguments(vendor_of, text):
     """They are text until somebody reads them; then they are bounded like an answer."""
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": text}}

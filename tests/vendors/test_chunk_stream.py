@@ -11,6 +11,8 @@ from llmdispatcher.vendors.http import LAST_WORDS
 from llmdispatcher.wire import CODECS
 from llmdispatcher.wire.openai_chat.response import ChatDecoder
 
+from ..cases import each
+
 FIRST = b'data: {"choices": [{"index": 0, "delta": {"content": "one"}, "finish_reason": "stop"}]}\n\n'
 
 
@@ -27,20 +29,20 @@ def heard(error, *, answers, said=(FIRST,)):
     return "".join([chunk.content for chunk in stream]), hurried
 
 
-@pytest.mark.parametrize("error", [VendorUnavailable("silence", phase="idle"), DeadlineExceeded("late")])
+@each("error", [VendorUnavailable("silence", phase="idle"), DeadlineExceeded("late")])
 def test_one_complete_answer_loses_nothing(error):
     """Its vendor gets a few seconds more for the usage; neither its silence nor the deadline takes the answer away."""
     assert ("one", [LAST_WORDS]) == heard(error, answers=1)
 
 
-@pytest.mark.parametrize("error", [VendorUnavailable("silence", phase="idle"), DeadlineExceeded("late")])
+@each("error", [VendorUnavailable("silence", phase="idle"), DeadlineExceeded("late")])
 def test_one_of_several_answers_is_not_all(error):
     """The next may begin later, so nobody is hurried, and an end before it is none."""
     with pytest.raises(type(error)):
         heard(error, answers=2)
 
 
-@pytest.mark.parametrize("error", [VendorUnavailable("silence", phase="idle"), DeadlineExceeded("late")])
+@each("error", [VendorUnavailable("silence", phase="idle"), DeadlineExceeded("late")])
 def test_all_of_several_answers_lose_nothing(error):
     """Whatever their order, and whoever's chunks come between."""
     second = FIRST.replace(b'"index": 0', b'"index": 1').replace(b'"one"', b'"two"')
@@ -93,7 +95,7 @@ def test_events_that_could_not_be_read_are_counted_and_logged(caplog):
     ]
 
 
-@pytest.mark.parametrize("index", [0, 1])
+@each("index", [0, 1])
 def test_an_answer_that_ended_with_an_unreadable_call_is_none(index):
     """One of several too; what it used was told before."""
     ends = (b'"STOP"', b'"MALFORMED_FUNCTION_CALL"')

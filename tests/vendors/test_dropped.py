@@ -21,6 +21,8 @@ from llmdispatcher import (
 from llmdispatcher.testing import VendorSimulator
 from llmdispatcher.wire import CODECS
 
+from ..cases import each
+
 FUNCTION = {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}
 PICTURE = {"type": "image_url", "image_url": {"url": "https://x.example/a.png"}}
 MARK = {"cache_control": {"type": "ephemeral"}}
@@ -160,8 +162,8 @@ def encoded(request, kind="anthropic", **settings):
     return json.loads(call.body), dropped
 
 
-@pytest.mark.parametrize(
-    ("thinking", "told"),
+@each(
+    "thinking, told",
     [
         ({"type": "enabled", "budget_tokens": 2000}, True),
         ({"type": "adaptive"}, True),
@@ -169,7 +171,7 @@ def encoded(request, kind="anthropic", **settings):
         ({"type": "disabled"}, False),
     ],
 )
-@pytest.mark.parametrize("kind", ["openai", "mistral"])
+@each("kind", ["openai", "mistral"])
 def test_thinking_is_told_by_the_name_that_its_sender_gave_it(thinking, told, kind):
     """A budget and adaptive thought have no place in OpenAI's format; that there is to be none has."""
     asked = {**ANTHROPIC, "messages": [{"role": "user", "content": "q"}], "thinking": thinking}
@@ -178,7 +180,7 @@ def test_thinking_is_told_by_the_name_that_its_sender_gave_it(thinking, told, ki
     assert told == ("thinking" in dropped)
 
 
-@pytest.mark.parametrize("marks", [4, 5, 9])
+@each("marks", [4, 5, 9])
 def test_of_more_cache_marks_than_anthropic_takes_the_first_and_the_last_are_kept(marks):
     """Those of tools, instructions, texts and results count alike."""
     results = [{"type": "tool_result", "tool_use_id": f"c{n}", "content": "r", **MARK} for n in range(marks - 3)]
@@ -212,8 +214,8 @@ def test_a_librarys_call_with_too_many_cache_marks_is_refused():
     assert ("cache_control: 6 marks",) == encoded(request, drop_params=True)[1]
 
 
-@pytest.mark.parametrize(
-    ("kind", "changes", "named"),
+@each(
+    "kind, changes, named",
     [
         ("anthropic", {"seed": 1}, "seed"),
         ("anthropic", {"n": 2}, "n"),
@@ -231,7 +233,7 @@ def test_a_librarys_call_is_refused_or_tells_what_it_allowed_to_drop(kind, chang
     assert (named,) == encoded(attrs.evolve(request, drop_params=True), kind)[1]
 
 
-@pytest.mark.parametrize("source", ASKED)
+@each("source", list(ASKED))
 def test_a_request_for_its_own_format_drops_nothing(source):
     """What its sender wrote is sent."""
     kind, settings = KINDS[source]

@@ -1,11 +1,11 @@
 """A request is fitted to the model that it goes to."""
 
-import pytest
-
 from llmdispatcher import Request, catalog
 from llmdispatcher.catalog import Traits
 from llmdispatcher.types import EFFORTS
 from llmdispatcher.vendors.http import adapt_request, nearest_effort
+
+from ..cases import each
 
 
 def quirky(*quirks, efforts=()):
@@ -29,8 +29,8 @@ def test_sampling_goes_where_there_is_no_effort():
     ]
 
 
-@pytest.mark.parametrize(
-    ("asked", "known", "sent"),
+@each(
+    "asked, known, sent",
     [
         ("none", ("low", "medium", "high"), "low"),
         ("max", ("none", "low", "medium", "high", "xhigh"), "xhigh"),
@@ -44,7 +44,7 @@ def test_the_effort_is_the_nearest_that_a_model_knows(asked, known, sent):
     assert sent == adapt_request(Request("m", "hi", reasoning_effort=asked), quirky(efforts=known)).reasoning_effort
 
 
-@pytest.mark.parametrize("effort", EFFORTS)
+@each("effort", EFFORTS)
 def test_any_effort_goes_where_nothing_is_known(effort):
     """A model without traits gets what was asked for."""
     assert effort == adapt_request(Request("m", "hi", reasoning_effort=effort), Traits()).reasoning_effort

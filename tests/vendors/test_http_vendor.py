@@ -25,6 +25,8 @@ from llmdispatcher import (
 from llmdispatcher.testing import VendorSimulator, faults
 from llmdispatcher.vendors import http
 
+from ..cases import each
+
 KEY = "sk-test-0123456789"
 MODELS = {"openai": "gpt-4o", "azure": "gpt-4o", "anthropic": "claude-sonnet-4-6", "google": "gemini-2.5-flash"}
 MAKERS = {"openai": OpenAIVendor, "azure": AzureOpenAIVendor, "anthropic": AnthropicVendor, "google": GoogleVendor}
@@ -72,11 +74,11 @@ def ask(made, kind, **settings):
     return made.send(Request(model=MODELS[kind], messages="hi", **settings), Deadline.after(30))
 
 
-@pytest.mark.parametrize("kind", MAKERS)
+@each("kind", list(MAKERS))
 def test_each_vendor_shows_its_key_in_its_own_header_and_nowhere_else(kind, simulator):
     """The key is in one header, not in the URL, and the answer comes back."""
     response = asked(simulator, kind)
-    seen = simulator.requests[0]
+    seen = simulator.requests[-1]
 
     header = {"openai": "authorization", "azure": "api-key", "anthropic": "x-api-key", "google": "x-goog-api-key"}[kind]
     assert "hello" == response.content
@@ -84,7 +86,7 @@ def test_each_vendor_shows_its_key_in_its_own_header_and_nowhere_else(kind, simu
     assert KEY not in seen.path
 
 
-@pytest.mark.parametrize("kind", MAKERS)
+@each("kind", list(MAKERS))
 def test_keys_and_addresses_come_from_the_environment(kind, simulator, monkeypatch):
     """A vendor without arguments is what the environment says, read at the first use."""
     made = MAKERS[kind]()
@@ -121,7 +123,7 @@ def test_config_may_be_a_dict():
         OpenAIVendor(tiemout=3)
 
 
-@pytest.mark.parametrize(("kind", "told"), [("opanai", "did you mean 'openai'"), ("zzz", "it has openai,")])
+@each("kind, told", [("opanai", "did you mean 'openai'"), ("zzz", "it has openai,")])
 def test_a_name_that_the_catalog_does_not_have(kind, told):
     """The one that is meant is named, or all."""
     for make in (vendor, lambda name: HttpVendor(kind=name)):
@@ -129,7 +131,7 @@ def test_a_name_that_the_catalog_does_not_have(kind, told):
             make(kind)
 
 
-@pytest.mark.parametrize("quote", ["'", '"'])
+@each("quote", ["'", '"'])
 def test_a_key_in_quotes_is_refused(quote, monkeypatch):
     """As some tools leave it in a file of variables; the key is not shown."""
     key = f"{quote}sk-0123456789abcdef{quote}"
@@ -153,9 +155,7 @@ def test_azure_without_an_endpoint_says_what_to_set():
         ask(AzureOpenAIVendor(api_key=KEY), "azure")
 
 
-@pytest.mark.parametrize(
-    "bad", ["sk-with-\nnewline-1234", "sk-with blank-1234567", "sk-dots-…-1234567", "sk-nul-\0-1234567", "x" * 10_000]
-)
+@each("bad", ["sk-with-\nnewline-1234", "sk-with blank-1234567", "sk-dots-…-1234567", "sk-nul-\0-1234567", "x" * 10_000])
 def test_a_key_that_a_header_cannot_carry_is_refused_at_once(bad):
     """The message shows no more than the last four characters."""
     with pytest.raises(ConfigError, match="api_key: the key ending in") as caught:
@@ -196,7 +196,7 @@ ECHOES = {
 }
 
 
-@pytest.mark.parametrize("echo", ECHOES)
+@each("echo", list(ECHOES))
 def test_an_echoed_key_is_censored_wherever_it_stands(echo, simulator):
     """Not in an excerpt, not in a code, not in a stream's error."""
     status, body = ECHOES[echo]
@@ -209,15 +209,15 @@ def test_an_echoed_key_is_censored_wherever_it_stands(echo, simulator):
     assert LONG_KEY[:12] not in f"{caught.value} {caught.value.__dict__} {caught.value.args}"
 
 
-@pytest.mark.parametrize(
-    ("settings", "path"),
+@each(
+    "settings, path",
     [
         ({}, "/openai/v1/chat/completions"),
         ({"api_version": "v1"}, "/openai/v1/chat/completions"),
         ({"api_version": "2024-10-21"}, "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"),
     ],
 )
-@pytest.mark.parametrize("suffix", ["", "/", "/openai", "/openai/v1"])
+@each("suffix", ["", "/", "/openai", "/openai/v1"])
 def test_azure_has_two_kinds_of_address(settings, path, suffix, simulator):
     """v1 without an api-version, classic deployments with one, however the endpoint is written."""
     if suffix == "/openai/v1" and "deployments" in path:
@@ -226,7 +226,7 @@ def test_azure_has_two_kinds_of_address(settings, path, suffix, simulator):
     ask(made, "azure")
     made.close()
 
-    assert path == simulator.requests[0].path
+    assert path == simulator.requests[-1].path
 
 
 def test_azures_version_comes_from_the_environment(simulator, monkeypatch):
@@ -326,7 +326,7 @@ def test_a_response_carries_the_request_id(simulator):
     assert asked(simulator).request_id
 
 
-@pytest.mark.parametrize("kind", MAKERS)
+@each("kind", list(MAKERS))
 def test_a_stream_can_be_read_chunk_by_chunk(kind, simulator):
     """The vendor's own iterator, without a dispatcher."""
     made = MAKERS[kind](api_key=KEY, base_url=address(simulator, kind))

@@ -20,6 +20,8 @@ from llmdispatcher.testing import LoopbackServer
 from llmdispatcher.types import EmbeddingRequest
 from llmdispatcher.wire import fault
 
+from ..cases import each
+
 KEYS = ("sk-first-0123456789", "sk-second-0123456789")
 CLASSES = {
     400: InvalidRequest,
@@ -70,8 +72,8 @@ def vendor_of():
         one.close()
 
 
-@pytest.mark.parametrize("status", [status for status in CLASSES if status != 401])
-@pytest.mark.parametrize("headers", BODIES.values(), ids=BODIES)
+@each("status", [status for status in CLASSES if status != 401])
+@each("headers", BODIES.values())
 def test_class_status_and_hint_are_the_heads(vendor_of, status, headers):
     """And nothing of it is taken for a broken answer."""
     vendor, _shown = vendor_of(status, headers)
@@ -81,8 +83,8 @@ def test_class_status_and_hint_are_the_heads(vendor_of, status, headers):
     assert (CLASSES[status], status, 7.0) == (type(caught.value), caught.value.status, caught.value.retry_after)
 
 
-@pytest.mark.parametrize("ask", ASKED.values(), ids=ASKED)
-@pytest.mark.parametrize("headers", BODIES.values(), ids=BODIES)
+@each("ask", ASKED.values())
+@each("headers", BODIES.values())
 def test_whatever_was_asked(vendor_of, ask, headers):
     """Whole, streamed, for vectors, for a list of models."""
     vendor, _shown = vendor_of(429, headers)
@@ -101,7 +103,7 @@ def test_a_count_of_tokens_too(vendor_of):
     assert 503 == caught.value.status
 
 
-@pytest.mark.parametrize("headers", BODIES.values(), ids=BODIES)
+@pytest.mark.parametrize("headers", list(BODIES.values()))
 def test_the_next_key_is_tried(vendor_of, headers):
     """A 401 is one, whatever comes behind its head."""
     vendor, shown = vendor_of(401, headers)
@@ -110,7 +112,7 @@ def test_the_next_key_is_tried(vendor_of, headers):
     assert list(KEYS) == shown
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         b"[" * 200_000,
@@ -120,7 +122,6 @@ def test_the_next_key_is_tried(vendor_of, headers):
         b'{"error": [' + b"[]," * 80_000 + b"1]}",
         b"\xff\xfe" * 100,
     ],
-    ids=["deep", "deep enough to read", "odd digits", "odd numbers", "many members", "no text"],
 )
 def test_words_that_cannot_be_read_are_none(body):
     """No body makes a refusal another error."""

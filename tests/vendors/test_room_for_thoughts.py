@@ -9,6 +9,8 @@ from llmdispatcher.catalog import model_facts
 from llmdispatcher.testing import VendorSimulator
 from llmdispatcher.wire import CODECS
 
+from ..cases import each
+
 LOW, MEDIUM, HIGH = 4096, 8192, 16_384
 
 
@@ -19,8 +21,8 @@ def limit(request, kind="openai", **settings):
     return body.get("max_completion_tokens", body.get("max_output_tokens", body.get("max_tokens")))
 
 
-@pytest.mark.parametrize(
-    ("model", "fields", "sent"),
+@each(
+    "model, fields, sent",
     [
         ("gpt-4o", {}, 500),
         ("gpt-5", {}, 500 + MEDIUM),
@@ -44,14 +46,14 @@ def test_the_limit_has_room_for_the_thoughts_of_an_effort(model, fields, sent):
     assert sent == limit(Request(model, "q", **{"max_tokens": 500, **fields}))
 
 
-@pytest.mark.parametrize("kind", ["anthropic", "groq", "deepseek"])
+@each("kind", ["anthropic", "groq", "deepseek"])
 def test_elsewhere_the_limit_is_what_was_asked_for(kind):
     """Of models that think as well."""
     assert 500 == limit(Request("m", "q", max_tokens=500), kind)
 
 
-@pytest.mark.parametrize(
-    ("source", "asked", "sent"),
+@each(
+    "source, asked, sent",
     [
         ("openai_chat", {"messages": [{"role": "user", "content": "q"}], "max_tokens": 500}, 500 + MEDIUM),
         ("openai_chat", {"messages": [{"role": "user", "content": "q"}], "max_completion_tokens": 500}, 500),

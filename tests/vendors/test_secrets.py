@@ -20,6 +20,8 @@ from llmdispatcher.testing import VendorSimulator, faults
 from llmdispatcher.vendors.secrets import PART, Secrets
 from llmdispatcher.wire import OPENAI_CHAT
 
+from ..cases import each
+
 KEY = "sk-CANARY/+=0123456789abcdefXYZ"
 SECRETS = Secrets([KEY])
 
@@ -83,10 +85,8 @@ def parts(text: str) -> list[str]:
     return [piece for piece in pieces for one in seen if piece.lower() in one.lower()]
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize(
-    "around", ["Incorrect API key provided: {}.", "{}", "x{}y", '{{"key": "{}"}}', "key={}&more=1", "\u0130: {}"]
-)
+@each("encoding", list(ENCODINGS))
+@each("around", ["Incorrect API key provided: {}.", "{}", "x{}y", '{{"key": "{}"}}', "key={}&more=1", "\u0130: {}"])
 def test_a_key_is_found_in_every_encoding(encoding, around):
     """And what stands around it stays."""
     masked = SECRETS.mask(around.format(ENCODINGS[encoding](KEY)))
@@ -96,7 +96,7 @@ def test_a_key_is_found_in_every_encoding(encoding, around):
     assert masked.startswith(around.partition("{}")[0].replace("{{", "{"))
 
 
-@pytest.mark.parametrize("encoding", ["plain", "percent, all of it", "base64", "hexadecimal", "JSON"])
+@each("encoding", ["plain", "percent, all of it", "base64", "hexadecimal", "JSON"])
 def test_a_part_of_eight_characters_is_found(encoding):
     """Wherever it begins; a shorter one says too little."""
     for place in range(len(KEY) - PART + 1):
@@ -106,7 +106,7 @@ def test_a_part_of_eight_characters_is_found(encoding):
     assert f"the key {KEY[: PART - 1]} is wrong" == SECRETS.mask(f"the key {KEY[: PART - 1]} is wrong")
 
 
-@pytest.mark.parametrize("key", ["x", "a", "sk", "key", "api", "invalid", "-", "*", "***"])
+@each("key", ["x", "a", "sk", "key", "api", "invalid", "-", "*", "***"])
 def test_a_short_key_is_not_looked_for_inside_words(key):
     """An error stays readable; the key as a word of its own is masked."""
     said = "invalidated x-api-key: monkeys ask for apiaries"
@@ -154,8 +154,8 @@ def failure(simulator: VendorSimulator, *, stream: bool = False, key: Any = KEY,
     return caught.value
 
 
-@pytest.mark.parametrize("encoding", ["plain", "base64"])
-@pytest.mark.parametrize("body", [b"not json %s", b'{"error": {"message": "bad %s"}}'])
+@each("encoding", ["plain", "base64"])
+@each("body", [b"not json %s", b'{"error": {"message": "bad %s"}}'])
 def test_a_list_of_models_that_cannot_be_read_shows_no_key(body, encoding, simulator):
     """Neither to who asks for it nor in a health check."""
     echo = ENCODINGS[encoding](KEY)
@@ -219,7 +219,7 @@ def test_an_error_that_a_decoder_keeps_is_masked_at_each_reading():
             assert "yyy***" == caught.value.masked(SECRETS.mask).message[-6:]
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@each("encoding", list(ENCODINGS))
 def test_an_id_in_which_a_part_can_be_found_is_masked(encoding):
     """The quick look at an id overlooks no part that the long one finds, wherever it stands and whatever it is packed in."""
     for start in range(len(KEY) - PART + 1):
@@ -236,8 +236,8 @@ def test_a_usual_id_is_not_masked():
     assert Secrets(["abc123"]).may_be_in("req abc123") is True
 
 
-@pytest.mark.parametrize("field", ["x-request-id", "request-id"])
-@pytest.mark.parametrize("encoding", ["plain", "upper case", "backwards", "percent", "base64", "hexadecimal"])
+@each("field", ["x-request-id", "request-id"])
+@each("encoding", ["plain", "upper case", "backwards", "percent", "base64", "hexadecimal"])
 def test_the_id_of_a_call_holds_no_key(field, encoding, simulator):
     """Neither of a failed one nor of one that is answered."""
     identity = f"req-{ENCODINGS[encoding](KEY[4:16] if encoding != 'percent' else KEY)}"
@@ -260,8 +260,8 @@ ANSWER = json.dumps(
 ).encode()
 
 
-@pytest.mark.parametrize(
-    ("headers", "echo", "hidden"),
+@each(
+    "headers, echo, hidden",
     [
         ({"X-Tenant-Secret": "TOPSECRETHEADER1"}, "X-Tenant-Secret: TOPSECRETHEADER1", "TOPSECRET"),
         ({"Authorization": "Bearer OTHERSECRET99999"}, "bad Authorization: Bearer OTHERSECRET99999", "OTHERSEC"),

@@ -8,6 +8,8 @@ import pytest
 from llmdispatcher import AuthenticationError, ConfigError, Deadline, Dispatcher, OpenAIVendor, RateLimit, RateLimitError, Request
 from llmdispatcher.testing import FakeVendor, LoopbackServer, ManualClock
 
+from ..cases import each
+
 KEYS = ("sk-first-0123456789", "sk-second-0123456789", "sk-third-0123456789")
 ANSWER = {"id": "c", "model": "m", "choices": [{"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}]}
 STREAMED = (
@@ -65,7 +67,7 @@ LIMITED = (429, {"error": {"message": "slow down", "code": "rate_limit_exceeded"
 REFUSED = (401, {"error": {"message": "Incorrect API key provided: KEY", "code": "invalid_api_key"}})
 
 
-@pytest.mark.parametrize("refusal", [SPENT, LIMITED, REFUSED], ids=["spent", "limited", "refused"])
+@each("refusal", [SPENT, LIMITED, REFUSED])
 def test_the_next_key_is_tried_at_once(serve, refusal):
     """Within the same attempt, and from then on first."""
     server = serve(k1=refusal)
@@ -119,7 +121,7 @@ def test_keys_are_in_no_repr():
     assert not any(key in f"{vendor!r} {vendor._config!r} {vendor._credentials!r}" for key in KEYS)
 
 
-@pytest.mark.parametrize(("keys", "text"), [([], "list of keys is empty"), ([KEYS[0], ""], "api_key"), (["bad key"], "api_key")])
+@each("keys, text", [([], "list of keys is empty"), ([KEYS[0], ""], "api_key"), (["bad key"], "api_key")])
 def test_a_wrong_list_is_told(keys, text):
     """Before anything is sent."""
     with pytest.raises(ConfigError, match=text):

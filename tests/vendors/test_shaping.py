@@ -24,6 +24,8 @@ from llmdispatcher.testing import LoopbackServer
 from llmdispatcher.vendors.http import adapt_request
 from llmdispatcher.wire import CODECS, ToolNames
 
+from ..cases import each
+
 PNG = b"\x89PNG\r\n\x1a\n"
 TOOL = Tool(name="f", description="d", parameters={"type": "object", "properties": {}})
 
@@ -50,8 +52,8 @@ def read(source, asked, path=""):
 IDS = {"openai": ".{1,40}", "azure": ".{1,40}", "mistral": "[a-zA-Z0-9]{9}"}
 
 
-@pytest.mark.parametrize("kind", IDS)
-@pytest.mark.parametrize("told", ["call_" + "x" * 90, "toolu_01A-b_c", "functions.f:0", "é" * 50, None, ""])
+@each("kind", list(IDS))
+@each("told", ["call_" + "x" * 90, "toolu_01A-b_c", "functions.f:0", "é" * 50, None, ""])
 def test_ids_of_calls_have_the_form_that_a_vendor_takes(kind, told):
     """And the result names the same id as its call, in this request and in the next."""
     messages = body(kind, Request("m", round_of(told), tools=[TOOL]))["messages"]
@@ -125,8 +127,8 @@ def names_in(document):
     return [name for value in document for name in names_in(value)] if isinstance(document, list) else []
 
 
-@pytest.mark.parametrize("kind", PLAIN)
-@pytest.mark.parametrize("name", NAMES)
+@each("kind", list(PLAIN))
+@each("name", NAMES)
 def test_names_of_tools_have_the_form_that_a_vendor_takes(kind, name):
     """In the tools, the choice, and the calls of the history; the same name everywhere."""
     request = Request("m", round_of("c1", name=name), tools=[Tool(name=name), Tool(name="other")], tool_choice=name)
@@ -144,8 +146,8 @@ def test_names_that_become_the_same_stay_apart():
     assert "a_b" == tools[1]["function"]["name"]
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("name", NAMES[:2])
+@each("stream", [False, True])
+@each("name", NAMES[:2])
 def test_an_answer_has_the_names_that_the_tools_have(name, stream):
     """Whole and streamed: the caller looks its function up by the name that it gave."""
     seen = []
@@ -254,7 +256,7 @@ def test_a_schema_for_anthropic():
     assert "date" == told["$defs"]["A"]["properties"]["d"]["format"]
 
 
-@pytest.mark.parametrize(
+@each(
     "schema",
     [
         {"type": "object"},
@@ -338,7 +340,7 @@ FOREIGN = {
 }
 
 
-@pytest.mark.parametrize("kind", STRICT)
+@each("kind", STRICT)
 def test_strict_servers_get_no_fields_of_others(kind):
     """They answer 400 or 422 to a field that they do not know."""
     sent = body(kind, read("openai_chat", FOREIGN))
@@ -359,7 +361,7 @@ def test_others_get_what_the_client_wrote():
     assert "cache_control" in sent["tools"][0]
 
 
-@pytest.mark.parametrize("kind", [row.name for row in catalog.vendor_rows() if row.codec == "openai_chat"])
+@each("kind", [row.name for row in catalog.vendor_rows() if row.codec == "openai_chat"])
 def test_cache_marks_go_where_they_are_known(kind):
     """On parts and tools."""
     request = Request("m", [Message.user(TextPart(text="long", cache="5m"))], tools=[Tool(name="f", cache="1h")])
@@ -367,7 +369,7 @@ def test_cache_marks_go_where_they_are_known(kind):
     assert (kind in ("openrouter", "databricks", "local")) == ("cache_control" in json.dumps(body(kind, request)))
 
 
-@pytest.mark.parametrize("kind", ["openai", "mistral", "groq", "openrouter", "vllm"])
+@each("kind", ["openai", "mistral", "groq", "openrouter", "vllm"])
 def test_pictures_in_results_follow_in_a_users_message(kind):
     """After all results of the round; a result is text in OpenAI's format."""
     calls = [ToolCall(name="look", arguments="{}", id=told) for told in ("aaaaaaaa1", "aaaaaaaa2")]
@@ -407,7 +409,7 @@ MEDIA = {
 }
 
 
-@pytest.mark.parametrize("said", MEDIA)
+@each("said", list(MEDIA))
 def test_media_types_have_their_registered_names(said):
     """In every format that has them."""
     url, kind, data = MEDIA[said]
@@ -422,9 +424,7 @@ def test_media_types_have_their_registered_names(said):
     assert f"data:{kind};base64,{data}" == items[0]["content"][0]["image_url"]
 
 
-@pytest.mark.parametrize(
-    "url", ["data:text/plain,hello%20w", "data:,hello%20w", "data:text/plain;charset=utf-8;base64,aGVsbG8gdw=="]
-)
+@each("url", ["data:text/plain,hello%20w", "data:,hello%20w", "data:text/plain;charset=utf-8;base64,aGVsbG8gdw=="])
 def test_a_data_url_of_text_is_text(url):
     """Percent-encoded or base64."""
     block = body("anthropic", Request("m", [Message.user(FilePart(url=url))]))["messages"][0]["content"][0]
@@ -432,8 +432,8 @@ def test_a_data_url_of_text_is_text(url):
     assert {"type": "text", "media_type": "text/plain", "data": "hello w"} == block["source"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "model", "asked", "sent"),
+@each(
+    "kind, model, asked, sent",
     [
         ("anthropic", "claude-haiku-4-5", {"temperature": 1.6}, {"temperature": 1.0}),
         ("anthropic", "claude-3-5-haiku-latest", {"temperature": 0.5, "top_p": 0.5}, {"temperature": 0.5, "top_p": 0.5}),
@@ -451,7 +451,7 @@ def test_sampling_stays_within_what_a_model_takes(kind, model, asked, sent):
     assert sent == {name: seen[name] for name in ("temperature", "top_p", "n") if name in seen}
 
 
-@pytest.mark.parametrize("kind", ["openai", "azure", "anthropic"])
+@each("kind", ["openai", "azure", "anthropic"])
 def test_long_names_of_users_become_short_ones(kind):
     """The same user has the same one."""
     long, other = ["user_" + letter * 300 for letter in "ab"]
@@ -465,7 +465,7 @@ def test_long_names_of_users_become_short_ones(kind):
     assert all(long not in text and 64 <= len(text) <= 300 for text in told)
 
 
-@pytest.mark.parametrize(("kind", "most"), [("openai", 4), ("groq", 4), ("google", 5), ("deepseek", 16)])
+@each("kind, most", [("openai", 4), ("groq", 4), ("google", 5), ("deepseek", 16)])
 def test_more_stop_sequences_than_a_vendor_takes_are_named_or_dropped(kind, most):
     """Which of them count decides what the answer is."""
     stops = [str(number) for number in range(most + 1)]
@@ -476,8 +476,8 @@ def test_more_stop_sequences_than_a_vendor_takes_are_named_or_dropped(kind, most
     assert stops[:most] == (sent.get("stop") or sent["generationConfig"]["stopSequences"])
 
 
-@pytest.mark.parametrize("kind", ["openai", "anthropic", "google", "ollama", "groq"])
-@pytest.mark.parametrize("choice", ["auto", "none", None])
+@each("kind", ["openai", "anthropic", "google", "ollama", "groq"])
+@each("choice", ["auto", "none", None])
 def test_a_choice_among_no_tools_is_not_sent(kind, choice):
     """Nor whether several may be called at once."""
     sent = body(kind, Request("m", "q", tool_choice=choice, parallel_tool_calls=False))
@@ -502,8 +502,8 @@ FOREIGN_ROUND = round_of("call_1")
 THOUGHT = ReasoningPart(text="t", signature="s", origin="anthropic_messages")
 
 
-@pytest.mark.parametrize(
-    ("turns", "thinks"),
+@each(
+    "turns, thinks",
     [
         (FOREIGN_ROUND, "disabled"),
         ([*FOREIGN_ROUND, Message.user("go on")], "disabled"),  # which Anthropic reads as one turn with the result
@@ -521,8 +521,8 @@ def test_a_round_that_began_without_thoughts_goes_on_without(turns, thinks):
     assert ("temperature" in sent) == (thinks == "disabled")
 
 
-@pytest.mark.parametrize("kind", ["google", "vertex"])
-@pytest.mark.parametrize("wanted", [form({"type": "object", "properties": {"a": {"type": "string"}}}), {"type": "json_object"}])
+@each("kind", ["google", "vertex"])
+@each("wanted", [form({"type": "object", "properties": {"a": {"type": "string"}}}), {"type": "json_object"}])
 def test_older_geminis_take_functions_or_a_json_form(kind, wanted):
     """The form is told in words beside functions; Gemini 3 takes both."""
     older = body(kind, Request("gemini-2.5-flash", "q", tools=[TOOL], response_format=wanted))
@@ -544,7 +544,7 @@ def test_gemma_is_told_its_instructions_by_the_user():
     assert "systemInstruction" in body("google", Request("gemma-4-27b-it", told))
 
 
-@pytest.mark.parametrize(("turns", "roles"), [("uuau", "uau"), ("suusa", "ssua"), ("uaau", "uau"), ("ua", "ua")])
+@each("turns, roles", [("uuau", "uau"), ("suusa", "ssua"), ("uaau", "uau"), ("ua", "ua")])
 def test_perplexity_hears_the_user_and_the_assistant_by_turns(turns, roles):
     """Instructions first, and nothing that was said is lost."""
     words = {"u": "user", "a": "assistant", "s": "system"}
@@ -570,7 +570,7 @@ def test_mistral_hears_the_assistant_before_the_next_user():
     assert ["user", "assistant", "tool", "assistant", "user"] == [message["role"] for message in sent]
 
 
-@pytest.mark.parametrize("kind", ["google", "vertex"])
+@each("kind", ["google", "vertex"])
 def test_calls_of_others_are_signed_with_the_placeholder_for_gemini_3(kind):
     """On the first call of a step; a real signature stays, and older models need none."""
     calls = [ToolCall(name=name, arguments="{}", id=name) for name in "fg"]
@@ -582,8 +582,8 @@ def test_calls_of_others_are_signed_with_the_placeholder_for_gemini_3(kind):
     assert "thoughtSignature" not in json.dumps(body(kind, Request("gemini-2.5-pro", told[:2])))
 
 
-@pytest.mark.parametrize("name", ["openai_chat", "anthropic_messages", "openai_responses"])
-@pytest.mark.parametrize("stream", [False, True])
+@each("name", ["openai_chat", "anthropic_messages", "openai_responses"])
+@each("stream", [False, True])
 def test_a_signature_goes_through_clients_of_other_formats(name, stream):
     """Out with an answer, back with the next request, and never to another vendor."""
     event = {
@@ -633,8 +633,8 @@ def test_recordings_in_results_follow_like_pictures():
 CHOICE = {"oneOf": [{"properties": {"a": {}, "b": {}}, "required": ["a", "b"]}, {"properties": {"b": {}}, "required": ["b"]}]}
 
 
-@pytest.mark.parametrize(
-    ("schema", "sent"),
+@each(
+    "schema, sent",
     [
         ({}, {"type": "object", "properties": {}}),
         ({"type": "object"}, {"type": "object", "properties": {}}),
@@ -659,7 +659,7 @@ def test_lists_say_what_is_in_them():
     assert {**given, "properties": {**given["properties"], "l": {**given["properties"]["l"], "items": {}}}} == sent
 
 
-@pytest.mark.parametrize(("name", "sent"), [(None, "response"), ("My answer!", "My_answer_"), ("x" * 80, "x" * 64), ("ok", "ok")])
+@each("name, sent", [(None, "response"), ("My answer!", "My_answer_"), ("x" * 80, "x" * 64), ("ok", "ok")])
 def test_a_form_has_a_name_that_servers_take(name, sent):
     """It is wanted, and has a form of its own."""
     wanted = {"type": "json_schema", "json_schema": {"schema": {"type": "object"}, **({} if name is None else {"name": name})}}
@@ -683,7 +683,7 @@ def test_a_clients_words_of_before_tools_stay_as_they_are():
     assert asked["messages"][::2] == body("openai", read("openai_chat", {**asked, "messages": asked["messages"][::2]}))["messages"]
 
 
-@pytest.mark.parametrize("zero", [None, "", {}, {"name": "", "arguments": ""}, {"name": None}])
+@each("zero", [None, "", {}, {"name": "", "arguments": ""}, {"name": None}])
 def test_a_zero_call_of_a_client_is_none(zero):
     """Programs in Go write every field."""
     said = {
@@ -709,7 +709,7 @@ def test_a_text_beside_zero_media_is_a_text():
     assert "hi" == request.messages[0].text
 
 
-@pytest.mark.parametrize("kind", ["mistral", "moonshot", "perplexity", "xai"])
+@each("kind", ["mistral", "moonshot", "perplexity", "xai"])
 def test_turns_that_say_nothing_are_not_sent(kind):
     """Some servers refuse an assistant's turn without text and calls; one with calls stays."""
     told = [Message.user("q"), Message("assistant", "\n"), Message.user("r"), *round_of("aaaaaaaa1")[1:]]

@@ -22,6 +22,8 @@ from llmdispatcher import (
 from llmdispatcher.dispatcher import tokens
 from llmdispatcher.testing import FakeVendor, LoopbackServer
 
+from ..cases import each
+
 KEY = "sk-side-0123456789"
 MAKERS = {"openai": OpenAIVendor, "google": GoogleVendor, "ollama": OllamaVendor, "anthropic": AnthropicVendor}
 
@@ -141,8 +143,8 @@ def test_a_refusal_is_our_error_without_the_key(serve):
     assert KEY not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("kind", "answer", "path"),
+@each(
+    "kind, answer, path",
     [
         ("openai", {"object": "response.input_tokens", "input_tokens": 12}, "/responses/input_tokens"),
         ("anthropic", {"input_tokens": 12}, "/v1/messages/count_tokens"),
@@ -184,8 +186,8 @@ def _not_installed(name):
     raise ImportError(name)
 
 
-@pytest.mark.parametrize(
-    ("kind", "pages", "paths"),
+@each(
+    "kind, pages, paths",
     [
         ("openai", [{"data": [{"id": "a"}, {"id": "b"}]}], ["/models"]),
         (
@@ -251,7 +253,7 @@ class Encoding:
         return text.split()
 
 
-@pytest.mark.parametrize(("found", "source"), [(Encoding(), "tiktoken"), (OSError("no network"), "characters")])
+@each("found, source", [(Encoding(), "tiktoken"), (OSError("no network"), "characters")])
 def test_a_tokenizer_counts_where_it_is_installed(monkeypatch, found, source):
     """And one that cannot load its table is no failure."""
 
@@ -271,7 +273,7 @@ def test_a_tokenizer_counts_where_it_is_installed(monkeypatch, found, source):
     assert (3 if source == "tiktoken" else 5) + 4 == counted.tokens
 
 
-@pytest.mark.parametrize("word", ["MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL"])
+@each("word", ["MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL"])
 def test_a_call_that_google_could_not_read_is_no_answer(serve, word):
     """Whole and streamed, also where tokens were counted: an empty answer would look like a success."""
     ended = {"candidates": [{"finishReason": word, "index": 0}], "usageMetadata": {"promptTokenCount": 9, "totalTokenCount": 9}}

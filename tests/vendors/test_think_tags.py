@@ -1,16 +1,16 @@
 """Models that write their thoughts into their text: the row says so, and the caller gets text and thoughts apart."""
 
-import pytest
-
 from llmdispatcher import Deadline, Dispatcher, Request, vendor
 from llmdispatcher.testing import VendorSimulator
+
+from ..cases import each
 
 KEY = "sk-think-0123456789"
 SAID = "<think>one and one\nis two</think>\n\nIt is 2."
 
 
-@pytest.mark.parametrize(
-    ("kind", "model", "split"),
+@each(
+    "kind, model, split",
     [
         ("perplexity", "sonar-reasoning-pro", True),
         ("together", "deepseek-ai/DeepSeek-R1", True),

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from llmdispatcher import FilePart, ImagePart, Message, ReasoningPart, Request, Response, TextPart, Tool, ToolCall, Usage
+from llmdispatcher import ImagePart, Message, ReasoningPart, Request, Response, TextPart, Tool, ToolCall, Usage
 from llmdispatcher.types import EFFORTS
 
 WORDS = st.text(min_size=1, max_size=12).filter(str.strip)
@@ -17,7 +17,6 @@ SCHEMAS = st.dictionaries(NAMES, st.sampled_from([{"type": "string"}, {"type": "
     lambda fields: {"type": "object", "properties": fields, "required": sorted(fields), "additionalProperties": False}
 )
 PICTURES = st.builds(ImagePart, data=st.binary(min_size=1, max_size=8), media_type=st.sampled_from(["image/png", "image/jpeg"]))
-PAPERS = st.builds(FilePart, data=st.binary(min_size=1, max_size=8), media_type=st.just("application/pdf"), name=NAMES)
 TOOLS = st.lists(
     st.builds(Tool, name=NAMES, description=WORDS, parameters=SCHEMAS), min_size=1, max_size=3, unique_by=lambda tool: tool.name
 )

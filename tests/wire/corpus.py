@@ -16,7 +16,7 @@ import attrs
 import pytest
 
 from llmdispatcher import DispatchError, Response
-from llmdispatcher.types import OtherPart, fold
+from llmdispatcher.types import OtherPart, StreamChunk, fold
 from llmdispatcher.wire.base import Codec
 from llmdispatcher.wire.codecs import CODECS
 
@@ -118,6 +118,26 @@ def decode_stream(codec: Codec, pieces: Iterable[bytes]) -> tuple[Response, Disp
     return fold(chunks), error
 
 
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """The fields in which two documents differ, empty where they do not."""
+    return "; ".join(
+        f"{name}: {one.get(name)!r} → {other.get(name)!r}" for name in {**one, **other} if one.get(name) != other.get(name)
+    )
+
+
+def again(codec: Codec, response: Response) -> Response:
+    """What a client of ours reads of an answer that our server wrote."""
+    return codec.decode(codec.write_response(response))
+
+
+def through(codec: Codec, chunks: Iterable[StreamChunk]) -> Response:
+    """What a client of ours reads of a stream that our server wrote."""
+    writer = codec.writer()
+    answer, error = decode_stream(codec, [*[writer.write(chunk) for chunk in chunks], writer.end()])
+    assert error is None, error
+    return answer
+
+
 def plainly(response: Response) -> Response:
     """An answer whose records say nothing twice: our servers fill in, by the vendor's schema, null and zero and who called."""
     return attrs.evolve(
@@ -129,10 +149,6 @@ def plainly(response: Response) -> Response:
             [attrs.evolve(one, start=one.start or 0, end=one.end or 0, raw=_saying(one.raw)) for one in response.citations]
         ),
     )
-
-
-def _plain_citation(one: Any) -> Any:
-    return attrs.evolve(one, start=one.start or 0, end=one.end or 0, raw=_saying(one.raw))
 
 
 def _plain_part(part: Any) -> Any:

@@ -199,10 +199,7 @@ def _gemini(*parts: dict[str, Any], finish: str | None = None, usage: dict[str, 
 
 
 _GEMINI_USAGE = {"candidatesTokenCount": 16, "thoughtsTokenCount": 9, "totalTokenCount": 65}
-_GEMINI_CALL = {
-    "functionCall": {"id": "call_1", "name": "weather", "args": json.loads(ARGUMENTS)},
-    "thoughtSignature": "c2ln",
-}
+_GEMINI_CALL = {"functionCall": {"id": "call_1", "name": "weather", "args": json.loads(ARGUMENTS)}, "thoughtSignature": "c2ln"}
 GEMINI_WHOLE = _gemini(
     {"text": "The user wants weather.", "thought": True},
     {"text": "Grüezi, let me look."},

@@ -21,6 +21,7 @@ from llmdispatcher import (
 from llmdispatcher.wire import ANTHROPIC_MESSAGES
 from llmdispatcher.wire.anthropic.request import DEFAULT_MAX_TOKENS
 
+from ..cases import each
 from .corpus import decode_stream
 from .recordings import CLAUDE_WHOLE, sse
 
@@ -42,10 +43,7 @@ def answered(**fields):
     return ANTHROPIC_MESSAGES.decode(json.dumps({**CLAUDE_WHOLE, **fields}).encode())
 
 
-STOP = [
-    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}},
-    {"type": "message_stop"},
-]
+STOP = [{"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}}, {"type": "message_stop"}]
 
 
 def streamed(*events):
@@ -89,8 +87,8 @@ def test_a_request_with_everything():
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
+@each(
+    "name, value",
     [("seed", 1), ("frequency_penalty", 1.0), ("presence_penalty", -1.0), ("n", 2), ("logprobs", True), ("top_logprobs", 3)],
 )
 def test_what_has_no_place_is_refused_or_dropped(name, value):
@@ -110,8 +108,8 @@ def test_text_parts_are_sent_as_blocks():
     assert [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}] == sent(Message.user("a", "b"))["messages"][0]["content"]
 
 
-@pytest.mark.parametrize(
-    ("messages", "fields", "name"),
+@each(
+    "messages, fields, name",
     [
         ([Message.system("x")], {}, "messages"),
         ([Message.system("x", ImagePart(url="https://x.example")), Message.user("x")], {}, "system"),
@@ -128,8 +126,8 @@ def test_what_cannot_be_sent_is_named(messages, fields, name):
         sent(*messages, **fields)
 
 
-@pytest.mark.parametrize(
-    ("raw", "expected"),
+@each(
+    "raw, expected",
     [
         ("end_turn", "tool_calls"),
         ("stop_sequence", "tool_calls"),
@@ -171,18 +169,6 @@ def test_later_counts_complete_earlier_ones():
     assert (10, 3, 5) == (usage.input_tokens, usage.cache_read_tokens, usage.output_tokens)
 
 
-def test_a_call_without_arguments_has_an_empty_object():
-    """Its events say nothing of arguments but the object in the first."""
-    block = {"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "id": "t", "name": "f", "input": {}}}
-    empty = {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": ""}}
-    stop = {"type": "content_block_stop", "index": 0}
-
-    assert ("{}", "{}") == (
-        streamed(block, empty, stop).tool_calls[0].arguments,
-        answered(content=[block["content_block"]]).tool_calls[0].arguments,
-    )
-
-
 def test_blocks_of_anthropics_own_tools_are_no_calls_of_ours():
     """The server ran them itself."""
     own = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
@@ -216,8 +202,8 @@ def test_an_answer_without_content_is_malformed():
         answered(content=None)
 
 
-@pytest.mark.parametrize(
-    ("asked", "expected"),
+@each(
+    "asked, expected",
     [
         ({"reasoning_effort": "none"}, {"thinking": {"type": "disabled"}}),
         ({"reasoning_effort": "minimal"}, {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}),
@@ -234,8 +220,8 @@ def test_a_model_that_adapts_is_told_the_effort(asked, expected):
     assert expected == told("thinking", "output_config", quirks=["adaptive_thinking"], **asked)
 
 
-@pytest.mark.parametrize(
-    ("asked", "budget", "limit"),
+@each(
+    "asked, budget, limit",
     [
         ({"reasoning_effort": "low"}, 1024, DEFAULT_MAX_TOKENS),
         ({"reasoning_effort": "high"}, 16_384, 16_384 + DEFAULT_MAX_TOKENS),
@@ -270,8 +256,8 @@ SEARCH = Tool(name="search", parameters={"type": "object"})
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
 
 
-@pytest.mark.parametrize(
-    ("fields", "choice"),
+@each(
+    "fields, choice",
     [
         ({"parallel_tool_calls": False, "tools": [SEARCH]}, {"type": "auto", "disable_parallel_tool_use": True}),
         ({"parallel_tool_calls": True, "tools": [SEARCH]}, None),
@@ -289,12 +275,9 @@ def test_one_call_at_a_time_is_part_of_the_choice(fields, choice):
     assert choice == told("tool_choice", **fields).get("tool_choice")
 
 
-@pytest.mark.parametrize(
-    ("quirk", "fields", "name"),
-    [
-        ("no_stop", {"stop": "x"}, "stop"),
-        ("no_forced_tools", {"tool_choice": "required", "tools": [SEARCH]}, "tool_choice"),
-    ],
+@each(
+    "quirk, fields, name",
+    [("no_stop", {"stop": "x"}, "stop"), ("no_forced_tools", {"tool_choice": "required", "tools": [SEARCH]}, "tool_choice")],
 )
 def test_what_a_model_refuses_and_an_answer_depends_on_is_refused(quirk, fields, name):
     """Before it is sent."""
@@ -311,8 +294,8 @@ def test_a_model_that_continues_nobody_is_asked_by_the_user():
         sent(*turns, quirks=["no_prefill"], drop_params=True)
 
 
-@pytest.mark.parametrize(
-    ("fields", "choice"),
+@each(
+    "fields, choice",
     [
         ({}, {"type": "tool", "name": "respond_with_structure"}),
         ({"tools": [SEARCH]}, {"type": "any"}),

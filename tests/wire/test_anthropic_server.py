@@ -2,24 +2,13 @@
 
 import json
 
-import attrs
 import pytest
 
 from llmdispatcher import (
-    AuthenticationError,
     Citation,
-    ContentFiltered,
-    ContextWindowExceeded,
-    DeadlineExceeded,
-    DispatchError,
     InvalidRequest,
-    MalformedReply,
     Message,
-    ModelNotFound,
     OtherPart,
-    Overloaded,
-    QuotaExceeded,
-    RateLimitError,
     ReasoningPart,
     Request,
     Response,
@@ -30,13 +19,12 @@ from llmdispatcher import (
     ToolCallDelta,
     Usage,
     VendorTool,
-    VendorUnavailable,
 )
 from llmdispatcher.types import fold, unfold
-from llmdispatcher.wire import ANTHROPIC_MESSAGES, Inbound, fault
+from llmdispatcher.wire import ANTHROPIC_MESSAGES, Inbound
 
-from .corpus import FOLDER, body_of, decode_stream, exchanges, needs_corpus, plainly, streamed
-from .equivalences import anthropic_messages as normal
+from ..cases import each
+from .corpus import again, decode_stream, through
 
 
 def read(path="/v1/messages", **fields):
@@ -62,118 +50,6 @@ def events(chunks, asked=None):
     frames = [frame.split("\n") for frame in body.decode().removesuffix("\n\n").split("\n\n")]
     assert all(name == f"event: {json.loads(data.removeprefix('data: '))['type']}" for name, data in frames)
     return [json.loads(data.removeprefix("data: ")) for _, data in frames]
-
-
-def through(chunks):
-    """What a client of ours reads of a stream that our server wrote."""
-    writer = ANTHROPIC_MESSAGES.writer()
-    answer, error = decode_stream(ANTHROPIC_MESSAGES, [*[writer.write(chunk) for chunk in chunks], writer.end()])
-    assert error is None, error
-    return answer
-
-
-def recorded():
-    """Every exchange of the format."""
-    return [exchange for group, found in exchanges().items() if group[0] == "messages" for exchange in found]
-
-
-def counted():
-    """Every request for a count of tokens: the same as one for an answer, but for the limit."""
-    found = [json.loads(path.read_bytes()) for path in sorted((FOLDER / "exchanges").glob("anthropic-*.json"))]
-    return [exchange for exchange in found if exchange["api"] == "count_tokens"]
-
-
-def unlike(exchange):
-    """How a request differs after it was read and written, empty where it does not."""
-    asked = exchange["request"]["json"]
-    try:
-        inbound = ANTHROPIC_MESSAGES.read_request(json.dumps(asked).encode(), exchange["request"]["path"])
-        again = sent(inbound.request, inbound.stream)
-    except InvalidRequest as error:
-        return "" if exchange["response"]["status"] == 400 else repr(error)
-    one, other = normal(asked), normal(again)
-    return "; ".join(
-        f"{name}: {one.get(name)!r} → {other.get(name)!r}" for name in {**one, **other} if one.get(name) != other.get(name)
-    )
-
-
-@needs_corpus
-def test_every_recorded_request_is_written_as_it_was_read(capsys):
-    """Nothing that a client said is lost or changed on the way to a vendor of the same format."""
-    asked = [*recorded(), *counted()]
-    wrong = [f"{exchange['id']}: {problem}" for exchange in asked if (problem := unlike(exchange))]
-    with capsys.disabled():
-        print(f"\nanthropic_messages: {len(asked) - len(wrong)} of {len(asked)} requests")
-
-    assert [] == wrong
-
-
-def answers():
-    """Every recorded answer that is one: the exchange and the response."""
-    for exchange in recorded():
-        if exchange["response"]["status"] == 200 and "error" not in exchange["expect"]:
-            if streamed(exchange):
-                yield exchange, decode_stream(ANTHROPIC_MESSAGES, [body_of(exchange)])[0]
-            else:
-                yield exchange, ANTHROPIC_MESSAGES.decode(body_of(exchange))
-
-
-def as_objects(response):
-    """The answer with its arguments spelt the same way."""
-    return spelt(response, lambda call: attrs.evolve(call, arguments=json.dumps(call.parsed or {})))
-
-
-def spelt(response, change):
-    """The answer with its calls changed."""
-    spelt = {call.id: change(call) for call in response.tool_calls}
-    return attrs.evolve(
-        response,
-        tool_calls=tuple(spelt.values()),
-        parts=tuple([spelt[part.id] if isinstance(part, ToolCall) else part for part in response.parts]),
-    )
-
-
-@needs_corpus
-def test_every_recorded_answer_is_written_as_it_was_read(capsys):
-    """The whole canonical answer, parts and usage included; the arguments of calls as objects, which is what the format has.
-
-    What its schema wants and the vendor left out is filled in, since every answer of ours is valid.
-    """
-    found = [(exchange["id"], plainly(as_objects(said)), plainly(as_objects(again(said)))) for exchange, said in answers()]
-    with capsys.disabled():
-        print(f"\nanthropic_messages: {sum(one == other for _, one, other in found)} of {len(found)} answers")
-
-    assert [] == [f"{name}: {one!r}\n→ {other!r}" for name, one, other in found if one != other]
-
-
-def again(response):
-    """What a client of ours reads of an answer that our server wrote."""
-    return ANTHROPIC_MESSAGES.decode(ANTHROPIC_MESSAGES.write_response(response))
-
-
-@needs_corpus
-def test_every_recorded_stream_is_written_as_it_was_read(capsys):
-    """Chunk by chunk; the pieces of arguments too."""
-    wrong, total = [], 0
-    for exchange in recorded():
-        if streamed(exchange) and "error" not in exchange["expect"]:
-            total += 1
-            decoder = ANTHROPIC_MESSAGES.decoder()
-            chunks = decoder.feed(body_of(exchange))
-            if plainly(fold(chunks)) != plainly(through(chunks)):
-                wrong.append(f"{exchange['id']}: {fold(chunks)!r}\n→ {through(chunks)!r}")
-    with capsys.disabled():
-        print(f"\nanthropic_messages: {total - len(wrong)} of {total} streams")
-
-    assert [] == wrong
-
-
-@needs_corpus
-def test_every_recorded_answer_can_be_streamed():
-    """A whole answer, passed on in pieces, is the same answer."""
-    wrong = [exchange["id"] for exchange, said in answers() if plainly(said) != plainly(through(unfold(said)))]
-
-    assert [] == wrong
 
 
 def test_a_request_with_everything_is_read():
@@ -225,8 +101,8 @@ def test_a_request_with_everything_is_read():
     )
 
 
-@pytest.mark.parametrize(
-    ("path", "model"),
+@each(
+    "path, model",
     [
         ("/v1/projects/p/locations/l/publishers/anthropic/models/claude-3-7@20250219:streamRawPredict", "claude-3-7@20250219"),
         ("/model/anthropic.claude-3-v1%3A0/invoke", "anthropic.claude-3-v1:0"),
@@ -240,8 +116,8 @@ def test_the_model_may_be_in_the_path(path, model):
     assert (model, False) == (request.model, "model" in sent(request))
 
 
-@pytest.mark.parametrize(
-    ("fields", "name"),
+@each(
+    "fields, name",
     [
         ({"messages": []}, "messages"),
         ({"messages": "Hi"}, "messages"),
@@ -269,13 +145,6 @@ def test_what_is_no_request_is_named(fields, name):
         read(**fields)
 
     assert name == str(caught.value).partition(":")[0]
-
-
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b"[" * 200_000])
-def test_a_body_that_is_no_object_is_told(body):
-    """Never an error of another kind."""
-    with pytest.raises(InvalidRequest, match=r"^body: "):
-        ANTHROPIC_MESSAGES.read_request(body)
 
 
 def test_results_are_turns_of_their_own():
@@ -311,7 +180,7 @@ BLOCKS = {
 }
 
 
-@pytest.mark.parametrize("name", BLOCKS)
+@each("name", list(BLOCKS))
 def test_every_block_goes_back_as_it_came(name):
     """Known or not."""
     turn = {"role": "assistant", "content": [BLOCKS[name], {"type": "text", "text": "."}]}
@@ -341,7 +210,7 @@ def test_an_instruction_in_the_middle_stays_there():
     assert ("s", turns) == (sent(request)["system"], sent(request)["messages"])
 
 
-@pytest.mark.parametrize(
+@each(
     "fields",
     [
         {"thinking": {"type": "adaptive"}},
@@ -414,14 +283,14 @@ def test_an_answer_of_another_format_is_written(numbered_ids):
 
 def test_an_answer_of_another_format_is_streamed(numbered_ids):
     """The same answer, in pieces."""
-    streamed = through(unfold(FOREIGN)).message
+    streamed = through(ANTHROPIC_MESSAGES, unfold(FOREIGN)).message
     numbered_ids()
 
-    assert streamed == again(FOREIGN).message
+    assert streamed == again(ANTHROPIC_MESSAGES, FOREIGN).message
 
 
-@pytest.mark.parametrize(
-    ("reason", "raw", "expected"),
+@each(
+    "reason, raw, expected",
     [
         ("stop", "stop", "end_turn"),
         ("stop", "stop_sequence", "stop_sequence"),
@@ -459,7 +328,7 @@ def test_sources_of_another_vendor_are_told():
     source = {"type": "web_search_result_location", "url": "u", "title": "t", "cited_text": "c", "encrypted_index": ""}
 
     assert [{"type": "text", "text": "x", "citations": [source]}] == written(response)["content"]
-    assert again(response).citations == through(unfold(response)).citations
+    assert again(ANTHROPIC_MESSAGES, response).citations == through(ANTHROPIC_MESSAGES, unfold(response)).citations
 
 
 def test_a_stream_has_its_events_in_order():
@@ -504,7 +373,7 @@ def test_calls_that_come_by_turns_stay_apart():
         ToolCallDelta(index=0, arguments="1}"),
         ToolCallDelta(index=1, arguments="2}"),
     ]
-    calls = through([StreamChunk(tool_calls=(delta,)) for delta in deltas]).tool_calls
+    calls = through(ANTHROPIC_MESSAGES, [StreamChunk(tool_calls=(delta,)) for delta in deltas]).tool_calls
 
     assert [("a", "f", {"x": 1}), ("b", "g", {"y": 2})] == [(call.id, call.name, call.parsed) for call in calls]
 
@@ -516,60 +385,7 @@ def test_a_stream_of_nothing_is_a_stream():
     assert ("m", ["message_delta", "message_stop"]) == (start["message"]["model"], [event["type"] for event in rest])
 
 
-ERRORS = [
-    InvalidRequest("no", status=400),
-    InvalidRequest("too large", status=413),
-    AuthenticationError("no", status=401),
-    AuthenticationError("no", status=403),
-    AuthenticationError("API key is off", status=400),
-    QuotaExceeded("no", status=402),
-    QuotaExceeded("no", status=429),
-    ModelNotFound("no", status=404),
-    ModelNotFound("no", status=400),
-    RateLimitError("no", status=429),
-    ContextWindowExceeded("no", status=400),
-    ContentFiltered("no", status=400),
-    VendorUnavailable("no", status=500),
-    VendorUnavailable("no", status=503),
-    VendorUnavailable("no", status=529),
-]
-
-
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: f"{type(error).__name__}-{error.status}")
-def test_a_refusal_reads_back_as_what_it_was(error):
-    """Class, status and message."""
-    seen = fault(*(lambda status, body: (status, {}, body))(*ANTHROPIC_MESSAGES.write_error(error)))
-
-    assert (type(error), error.status, error.message) == (type(seen), seen.status, seen.message)
-
-
-@pytest.mark.parametrize(
-    ("error", "status", "kind"),
-    [
-        (InvalidRequest("no"), 400, "invalid_request_error"),
-        (DeadlineExceeded("no"), 504, "timeout_error"),
-        (Overloaded("no"), 529, "overloaded_error"),
-        (MalformedReply("no", status=200), 502, "api_error"),
-        (DispatchError("no"), 503, "overloaded_error"),
-    ],
-)
-def test_a_failure_without_a_status_gets_one(error, status, kind):
-    """That of its class."""
-    seen, body = ANTHROPIC_MESSAGES.write_error(error)
-
-    assert (status, kind) == (seen, json.loads(body)["error"]["type"])
-
-
-@pytest.mark.parametrize("error", [RateLimitError("no"), ContextWindowExceeded("no"), VendorUnavailable("no", status=529)])
-def test_a_failure_in_the_middle_of_a_stream_is_told_there(error):
-    """A client raises it after what was said before."""
-    writer = ANTHROPIC_MESSAGES.writer()
-    answer, seen = decode_stream(ANTHROPIC_MESSAGES, [writer.write(StreamChunk(model="m", content="a")), writer.fail(error)])
-
-    assert ("a", type(error), "no") == (answer.content, type(seen), seen.message)
-
-
-@pytest.mark.parametrize(("arguments", "told"), [("null", {}), (" ", {}), ("[1]", {"input": [1]}), ('{"a"', None)])
+@each("arguments, told", [("null", {}), (" ", {}), ("[1]", {"input": [1]}), ('{"a"', None)])
 def test_streamed_arguments_are_an_object_wherever_that_can_be_made(arguments, told):
     """As in a whole answer; only an object that breaks off is told as it came."""
     writer = ANTHROPIC_MESSAGES.writer()
@@ -587,7 +403,7 @@ def test_a_result_without_a_name_or_an_id_answers_the_first_open_call():
     assert "call_0" == sent(Request("m", turns))["messages"][2]["content"][0]["tool_use_id"]
 
 
-@pytest.mark.parametrize("names", [("f", None), (None, "f")])
+@each("names", [("f", None), (None, "f")])
 def test_text_between_the_pieces_of_a_call_takes_nothing_from_it(names):
     """No piece goes to a block that is closed, or to another block, whenever the name comes."""
     pieces = [ToolCallDelta(index=0, id="c", name=name, arguments=text) for name, text in zip(names, ('{"a":', "1}"), strict=True)]

@@ -15,16 +15,16 @@ from llmdispatcher.wire.completions import COMPLETIONS
 from llmdispatcher.wire.counting import COUNTING, LISTINGS
 from llmdispatcher.wire.embeddings import EMBEDDING_CODECS, WIDEST, usage_of
 
-EVERY_CODEC = pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
+from ..cases import each
+
+EVERY_CODEC = each("codec", CODECS.values())
 MANY = "[" + "[]," * MOST_MEMBERS + "1]"
 DEEP = "[" * (MOST_DEPTH + 1) + "]" * (MOST_DEPTH + 1)
 """A document of more members, and one of more levels, than there may be."""
 
 
-@pytest.mark.parametrize(
-    "text",
-    [MANY, "{" + '"a":{},' * MOST_MEMBERS + '"a":1}', "[" + "1," * MOST_MEMBERS + "1]", '["' + '","' * MOST_MEMBERS + '"]'],
-    ids=["lists", "objects", "numbers", "texts"],
+@each(
+    "text", [MANY, "{" + '"a":{},' * MOST_MEMBERS + '"a":1}', "[" + "1," * MOST_MEMBERS + "1]", '["' + '","' * MOST_MEMBERS + '"]']
 )
 def test_too_many_members_are_refused_undecoded(text):
     """Whatever they are; the text says how many there may be."""
@@ -32,14 +32,14 @@ def test_too_many_members_are_refused_undecoded(text):
         count_members(text)
 
 
-@pytest.mark.parametrize("text", [DEEP, '{"a":' * 101 + "1" + "}" * 101, "[" * 5_000, '[{"a":[' * 60 + "]}]" * 60])
+@each("text", [DEEP, '{"a":' * 101 + "1" + "}" * 101, "[" * 5_000, '[{"a":[' * 60 + "]}]" * 60])
 def test_what_is_nested_too_deeply_is_refused_undecoded(text):
     """Also where it does not end."""
     with pytest.raises(TooMuch, match="deeper than 100 levels"):
         count_members(text)
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         json.dumps("[" * 5_000 + "{" * 5_000),
@@ -48,7 +48,6 @@ def test_what_is_nested_too_deeply_is_refused_undecoded(text):
         json.dumps([{"a": [number]} for number in range(1_000)]),
         "[" * MOST_DEPTH + "]" * MOST_DEPTH,
     ],
-    ids=["brackets in a text", "a program", "commas in a text", "many small ones", "as deep as may be"],
 )
 def test_what_stands_in_texts_is_no_member(text):
     """A long answer of code, or of numbers with commas, is one member."""
@@ -56,7 +55,7 @@ def test_what_stands_in_texts_is_no_member(text):
 
 
 @EVERY_CODEC
-@pytest.mark.parametrize("text", [MANY, DEEP], ids=["many", "deep"])
+@each("text", [MANY, DEEP])
 def test_an_answer_of_too_much_is_malformed(codec, text):
     """As a whole answer, as an event of a stream, and as plain JSON in the place of one."""
     body = b'{"choices": ' + text.encode() + b"}"
@@ -95,7 +94,7 @@ def test_other_answers_are_bounded_as_well():
             read(MANY.encode())
 
 
-@pytest.mark.parametrize("codec", EMBEDDING_CODECS.values(), ids=EMBEDDING_CODECS)
+@each("codec", EMBEDDING_CODECS.values())
 def test_vectors_may_have_the_numbers_that_were_asked_for(codec):
     """And not many more."""
     one, many = EmbeddingRequest("m", ["a"]), EmbeddingRequest("m", ["a"] * 100)
@@ -106,7 +105,7 @@ def test_vectors_may_have_the_numbers_that_were_asked_for(codec):
         codec.decode(body, many)
 
 
-@pytest.mark.parametrize("codec", [name for name in CODECS if name != "ollama_chat"])
+@each("codec", [name for name in CODECS if name != "ollama_chat"])
 def test_too_many_objects_are_refused_undecoded(codec):
     """Choices, parts or items that are next to nothing: to read them would take seconds. Within a text they are no objects."""
     many = b",".join([b"{}"] * 20_000)
@@ -150,7 +149,7 @@ def test_a_long_stream_of_small_events_is_read():
     assert "word " * 100 == fold(chunks).content
 
 
-@pytest.mark.parametrize("name", ["openai_chat", "ollama_chat"])
+@each("name", ["openai_chat", "ollama_chat"])
 def test_plain_json_in_the_place_of_a_stream_is_bounded_too(name):
     """It is held until it ends."""
     decoder = CODECS[name].decoder()
@@ -197,8 +196,8 @@ USAGES = {
 }
 
 
-@pytest.mark.parametrize("read", USAGES.values(), ids=USAGES)
-@pytest.mark.parametrize("count", ABSURD, ids=lambda count: str(count)[:20] if count != 10**400 else "10**400")
+@each("read", USAGES.values())
+@each("count", ABSURD)
 def test_a_count_that_cannot_be_is_set_aside(read, count):
     """With a status of its own, and nothing infinite is left in the record."""
     usage = read(count, 0.5)
@@ -209,8 +208,8 @@ def test_a_count_that_cannot_be_is_set_aside(read, count):
     json.dumps(usage.raw, allow_nan=False)
 
 
-@pytest.mark.parametrize("read", [USAGES[name] for name in ("chat", "responses", "messages", "searches", "completions")])
-@pytest.mark.parametrize("cost", [-5, 1e308, 2**70, 1e13, 9.3e6, 10_001, "1e30", "-1", "NaN", math.inf, math.nan, 10**400])
+@each("read", [USAGES[name] for name in ("chat", "responses", "messages", "searches", "completions")])
+@each("cost", [-5, 1e308, 2**70, 1e13, 9.3e6, 10_001, "1e30", "-1", "NaN", math.inf, math.nan, 10**400])
 def test_a_cost_that_cannot_be_is_set_aside(read, cost):
     """The counts stay, so that the price can tell what it is."""
     usage = read(2, cost)
@@ -220,8 +219,8 @@ def test_a_cost_that_cannot_be_is_set_aside(read, cost):
     json.dumps(usage.raw, allow_nan=False)
 
 
-@pytest.mark.parametrize(
-    ("told", "cost"),
+@each(
+    "told, cost",
     [
         (0, "0"),
         (0.25, "0.25"),
@@ -243,7 +242,7 @@ def test_a_cost_that_can_be_is_the_vendors_word(told, cost):
     assert cost is None or len(f"{usage.cost:f}") < 50
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 5_000])
+@each("number", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 5_000])
 def test_a_number_that_python_writes_costs_no_answer(number):
     """Python's own JSON writes NaN, and a digit too many is no reason to lose what was paid."""
     event = '{"choices": [{"index": 0, "delta": {"content": "hi"}, "logprobs": {"content": [{"logprob": NUMBER}]}}]}'
@@ -255,7 +254,7 @@ def test_a_number_that_python_writes_costs_no_answer(number):
     assert "hi" == CODECS["openai_chat"].decoder().feed(f"data: {event}\n\n".encode())[0].content
 
 
-@pytest.mark.parametrize("told", [-1, 10**12, math.inf, True, "7", None])
+@each("told", [-1, 10**12, math.inf, True, "7", None])
 def test_a_count_of_tokens_that_cannot_be_is_no_answer(told):
     """Whoever asks for it gets a number, or an error."""
     with pytest.raises(MalformedReply):

@@ -28,6 +28,7 @@ from llmdispatcher import (
 )
 from llmdispatcher.wire import fault
 
+from ..cases import each
 from .corpus import (
     CODEC_OF,
     ENDINGS,
@@ -46,7 +47,6 @@ from .small_apis import CHECKS, NOT_SPOKEN
 
 pytestmark = needs_corpus
 
-GROUPS = [pytest.param(group, id="-".join(group)) for group in recorded()]
 CLASS_OF = {
     400: InvalidRequest,
     401: AuthenticationError,
@@ -238,7 +238,7 @@ def check(exchange: dict[str, Any]) -> str:
     return check_stream(exchange) if streamed(exchange) else check_whole(exchange)
 
 
-@pytest.mark.parametrize("group", GROUPS)
+@each("group", list(recorded()))
 def test_every_exchange_decodes_to_what_is_known_of_it(group):
     """Text, reasoning, tool calls, finish reason, usage, model, ids and errors are read as the vendor meant them."""
     assert [] == failures(group, check)
@@ -248,7 +248,7 @@ def check_cuts(exchange: dict[str, Any]) -> str:
     """A stream in many cuttings, fewer for long ones."""
     body, codec = body_of(exchange), codec_of(exchange)
     seen = {}
-    for pieces in cuttings(body, exchange["id"], rounds=max(6, min(40, 400_000 // len(body)))):
+    for pieces in cuttings(body, exchange["id"], rounds=max(3, min(12, 100_000 // len(body)))):
         response, error = decode_stream(codec, pieces)
         seen.setdefault((repr(response), repr(error)), [len(piece) for piece in pieces][:8])
     return "" if len(seen) == 1 else f"{len(seen)} different answers, cut as {list(seen.values())}"
@@ -257,7 +257,7 @@ def check_cuts(exchange: dict[str, Any]) -> str:
 STREAMING = [group for group in exchanges() if any(map(streamed, exchanges()[group]))]
 
 
-@pytest.mark.parametrize("group", [pytest.param(group, id="-".join(group)) for group in STREAMING])
+@each("group", STREAMING)
 def test_a_stream_reads_the_same_however_it_is_cut(group):
     """Reads may end anywhere: in a character, between CR and LF, in the middle of a name."""
     assert [] == failures(group, lambda exchange: check_cuts(exchange) if streamed(exchange) else "")
@@ -273,7 +273,7 @@ def check_truncations(exchange: dict[str, Any]) -> str:
     return f"cut at {taken} of {len(body)} it passes as complete" if taken else ""
 
 
-@pytest.mark.parametrize("group", [pytest.param(group, id="-".join(group)) for group in STREAMING])
+@each("group", STREAMING)
 def test_a_stream_that_breaks_off_is_never_complete(group):
     """Without the format's end marker there is an error, whatever the transport says."""
     assert [] == failures(group, lambda exchange: check_truncations(exchange) if streamed(exchange) else "")

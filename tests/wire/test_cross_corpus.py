@@ -13,6 +13,7 @@ from llmdispatcher import InvalidRequest, Message, Request, TextPart
 from llmdispatcher.wire.codecs import CODECS
 from llmdispatcher.wire.encoding import telling_dropped
 
+from ..cases import each
 from .corpus import CODEC_OF, exchanges, needs_corpus
 
 pytestmark = needs_corpus
@@ -106,7 +107,7 @@ def test_recorded_requests_are_written_in_every_other_format(name, capsys):
     assert [] == wrong
 
 
-@pytest.mark.parametrize("name", CODECS)
+@each("name", list(CODECS))
 def test_nothing_is_dropped_in_silence(name):
     """What only one format knows is told by its name."""
     silent = []

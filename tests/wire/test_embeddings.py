@@ -10,12 +10,11 @@ from llmdispatcher import EmbeddingRequest, Embeddings, InvalidRequest, Malforme
 from llmdispatcher.wire import EMBEDDING_CODECS
 from llmdispatcher.wire.embeddings import GEMINI_EMBEDDINGS, OLLAMA_EMBEDDINGS, OPENAI_EMBEDDINGS
 
-from .corpus import needs_corpus, recorded
+from ..cases import each
+from .corpus import differing, needs_corpus, recorded
 from .small_apis import EMBEDDING_FORMATS, embedding_request
 
-EVERY_CODEC = pytest.mark.parametrize(
-    "codec", [OPENAI_EMBEDDINGS, GEMINI_EMBEDDINGS, OLLAMA_EMBEDDINGS], ids=lambda codec: codec.name
-)
+EVERY_CODEC = each("codec", [OPENAI_EMBEDDINGS, GEMINI_EMBEDDINGS, OLLAMA_EMBEDDINGS])
 ONE = EmbeddingRequest("m", "Hi")
 TWO = EmbeddingRequest("m", ["a", "b"])
 VECTORS = ((0.5, -1.0), (2.0, 0.25))
@@ -62,9 +61,7 @@ def unlike(exchange):
     except InvalidRequest as error:
         return "" if exchange["response"]["status"] == 400 else repr(error)
     one, other = normal(body), normal(again)
-    return "; ".join(
-        f"{name}: {one.get(name)!r} → {other.get(name)!r}" for name in {**one, **other} if one.get(name) != other.get(name)
-    )
+    return differing(one, other)
 
 
 @needs_corpus
@@ -81,13 +78,9 @@ def test_openai_is_asked_with_a_list():
     """With the length and the user's name where they were said."""
     request = EmbeddingRequest("m", ["a", "b"], dimensions=8, user="me", extra_params={"encoding_format": "float"})
 
-    assert {
-        "model": "m",
-        "input": ["a", "b"],
-        "dimensions": 8,
-        "user": "me",
-        "encoding_format": "float",
-    } == sent(OPENAI_EMBEDDINGS, request)
+    assert {"model": "m", "input": ["a", "b"], "dimensions": 8, "user": "me", "encoding_format": "float"} == sent(
+        OPENAI_EMBEDDINGS, request
+    )
 
 
 def test_google_is_asked_with_a_batch():
@@ -96,12 +89,7 @@ def test_google_is_asked_with_a_batch():
 
     assert "/models/m:batchEmbedContents" == GEMINI_EMBEDDINGS.path("m")
     assert [
-        {
-            "model": "models/m",
-            "content": {"parts": [{"text": text}]},
-            "outputDimensionality": 8,
-            "taskType": "RETRIEVAL_QUERY",
-        }
+        {"model": "models/m", "content": {"parts": [{"text": text}]}, "outputDimensionality": 8, "taskType": "RETRIEVAL_QUERY"}
         for text in ("a", "b")
     ] == sent(GEMINI_EMBEDDINGS, request)["requests"]
 
@@ -141,8 +129,8 @@ def test_vectors_come_in_the_order_of_the_texts():
     assert ((1.0,), (2.0,)) == OPENAI_EMBEDDINGS.decode(openai(data=data), TWO).vectors
 
 
-@pytest.mark.parametrize(
-    ("encoded", "fields", "vector"),
+@each(
+    "encoded, fields, vector",
     [
         (wide(0.5, -1), {"extra_params": {"encoding_format": "base64"}}, (0.5, -1.0)),
         (wide(0.5, -1), {"dimensions": 2}, (0.5, -1.0)),
@@ -156,11 +144,7 @@ def test_bytes_are_numbers(encoded, fields, vector):
     assert vector == OPENAI_EMBEDDINGS.decode(openai(encoded), EmbeddingRequest("m", "Hi", **fields)).vectors[0]
 
 
-@pytest.mark.parametrize(
-    "embedding",
-    [None, [], "", "%", wide(0.5)[:3], [None], ["1"], [[1]], [10**400], {"a": 1}, [1e999]],
-    ids=repr,
-)
+@each("embedding", [None, [], "", "%", wide(0.5)[:3], [None], ["1"], [[1]], [10**400], {"a": 1}, [1e999]])
 def test_what_is_no_vector_is_malformed(embedding):
     """Never a wrong number."""
     request = EmbeddingRequest("m", "Hi", extra_params={"encoding_format": "base64"})
@@ -177,7 +161,7 @@ def test_numbers_that_are_none_are_malformed():
 
 
 @EVERY_CODEC
-@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"null", b"<html>", b'{"data": {}, "embeddings": {}}', b'{"data": [1]}'])
+@each("body", [b"", b"{}", b"[]", b"null", b"<html>", b'{"data": {}, "embeddings": {}}', b'{"data": [1]}'])
 def test_what_is_no_answer_is_malformed(codec, body):
     """Whatever the bytes."""
     with pytest.raises(MalformedReply):
@@ -225,7 +209,7 @@ def test_a_batch_whose_texts_have_settings_of_their_own_is_kept_whole():
     assert body == sent(GEMINI_EMBEDDINGS, read)
 
 
-@pytest.mark.parametrize("given", [[1, 2], [[1, 2], [3]]])
+@each("given", [[1, 2], [[1, 2], [3]]])
 def test_tokens_are_passed_on_as_they_are(given):
     """One format takes them; no other does."""
     read = OPENAI_EMBEDDINGS.read_request(json.dumps({"model": "m", "input": given}).encode())
@@ -236,8 +220,8 @@ def test_tokens_are_passed_on_as_they_are(given):
             codec.encode(read)
 
 
-@pytest.mark.parametrize(
-    ("body", "name"),
+@each(
+    "body, name",
     [
         (b"", "body"),
         (b"[]", "body"),
@@ -257,16 +241,14 @@ def test_what_is_no_request_is_named(body, name):
     assert name == str(caught.value).partition(":")[0]
 
 
-@pytest.mark.parametrize("body", [b'{"requests": 7}', b'{"requests": [7]}', b'{"requests": []}'])
+@each("body", [b'{"requests": 7}', b'{"requests": [7]}', b'{"requests": []}'])
 def test_what_is_no_batch_is_named(body):
     """As above."""
     with pytest.raises(InvalidRequest):
         GEMINI_EMBEDDINGS.read_request(body)
 
 
-@pytest.mark.parametrize(
-    "fields", [{"model": ""}, {"texts": []}, {"texts": [1]}, {"texts": None}, {"dimensions": 0}, {"extra_params": []}]
-)
+@each("fields", [{"model": ""}, {"texts": []}, {"texts": [1]}, {"texts": None}, {"dimensions": 0}, {"extra_params": []}])
 def test_a_wrong_request_is_named(fields):
     """When it is made, not when it is sent."""
     name = next(iter(fields))
@@ -315,31 +297,31 @@ IN_ORDER = {
 }
 
 
-@pytest.mark.parametrize("entries", IN_ORDER.values(), ids=list(IN_ORDER))
+@each("entries", IN_ORDER)
 def test_each_text_gets_its_own_vector(entries):
     """By its index in whatever form; where those tell nothing, in the order of the list."""
     answer = OPENAI_EMBEDDINGS.decode(json.dumps({"data": entries}).encode(), EmbeddingRequest("m", ["a", "b"]))
     assert ((1.0,), (2.0,)) == answer.vectors
 
 
-@pytest.mark.parametrize(
+@each(
     "document", [{"embeddings": [[1.0]]}, {"embedding": [1.0]}, {"embedding": {"values": [1.0]}}, {"data": [{"embedding": [1.0]}]}]
 )
-@pytest.mark.parametrize("codec", EMBEDDING_CODECS.values(), ids=list(EMBEDDING_CODECS))
+@each("codec", EMBEDDING_CODECS)
 def test_vectors_in_the_shape_of_another_format(codec, document):
     """A gateway, or a server of old."""
     assert ((1.0,),) == codec.decode(json.dumps(document).encode(), EmbeddingRequest("m", ["a"])).vectors
 
 
-@pytest.mark.parametrize("usage", [{"input_tokens": 3}, {"promptTokens": 3}, {"prompt_tokens": "3"}, {"total_tokens": 3}])
+@each("usage", [{"input_tokens": 3}, {"promptTokens": 3}, {"prompt_tokens": "3"}, {"total_tokens": 3}])
 def test_usage_of_embeddings_in_other_words(usage):
     """As in other answers."""
     body = json.dumps({"data": [{"embedding": [1.0]}], "usage": usage}).encode()
     assert 3 == OPENAI_EMBEDDINGS.decode(body, EmbeddingRequest("m", ["a"])).usage.input_tokens
 
 
-@pytest.mark.parametrize("nothing", [None, 0, 0.0, "", False, [], {}], ids=repr)
-@pytest.mark.parametrize("name", ["openai_chat", "ollama_chat", "gemini"])
+@each("nothing", [None, 0, 0.0, "", False, [], {}])
+@each("name", ["openai_chat", "ollama_chat", "gemini"])
 def test_a_setting_that_says_nothing_is_absent(name, nothing):
     """Clients in typed languages write zero for what nobody asked for, and it is passed on to nobody."""
     codec, field = EMBEDDING_CODECS[name], "outputDimensionality" if name == "gemini" else "dimensions"

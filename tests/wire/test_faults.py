@@ -3,8 +3,6 @@
 import json
 from datetime import UTC, datetime
 
-import pytest
-
 from llmdispatcher import (
     AuthenticationError,
     ContentFiltered,
@@ -18,6 +16,8 @@ from llmdispatcher import (
 )
 from llmdispatcher.wire import fault
 from llmdispatcher.wire.errors import fault_inside
+
+from ..cases import each
 
 
 def refused(status, error=None, headers=None, **more):
@@ -37,7 +37,7 @@ BY_STATUS = {
 }
 
 
-@pytest.mark.parametrize(("status", "kind"), BY_STATUS.items())
+@each("status, kind", BY_STATUS.items())
 def test_a_status_alone_names_the_error(status, kind):
     """Where nothing else is said the status decides, and is kept."""
     error = fault(status, {}, b"")
@@ -89,7 +89,7 @@ BY_WORDS = {
 }
 
 
-@pytest.mark.parametrize(("status", "error", "kind"), BY_WORDS.values(), ids=list(BY_WORDS))
+@each("status, error, kind", BY_WORDS)
 def test_what_the_vendor_says_outweighs_the_status(status, error, kind):
     """Vendors hide one failure behind another's status; their codes and wordings tell them apart."""
     assert kind is type(refused(status, error))
@@ -101,8 +101,8 @@ def google(message="Quota exceeded", **detail):
     return fault(429, {}, json.dumps(body).encode())
 
 
-@pytest.mark.parametrize(
-    ("kind", "detail"),
+@each(
+    "kind, detail",
     [
         (RateLimitError, {}),
         (RateLimitError, {"retryDelay": "46s"}),
@@ -132,8 +132,8 @@ LATE = {
 }
 
 
-@pytest.mark.parametrize("headers", LATE.values(), ids=list(LATE))
-@pytest.mark.parametrize("body", [b"", b'{"error": {"type": "rate_limit_error", "message": "Rate limit reached on tokens"}}'])
+@each("headers", LATE)
+@each("body", [b"", b'{"error": {"type": "rate_limit_error", "message": "Rate limit reached on tokens"}}'])
 def test_a_rate_limit_of_hours_stays_a_rate_limit(headers, body):
     """Credit would not help; the remedy says when to come back."""
     error = fault(429, headers, body, datetime(2026, 11, 21, 12, tzinfo=UTC))
@@ -172,7 +172,7 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize(("body", "code"), SHAPES.values(), ids=list(SHAPES))
+@each("body, code", SHAPES)
 def test_message_and_code_are_found_in_every_shape(body, code):
     """Vendors wrap their errors in half a dozen ways."""
     error = fault(400, {}, json.dumps(body).encode())
@@ -180,8 +180,8 @@ def test_message_and_code_are_found_in_every_shape(body, code):
     assert ("why", code) == (error.message, error.code)
 
 
-@pytest.mark.parametrize(
-    ("headers", "more", "expected"),
+@each(
+    "headers, more, expected",
     [
         ({"x-request-id": "a"}, {}, "a"),
         ({"request-id": "b"}, {}, "b"),
@@ -196,8 +196,8 @@ def test_the_request_id_is_kept(headers, more, expected):
     assert expected == refused(500, headers=headers, **more).request_id
 
 
-@pytest.mark.parametrize(
-    ("status", "said", "expected"),
+@each(
+    "status, said, expected",
     [(400, "true", True), (529, "false", False), (429, "False", False), (500, "maybe", True), (400, "", False)],
 )
 def test_the_vendors_word_on_retrying_counts(status, said, expected):
@@ -214,8 +214,8 @@ def test_a_request_beyond_the_rate_itself_is_not_repeated():
     assert (RateLimitError, False, True) == (type(error), error.retry_here, error.try_elsewhere)
 
 
-@pytest.mark.parametrize(
-    ("location", "host"),
+@each(
+    "location, host",
     [
         ("https://evil.example/v1?key=secret", "evil.example"),
         ("/elsewhere", "somewhere else"),
@@ -223,7 +223,7 @@ def test_a_request_beyond_the_rate_itself_is_not_repeated():
         (None, "somewhere else"),
     ],
 )
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@each("status", [301, 302, 303, 307, 308])
 def test_a_redirect_names_status_and_host_only(status, location, host):
     """Where it leads is not followed, and its path and query may hold secrets."""
     error = fault(status, {} if location is None else {"location": location}, b"")
@@ -255,13 +255,13 @@ def test_a_long_message_is_cut():
     assert 2_000 == len(refused(400, {"message": "x" * 50_000}).message)
 
 
-@pytest.mark.parametrize("body", [{"error": {}}, {"error": {"message": None}}, {"error": {"message": ""}}, {"error": None}])
+@each("body", [{"error": {}}, {"error": {"message": None}}, {"error": {"message": ""}}, {"error": None}])
 def test_an_error_without_a_reason_says_so(body):
     """An empty message is no message."""
     assert fault(400, {}, json.dumps(body).encode()).message
 
 
-@pytest.mark.parametrize("status", [401, 402, 404, 429, 500])
+@each("status", [401, 402, 404, 429, 500])
 def test_the_text_says_what_to_do(status):
     """Each error that a user can do something about says what."""
     error = refused(status)
@@ -296,7 +296,7 @@ INSIDE = {
 }
 
 
-@pytest.mark.parametrize(("document", "status", "kind"), INSIDE.values(), ids=list(INSIDE))
+@each("document, status, kind", INSIDE)
 def test_an_error_inside_a_200_is_what_it_stands_for(document, status, kind):
     """The status that it would have had is worked out from what it says."""
     error = fault_inside(document)

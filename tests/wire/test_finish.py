@@ -19,13 +19,13 @@ from llmdispatcher import (
 from llmdispatcher.types import fold, unfold
 from llmdispatcher.wire.codecs import CODECS
 from llmdispatcher.wire.completions import decode_complete, decode_generation, decode_text
-from llmdispatcher.wire.decoding import says
 from llmdispatcher.wire.finish import plain
 
+from ..cases import each
 from .corpus import decode_stream
 from .recordings import SAID, STREAMS, WHOLE, framed, sse
 
-FORMATS = pytest.mark.parametrize("codec", CODECS.values(), ids=list(CODECS))
+FORMATS = each("codec", CODECS)
 
 
 def ended(codec, word):
@@ -157,7 +157,7 @@ UNREADABLE = (
 
 
 @FORMATS
-@pytest.mark.parametrize(("reason", "word"), [(reason, word) for reason, words in WORDS.items() for word in words])
+@each("reason, word", [(reason, word) for reason, words in WORDS.items() for word in words])
 def test_every_vendors_word_means_the_same_in_every_format(codec, reason, word):
     """Gateways pass on the words of whoever answers behind them."""
     whole = codec.decode(json.dumps(ended(codec, word)).encode())
@@ -180,7 +180,7 @@ def fed(codec, body):
 
 
 @FORMATS
-@pytest.mark.parametrize("word", FAILURES)
+@each("word", FAILURES)
 def test_an_answer_that_was_broken_off_is_none(codec, word):
     """It counts as a failure, so that another vendor is asked; what had been said is kept of a stream."""
     with pytest.raises(StreamInterrupted, match="broke the answer off") as raised:
@@ -191,7 +191,7 @@ def test_an_answer_that_was_broken_off_is_none(codec, word):
     assert (StreamInterrupted, "said", None) == (type(error), said.content, said.finish_reason)
 
 
-@pytest.mark.parametrize("native", ["network_error", "error", "MALFORMED_FUNCTION_CALL"])
+@each("native", ["network_error", "error", "MALFORMED_FUNCTION_CALL"])
 def test_a_gateways_stop_does_not_hide_its_upstreams_failure(native):
     """OpenRouter says ``stop`` all the same."""
     choice = {"index": 0, "finish_reason": "stop", "native_finish_reason": native}
@@ -204,8 +204,8 @@ def test_a_gateways_stop_does_not_hide_its_upstreams_failure(native):
     assert "stop" == whole.finish_reason
 
 
-@pytest.mark.parametrize(
-    ("raw", "reason"),
+@each(
+    "raw, reason",
     [
         ({"type": "stop", "matched": 2}, "stop"),
         ({"type": "length", "length": 9}, "length"),
@@ -222,7 +222,7 @@ def test_a_word_may_stand_in_an_object(raw, reason):
 
 
 @FORMATS
-@pytest.mark.parametrize("word", UNREADABLE)
+@each("word", UNREADABLE)
 def test_a_call_that_the_model_could_not_write_is_no_success(codec, word):
     """The answer is empty, or the talk before the call, and the same question again mostly goes well."""
     with pytest.raises(MalformedReply, match="cannot be used") as raised:
@@ -240,8 +240,8 @@ def test_an_answer_that_a_rate_limit_broke_off_tells_so(codec):
         codec.decode(json.dumps(ended(codec, "rate_limit")).encode())
 
 
-@pytest.mark.parametrize("name", ["openai_chat", "anthropic_messages", "gemini"])
-@pytest.mark.parametrize("word", ["", " ", None, "null", "undefined", "FINISH_REASON_UNSPECIFIED", "not_finished", "IN_PROGRESS"])
+@each("name", ["openai_chat", "anthropic_messages", "gemini"])
+@each("word", ["", " ", None, "null", "undefined", "FINISH_REASON_UNSPECIFIED", "not_finished", "IN_PROGRESS"])
 def test_a_word_that_says_nothing_ends_no_answer(name, word):
     """Servers send it with every chunk; the stream goes on, and without an end it was interrupted."""
     codec = CODECS[name]
@@ -267,8 +267,8 @@ def test_one_choice_that_was_broken_off_fails_the_answer():
         CODECS["openai_chat"].decode(json.dumps({"choices": choices}).encode())
 
 
-@pytest.mark.parametrize(
-    ("decode", "document"),
+@each(
+    "decode, document",
     [
         (decode_text, {"choices": [{"text": "a", "finish_reason": "abort"}]}),
         (decode_complete, {"completion": "a", "stop_reason": "error"}),
@@ -305,8 +305,8 @@ def word_in(codec, body):
 
 
 @FORMATS
-@pytest.mark.parametrize(
-    ("reason", "raw"),
+@each(
+    "reason, raw",
     [
         *[(reason, word) for reason, words in WORDS.items() for word in words],
         ("pause_turn", "pause_turn2"),
@@ -364,7 +364,7 @@ FLAT = {
 
 
 @FORMATS
-@pytest.mark.parametrize(("document", "kind"), FLAT.values(), ids=list(FLAT))
+@each("document, kind", FLAT)
 def test_an_error_of_any_shape_inside_a_200_is_raised(codec, document, kind):
     """Whole, first thing in a stream, in a list, and after output, which is kept."""
     with pytest.raises(DispatchError) as whole:
@@ -389,7 +389,7 @@ def test_each_event_of_a_list_counts(codec):
 
 
 @FORMATS
-@pytest.mark.parametrize("data", ["null", '"overloaded"', "[]", "{}", "overloaded"])
+@each("data", ["null", '"overloaded"', "[]", "{}", "overloaded"])
 def test_an_event_that_is_named_an_error_is_one(codec, data):
     """Whatever it says."""
     body = sse(SAID[codec.name]) + f"event: error\ndata: {data}\n\n".encode()
@@ -398,7 +398,7 @@ def test_an_event_that_is_named_an_error_is_one(codec, data):
 
 
 @FORMATS
-@pytest.mark.parametrize("field", [b"error: ", b"error:"])
+@each("field", [b"error: ", b"error:"])
 def test_a_field_that_is_named_an_error_is_one(codec, field):
     """llama.cpp and FastChat write it where ``data`` belongs."""
     body = sse(SAID[codec.name]) + field + b'{"code": 500, "message": "boom"}\n\n'
@@ -428,8 +428,8 @@ def beside(document, name, value):
 
 
 @FORMATS
-@pytest.mark.parametrize("value", NOTHING, ids=map(str, NOTHING))
-@pytest.mark.parametrize("name", ["error", "errors", "base_resp", "detail"])
+@each("value", NOTHING)
+@each("name", ["error", "errors", "base_resp", "detail"])
 def test_an_error_that_says_nothing_is_none(codec, name, value):
     """Beside a whole answer, in each of its choices, and in every event of a stream."""
     good = codec.decode(json.dumps(WHOLE[codec.name]).encode())
@@ -452,7 +452,7 @@ def _marked(line, name, value):
 
 
 @FORMATS
-@pytest.mark.parametrize(
+@each(
     "document",
     [{"status": "queued", "message": "wait"}, {"code": 200, "message": "working"}, {"code": 0, "msg": "ok"}, {"object": "ping"}],
 )
@@ -468,18 +468,6 @@ def test_a_good_answer_says_that_it_succeeded():
     told = {"base_resp": {"status_code": 0, "status_msg": "success"}, "success": True, "errors": [], "code": 200, "msg": "OK"}
 
     assert CODECS["openai_chat"].decode(json.dumps({**WHOLE["openai_chat"], **told}).encode()).content
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        *[(value, False) for value in (None, False, 0, 0.0, "", " \n", [], {}, [None, ""], {"a": {"b": [0, {}]}}, ())],
-        *[(value, True) for value in (True, 1, -0.5, "0", "x", [0, "x"], {"a": {"b": [0, 1]}})],
-    ],
-)
-def test_a_value_of_zeros_and_blanks_says_nothing(value, expected):
-    """However deep."""
-    assert expected is says(value)
 
 
 def test_an_answer_of_nothing_is_malformed():

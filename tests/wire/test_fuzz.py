@@ -1,8 +1,8 @@
 """Whatever the bytes, a codec raises our errors and nothing else, and says nothing of what was in them beyond an excerpt."""
 
-import functools
 import json
 import math
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -13,8 +13,13 @@ from llmdispatcher.types import fold
 from llmdispatcher.wire import fault
 from llmdispatcher.wire.codecs import CODECS
 
+from ..cases import each
+from .test_gemini_server import EVERYTHING as GEMINI_REQUEST
+from .test_ollama_server import EVERYTHING as OLLAMA_REQUEST
+from .test_openai_responses_server import EVERYTHING as RESPONSES_REQUEST
+
 pytestmark = pytest.mark.usefixtures("untraced")  # thousands of examples: a measure of coverage would take longer than they do
-EVERY_CODEC = pytest.mark.parametrize("codec", CODECS.values(), ids=list(CODECS))
+EVERY_CODEC = each("codec", CODECS)
 FUZZ = settings(max_examples=50)
 
 WORDS = st.sampled_from(
@@ -212,6 +217,11 @@ def stream(codec, pieces):
     usable(fold([*chunks, *decoder.finish()]))
 
 
+def read_whole(codec, body):
+    """The same of an answer in one piece."""
+    usable(codec.decode(body))
+
+
 def usable(response):
     """The texts of an answer are texts that can be encoded, its counts are numbers that can be added."""
     calls = [text for call in response.tool_calls for text in (call.name, call.arguments, call.id or "")]
@@ -262,24 +272,24 @@ def test_any_json_is_an_answer_or_one_of_our_errors(codec, document):
 
 
 @EVERY_CODEC
-@pytest.mark.parametrize("junk", JUNK, ids=repr)
+@each("junk", JUNK)
 def test_a_valid_answer_with_a_wrong_part_is_an_answer_or_one_of_our_errors(codec, junk):
     """One value of the wrong type, in any place of an otherwise right answer or stream, is no crash."""
     documents = json.loads(json.dumps(SAMPLES[codec.name]))
+    bodies = [json.dumps(document).encode() for document in documents]
     crashes = []
-    for holder, key in list(places(documents)):
-        kept, holder[key] = holder[key], junk
-        answer, *pieces = [json.dumps(document).encode() for document in documents]
-        holder[key] = kept
-        events = [event(codec, piece) for piece in pieces]
-        seen = crash(
-            functools.partial(lambda body: usable(codec.decode(body)), answer),
-            functools.partial(stream, codec, [answer]),
-            functools.partial(stream, codec, events),
-            functools.partial(stream, codec, events[:-1]),
-        )
-        if seen:
-            crashes.append((key, seen))
+    for number, document in enumerate(documents):
+        for holder, key in list(places(document)):
+            kept, holder[key] = holder[key], junk
+            spoilt = json.dumps(document).encode()
+            holder[key] = kept
+            if number == 0:
+                seen = crash(partial(read_whole, codec, spoilt), partial(stream, codec, [spoilt]))
+            else:
+                events = [event(codec, one) for one in (*bodies[1:number], spoilt, *bodies[number + 1 :])]
+                seen = crash(partial(stream, codec, events), partial(stream, codec, events[:-1]))
+            if seen:
+                crashes.append((number, key, seen))
 
     assert [] == crashes
 
@@ -297,7 +307,7 @@ def test_any_refusal_is_one_of_our_errors(document, status, wait):
 
 
 @EVERY_CODEC
-@pytest.mark.parametrize("body", ODDITIES.values(), ids=list(ODDITIES))
+@each("body", ODDITIES)
 def test_odd_bodies_are_an_answer_or_one_of_our_errors(codec, body):
     """What servers, proxies and attackers send instead of an answer is no crash."""
     assert (
@@ -312,7 +322,7 @@ def test_odd_bodies_are_an_answer_or_one_of_our_errors(codec, body):
     )
 
 
-@pytest.mark.parametrize("junk", JUNK, ids=repr)
+@each("junk", JUNK)
 def test_a_refusal_with_a_wrong_part_is_one_of_our_errors(junk):
     """One value of the wrong type in a refusal's body leaves a message, a status and no crash."""
     document = {"error": json.loads(json.dumps(_ERROR)), "request_id": "r"}
@@ -321,14 +331,39 @@ def test_a_refusal_with_a_wrong_part_is_one_of_our_errors(junk):
         kept, holder[key] = holder[key], junk
         body = json.dumps(document).encode()
         holder[key] = kept
-        seen = crash(functools.partial(lambda body: str(fault(429, {}, body)).encode(), body))
+        seen = crash(partial(lambda body: str(fault(429, {}, body)).encode(), body))
         if seen:
             crashes.append((key, seen))
 
     assert [] == crashes
 
 
-@pytest.mark.parametrize("body", ODDITIES.values(), ids=list(ODDITIES))
+@each("body", ODDITIES)
 def test_odd_bodies_of_refusals_are_our_errors(body):
     """A refusal's body is never trusted either."""
     assert 500 == fault(500, {}, body).status
+
+
+REQUESTS = {"openai_responses": RESPONSES_REQUEST, "gemini": GEMINI_REQUEST, "ollama_chat": OLLAMA_REQUEST}
+"""A request of a format with everything."""
+
+
+@each("junk", [*JUNK, 10**400])
+@each("name", list(REQUESTS))
+def test_a_request_with_a_wrong_part_is_a_request_or_refused(name, junk):
+    """A server's client is never to be trusted; what was read can be sent on."""
+    codec, document, crashes = CODECS[name], json.loads(json.dumps(REQUESTS[name])), []
+
+    def sent():
+        request = codec.read_request(json.dumps(document).encode(), codec.path("m", False)).request
+        codec.encode(request, stream=True)
+
+    sent()
+    for holder, key in list(places(document)):
+        kept, holder[key] = holder[key], junk
+        seen = crash(sent)
+        holder[key] = kept
+        if seen:
+            crashes.append((key, seen))
+
+    assert [] == crashes

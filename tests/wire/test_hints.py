@@ -9,6 +9,8 @@ from llmdispatcher import QuotaExceeded
 from llmdispatcher.wire import fault
 from llmdispatcher.wire.errors import duration, rate_limit_remaining, retry_after
 
+from ..cases import each
+
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 
 
@@ -81,7 +83,7 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize(("headers", "expected"), FORMS.values(), ids=list(FORMS))
+@each("headers, expected", FORMS)
 def test_a_hint_in_headers_is_understood(headers, expected):
     """Finite, never negative, or nothing at all."""
     assert expected == hint(headers)
@@ -92,9 +94,7 @@ def test_resets_count_for_a_rate_limit_only():
     assert None is hint({"x-ratelimit-reset-tokens": "6m0s"}, limited=False)
 
 
-@pytest.mark.parametrize(
-    ("delay", "expected"), [("46s", 46.0), ("1.5s", 1.5), ("0s", 0.0), ("soon", None), (7, None), (None, None)]
-)
+@each("delay, expected", [("46s", 46.0), ("1.5s", 1.5), ("0s", 0.0), ("soon", None), (7, None), (None, None)])
 def test_googles_retry_info_is_understood(delay, expected):
     """It stands in the body, as a protobuf duration."""
     assert expected == hint(
@@ -154,7 +154,7 @@ WORDS = {
 }
 
 
-@pytest.mark.parametrize(("message", "expected"), WORDS.items())
+@each("message, expected", WORDS.items())
 def test_a_wait_in_words_is_a_hint(message, expected):
     """Vendors that send no header for it say it to a human."""
     seen = fault(429, {}, json.dumps({"error": {"message": message, "code": "rate_limit_exceeded"}}).encode(), NOW).retry_after
@@ -173,8 +173,8 @@ def test_words_without_end_cost_nothing():
     assert None is fault(429, {}, json.dumps({"error": {"message": message}}).encode(), NOW).retry_after
 
 
-@pytest.mark.parametrize(
-    ("error", "expected"),
+@each(
+    "error, expected",
     [
         ({"resets_in_seconds": 90}, 90.0),
         ({"retry_after": "20"}, 20.0),
@@ -203,8 +203,8 @@ def test_a_field_of_the_error_may_tell_the_wait(error, expected):
     assert expected == hint(body={"message": "slow", **error})
 
 
-@pytest.mark.parametrize(
-    ("reset", "expected"),
+@each(
+    "reset, expected",
     [
         ("1795262460000", 60.0),
         ("1795262460", 60.0),
@@ -214,7 +214,6 @@ def test_a_field_of_the_error_may_tell_the_wait(error, expected):
         ("1795262400000", 0.0),
         ("9" * 30, 1.0),
     ],
-    ids=["milliseconds", "seconds", "a duration", "in words", "zero", "now", "absurd"],
 )
 def test_the_headers_of_an_upstream_tell_a_reset(reset, expected):
     """OpenRouter repeats them in its metadata; a reset may be a moment, in either unit, or a duration."""
@@ -233,7 +232,7 @@ def test_a_gateway_tells_the_wait_beside_its_upstreams_words():
     assert 7.0 == fault(429, {}, json.dumps(body).encode(), NOW).retry_after
 
 
-@pytest.mark.parametrize(
+@each(
     "headers",
     [
         {"x-ratelimit-reset-tokens-minute": "11.38", "x-ratelimit-remaining-tokens-minute": "0"},
@@ -248,8 +247,8 @@ def test_a_number_is_a_number_of_seconds(headers):
     assert 11.38 == hint(headers)
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
+@each(
+    "text, expected",
     [("20ms", 0.02), ("6m0s", 360.0), ("1h2m3.5s", 3723.5), ("10us", 1e-5), ("", None), ("5", None), ("s", None), ("1s2", None)],
 )
 def test_durations_are_read_whole_or_not_at_all(text, expected):
@@ -262,8 +261,8 @@ def test_the_hint_is_on_the_error():
     assert 30.0 == fault(429, {"retry-after": "Sat, 21 Nov 2026 12:00:30 GMT"}, b"", NOW).retry_after
 
 
-@pytest.mark.parametrize(
-    ("headers", "requests"),
+@each(
+    "headers, requests",
     [
         ({"x-ratelimit-remaining-requests": "5", "x-ratelimit-limit-requests": "100"}, 5),
         ({"x-ratelimit-remaining-requests": "50", "x-ratelimit-limit-requests": "100"}, None),

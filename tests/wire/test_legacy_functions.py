@@ -10,6 +10,8 @@ from llmdispatcher.catalog import traits_of
 from llmdispatcher.types import ToolCallDelta
 from llmdispatcher.wire import CODECS
 
+from ..cases import each
+
 FUNCTION = {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}
 TOOL = Tool(name="f", description="d", parameters=FUNCTION["parameters"])
 CONVERSATION = [
@@ -18,7 +20,7 @@ CONVERSATION = [
     {"role": "function", "name": "f", "content": "r"},
 ]
 CHAT = CODECS["openai_chat"]
-EVERY_CODEC = pytest.mark.parametrize("codec", CODECS.values(), ids=list(CODECS))
+EVERY_CODEC = each("codec", CODECS)
 
 
 def body(codec, request, quirks=frozenset()):
@@ -29,14 +31,9 @@ def asked(**more):
     return CHAT.read_request(json.dumps({"model": "m", "messages": CONVERSATION, "functions": [FUNCTION], **more}).encode())
 
 
-@pytest.mark.parametrize(
-    ("choice", "wanted"),
-    [
-        (None, None),
-        ("auto", "auto"),
-        ("none", "none"),
-        ({"name": "f"}, {"type": "function", "function": {"name": "f"}}),
-    ],
+@each(
+    "choice, wanted",
+    [(None, None), ("auto", "auto"), ("none", "none"), ({"name": "f"}, {"type": "function", "function": {"name": "f"}})],
 )
 def test_a_library_users_functions_are_tools(choice, wanted):
     """And stay so in copies of the request."""
@@ -53,8 +50,8 @@ def test_functions_come_behind_tools():
     assert ["t", "f"] == [tool.name for tool in request.tools]
 
 
-@pytest.mark.parametrize(
-    ("fields", "named"),
+@each(
+    "fields, named",
     [
         ({"functions": [{"description": "d"}]}, "name"),
         ({"functions": [FUNCTION], "function_call": {"nome": "f"}}, "function_call"),
@@ -76,12 +73,7 @@ def test_a_library_users_older_conversation_is_that_of_tools_in_every_format(cod
     old = Request("m", CONVERSATION, functions=[FUNCTION], max_tokens=9)
     call = {"id": "call_0", "function": {"name": "f", "arguments": '{"a": 1}'}}
     result = {"role": "tool", "name": "f", "tool_call_id": "call_0", "content": "r"}
-    new = Request(
-        "m",
-        [CONVERSATION[0], {"role": "assistant", "tool_calls": [call]}, result],
-        tools=[TOOL],
-        max_tokens=9,
-    )
+    new = Request("m", [CONVERSATION[0], {"role": "assistant", "tool_calls": [call]}, result], tools=[TOOL], max_tokens=9)
     named = codec.name in ("gemini", "ollama_chat")  # which go by the function's name
 
     assert _without_ids(body(codec, new)) == _without_ids(body(codec, old)) if named else body(codec, new) == body(codec, old)
@@ -105,7 +97,7 @@ ANSWER = Response(tool_calls=(ToolCall(name="f", arguments='{"a":1}', id="toolu_
 OLD_CALL = ToolCall(name="f", arguments='{"a":1}', extra={"openai_chat": {"as": "legacy"}})
 
 
-@pytest.mark.parametrize(
+@each(
     "answer",
     [
         ANSWER,
@@ -142,7 +134,7 @@ PIECES = [
 ]
 
 
-@pytest.mark.parametrize("ends", [True, False])
+@each("ends", [True, False])
 def test_a_stream_to_a_client_that_asked_with_functions_has_them(ends):
     """Piece by piece; the second call has no place there."""
     writer = CHAT.writer(asked(stream=True))
@@ -165,7 +157,7 @@ def test_towards_openai_a_clients_functions_stay_what_they_were():
     }
 
 
-@pytest.mark.parametrize("kind", ["groq", "mistral", "openrouter", "vllm"])
+@each("kind", ["groq", "mistral", "openrouter", "vllm"])
 def test_towards_servers_that_know_tools_alone_a_clients_functions_are_tools(kind):
     """With ids for the call and its result, the same one."""
     sent = body(CHAT, asked(function_call={"name": "f"}).request, traits_of(kind, "m").quirks)
@@ -179,7 +171,7 @@ def test_towards_servers_that_know_tools_alone_a_clients_functions_are_tools(kin
     assert ("tool", call["id"], "f") == (result["role"], result["tool_call_id"], call["function"]["name"])
 
 
-@pytest.mark.parametrize("codec", [codec for codec in CODECS.values() if codec is not CHAT], ids=lambda codec: codec.name)
+@each("codec", [codec for codec in CODECS.values() if codec is not CHAT])
 def test_towards_other_formats_a_clients_functions_are_those_formats_tools(codec):
     """As those of a client that asks with tools."""
     sent = json.dumps(body(codec, attrs.evolve(asked().request, max_tokens=9)))

@@ -23,6 +23,7 @@ from llmdispatcher.types import fold, repair, unfold
 from llmdispatcher.wire.codecs import CODECS
 from llmdispatcher.wire.decoding import arguments_in, number_in, recount, says, words_of
 
+from ..cases import each
 from .corpus import decode_stream
 
 CHAT, RESPONSES, ANTHROPIC, GEMINI, OLLAMA = (
@@ -104,13 +105,13 @@ def ollama(*lines):
     return read(OLLAMA, b"".join([json.dumps(one).encode() + b"\n" for one in lines]))
 
 
-@pytest.mark.parametrize("value", [None, False, 0, 0.0, "", " \n", {}, [], {"a": {"b": [None, ""]}}, [{"a": 0}]], ids=repr)
+@each("value", [None, False, 0, 0.0, "", " \n", {}, [], {"a": {"b": [None, ""]}}, [{"a": 0}]])
 def test_a_value_can_say_nothing(value):
     """Null, zero, empty, blank, and what holds nothing else."""
     assert not says(value)
 
 
-@pytest.mark.parametrize("value", [True, 1, -1, 0.5, "0", "x", {"a": {"b": [None, "x"]}}, [[1]]], ids=repr)
+@each("value", [True, 1, -1, 0.5, "0", "x", {"a": {"b": [None, "x"]}}, [[1]]])
 def test_a_value_says_something(value):
     """One word anywhere in it is enough."""
     assert says(value)
@@ -120,8 +121,8 @@ NOTHING = {"name": "", "arguments": ""}
 REAL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 
-@pytest.mark.parametrize(
-    ("message", "expected"),
+@each(
+    "message, expected",
     [
         ({"tool_calls": [{**REAL, "custom": None}]}, [("f", "{}")]),
         ({"tool_calls": [{**REAL, "custom": {"name": "", "input": ""}}]}, [("f", "{}")]),
@@ -150,7 +151,7 @@ def test_an_answer_with_a_call_that_says_nothing_just_ends():
     assert "stop" == ollama(line(content="hi", tool_calls=[{"function": {"name": "", "arguments": {}}}]), line(True)).finish_reason
 
 
-@pytest.mark.parametrize("nothing", [None, {}, {"name": "", "args": {}}, "", 0, []], ids=repr)
+@each("nothing", [None, {}, {"name": "", "args": {}}, "", 0, []])
 def test_fields_of_a_part_that_say_nothing_are_absent(nothing):
     """Gemini's parts, which servers written in typed languages fill up; the text beside is read."""
     answer = gemini({"text": "hi", "functionCall": nothing, "inlineData": {"mimeType": "", "data": ""}, "fileData": None})
@@ -173,9 +174,7 @@ def test_calls_of_the_responses_api_that_say_nothing_are_none():
         assert ("42", (), "stop") == (answer.content, answer.tool_calls, answer.finish_reason)
 
 
-@pytest.mark.parametrize(
-    ("value", "text"), [(6, "6"), (0, "0"), (0.5, "0.5"), (-1, "-1"), ("x", "x"), (None, ""), (True, ""), ({}, "")]
-)
+@each("value, text", [(6, "6"), (0, "0"), (0.5, "0.5"), (-1, "-1"), ("x", "x"), (None, ""), (True, ""), ({}, "")])
 def test_a_number_is_the_text_of_its_digits(value, text):
     """Cloudflare writes tokens that look like numbers so; zero is one of them."""
     assert text == words_of(value)
@@ -195,8 +194,8 @@ USE = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
 CALL = {"id": "t1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
 
 
-@pytest.mark.parametrize(
-    ("pieces", "last", "text", "called"),
+@each(
+    "pieces, last, text, called",
     [
         ([{"content": "Hel"}, {"content": "lo"}], {"content": "Hello"}, "Hello", []),
         ([{"content": "Hel"}], {"content": "Hello"}, "Hello", []),
@@ -259,8 +258,8 @@ TEMPLATES = {
 }
 
 
-@pytest.mark.parametrize(
-    ("texts", "expected"),
+@each(
+    "texts, expected",
     [
         (("a" + FIRST, SECOND + "b"), "a😀b"),
         ((FIRST, SECOND), "😀"),
@@ -272,7 +271,7 @@ TEMPLATES = {
         ((FIRST, FIRST, SECOND), "\ufffd😀"),
     ],
 )
-@pytest.mark.parametrize(("codec", "template", "rest"), TEMPLATES.values(), ids=list(TEMPLATES))
+@each("codec, template, rest", TEMPLATES)
 def test_halves_of_a_character_in_two_events_are_joined(codec, template, rest, texts, expected):
     """Servers cut text by UTF-16 units; only what stays alone becomes the replacement."""
     answer = answer_of(codec, template, texts, *rest)
@@ -294,7 +293,7 @@ def test_halves_at_the_end_of_a_stream_without_a_reason_are_told():
     assert "a\ufffd" == answer_of(CHAT, TEMPLATES["chat"][1], ("a" + FIRST,), b"[DONE]").content
 
 
-@pytest.mark.parametrize("value", [b"-Infinity", b"Infinity", b"NaN", b"1e999", b"9" * 5000])
+@each("value", [b"-Infinity", b"Infinity", b"NaN", b"1e999", b"9" * 5000])
 def test_a_number_outside_of_json_does_not_cost_the_text(value):
     """Python's own JSON, and so the vendors' SDKs, read those too."""
     event = b'{"choices":[{"index":0,"delta":{"content":"two "},"logprobs":{"content":[{"token":"two","logprob":%s}]}}]}' % value
@@ -302,7 +301,7 @@ def test_a_number_outside_of_json_does_not_cost_the_text(value):
     assert "one two three" == chat(piece({"content": "one "}), event, piece({"content": "three"}, "stop")).content
 
 
-@pytest.mark.parametrize("codec", CODECS.values(), ids=list(CODECS))
+@each("codec", CODECS)
 def test_a_raw_control_character_in_a_text_is_read(codec):
     """A tab that nobody escaped."""
     name = {"openai_chat": "chat", "openai_responses": "responses", "anthropic_messages": "anthropic", "ollama_chat": "ollama"}
@@ -332,8 +331,8 @@ def test_a_spoken_answer_is_a_part_with_its_transcript():
     assert part == decoded(CHAT, json.loads(CHAT.write_response(answer))).choices[0].parts[0]
 
 
-@pytest.mark.parametrize("known", [{}, {"openai_chat": {"as": "audio", "id": "aud_1"}}], ids=["of a tool", "of a spoken answer"])
-@pytest.mark.parametrize("codec", [CHAT, RESPONSES, ANTHROPIC, GEMINI, OLLAMA], ids=lambda codec: codec.name)
+@each("known", [{}, {"openai_chat": {"as": "audio", "id": "aud_1"}}])
+@each("codec", [CHAT, RESPONSES, ANTHROPIC, GEMINI, OLLAMA])
 def test_sound_in_a_tools_result_is_its_transcript(codec, known):
     """No vendor takes sound there."""
     sound = AudioPart(data=base64.b64decode(SOUND), format="wav", transcript="hello", extra=known)
@@ -347,7 +346,7 @@ def test_sound_in_a_tools_result_is_its_transcript(codec, known):
     assert "aud_1" not in sent
 
 
-@pytest.mark.parametrize("end", [[piece({}, "stop"), b"[DONE]"], [b"[DONE]"]])
+@each("end", [[piece({}, "stop"), b"[DONE]"], [b"[DONE]"]])
 def test_a_spoken_answer_is_put_together(end):
     """Streamed: the transcript in pieces, the data in pieces that are padded each by itself, or not."""
     halves = [base64.b64encode(b"hello").decode(), base64.b64encode(b" you").decode()]
@@ -372,7 +371,7 @@ def test_sound_that_says_nothing_is_none():
     assert ("hi", ()) == (answer.content, answer.parts)
 
 
-@pytest.mark.parametrize("heard", [{"text": "Testing"}, "Testing"])
+@each("heard", [{"text": "Testing"}, "Testing"])
 def test_a_transcript_of_gemini_is_the_text(heard):
     """In a part of its own, or beside an empty text."""
     assert "Testing" == gemini({"audioTranscription": heard}).content == gemini({"text": "", "audioTranscription": heard}).content
@@ -452,10 +451,8 @@ PIECES = {
 }
 
 
-@pytest.mark.parametrize(("pieces", "expected"), PIECES.values(), ids=list(PIECES))
-@pytest.mark.parametrize(
-    "end", [[piece({}, "tool_calls"), b"[DONE]"], [b"[DONE]"], [piece({}, "tool_calls")]], ids=["both", "marker", "reason"]
-)
+@each("pieces, expected", PIECES)
+@each("end", [[piece({}, "tool_calls"), b"[DONE]"], [b"[DONE]"], [piece({}, "tool_calls")]])
 def test_each_piece_goes_to_its_call(pieces, expected, end):
     """Whatever a server leaves out or repeats, and however the stream ends."""
     deltas = [piece({"tool_calls": part if isinstance(part, list) else [part]}) for part in pieces]
@@ -477,8 +474,8 @@ BLOCK = {"type": "content_block_start", "index": 0, "content_block": {"type": "t
 STOP = {"type": "content_block_stop", "index": 0}
 
 
-@pytest.mark.parametrize(
-    ("texts", "expected"),
+@each(
+    "texts, expected",
     [
         ([{"x": 1}], '{"x": 1}'),
         (["{}", '{"x":', "1}"], '{"x":1}'),
@@ -509,22 +506,12 @@ def test_arguments_as_text_are_an_object_all_the_same():
     assert [("f", '{"x": null}')] == calls(gemini({"functionCall": {"name": "f", "args": {"x": None}}}))
 
 
-def test_a_call_is_no_plain_end():
-    """Anthropic's word for one, behind gateways."""
-    document = {"type": "message", "content": [{**BLOCK["content_block"]}], "stop_reason": "end_turn"}
-
-    assert ("tool_calls", "end_turn") == (
-        decoded(ANTHROPIC, document).finish_reason,
-        decoded(ANTHROPIC, document).finish_reason_raw,
-    )
-
-
 CALLED = decoded(
     GEMINI, {"candidates": [{"content": {"parts": [{"functionCall": {"name": "f", "args": {}}}]}, "finishReason": "STOP"}]}
 )
 
 
-@pytest.mark.parametrize("name", [name for name in CODECS if name != "gemini"])
+@each("name", [name for name in CODECS if name != "gemini"])
 def test_ids_that_we_make_are_unique(name):
     """Two answers of one conversation, whole or streamed, never share one; within a stream it stays the same."""
     codec = CODECS[name]
@@ -606,7 +593,7 @@ def counts(usage: Usage):
     return (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens, usage.reasoning_tokens)
 
 
-@pytest.mark.parametrize(("told", "expected"), USAGES.values(), ids=list(USAGES))
+@each("told, expected", USAGES)
 def test_usage_is_counted_in_whatever_words(told, expected):
     """And wherever it stands."""
     in_choice = piece({}, "stop")
@@ -643,15 +630,13 @@ def test_a_later_record_of_usage_counts():
     assert {"a": 2, "b": {"c": 1, "d": 3}} == recount({"a": 1, "b": {"c": 1, "d": 2}}, {"a": 2, "b": {"c": 0, "d": 3}})
 
 
-@pytest.mark.parametrize(
-    ("value", "number"), [(1, 1), (1.0, 1), ("1", 1), (True, None), (1.5, None), ("x", None), (None, None), ("9" * 99, None)]
-)
+@each("value, number", [(1, 1), (1.0, 1), ("1", 1), (True, None), (1.5, None), ("x", None), (None, None), ("9" * 99, None)])
 def test_a_place_is_read_in_every_spelling(value, number):
     """As a number, a float, or text."""
     assert number == number_in(value)
 
 
-@pytest.mark.parametrize(("value", "text"), [(None, ""), ("x", "x"), ({"é": 1}, '{"é": 1}'), (0, "0")])
+@each("value, text", [(None, ""), ("x", "x"), ({"é": 1}, '{"é": 1}'), (0, "0")])
 def test_arguments_are_text(value, text):
     """Some servers send what they mean."""
     assert text == arguments_in(value)
@@ -688,7 +673,7 @@ BORDERS = {
 }
 
 
-@pytest.mark.parametrize("body", BORDERS.values(), ids=list(BORDERS))
+@each("body", BORDERS)
 def test_events_are_found_whatever_parts_them(body):
     """Proxies drop empty lines, and servers of lines promise events; any cut gives the same."""
     sizes = (100_000,) if len(body) > 10_000 else (1, 7, 61, 100_000)
@@ -707,9 +692,7 @@ def test_events_without_empty_lines_come_as_they_arrive():
     assert "he" * 3_000 + "y" == fold([*chunks, *decoder.feed(b"\n".join(LINES[1:])), *decoder.finish()]).content
 
 
-@pytest.mark.parametrize(
-    "body", [BARE[0], BARE[0] + b"\n", b"\n".join(BARE[:2]), b"".join(BARE[:2]), b"[" + b",".join(BARE[:2]) + b"]", LINES[0]]
-)
+@each("body", [BARE[0], BARE[0] + b"\n", b"\n".join(BARE[:2]), b"".join(BARE[:2]), b"[" + b",".join(BARE[:2]) + b"]", LINES[0]])
 def test_pieces_without_an_end_are_no_answer(body):
     """None of these is a whole answer, although its first piece looks like one."""
     with pytest.raises(StreamInterrupted):
@@ -831,8 +814,8 @@ def test_a_clients_empty_fields_of_the_other_formats_are_absent():
     assert {"model", "input"} == set(json.loads(RESPONSES.encode(asked(RESPONSES, body), stream=False)))
 
 
-@pytest.mark.parametrize("blank", [" ", "  ", "\n", "\t "])
-@pytest.mark.parametrize("again", [{}, {"id": "a"}])
+@each("blank", [" ", "  ", "\n", "\t "])
+@each("again", [{}, {"id": "a"}])
 def test_a_blank_piece_of_arguments_is_one(blank, again):
     """A token may be a blank alone, above all in code that a model writes."""
     begin = {"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": '{"a":"x'}}
@@ -859,7 +842,7 @@ def google_said(*parts, finish=None, **more):
     }
 
 
-@pytest.mark.parametrize(("zero", "one"), [("0", "1"), (0.0, 1.0), (None, "1"), (0, 1)])
+@each("zero, one", [("0", "1"), (0.0, 1.0), (None, "1"), (0, 1)])
 def test_answers_are_told_apart_by_a_place_in_any_form(zero, one):
     """As text, as a float, and the first without any, which Google leaves out."""
     said = [(zero, "a", None), (one, "b", None), (zero, "c", "STOP"), (one, "d", "STOP")]
@@ -881,8 +864,8 @@ GOOGLE_THOUGHT = {"text": "th", "thought": True}
 GOOGLE_CALL = {"functionCall": {"name": "f", "args": {"a": 1}}}
 
 
-@pytest.mark.parametrize(
-    ("pieces", "last", "expected"),
+@each(
+    "pieces, last, expected",
     [
         ([[{"text": "Hel"}], [{"text": "lo"}]], [{"text": "Hello"}], ("Hello", "", 0)),
         ([[{"text": "Hel"}], [{"text": "lo"}]], [{"text": "Hel"}, {"text": "lo"}], ("Hello", "", 0)),
@@ -904,7 +887,7 @@ def test_googles_last_piece_may_be_all_once_more(pieces, last, expected):
     assert expected == (answer.content, answer.reasoning, len(answer.tool_calls))
 
 
-@pytest.mark.parametrize("content", [{"parts": {"text": "hi"}}, {"parts": "hi"}, {"parts": ["h", {"text": "i"}]}, "hi"])
+@each("content", [{"parts": {"text": "hi"}}, {"parts": "hi"}, {"parts": ["h", {"text": "i"}]}, "hi"])
 def test_googles_parts_in_other_shapes(content):
     """One alone, or a text."""
     document = {"candidates": [{"content": content, "finishReason": "STOP"}]}
@@ -937,7 +920,7 @@ def test_googles_answers_in_snake_case():
     assert [b"hi"] == [part.data for part in answer.parts if isinstance(part, ImagePart)]
 
 
-@pytest.mark.parametrize("parts", [None, [], [{"text": ""}], [{"text": "be"}], [{"text": "th", "thought": True}]])
+@each("parts", [None, [], [{"text": ""}], [{"text": "be"}], [{"text": "th", "thought": True}]])
 def test_a_prompt_that_google_blocks_ends_an_answer_that_has_begun(parts):
     """Behind an empty one, or a piece of one."""
     begun = {"candidates": [{"index": 0, **({} if parts is None else {"content": {"parts": parts}})}]}
@@ -972,8 +955,8 @@ def grown(index, **delta):
     return {"type": "content_block_delta", "index": index, "delta": delta}
 
 
-@pytest.mark.parametrize(
-    ("content", "reason", "expected"),
+@each(
+    "content, reason, expected",
     [
         ("hi", "end_turn", ("hi", "stop")),
         (None, "refusal", ("", "content_filter")),
@@ -989,9 +972,7 @@ def test_anthropics_content_in_other_shapes(content, reason, expected):
     assert expected == (answer.content, answer.finish_reason)
 
 
-@pytest.mark.parametrize(
-    "block", [{"id": "", "name": "", "input": {}}, {"id": None, "name": None, "input": None}, {"id": "", "name": ""}]
-)
+@each("block", [{"id": "", "name": "", "input": {}}, {"id": None, "name": None, "input": None}, {"id": "", "name": ""}])
 def test_a_block_of_a_call_that_says_nothing_is_none(block):
     """Whole and streamed; what comes later of it begins it."""
     zero = {"type": "tool_use", **block}
@@ -1036,7 +1017,7 @@ def test_anthropics_blocks_that_nothing_ends():
             assert ["u"] == [citation.url for citation in answer.citations]
 
 
-@pytest.mark.parametrize("index", ["0", 0.0])
+@each("index", ["0", 0.0])
 def test_anthropics_blocks_with_places_in_other_forms(index):
     """As text and as a float."""
     one, other = begun(index, type="tool_use", id="c", name="f", input={}), begun(1, type="tool_use", id="d", name="g", input={})
@@ -1058,7 +1039,7 @@ IN_OTHER_WORDS = {
 }
 
 
-@pytest.mark.parametrize("usage", IN_OTHER_WORDS.values(), ids=list(IN_OTHER_WORDS))
+@each("usage", IN_OTHER_WORDS)
 def test_usage_in_the_words_of_another_vendor(usage):
     """Gateways translate answers and forget the counts."""
     answers = [
@@ -1073,9 +1054,7 @@ def test_usage_in_the_words_of_another_vendor(usage):
     assert [(5, 7)] * len(answers) == [(answer.usage.input_tokens, answer.usage.output_tokens) for answer in answers]
 
 
-@pytest.mark.parametrize(
-    "name", ["cacheReadInputTokens", "num_cached_tokens", "cached_tokens", "cachedContentTokenCount", "cached_input_tokens"]
-)
+@each("name", ["cacheReadInputTokens", "num_cached_tokens", "cached_tokens", "cachedContentTokenCount", "cached_input_tokens"])
 def test_what_was_read_from_a_cache_has_many_names(name):
     """In the record itself."""
     chat_usage = {"prompt_tokens": 5, "completion_tokens": 7, name: 3}
@@ -1085,8 +1064,8 @@ def test_what_was_read_from_a_cache_has_many_names(name):
     assert 3 == decoded(RESPONSES, {"status": "completed", "output": [], "usage": responses_usage}).usage.cache_read_tokens
 
 
-@pytest.mark.parametrize(
-    ("usage", "expected"),
+@each(
+    "usage, expected",
     [
         ({"prompt_cache_hit_tokens": 3, "prompt_cache_miss_tokens": 2, "completion_tokens": 7}, (5, 7, 3)),
         ({"prompt_tokens": 0, "prompt_cache_miss_tokens": 2, "completion_tokens": 7}, (2, 7, 0)),
@@ -1109,7 +1088,7 @@ def test_counts_that_others_tell(usage, expected):
     assert expected == (read_usage.input_tokens, read_usage.output_tokens, read_usage.cache_read_tokens)
 
 
-@pytest.mark.parametrize("zero", [{}, {"usage": None}, {"usage": {"prompt_tokens": 0, "completion_tokens": 0}}, {"usage": {}}])
+@each("zero", [{}, {"usage": None}, {"usage": {"prompt_tokens": 0, "completion_tokens": 0}}, {"usage": {}}])
 def test_usage_beside_one_of_zeros(zero):
     """In the choice, in the message or a piece of it, in Groq's own field, and in llama.cpp's timings."""
     use = {"prompt_tokens": 5, "completion_tokens": 7}
@@ -1152,7 +1131,7 @@ def test_zeros_of_a_last_event_wipe_no_count():
         assert (5, 7) == (answer.usage.input_tokens, answer.usage.output_tokens)
 
 
-@pytest.mark.parametrize("place", ["in the delta", "beside the delta", "at the stop"])
+@each("place", ["in the delta", "beside the delta", "at the stop"])
 def test_usage_at_the_end_of_anthropics_stream(place):
     """Wherever it stands there; zeros behind it wipe nothing."""
     use = {"input_tokens": 7, "output_tokens": 9}
@@ -1168,8 +1147,8 @@ def test_usage_at_the_end_of_anthropics_stream(place):
     assert (7, 9) == (answer.usage.input_tokens, answer.usage.output_tokens)
 
 
-@pytest.mark.parametrize(
-    ("told", "expected"),
+@each(
+    "told, expected",
     [
         ({"cost": 0.25}, "0.25"),
         ({"cost": {"total_cost": 0.25}}, "0.25"),
@@ -1207,7 +1186,7 @@ ELSEWHERE = {
 }
 
 
-@pytest.mark.parametrize("beside", ELSEWHERE.values(), ids=list(ELSEWHERE))
+@each("beside", ELSEWHERE)
 def test_usage_elsewhere_in_an_answer(beside):
     """Whole, and in the last event of a stream, with a choice or without."""
     answers = [
@@ -1230,7 +1209,7 @@ DETAILS = {
 }
 
 
-@pytest.mark.parametrize(("details", "expected"), DETAILS.values(), ids=list(DETAILS))
+@each("details, expected", DETAILS)
 def test_details_of_usage_in_other_words(details, expected):
     """What was read from and written to the cache, and thought."""
     usage = decoded(CHAT, whole({"content": "hi"}, usage={"prompt_tokens": 50, "completion_tokens": 7, **details})).usage
@@ -1260,9 +1239,7 @@ def test_usage_of_a_gateway_to_anthropic():
     assert (5, 7, 0, 0, 0) == counts(read(ANTHROPIC, sse(*events, {"type": "message_stop", **metrics})).usage)
 
 
-@pytest.mark.parametrize(
-    "told", [{"totalTokenCount": 12}, {"responseTokenCount": 7}, {"responseTokenCount": 7, "totalTokenCount": 12}]
-)
+@each("told", [{"totalTokenCount": 12}, {"responseTokenCount": 7}, {"responseTokenCount": 7, "totalTokenCount": 12}])
 def test_what_google_wrote_is_counted_by_other_names(told):
     """Or by the total alone, where all of it were thoughts."""
     answer = decoded(GEMINI, {**google_said({"text": "x"}, finish="STOP"), "usageMetadata": {"promptTokenCount": 5, **told}})
@@ -1282,7 +1259,7 @@ def test_googles_answer_in_an_envelope():
     assert "hi" == read(GEMINI, sse(*pieces)).content
 
 
-@pytest.mark.parametrize(
+@each(
     "block",
     [{"type": "thinking", "thinking": "", "signature": ""}, {"type": "redacted_thinking", "data": ""}, {"type": "thinking"}],
 )
@@ -1316,7 +1293,7 @@ def test_arguments_at_the_end_of_anthropics_block():
     assert [("f", '{"a": 1}')] == calls(anthropic(start, stop))
 
 
-@pytest.mark.parametrize("done", [1, "true", True])
+@each("done", [1, "true", True])
 def test_ollamas_last_line_in_other_spellings(done):
     """And ids of calls that are numbers."""
     call = {"id": 7, "function": {"name": "f", "arguments": {}}}
@@ -1336,7 +1313,7 @@ NEARLY = {
 }
 
 
-@pytest.mark.parametrize("delta", NEARLY.values(), ids=list(NEARLY))
+@each("delta", NEARLY)
 def test_what_is_nearly_json_does_not_cost_the_text(delta):
     """In a piece and in a whole answer; what is no JSON even so is counted."""
     event = b'{"id":"c","choices":[{"index":0,"delta":' + delta + b"}]}"
@@ -1347,8 +1324,8 @@ def test_what_is_nearly_json_does_not_cost_the_text(delta):
     assert 2 == decoder.skipped
 
 
-@pytest.mark.parametrize(
-    ("text", "fixed"),
+@each(
+    "text, fixed",
     [
         ('{"a": "None, True,]", "b": None}', '{"a": "None, True,]", "b": null}'),
         (r'{"a": "\\x \x \' \u00e9 \u12"}', r'{"a": "\\x \\x \' \u00e9 \\u12"}'.replace(r"\'", "'")),
@@ -1363,7 +1340,7 @@ def test_text_is_relaxed_outside_of_strings_alone(text, fixed):
     assert fixed == repair(text)
 
 
-@pytest.mark.parametrize("codec", [CHAT, RESPONSES, GEMINI, OLLAMA], ids=lambda codec: codec.name)
+@each("codec", [CHAT, RESPONSES, GEMINI, OLLAMA])
 def test_an_infinite_log_probability_costs_no_answer(codec):
     """Servers write it for tokens that cannot be; it goes out as OpenAI's least one."""
     document = whole({"content": "hi"})
@@ -1374,7 +1351,7 @@ def test_an_infinite_log_probability_costs_no_answer(codec):
     assert "-9999" in str(again.logprobs)
 
 
-@pytest.mark.parametrize("nothing", [None, 5, "x", []], ids=repr)
+@each("nothing", [None, 5, "x", []])
 def test_an_annotation_that_is_none_hides_no_other(nothing):
     """What is no object in a list of them is left out, alone."""
     said = {"type": "output_text", "text": "a", "annotations": [nothing, {"type": "url_citation", "url": "https://a.example/"}]}
@@ -1382,7 +1359,7 @@ def test_an_annotation_that_is_none_hides_no_other(nothing):
     assert ["https://a.example/"] == [citation.url for citation in answer.citations]
 
 
-@pytest.mark.parametrize("content", [["a"], [7, "a"], [None, {}, "a"], [{"text": "a"}], [{"type": None, "text": "a"}]], ids=repr)
+@each("content", [["a"], [7, "a"], [None, {}, "a"], [{"text": "a"}], [{"type": None, "text": "a"}]])
 def test_a_bare_text_among_content_is_said(content):
     """What says nothing beside it is absent."""
     item = {"type": "message", "role": "assistant", "content": content}
@@ -1390,8 +1367,8 @@ def test_a_bare_text_among_content_is_said(content):
     assert ("7a" if 7 in content else "a", 1) == (answer.content, len({type(part) for part in answer.parts}))
 
 
-@pytest.mark.parametrize(
-    ("said", "read"),
+@each(
+    "said, read",
     [
         ((0, 0), (None, None)),
         ((3, 0), (None, None)),

@@ -16,6 +16,8 @@ from llmdispatcher.wire.codecs import CODECS
 from llmdispatcher.wire.schemas import object_schema, type_schema, without_nulls
 from llmdispatcher.wire.shaping import without_idle_choice
 
+from ..cases import each
+
 CHAT, ANTHROPIC, GEMINI, OLLAMA, RESPONSES = "openai_chat", "anthropic_messages", "gemini", "ollama_chat", "openai_responses"
 USER = {"role": "user", "content": "q"}
 ASKED = {
@@ -85,7 +87,7 @@ EMPTY = [
 ]
 
 
-@pytest.mark.parametrize(("source", "fields"), EMPTY, ids=[f"{source}-{'+'.join(fields)}" for source, fields in EMPTY])
+@each("source, fields", EMPTY)
 def test_a_setting_that_says_nothing_is_not_sent(source, fields):
     """Vendors answer 400 to most of them; the request is as one without it, in its own format and in another."""
     other = CHAT if source != CHAT else ANTHROPIC
@@ -110,7 +112,7 @@ SAID = [
 ]
 
 
-@pytest.mark.parametrize(("source", "fields"), SAID, ids=[f"{source}-{'+'.join(fields)}" for source, fields in SAID])
+@each("source, fields", SAID)
 def test_a_setting_that_says_something_is_sent(source, fields):
     """A zero, a no and an empty list may be what is wished."""
     assert {**sent(source, source), **fields} == sent(source, source, **fields)
@@ -139,7 +141,7 @@ IDLE = [
 ]
 
 
-@pytest.mark.parametrize(("source", "fields"), IDLE, ids=[f"{source}-{'+'.join(fields)}" for source, fields in IDLE])
+@each("source, fields", IDLE)
 def test_there_is_no_choice_beside_an_empty_list_of_tools(source, fields):
     """Vendors refuse it, and clients write it."""
     assert {"tools": [], **sent(source, source)} == {"tools": [], **sent(source, source, **fields)}
@@ -178,8 +180,8 @@ HOLLOW = [
 ]
 
 
-@pytest.mark.parametrize(("source", "role", "block"), HOLLOW, ids=range(len(HOLLOW)))
-@pytest.mark.parametrize("target", [CHAT, ANTHROPIC, GEMINI, RESPONSES])
+@each("source, role, block", HOLLOW)
+@each("target", [CHAT, ANTHROPIC, GEMINI, RESPONSES])
 def test_a_block_that_holds_nothing_is_none(source, role, block, target):
     """It would be refused, or run as a call without a name."""
     text = {"text": "hi"} if source == GEMINI else {"type": "input_text" if source == RESPONSES else "text", "text": "hi"}
@@ -190,8 +192,8 @@ def test_a_block_that_holds_nothing_is_none(source, role, block, target):
     assert without == with_block
 
 
-@pytest.mark.parametrize("item", ["function_call", "custom_tool_call", "function_call_output"])
-@pytest.mark.parametrize("target", [CHAT, ANTHROPIC, RESPONSES])
+@each("item", ["function_call", "custom_tool_call", "function_call_output"])
+@each("target", [CHAT, ANTHROPIC, RESPONSES])
 def test_an_item_that_holds_nothing_is_none(item, target):
     """A call without a name, and a result of none."""
     fields = {"call_id": "", "name": "", "arguments": "", "input": "", "output": ""}
@@ -218,8 +220,8 @@ def test_a_block_that_is_not_known_is_kept_if_it_is_empty():
     assert parts == sent(GEMINI, GEMINI, contents=[{"role": "user", "parts": parts}])["contents"][0]["parts"]
 
 
-@pytest.mark.parametrize("schema", [None, {}], ids=["null", "empty"])
-@pytest.mark.parametrize("target", [ANTHROPIC, CHAT])
+@each("schema", [None, {}])
+@each("target", [ANTHROPIC, CHAT])
 def test_a_tool_of_a_client_without_a_schema_takes_nothing(schema, target):
     """Anthropic wants a type, and so do strict servers of OpenAI's format."""
     tool = sent(ANTHROPIC, target, tools=[{"name": "f", "input_schema": schema}])["tools"][0]
@@ -235,7 +237,7 @@ EMPTY_IN_TOOLS = {
 }
 
 
-@pytest.mark.parametrize("source", EMPTY_IN_TOOLS)
+@each("source", list(EMPTY_IN_TOOLS))
 def test_a_field_of_a_tool_that_says_nothing_is_not_sent(source):
     """A tool of no type is a function."""
     body = json.dumps(sent(source, source, tools=[EMPTY_IN_TOOLS[source]])["tools"])
@@ -253,7 +255,7 @@ EMPTY_IN_PARTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("source", "part", "empty"), EMPTY_IN_PARTS, ids=range(len(EMPTY_IN_PARTS)))
+@each("source, part, empty", EMPTY_IN_PARTS)
 def test_a_field_of_a_part_that_says_nothing_is_not_sent(source, part, empty):
     """The part is as one without it."""
     bodies = [sent(source, source, messages=[{"role": "user", "content": [one]}]) for one in (part, {**part, **empty})]
@@ -261,7 +263,7 @@ def test_a_field_of_a_part_that_says_nothing_is_not_sent(source, part, empty):
     assert bodies[0] == bodies[1]
 
 
-@pytest.mark.parametrize("kind", [{}, [], 7, None])
+@each("kind", [{}, [], 7, None])
 def test_a_part_of_an_odd_type_is_no_failure_of_ours(kind):
     """Whatever stands there."""
     part = {"type": kind, "image_url": {"url": ""}}
@@ -281,9 +283,9 @@ GOOGLES_PARTS = (
 )
 
 
-@pytest.mark.parametrize("value", [0, 5, "", "x", None, [], [1], True, 1.5, {}], ids=repr)
-@pytest.mark.parametrize("role", ["user", "model"])
-@pytest.mark.parametrize("name", GOOGLES_PARTS)
+@each("value", [0, 5, "", "x", None, [], [1], True, 1.5, {}])
+@each("role", ["user", "model"])
+@each("name", GOOGLES_PARTS)
 def test_a_field_of_a_part_of_google_may_be_of_any_type(name, role, value):
     """It is read, or refused as the client's mistake."""
     body = {"contents": [{"role": role, "parts": [{"text": "hi"}, {name: value}]}]}
@@ -303,8 +305,8 @@ GO = {
 PLAIN = {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}}}}
 
 
-in_every_format = pytest.mark.parametrize(
-    ("codec", "schema_of"),
+in_every_format = each(
+    "codec, schema_of",
     [
         (CHAT, lambda body: body["tools"][0]["function"]["parameters"]),
         (ANTHROPIC, lambda body: body["tools"][0]["input_schema"]),
@@ -312,7 +314,6 @@ in_every_format = pytest.mark.parametrize(
         (OLLAMA, lambda body: body["tools"][0]["function"]["parameters"]),
         (RESPONSES, lambda body: body["tools"][0]["parameters"]),
     ],
-    ids=[CHAT, ANTHROPIC, GEMINI, OLLAMA, RESPONSES],
 )
 
 
@@ -336,8 +337,8 @@ def test_a_null_that_is_a_value_stays():
 REFERRED = {"$ref": "#/$defs/A", "$defs": {"A": {"type": "object", "properties": {"x": {}}, "required": ["x"]}}}
 
 
-@pytest.mark.parametrize(
-    ("schema", "properties", "required"),
+@each(
+    "schema, properties, required",
     [
         ({"type": "object", "properties": None, "required": None}, {}, None),
         ({"anyOf": [{"properties": {"x": {}}, "required": None}, {"properties": None}]}, {"x": {}}, None),
@@ -346,7 +347,6 @@ REFERRED = {"$ref": "#/$defs/A", "$defs": {"A": {"type": "object", "properties":
         ({"$defs": REFERRED["$defs"], "oneOf": [{"$ref": "#/$defs/A"}, {"properties": {"y": {}}}]}, {"x": {}, "y": {}}, None),
         ({"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}}, {}, None),
     ],
-    ids=["nulls", "nulls in choices", "reference", "to nothing", "choice of references", "round in a circle"],
 )
 def test_arguments_are_an_object_with_properties(schema, properties, required):
     """Whatever stands at the root of their schema."""
@@ -385,7 +385,7 @@ TYPED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", TYPED)
+@each("name", list(TYPED))
 def test_a_schema_for_moonshot(name):
     """Its validator answers 400 to the first of each pair. https://github.com/MoonshotAI/walle"""
     schema, fit = TYPED[name]
@@ -413,10 +413,7 @@ def test_references_for_moonshot_are_to_definitions():
             "b": {"$ref": "#/$defs/c"},
             "c": {"type": "string", "enum": ["x"]},
         },
-        "$defs": {
-            "N": {"type": "object", "properties": {"next": {"$ref": "#/$defs/N"}}},
-            "c": {"type": "string", "enum": ["x"]},
-        },
+        "$defs": {"N": {"type": "object", "properties": {"next": {"$ref": "#/$defs/N"}}}, "c": {"type": "string", "enum": ["x"]}},
     } == type_schema(schema)
 
 
@@ -435,7 +432,7 @@ def test_tools_and_forms_for_moonshot():
     assert {"type": "integer", "enum": [1]} == body["response_format"]["json_schema"]["schema"]["properties"]["a"]
 
 
-@pytest.mark.parametrize("parameters", [{}, None], ids=["empty", "null"])
+@each("parameters", [{}, None])
 def test_a_clients_tool_without_a_schema_is_an_object_at_moonshot(parameters):
     """Also where the client wrote Moonshot's own format."""
     request = read(CHAT, tools=[{"type": "function", "function": {"name": "f", "parameters": parameters}}])
@@ -453,7 +450,7 @@ def test_arguments_are_an_object_in_every_format(codec, schema_of):
         assert ("object", {"x": {}}, ["x"]) == (told["type"], told["properties"], told["required"])
 
 
-@pytest.mark.parametrize("source", [GEMINI, OLLAMA])
+@each("source", [GEMINI, OLLAMA])
 def test_an_empty_id_of_a_call_is_none(source):
     """It is not sent back."""
     function = {"name": "f", "args" if source == GEMINI else "arguments": {"a": 1}}
@@ -470,13 +467,12 @@ ROUND = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("results", "names"),
+@each(
+    "results, names",
     [
         ([Message("tool", "1"), Message("tool", "2")], ["f", "g"]),
         ([Message("tool", "2", name="g"), Message("tool", "1")], ["g", "f"]),
     ],
-    ids=["by order", "by name and order"],
 )
 def test_results_without_ids_find_their_calls(results, names):
     """By name, then by order, in every format; a second round has its own."""
@@ -493,7 +489,7 @@ def test_results_without_ids_find_their_calls(results, names):
     assert [*names, "h"] == [named[told] for told in answered]
 
 
-@pytest.mark.parametrize("target", [CHAT, RESPONSES, ANTHROPIC])
+@each("target", [CHAT, RESPONSES, ANTHROPIC])
 def test_calls_of_a_client_without_ids_get_them(target):
     """The result of the second call is not that of the first, also in the format that was read."""
     call = {"id": "", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -514,8 +510,8 @@ def test_a_result_of_googles_may_name_its_call_by_id_alone():
     assert "f" == sent(GEMINI, GEMINI, contents=contents)["contents"][2]["parts"][0]["functionResponse"]["name"]
 
 
-@pytest.mark.parametrize("arguments", ['{"a": NaN}', '{"a": [1e999, -Infinity]}', '{"a": -1e999}'])
-@pytest.mark.parametrize("codec", list(CODECS))
+@each("arguments", ['{"a": NaN}', '{"a": [1e999, -Infinity]}', '{"a": -1e999}'])
+@each("codec", list(CODECS))
 def test_a_number_that_json_lacks_does_not_end_a_conversation(codec, arguments):
     """A model wrote it, or a tool; it goes on as text."""
     talk = [
@@ -536,8 +532,8 @@ def test_such_a_number_of_the_caller_is_refused():
         encoded(CHAT, Message.user("q"), extra_params={"x": float("nan")})
 
 
-@pytest.mark.parametrize("arguments", ['{"a": ', "[1]", '"text"'])
-@pytest.mark.parametrize("target", [ANTHROPIC, GEMINI, OLLAMA])
+@each("arguments", ['{"a": ', "[1]", '"text"'])
+@each("target", [ANTHROPIC, GEMINI, OLLAMA])
 def test_arguments_that_are_no_object_do_not_end_a_clients_conversation(target, arguments):
     """They go on within one; who calls the library is told, but by Google's format, which takes what is JSON."""
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
@@ -607,7 +603,7 @@ NOTHING = [
 ]
 
 
-@pytest.mark.parametrize(("source", "turn"), NOTHING, ids=[f"{source}-{place}" for place, (source, _) in enumerate(NOTHING)])
+@each("source, turn", NOTHING)
 def test_a_turn_of_empty_media_alone_is_one_of_an_empty_text(source, turn):
     """Whatever else was said is asked; alone it is sent to whoever takes an empty text, and refused for whoever does not."""
     assert [{"role": "user", "content": ""}] == sent(source, CHAT, **{TALK[source]: [turn]})["messages"]
@@ -617,7 +613,7 @@ def test_a_turn_of_empty_media_alone_is_one_of_an_empty_text(source, turn):
         sent(source, ANTHROPIC, **{TALK[source]: [turn]})
 
 
-@pytest.mark.parametrize("source", [CHAT, ANTHROPIC, GEMINI, OLLAMA, RESPONSES])
+@each("source", [CHAT, ANTHROPIC, GEMINI, OLLAMA, RESPONSES])
 def test_a_null_in_a_list_of_a_clients_is_absent(source):
     """Among turns, among tools and within a content."""
     turns = ASKED[source][TALK[source]]
@@ -669,8 +665,8 @@ def test_turns_of_another_model_beside_tools_get_a_blank_thought():
     assert [None] == thoughts_sent(TALKED[0], TALKED[3], TALKED[4], quirks={"thoughts_beside_tools"})
 
 
-@pytest.mark.parametrize(
-    ("thought", "told"),
+@each(
+    "thought, told",
     [
         (ReasoningPart(text="own", origin=CHAT, extra={CHAT: {"reasoning_content": "own"}}), "own"),
         (ReasoningPart(text="", origin=CHAT, extra={CHAT: {"reasoning_content": ""}}), " "),
@@ -683,8 +679,8 @@ def test_a_thought_that_is_there_is_sent_as_it_is(thought, told):
     assert [told] == thoughts_sent(TALKED[0], turn, TALKED[2], quirks={"thoughts_beside_tools"})
 
 
-@pytest.mark.parametrize(
-    ("vendor", "model", "wanted"),
+@each(
+    "vendor, model, wanted",
     [
         ("moonshot", "kimi-k2.6", True),
         ("moonshot", "kimi-k2-thinking", True),
@@ -699,8 +695,8 @@ def test_who_wants_thoughts_beside_tools(vendor, model, wanted):
     assert wanted is ("thoughts_beside_tools" in traits_of(vendor, model).quirks)
 
 
-@pytest.mark.parametrize(
-    ("pattern", "name", "told"),
+@each(
+    "pattern, name, told",
     [("(?!)", "ann", None), ("[a-z_]{1,5}", "ann b", "ann_b"), ("[a-z_]{1,5}", "ANN", None), ("[a-z_]{1,5}", "ann", "ann")],
 )
 def test_a_name_that_a_vendor_does_not_take_is_left_out(pattern, name, told):
@@ -723,7 +719,7 @@ WHOLE = [
 ]
 
 
-@pytest.mark.parametrize(("source", "fields", "name"), WHOLE)
+@each("source, fields, name", WHOLE)
 def test_a_whole_number_may_come_as_a_float(source, fields, name):
     """A limit that is dropped lets an answer be forty times as long."""
     value = getattr(read(source, **fields), name)
@@ -740,8 +736,8 @@ FLAT = {
 NESTED = {"type": "function", "function": {name: value for name, value in FLAT.items() if name != "type"}}
 
 
-@pytest.mark.parametrize(
-    ("source", "tool"),
+@each(
+    "source, tool",
     [
         (CHAT, FLAT),
         (CHAT, {name: value for name, value in FLAT.items() if name != "type"}),
@@ -756,8 +752,8 @@ def test_a_function_in_the_words_of_another_format_is_one(source, tool):
         assert sent(source, target, tools=[usual])["tools"] == sent(source, target, tools=[tool])["tools"]
 
 
-@pytest.mark.parametrize(
-    ("choice", "usual"),
+@each(
+    "choice, usual",
     [
         ({"type": "auto"}, "auto"),
         ({"type": "any"}, "any"),
@@ -776,8 +772,8 @@ def test_a_choice_in_the_words_of_another_format_is_one(choice, usual):
 GROUP = {"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "g"}]}
 
 
-@pytest.mark.parametrize(
-    ("tool", "extra_params"),
+@each(
+    "tool, extra_params",
     [
         (VendorTool(origin=GEMINI, data={"functionDeclarations": [{"name": "g"}]}), {}),
         (VendorTool(origin=RESPONSES, data=GROUP), {}),

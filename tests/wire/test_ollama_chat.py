@@ -12,7 +12,6 @@ from llmdispatcher import (
     InvalidRequest,
     MalformedReply,
     Message,
-    ModelNotFound,
     OtherPart,
     ReasoningPart,
     Request,
@@ -21,12 +20,12 @@ from llmdispatcher import (
     Tool,
     ToolCall,
     VendorTool,
-    VendorUnavailable,
 )
 from llmdispatcher.types import fold
 from llmdispatcher.wire import OLLAMA_CHAT
 from llmdispatcher.wire.streams import LineParser
 
+from ..cases import each
 from .corpus import decode_stream, sliced
 from .recordings import lines
 
@@ -85,8 +84,8 @@ def test_settings_are_options():
     assert (True, 2, "5m") == (body["logprobs"], body["top_logprobs"], body["keep_alive"])
 
 
-@pytest.mark.parametrize(
-    ("fields", "quirks", "think"),
+@each(
+    "fields, quirks, think",
     [
         ({"reasoning_effort": "none"}, (), False),
         ({"reasoning_effort": "minimal"}, (), "low"),
@@ -103,8 +102,8 @@ def test_an_effort_is_a_level_of_thought(fields, quirks, think):
     assert think == sent(quirks=frozenset(quirks), **fields).get("think")
 
 
-@pytest.mark.parametrize(
-    ("asked", "form"),
+@each(
+    "asked, form",
     [
         ({"type": "text"}, None),
         ({"type": "json_object"}, "json"),
@@ -145,13 +144,9 @@ def test_a_tool_loop_in_ollamas_words():
     ] == body["tools"]
 
 
-@pytest.mark.parametrize(
+@each(
     "image",
-    [
-        ImagePart(data=PIXEL, media_type="image/png"),
-        ImagePart(url="data:image/png;base64," + base64.b64encode(PIXEL).decode()),
-    ],
-    ids=["bytes", "data URL"],
+    [ImagePart(data=PIXEL, media_type="image/png"), ImagePart(url="data:image/png;base64," + base64.b64encode(PIXEL).decode())],
 )
 def test_pictures_are_beside_the_text(image):
     """In base64, without their kind."""
@@ -160,8 +155,8 @@ def test_pictures_are_beside_the_text(image):
     )["messages"]
 
 
-@pytest.mark.parametrize(
-    ("part", "words"),
+@each(
+    "part, words",
     [
         (ImagePart(url="https://a.example/b.png"), "give the bytes"),
         (ImagePart(file_id="f"), "give the bytes"),
@@ -176,8 +171,8 @@ def test_what_ollama_cannot_take_is_named(part, words):
         sent(Message.user("Hi", part))
 
 
-@pytest.mark.parametrize(
-    ("fields", "name"),
+@each(
+    "fields, name",
     [
         ({"n": 2}, "n"),
         ({"tool_choice": "required"}, "tool_choice"),
@@ -206,7 +201,7 @@ def test_no_tools_are_sent_where_none_may_be_called():
     assert "tools" not in sent(tools=[Tool(name="f")], tool_choice="none")
 
 
-@pytest.mark.parametrize("arguments", ["{", "[1]", '"x"'])
+@each("arguments", ["{", "[1]", '"x"'])
 def test_arguments_are_objects_or_refused(arguments):
     """Before they are sent."""
     with pytest.raises(InvalidRequest, match="arguments of 'f'"):
@@ -228,13 +223,6 @@ def test_calls_without_ids_get_one(numbered_ids):
     assert [("call_0", '{"a": "é"}'), ("call_1", '{"a": "é"}'), ("call_2", '{"a": "é"}')] == [
         (each.id, each.arguments) for each in response.tool_calls
     ]
-
-
-def test_calls_are_told_from_a_plain_end():
-    """Ollama says "stop" of both."""
-    response, _ = answer(line(tool_calls=[{"function": {"name": "f"}}]), line(True))
-
-    assert ("tool_calls", "stop") == (response.finish_reason, response.finish_reason_raw)
 
 
 def test_an_end_without_a_reason_is_an_end():
@@ -263,20 +251,7 @@ def test_log_probabilities_are_kept():
     assert ({"token": "a"}, {"token": "b"}) == response.logprobs
 
 
-def test_an_error_line_in_the_middle_is_raised():
-    """The status was sent long before."""
-    response, error = answer(line(content="a"), {"error": "the runner has died"})
-
-    assert ("a", VendorUnavailable, "the runner has died") == (response.content, type(error), error.message)
-
-
-def test_an_error_in_place_of_an_answer_is_raised():
-    """A 200 proves nothing."""
-    with pytest.raises(ModelNotFound, match="not found"):
-        OLLAMA_CHAT.decode(b'{"error": "model \'x\' not found", "code": 404}')
-
-
-@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n\r\n"])
+@each("end", [b"", b"\n", b"\r\n\r\n"])
 def test_a_stream_is_complete_when_it_is_done(end):
     """Whatever ends its last line, and not before."""
     body = lines(line(content="a"), line(True)).rstrip() + end
@@ -297,27 +272,10 @@ def test_an_unasked_stream_is_read():
     assert "ab" == OLLAMA_CHAT.decode(lines(line(content="a"), line(content="b"), line(True))).content
 
 
-def test_a_whole_answer_over_many_lines_is_read_in_place_of_a_stream():
-    """It is one document."""
-    body = json.dumps(line(True, content="a"), indent=2).encode()
-
-    assert [("a", None)] * 2 == [
-        (response.content, error)
-        for response, error in (decode_stream(OLLAMA_CHAT, [body]), decode_stream(OLLAMA_CHAT, sliced(body, 3)))
-    ]
-
-
 def test_a_whole_answer_must_be_done():
     """Else it is a piece of one."""
     with pytest.raises(StreamInterrupted):
         OLLAMA_CHAT.decode(json.dumps(line(content="a")).encode())
-
-
-def test_server_sent_events_are_understood():
-    """Gateways make them of lines."""
-    body = b"".join([b"data: " + json.dumps(each).encode() + b"\n\n" for each in (line(content="a"), line(True))])
-
-    assert ("a", None) == (decode_stream(OLLAMA_CHAT, [body])[0].content, decode_stream(OLLAMA_CHAT, [body])[1])
 
 
 def test_an_event_that_breaks_off_is_no_event():

@@ -3,21 +3,12 @@
 import base64
 import json
 
-import attrs
 import pytest
 
 from llmdispatcher import (
-    AuthenticationError,
-    Cancelled,
-    ContentFiltered,
-    ContextWindowExceeded,
     ImagePart,
     InvalidRequest,
     Message,
-    ModelNotFound,
-    Overloaded,
-    QuotaExceeded,
-    RateLimitError,
     ReasoningPart,
     Request,
     Response,
@@ -28,14 +19,10 @@ from llmdispatcher import (
     ToolCallDelta,
     Usage,
     VendorTool,
-    VendorUnavailable,
 )
-from llmdispatcher.types import fold, unfold
-from llmdispatcher.wire import OLLAMA_CHAT, Inbound, fault
+from llmdispatcher.wire import OLLAMA_CHAT, Inbound
 
-from .corpus import body_of, decode_stream, exchanges, needs_corpus, streamed
-from .equivalences import ollama_chat as normal
-from .small_apis import spoilt
+from ..cases import each
 
 PIXEL = b"\x89PNG\r\n\x1a\n"
 ENCODED = base64.b64encode(PIXEL).decode()
@@ -58,61 +45,6 @@ def documents(chunks, asked=None):
     body = b"".join([writer.write(chunk) for chunk in chunks]) + writer.end()
     assert body.endswith(b"}\n")
     return [json.loads(line) for line in body.decode().splitlines()]
-
-
-def through(chunks):
-    """What a client of ours reads of a stream that our server wrote."""
-    writer = OLLAMA_CHAT.writer()
-    answer, error = decode_stream(OLLAMA_CHAT, [*[writer.write(chunk) for chunk in chunks], writer.end()])
-    assert error is None, error
-    return answer
-
-
-def again(response):
-    """What a client of ours reads of an answer that our server wrote."""
-    return OLLAMA_CHAT.decode(OLLAMA_CHAT.write_response(response))
-
-
-def recorded():
-    """Every exchange of the format."""
-    return [exchange for group, found in exchanges().items() if group[0] == "ollama_chat" for exchange in found]
-
-
-def unlike(exchange):
-    """How a request differs after it was read and written, empty where it does not."""
-    asked = exchange["request"]["json"]
-    inbound = OLLAMA_CHAT.read_request(json.dumps(asked).encode())
-    one, other = normal(asked), normal(sent(inbound.request, inbound.stream))
-    return "; ".join(
-        f"{name}: {one.get(name)!r} → {other.get(name)!r}" for name in {**one, **other} if one.get(name) != other.get(name)
-    )
-
-
-@needs_corpus
-def test_every_recorded_request_is_written_as_it_was_read(capsys):
-    """Nothing that a client said is lost or changed on the way to a server of the same format."""
-    wrong = [f"{exchange['id']}: {problem}" for exchange in recorded() if (problem := unlike(exchange))]
-    with capsys.disabled():
-        print(f"\nollama_chat: {len(recorded()) - len(wrong)} of {len(recorded())} requests")
-
-    assert [] == wrong
-
-
-@needs_corpus
-def test_every_recorded_answer_is_written_as_it_was_read(capsys):
-    """The whole canonical answer, whole and in pieces, usage included."""
-    wrong, total = [], 0
-    for exchange in recorded():
-        if exchange["response"]["status"] == 200:
-            total += 1
-            body = body_of(exchange)
-            chunks = OLLAMA_CHAT.decoder().feed(body) if streamed(exchange) else list(unfold(OLLAMA_CHAT.decode(body)))
-            expected = fold(chunks)
-            wrong += [exchange["id"] for seen in (through(chunks), again(expected), through(unfold(expected))) if seen != expected]
-    with capsys.disabled():
-        print(f"\nollama_chat: {total - len(set(wrong))} of {total} answers")
-
-    assert [] == wrong
 
 
 def test_a_request_with_everything_is_read():
@@ -179,7 +111,7 @@ TURNS = [
 ]
 
 
-@pytest.mark.parametrize("turn", TURNS, ids=range(len(TURNS)))
+@each("turn", TURNS)
 def test_a_turn_is_written_as_it_was_read(turn):
     """Pictures, thoughts, calls and results, and what has no name here."""
     assert [turn] == sent(read(messages=[turn]).request)["messages"]
@@ -196,13 +128,13 @@ def test_a_turn_is_read_for_any_format():
     ) == message.parts
 
 
-@pytest.mark.parametrize("think", [True, False, "low", "medium", "high", "max", "deeply", 3])
+@each("think", [True, False, "low", "medium", "high", "max", "deeply", 3])
 def test_what_was_said_of_thoughts_is_written_back(think):
     """Yes is not the same as a level, and an unknown word is the vendor's."""
     assert think == sent(read(think=think).request)["think"]
 
 
-@pytest.mark.parametrize("options", [{"temperature": 3.5}, {"num_predict": -1}, {"top_k": 1.5}, {"top_p": -1}, {"num_gpu": 1}])
+@each("options", [{"temperature": 3.5}, {"num_predict": -1}, {"top_k": 1.5}, {"top_p": -1}, {"num_gpu": 1}])
 def test_what_is_out_of_our_bounds_is_the_vendors(options):
     """It is written back as it came."""
     assert options == sent(read(options=options).request)["options"]
@@ -214,8 +146,8 @@ def test_a_stream_is_the_default():
     assert not read(stream=False).stream
 
 
-@pytest.mark.parametrize(
-    ("fields", "name"),
+@each(
+    "fields, name",
     [
         ({"messages": []}, "messages"),
         ({"messages": "Hi"}, "messages"),
@@ -245,13 +177,6 @@ def test_what_is_no_request_is_named(fields, name):
         read(**fields)
 
     assert name == str(caught.value).partition(":")[0]
-
-
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"[" * 9999])
-def test_a_body_that_is_no_object_is_named(body):
-    """Whatever the bytes."""
-    with pytest.raises(InvalidRequest, match="body"):
-        OLLAMA_CHAT.read_request(body)
 
 
 def test_an_answer_of_another_vendor_is_written(numbered_ids):
@@ -293,8 +218,8 @@ def test_an_answer_of_another_vendor_is_written(numbered_ids):
     } == json.loads(OLLAMA_CHAT.write_response(answer))
 
 
-@pytest.mark.parametrize(
-    ("reason", "raw", "word"),
+@each(
+    "reason, raw, word",
     [
         ("stop", "end_turn", "stop"),
         ("stop", None, "stop"),
@@ -356,55 +281,6 @@ def test_a_stream_names_the_model_that_was_asked_for():
     assert ["m", "m-2", "m-2"] == [line["model"] for line in lines]
 
 
-ERRORS = [
-    InvalidRequest("no", status=400),
-    AuthenticationError("no", status=403),
-    QuotaExceeded("no", status=429),
-    RateLimitError("no", status=429),
-    ModelNotFound("model 'x' not found", status=404),
-    ContextWindowExceeded("no", status=400),
-    ContentFiltered("no", status=400),
-    VendorUnavailable("no", status=503),
-    VendorUnavailable("no", status=529),
-]
-
-
-@pytest.mark.parametrize("error", ERRORS, ids=repr)
-def test_a_refusal_is_read_as_it_was_meant(error):
-    """The same class, status and words."""
-    status, body = OLLAMA_CHAT.write_error(error)
-    seen = fault(status, {}, body)
-
-    assert (type(error), error.status, error.message) == (type(seen), seen.status, seen.message)
-    assert isinstance(json.loads(body)["error"], str)
-
-
-@pytest.mark.parametrize(
-    ("error", "status"), [(Overloaded("full"), 503), (Cancelled("gone"), 499), (VendorUnavailable("away"), 503)]
-)
-def test_an_error_of_ours_has_a_status(error, status):
-    """Where no vendor gave one."""
-    assert status == OLLAMA_CHAT.write_error(error)[0]
-
-
-@pytest.mark.parametrize("error", ERRORS, ids=repr)
-def test_a_failure_in_the_middle_is_read_as_it_was_meant(error):
-    """What was said before it is kept."""
-    writer = OLLAMA_CHAT.writer()
-    answer, seen = decode_stream(OLLAMA_CHAT, [writer.write(StreamChunk(content="a")), writer.fail(error)])
-
-    assert ("a", type(error), error.message) == (answer.content, type(seen), seen.message)
-
-
-def test_tokens_are_passed_on_as_they_were_counted():
-    """A cost that another layer found changes nothing of the vendor's own record."""
-    usage = Usage(
-        input_tokens=3, output_tokens=4, raw={"prompt_eval_count": 3, "eval_count": 4, "total_duration": 9}, cost_status="free"
-    )
-
-    assert usage == attrs.evolve(again(Response(usage=usage)).usage, cost_status="free")
-
-
 EVERYTHING = {
     "model": "m",
     "messages": TURNS,
@@ -414,19 +290,3 @@ EVERYTHING = {
     "options": {"num_predict": 9, "temperature": 0, "seed": 1, "stop": ["x"]},
     "tools": [{"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}],
 }
-
-
-def taken(fields):
-    """Whether such a request is one, and can be sent on."""
-    try:
-        OLLAMA_CHAT.encode(OLLAMA_CHAT.read_request(json.dumps(fields).encode()).request, stream=False)
-    except InvalidRequest:
-        return False
-    return True
-
-
-@pytest.mark.parametrize("junk", [None, True, -1, 2.5, 10**400, "", "x", "\ud800", [], ["x"], {}, {"a": []}], ids=repr)
-def test_junk_in_any_place_is_taken_or_refused(junk):
-    """A server's client is never to be trusted."""
-    assert taken(EVERYTHING)
-    assert {True, False} >= {taken(fields) for fields in spoilt(EVERYTHING, junk)}

@@ -1,7 +1,6 @@
 """OpenAI's chat format, and what compatible servers make of it."""
 
 import json
-from decimal import Decimal
 
 import pytest
 
@@ -11,7 +10,6 @@ from llmdispatcher import (
     InvalidRequest,
     Message,
     Request,
-    StreamInterrupted,
     Tool,
     ToolCall,
     VendorUnavailable,
@@ -20,6 +18,7 @@ from llmdispatcher.types import fold
 from llmdispatcher.wire import OPENAI_CHAT
 from llmdispatcher.wire.openai_chat.codec import OPENAI_CHAT_TAGGED
 
+from ..cases import each
 from .corpus import decode_stream
 from .recordings import sse
 
@@ -141,39 +140,11 @@ def test_parts_are_encoded():
     ] == content
 
 
-@pytest.mark.parametrize("part", [ImagePart(), ImagePart(data=b"x"), FilePart(url="https://x.example/a")])
+@each("part", [ImagePart(), ImagePart(data=b"x"), FilePart(url="https://x.example/a")])
 def test_a_part_that_cannot_be_sent_is_refused(part):
     """With what would do instead."""
     with pytest.raises(InvalidRequest, match=r"message\.content"):
         sent(Message.user("x", part))
-
-
-@pytest.mark.parametrize(
-    ("spelling", "field"),
-    [
-        ("thoughts", {"reasoning_content": "thoughts"}),
-        ("thoughts", {"reasoning": "thoughts"}),
-        (
-            "thoughts",
-            {"reasoning_details": [{"type": "reasoning.text", "text": "thoughts"}, {"type": "reasoning.encrypted", "data": "x"}]},
-        ),
-        ("thoughts", {"reasoning": "thoughts", "reasoning_details": [{"text": "thoughts"}]}),
-        ("thoughts", {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "thoughts"}]}]}),
-        ("", {"reasoning": None}),
-    ],
-)
-def test_reasoning_is_found_in_every_spelling(spelling, field):
-    """Once, whole or streamed."""
-    assert (spelling, spelling) == (
-        answered({"content": "x", **field}).reasoning,
-        streamed(chunk(field), chunk({}, "stop")).reasoning,
-    )
-
-
-def test_content_may_be_parts_or_an_object():
-    """Some servers parse what the model wrote."""
-    assert "a ?b" == answered({"content": [{"type": "text", "text": "a "}, "?", {"type": "text", "text": "b"}]}).content
-    assert {"a": 1} == json.loads(answered({"content": {"a": 1}}).content)
 
 
 def call(index=None, call_id=None, name=None, arguments=None):
@@ -200,33 +171,12 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("pieces", CALLS.values(), ids=list(CALLS))
+@each("pieces", CALLS)
 def test_pieces_of_calls_find_each_other(pieces):
     """Whatever a server leaves out or repeats."""
     calls = streamed(*(chunk({"tool_calls": [piece]}) for piece in pieces), chunk({}, "tool_calls")).tool_calls
 
     assert TWO == [(found.id, found.name, found.arguments.replace(" ", "")) for found in calls]
-
-
-def test_calls_without_index_and_id_are_told_apart_by_being_complete():
-    """Whole calls, one after the other, are not one call."""
-    calls = streamed(
-        chunk({"tool_calls": [call(None, None, "f", "{}"), call(None, None, "f", "{}")]}), chunk({}, "stop")
-    ).tool_calls
-
-    assert ["f", "f"] == [found.name for found in calls]
-
-
-def test_a_long_call_in_small_pieces_takes_linear_time():
-    """A document written as an argument comes in a hundred thousand pieces."""
-    decoder = OPENAI_CHAT.decoder()
-    decoder.feed(sse(chunk({"tool_calls": [call(0, "a", "f", '{"x": "')]})))
-    piece = sse(chunk({"tool_calls": [call(0, arguments="yyyyyyyy")]}))
-    for _ in range(40):
-        decoder.feed(piece * 500)
-    chunks = decoder.feed(sse(chunk({}, "tool_calls")))
-
-    assert ["tool_calls"] == [found.finish_reason for found in chunks]
 
 
 def test_the_old_function_call_is_a_tool_call():
@@ -241,39 +191,12 @@ def test_the_old_function_call_is_a_tool_call():
         )
 
 
-@pytest.mark.parametrize(
-    ("raw", "called", "expected"),
-    [
-        ("stop", False, "stop"),
-        ("stop", True, "tool_calls"),
-        ("length", True, "length"),
-        ("content_filter", False, "content_filter"),
-        ("model_length", False, "length"),
-        ("Eos", False, "stop"),
-        ("something_new", False, "something_new"),
-        ("", False, None),
-        (None, False, None),
-    ],
-)
+@each("raw, called, expected", [("stop", False, "stop"), ("stop", True, "tool_calls"), ("length", True, "length")])
 def test_the_reason_is_in_our_words_and_theirs(raw, called, expected):
     """A call that ended with "stop" is still a call."""
     calls = {"tool_calls": [call(0, "a", "f", "{}")]} if called else {}
     for answer in (answered({"content": "x", **calls}, raw), streamed(chunk({"content": "x", **calls}, raw))):
         assert (expected, raw) == (answer.finish_reason, answer.finish_reason_raw)
-
-
-def test_an_empty_reason_does_not_end_a_stream():
-    """Some servers send it with every chunk."""
-    _, error = decode_stream(OPENAI_CHAT, [sse(chunk({"content": "x"}, ""))])
-
-    assert StreamInterrupted is type(error)
-
-
-def test_a_reason_without_the_end_marker_is_enough():
-    """Not every server says [DONE]."""
-    assert ("x", None) == (lambda seen: (seen[0].content, seen[1]))(
-        decode_stream(OPENAI_CHAT, [sse(chunk({"content": "x"}, "stop"))])
-    )
 
 
 def test_nothing_is_read_behind_the_end_marker():
@@ -282,26 +205,6 @@ def test_nothing_is_read_behind_the_end_marker():
     chunks = decoder.feed(sse(chunk({"content": "x"}, "stop"), "[DONE]", chunk({"content": "y"})))
 
     assert (["x"], True, []) == ([found.content for found in chunks], decoder.done, decoder.finish())
-
-
-@pytest.mark.parametrize(
-    "where",
-    [
-        [chunk({"content": "x"}, "stop"), chunk(usage={"prompt_tokens": 3, "completion_tokens": 2})],
-        [chunk({"content": "x"}, "stop", usage={"prompt_tokens": 3, "completion_tokens": 2})],
-        [chunk({"content": "x"}, "stop", x_groq={"usage": {"prompt_tokens": 3, "completion_tokens": 2}})],
-        [
-            chunk({"content": "x"}, usage={"prompt_tokens": 3, "completion_tokens": 1}),
-            chunk({}, "stop", usage={"prompt_tokens": 3, "completion_tokens": 2}),
-        ],
-        [chunk({"content": "x"}, "stop", usage={"prompt_tokens": 3, "completion_tokens": 2}), chunk({}, usage=None)],
-    ],
-)
-def test_usage_is_found_wherever_it_stands(where):
-    """In a chunk of its own, with a choice, with every chunk, or under a vendor's own name; the last word counts."""
-    usage = streamed(*where).usage
-
-    assert (3, 2) == (usage.input_tokens, usage.output_tokens)
 
 
 USAGE = {
@@ -328,7 +231,7 @@ USAGE = {
 }
 
 
-@pytest.mark.parametrize(("raw", "expected"), USAGE.values(), ids=list(USAGE))
+@each("raw, expected", USAGE)
 def test_usage_is_counted_once(raw, expected):
     """Parts are within their whole, whatever the vendor's own record says."""
     usage = answered({"content": "x"}, usage=raw).usage
@@ -345,24 +248,6 @@ def test_usage_is_counted_once(raw, expected):
     assert raw == usage.raw
 
 
-def test_a_number_beyond_all_numbers_is_no_count():
-    """JSON can write infinity as 1e999."""
-    body = b'{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": 1e999, "completion_tokens": 2, "cost": 1e999}}'
-    usage = OPENAI_CHAT.decode(body).usage
-
-    assert (0, 2, None) == (usage.input_tokens, usage.output_tokens, usage.cost)
-
-
-@pytest.mark.parametrize(
-    ("cost", "expected"), [(0.25, Decimal("0.25")), ({"total_cost": 0.5}, Decimal("0.5")), (None, None), (True, None)]
-)
-def test_a_cost_that_the_vendor_reports_is_kept(cost, expected):
-    """It knows better than a price list."""
-    usage = answered({"content": "x"}, usage={"prompt_tokens": 1, "cost": cost}).usage
-
-    assert (expected, "no_price" if expected is None else "vendor_reported") == (usage.cost, usage.cost_status)
-
-
 def test_no_usage_is_told_from_none_used():
     """A zero would look like a free call."""
     assert "no_usage" == answered({"content": "x"}).usage.cost_status == streamed(chunk({"content": "x"}, "stop")).usage.cost_status
@@ -377,34 +262,7 @@ def test_a_refusal_is_kept_apart():
     assert "no way" == streamed(chunk({"refusal": "no "}), chunk({"refusal": "way"}, "stop")).refusal
 
 
-def test_other_choices_are_left_out_of_a_stream():
-    """Only the first is the answer; pieces of all come mixed."""
-    other = {"id": "c", "model": "m", "choices": [{"index": 1, "delta": {"content": "other"}, "finish_reason": "length"}]}
-    answer = streamed(chunk({"content": "a"}), other, chunk({"content": "b"}, "stop"), other)
-
-    assert ("ab", "stop") == (answer.content, answer.finish_reason)
-
-
-def test_the_whole_message_beside_the_pieces_is_not_said_twice():
-    """Perplexity repeats all so far with every chunk."""
-    events = [
-        {"id": "c", "choices": [{"index": 0, "delta": {"content": "a"}, "message": {"content": "a"}, "finish_reason": None}]},
-        {"id": "c", "choices": [{"index": 0, "delta": {}, "message": {"content": "a"}, "finish_reason": "stop"}]},
-    ]
-
-    assert "a" == streamed(*events).content
-
-
-def test_first_chunks_without_choices_or_delta_are_fine():
-    """Azure says first what it thinks of the prompt."""
-    first = {"id": "", "model": "", "choices": [], "prompt_filter_results": [{}]}
-    bare = {"id": "c", "model": "m", "choices": [{"index": 0, "finish_reason": None, "content_filter_results": {}}]}
-    answer = streamed(first, bare, chunk({"content": "x"}, "stop"))
-
-    assert ("x", "c", "m") == (answer.content, answer.response_id, answer.model)
-
-
-@pytest.mark.parametrize("where", ["top", "choice"])
+@each("where", ["top", "choice"])
 def test_an_error_within_an_answer_is_raised(where):
     """A gateway whose upstream failed half way says so inside a 200."""
     error = {"error": {"code": 502, "message": "upstream failed"}}
@@ -445,20 +303,6 @@ def test_the_parts_of_an_answer_are_in_order():
     assert ("abc", "s", "x", "Hi") == (thought.text, thought.signature, thought.encrypted, text.text)
     assert {"reasoning": "abc", "reasoning_details": details} == thought.extra["openai_chat"]
     assert (whole.parts, whole.reasoning) == (pieces.parts, pieces.reasoning)
-
-
-def test_mistrals_thoughts_stand_among_the_content():
-    """And go back there, whole."""
-    block = {"type": "thinking", "thinking": [{"type": "text", "text": "abc"}], "closed": True}
-    whole = answered({"content": [block, {"type": "text", "text": "Hi"}]})
-    pieces = streamed(
-        chunk({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "a"}]}]}),
-        chunk({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "bc"}], "closed": True}]}),
-        chunk({"content": [{"type": "text", "text": "H"}]}),
-        chunk({"content": "i"}, "stop"),
-    )
-
-    assert (block, "Hi", whole.parts) == (whole.parts[0].extra["openai_chat"], whole.content, pieces.parts)
 
 
 def test_several_answers_are_told_apart():
@@ -525,8 +369,8 @@ def test_fields_of_a_call_that_one_server_knows_are_kept():
     assert {"openai_chat": {"extra_content": {"google": {"x": 1}}}} == answered({"tool_calls": [call]}).tool_calls[0].extra
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
+@each(
+    "text, expected",
     [
         ("<think>abc</think>\n\nHi", ("abc", "Hi")),
         ("\n<think>\nabc < d\n</think>Hi <think>", ("abc < d", "Hi <think>")),

@@ -3,20 +3,12 @@
 import json
 
 import attrs
-import pytest
 
 from llmdispatcher import (
-    AuthenticationError,
     Choice,
     Citation,
-    ContentFiltered,
-    ContextWindowExceeded,
     ImagePart,
-    InvalidRequest,
-    ModelNotFound,
     OtherPart,
-    QuotaExceeded,
-    RateLimitError,
     ReasoningPart,
     Request,
     Response,
@@ -25,13 +17,12 @@ from llmdispatcher import (
     ToolCall,
     ToolCallDelta,
     Usage,
-    VendorUnavailable,
 )
-from llmdispatcher.types import fold, unfold
-from llmdispatcher.wire import OPENAI_CHAT, Inbound, fault
-from llmdispatcher.wire.openai_chat.fields import openai_tier
+from llmdispatcher.types import unfold
+from llmdispatcher.wire import OPENAI_CHAT, Inbound
 
-from .corpus import body_of, decode_stream, exchanges, needs_corpus, plainly, streamed
+from ..cases import each
+from .corpus import through
 
 NAME = "openai_chat"
 
@@ -50,84 +41,17 @@ def events(chunks, asked=None):
     return [json.loads(frame.removeprefix("data: ")) for frame in frames]
 
 
-def through(chunks):
-    """What a client of ours reads of a stream that our server wrote."""
-    writer = OPENAI_CHAT.writer()
-    answer, error = decode_stream(OPENAI_CHAT, [*[writer.write(chunk) for chunk in chunks], writer.end()])
-    assert error is None, error
-    return answer
-
-
-def answers():
-    """Every recorded answer, with its chunks."""
-    listed = [exchange for group, found in exchanges().items() if group[0] == "chat_completions" for exchange in found]
-    for exchange in listed:
-        if exchange["response"]["status"] != 200 or "error" in exchange["expect"]:
-            continue
-        if streamed(exchange):
-            decoder = OPENAI_CHAT.decoder()
-            chunks = decoder.feed(body_of(exchange))
-            chunks += [] if decoder.done else decoder.finish()
-        else:
-            chunks = list(unfold(OPENAI_CHAT.decode(body_of(exchange))))
-        yield exchange["id"], chunks
-
-
-def completed(response):
-    """The answer with what the format wants and some vendors leave out; the end and the service tier in the format's own words.
-
-    Null, which no schema of OpenAI's allows in a usage, is left out of it.
-    """
-    ended = response.finish_reason or ("tool_calls" if response.tool_calls else "stop")
-    name, tier = response.response_id or "chatcmpl-0", openai_tier(response.service_tier)
-    return attrs.evolve(plainly(response), finish_reason=ended, finish_reason_raw=None, response_id=name, service_tier=tier)
-
-
-def in_order(response):
-    """Thoughts, text and calls apart: the message of a whole answer has no place for their order."""
-    fields = [dict(part.extra[NAME]) for part in response.reasoning_parts]
-    others = tuple([part for part in response.parts if not isinstance(part, ReasoningPart | TextPart | ToolCall)])
-    texts = "".join([part.text for part in response.reasoning_parts])
-    details = [detail for own in fields for detail in own.get("reasoning_details", ())]
-    return attrs.evolve(completed(response), parts=others), texts, details
-
-
-@needs_corpus
-def test_a_recorded_answer_is_written_as_it_was_read(capsys):
-    """In one piece, every value of it."""
-    read = [(name, fold(chunks)) for name, chunks in answers()]
-    again = [OPENAI_CHAT.decode(OPENAI_CHAT.write_response(answer)) for _, answer in read]
-    wrong = [name for (name, answer), other in zip(read, again, strict=True) if in_order(answer) != in_order(other)]
-    exact = sum(answer == other for (_, answer), other in zip(read, again, strict=True))
-    with capsys.disabled():
-        print(f"\nopenai_chat: {len(read) - len(wrong)} of {len(read)} answers, {exact} of them with every spelling")
-
-    assert [] == wrong
-
-
-@needs_corpus
-def test_a_recorded_stream_is_written_as_it_was_read(capsys):
-    """Chunk by chunk; how its thoughts were spelt is known too late."""
-    wrong = [name for name, chunks in answers() if in_order(fold(chunks)) != in_order(through(chunks))]
-    with capsys.disabled():
-        print(f"\nopenai_chat: all but {len(wrong)} streams")
-
-    assert [] == wrong
-
-
 THOUGHT = ReasoningPart(
     text="t", origin=NAME, extra={NAME: {"reasoning": "t", "reasoning_details": [{"type": "reasoning.text", "text": "t"}]}}
 )
 BLOCK = ReasoningPart(text="t", origin=NAME, extra={NAME: {"type": "thinking", "thinking": [{"type": "text", "text": "t"}]}})
-REFERENCE = OtherPart(origin=NAME, data={"type": "reference", "reference_ids": [1]})
 PROVEN = ToolCall(id="d", name="f", arguments="{}", extra={NAME: {"extra_content": {"x": 1}}})
 SOURCE = {"url": "https://x.example", "title": "x"}
-FOREIGN_THOUGHT = ReasoningPart(text="t", signature="s", origin="anthropic_messages")
 CALL = ToolCall(id="c", name="f", arguments='{"a": 1}')
 USAGE = Usage(input_tokens=9, output_tokens=5, cache_read_tokens=3, cache_write_tokens=2, reasoning_tokens=1)
 
 
-@pytest.mark.parametrize(
+@each(
     "answer",
     [
         Response(content="Hi"),
@@ -145,14 +69,13 @@ USAGE = Usage(input_tokens=9, output_tokens=5, cache_read_tokens=3, cache_write_
         Response(parts=(ImagePart(data=b"abc", media_type="image/png"),)),
         Response(content="Hi", citations=(Citation(url="https://x.example", title="x", raw=SOURCE),)),
     ],
-    ids=range(12),
 )
 def test_an_answer_is_read_as_it_was_written(answer):
     """Whole; and as a stream, but for how its thoughts were spelt."""
     answer = attrs.evolve(answer, model="m", response_id="r", finish_reason=answer.finish_reason or "stop")
     answer = attrs.evolve(answer, finish_reason_raw=answer.finish_reason)
     again = OPENAI_CHAT.decode(OPENAI_CHAT.write_response(answer))
-    passed = through(unfold(answer))
+    passed = through(OPENAI_CHAT, unfold(answer))
 
     assert answer == attrs.evolve(again, usage=Usage())
     assert (answer.content, answer.reasoning, answer.tool_calls, answer.refusal, answer.other_choices, answer.citations) == (
@@ -246,8 +169,8 @@ def test_a_stream_that_says_nothing_ends_well():
     ]
 
 
-@pytest.mark.parametrize(
-    ("reason", "raw", "expected"),
+@each(
+    "reason, raw, expected",
     [
         ("stop", "end_turn", "stop"),
         ("stop", "stop", "stop"),
@@ -263,9 +186,8 @@ def test_the_end_is_told_in_a_word_of_this_format(reason, raw, expected):
     assert expected == written(Response(finish_reason=reason, finish_reason_raw=raw))["choices"][0]["finish_reason"]
 
 
-@pytest.mark.parametrize(
-    "usage",
-    [USAGE, Usage(input_tokens=9, output_tokens=5, cache_write_tokens=4, cache_write_long_tokens=3, audio_output_tokens=1)],
+@each(
+    "usage", [USAGE, Usage(input_tokens=9, output_tokens=5, cache_write_tokens=4, cache_write_long_tokens=3, audio_output_tokens=1)]
 )
 def test_usage_counts_the_same_when_it_is_read_again(usage):
     """Whoever told it first."""
@@ -277,30 +199,3 @@ def test_usage_counts_the_same_when_it_is_read_again(usage):
 def test_no_usage_stays_none():
     """Nothing is made up of it."""
     assert "usage" not in written(Response(content="Hi", usage=Usage()))
-
-
-ERRORS = [
-    InvalidRequest("bad", status=400),
-    InvalidRequest("large", status=413),
-    AuthenticationError("key"),
-    QuotaExceeded("spent"),
-    RateLimitError("slow", status=429),
-    ModelNotFound("model"),
-    ContextWindowExceeded("long"),
-    ContentFiltered("no"),
-    VendorUnavailable("down", status=503),
-    VendorUnavailable("down", status=529),
-]
-
-
-@pytest.mark.parametrize("error", ERRORS, ids=range(len(ERRORS)))
-def test_a_refusal_reads_back_as_the_same(error):
-    """Class, status and message; as a refusal, and in the middle of a stream."""
-    status, body = OPENAI_CHAT.write_error(error)
-    again = fault(status, {}, body)
-    writer = OPENAI_CHAT.writer()
-    _, broken = decode_stream(OPENAI_CHAT, [writer.write(StreamChunk(content="Hi")), writer.fail(error)])
-
-    assert {"message", "type", "param", "code"} == json.loads(body)["error"].keys()
-    assert (type(error), error.message, error.status or status) == (type(again), again.message, again.status)
-    assert (type(error), error.message, status) == (type(broken), broken.message, broken.status)

@@ -4,48 +4,34 @@ import json
 import re
 from datetime import UTC, datetime
 
-import attrs
 import pytest
 
 from llmdispatcher import (
-    AuthenticationError,
-    BudgetExceeded,
-    Cancelled,
     Citation,
-    ConfigError,
-    ContentFiltered,
-    ContextWindowExceeded,
-    DeadlineExceeded,
     ImagePart,
     InvalidRequest,
-    MalformedReply,
     Message,
-    ModelNotFound,
     OtherPart,
-    QuotaExceeded,
-    RateLimitError,
     ReasoningPart,
     Request,
     Response,
     StreamChunk,
-    StreamInterrupted,
     TextPart,
     Tool,
     ToolCall,
     ToolCallDelta,
     Usage,
     VendorTool,
-    VendorUnavailable,
 )
 from llmdispatcher.types import fold, unfold
-from llmdispatcher.wire import OPENAI_RESPONSES, Inbound, fault
-from llmdispatcher.wire.openai_chat.fields import openai_tier
+from llmdispatcher.wire import OPENAI_RESPONSES, Inbound
 from llmdispatcher.wire.openai_responses.server_response import complete
 
-from .corpus import FOLDER, body_of, decode_stream, needs_corpus, streamed
+from ..cases import each
+from .corpus import again, needs_corpus, through
 from .equivalences import openai_responses as normal
+from .test_round_trips import answers, counted
 
-APIS = ("responses", "responses_input_tokens", "responses_compact")
 NAME = "openai_responses"
 
 
@@ -57,11 +43,6 @@ def read(given="Hi", **fields):
 def sent(request, stream=False):
     """What is sent for a request."""
     return json.loads(OPENAI_RESPONSES.encode(request, stream=stream))
-
-
-def again(response):
-    """What a client of ours reads of an answer that our server wrote."""
-    return OPENAI_RESPONSES.decode(OPENAI_RESPONSES.write_response(response))
 
 
 def stream_of(chunks, asked=None):
@@ -76,86 +57,13 @@ def events(chunks, asked=None):
     return [json.loads(line.partition("\ndata: ")[2]) for line in lines]
 
 
-def through(chunks):
-    """The answer that a client of ours reads of a stream."""
-    answer, error = decode_stream(OPENAI_RESPONSES, [stream_of(chunks)])
-    assert error is None, error
-    return answer
-
-
-def counted(response):
-    """The answer without what a vendor's record of usage has beyond the counts, and with the tier that goes without saying."""
-    usage = attrs.evolve(response.usage, raw={}, cost=None, cost_status="")
-    return attrs.evolve(response, usage=usage, service_tier=openai_tier(response.service_tier) or "default")
-
-
-def recorded():
-    """Every exchange of the format."""
-    found = [json.loads(path.read_bytes()) for path in sorted((FOLDER / "exchanges").glob("*-responses*.json"))]
-    return [exchange for exchange in found if exchange["api"] in APIS]
-
-
-def unlike(exchange):
-    """How a request differs after it was read and written, empty where it does not."""
-    asked = exchange["request"]["json"]
-    try:
-        inbound = OPENAI_RESPONSES.read_request(json.dumps(asked).encode(), exchange["request"]["path"])
-        one, other = normal(asked), normal(sent(inbound.request, inbound.stream))
-    except InvalidRequest as error:
-        return repr(error)
-    return "; ".join(
-        f"{name}: {one.get(name)!r} → {other.get(name)!r}" for name in {**one, **other} if one.get(name) != other.get(name)
-    )
-
-
-@needs_corpus
-def test_every_recorded_request_is_written_as_it_was_read(capsys):
-    """Nothing that a client said is lost or changed on the way to a vendor of the same format."""
-    asked = recorded()
-    wrong = [f"{exchange['id']}: {problem}" for exchange in asked if (problem := unlike(exchange))]
-    with capsys.disabled():
-        print(f"\n{NAME}: {len(asked) - len(wrong)} of {len(asked)} requests")
-
-    assert [] == wrong
-
-
-def chunks_of(exchange):
-    """The chunks of a recorded answer."""
-    if not streamed(exchange):
-        return list(unfold(OPENAI_RESPONSES.decode(body_of(exchange))))
-    decoder = OPENAI_RESPONSES.decoder()
-    return decoder.feed(body_of(exchange))
-
-
-def answers():
-    """The chunks of every recorded answer that is one, by the exchange's id."""
-    return {
-        exchange["id"]: chunks_of(exchange)
-        for exchange in recorded()
-        if exchange["api"] == "responses" and exchange["response"]["status"] == 200 and "error" not in exchange["expect"]
-    }
-
-
-@needs_corpus
-def test_every_recorded_answer_is_written_as_it_was_read(capsys):
-    """The whole canonical answer, parts with their ids included; in one piece, in the pieces it came in, and in ours."""
-    found = {name: (fold(chunks), chunks) for name, chunks in answers().items()}
-    wrong = [name for name, (said, _) in found.items() if counted(said) != counted(again(said))]
-    torn = [name for name, (said, chunks) in found.items() if counted(said) != counted(through(chunks))]
-    unlike = [name for name, (said, _) in found.items() if counted(said) != counted(through(unfold(said)))]
-    with capsys.disabled():
-        print(f"\n{NAME}: {len(found) - len(wrong)} of {len(found)} answers, {len(found) - len(torn)} as streams")
-
-    assert ([], [], []) == (wrong, torn, unlike)
-
-
 @needs_corpus
 def test_openais_own_client_understands_what_is_written():
     """Strictly, by the types of its SDK, wherever it understands the recorded answer itself."""
     types = pytest.importorskip("openai.types.responses")
     pydantic = pytest.importorskip("pydantic")
     event_type, wrong = pydantic.TypeAdapter(types.ResponseStreamEvent), []
-    for name, chunks in answers().items():
+    for name, chunks in answers(OPENAI_RESPONSES):
         items = json.loads(OPENAI_RESPONSES.write_response(fold(chunks)))
         if not valid(types.Response.model_validate, {**items, "output": [], "service_tier": None}):
             wrong.append(f"{name}: whole")
@@ -309,9 +217,7 @@ def test_unknown_content_of_the_assistant_is_kept_whole():
     assert [item] == sent(read([item]))["input"]
 
 
-@pytest.mark.parametrize(
-    "content", ["", [], [{"type": "input_file", "file_data": "no base64!"}], [{"type": "input_image", "x": 1}]]
-)
+@each("content", ["", [], [{"type": "input_file", "file_data": "no base64!"}], [{"type": "input_image", "x": 1}]])
 def test_odd_content_goes_back_as_it_came(content):
     """It is for the vendor to judge."""
     item = {"type": "message", "role": "user", "content": content}
@@ -319,7 +225,7 @@ def test_odd_content_goes_back_as_it_came(content):
     assert normal({"input": [item]}) == normal({"input": sent(read([item]))["input"]})
 
 
-@pytest.mark.parametrize(
+@each(
     "fields",
     [
         {"tool_choice": {"type": "web_search_preview"}},
@@ -331,7 +237,6 @@ def test_odd_content_goes_back_as_it_came(content):
         {"frequency_penalty": 0.5, "top_k": 3},
         {"stream_options": {"include_obfuscation": False}},
     ],
-    ids=lambda fields: next(iter(fields)),
 )
 def test_settings_without_a_name_of_ours_go_back_as_they_came(fields):
     """Also values beyond our bounds: a vendor may accept them."""
@@ -347,8 +252,8 @@ def test_a_vendor_may_keep_the_conversation():
     assert {"prompt": {"id": "pmpt_1"}} == sent(inbound.request)
 
 
-@pytest.mark.parametrize(
-    ("fields", "name"),
+@each(
+    "fields, name",
     [
         ({"input": 7}, "input"),
         ({"input": [7]}, "input"),
@@ -378,19 +283,11 @@ def test_a_vendor_may_keep_the_conversation():
         ({"tools": [{"type": "custom"}], "input": "Hi"}, "tools[0].name"),
         ({}, "input"),
     ],
-    ids=json.dumps,
 )
 def test_what_is_no_request_is_named(fields, name):
     """With the field, and what to give instead."""
     with pytest.raises(InvalidRequest, match=rf"^{re.escape(name)}: .+( give | use |neither)"):
         OPENAI_RESPONSES.read_request(json.dumps(fields).encode())
-
-
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"7"])
-def test_a_body_that_is_no_object_is_told(body):
-    """As a fault of the request."""
-    with pytest.raises(InvalidRequest, match="body: this"):
-        OPENAI_RESPONSES.read_request(body)
 
 
 FOREIGN = Response(
@@ -428,7 +325,7 @@ def test_an_answer_of_another_format_is_written(numbered_ids):
 
 def test_sources_and_logprobs_of_another_vendor_are_told():
     """As annotations of the text, and beside it."""
-    seen = again(FOREIGN)
+    seen = again(OPENAI_RESPONSES, FOREIGN)
 
     assert ("https://example.com", "t", 0, 1) == tuple(
         getattr(seen.citations[0], name) for name in ("url", "title", "start", "end")
@@ -438,7 +335,7 @@ def test_sources_and_logprobs_of_another_vendor_are_told():
 
 def test_an_answer_of_another_format_is_streamed():
     """The stream says what the whole answer says."""
-    seen, whole = through(unfold(FOREIGN)), again(FOREIGN)
+    seen, whole = through(OPENAI_RESPONSES, unfold(FOREIGN)), again(OPENAI_RESPONSES, FOREIGN)
 
     assert (whole.content, whole.reasoning, whole.logprobs, whole.finish_reason, counted(whole).usage) == (
         (seen.content, seen.reasoning, seen.logprobs, seen.finish_reason, counted(seen).usage)
@@ -448,8 +345,8 @@ def test_an_answer_of_another_format_is_streamed():
     assert ["https://example.com"] == [citation.url for citation in seen.citations]
 
 
-@pytest.mark.parametrize(
-    ("reason", "raw", "status", "details"),
+@each(
+    "reason, raw, status, details",
     [
         ("stop", "end_turn", "completed", None),
         ("tool_calls", "tool_use", "completed", None),
@@ -479,9 +376,13 @@ def test_a_thought_without_parts_is_written_first():
 
 def test_a_refusal_is_written():
     """Alone or beside text."""
-    assert "no" == again(Response(refusal="no")).refusal == through([StreamChunk(refusal="n"), StreamChunk(refusal="o")]).refusal
+    assert (
+        "no"
+        == again(OPENAI_RESPONSES, Response(refusal="no")).refusal
+        == through(OPENAI_RESPONSES, [StreamChunk(refusal="n"), StreamChunk(refusal="o")]).refusal
+    )
     assert ("a", "no") == (lambda seen: (seen.content, seen.refusal))(
-        through([StreamChunk(content="a"), StreamChunk(refusal="no")])
+        through(OPENAI_RESPONSES, [StreamChunk(content="a"), StreamChunk(refusal="no")])
     )
 
 
@@ -531,7 +432,7 @@ def test_calls_that_grow_side_by_side_stay_apart():
         ToolCallDelta(index=1, name="g", arguments="}"),
         ToolCallDelta(index=2, id="c2", name="h", arguments="free", kind="custom"),
     ]
-    seen = through([StreamChunk(tool_calls=(piece,)) for piece in pieces])
+    seen = through(OPENAI_RESPONSES, [StreamChunk(tool_calls=(piece,)) for piece in pieces])
 
     assert [("f", '{"a":1}', "c0"), ("g", "{}", "c1"), ("h", "free", "c2")] == [
         (call.name, call.arguments, call.id) for call in seen.tool_calls
@@ -549,67 +450,7 @@ def test_a_stream_of_nothing_is_a_stream():
 
 def test_other_choices_are_not_in_a_stream():
     """The format has one answer."""
-    assert "a" == through([StreamChunk(content="a"), StreamChunk(content="b", choice=1)]).content
-
-
-ERRORS = [
-    InvalidRequest("no", status=400),
-    InvalidRequest("too large", status=413),
-    AuthenticationError("no", status=401),
-    AuthenticationError("no", status=403, code="PERMISSION_DENIED"),
-    AuthenticationError("API key is off", status=400),
-    QuotaExceeded("no", status=402),
-    QuotaExceeded("no", status=429, code="RESOURCE_EXHAUSTED"),
-    ModelNotFound("no", status=404, code="model_not_found"),
-    ModelNotFound("no", status=400),
-    RateLimitError("no", status=429, code="rate_limit_error"),
-    RateLimitError("no", status=503),
-    ContextWindowExceeded("no", status=400, code="invalid_request_error"),
-    ContentFiltered("no", status=400),
-    VendorUnavailable("no", status=500),
-    VendorUnavailable("no", status=529, code="overloaded_error"),
-]
-
-
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: f"{type(error).__name__}-{error.status}")
-def test_a_refusal_reads_back_as_what_it_was(error):
-    """Class, status and message."""
-    status, body = OPENAI_RESPONSES.write_error(error)
-    seen = fault(status, {}, body)
-
-    assert (type(error), error.status, error.message) == (type(seen), seen.status, seen.message)
-
-
-@pytest.mark.parametrize(
-    ("error", "status"),
-    [
-        (InvalidRequest("no"), 400),
-        (DeadlineExceeded("no"), 504),
-        (MalformedReply("no", status=200), 502),
-        (BudgetExceeded("no"), 402),
-        (Cancelled("no"), 499),
-        (ConfigError("no"), 500),
-        (StreamInterrupted("no"), 503),
-    ],
-)
-def test_a_failure_without_a_status_gets_one(error, status):
-    """That of its class."""
-    assert status == OPENAI_RESPONSES.write_error(error)[0]
-
-
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: f"{type(error).__name__}-{error.status}")
-def test_a_failure_in_the_middle_of_a_stream_is_told_there(error):
-    """A client raises it after what was said before."""
-    writer = OPENAI_RESPONSES.writer()
-    body = [writer.write(StreamChunk(model="m", content="a")), writer.fail(error)]
-    answer, seen = decode_stream(OPENAI_RESPONSES, body)
-
-    assert ("a", type(error), error.status, "no") == (
-        answer.content,
-        type(seen),
-        seen.status,
-        seen.message,
-    ) or error.message != "no"
+    assert "a" == through(OPENAI_RESPONSES, [StreamChunk(content="a"), StreamChunk(content="b", choice=1)]).content
 
 
 def test_the_next_turn_carries_the_items_as_they_were():
@@ -627,7 +468,7 @@ def test_another_formats_thought_is_not_sent_where_nobody_knows_it():
     assert [{"role": "user", "content": "Hi"}] == sent(read([{"role": "user", "content": "Hi"}, thought]))["input"]
 
 
-@pytest.mark.parametrize(
+@each(
     "entry",
     [
         None,
@@ -637,7 +478,6 @@ def test_another_formats_thought_is_not_sent_where_nobody_knows_it():
         {"type": "output_text", "text": "hi", "annotations": 5, "logprobs": "x"},
         {"type": "output_text", "text": "hi", "annotations": [None]},
     ],
-    ids=repr,
 )
 def test_junk_in_a_vendors_message_can_be_written_again(entry):
     """What a vendor should not have said is handed on or left out, whole and streamed."""
@@ -650,8 +490,8 @@ def test_junk_in_a_vendors_message_can_be_written_again(entry):
     assert said.content.endswith("ok")
 
 
-@pytest.mark.parametrize(
-    ("kind", "told", "written"),
+@each(
+    "kind, told, written",
     [
         ("message", "failed", "incomplete"),
         ("message", "in_progress", "in_progress"),

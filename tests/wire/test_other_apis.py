@@ -20,12 +20,13 @@ from llmdispatcher.wire import COUNTING, EMBEDDING_CODECS, LISTINGS
 from llmdispatcher.wire.codecs import CODECS
 from llmdispatcher.wire.completions import COMPLETIONS
 
+from ..cases import each
 from . import equivalences
-from .corpus import body_of, decode_stream, needs_corpus, recorded, streamed
+from .corpus import body_of, decode_stream, differing, needs_corpus, recorded, streamed
 from .recordings import lines, sse
 from .small_apis import question, spoilt
 
-EVERY_COUNT = pytest.mark.parametrize("counting", COUNTING.values(), ids=list(COUNTING))
+EVERY_COUNT = each("counting", COUNTING)
 FULL = {"max_tokens": 9, "temperature": 0.5, "top_p": 0.5, "user": "me", "reasoning_effort": "low", "tools": [Tool(name="f")]}
 
 
@@ -64,7 +65,7 @@ def test_a_count_is_read_as_it_was_written(counting):
 
 
 @EVERY_COUNT
-@pytest.mark.parametrize("number", ["null", "true", '"7"', "-1", "1e30", "[7]"])
+@each("number", ["null", "true", '"7"', "-1", "1e30", "[7]"])
 def test_what_is_no_count_is_malformed(counting, number):
     """Rather an error than a wrong number."""
     with pytest.raises(MalformedReply):
@@ -100,9 +101,7 @@ def unlike(exchange):
     }
     normal = getattr(equivalences, kind)
     one, other = normal(body), normal(again)
-    return "; ".join(
-        f"{name}: {one.get(name)!r} → {other.get(name)!r}" for name in {**one, **other} if one.get(name) != other.get(name)
-    )
+    return differing(one, other)
 
 
 @needs_corpus
@@ -125,8 +124,8 @@ def test_names_of_models_are_read_in_any_form():
     assert () == LISTINGS["ollama_chat"].decode(b'{"models": []}')
 
 
-@pytest.mark.parametrize(
-    ("kind", "body", "path"),
+@each(
+    "kind, body, path",
     [
         ("anthropic_messages", b'{"data": [], "has_more": true, "last_id": "a b"}', "/v1/models?limit=1000&after_id=a%20b"),
         ("anthropic_messages", b'{"data": [], "has_more": false, "last_id": "a"}', None),
@@ -140,7 +139,7 @@ def test_a_long_list_has_pages(kind, body, path):
     assert path == LISTINGS[kind].next(body)
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"7", b'{"data": {}}', b"<html>"])
+@each("body", [b"", b"{}", b"7", b'{"data": {}}', b"<html>"])
 def test_what_is_no_list_is_malformed(body):
     """Whatever the bytes."""
     with pytest.raises(MalformedReply):
@@ -155,8 +154,8 @@ def test_an_error_in_place_of_a_list_or_count_is_raised():
             decode(error)
 
 
-@pytest.mark.parametrize("api", COMPLETIONS.values(), ids=list(COMPLETIONS))
-@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"null", b"<html>", b'{"choices": []}', b'{"choices": 7, "response": 7}'])
+@each("api", COMPLETIONS)
+@each("body", [b"", b"{}", b"[]", b"null", b"<html>", b'{"choices": []}', b'{"choices": 7, "response": 7}'])
 def test_what_is_no_text_is_malformed(api, body):
     """Whatever the bytes."""
     with pytest.raises(MalformedReply):
@@ -183,7 +182,7 @@ STREAMS = {
 FRAMES = {"completions": sse, "ollama_generate": lines}
 
 
-@pytest.mark.parametrize("kind", list(STREAMS))
+@each("kind", list(STREAMS))
 def test_a_stream_of_text_is_complete_at_its_end_and_not_before(kind):
     """An answer that broke off is none."""
     api, events, frames = COMPLETIONS[kind], STREAMS[kind], FRAMES[kind]
@@ -239,7 +238,7 @@ def raised(decode, body):
     return None
 
 
-@pytest.mark.parametrize("junk", [None, True, -1, 2.5, 10**30, 10**400, "", "x", "\ud800", [], [[]], {}, {"a": []}], ids=repr)
+@each("junk", [None, True, -1, 2.5, 10**30, 10**400, "", "x", "\ud800", [], [[]], {}, {"a": []}])
 def test_junk_in_any_place_is_an_answer_or_one_of_our_errors(junk):
     """One value of the wrong type is no crash."""
     bodies = [json.dumps(spoiled).encode() for answer in ANSWERS for spoiled in (junk, *spoilt(answer, junk))]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
-
-import pytest
+from functools import cache
 
 from llmdispatcher import DispatchError, InvalidRequest, ReasoningPart, Response, TextPart, ToolCall, Usage, errors
 from llmdispatcher.types import Citation, OtherPart, unfold
@@ -19,6 +18,8 @@ from llmdispatcher.wire.openai_responses.response import openai_responses_usage
 from llmdispatcher.wire.sse import SseParser
 from tests.wire.corpus import body_of, codec_of, decode_stream, exchanges, listed, needs_corpus, streamed
 from tests.wire.published import EVENT, REFUSAL, WHOLE, violations
+
+from ..cases import each
 
 CALL = ToolCall(name="get_weather", id="call_1", arguments='{"city": "Oslo"}')
 USAGE = Usage(
@@ -108,20 +109,10 @@ ANSWERS = {
             ("Anthropic", anthropic_usage, "minimal", {"input_tokens": 3, "output_tokens": 4}),
             ("Anthropic", anthropic_usage, "null", {"input_tokens": None, "output_tokens": 4, "server_tool_use": None}),
             ("Anthropic", anthropic_usage, "odd", {**_COUNTED, "service_tier": "x", "inference_geo": 5}),
-            (
-                "Anthropic",
-                anthropic_usage,
-                "half",
-                {**_COUNTED, "cache_creation": {}, "server_tool_use": {}},
-            ),
+            ("Anthropic", anthropic_usage, "half", {**_COUNTED, "cache_creation": {}, "server_tool_use": {}}),
             ("OpenAI", _chat_usage, "minimal", {"prompt_tokens": 3, "completion_tokens": 4}),
             ("OpenAI", _chat_usage, "null", {**_TOLD, "prompt_tokens_details": None, "completion_tokens_details": None}),
-            (
-                "OpenAI",
-                _chat_usage,
-                "half null",
-                {**_TOLD, "completion_tokens_details": {"audio_tokens": None}},
-            ),
+            ("OpenAI", _chat_usage, "half null", {**_TOLD, "completion_tokens_details": {"audio_tokens": None}}),
             ("OpenAI", _chat_usage, "worded", {**_TOLD, "prompt_tokens_details": {"cached_tokens": "0"}}),
             ("OpenAI", _chat_usage, "listed", {**_TOLD, "prompt_tokens_details": []}),
             ("Google", gemini_usage, "minimal", {"promptTokenCount": 3}),
@@ -241,8 +232,8 @@ def _events(codec: Codec, response: Response) -> list[object]:
     return [json.loads(event.data) for event in SseParser(1 << 30).feed(body) if event.data != "[DONE]"]
 
 
-@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
-@pytest.mark.parametrize("name", WHOLE)
+@each("answer", ANSWERS.values())
+@each("name", list(WHOLE))
 def test_an_answer_is_valid(name, answer):
     """In one piece; Open Responses has none of OpenAI's own items and file citations."""
     if name == "open_responses" and answer in OPENAIS:
@@ -252,8 +243,8 @@ def test_an_answer_is_valid(name, answer):
     assert set() == violations(WHOLE[name], json.loads(codec.write_response(answer)))
 
 
-@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
-@pytest.mark.parametrize("name", EVENT)
+@each("answer", ANSWERS.values())
+@each("name", list(EVENT))
 def test_a_stream_is_valid(name, answer):
     """Event by event."""
     found = [violations(EVENT[name], event) for event in _events(CODECS[name], answer)]
@@ -261,14 +252,14 @@ def test_a_stream_is_valid(name, answer):
     assert set() == set().union(*found)
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("name", REFUSAL)
+@each("error", ERRORS)
+@each("name", list(REFUSAL))
 def test_a_refusal_is_valid(name, error):
     """Every class of ours."""
     assert set() == violations(REFUSAL[name], json.loads(CODECS[name].write_error(error)[1]))
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@each("error", ERRORS)
 def test_an_error_event_is_valid(error):
     """In the middle of a stream of the Responses API."""
     [event] = SseParser(1 << 30).feed(CODECS["openai_responses"].writer().fail(error))
@@ -283,8 +274,8 @@ def _to(**asked):
     return json.loads(codec.write_response(ANSWERS["text"], inbound))
 
 
-@pytest.mark.parametrize("value", [[5], 5, -1, 2.5, 1e9, "extreme", "x" * 99, True, {"a": 1}, {"type": "hologram"}], ids=repr)
-@pytest.mark.parametrize(
+@each("value", [[5], 5, -1, 2.5, 1e9, "extreme", "x" * 99, True, {"a": 1}, {"type": "hologram"}])
+@each(
     "name",
     [
         *("background", "instructions", "max_output_tokens", "max_tool_calls", "metadata", "parallel_tool_calls", "tool_choice"),
@@ -302,7 +293,7 @@ def test_a_setting_that_cannot_be_is_not_repeated(name, value):
     assert set() == violations(WHOLE["openai_responses"], answer) | violations(WHOLE["open_responses"], answer)
 
 
-@pytest.mark.parametrize(
+@each(
     "asked",
     [
         {"reasoning": {"effort": "max"}},
@@ -314,7 +305,6 @@ def test_a_setting_that_cannot_be_is_not_repeated(name, value):
         {"tools": [{"type": "function", "name": "f"}], "tool_choice": {"type": "allowed_tools"}},
         {"tools": [{"type": "function", "name": "f"}], "tool_choice": {"type": "custom"}},
     ],
-    ids=repr,
 )
 def test_a_part_of_a_setting_that_cannot_be_is_not_repeated(asked):
     """The rest of it is."""
@@ -357,32 +347,38 @@ _NEWER = {
 """What of the vendors' own recorded answers their schemas do not know; it is passed on to their own clients."""
 
 
+@cache
+def _recorded_answers():
+    """Every recorded answer that is one: id, codec, answer."""
+    found = []
+    for exchange in listed(exchanges()):
+        if exchange["response"]["status"] == 200:
+            codec, body = codec_of(exchange), body_of(exchange)
+            response, error = decode_stream(codec, [body]) if streamed(exchange) else _whole(codec, body)
+            found += [(exchange["id"], codec, response)] if error is None else []
+    return found
+
+
+def _whole(codec, body):
+    try:
+        return codec.decode(body), None
+    except DispatchError as error:
+        return None, error
+
+
 @needs_corpus
-@pytest.mark.parametrize("name", WHOLE)
+@each("name", list(WHOLE))
 def test_recorded_answers_are_valid_in_every_format(name):
     """Also in their own, whatever their vendor left out; ``_NEWER`` lists what its schema lacks."""
     codec = CODECS["openai_responses" if name == "open_responses" else name]
     found: dict[str, str] = {}
-    for exchange in listed(exchanges()):
-        own = codec_of(exchange) is codec
-        if exchange["response"]["status"] != 200 or (own and name == "open_responses"):
-            continue
-        response, error = decode_stream(codec_of(exchange), [body_of(exchange)]) if streamed(exchange) else _whole(exchange)
-        if error is not None:
-            continue
-        if name == "open_responses" and any(call.kind == "custom" for call in response.tool_calls):
+    for identity, origin, response in _recorded_answers():
+        if name == "open_responses" and (origin is codec or any(call.kind == "custom" for call in response.tool_calls)):
             continue  # it has functions alone
         said = violations(WHOLE[name], json.loads(codec.write_response(response)))
         for event in _events(codec, response) if name in EVENT else ():
             said |= violations(EVENT[name], event)
-        known = _NEWER[name] if own else ()
-        found |= dict.fromkeys([one for one in said if not any(word in one for word in known)], exchange["id"])
+        known = _NEWER[name] if origin is codec else ()
+        found |= dict.fromkeys([one for one in said if not any(word in one for word in known)], identity)
 
     assert {} == found
-
-
-def _whole(exchange):
-    try:
-        return codec_of(exchange).decode(body_of(exchange)), None
-    except DispatchError as error:
-        return Response(), error

@@ -7,6 +7,8 @@ from llmdispatcher.wire import without_refused
 from llmdispatcher.wire.base import QUIRKS
 from llmdispatcher.wire.shaping import without_effort
 
+from ..cases import each
+
 EVERYTHING = {
     "stop": "END",
     "logprobs": True,
@@ -48,8 +50,8 @@ def test_the_effort_is_left_out_where_its_word_is_refused():
     assert 0.0 == fit.temperature
 
 
-@pytest.mark.parametrize(
-    ("quirk", "settings"),
+@each(
+    "quirk, settings",
     [
         ("no_sampling", {"temperature": 0.0, "top_p": 0.5, "top_k": 3, "frequency_penalty": 1, "presence_penalty": 0}),
         ("no_penalties", {"frequency_penalty": 1, "presence_penalty": 0}),
@@ -64,16 +66,14 @@ def test_what_only_tunes_is_left_out(quirk, settings):
     assert [None] * len(settings) == [getattr(fit, name) for name in settings]
 
 
-@pytest.mark.parametrize(("quirk", "field", "value"), [("no_stop", "stop", ("END",)), ("no_logprobs", "logprobs", True)])
+@each("quirk, field, value", [("no_stop", "stop", ("END",)), ("no_logprobs", "logprobs", True)])
 def test_what_decides_the_answer_is_refused(quirk, field, value):
     """A stop sequence that is not looked at would be an answer that nobody asked for."""
     with pytest.raises(InvalidRequest, match=f"{field}: is refused by this model .*drop_params"):
         without_refused(Request("m", "hi", **{field: value}), frozenset({quirk}), "chat")
 
 
-@pytest.mark.parametrize(
-    ("quirk", "settings"), [("no_logprobs", {"logprobs": False, "top_logprobs": 0}), ("no_top_k", {"top_k": 0})]
-)
+@each("quirk, settings", [("no_logprobs", {"logprobs": False, "top_logprobs": 0}), ("no_top_k", {"top_k": 0})])
 def test_a_setting_that_asks_for_nothing_is_left_out_where_its_field_is_refused(quirk, settings):
     """Nobody misses it, so that nothing is refused."""
     fit = without_refused(Request("m", "hi", **settings), frozenset({quirk}), "chat")

@@ -11,13 +11,13 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-import pytest
 from genai_prices.data_snapshot import get_snapshot
 
 from llmdispatcher import DispatchError, Usage, catalog
 from llmdispatcher.types import cost_of
 from llmdispatcher.wire.embeddings import usage_of
 
+from ..cases import each
 from .corpus import CODEC_OF, body_of, codec_of, decode_stream, needs_corpus, recorded, streamed
 
 pytestmark = needs_corpus
@@ -155,13 +155,13 @@ def test_nearly_all_are_equal():
     assert ways["equal"] >= 15 * sum(ways[" ".join(row)] for row in EXPLAINED)
 
 
-@pytest.mark.parametrize("row", [" ".join(row) for row in EXPLAINED] + [SEARCHES])
+@each("row", [" ".join(row) for row in EXPLAINED] + [SEARCHES])
 def test_no_explanation_is_idle(row):
     """A row that explains nothing any more is to go."""
     assert compared()[0][row] > 0
 
 
-@pytest.mark.parametrize(("page", "why"), EXPLAINED.values())
+@each("page, why", EXPLAINED.values())
 def test_explanations_name_a_page(page, why):
     """Whose word counts, and what it says."""
     assert page.startswith("https://")

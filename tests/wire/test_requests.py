@@ -9,6 +9,8 @@ from llmdispatcher import AudioPart, FilePart, ImagePart, InvalidRequest, Messag
 from llmdispatcher.types import fold
 from llmdispatcher.wire.codecs import CODECS
 
+from ..cases import each
+
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = Tool(name="weather", description="The weather of a city.", parameters=SCHEMA)
 PIXEL = b"\x89PNG\r\n"
@@ -86,8 +88,8 @@ def test_a_tool_loop_in_googles_words():
     ] == body["contents"]
 
 
-@pytest.mark.parametrize(
-    ("choice", "anthropic", "google"),
+@each(
+    "choice, anthropic, google",
     [
         ("auto", {"type": "auto"}, {"mode": "AUTO"}),
         ("none", {"type": "none"}, {"mode": "NONE"}),
@@ -155,13 +157,13 @@ SENT = {
 }
 
 
-@pytest.mark.parametrize("name", PARTS)
+@each("name", list(PARTS))
 def test_a_part_in_googles_words(name):
     """Every kind of part has a place."""
     assert [SENT[name][1]] == sent("gemini", Message.user(PARTS[name]))["contents"][0]["parts"]
 
 
-@pytest.mark.parametrize("name", [name for name in PARTS if SENT[name][0] is not None])
+@each("name", [name for name in PARTS if SENT[name][0] is not None])
 def test_a_part_in_anthropics_words(name):
     """Images, documents and thoughts."""
     assert [SENT[name][0]] == sent("anthropic_messages", Message.user(PARTS[name]))["messages"][0]["content"]
@@ -197,7 +199,7 @@ def test_json_without_a_schema():
     )
 
 
-@pytest.mark.parametrize("codec", ["anthropic_messages", "gemini"])
+@each("codec", ["anthropic_messages", "gemini"])
 def test_plain_text_asks_for_nothing(codec):
     """The default format needs no field."""
     assert {"output_config", "generationConfig"}.isdisjoint(sent(codec, Message.user("x"), response_format={"type": "text"}))

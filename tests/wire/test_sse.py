@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from llmdispatcher import MalformedReply
 from llmdispatcher.wire.sse import MAX_EVENT, MAX_LINE, SseParser
 
+from ..cases import each
+
 READ = 1460
 BOM = b"\xef\xbb\xbf"
 M = "message"
@@ -37,7 +39,7 @@ VECTORS = {
     "bare JSON among events": (b'data: a\n\n{"x": 1}\n\ndata: b\n\n', [(M, "a"), (M, "b")]),
     "nothing": (b"", []),
 }
-EACH = pytest.mark.parametrize(("stream", "expected"), VECTORS.values(), ids=list(VECTORS))
+EACH = each("stream, expected", VECTORS)
 
 
 def parsed(pieces):
@@ -109,7 +111,7 @@ def test_what_is_no_event_is_kept_for_the_end():
     assert b'{"error": 1}\n\n[2' == parser.rest()
 
 
-@pytest.mark.parametrize("size", [READ, 65_536, 1 << 22])
+@each("size", [READ, 65_536, 1 << 22])
 def test_a_line_beyond_the_limit_is_refused(size):
     """A server that never ends its line cannot fill the memory."""
     with pytest.raises(MalformedReply, match="line"):
@@ -121,7 +123,7 @@ def test_a_line_below_the_limit_is_read():
     assert [(M, "x" * (MAX_LINE - 10))] == parsed(reads(b"data: " + b"x" * (MAX_LINE - 10) + b"\n\n"))
 
 
-@pytest.mark.parametrize("size", [READ, 1 << 20, 1 << 25])
+@each("size", [READ, 1 << 20, 1 << 25])
 def test_an_event_beyond_the_limit_is_refused(size):
     """A server that never ends its event cannot fill the memory."""
     line = b"data: " + b"x" * (MAX_LINE // 2) + b"\n"
@@ -143,9 +145,7 @@ def test_eight_megabytes_in_small_reads_take_linear_time():
     assert seconds(reads(long * 9)) < 10 * seconds(reads(short * 900)) + 0.05
 
 
-@pytest.mark.parametrize(
-    "unit", [b"data: {}\n\n", b": a comment\n", b"data: x\n: c\n\n", b"\n"], ids=["events", "comments", "both", "blanks"]
-)
+@each("unit", [b"data: {}\n\n", b": a comment\n", b"data: x\n: c\n\n", b"\n"])
 def test_many_small_things_take_linear_time(unit):
     """Four times as many take about four times as long, whatever the machine."""
     small, large = reads(unit * 15_000), reads(unit * 60_000)

@@ -2,8 +2,6 @@
 
 import json
 
-import pytest
-
 from llmdispatcher import (
     AuthenticationError,
     ContentFiltered,
@@ -17,6 +15,8 @@ from llmdispatcher import (
 )
 from llmdispatcher.wire import fault
 from llmdispatcher.wire.errors import fault_inside, tells
+
+from ..cases import each
 
 
 def told(message, code=None, kind=None, **more):
@@ -265,10 +265,7 @@ CAPACITY = {
 }
 LIMITED = {
     "Apigee": (200, {"fault": {"faultstring": "Rate limit quota violation. Quota limit exceeded.", "detail": {"errorcode": "p"}}}),
-    "Apigee, a spike": (
-        200,
-        {"fault": {"faultstring": "Spike arrest violation. Allowed rate : 10ps"}},
-    ),
+    "Apigee, a spike": (200, {"fault": {"faultstring": "Spike arrest violation. Allowed rate : 10ps"}}),
     "LiteLLM": (400, told("RateLimitError: requests per minute")),
     "a quota of a minute": (403, told("Quota exceeded: requests per minute")),
     "a plan's rate": (429, told("Free plan rate limit reached")),
@@ -404,14 +401,10 @@ KINDS = {
     MalformedReply: MODELS_FAULT,
     InvalidRequest: BAD,
 }
-ROWS = [
-    pytest.param(kind, status, body, id=f"{kind.__name__}, {who}")
-    for kind, rows in KINDS.items()
-    for who, (status, body) in rows.items()
-]
+ROWS = [(kind, status, body) for kind, rows in KINDS.items() for status, body in rows.values()]
 
 
-@pytest.mark.parametrize(("kind", "status", "body"), ROWS)
+@each("kind, status, body", [*ROWS])
 def test_a_documented_refusal_is_what_its_vendor_means(kind, status, body):
     """By its code, by its words where vendors hide one failure behind another's status, by its status; also inside a 200."""
     error = fault_inside(body) if status == 200 else fault(status, {}, json.dumps(body).encode())
@@ -428,7 +421,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("body", WRONG.values(), ids=WRONG)
+@each("body", WRONG.values())
 def test_a_wrong_request_is_told_as_one_also_inside_a_200(body):
     """No other key or vendor would take it, and the vendor is well."""
     error = fault_inside(body)
@@ -436,10 +429,10 @@ def test_a_wrong_request_is_told_as_one_also_inside_a_200(body):
     assert (InvalidRequest, 400) == (type(error), error.status)
 
 
-INSIDE = [row for row in ROWS if row.values[0] not in (InvalidRequest, MalformedReply) and row.values[1] in (200, 400, 422)]
+INSIDE = [(kind, body) for kind, status, body in ROWS if kind not in (InvalidRequest, MalformedReply) and status in (200, 400, 422)]
 
 
-@pytest.mark.parametrize(("kind", "body"), [pytest.param(row.values[0], row.values[2], id=row.id) for row in INSIDE])
+@each("kind, body", INSIDE)
 def test_a_refusal_inside_a_200_is_the_same_and_gets_the_status_of_its_kind(kind, body):
     """A client of ours that reads it again must not take it for a server's failure."""
     error = fault_inside(body)
@@ -454,9 +447,7 @@ def test_a_bedrock_exception_is_named_in_a_header():
     assert (RateLimitError, "ServiceQuotaExceededException") == (type(error), error.code)
 
 
-@pytest.mark.parametrize(
-    "message", ["Limit 6000, Requested 7500", "Request too large for m on tokens per min", "limit: 10 requested: 11"]
-)
+@each("message", ["Limit 6000, Requested 7500", "Request too large for m on tokens per min", "limit: 10 requested: 11"])
 def test_what_is_too_large_for_a_minute_is_not_repeated_but_asked_elsewhere(message):
     """The next minute has no more room, another vendor may."""
     error = fault(429, {}, json.dumps(told(message)).encode())
@@ -491,13 +482,13 @@ LOUD = {
 }
 
 
-@pytest.mark.parametrize("error", SILENT.values(), ids=list(SILENT))
+@each("error", SILENT)
 def test_an_error_of_zeros_blanks_and_words_of_success_tells_nothing(error):
     """Servers that write structs by value send one with every answer."""
     assert not tells(error)
 
 
-@pytest.mark.parametrize("error", LOUD.values(), ids=list(LOUD))
+@each("error", LOUD)
 def test_an_error_that_says_anything_tells(error):
     """One word is enough."""
     assert tells(error)
@@ -506,7 +497,7 @@ def test_an_error_that_says_anything_tells(error):
 WRAPPED = json.dumps(told("This model's maximum context length is 131072 tokens.", "context_length_exceeded"))
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         told("Provider returned error", 400, metadata={"raw": WRAPPED, "provider_name": "X"}),
@@ -517,7 +508,6 @@ WRAPPED = json.dumps(told("This model's maximum context length is 131072 tokens.
         told(f"AnthropicException - b'{WRAPPED}'"),
         {"error": WRAPPED},
     ],
-    ids=["text", "object", "twice", "the message itself", "at its end", "in quotes", "the error itself"],
 )
 def test_an_error_within_an_error_is_read(body):
     """A gateway's own words say nothing; its upstream's do."""
@@ -552,7 +542,7 @@ def test_a_wrapping_without_end_is_given_up():
     assert fault(400, {}, json.dumps(body).encode()).message.startswith("wrapped: wrapped")
 
 
-@pytest.mark.parametrize(("inner", "kind"), [(500, VendorUnavailable), (503, VendorUnavailable), (400, InvalidRequest)])
+@each("inner, kind", [(500, VendorUnavailable), (503, VendorUnavailable), (400, InvalidRequest)])
 def test_an_upstream_that_failed_is_no_mistake_of_the_caller(inner, kind):
     """OpenRouter gives it the status 400."""
     raw = json.dumps({"error": {"message": "no words", "code": inner}})
