@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import pytest
 
+from llmdispatcher import open_ledger
 from tests.loopback_redis import quiet_port
 from tests.orphans import mortal
 
@@ -72,6 +73,7 @@ class Postgres:
         self._data = folder / "data"
         self._owner = _somebody()
         self._process: subprocess.Popen[bytes] | None = None
+        self._tables = ""
         self.port = quiet_port()
         self.url = self.url_of("postgres")
 
@@ -124,12 +126,16 @@ class Postgres:
                 self._process.wait()
                 self._process = None
 
-    def database(self) -> str:
-        """The address of a new database."""
+    def database(self, *, tables: bool = False) -> str:
+        """The address of a new database: an empty one, or one with the empty tables of a ledger, made once and copied."""
         psycopg = pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
+        if tables and not self._tables:
+            url = self.database()
+            open_ledger(url).close()
+            self._tables = url.rpartition("/")[2]
         name = f"ledger_{uuid4().hex[:12]}"
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {self._tables}" if tables else ""))
         return self.url_of(name)
 
     def checkpoint(self) -> None:
@@ -206,9 +212,9 @@ class Pooler:
             self._process.wait()
             self._process = None
 
-    def database(self) -> str:
+    def database(self, *, tables: bool = False) -> str:
         """The address of a new database of the server, behind the pooler."""
-        return self._server.database().replace(f":{self._server.port}/", f":{self.port}/")
+        return self._server.database(tables=tables).replace(f":{self._server.port}/", f":{self.port}/")
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import pytest
 from llmdispatcher import ConfigError, EmbeddingRequest
 from llmdispatcher.batch import InvalidLine, Prompt, read_prompts
 from llmdispatcher.wire import CODECS
+from tests.cases import each
 from tests.wire.corpus import needs_corpus, recorded
 
 
@@ -91,7 +92,7 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize(("line", "text"), MISTAKES.values(), ids=MISTAKES)
+@each("line, text", MISTAKES)
 def test_a_mistake_names_its_field(prompts, line, text):
     """The line is told with its number, the others are read."""
     before, mistake, after = read_prompts(prompts({}, line, {}))
@@ -147,7 +148,7 @@ LINES = {
 }
 
 
-@pytest.mark.parametrize(("line", "asked"), LINES.values(), ids=LINES)
+@each("line, asked", LINES)
 def test_other_lines_are_requests_too(prompts, line, asked):
     """A bare prompt, and OpenAI's batch format, whose custom_id is the id; they may stand in one file with requests."""
     raw = line if isinstance(line, str) else json.dumps({"custom_id": "a", "method": "POST", **line})
@@ -208,7 +209,7 @@ MISSPELT = {
 }
 
 
-@pytest.mark.parametrize("case", MISSPELT.values(), ids=MISSPELT)
+@each("case", MISSPELT)
 def test_a_misspelt_field_of_a_body_is_told(prompts, case):
     """The line is not sent without what its writer meant."""
     url, body, text, *more = case
@@ -219,8 +220,8 @@ def test_a_misspelt_field_of_a_body_is_told(prompts, case):
     assert found.text.startswith(text)
 
 
-@pytest.mark.parametrize(
-    ("body", "more"),
+@each(
+    "body, more",
     [
         ({"min_p": 0.1, "top_k": 5, "chat_template_kwargs": {"thinking": False}}, {}),
         ({"provider": {"order": ["groq"]}, "transforms": []}, {}),
@@ -269,7 +270,7 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize(("data", "said"), TEXTS.values(), ids=TEXTS)
+@each("data, said", TEXTS)
 def test_a_file_without_an_object_is_plain_text(data, said):
     """A prompt a line; the model is the given one, else auto. Anything that can be read by lines is a file."""
     found = read_prompts(io.BytesIO(data), model="m")
@@ -308,7 +309,7 @@ NO_FILES = {
 }
 
 
-@pytest.mark.parametrize(("data", "text"), NO_FILES.values(), ids=NO_FILES)
+@each("data, text", NO_FILES)
 def test_a_file_that_is_no_text_is_refused_as_a_whole(data, text):
     """A part of it could look like a prompt."""
     with pytest.raises(ConfigError) as caught:

@@ -20,7 +20,7 @@ from llmdispatcher.accounting.ledger.spool import Rows, Spool, SpoolFull
 MUCH = 1 << 30
 
 
-def call(number: int) -> Row:
+def call(number: int | str) -> Row:
     """A call's row that has a number for its id."""
     return (str(number), *[None] * (len(CALL) - 1))
 
@@ -99,37 +99,23 @@ def test_a_write_that_the_disk_took_half_of(tmp_path, monkeypatch):
     assert (["1", "3"], 1) == (emptied(spool), spool.torn)
 
 
-def test_a_full_disk_is_told(tmp_path, monkeypatch):
-    """And the next row goes in when there is room."""
-    spool, real = Spool(tmp_path, MUCH), os.write
+@pytest.mark.parametrize("before", [["1"], []])
+def test_a_full_disk_is_told(tmp_path, monkeypatch, before):
+    """The next row goes in when there is room; behind a first line that failed it would not be read, so it has another segment."""
 
     def full(_file: int, _data: bytes) -> int:
         raise OSError(errno.ENOSPC, "full")
 
-    spool.append([call(1)], [], "me")
-    monkeypatch.setattr(os, "write", full)
-    with pytest.raises(OSError, match="full"):
-        spool.append([call(2)], [], "me")
-    monkeypatch.setattr(os, "write", real)
+    spool = Spool(tmp_path, MUCH)
+    for number in before:
+        spool.append([call(number)], [], "me")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        with pytest.raises(OSError, match="full"):
+            spool.append([call(2)], [], "me")
     spool.append([call(3)], [], "me")
 
-    assert ["1", "3"] == emptied(spool)
-
-
-def test_a_segment_whose_first_line_failed_is_given_up(tmp_path, monkeypatch):
-    """Rows behind it could not be read: the next ones go into a segment of their own."""
-    spool, real = Spool(tmp_path, MUCH), os.write
-
-    def full(_file: int, _data: bytes) -> int:
-        raise OSError(errno.ENOSPC, "full")
-
-    monkeypatch.setattr(os, "write", full)
-    with pytest.raises(OSError, match="full"):
-        spool.append([call(1)], [], "me")
-    monkeypatch.setattr(os, "write", real)
-    spool.append([call(2)], [], "me")
-
-    assert (["2"], 0) == (emptied(spool), spool.torn)
+    assert ([*before, "3"], 0) == (emptied(spool), spool.torn)
 
 
 def test_a_segment_that_was_only_begun_goes(tmp_path):
@@ -260,10 +246,9 @@ spool.empty(lambda rows, writer: os.kill(os.getpid(), signal.SIGKILL) if len(row
 """
 
 
-@pytest.mark.parametrize("kills", [["writing"], ["writing", "emptying"], ["writing", "emptying", "emptying"]])
-def test_what_a_killed_process_had_is_adopted(tmp_path: Path, kills: list[str]):
-    """Of one that wrote, and of one that was in the middle of emptying it."""
-    for kill in kills:
+def test_what_a_killed_process_had_is_adopted(tmp_path: Path):
+    """Of one that wrote, and of two that were in the middle of emptying it."""
+    for kill in ("writing", "emptying", "emptying"):
         done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), kill], check=False, timeout=50)
         assert -signal.SIGKILL == done.returncode
 

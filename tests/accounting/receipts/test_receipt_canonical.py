@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from llmdispatcher import InvalidRequest
 from llmdispatcher.accounting.receipts.format import MOST, canonical, moment_text, money_text, parse_json, parse_moment, parse_money
+from tests.cases import each
 
 NUMBERS = {
     "0000000000000000": "0",
@@ -33,7 +34,7 @@ NUMBERS = {
 """Bits of a double, and how ECMAScript writes it (RFC 8785, appendix B)."""
 
 
-@pytest.mark.parametrize(("bits", "text"), NUMBERS.items())
+@each("bits, text", NUMBERS.items())
 def test_numbers_are_written_as_ecmascript_does(bits, text):
     """The shortest that reads back, with an exponent from 1e21 on and below 1e-6."""
     (number,) = struct.unpack(">d", bytes.fromhex(bits))
@@ -59,7 +60,7 @@ def test_unicode_is_not_normalised():
     assert "e\u0301" == parse_json(canonical("e\u0301"))
 
 
-@pytest.mark.parametrize(
+@each(
     "value",
     [float("nan"), float("inf"), float("-inf"), MOST + 1, -MOST - 1, "\ud800", {"\udfff": 1}, {1: 2}, Decimal(1), b"x", {"a": {1}}],
 )
@@ -82,8 +83,8 @@ def test_too_deep_is_refused_both_ways():
         deep = deep.pop()
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
+@each(
+    "text, reason",
     [
         ('{"a":1,"a":2}', "'a' twice"),
         ('{"x":{"b":1,"\\u0062":1}}', "'b' twice"),
@@ -128,7 +129,7 @@ def test_moments_have_one_form(moment):
     assert moment == parse_moment(text)
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "2026-11-21T16:00:00Z",
@@ -163,7 +164,7 @@ def test_money_has_one_form(money):
     assert text == money_text(parse_money(text))
 
 
-@pytest.mark.parametrize("text", ["", "1.0", "01", "-0", "1e3", "+1", ".5", "5.", "1,5", "NaN", "0.0000000000001", "٣"])
+@each("text", ["", "1.0", "01", "-0", "1e3", "+1", ".5", "5.", "1,5", "NaN", "0.0000000000001", "٣"])
 def test_other_forms_of_money_are_refused(text):
     """Two texts for one amount would be two receipts of one fact."""
     with pytest.raises(ValueError):

@@ -11,9 +11,10 @@ import pytest
 
 from llmdispatcher import InvalidRequest, verify_receipts
 
+from ..conftest import IN_BOTH
 from .conftest import settle
 
-THREADS, PROCESSES, EACH = 6, 2, 2
+THREADS, PROCESSES, EACH = 4, 2, 2
 
 PROGRAM = f"""
 import sys, threading
@@ -52,9 +53,9 @@ def run_processes(store, wish, shares):
 
 
 @pytest.mark.timeout(150)
-@pytest.mark.parametrize("wish", ["single", "batch"])
+@pytest.mark.parametrize(("wish", "store"), [("single", "postgresql"), ("batch", "sqlite")], indirect=["store"])
 def test_threads_and_processes_make_one_chain(store, ledger, book, wish):
-    """Six threads in each of two processes sign their calls: every call once, numbers without a gap, all hashes in line."""
+    """Four threads in each of two processes sign their calls: every call once, numbers without a gap, all hashes in line."""
     ids = settle(ledger, *range(THREADS * PROCESSES * EACH))
     said = run_processes(store, wish, [ids[number::PROCESSES] for number in range(PROCESSES)])
     chain = book.list(limit=1000)[::-1]
@@ -67,6 +68,7 @@ def test_threads_and_processes_make_one_chain(store, ledger, book, wish):
 
 
 @pytest.mark.timeout(150)
+@IN_BOTH
 def test_the_rest_is_certified_once(store, ledger, book):
     """All ask at once for a receipt of all calls that have none: however they fall, each call is in one."""
     ids = settle(ledger, *range(40))
@@ -79,6 +81,7 @@ def test_the_rest_is_certified_once(store, ledger, book):
     assert book.verify()
 
 
+@IN_BOTH
 def test_one_call_wanted_by_many(ledger, book):
     """One of them signs, the others are told that it has a receipt."""
     (call_id,) = settle(ledger, 1)
@@ -101,6 +104,7 @@ def test_one_call_wanted_by_many(ledger, book):
     assert {f"calls: {call_id} has a receipt, sequence 1; leave it out"} == set(told)
 
 
+@IN_BOTH
 def test_calls_go_on_while_receipts_are_signed(ledger, book):
     """A receipt stands for what was settled when it was made; what comes meanwhile is left for the next."""
     settle(ledger, *range(50))

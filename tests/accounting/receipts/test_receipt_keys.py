@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from llmdispatcher import ConfigError, PublicKey, PublicKeys, SigningKey
+from tests.cases import each
 
 RAW = bytes(range(200, 232))
 FORMS = {
@@ -94,7 +95,7 @@ def test_a_key_that_others_may_read_is_refused(tmp_path, mode):
         SigningKey.load(tmp_path / "k")
 
 
-@pytest.mark.parametrize("text", FORMS.values(), ids=FORMS)
+@each("text", FORMS)
 def test_bare_base64_is_a_key(tmp_path, monkeypatch, text):
     """In a file and in the environment, in either alphabet."""
     (tmp_path / "k").write_text(text)
@@ -141,9 +142,7 @@ def test_without_a_key_it_says_how_to_get_one():
         SigningKey.from_environment()
 
 
-@pytest.mark.parametrize(
-    "slip", [FORMS["base64"][:-3], FORMS["base64"] + "AAAA", FORMS["base64"].replace("y", "!", 1), "/no/such/file"]
-)
+@each("slip", [FORMS["base64"][:-3], FORMS["base64"] + "AAAA", FORMS["base64"].replace("y", "!", 1), "/no/such/file"])
 def test_a_slip_is_not_repeated_in_the_error(monkeypatch, slip):
     """What is nearly a key is as secret as the key."""
     monkeypatch.setenv("LLMDISPATCHER_RECEIPTS_KEY", slip)
@@ -166,7 +165,7 @@ def test_the_secret_is_shown_nowhere(tmp_path):
             attempt(key)
 
 
-@pytest.mark.parametrize("raw", [b"", bytes(31), bytes(33), "x" * 32, None])
+@each("raw", [b"", bytes(31), bytes(33), "x" * 32, None])
 def test_a_key_has_32_bytes(raw):
     """Nothing else is one."""
     with pytest.raises(ConfigError, match="32 bytes"):
@@ -201,7 +200,7 @@ def test_public_keys_as_pem(tmp_path):
     assert keys == PublicKeys.of(tmp_path / "keys.pem")
 
 
-@pytest.mark.parametrize("given", ["key", "keys", "list", "pem", "json", "entry"])
+@each("given", ["key", "keys", "list", "pem", "json", "entry"])
 def test_public_keys_come_in_many_forms(given):
     """One key, a value with several, a list, and texts."""
     public = SigningKey(RAW).public
@@ -211,7 +210,7 @@ def test_public_keys_come_in_many_forms(given):
     assert public == PublicKeys.of(forms[given]).get(public.key_id)
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "",
