@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from sqlalchemy import text
 
-from llmdispatcher import InvalidRequest, open_ledger
+from llmdispatcher import InvalidRequest
 from llmdispatcher.accounting.ledger.schema import calls
 from tests.cases import each
 
@@ -112,7 +112,7 @@ WRONG += [{"before": "yesterday"}, {"before": 7}, {"before": "2026-03-01T00:00:0
 
 
 @each("wrong", WRONG)
-def test_what_cannot_be_meant(tmp_path, wrong):
+def test_what_cannot_be_meant(ledger, wrong):
     """The error names the field and the remedy."""
-    with open_ledger(tmp_path / "ledger.db") as ledger, pytest.raises(InvalidRequest, match=f"^{next(iter(wrong))}: .*; give"):
+    with pytest.raises(InvalidRequest, match=f"^{next(iter(wrong))}: .*; give"):
         ledger.list_recent_calls(**wrong)
