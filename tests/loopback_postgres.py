@@ -28,7 +28,6 @@ SETTINGS = {  # a commit outlives a crash of the server, which a test may make, 
     "fsync": "off",
     "full_page_writes": "off",
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",
     "max_connections": "60",
     "shared_buffers": "64MB",
     "log_min_messages": "fatal",
@@ -76,6 +75,7 @@ class Postgres:
         self._tables = ""
         self.port = quiet_port()
         self.url = self.url_of("postgres")
+        self.socket = folder / f".s.PGSQL.{self.port}"
 
     def url_of(self, database: str) -> str:
         """The address of a database of this server."""
@@ -90,7 +90,11 @@ class Postgres:
 
     def start(self) -> None:
         """Start it, and wait until it answers. It ends with the process that starts it, however that ends."""
-        options = [word for name, value in {**SETTINGS, "port": str(self.port)}.items() for word in ("-c", f"{name}={value}")]
+        options = [
+            word
+            for name, value in {**SETTINGS, "port": str(self.port), "unix_socket_directories": str(self._folder)}.items()
+            for word in ("-c", f"{name}={value}")
+        ]
         command = [str(self._programs / "postgres"), "-D", str(self._data), *options]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
+import shutil
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -83,40 +81,13 @@ def test_two_databases_have_two_spools():
 
 
 @pytest.fixture
-def folder_of_a_socket(postgres, tmp_path_factory) -> Iterator[Path]:
+def folder_of_a_socket(postgres) -> Iterator[Path]:
     """A folder with colons in its name, as Cloud SQL's has, and the server's socket in it."""
-    folder = Path("/tmp") / f"lld:{quiet_port()}:i"  # a socket's path may have 107 bytes
+    folder = Path("/tmp") / f"lld:{postgres.port}:i"  # a socket's path may have 107 bytes
     folder.mkdir()
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(folder / ".s.PGSQL.5432"))
-    listener.listen()
-
-    ends: list[socket.socket] = []
-
-    def carry(source: socket.socket, target: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                target.sendall(data)
-        with contextlib.suppress(OSError):
-            target.shutdown(socket.SHUT_WR)
-
-    def serve() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                server = socket.create_connection(("127.0.0.1", postgres.port))
-                ends.extend((client, server))
-                for pair in ((client, server), (server, client)):
-                    threading.Thread(target=carry, args=pair, daemon=True).start()
-
-    threading.Thread(target=serve, daemon=True).start()
+    (folder / ".s.PGSQL.5432").symlink_to(postgres.socket)
     yield folder
-    with contextlib.suppress(OSError):
-        listener.shutdown(socket.SHUT_RDWR)
-    for end in (listener, *ends):
-        end.close()
-    (folder / ".s.PGSQL.5432").unlink()
-    folder.rmdir()
+    shutil.rmtree(folder)
 
 
 def test_a_socket(folder_of_a_socket, postgres):

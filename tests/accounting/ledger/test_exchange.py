@@ -9,6 +9,7 @@ import stat
 import threading
 import tracemalloc
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 from random import Random
@@ -425,29 +426,25 @@ def test_imports_and_statistics_at_once(store, tmp_path):
     with filled(tmp_path / "first.db", count=150) as first, open_ledger(store) as ledger:
         path = tmp_path / "logs.jsonl"
         rows = first.export_usage_logs(path).rows
-        reports, answers, failures, gate, done = [], [], [], threading.Barrier(5), threading.Event()
-
-        def run(work):
-            try:
-                gate.wait(30)
-                work()
-            except BaseException as error:
-                failures.append(error)
+        answers, gate, done = [], threading.Barrier(5), threading.Event()
 
         def ask():
+            gate.wait(30)
             while not done.is_set() and len(answers) < 200:
                 answers.append(ledger.get_usage_stats(start=START, end=END, group_by="day", timezone="Asia/Kolkata"))
 
-        asker = threading.Thread(target=run, args=(ask,))
-        threads = [threading.Thread(target=run, args=(lambda: reports.append(ledger.import_usage_logs(path)),)) for _ in range(4)]
-        for thread in (asker, *threads):
-            thread.start()
-        for thread in threads:
-            thread.join()
-        done.set()
-        asker.join()
+        def take_in(_):
+            gate.wait(30)
+            return ledger.import_usage_logs(path)
 
-        assert [] == failures
+        with ThreadPoolExecutor(5) as threads:
+            asking = threads.submit(ask)
+            try:
+                reports = list(threads.map(take_in, range(4)))
+            finally:
+                done.set()
+            asking.result()
+
         assert rows == sum(report.imported for report in reports)
         assert 4 * rows == sum(report.imported + report.known for report in reports)
         assert [] == [answer for answer in answers if answer.total_calls != sum(bucket.total_calls for bucket in answer.buckets)]

@@ -6,8 +6,8 @@ import re
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from alembic import command
@@ -140,21 +140,8 @@ def test_many_processes_that_start_together_migrate_once(new_store, older):
 
 def test_many_threads_migrate_once(new_store):
     """Threads with ledgers of their own do not get in each other's way."""
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            open_ledger(new_store).close()
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [Thread(target=run) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert [] == failures
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(lambda _: open_ledger(new_store).close(), range(6)))
 
 
 def test_a_newer_schema_is_refused(new_store):

@@ -7,9 +7,9 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -83,11 +83,8 @@ def test_threads(store):
     """Eight threads, one ledger, two dispatchers."""
     with Ledger(store) as ledger:
         dispatchers = [made(ledger), made(ledger)]
-        threads = [Thread(target=lambda who=who: [dispatchers[who % 2].send(ASK) for _ in range(20)]) for who in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda who: [dispatchers[who % 2].send(ASK) for _ in range(20)], range(8)))
         assert ledger.flush()
 
     assert (160, 160, 160) == count(store)

@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
-from threading import Barrier, Thread
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -190,22 +192,19 @@ def test_what_a_writer_still_has_is_left_to_it(tmp_path):
 def test_two_that_empty_it_take_each_row_once(tmp_path, monkeypatch):
     """Of several who begin at once each segment has one."""
     monkeypatch.setattr(room, "MOST_SEGMENT", 2000)
-    spool, found, together = Spool(tmp_path, MUCH), list[str](), Barrier(4)
+    spool, together = Spool(tmp_path, MUCH), Barrier(4)
     for number in range(200):
         spool.append([call(number)], [], "me")
     spool.close()
 
-    def empty() -> None:
+    def empty(_: int) -> list[str]:
         together.wait()
-        found.extend(emptied(Spool(tmp_path, MUCH)))
+        return emptied(Spool(tmp_path, MUCH))
 
-    threads = [Thread(target=empty) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(empty, range(4)))
 
-    assert sorted(map(str, range(200))) == sorted(found)
+    assert sorted(map(str, range(200))) == sorted(chain.from_iterable(found))
 
 
 def test_what_fails_to_be_written_stays(tmp_path):
