@@ -90,11 +90,8 @@ class Postgres:
 
     def start(self) -> None:
         """Start it, and wait until it answers. It ends with the process that starts it, however that ends."""
-        options = [
-            word
-            for name, value in {**SETTINGS, "port": str(self.port), "unix_socket_directories": str(self._folder)}.items()
-            for word in ("-c", f"{name}={value}")
-        ]
+        settings = {**SETTINGS, "port": str(self.port), "unix_socket_directories": str(self._folder)}
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         command = [str(self._programs / "postgres"), "-D", str(self._data), *options]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
