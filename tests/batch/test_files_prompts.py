@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from operator import attrgetter
 
 import pytest
 
@@ -20,13 +21,7 @@ def test_a_line_is_a_request(prompts):
     (prompt,) = read_prompts(file)
 
     assert ("a", 1, "Hello") == (prompt.id, prompt.line, prompt.request.messages[0].text)
-    assert (0, 5, ("x",), "u", {"k": 1}) == (
-        prompt.request.temperature,
-        prompt.request.max_tokens,
-        prompt.request.stop,
-        prompt.request.user,
-        prompt.request.metadata,
-    )
+    assert (0, 5, ("x",), "u", {"k": 1}) == attrgetter("temperature", "max_tokens", "stop", "user", "metadata")(prompt.request)
 
 
 def test_blank_lines_do_not_count_but_are_numbered(prompts):

@@ -108,7 +108,7 @@ _LEAVES = st.none() | st.booleans() | st.integers(-MOST, MOST) | st.floats(allow
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.recursive(_LEAVES | _TEXTS, lambda inner: st.lists(inner) | st.dictionaries(_TEXTS, inner), max_leaves=20))
 def test_canonical_is_stable(value):
     """Read and written again it is the same, and it is one value's only text."""
@@ -117,7 +117,7 @@ def test_canonical_is_stable(value):
     assert text == canonical(json.loads(text, parse_int=float))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), timezone(-timedelta(hours=9))])))
 def test_moments_have_one_form(moment):
     """27 characters whatever the zone, and back to the same moment."""
@@ -153,7 +153,7 @@ def test_a_moment_without_a_zone_is_refused():
         moment_text(datetime(2026, 11, 21))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.decimals(min_value=-(10**15), max_value=10**15, places=12))
 def test_money_has_one_form(money):
     """Exact, without exponent and without zeros at the end."""

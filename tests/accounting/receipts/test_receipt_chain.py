@@ -310,7 +310,7 @@ def test_every_column_of_a_row_is_certified(name):
         assert f"call.{name}" in [one.field for one in problems]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     st.lists(st.sampled_from(["drop", "double", "swap", "alter", "none"]), min_size=1, max_size=3),
     st.randoms(use_true_random=False),
@@ -338,7 +338,7 @@ CHAIN = filled()
 _WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     _WORDS,
     st.lists(_WORDS, max_size=3),
