@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import pytest
 
+from llmdispatcher import open_ledger
 from tests.loopback_redis import quiet_port
 from tests.orphans import mortal
 
@@ -27,7 +28,6 @@ SETTINGS = {  # a commit outlives a crash of the server, which a test may make, 
     "fsync": "off",
     "full_page_writes": "off",
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",
     "max_connections": "60",
     "shared_buffers": "64MB",
     "log_min_messages": "fatal",
@@ -72,8 +72,10 @@ class Postgres:
         self._data = folder / "data"
         self._owner = _somebody()
         self._process: subprocess.Popen[bytes] | None = None
+        self._tables = ""
         self.port = quiet_port()
         self.url = self.url_of("postgres")
+        self.socket = folder / f".s.PGSQL.{self.port}"
 
     def url_of(self, database: str) -> str:
         """The address of a database of this server."""
@@ -88,7 +90,8 @@ class Postgres:
 
     def start(self) -> None:
         """Start it, and wait until it answers. It ends with the process that starts it, however that ends."""
-        options = [word for name, value in {**SETTINGS, "port": str(self.port)}.items() for word in ("-c", f"{name}={value}")]
+        settings = {**SETTINGS, "port": str(self.port), "unix_socket_directories": str(self._folder)}
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         command = [str(self._programs / "postgres"), "-D", str(self._data), *options]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -124,12 +127,16 @@ class Postgres:
                 self._process.wait()
                 self._process = None
 
-    def database(self) -> str:
-        """The address of a new database."""
+    def database(self, *, tables: bool = False) -> str:
+        """The address of a new database: an empty one, or one with the empty tables of a ledger, made once and copied."""
         psycopg = pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
+        if tables and not self._tables:
+            url = self.database()
+            open_ledger(url).close()
+            self._tables = url.rpartition("/")[2]
         name = f"ledger_{uuid4().hex[:12]}"
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {self._tables}" if tables else ""))
         return self.url_of(name)
 
     def checkpoint(self) -> None:
@@ -206,9 +213,9 @@ class Pooler:
             self._process.wait()
             self._process = None
 
-    def database(self) -> str:
+    def database(self, *, tables: bool = False) -> str:
         """The address of a new database of the server, behind the pooler."""
-        return self._server.database().replace(f":{self._server.port}/", f":{self.port}/")
+        return self._server.database(tables=tables).replace(f":{self._server.port}/", f":{self.port}/")
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+from operator import attrgetter
 
 import pytest
 
 from llmdispatcher import ConfigError, EmbeddingRequest
 from llmdispatcher.batch import InvalidLine, Prompt, read_prompts
 from llmdispatcher.wire import CODECS
+from tests.cases import each
 from tests.wire.corpus import needs_corpus, recorded
 
 
@@ -19,13 +21,7 @@ def test_a_line_is_a_request(prompts):
     (prompt,) = read_prompts(file)
 
     assert ("a", 1, "Hello") == (prompt.id, prompt.line, prompt.request.messages[0].text)
-    assert (0, 5, ("x",), "u", {"k": 1}) == (
-        prompt.request.temperature,
-        prompt.request.max_tokens,
-        prompt.request.stop,
-        prompt.request.user,
-        prompt.request.metadata,
-    )
+    assert (0, 5, ("x",), "u", {"k": 1}) == attrgetter("temperature", "max_tokens", "stop", "user", "metadata")(prompt.request)
 
 
 def test_blank_lines_do_not_count_but_are_numbered(prompts):
@@ -91,7 +87,7 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize(("line", "text"), MISTAKES.values(), ids=MISTAKES)
+@each("line, text", MISTAKES)
 def test_a_mistake_names_its_field(prompts, line, text):
     """The line is told with its number, the others are read."""
     before, mistake, after = read_prompts(prompts({}, line, {}))
@@ -147,7 +143,7 @@ LINES = {
 }
 
 
-@pytest.mark.parametrize(("line", "asked"), LINES.values(), ids=LINES)
+@each("line, asked", LINES)
 def test_other_lines_are_requests_too(prompts, line, asked):
     """A bare prompt, and OpenAI's batch format, whose custom_id is the id; they may stand in one file with requests."""
     raw = line if isinstance(line, str) else json.dumps({"custom_id": "a", "method": "POST", **line})
@@ -208,7 +204,7 @@ MISSPELT = {
 }
 
 
-@pytest.mark.parametrize("case", MISSPELT.values(), ids=MISSPELT)
+@each("case", MISSPELT)
 def test_a_misspelt_field_of_a_body_is_told(prompts, case):
     """The line is not sent without what its writer meant."""
     url, body, text, *more = case
@@ -219,8 +215,8 @@ def test_a_misspelt_field_of_a_body_is_told(prompts, case):
     assert found.text.startswith(text)
 
 
-@pytest.mark.parametrize(
-    ("body", "more"),
+@each(
+    "body, more",
     [
         ({"min_p": 0.1, "top_k": 5, "chat_template_kwargs": {"thinking": False}}, {}),
         ({"provider": {"order": ["groq"]}, "transforms": []}, {}),
@@ -269,7 +265,7 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize(("data", "said"), TEXTS.values(), ids=TEXTS)
+@each("data, said", TEXTS)
 def test_a_file_without_an_object_is_plain_text(data, said):
     """A prompt a line; the model is the given one, else auto. Anything that can be read by lines is a file."""
     found = read_prompts(io.BytesIO(data), model="m")
@@ -308,7 +304,7 @@ NO_FILES = {
 }
 
 
-@pytest.mark.parametrize(("data", "text"), NO_FILES.values(), ids=NO_FILES)
+@each("data, text", NO_FILES)
 def test_a_file_that_is_no_text_is_refused_as_a_whole(data, text):
     """A part of it could look like a prompt."""
     with pytest.raises(ConfigError) as caught:

@@ -6,12 +6,10 @@ The vendor is simulated in this process, so that nothing of the simulator is loa
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +56,22 @@ def dispatcher(config=None, **settings):
 def request(**more):
     return Request("gpt-4o", "Why is the sky blue?", max_tokens=9, **more)
 """
-_END = """
-told["loaded"] = loaded()
-again(call)
-made.close()
-import json
-print(json.dumps(told))
+_STAGES = """
+for stage, program in STAGES.items():  # each in a child, which begins with what the import has loaded
+    pid = os.fork()
+    if pid:
+        assert 0 == os.waitpid(pid, 0)[1], stage
+        continue
+    folder = os.path.join(folder, stage)
+    os.mkdir(folder)
+    exec(program, globals())
+    call()
+    told["loaded"] = loaded()
+    again(call)
+    made.close()
+    import json
+    print(json.dumps([stage, told]))
+    break
 """
 _SEND = "made.send(request())"
 
@@ -134,11 +142,12 @@ with VendorSimulator(responses="Rayleigh scattering.") as simulator, Dispatcher(
     list(made.map([ask, ask]))
     made.health_check()
     made.ledger.flush(60)
-    socket.getaddrinfo = nowhere
+    resolve, socket.getaddrinfo = socket.getaddrinfo, nowhere
     lost = OpenAIVendor(name="lost", api_key="sk-0123456789abcdef", base_url="http://vendor.invalid/v1", trust_env=False)
     made.register_vendor(lost)
     with contextlib.suppress(DispatchError):
-        made.send_to_vendor("lost", ask, timeout=5)
+        made.send_to_vendor("lost", ask, timeout=0.5)
+    socket.getaddrinfo = resolve
 
 sys.argv = ["llmdispatcher", "ask", "--simulate", "-m", "gpt-4o", "Why?"]
 with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
@@ -158,8 +167,8 @@ print(json.dumps(ours))
 """
 
 
-def run(program: str, folder: Path, **more: str) -> Any:
-    """What a program prints, run in a process of its own with nothing of the user's in its environment."""
+def run(program: str, folder: Path, **more: str) -> list[Any]:
+    """The lines of JSON that a program prints, run in a process of its own with nothing of the user's in its environment."""
     named = {f"STORED_{name.upper()}": value for name, value in more.items()} | {"STORED_FOLDER": str(folder)}
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -171,7 +180,7 @@ def run(program: str, folder: Path, **more: str) -> Any:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def modules() -> str:
@@ -185,16 +194,9 @@ def modules() -> str:
 
 def _looked_at() -> dict[str, dict[str, list[str]]]:
     """For each stage what was loaded at the import, with the dispatcher, by the first call, and again by later ones."""
+    program = f"STAGES = {STAGES!r}\n{_BEGIN}\n{_STAGES}"
     with tempfile.TemporaryDirectory() as made, VendorSimulator(responses='{"sky": "blue"}') as simulator:
-
-        def look(stage: str) -> Any:
-            folder = Path(made) / re.sub(r"\W", "-", stage)
-            folder.mkdir()
-            program = f"{_BEGIN}\n{STAGES[stage]}\ncall()\n{_END}"
-            return run(program, folder, url=simulator.openai_url, watched=" ".join(WATCHED))
-
-        with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-            return dict(zip(STAGES, pool.map(look, STAGES), strict=True))
+        return dict(run(program, Path(made), url=simulator.openai_url, watched=" ".join(WATCHED)))
 
 
 def threads() -> str:
@@ -202,11 +204,12 @@ def threads() -> str:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         (folder / "registry").mkdir()
-        names = run(_THREADS, folder, registry=str(folder / "registry"))
+        (names,) = run(_THREADS, folder, registry=str(folder / "registry"))
     return "".join(f"{name}\n" for name in sorted({re.sub(r"\d+", "N", name) for name in names if not name.startswith("Thread-")}))
 
 
 def loggers() -> str:
     """The names of the loggers that the package makes, all of it imported."""
     with tempfile.TemporaryDirectory() as made:
-        return "".join(f"{name}\n" for name in run(_LOGGERS, Path(made)))
+        (names,) = run(_LOGGERS, Path(made))
+    return "".join(f"{name}\n" for name in names)

@@ -9,6 +9,7 @@ import json
 import sqlite3
 from base64 import b64decode
 from contextlib import closing
+from itertools import product
 
 import keyring
 import pytest
@@ -27,6 +28,7 @@ from llmdispatcher import (
     verify_receipts,
 )
 from llmdispatcher.testing import FakeVendor, ManualClock, VendorSimulator
+from tests.cases import each
 
 from .command_line import run, workplace
 from .samples import CACHED, LONG, PROMPTS, SAMPLES, Keychain, budgets, expected, found, remembering, sample, shelved, spending
@@ -227,8 +229,7 @@ def test_a_lockfile_says_what_it_said(tmp_path, name):
     assert before == undated(copy)
 
 
-@pytest.mark.parametrize("name", ["receipt.json", "chain.jsonl", "chain-with-rows.json"])
-@pytest.mark.parametrize("keys", ["public-keys.json", "public-keys.pem"])
+@each("name, keys", product(("receipt.json", "chain.jsonl", "chain-with-rows.json"), ("public-keys.json", "public-keys.pem")))
 def test_receipts_verify(name, keys):
     """Anywhere, with the public keys alone, and against the head of the chain that was noted."""
     anchor = ReceiptAnchor.parse(expected("receipts")["anchor"]) if name != "receipt.json" else None

@@ -288,7 +288,8 @@ class DatabaseBudgetStore:
             if not _take(claim, wanted.amount, connection):
                 for other in taken:
                     connection.execute(_UPDATE_ACCOUNT, {**_key_of(other.account), "spent": 0, "amount": wanted.amount})
-                return AccountBalance(claim.account, *_balance_of(claim.account, connection))
+                found = connection.execute(_SELECT_BALANCE, _key_of(claim.account)).one_or_none()
+                return AccountBalance(claim.account, *(found or (0, 0)))
             taken.append(claim)
         for claim in taken:
             row = {"id": wanted.id, "amount": wanted.amount, "until": wanted.until, "no": False}
@@ -321,11 +322,6 @@ def _take(claim: Claim, amount: int, connection: Connection) -> bool:
         return True
     opened = connection.execute(_OPEN_ACCOUNT, {**_key_of(claim.account), "ends": claim.account.ends}).rowcount
     return bool(opened > 0 and connection.execute(_RESERVE, wanted).rowcount)
-
-
-def _balance_of(account: Account, connection: Connection) -> tuple[int, int]:
-    found = connection.execute(_SELECT_BALANCE, _key_of(account)).one_or_none()
-    return (found[0], found[1]) if found is not None else (0, 0)
 
 
 def _settle(held: Booking, spent: int, booked: bool, connection: Connection) -> None:

@@ -83,12 +83,9 @@ def _rows_of_file(source: Any, format: str | None) -> Iterator[SourceRow]:
             yield from _parquet(stream)
             return
         buffered = io.BufferedReader(_Raw(stream), _CHUNK)
-        kind = format or _format_by(buffered.peek(_CHUNK))
+        first = buffered.peek(_CHUNK).removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+        kind = format or {b"{": "jsonl", b"[": "json"}.get(first, "csv")
         yield from _json_array(buffered) if kind == "json" else _LINES[kind](_Lines(buffered))
-
-
-def _format_by(beginning: bytes) -> str:
-    return {b"{": "jsonl", b"[": "json"}.get(beginning.removeprefix(codecs.BOM_UTF8).lstrip()[:1], "csv")
 
 
 class _Raw(io.RawIOBase):

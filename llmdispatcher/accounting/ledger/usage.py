@@ -13,7 +13,6 @@ from typing import Any
 
 import attrs
 import sqlalchemy as sa
-from sqlalchemy.sql.elements import KeyedColumnElement
 
 from ...errors import InvalidRequest
 from ...runtime import Clock
@@ -45,15 +44,12 @@ def row_columns() -> dict[str, sa.ColumnElement[int]]:
         "unpriced": _count_if(calls.c.cost.is_(None)),
         "first_tokens": _count_if(calls.c.first_token_us.is_not(None)),
     }
-    return columns | {name: _or_zero(calls.c[name]) for name in (*TOKENS, "cost", "latency_us", "first_token_us")}
+    amounts = {name: sa.type_coerce(calls.c[name], sa.BigInteger) for name in (*TOKENS, "cost", "latency_us", "first_token_us")}
+    return columns | {name: sa.func.coalesce(amount, 0) for name, amount in amounts.items()}
 
 
 def _count_if(fact: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
     return sa.case((fact, 1), else_=0)
-
-
-def _or_zero(column: KeyedColumnElement[Any]) -> sa.ColumnElement[int]:
-    return sa.func.coalesce(sa.type_coerce(column, sa.BigInteger), 0)
 
 
 def ended_between(since: int, until: int) -> sa.ColumnElement[bool]:
@@ -251,7 +247,22 @@ def usage_stats(database: Connectable, clock: Clock, options: Mapping[str, Any])
     """Check the options, and compute the statistics from one snapshot."""
     query = parse_query(options, clock.now())
     with reading(database) as connection:
-        return compute_stats(connection, query, pruned_before(connection))
+        whole = sums_of_span(connection, query.span, query.selection).get((), Sums())
+        middle, most = _percentiles(connection, query, whole["calls"])
+        return UsageStats(
+            **_figures(whole),
+            start=query.span.start.astimezone(query.zone),
+            end=query.span.end.astimezone(query.zone),
+            timezone=query.timezone,
+            group_by=query.group_by,
+            by=query.by,
+            unique_models=len(_values(connection, query, "model")),
+            unique_origins=len(_values(connection, query, "origin")),
+            p50_latency=middle,
+            p95_latency=most,
+            complete=_is_complete(connection, query),
+            buckets=tuple(_buckets(connection, query)),
+        )
 
 
 def parse_query(options: Mapping[str, Any], now: datetime) -> UsageQuery:
@@ -264,26 +275,6 @@ def parse_query(options: Mapping[str, Any], now: datetime) -> UsageQuery:
     if group_by is not None:
         buckets(span, group_by, zone)  # raises what is wrong with it before anything is asked
     return UsageQuery(span=span, zone=zone, timezone=str(timezone), selection=selection_of(options), group_by=group_by, by=by)
-
-
-def compute_stats(connection: sa.Connection, query: UsageQuery, pruned: int) -> UsageStats:
-    """Compute the statistics. Rows from before the microsecond ``pruned`` may be missing. The connection reads one snapshot."""
-    whole = sums_of_span(connection, query.span, query.selection).get((), Sums())
-    middle, most = _percentiles(connection, query, whole["calls"])
-    return UsageStats(
-        **_figures(whole),
-        start=query.span.start.astimezone(query.zone),
-        end=query.span.end.astimezone(query.zone),
-        timezone=query.timezone,
-        group_by=query.group_by,
-        by=query.by,
-        unique_models=len(_values(connection, query, "model")),
-        unique_origins=len(_values(connection, query, "origin")),
-        p50_latency=middle,
-        p95_latency=most,
-        complete=_is_complete(connection, query, pruned),
-        buckets=tuple(_buckets(connection, query)),
-    )
 
 
 def _figures(sums: Sums) -> dict[str, Any]:
@@ -378,8 +369,8 @@ def _rows_to_scan(connection: sa.Connection, query: UsageQuery) -> int:
     return int(connection.scalar(sa.select(sa.func.sum(daily.c.calls)).where(*within)) or 0)
 
 
-def _is_complete(connection: sa.Connection, query: UsageQuery, pruned: int) -> bool:
+def _is_complete(connection: sa.Connection, query: UsageQuery) -> bool:
     """Whether every row that the query needs is still there."""
-    _days, pieces = split_span(query.span, query.selection)
+    pruned, (_days, pieces) = pruned_before(connection), split_span(query.span, query.selection)
     gone = [range(since // DAY, -(-min(until, pruned) // DAY)) for since, until in pieces if since < pruned]
     return not any(sums_from_daily(connection, days, CallFilter()) for days in gone)

@@ -134,7 +134,8 @@ class CallTotals:
         self._start = min(self._start or begun, begun)
         self._end = max(self._end, begun)
         self._all.add(facts, cost)
-        self._models.setdefault(_model_name(facts), _Sum()).add(facts, cost)
+        model = f"{facts['vendor']}:{facts['model']}" if facts["vendor"] else str(facts["model"])
+        self._models.setdefault(model, _Sum()).add(facts, cost)
         if facts["alias"]:
             self._aliases.setdefault(facts["alias"], _Sum()).add(facts, cost)
 
@@ -154,7 +155,3 @@ class CallTotals:
             "by_model": {name: one.as_dict() for name, one in sorted(self._models.items())},
             "by_alias": {name: one.as_dict() for name, one in sorted(self._aliases.items())},
         }
-
-
-def _model_name(facts: Mapping[str, Any]) -> str:
-    return f"{facts['vendor']}:{facts['model']}" if facts["vendor"] else str(facts["model"])

@@ -14,6 +14,8 @@ from llmdispatcher.accounting.budgets.database import DatabaseBudgetStore
 from llmdispatcher.accounting.budgets.store import Account, Booking, BudgetStore, Claim, MemoryBudgetStore
 from llmdispatcher.catalog import Target
 
+from ..conftest import address
+
 KINDS = ("memory", "sqlite", "postgresql")
 NOW = 1_800_000_000_000_000
 """Microseconds since the epoch."""
@@ -62,7 +64,7 @@ def place(kind: str, request: pytest.FixtureRequest, tmp_path: Any) -> str | Non
     """The address of a database that nobody has used; ``None`` for memory."""
     if kind == "memory":
         return None
-    return str(tmp_path / "budgets.db") if kind == "sqlite" else str(request.getfixturevalue("postgres").database())
+    return address(request, kind, tmp_path)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from llmdispatcher.accounting.budgets.reservation import bound, costs_nothing, h
 from llmdispatcher.catalog import target_facts
 from llmdispatcher.types import cost_of as cost
 from llmdispatcher.types import replace
+from tests.cases import each
 
 from ...wire.corpus import CODEC_OF, CODECS, body_of, codec_of, decode_stream, exchanges, needs_corpus, streamed
 from .conftest import REQUEST, moment, target
@@ -32,16 +33,13 @@ def tokens_in(request, **facts):
     return micro(replace(request, max_tokens=0), **facts)
 
 
-@pytest.mark.parametrize(
-    ("text", "tokens"),
-    [("", 0), ("hello", 5), ("ünï", 5), ("日本語", 9), ("👩‍👩‍👧", 18), ("\ud800", 3), ("ﷺ", 33), ("ｶﾞ", 6)],
-)
+@each("text, tokens", [("", 0), ("hello", 5), ("ünï", 5), ("日本語", 9), ("👩‍👩‍👧", 18), ("\ud800", 3), ("ﷺ", 33), ("ｶﾞ", 6)])
 def test_a_text_has_no_more_tokens_than_bytes(text, tokens):
     """In UTF-8, or in what a tokenizer makes of it that normalises first."""
     assert tokens == text_tokens(text)
 
 
-@pytest.mark.parametrize("text", ["a b c d e f g", "}{}{}{][", "\x00\x01\x02", "𐍈𐍈𐍈", "zß水🍌", "\u200b" * 20, "ﬀﬁﬂﬃ"])
+@each("text", ["a b c d e f g", "}{}{}{][", "\x00\x01\x02", "𐍈𐍈𐍈", "zß水🍌", "\u200b" * 20, "ﬀﬁﬂﬃ"])
 def test_odd_texts_count_with_each_tokenizer_at_hand(text):
     """As many tokens as bytes at most, for the encodings of OpenAI where tiktoken and its files are there."""
     tiktoken = pytest.importorskip("tiktoken", reason="the extra 'tokens' is not installed")
@@ -76,7 +74,7 @@ def test_images_count_by_what_their_vendor_bills_at_most():
     assert 2 * 5_000 <= tokens_in(seen, vendor="anthropic") < 2 * bounds.ANY_IMAGE <= tokens_in(seen, vendor="elsewhere")
 
 
-@pytest.mark.parametrize(
+@each(
     "changed",
     [
         {"messages": [Message.user(AudioPart(data=b"1", format="wav"))]},
@@ -88,7 +86,6 @@ def test_images_count_by_what_their_vendor_bills_at_most():
         {"tools": [VendorTool(origin="openai_responses", data={"type": "web_search"})]},
         {"extra_params": {"web_search_options": {}}},
     ],
-    ids=lambda changed: str(next(iter(changed))),
 )
 def test_what_cannot_be_bounded_counts_as_the_whole_window(changed):
     """As much as the model takes, or any."""
@@ -98,8 +95,8 @@ def test_what_cannot_be_bounded_counts_as_the_whole_window(changed):
     assert tokens_in(request) >= bounds.ANY_WINDOW
 
 
-@pytest.mark.parametrize(
-    ("changed", "facts", "tokens"),
+@each(
+    "changed, facts, tokens",
     [
         ({}, {}, 101),
         ({"max_tokens": 1}, {}, 17),
@@ -126,7 +123,7 @@ def test_output_counts_as_far_as_it_may_go(changed, facts, tokens):
     assert 10 * tokens == micro(request, **facts) - tokens_in_alone(request, **facts)
 
 
-@pytest.mark.parametrize("group", [None, "extra_body"])
+@each("group", [None, "extra_body"])
 def test_a_prediction_counts_as_output(group):
     """What of it does not come true is billed as such."""
     params = {"prediction": {"type": "content", "content": "word " * 100}}
@@ -140,8 +137,8 @@ def tokens_in_alone(request, **facts):
     return micro(request, Price(input=Decimal(1), output=Decimal(0)), **facts)
 
 
-@pytest.mark.parametrize(
-    ("price", "dearest"),
+@each(
+    "price, dearest",
     [
         (Price(input=Decimal(1), output=Decimal(0), cache_write=Decimal("1.25"), cache_write_long=Decimal(2)), 2),
         (Price(input=Decimal(1), output=Decimal(0), bands=((500, Price(input=Decimal(3), output=Decimal(0))),)), 3),
@@ -180,8 +177,8 @@ def test_searches_of_a_vendors_tool_are_reserved_for():
     assert [0, 100_000, 20_000] == [extra(REQUEST), extra(searching()), extra(searching(max_uses=2))]
 
 
-@pytest.mark.parametrize(
-    ("price", "free"),
+@each(
+    "price, free",
     [
         (Price.flat(Decimal(0)), True),
         (FLAT, False),
@@ -246,9 +243,7 @@ def test_an_inline_file_counts_by_its_bytes_not_by_its_base64():
     assert len(data) <= tokens_in(inline) - tokens_in(REQUEST) + 10 < len(base64.b64encode(data))
 
 
-@pytest.mark.parametrize(
-    ("model", "priced", "free"), [("openrouter/auto", False, False), ("openrouter/free", True, True), ("x", False, False)]
-)
+@each("model, priced, free", [("openrouter/auto", False, False), ("openrouter/free", True, True), ("x", False, False)])
 def test_a_router_has_no_price(model, priced, free):
     """It costs what the model costs that it picks, though a list says 0."""
     price = None if model == "x" else Price.flat(Decimal(0))

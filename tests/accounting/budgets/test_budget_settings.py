@@ -6,12 +6,13 @@ import pytest
 
 from llmdispatcher import Budget, Config, ConfigError
 from llmdispatcher.accounting.budgets.budget import picodollars_up, plain_dollars
+from tests.cases import each
 
 FACTS = {"vendor": "Azure-OpenAI", "model": "Azure-OpenAI:gpt-4o", "user": "ann", "origin": "shop"}
 
 
-@pytest.mark.parametrize(
-    ("settings", "told"),
+@each(
+    "settings, told",
     [
         ({}, "'limit' is missing"),
         ({"limit": "-1"}, "limit: '-1' is not an amount"),
@@ -36,7 +37,7 @@ def test_a_mistake_is_told_with_its_path(settings, told):
         Config(budgets=[Budget(limit=1), settings])
 
 
-@pytest.mark.parametrize("value", ["5.00", {"limit": 5}, Budget(limit=5), 5])
+@each("value", ["5.00", {"limit": 5}, Budget(limit=5), 5])
 def test_budgets_are_a_list(value):
     """One alone is not."""
     with pytest.raises(ConfigError, match=r"^budgets: .* is not a list of budgets"):
@@ -54,8 +55,8 @@ def test_a_budget_without_a_name_is_called_by_what_it_is():
     assert "user/month vendor=openai" == Budget(limit=1, per="user", period="month", match={"vendor": "openai"}).name
 
 
-@pytest.mark.parametrize(
-    ("match", "concerned"),
+@each(
+    "match, concerned",
     [
         ({}, True),
         ({"user": "*"}, True),
@@ -76,15 +77,13 @@ def test_a_budget_concerns_calls_whose_facts_fit(match, concerned):
     assert concerned is Budget(limit=1, match=match).concerns(FACTS)
 
 
-@pytest.mark.parametrize(
-    ("per", "share"), [("dispatcher", ""), ("user", "ann"), ("model", "Azure-OpenAI:gpt-4o"), ("id_at_origin", "")]
-)
+@each("per, share", [("dispatcher", ""), ("user", "ann"), ("model", "Azure-OpenAI:gpt-4o"), ("id_at_origin", "")])
 def test_a_share_has_an_account_of_its_own(per, share):
     """Those who do not tell whose they are share one."""
     assert share == Budget(limit=1, per=per).share(FACTS)
 
 
-@pytest.mark.parametrize("amount", ["0", "0.000000000001", "5", "12.5", "100", "1234567.123456789012"])
+@each("amount", ["0", "0.000000000001", "5", "12.5", "100", "1234567.123456789012"])
 def test_money_is_counted_exactly(amount):
     """In picodollars and back."""
     assert Decimal(amount) == plain_dollars(picodollars_up(Decimal(amount)))

@@ -29,6 +29,7 @@ from llmdispatcher import (
 from llmdispatcher.accounting.budgets.database import DatabaseBudgetStore
 from llmdispatcher.resilience import Breakers
 from llmdispatcher.testing import FakeVendor, VendorSimulator, faults
+from tests.cases import each
 
 from .conftest import PATIENCE
 from .spent import ASK, KEY, dispatcher, remembering
@@ -75,8 +76,8 @@ def test_an_answer_is_spent_by_its_cost(simulator):
     assert ["cost"] == store.words
 
 
-@pytest.mark.parametrize(
-    ("fault", "word"),
+@each(
+    "fault, word",
     [
         (faults.bad_request(), "nothing"),
         (faults.wrong_key(), "nothing"),
@@ -95,7 +96,6 @@ def test_an_answer_is_spent_by_its_cost(simulator):
         (faults.short_body(), "bound"),
         (faults.reset_midway(), "bound"),
     ],
-    ids=lambda value: getattr(value, "name", value),
 )
 def test_a_failure_is_spent_by_what_it_leaves_open(simulator, fault, word):
     """A refusal costs nothing; what was sent and not answered may be billed."""

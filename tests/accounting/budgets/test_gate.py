@@ -3,6 +3,7 @@
 import json
 import pickle
 from decimal import Decimal
+from operator import attrgetter
 
 import attrs
 import pytest
@@ -57,13 +58,7 @@ def test_a_call_without_money_is_refused_before_it_is_sent(simulator, bound):
         status = made.get_budgets()[0]
 
     error = raised.value
-    assert ("tiny", bound / 2, Decimal(0), Decimal(0), bound) == (
-        error.budget,
-        error.limit,
-        error.spent,
-        error.reserved,
-        error.needed,
-    )
+    assert ("tiny", bound / 2, Decimal(0), Decimal(0), bound) == attrgetter("budget", "limit", "spent", "reserved", "needed")(error)
     assert (status.ends, False, False) == (error.ends, error.retry_here, error.try_elsewhere)
     assert 0 < error.retry_after <= 31 * 86_400
     assert 0 == simulator.hits

@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from llmdispatcher.accounting.budgets.budget import FOR_EVER, PERIODS, period_at
+from tests.cases import each
 
 from .conftest import moment
 
@@ -36,7 +37,7 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "zone", "now", "begins", "ends"), TABLE)
+@each("kind, zone, now, begins, ends", TABLE)
 def test_a_period_begins_and_ends_by_the_clocks_of_its_zone(kind, zone, now, begins, ends):
     """By the table; all moments are UTC."""
     period = period_at(kind, ZoneInfo(zone), moment(now))
@@ -44,7 +45,7 @@ def test_a_period_begins_and_ends_by_the_clocks_of_its_zone(kind, zone, now, beg
     assert (moment(begins), moment(ends)) == (period.begins, period.ends)
 
 
-@pytest.mark.parametrize("kind", ["call", "total"])
+@each("kind", ["call", "total"])
 def test_some_periods_never_end(kind):
     """One call's, and the one of everything."""
     assert FOR_EVER == period_at(kind, ZoneInfo("UTC"), moment("2026-03-01"))

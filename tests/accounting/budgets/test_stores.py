@@ -3,6 +3,8 @@
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
 import pytest
 
@@ -74,21 +76,15 @@ def test_shares_and_periods_have_accounts_of_their_own(store):
 
 
 def test_a_hundred_threads_never_overshoot(store):
-    """Of a thousand wishes for 7 of 1000 exactly 142 are granted."""
-    granted, lock, start = [], threading.Lock(), threading.Barrier(100)
+    """Of three hundred wishes for 7 of 1000 exactly 142 are granted."""
+    start = threading.Barrier(100)
 
     def work(first):
         start.wait()
-        for number in range(first, first + 10):
-            if store.reserve(reservation(number, 7), NOW, PATIENCE) is None:
-                with lock:
-                    granted.append(number)
+        return [number for number in range(first, first + 3) if store.reserve(reservation(number, 7), NOW, PATIENCE) is None]
 
-    threads = [threading.Thread(target=work, args=(10 * number,)) for number in range(100)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(100) as threads:
+        granted = list(chain.from_iterable(threads.map(work, range(0, 300, 3))))
 
     assert 142 == len(granted)
     assert {KEY: (0, 994)} == totals(store)
@@ -117,12 +113,8 @@ def test_four_processes_never_overshoot(store):
     def work():
         return len([n for n in range(40) if store.reserve(reservation(os.getpid() * 1000 + n, 7), NOW, PATIENCE) is None])
 
-    statuses = []
-    threads = [threading.Thread(target=lambda: statuses.append(_in_child(work))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as threads:
+        statuses = list(threads.map(lambda _: _in_child(work), range(4)))
 
     assert 142 == sum(statuses), statuses
     assert {KEY: (0, 1000)} == totals(store)

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +29,10 @@ import ctypes, os, sys, threading
 from importlib import import_module
 from llmdispatcher import Config, Dispatcher, OpenAIVendor, Request
 from llmdispatcher import open_ledger
-url, place, strict = sys.argv[1], sys.argv[2], sys.argv[3] == "strict"
 import_module("llmdispatcher.accounting.ledger.database")  # each life has it loaded, so that it is killed while it works
 def say(line):
     os.write(1, (line + "\\n").encode())
-def work(dispatcher, number):
+def work(dispatcher, number, strict):
     for turn in range(10_000):
         ask = Request("gpt-4o", "hi", max_tokens=50, user=f"t{number}")
         if (turn + number) % 3:
@@ -41,24 +42,25 @@ def work(dispatcher, number):
                 answer = stream.response()
         if strict or (turn % 5 == 0 and dispatcher.ledger.flush()):
             say(f"{answer.trace.call_id} {answer.usage.input_tokens + answer.usage.output_tokens}")
-def live():
+def live(url, place, strict):
     ledger = open_ledger(place, strict_accounting=strict, timeout=20)
     dispatcher = Dispatcher(Config(timeout=60), ledger=ledger)
     dispatcher.register_vendor(OpenAIVendor(api_key="k", base_url=url, trust_env=False))
     for number in range(4):
-        threading.Thread(target=work, args=(dispatcher, number)).start()
+        threading.Thread(target=work, args=(dispatcher, number, strict)).start()
 def end_with(parent):
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)  # PR_SET_PDEATHSIG, SIGKILL
     if os.getppid() != parent:
         os._exit(1)
-end_with(int(sys.argv[4]))
+end_with(int(sys.argv[1]))
 mother = os.getpid()
 for line in sys.stdin:
     pid = os.fork()
     if not pid:
         end_with(mother)
-        live()
+        url, place, strict = line.split()
+        live(url, place, strict == "strict")
         threading.Event().wait()
     say(f"born {pid}")
     os.waitpid(pid, 0)
@@ -90,27 +92,34 @@ class Tale:
         return sum(tokens for _status, tokens in self.rows.values())
 
 
-def kill_often(place: str, kills: int, *, strict: bool, seed: int = 1) -> Tale:
+@contextmanager
+def a_mother() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that makes those that call."""
+    command = [sys.executable, "-c", WORKER, str(os.getpid())]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as mother:
+        try:
+            yield mother
+        finally:
+            mother.kill()
+
+
+def kill_often(mother: subprocess.Popen[bytes], place: str, kills: int, *, strict: bool, seed: int = 1) -> Tale:
     """Let processes call and be killed at random moments; then look."""
     chance = random.Random(seed)
     acknowledged: dict[str, int] = {}
     with VendorSimulator(responses=SimulatedResponse("four tokens are these"), latency=0.01) as simulator:
         open_ledger(place).close()
-        command = [sys.executable, "-c", WORKER, simulator.openai_url, place, "strict" if strict else "behind", str(os.getpid())]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as mother:
-            try:
-                for _ in range(kills):
-                    acknowledged.update(_one_life(mother, chance.randrange(20), chance.random() * 0.05))
-            finally:
-                mother.kill()
+        words = f"{simulator.openai_url} {place} {'strict' if strict else 'behind'}"
+        for _ in range(kills):
+            acknowledged.update(_one_life(mother, words, chance.randrange(20), chance.random() * 0.05))
     return _found(place, kills, simulator.hits, acknowledged)  # a simulator that is closed has read what it will ever read
 
 
-def _one_life(mother: subprocess.Popen[bytes], wanted: int, seconds: float) -> dict[str, int]:
+def _one_life(mother: subprocess.Popen[bytes], words: str, wanted: int, seconds: float) -> dict[str, int]:
     """Have a process made, kill it so many seconds after it has acknowledged so many calls; gives all that it had."""
     assert mother.stdin is not None
     assert mother.stdout is not None
-    mother.stdin.write(b"go\n")
+    mother.stdin.write(f"{words}\n".encode())
     mother.stdin.flush()
     told: dict[str, int] = {}
     child = 0
@@ -180,7 +189,8 @@ def check(tale: Tale, *, strict: bool) -> None:
 if __name__ == "__main__":
     demanded = "strict" in sys.argv[3:]
     begun = time.monotonic()
-    story = kill_often(sys.argv[1], int(sys.argv[2]), strict=demanded, seed=int(time.time()))
+    with a_mother() as process:
+        story = kill_often(process, sys.argv[1], int(sys.argv[2]), strict=demanded, seed=int(time.time()))
     check(story, strict=demanded)
     shown = {"kills": story.kills, "served": story.served, "acknowledged": len(story.acknowledged), "lost": story.lost}
     shown |= {"rows": len(story.rows), **story.statuses, "sums": str(story.daily), "seconds": str(round(time.monotonic() - begun))}

@@ -7,19 +7,14 @@ from random import Random
 import pytest
 from sqlalchemy import text
 
-from llmdispatcher import InvalidRequest, open_ledger
+from llmdispatcher import InvalidRequest
 from llmdispatcher.accounting.ledger.schema import calls
+from tests.cases import each
 
+from ..conftest import IN_BOTH
 from .made_calls import at, between, made, made_attempt, put
 
 START, END = at("2026-03-01T00:00"), at("2026-03-03T00:00")
-
-
-@pytest.fixture
-def ledger(store):
-    """An empty one."""
-    with open_ledger(store) as opened:
-        yield opened
 
 
 def by_age(rows):
@@ -27,19 +22,20 @@ def by_age(rows):
     return [row["id"] for row in sorted(rows, key=lambda row: (row["begun_at"], row["id"]), reverse=True)]
 
 
-@pytest.mark.parametrize("way", ["call", "cursor", "offset"])
-def test_pages_are_the_whole(ledger, way):
+@IN_BOTH
+def test_pages_are_the_whole(ledger):
     """However many share a moment, each call is on one page, in one order."""
     chance = Random(3)
-    rows = [made(chance, chance.choice([START, END, between(chance, START, END)])) for _ in range(120)]
+    rows = [made(chance, chance.choice([START, END, between(chance, START, END)])) for _ in range(50)]
     put(ledger, rows)
-    found, page = [], ledger.list_recent_calls(limit=7)
-    while page:
-        found += page
-        last = {"call": {"before": page[-1]}, "cursor": {"before": page[-1].cursor}, "offset": {"offset": len(found)}}[way]
-        page = ledger.list_recent_calls(limit=7, **last)
+    for way in ("call", "cursor", "offset"):
+        found, page = [], ledger.list_recent_calls(limit=7)
+        while page:
+            found += page
+            last = {"call": {"before": page[-1]}, "cursor": {"before": page[-1].cursor}, "offset": {"offset": len(found)}}[way]
+            page = ledger.list_recent_calls(limit=7, **last)
 
-    assert by_age(rows) == [call.id for call in found]
+        assert by_age(rows) == [call.id for call in found], way
 
 
 def test_calls_that_begin_meanwhile_change_no_page(ledger):
@@ -54,6 +50,7 @@ def test_calls_that_begin_meanwhile_change_no_page(ledger):
     assert by_age(rows)[10:] == [call.id for call in ledger.list_recent_calls(limit=10, before=first[-1])]
 
 
+@IN_BOTH
 def test_filters(ledger):
     """Each alone is what a plain look at the rows finds; open calls are there too."""
     chance = Random(4)
@@ -96,6 +93,7 @@ def test_a_call_with_its_attempts(ledger):
     assert (None, []) == (ledger.get_call("nobody"), ledger.get_attempts("nobody"))
 
 
+@IN_BOTH
 def test_of_one_order_an_index_leads_there(ledger):
     """An id at the origin is looked up, not searched for."""
     with ledger.engine.connect() as connection:
@@ -113,8 +111,8 @@ WRONG = [{"limit": 0}, {"limit": 10_001}, {"limit": True}, {"offset": -1}, {"sta
 WRONG += [{"before": "yesterday"}, {"before": 7}, {"before": "2026-03-01T00:00:00/x"}]
 
 
-@pytest.mark.parametrize("wrong", WRONG)
-def test_what_cannot_be_meant(tmp_path, wrong):
+@each("wrong", WRONG)
+def test_what_cannot_be_meant(ledger, wrong):
     """The error names the field and the remedy."""
-    with open_ledger(tmp_path / "ledger.db") as ledger, pytest.raises(InvalidRequest, match=f"^{next(iter(wrong))}: .*; give"):
+    with pytest.raises(InvalidRequest, match=f"^{next(iter(wrong))}: .*; give"):
         ledger.list_recent_calls(**wrong)

@@ -7,9 +7,9 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -17,6 +17,8 @@ from sqlalchemy import text
 
 from llmdispatcher import Dispatcher, Ledger, Request, open_ledger
 from llmdispatcher.testing import FakeVendor
+
+from ..conftest import IN_BOTH
 
 pytestmark = pytest.mark.timeout(240)  # on a busy machine a process takes a while to start
 
@@ -76,40 +78,32 @@ def over(process: subprocess.Popen[str]) -> None:
     assert ("", 0) == (errors, process.returncode)
 
 
+@IN_BOTH
 def test_threads(store):
     """Eight threads, one ledger, two dispatchers."""
     with Ledger(store) as ledger:
         dispatchers = [made(ledger), made(ledger)]
-        threads = [Thread(target=lambda who=who: [dispatchers[who % 2].send(ASK) for _ in range(50)]) for who in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda who: [dispatchers[who % 2].send(ASK) for _ in range(20)], range(8)))
         assert ledger.flush()
 
-    assert (400, 400, 400) == count(store)
+    assert (160, 160, 160) == count(store)
 
 
-def test_the_end_of_a_process_writes_what_is_left(store):
-    """Nobody has to flush or close."""
-    over(run("for _ in range(20): dispatcher.send(ASK)", store))
-
-    assert (20, 20, 20) == count(store)
-
-
+@IN_BOTH
 def test_two_processes_one_place(store):
-    """Both write at once, and the sums of the day are of both."""
-    both = [run("for _ in range(200): dispatcher.send(ASK)", store) for _ in range(2)]
+    """Both write at once, their ends write what is left without a flush or a close, and the sums of the day are of both."""
+    both = [run("for _ in range(50): dispatcher.send(ASK)", store) for _ in range(2)]
     for process in both:
         over(process)
 
-    assert (400, 400, 400) == count(store)
+    assert (100, 100, 100) == count(store)
 
 
 FORKS = """
 for _ in range(5): dispatcher.send(ASK)
 children = []
-for _ in range(4):
+for _ in range(2):
     pid = os.fork()
     if not pid:
         for _ in range(10): dispatcher.send(ASK)
@@ -123,13 +117,6 @@ for _ in range(5): dispatcher.send(ASK)
 """
 
 
-def test_forks(store):
-    """Children write their own rows and none of their parent's; the parent goes on."""
-    over(run(FORKS, store))
-
-    assert (54, 54, 54) == count(store)
-
-
 LENT = """
 from sqlalchemy import create_engine
 from llmdispatcher import Ledger
@@ -139,12 +126,13 @@ dispatcher.register_vendor(FakeVendor(answer, name="v"))
 """
 
 
+@IN_BOTH
 def test_forks_with_an_engine_that_was_handed_in(store):
     """A child leaves its parent's connections alone, which are the application's, and opens its own."""
     url = store.replace("postgresql:", "postgresql+psycopg:") if "://" in store else f"sqlite:///{store}"
     over(run(f"{LENT}{FORKS}\ndispatcher.ledger.close()\nengine.dispose()", store, url))
 
-    assert (54, 54, 54) == count(store)
+    assert (32, 32, 32) == count(store)
 
 
 BUSY = """
@@ -153,7 +141,7 @@ def work():
 threads = [threading.Thread(target=work) for _ in range(2)]
 for thread in threads: thread.start()
 children = []
-for _ in range(5):
+for _ in range(3):
     pid = os.fork()
     if not pid:
         dispatcher.send(ASK)
@@ -167,13 +155,14 @@ for pid in children:
 """
 
 
-def test_forks_in_the_middle_of_writing(store):
-    """Whatever the writer is doing at that moment."""
-    over(run(BUSY, store))
+@IN_BOTH
+def test_forks(store):
+    """Children write their own rows and none of their parent's, whatever the writer is doing at that moment; the parent goes on."""
+    over(run(FORKS + BUSY, store))
     with Ledger(store) as ledger:
         assert ledger.flush()  # what a child may have had to spool
 
-    assert (205, 205, 205) == count(store)
+    assert (235, 235, 235) == count(store)
 
 
 def test_a_ledger_that_is_dropped_writes_what_is_left(store):
@@ -220,6 +209,7 @@ def test_closing_does_not_wait_for_a_database_that_is_away(tmp_path: Path):
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+@IN_BOTH
 def test_a_child_has_no_descriptor_of_its_parents_database(store):
     """Neither a line to the server nor a file of SQLite passes a fork; in the parent it was there."""
     before = descriptors()

@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
-from threading import Barrier, Thread
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -20,7 +22,7 @@ from llmdispatcher.accounting.ledger.spool import Rows, Spool, SpoolFull
 MUCH = 1 << 30
 
 
-def call(number: int) -> Row:
+def call(number: int | str) -> Row:
     """A call's row that has a number for its id."""
     return (str(number), *[None] * (len(CALL) - 1))
 
@@ -99,37 +101,23 @@ def test_a_write_that_the_disk_took_half_of(tmp_path, monkeypatch):
     assert (["1", "3"], 1) == (emptied(spool), spool.torn)
 
 
-def test_a_full_disk_is_told(tmp_path, monkeypatch):
-    """And the next row goes in when there is room."""
-    spool, real = Spool(tmp_path, MUCH), os.write
+@pytest.mark.parametrize("before", [["1"], []])
+def test_a_full_disk_is_told(tmp_path, monkeypatch, before):
+    """The next row goes in when there is room; behind a first line that failed it would not be read, so it has another segment."""
 
     def full(_file: int, _data: bytes) -> int:
         raise OSError(errno.ENOSPC, "full")
 
-    spool.append([call(1)], [], "me")
-    monkeypatch.setattr(os, "write", full)
-    with pytest.raises(OSError, match="full"):
-        spool.append([call(2)], [], "me")
-    monkeypatch.setattr(os, "write", real)
+    spool = Spool(tmp_path, MUCH)
+    for number in before:
+        spool.append([call(number)], [], "me")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        with pytest.raises(OSError, match="full"):
+            spool.append([call(2)], [], "me")
     spool.append([call(3)], [], "me")
 
-    assert ["1", "3"] == emptied(spool)
-
-
-def test_a_segment_whose_first_line_failed_is_given_up(tmp_path, monkeypatch):
-    """Rows behind it could not be read: the next ones go into a segment of their own."""
-    spool, real = Spool(tmp_path, MUCH), os.write
-
-    def full(_file: int, _data: bytes) -> int:
-        raise OSError(errno.ENOSPC, "full")
-
-    monkeypatch.setattr(os, "write", full)
-    with pytest.raises(OSError, match="full"):
-        spool.append([call(1)], [], "me")
-    monkeypatch.setattr(os, "write", real)
-    spool.append([call(2)], [], "me")
-
-    assert (["2"], 0) == (emptied(spool), spool.torn)
+    assert ([*before, "3"], 0) == (emptied(spool), spool.torn)
 
 
 def test_a_segment_that_was_only_begun_goes(tmp_path):
@@ -204,22 +192,19 @@ def test_what_a_writer_still_has_is_left_to_it(tmp_path):
 def test_two_that_empty_it_take_each_row_once(tmp_path, monkeypatch):
     """Of several who begin at once each segment has one."""
     monkeypatch.setattr(room, "MOST_SEGMENT", 2000)
-    spool, found, together = Spool(tmp_path, MUCH), list[str](), Barrier(4)
+    spool, together = Spool(tmp_path, MUCH), Barrier(4)
     for number in range(200):
         spool.append([call(number)], [], "me")
     spool.close()
 
-    def empty() -> None:
+    def empty(_: int) -> list[str]:
         together.wait()
-        found.extend(emptied(Spool(tmp_path, MUCH)))
+        return emptied(Spool(tmp_path, MUCH))
 
-    threads = [Thread(target=empty) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(empty, range(4)))
 
-    assert sorted(map(str, range(200))) == sorted(found)
+    assert sorted(map(str, range(200))) == sorted(chain.from_iterable(found))
 
 
 def test_what_fails_to_be_written_stays(tmp_path):
@@ -260,10 +245,9 @@ spool.empty(lambda rows, writer: os.kill(os.getpid(), signal.SIGKILL) if len(row
 """
 
 
-@pytest.mark.parametrize("kills", [["writing"], ["writing", "emptying"], ["writing", "emptying", "emptying"]])
-def test_what_a_killed_process_had_is_adopted(tmp_path: Path, kills: list[str]):
-    """Of one that wrote, and of one that was in the middle of emptying it."""
-    for kill in kills:
+def test_what_a_killed_process_had_is_adopted(tmp_path: Path):
+    """Of one that wrote, and of two that were in the middle of emptying it."""
+    for kill in ("writing", "emptying", "emptying"):
         done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), kill], check=False, timeout=50)
         assert -signal.SIGKILL == done.returncode
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -11,19 +10,14 @@ import attrs
 import pytest
 from sqlalchemy import text
 
-from llmdispatcher import Ledger, open_ledger
+from llmdispatcher import Ledger
 from llmdispatcher.accounting.ledger.call import ATTEMPT, CALL, Row
 from llmdispatcher.accounting.ledger.database import RowWriter
 from llmdispatcher.accounting.ledger.process import Identity, this_process
 from llmdispatcher.runtime import SYSTEM_CLOCK, new_id
 from llmdispatcher.testing import ManualClock
 
-
-@pytest.fixture
-def ledger(store: str) -> Iterator[Ledger]:
-    """A ledger with its tables."""
-    with open_ledger(store) as ledger:
-        yield ledger
+from ..conftest import IN_BOTH
 
 
 def store_of(ledger: Ledger, writer: str = "a" * 32, identity: Identity | None = None, clock: Any = SYSTEM_CLOCK) -> RowWriter:
@@ -61,20 +55,22 @@ def asked(ledger: Ledger, question: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in connection.execute(text(question))]
 
 
-@pytest.mark.parametrize("order", list(permutations(range(3))))
-def test_whatever_the_order_the_end_counts(ledger, order):
+@IN_BOTH
+def test_whatever_the_order_the_end_counts(ledger):
     """An intent, its end and the end again: one row, with the end's figures, and one in the day's sums."""
-    intent = call("open")
-    end = ended(intent, cost=42, input_tokens=7)
-    rows = [intent, end, end]
     store = store_of(ledger)
-    for place in order:
-        store.write(([rows[place]], []))
+    for order in permutations(range(3)):
+        intent = call("open", origin=repr(order))
+        end = ended(intent, cost=42, input_tokens=7)
+        rows = [intent, end, end]
+        for place in order:
+            store.write(([rows[place]], []))
 
-    assert [("success", 42, 7)] == asked(ledger, "SELECT status, cost, input_tokens FROM llmdispatcher_calls")
-    assert [(1, 1, 42, 7, 0)] == asked(ledger, "SELECT calls, success, cost, input_tokens, unpriced FROM llmdispatcher_daily")
+    assert [("success", 42, 7)] * 6 == asked(ledger, "SELECT status, cost, input_tokens FROM llmdispatcher_calls")
+    assert [(1, 1, 42, 7, 0)] * 6 == asked(ledger, "SELECT calls, success, cost, input_tokens, unpriced FROM llmdispatcher_daily")
 
 
+@IN_BOTH
 def test_all_in_one_batch_is_the_same(ledger):
     """An intent and its end may come together, as they do out of a spool."""
     intent = call("open")
@@ -93,6 +89,7 @@ def test_an_open_call_is_in_no_sum(ledger):
     assert [] == asked(ledger, "SELECT * FROM llmdispatcher_daily")
 
 
+@IN_BOTH
 def test_a_repeated_batch_changes_nothing(ledger):
     """A commit of which nobody knows whether it was heard is made again."""
     rows = [call(cost=10, origin=f"app{number % 3}") for number in range(50)]
@@ -106,6 +103,7 @@ def test_a_repeated_batch_changes_nothing(ledger):
     assert [(50, 500)] == asked(ledger, "SELECT sum(calls), sum(cost) FROM llmdispatcher_daily")
 
 
+@IN_BOTH
 def test_a_failed_batch_leaves_nothing(ledger):
     """Rows and sums are one transaction."""
     good, bad = call(cost=1), call(model=None)
@@ -116,6 +114,7 @@ def test_a_failed_batch_leaves_nothing(ledger):
     assert [] == asked(ledger, "SELECT * FROM llmdispatcher_daily")
 
 
+@IN_BOTH
 def test_what_a_dead_process_left_is_unknown(ledger):
     """Its open calls and attempts are marked, counted, and may have been billed; what had ended stays."""
     gone = attrs.evolve(this_process(), pid=2**22 + 1)
@@ -153,6 +152,7 @@ def test_a_process_elsewhere_is_dead_when_its_lease_is_over(ledger):
     assert 1 == store.reconcile()
 
 
+@IN_BOTH
 def test_who_was_thought_dead_may_still_tell(ledger):
     """An end that comes after all takes the place of "unknown", in the sums too."""
     intent = call("open")
@@ -173,6 +173,7 @@ def test_an_intent_that_comes_after_the_funeral_is_marked_too(ledger):
     assert 1 == store_of(ledger).reconcile()
 
 
+@IN_BOTH
 def test_any_text_may_be_in_a_row(ledger):
     """Words of SQL, quotes and foreign letters are just texts."""
     nasty = "'; DROP TABLE calls; -- \" % %s :x \\ ü 漢 🙂"

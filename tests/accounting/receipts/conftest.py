@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import insert
 
-from llmdispatcher import Ledger, Receipt, Receipts, SigningKey, open_ledger
+from llmdispatcher import Ledger, Receipt, Receipts, SigningKey
 from llmdispatcher.accounting.ledger.schema import calls
 from llmdispatcher.accounting.receipts import receipts as making
 from llmdispatcher.accounting.receipts.receipt import sign_document
@@ -138,22 +136,6 @@ def other_key() -> SigningKey:
 def chain(key: SigningKey) -> Chain:
     """An empty chain in memory."""
     return Chain(key)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of a database that nobody has used."""
-    if request.param == "sqlite":
-        return str(tmp_path / "ledger.db")
-    database: str = request.getfixturevalue("postgres").database()
-    return database
-
-
-@pytest.fixture
-def ledger(store: str) -> Iterator[Ledger]:
-    """An empty ledger."""
-    with open_ledger(store, timeout=30.0) as opened:
-        yield opened
 
 
 def settle(ledger: Ledger, *numbers: int, **facts: Any) -> list[str]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from llmdispatcher import InvalidRequest
 from llmdispatcher.accounting.receipts.format import MOST, canonical, moment_text, money_text, parse_json, parse_moment, parse_money
+from tests.cases import each
 
 NUMBERS = {
     "0000000000000000": "0",
@@ -33,7 +34,7 @@ NUMBERS = {
 """Bits of a double, and how ECMAScript writes it (RFC 8785, appendix B)."""
 
 
-@pytest.mark.parametrize(("bits", "text"), NUMBERS.items())
+@each("bits, text", NUMBERS.items())
 def test_numbers_are_written_as_ecmascript_does(bits, text):
     """The shortest that reads back, with an exponent from 1e21 on and below 1e-6."""
     (number,) = struct.unpack(">d", bytes.fromhex(bits))
@@ -59,7 +60,7 @@ def test_unicode_is_not_normalised():
     assert "e\u0301" == parse_json(canonical("e\u0301"))
 
 
-@pytest.mark.parametrize(
+@each(
     "value",
     [float("nan"), float("inf"), float("-inf"), MOST + 1, -MOST - 1, "\ud800", {"\udfff": 1}, {1: 2}, Decimal(1), b"x", {"a": {1}}],
 )
@@ -82,8 +83,8 @@ def test_too_deep_is_refused_both_ways():
         deep = deep.pop()
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
+@each(
+    "text, reason",
     [
         ('{"a":1,"a":2}', "'a' twice"),
         ('{"x":{"b":1,"\\u0062":1}}', "'b' twice"),
@@ -107,7 +108,7 @@ _LEAVES = st.none() | st.booleans() | st.integers(-MOST, MOST) | st.floats(allow
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.recursive(_LEAVES | _TEXTS, lambda inner: st.lists(inner) | st.dictionaries(_TEXTS, inner), max_leaves=20))
 def test_canonical_is_stable(value):
     """Read and written again it is the same, and it is one value's only text."""
@@ -116,7 +117,7 @@ def test_canonical_is_stable(value):
     assert text == canonical(json.loads(text, parse_int=float))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), timezone(-timedelta(hours=9))])))
 def test_moments_have_one_form(moment):
     """27 characters whatever the zone, and back to the same moment."""
@@ -128,7 +129,7 @@ def test_moments_have_one_form(moment):
     assert moment == parse_moment(text)
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "2026-11-21T16:00:00Z",
@@ -152,7 +153,7 @@ def test_a_moment_without_a_zone_is_refused():
         moment_text(datetime(2026, 11, 21))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.decimals(min_value=-(10**15), max_value=10**15, places=12))
 def test_money_has_one_form(money):
     """Exact, without exponent and without zeros at the end."""
@@ -163,7 +164,7 @@ def test_money_has_one_form(money):
     assert text == money_text(parse_money(text))
 
 
-@pytest.mark.parametrize("text", ["", "1.0", "01", "-0", "1e3", "+1", ".5", "5.", "1,5", "NaN", "0.0000000000001", "٣"])
+@each("text", ["", "1.0", "01", "-0", "1e3", "+1", ".5", "5.", "1,5", "NaN", "0.0000000000001", "٣"])
 def test_other_forms_of_money_are_refused(text):
     """Two texts for one amount would be two receipts of one fact."""
     with pytest.raises(ValueError):

@@ -15,6 +15,7 @@ from llmdispatcher.accounting.receipts import receipts as making
 from llmdispatcher.accounting.receipts.receipt import sign_document
 from llmdispatcher.accounting.receipts.receipts import label_fields
 from llmdispatcher.accounting.receipts.rows import ROW_FIELDS
+from tests.cases import each
 
 from .conftest import Chain
 
@@ -44,7 +45,7 @@ def test_a_whole_chain_is_valid():
     assert verify_receipts(chain.documents, KEY.public)
 
 
-@pytest.mark.parametrize("gone", range(5))
+@each("gone", range(5))
 def test_a_missing_receipt_shows(gone):
     """Whichever it is, but for the last, which only an anchor can miss."""
     documents = filled().documents
@@ -61,7 +62,7 @@ def test_missing_receipts_are_told_as_runs():
     assert "sequence 2: it and the following up to 3 are missing" == str(one)
 
 
-@pytest.mark.parametrize("order", [order for order in itertools.permutations(range(4)) if order != (0, 1, 2, 3)])
+@each("order", [order for order in itertools.permutations(range(4)) if order != (0, 1, 2, 3)])
 def test_another_order_shows(order):
     """Of all orders of four receipts one is valid."""
     receipts = filled(count=4).receipts
@@ -70,7 +71,7 @@ def test_another_order_shows(order):
     assert {"order"} == {one.code for one in verified.problems}
 
 
-@pytest.mark.parametrize("number", range(6))
+@each("number", range(6))
 def test_a_doubled_receipt_shows(number):
     """Beside itself, and at the end."""
     receipts = filled().receipts
@@ -80,7 +81,7 @@ def test_a_doubled_receipt_shows(number):
     assert [("duplicate", number + 1)] == told(verify_receipts([*receipts, receipts[number]], KEY.public))
 
 
-@pytest.mark.parametrize("number", range(6))
+@each("number", range(6))
 def test_an_altered_receipt_shows_in_the_next_too(number):
     """Its own signature, and the hash that the one behind has of it."""
     documents = filled().documents
@@ -98,7 +99,7 @@ def test_a_malformed_receipt_is_not_missing():
     assert [("form", 3)] == told(verify_receipts(documents, KEY.public))
 
 
-@pytest.mark.parametrize("number", range(1, 6))
+@each("number", range(1, 6))
 def test_a_receipt_replaced_by_the_signer_shows(number):
     """Who has the key can sign another receipt for a place, but not one that the next follows."""
     chain = filled()
@@ -128,7 +129,7 @@ def test_receipts_of_another_ledger_show():
     assert [("ledger", 4), ("ledger", 5), ("ledger", 6), ("previous", 4)] == told(verified)
 
 
-@pytest.mark.parametrize("left", range(6))
+@each("left", range(6))
 def test_an_anchor_shows_that_the_end_was_cut_off(left):
     """Without it the rest is valid; with it the end is missed."""
     chain = filled()
@@ -168,7 +169,7 @@ def test_a_piece_begins_behind_an_anchor():
     )
 
 
-@pytest.mark.parametrize("text", ["", "x", "ledger_x/1/sha256:00", "ledger_" + "0" * 32 + "/0/sha256:" + "0" * 64, "a/b/c/d"])
+@each("text", ["", "x", "ledger_x/1/sha256:00", "ledger_" + "0" * 32 + "/0/sha256:" + "0" * 64, "a/b/c/d"])
 def test_what_is_no_anchor(text):
     """It is told how one looks."""
     with pytest.raises(InvalidRequest, match="anchor: "):
@@ -197,7 +198,7 @@ def rotated():
     return chain
 
 
-@pytest.mark.parametrize("known", [KEY, OTHER, THIRD])
+@each("known", [KEY, OTHER, THIRD])
 def test_any_key_of_a_chain_leads_to_the_others(known):
     """A rotation is signed by both keys, so that each vouches for the other."""
     assert [] == told(verify_receipts(rotated().receipts, known.public))
@@ -268,7 +269,7 @@ def test_a_clock_that_went_back_is_a_warning():
     assert (True, [("clock_back", 3)]) == (verified.valid, [(one.code, one.sequence) for one in verified.warnings])
 
 
-@pytest.mark.parametrize("which", ["altered", "digest", "gone", "added", "swapped"])
+@each("which", ["altered", "digest", "gone", "added", "swapped"])
 def test_rows_that_come_along_are_compared(which):
     """Each kind of difference is named."""
     bundle = filled(count=3).bundles[2]
@@ -294,7 +295,7 @@ def test_rows_that_come_along_are_compared(which):
     assert expected[which] == {one.code for one in verify_receipts(bundle, KEY.public).problems}
 
 
-@pytest.mark.parametrize("name", ROW_FIELDS)
+@each("name", ROW_FIELDS)
 def test_every_column_of_a_row_is_certified(name):
     """Whichever is altered, the row is named; where the receipt shows the column, the column too."""
     bundle = filled(count=1).bundles[0]
@@ -309,7 +310,7 @@ def test_every_column_of_a_row_is_certified(name):
         assert f"call.{name}" in [one.field for one in problems]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     st.lists(st.sampled_from(["drop", "double", "swap", "alter", "none"]), min_size=1, max_size=3),
     st.randoms(use_true_random=False),
@@ -337,7 +338,7 @@ CHAIN = filled()
 _WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     _WORDS,
     st.lists(_WORDS, max_size=3),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from decimal import Decimal
+from itertools import product
 
 import pytest
-from sqlalchemy import delete, insert, text, update
+from sqlalchemy import delete, insert, select, text, update
 
 from llmdispatcher import (
     ConfigError,
@@ -24,7 +25,9 @@ from llmdispatcher.accounting.ledger.schema import calls, marks, receipt_calls, 
 from llmdispatcher.accounting.receipts.rows import ROW_FIELDS
 from llmdispatcher.accounting.units import micros
 from llmdispatcher.testing import ManualClock
+from tests.cases import each
 
+from ..conftest import IN_BOTH
 from .conftest import NOON, call_row, settle
 
 
@@ -40,6 +43,7 @@ def told(verified):
     return [(one.code, one.sequence) for one in verified.problems]
 
 
+@IN_BOTH
 def test_a_single_receipt(ledger, book):
     """It shows the call, is stored as it is signed, and verifies with the public key alone."""
     (call_id,) = settle(ledger, 1)
@@ -62,6 +66,7 @@ def test_a_receipt_tells_nobody_who_the_user_was(ledger, book):
     assert "blue" not in receipt.text
 
 
+@IN_BOTH
 def test_a_batch_adds_up(ledger, book):
     """Counts, tokens, exact cost, first and last, by model and by alias; a preview says the same and writes nothing."""
     settle(ledger, 0, 1, 2)
@@ -87,6 +92,7 @@ def test_a_batch_adds_up(ledger, book):
     assert ([], 1) == (list(book.uncertified_calls()), len(book.list()))
 
 
+@IN_BOTH
 def test_calls_are_chosen(ledger, book):
     """By ids, by time, by origin and its own id, and what is left; the receipt says how."""
     ids = settle(ledger, *range(8))
@@ -128,30 +134,31 @@ def test_calls_that_may_still_change_are_left(ledger, book, status):
         book.create(unsettled)
 
 
-@pytest.mark.parametrize(
-    ("wish", "reason"),
-    [
-        ({"calls": "f" * 32}, "the ledger has no ffff"),
-        ({"calls": []}, "it names none"),
-        ({"calls": [3]}, "it names none"),
-        ({"calls": ["f" * 32], "origin": "shop"}, "do not go together"),
-        ({"since": NOON.replace(tzinfo=None)}, "aware datetime"),
-        ({"since": "2026-11-21"}, "aware datetime"),
-        ({"origin": 3}, "origin: 3 is no text"),
-        ({"vendor": "openai"}, "vendor: calls are not chosen by it"),
-        ({"description": 3}, "are texts"),
-        ({"tags": [3]}, "are texts"),
-        ({"description": "\ud800"}, "RFC 8785"),
-    ],
-)
-def test_wishes_that_cannot_be(ledger, book, wish, reason):
+WISHES = [
+    ({"calls": "f" * 32}, "the ledger has no ffff"),
+    ({"calls": []}, "it names none"),
+    ({"calls": [3]}, "it names none"),
+    ({"calls": ["f" * 32], "origin": "shop"}, "do not go together"),
+    ({"since": NOON.replace(tzinfo=None)}, "aware datetime"),
+    ({"since": "2026-11-21"}, "aware datetime"),
+    ({"origin": 3}, "origin: 3 is no text"),
+    ({"vendor": "openai"}, "vendor: calls are not chosen by it"),
+    ({"description": 3}, "are texts"),
+    ({"tags": [3]}, "are texts"),
+    ({"description": "\ud800"}, "RFC 8785"),
+]
+
+
+def test_wishes_that_cannot_be(ledger, book):
     """Each is told with what to do, and nothing is written."""
     settle(ledger, 1)
-    with pytest.raises(InvalidRequest, match=reason):
-        book.create(**wish)
+    for wish, reason in WISHES:
+        with pytest.raises(InvalidRequest, match=reason):
+            book.create(**wish)
     assert () == book.list()
 
 
+@IN_BOTH
 def test_receipts_are_listed_page_by_page(ledger, book, other_key):
     """The newest first, from a sequence on, of one type."""
     for call_id in settle(ledger, 1, 2, 3):
@@ -202,7 +209,7 @@ ALTERED = (
 ALTERED |= {name: 999 for name in ROW_FIELDS if name.endswith("_tokens")}
 
 
-@pytest.mark.parametrize("kind", ["single", "batch"])
+@pytest.mark.parametrize(("kind", "store"), [("single", "sqlite"), ("batch", "postgresql")], indirect=["store"])
 def test_every_column_of_a_row_is_proven(ledger, book, kind):
     """Each column of each settled row, altered or emptied, shows with call and sequence; put back, all is well."""
     ids = settle(ledger, 1, 2)
@@ -221,6 +228,7 @@ def test_every_column_of_a_row_is_proven(ledger, book, kind):
     assert book.verify()
 
 
+@IN_BOTH
 def test_values_that_nobody_can_read_are_found(ledger, book):
     """Numbers and times beyond all bounds, and on SQLite texts where numbers belong: a finding, not an exception."""
     ids = settle(ledger, 1, 2)
@@ -242,6 +250,7 @@ def test_values_that_nobody_can_read_are_found(ledger, book):
         assert book.verify()
 
 
+@IN_BOTH
 def test_rows_that_are_deleted_exchanged_or_slipped_in(ledger, book):
     """A row that is gone, one that has another's id, and a noted call that was never certified."""
     ids = settle(ledger, 1, 2, 3)
@@ -261,6 +270,7 @@ def test_rows_that_are_deleted_exchanged_or_slipped_in(ledger, book):
     assert [("call_missing", 1), ("calls_digest", 1)] == sorted(told(book.verify()))
 
 
+@IN_BOTH
 def test_retention_is_a_warning(ledger, book):
     """Rows that the ledger itself deleted for their age cannot be compared, and are no sign of harm; others are."""
     ids = settle(ledger, 1, 2)
@@ -285,41 +295,32 @@ COLUMNS = {
 }
 
 
-@pytest.mark.parametrize("name", COLUMNS)
-def test_every_column_of_a_receipt_is_compared(ledger, book, name):
+@IN_BOTH
+def test_every_column_of_a_receipt_is_compared(ledger, book):
     """The columns beside the document must say what it says."""
     for call_id in settle(ledger, 1, 2, 3):
         book.create(call_id)
-    write(ledger, update(receipts).where(receipts.c.sequence == 2).values({name: COLUMNS[name]}))
-    verified = book.verify()
+    row = receipts.c.sequence == 2
+    with ledger.reading() as connection:
+        before = connection.execute(select(receipts).where(row)).mappings().one()
+    for name, value in COLUMNS.items():
+        write(ledger, update(receipts).where(row).values({name: value}))
+        verified = book.verify()
 
-    assert ("stored", 2) in told(verified)
-    assert any(one.field == ("timestamp" if name == "created_at" else name) for one in verified.problems)
-
-
-def test_every_field_of_a_stored_document_is_proven(ledger, book):
-    """Altered in the database, each field shows with its sequence."""
-    ids = settle(ledger, 1, 2, 3, 4)
-    book.create(ids[0])
-    kinds = {2: book.create(ids[1]), 3: book.create(ids[2:])}
-    for sequence, receipt in kinds.items():
-        for name in receipt.as_dict():
-            document = receipt.as_dict()
-            document[name] = f"{document[name]}x" if isinstance(document[name], str) else 77
-            write(ledger, update(receipts).where(receipts.c.sequence == sequence).values(document=json.dumps(document)))
-            assert any(one.position == sequence for one in book.verify().problems), name
-        write(ledger, update(receipts).where(receipts.c.sequence == sequence).values(document=receipt.text))
+        assert ("stored", 2) in told(verified), name
+        assert any(one.field == ("timestamp" if name == "created_at" else name) for one in verified.problems), name
+        write(ledger, update(receipts).where(receipts.c.sequence == 9 if name == "sequence" else row).values({name: before[name]}))
     assert book.verify()
 
 
-@pytest.mark.parametrize("damage", ["{", "[]", '{"a":1,"a":2}', "null"])
-def test_a_document_that_is_none(ledger, book, damage):
+def test_a_document_that_is_none(ledger, book):
     """Nonsense in a row is a problem, not an exception."""
     for call_id in settle(ledger, 1, 2):
         book.create(call_id)
-    write(ledger, update(receipts).where(receipts.c.sequence == 1).values(document=damage))
+    for damage in ("{", "[]", '{"a":1,"a":2}', "null"):
+        write(ledger, update(receipts).where(receipts.c.sequence == 1).values(document=damage))
 
-    assert {"stored", "form"} <= {one.code for one in book.verify().problems}
+        assert {"stored", "form"} <= {one.code for one in book.verify().problems}, damage
 
 
 def test_another_layout_of_a_stored_document_shows(ledger, book):
@@ -330,7 +331,7 @@ def test_another_layout_of_a_stored_document_shows(ledger, book):
     assert [("stored", 1)] == told(book.verify())
 
 
-@pytest.mark.parametrize("gone", [1, 2, 3])
+@pytest.mark.parametrize("gone", [2, 3])
 def test_a_deleted_receipt_shows(ledger, book, gone):
     """In the middle by the gap and the calls that are noted for it; at the end by those, or by the anchor."""
     for call_id in settle(ledger, 1, 2, 3):
@@ -419,29 +420,27 @@ def test_without_a_key_receipts_are_read(ledger, book):
             sign()
 
 
-@pytest.mark.parametrize("name", ["chain.json", "chain.jsonl", "chain.ndjson", "chain.JSONL", "chain"])
-@pytest.mark.parametrize("rows", [False, True])
-def test_an_export_is_verified_anywhere(ledger, book, other_key, tmp_path, name, rows):
+def test_an_export_is_verified_anywhere(ledger, book, other_key, tmp_path):
     """With the public key alone; with rows those too; one altered byte shows."""
     ids = settle(ledger, *range(6))
     book.create(ids[0])
     book.rotate(other_key)
     book.create(ids[1:])
-    path = tmp_path / name
+    names = ("chain.json", "chain.jsonl", "chain.ndjson", "chain.JSONL", "chain")
+    for path, rows in product([tmp_path / name for name in names], (False, True)):
+        assert 3 == book.export(path, rows=rows)
+        verified = verify_receipts(path, book.public_keys().to_json(), anchor=book.anchor())
+        assert (True, 3, 6 if rows else 0) == (verified.valid, verified.receipts, verified.calls), path.name
+        path.write_text(path.read_text().replace("gpt-4o", "gpt-4", 1))
+        assert not verify_receipts(path, book.public_keys()), path.name
 
-    assert 3 == book.export(path, rows=rows)
-    verified = verify_receipts(path, book.public_keys().to_json(), anchor=book.anchor())
-    assert (True, 3, 6 if rows else 0) == (verified.valid, verified.receipts, verified.calls)
-    path.write_text(path.read_text().replace("gpt-4o", "gpt-4", 1))
-    assert not verify_receipts(path, book.public_keys())
 
-
-@pytest.mark.parametrize("name", ["chain.xml", "chain.csv", "chain.txt"])
-def test_an_export_has_a_name_of_its_format(book, tmp_path, name):
+def test_an_export_has_a_name_of_its_format(book, tmp_path):
     """Another is refused, and nothing is written."""
-    with pytest.raises(ConfigError, match=r"^path: no format has the suffix .*\.jsonl, \.ndjson or \.json"):
-        book.export(tmp_path / name)
-    assert not (tmp_path / name).exists()
+    for name in ("chain.xml", "chain.csv", "chain.txt"):
+        with pytest.raises(ConfigError, match=r"^path: no format has the suffix .*\.jsonl, \.ndjson or \.json"):
+            book.export(tmp_path / name)
+        assert not (tmp_path / name).exists()
 
 
 def test_torn_and_foreign_lines_are_told(ledger, book, tmp_path):
@@ -458,7 +457,7 @@ def test_torn_and_foreign_lines_are_told(ledger, book, tmp_path):
     assert any("'a' twice" in one.text for one in verified.problems)
 
 
-@pytest.mark.parametrize("content", ["", "x", "{", '{"a":1,"a":1}', "[NaN]"])
+@each("content", ["", "x", "{", '{"a":1,"a":1}', "[NaN]"])
 def test_files_that_are_no_json(tmp_path, content):
     """An error that names the file."""
     (tmp_path / "r.json").write_text(content)

@@ -26,6 +26,7 @@ from llmdispatcher.accounting.receipts.format import (
     parse_money,
     signature_text,
 )
+from tests.cases import each
 
 from .conftest import Chain
 
@@ -103,11 +104,7 @@ def like(text: str) -> list[str]:
     return [*digits, text.replace("e", "é"), text[::-1] if text[::-1] != text else ""]
 
 
-PLACES = [
-    pytest.param(kind, path, id=f"{kind}:{'.'.join(map(str, path))}")
-    for kind, document in DOCUMENTS.items()
-    for path in places(document)
-]
+PLACES = [(kind, path) for kind, document in DOCUMENTS.items() for path in places(document)]
 
 
 def test_the_walk_meets_every_field():
@@ -140,7 +137,7 @@ def test_unaltered_receipts_are_valid(kind):
     assert verify_receipts(json.dumps(document, indent=4, ensure_ascii=True), KEY.public).valid
 
 
-@pytest.mark.parametrize(("kind", "path"), PLACES)
+@each("kind, path", PLACES)
 def test_every_alteration_shows(kind, path):
     """Whatever is put in place of a value, the receipt is not valid; where its form holds, the signature does not."""
     value = found(DOCUMENTS[kind], path)
@@ -155,7 +152,7 @@ def test_every_alteration_shows(kind, path):
         assert named or not malformed or path == ("receipt_type",), other
 
 
-@pytest.mark.parametrize(("kind", "path"), PLACES)
+@each("kind, path", PLACES)
 def test_every_removal_shows(kind, path):
     """A field that is left out, or an item of a list."""
     copied = copy.deepcopy(DOCUMENTS[kind])
