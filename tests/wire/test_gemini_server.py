@@ -875,10 +875,10 @@ def lost(document):
 
 
 def told(answer):
-    """What is in an answer; arguments that are no object become part of one."""
+    """What is said in an answer, without what is no part of Google's; arguments that are no object become part of one."""
     calls = [(call.name, call.id, call.signature, call.parsed) for call in answer.tool_calls]
     objects = [(*known, given if isinstance(given, dict) else {"input": given}) for *known, given in calls]
-    return answer.content, answer.reasoning, [part for part in answer.parts if not isinstance(part, ToolCall)], objects
+    return answer.content, answer.reasoning, [part.text for part in answer.parts if isinstance(part, TextPart)], objects
 
 
 @JUNK

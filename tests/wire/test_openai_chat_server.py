@@ -1,6 +1,7 @@
 """OpenAI's chat format as a vendor speaks it: answers, streams and refusals written, and understood by our own client."""
 
 import json
+from functools import partial
 
 import attrs
 import pytest
@@ -29,6 +30,7 @@ from llmdispatcher import (
 )
 from llmdispatcher.types import fold, unfold
 from llmdispatcher.wire import OPENAI_CHAT, Inbound, fault
+from llmdispatcher.wire.encoding import telling_dropped
 from llmdispatcher.wire.openai_chat.fields import openai_tier
 
 from .corpus import body_of, decode_stream, exchanges, needs_corpus, plainly, streamed
@@ -132,9 +134,6 @@ USAGE = Usage(input_tokens=9, output_tokens=5, cache_read_tokens=3, cache_write_
     [
         Response(content="Hi"),
         Response(content="Hi", reasoning="t", parts=(THOUGHT, TextPart(text="Hi"))),
-        Response(
-            content="Hi", parts=(TextPart(text="Hi"), OtherPart(origin=NAME, data={"type": "reference", "reference_ids": [1]}))
-        ),
         Response(tool_calls=(CALL, PROVEN), finish_reason="tool_calls"),
         Response(tool_calls=(ToolCall(id="c", name="f", arguments="4 + 4", kind="custom"),), finish_reason="tool_calls"),
         Response(tool_calls=(ToolCall(name="f", arguments="{}", extra={NAME: {"as": "legacy"}}),), finish_reason="tool_calls"),
@@ -145,7 +144,7 @@ USAGE = Usage(input_tokens=9, output_tokens=5, cache_read_tokens=3, cache_write_
         Response(parts=(ImagePart(data=b"abc", media_type="image/png"),)),
         Response(content="Hi", citations=(Citation(url="https://x.example", title="x", raw=SOURCE),)),
     ],
-    ids=range(12),
+    ids=range(11),
 )
 def test_an_answer_is_read_as_it_was_written(answer):
     """Whole; and as a stream, but for how its thoughts were spelt."""
@@ -170,6 +169,15 @@ def test_a_thought_among_the_content_is_told_beside_it():
     answer = Response(content="Hi", reasoning="t", parts=(BLOCK, TextPart(text="Hi")))
 
     assert {"content": "Hi", "reasoning_content": "t"}.items() <= written(answer)["choices"][0]["message"].items()
+
+
+def test_a_part_that_is_no_text_is_left_out_and_told():
+    """For the same reason; whole and streamed."""
+    answer = Response(content="Hi", parts=(TextPart(text="Hi"), REFERENCE))
+
+    for write in (OPENAI_CHAT.write_response, lambda said: b"".join(map(OPENAI_CHAT.writer().write, unfold(said)))):
+        body, dropped = telling_dropped(partial(write, answer))
+        assert (b"reference" in body, dropped) == (False, ("answer: 'reference'",))
 
 
 FOREIGN = Response(

@@ -29,10 +29,10 @@ from ...types import (
     VideoPart,
 )
 from ..decoding import Counter, log_probability, mapping, says, text_of, words_of
-from ..encoding import given_of, own, signature_of, written
+from ..encoding import given_of, own, signature_of, tell_unwritten, written
 from ..finish import canonical_reason, finish_of
 from ..openai_chat.fields import openai_chat_usage
-from ..shapes import ABSENT, fitted, is_count, is_text, one_of
+from ..shapes import ABSENT, fitted, is_count, is_text, kinds, one_of
 from ..shaping import inline
 
 _SOURCE_KINDS = ("web", "retrievedContext", "maps", "image")
@@ -83,12 +83,16 @@ def _characters(text: str, size: int) -> int:
 
 def grounding_of(citations: Sequence[Citation], text: str) -> dict[str, Any]:
     """The record that those sources are read from again; that of another vendor's is made."""
+    known = kinds(ROOM)
     chunks: list[Mapping[str, Any]] = []
     places: dict[bytes, int] = {}
     supports: list[dict[str, Any]] = []
     begins = [0, *accumulate([len(sign.encode("utf-8", "replace")) for sign in text])] if citations else []
     for citation in citations:
-        chunk, support = _source(citation), _support(citation, text, begins)
+        chunk, support = fitted(_source(citation), known["chunk"]), fitted(_support(citation, text, begins), known["support"])
+        if not any(chunk.values()):
+            tell_unwritten({"type": "citation"})
+            continue
         key = written(chunk)
         if not support or key not in places:
             places.setdefault(key, len(chunks))
@@ -150,7 +154,9 @@ def logprobs_result(entries: Sequence[Any]) -> dict[str, Any]:
 
 
 def _token(entry: Any) -> dict[str, Any]:
-    told = dict(mapping(entry))
+    told = fitted(mapping(entry), kinds(ROOM)["token"])
+    if isinstance(told.get("topCandidates"), list):
+        told["topCandidates"] = [_token(rival) for rival in told["topCandidates"] if isinstance(rival, Mapping)]
     if "logprob" not in told:
         return {**told, "logProbability": log_probability(told["logProbability"])} if "logProbability" in told else told
     token: dict[str, Any] = {"token": words_of(told.get("token")), "logProbability": log_probability(told["logprob"])}
@@ -159,6 +165,7 @@ def _token(entry: Any) -> dict[str, Any]:
 
 
 NAME = "gemini"
+ROOM = __package__ or ""
 RESPONSE_SCHEMA = "responseSchema"
 THINKING_BUDGET = "thinkingBudget"
 """Marks in ``request.metadata`` of a request that was read: how a schema was spelt, and that the model may choose its budget."""

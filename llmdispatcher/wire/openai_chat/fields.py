@@ -10,7 +10,7 @@ import attrs
 from ...types import Extra, ReasoningPart, Usage
 from ..decoding import Counter, log_probability, mapping, says, text_of, words_of
 from ..encoding import own
-from ..shapes import ABSENT, Shape, fitted, is_count, is_text
+from ..shapes import ABSENT, REQUIRED, Shape, fitted, is_count, is_text
 
 _REPORTED = "vendor_reported"
 
@@ -268,7 +268,7 @@ def text_within(content: Any) -> str:
 
 
 CITATION = "url_citation"
-SOURCE: Shape = {"url": (is_text, ""), "title": (is_text, ""), "start_index": (is_count, 0), "end_index": (is_count, 0)}
+SOURCE: Shape = {"url": (is_text, REQUIRED), "title": (is_text, ""), "start_index": (is_count, 0), "end_index": (is_count, 0)}
 """What OpenAI says of a source."""
 
 
