@@ -27,9 +27,9 @@ from ...types import (
     parse_text,
 )
 from ..base import Bounds
-from ..decoding import counted, lacking, mapping, number_in, parse, says, text_of, words_of
+from ..decoding import counted, lacking, mapping, number_in, says, text_of, words_of
 from ..finish import broken_off, ends, finish_of
-from ..streams import EventDecoder
+from ..streams import EventDecoder, documents_in
 from .fields import NAME, as_written, citations_of, gemini_usage, listed, logprobs_of, part_of, tier_of
 
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,4})\]|\[(?:'([^']*)'|\"([^\"]*)\")\]")
@@ -367,11 +367,11 @@ class GeminiDecoder(EventDecoder):
         return chunks
 
     def read_pieces(self, body: bytes) -> list[StreamChunk]:
-        """All pieces of a body that is no event stream; raises what an error in their place stands for."""
-        document = parse(body, self.bounds.members, halves=True)
-        chunks = self.taken_from(body, document if isinstance(document, list) else [document])
+        """All pieces of a body, in a list or one behind another; raises what an error in their place stands for."""
+        documents = documents_in(body, self.bounds.members)
+        chunks = self.taken_from(body, documents)
         if not self.answered:
-            raise lacking(document, "candidates")
+            raise lacking(documents[0] if len(documents) == 1 else documents, "candidates")
         return chunks
 
     def over(self) -> list[StreamChunk]:

@@ -9,9 +9,9 @@ from typing import Any
 from ...errors import StreamInterrupted
 from ...types import MOST_MEMBERS, ReasoningPart, Response, StreamChunk, ToolCallDelta, fold
 from ..base import Bounds
-from ..decoding import CALL, arguments_in, counted, lacking, made_id, mapping, parse_object, says, text_of, words_of
+from ..decoding import CALL, arguments_in, counted, lacking, made_id, mapping, says, text_of, words_of
 from ..finish import broken_off
-from ..streams import EventDecoder
+from ..streams import EventDecoder, documents_in
 from .request import NAME, finish_of, ollama_usage
 
 _LINES = re.compile(rb"\}[ \t\r]*\n\s*\{")
@@ -120,11 +120,11 @@ class OllamaDecoder(EventDecoder):
         )
 
     def finish_plain(self, body: bytes) -> list[StreamChunk]:
-        """The chunks of an answer in one piece, which must be complete as well."""
-        document = parse_object(body, self.bounds.members)
-        chunks = self.taken_from(body, [document])
+        """The chunks of an answer that is no lines, which must be complete as well."""
+        documents = documents_in(body, self.bounds.members)
+        chunks = self.taken_from(body, documents)
         if not self._answered:
-            raise lacking(document, "message")
+            raise lacking(documents[0] if len(documents) == 1 else documents, "message")
         if not self.ended:
             raise StreamInterrupted(f"the answer ended without {self.END_MARKER}", sent=True)
         return chunks
