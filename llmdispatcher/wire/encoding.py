@@ -179,7 +179,7 @@ def tell_dropped(request: Asked, codec: str, field: str, why: str = "has no plac
 
 def tell_unwritten(part: Any) -> None:
     """Note for :func:`telling_dropped` that a part or record of a vendor's answer is not written, which a client could not read."""
-    kind = str(part.get("type")) if isinstance(part, Mapping) else part_kind(part)
+    kind = text_of(part.get("type")) if isinstance(part, Mapping) else part_kind(part)
     word = f"answer: {kind if kind.isidentifier() and len(kind) < _LONGEST else 'a part'!r}"
     if _is_news(word):
         logger.info("%s is not written: it has no place in this format, or lacks what clients count on", word)

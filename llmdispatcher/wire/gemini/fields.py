@@ -32,7 +32,7 @@ from ..decoding import Counter, log_probability, mapping, says, text_of, words_o
 from ..encoding import given_of, own, signature_of, tell_unwritten, written
 from ..finish import canonical_reason, finish_of
 from ..openai_chat.fields import openai_chat_usage
-from ..shapes import ABSENT, fitted, is_count, is_text, kinds, one_of
+from ..shapes import fitted, kinds
 from ..shaping import inline
 
 _SOURCE_KINDS = ("web", "retrievedContext", "maps", "image")
@@ -147,21 +147,27 @@ def logprobs_of(result: Any) -> tuple[Any, ...]:
 def logprobs_result(entries: Sequence[Any]) -> dict[str, Any]:
     """The record that those entries are read from again; OpenAI's words become Google's."""
     known = [_token(entry) for entry in entries if isinstance(entry, Mapping)]
-    chosen = [{name: value for name, value in entry.items() if name != "topCandidates"} for entry in known]
+    chosen = list(map(_alone, known))
     if not any("topCandidates" in entry for entry in known):
         return {"chosenCandidates": chosen}
     return {"chosenCandidates": chosen, "topCandidates": [{"candidates": entry.get("topCandidates", [])} for entry in known]}
 
 
-def _token(entry: Any) -> dict[str, Any]:
-    told = fitted(mapping(entry), kinds(ROOM)["token"])
-    if isinstance(told.get("topCandidates"), list):
-        told["topCandidates"] = [_token(rival) for rival in told["topCandidates"] if isinstance(rival, Mapping)]
-    if "logprob" not in told:
-        return {**told, "logProbability": log_probability(told["logProbability"])} if "logProbability" in told else told
-    token: dict[str, Any] = {"token": words_of(told.get("token")), "logProbability": log_probability(told["logprob"])}
-    rivals = told.get("top_logprobs")
-    return {**token, "topCandidates": [_token(rival) for rival in rivals]} if isinstance(rivals, list) else token
+def _token(entry: Mapping[str, Any]) -> dict[str, Any]:
+    told = fitted(entry, kinds(ROOM)["token"])
+    rivals = told.pop("topCandidates", None)
+    if "logprob" in entry:
+        told, rivals = {"token": words_of(entry.get("token")), "logProbability": entry["logprob"]}, entry.get("top_logprobs")
+    if "logProbability" in told:
+        told["logProbability"] = log_probability(told["logProbability"])
+    if isinstance(rivals, list):
+        told["topCandidates"] = [_alone(_token(rival)) for rival in rivals if isinstance(rival, Mapping)]
+    return told
+
+
+def _alone(token: Mapping[str, Any]) -> dict[str, Any]:
+    """A token without its rivals."""
+    return {name: value for name, value in token.items() if name != "topCandidates"}
 
 
 NAME = "gemini"
@@ -319,8 +325,9 @@ def raw_usage(usage: Usage, tier: str | None) -> dict[str, Any]:
     raw = usage.raw
     known = any(name.endswith("TokenCount") or name in ("trafficType", "serviceTier") for name in raw)
     if known and gemini_usage(raw).counts == usage.counts:
-        counts = {name: _written_count(name, value) for name, value in raw.items()}
-        return fitted(counts, {"serviceTier": (_is_tier, ABSENT), "trafficType": (is_text, ABSENT)})
+        counter = Counter()
+        counts = {name: counter.count(value) if name.endswith("TokenCount") else value for name, value in raw.items()}
+        return fitted(counts, kinds(ROOM)["usage"])
     if not usage.total_tokens:
         return {}
     answer = max(0, usage.output_tokens - usage.reasoning_tokens)
@@ -338,15 +345,6 @@ def raw_usage(usage: Usage, tier: str | None) -> dict[str, Any]:
     return {**made, "serviceTier": word} if word in ("standard", "flex", "priority") else made
 
 
-def _written_count(name: str, value: Any) -> Any:
-    """A count as a number, whatever it came as, and the details that are numbers."""
-    if name.endswith("Details"):
-        details = [mapping(one) for one in value] if isinstance(value, list) else []
-        return [one for one in details if is_count(one.get("tokenCount")) and is_text(one.get("modality"))]
-    return Counter().count(value) if name.endswith("TokenCount") and type(value) is not int else value
-
-
-_is_tier = one_of("unspecified", "standard", "flex", "priority")
 _DETAILS = (
     ("promptTokensDetails", "audio_input_tokens", "image_input_tokens"),
     ("candidatesTokensDetails", "audio_output_tokens", "image_output_tokens"),

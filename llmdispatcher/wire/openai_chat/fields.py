@@ -288,17 +288,21 @@ def openai_tier(tier: str | None) -> str | None:
     return word if word in _OPENAI_TIERS else None
 
 
-def openai_logprobs(entries: Sequence[Any]) -> list[Any]:
-    """What models held for likely, token by token, in OpenAI's words; Google names the same things otherwise."""
-    return [_openai_entry(entry) for entry in entries if isinstance(entry, Mapping)]
+def openai_logprobs(entries: Sequence[Any], *, with_bytes: bool = False) -> list[Any]:
+    """What models held for likely, token by token, in OpenAI's words; Google names the same things otherwise.
+
+    In the Responses API every token has its bytes.
+    """
+    return [_openai_entry(entry, with_bytes) for entry in entries if isinstance(entry, Mapping)]
 
 
-def _openai_entry(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+def _openai_entry(entry: Mapping[str, Any], with_bytes: bool) -> Mapping[str, Any]:
     if "logProbability" in entry:
         return _logprob(entry)
     rivals = entry.get("top_logprobs")
     listed = [mapping(rival) for rival in rivals] if isinstance(rivals, list) else []
-    if isinstance(rivals, list) and all(map(_is_entry, (entry, *listed))):
+    known = (entry, *listed)
+    if isinstance(rivals, list) and all(map(_is_entry, known)) and not (with_bytes and any(one["bytes"] is None for one in known)):
         return entry
     return {**_written_entry(entry), "top_logprobs": list(map(_written_entry, listed))}
 

@@ -291,7 +291,11 @@ def _content(content: Any) -> list[Any]:
 def _whole_text(entry: Mapping[str, Any]) -> dict[str, Any]:
     """What a model wrote, in a part of whatever type."""
     logprobs = entry.get("logprobs")
-    return {**entry, "type": "output_text", "logprobs": openai_logprobs(logprobs) if isinstance(logprobs, list) else []}
+    return {
+        **entry,
+        "type": "output_text",
+        "logprobs": openai_logprobs(logprobs, with_bytes=True) if isinstance(logprobs, list) else [],
+    }
 
 
 def is_output(entry: Any) -> bool:
