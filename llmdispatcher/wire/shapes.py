@@ -154,10 +154,10 @@ NAMED: Mapping[str, Kind] = {
 
 
 @cache
-def kinds(room: str) -> Mapping[str, Kind]:
-    """The kinds of records in the answers of a format, by name; ``room`` is its package."""
+def kinds(folder: str) -> Mapping[str, Kind]:
+    """The kinds of records in the answers of a format, by name; ``folder`` is where its ``answers.txt`` stands."""
     known: dict[str, Kind] = dict(NAMED)
-    for line in (pkgutil.get_data(room, "answers.txt") or b"").decode().replace("\n ", " ").splitlines():
+    for line in (pkgutil.get_data(__package__, f"{folder}/answers.txt") or b"").decode().replace("\n ", " ").splitlines():
         name, _, told = line.partition(" = ")
         if told and not name.startswith("#"):
             known[name] = _Notation(told, known).kind()

@@ -30,7 +30,6 @@ from ..server_errors import refused
 from ..shapes import ABSENT, entries, fit, fitted, kinds
 from .fields import DIRECT, NAME, raw_usage, stop_reason, web_citation
 
-_ROOM = __package__ or ""
 NO_ID = "msg_0"
 """Names an answer that came without a name."""
 
@@ -91,7 +90,7 @@ def _block(part: Part) -> list[dict[str, Any]]:
 
 def _whole_block(block: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A block, and those in it, with all that clients count on; none of what they could not read."""
-    whole = fit(block, kinds(_ROOM)["block"])
+    whole = fit(block, kinds("anthropic")["block"])
     if whole is not ABSENT:
         return [whole]
     text = text_of(block.get("text"))
@@ -327,7 +326,7 @@ class MessagesWriter:
             further = with_signature(call.signature)
             further |= call.extra.get(NAME, {}) if isinstance(call.extra, Mapping) else {}
             head = {"type": "tool_use", "id": plain_id(call.id), "name": call.name, "caller": DIRECT}
-            call.index = self._open(fitted({**head, "input": {}, **further}, kinds(_ROOM)["tool_use"]))
+            call.index = self._open(fitted({**head, "input": {}, **further}, kinds("anthropic")["tool_use"]))
         for text in filter(None, call.waiting()) if call.is_object else ():
             self._delta("input_json_delta", call.index, partial_json=text)
 
@@ -357,7 +356,7 @@ class MessagesWriter:
 
     def _hang(self, part: TextPart) -> None:
         """What hangs on a text that was told before."""
-        citations = entries(own(part, NAME).get("citations") or [], kinds(_ROOM)["citation"])
+        citations = entries(own(part, NAME).get("citations") or [], kinds("anthropic")["citation"])
         if self._kind != "text" and citations:
             self._close()
             self._open(_EMPTY["text"])

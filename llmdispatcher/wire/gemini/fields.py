@@ -83,7 +83,7 @@ def _characters(text: str, size: int) -> int:
 
 def grounding_of(citations: Sequence[Citation], text: str) -> dict[str, Any]:
     """The record that those sources are read from again; that of another vendor's is made."""
-    known = kinds(ROOM)
+    known = kinds(NAME)
     chunks: list[Mapping[str, Any]] = []
     places: dict[bytes, int] = {}
     supports: list[dict[str, Any]] = []
@@ -154,7 +154,7 @@ def logprobs_result(entries: Sequence[Any]) -> dict[str, Any]:
 
 
 def _token(entry: Mapping[str, Any]) -> dict[str, Any]:
-    told = fitted(entry, kinds(ROOM)["token"])
+    told = fitted(entry, kinds(NAME)["token"])
     rivals = told.pop("topCandidates", None)
     if "logprob" in entry:
         told, rivals = {"token": words_of(entry.get("token")), "logProbability": entry["logprob"]}, entry.get("top_logprobs")
@@ -171,7 +171,6 @@ def _alone(token: Mapping[str, Any]) -> dict[str, Any]:
 
 
 NAME = "gemini"
-ROOM = __package__ or ""
 RESPONSE_SCHEMA = "responseSchema"
 THINKING_BUDGET = "thinkingBudget"
 """Marks in ``request.metadata`` of a request that was read: how a schema was spelt, and that the model may choose its budget."""
@@ -327,7 +326,7 @@ def raw_usage(usage: Usage, tier: str | None) -> dict[str, Any]:
     if known and gemini_usage(raw).counts == usage.counts:
         counter = Counter()
         counts = {name: counter.count(value) if name.endswith("TokenCount") else value for name, value in raw.items()}
-        return fitted(counts, kinds(ROOM)["usage"])
+        return fitted(counts, kinds(NAME)["usage"])
     if not usage.total_tokens:
         return {}
     answer = max(0, usage.output_tokens - usage.reasoning_tokens)
@@ -491,6 +490,11 @@ def encoded_part(part: Part) -> dict[str, Any]:
     if isinstance(part, OtherPart):
         return dict(part.data)
     return merged(_WRITERS[type(part)](part), own(part, NAME))
+
+
+def answered_part(part: Part) -> dict[str, Any]:
+    """A part as it is written in an answer: without what clients could not read."""
+    return fitted(encoded_part(part), kinds(NAME)["part"])
 
 
 def merged(block: dict[str, Any], further: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from ..decoding import CallBuffer
 from ..encoding import own, tell_unwritten, written
 from ..server_errors import refused
 from ..shapes import fitted, kinds
-from .fields import NAME, ROOM, encoded_part, finish_word, grounding_of, logprobs_result, raw_usage
+from .fields import NAME, answered_part, encoded_part, finish_word, grounding_of, logprobs_result, raw_usage
 
 _RPC = "type.googleapis.com/google.rpc."
 _STATUSES: Mapping[type[DispatchError], int] = {QuotaExceeded: 429, BudgetExceeded: 429}
@@ -94,9 +94,9 @@ class _GeminiCall(CallBuffer):
     def block(self) -> dict[str, Any]:
         """The call as it is told; arguments that are no JSON are put into an object."""
         try:
-            return fitted(encoded_part(self.as_call(self.told_id)), kinds(ROOM)["part"])
+            return answered_part(self.as_call(self.told_id))
         except DispatchError:
-            return fitted(encoded_part(self.as_call(self.told_id, "custom")), kinds(ROOM)["part"])
+            return answered_part(self.as_call(self.told_id, "custom"))
 
 
 class _Answer:
@@ -199,7 +199,7 @@ def _shown(part: Part) -> list[dict[str, Any]]:
 
 def _whole(block: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A block without what clients could not read; none if it says nothing else."""
-    whole = fitted(block, kinds(ROOM)["part"])
+    whole = fitted(block, kinds(NAME)["part"])
     if not whole:
         tell_unwritten(OtherPart(origin=NAME, data=block))
     return [whole] if whole else []

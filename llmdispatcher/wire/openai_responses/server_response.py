@@ -35,7 +35,6 @@ from ..shapes import ABSENT, Shape, entries, fit, fitted, is_count, is_flag, is_
 from .fields import INCOMPLETE
 from .request import CALLS, MADE_UP, NAME, encode, written_call, written_items, written_thought
 
-_ROOM = __package__ or ""
 STATUSES = ("completed", "incomplete", "in_progress", "queued", "cancelled", "failed")
 _IDS = {
     "message": "msg_",
@@ -62,7 +61,7 @@ def settings_of(asked: Inbound | None) -> dict[str, Any]:
     fields = mapping(parse(encode(asked.request, stream=False)))
     settings = fitted({name: value for name, value in fields.items() if name in _REPEATED}, _REPEATED)
     if "tools" in settings:
-        settings["tools"] = entries(settings["tools"], kinds(_ROOM)["tool"])
+        settings["tools"] = entries(settings["tools"], kinds(NAME)["tool"])
     if "metadata" in settings:
         settings["metadata"] = {name: value for name, value in settings["metadata"].items() if is_text(value)}
     return settings
@@ -265,7 +264,7 @@ def complete(item: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     One of an unknown type that says what a message says is written as one.
     """
-    kind, known = text_of(item.get("type")), kinds(_ROOM)
+    kind, known = text_of(item.get("type")), kinds(NAME)
     if not kind or (f"item.{kind}" not in known and "content" in item):
         kind = "message"
     told = {**item, "type": kind}
