@@ -155,11 +155,36 @@ def tell_dropped(request: AnyRequest, codec: str, field: str, why: str = "has no
     """Record for :func:`telling_dropped` that a field is not sent. Requests made in code are neither refused nor told."""
     if request.wire_format is None and not request.drop_params:
         return
-    dropped, word = _DROPPED.get(), _THEIR_WORDS.get((request.wire_format, field), field)
-    if dropped is None or word not in dropped:
+    word = _THEIR_WORDS.get((request.wire_format, field), field)
+    if _is_news(word):
         logger.info("%s is not sent to %s: it %s (%s)", word, request.model, why, codec)
+
+
+def tell_unwritten(part: Any) -> None:
+    """Note for :func:`telling_dropped` that a part or record of a vendor's answer is not written, which a client could not read."""
+    kind = text_of(part.get("type")) if isinstance(part, Mapping) else part_kind(part)
+    word = f"answer: {kind if kind.isidentifier() and len(kind) < _LONGEST else 'a part'!r}"
+    if _is_news(word):
+        logger.info("%s is not written: it has no place in this format, or lacks what clients count on", word)
+
+
+def tell_others(parts: Iterable[Any], *kinds: type) -> None:
+    """The same of all parts that are of none of some kinds."""
+    for part in parts:
+        if not isinstance(part, kinds):
+            tell_unwritten(part)
+
+
+_LONGEST = 64
+
+
+def _is_news(word: str) -> bool:
+    """Whether it was not told before; it is now."""
+    dropped = _DROPPED.get()
+    known = dropped is not None and word in dropped
     if dropped is not None:
         dropped[word] = None
+    return not known
 
 
 def tell_thought(request: AnyRequest, codec: str, part: ReasoningPart) -> None:
@@ -197,7 +222,7 @@ def _has_marks(request: Request) -> bool:
 
 
 def telling_dropped(encode: Callable[[], T]) -> tuple[T, tuple[str, ...]]:
-    """What ``encode`` gives, and what it left out of the request, each name once."""
+    """What ``encode`` gives, and what it left out of the request or, where it writes one, of the answer; each name once."""
     dropped: dict[str, None] = {}
     token = _DROPPED.set(dropped)
     try:

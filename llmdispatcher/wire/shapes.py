@@ -1,21 +1,54 @@
-"""What a vendor's schema wants of the records in an answer, and how a record that a vendor left something out of is filled in.
+"""What a vendor's schema wants of the records in an answer, and how a record that a vendor left something out of is written.
 
 Clients that check an answer by the published schema refuse one that lacks a field, so the servers write no such record, whoever
-sent it. What is filled in says nothing: null where the schema has it, else 0 or an empty text.
+sent it. What is filled in says nothing: null where the schema has it, else an empty list or text. A record without a field that
+only its vendor could know is left out, and told (:func:`~llmdispatcher.wire.encoding.tell_unwritten`).
+
+What a format's answers may hold stands in ``answers.txt`` of its folder: a kind to a line, in TypeScript's notation.
+
+- ``{name: kind, other?: kind}`` is a record; of ``other`` nothing is written where it does not fit. Fields that are not named
+  stay as they are, in ``{! }`` they are left out. ``...name`` has the fields of another record.
+- ``= value`` is written of a field that says nothing, ``else value`` of one that says something else, which is the same unless
+  told. Without either, and with ``else required``, there is no such record.
+- ``[kind]`` is a list without the entries that do not fit, ``all[kind]`` a list that is none if one does not.
+- ``one | other``, ``"word"``, ``/pattern/``; ``text``, ``count`` and so on are :data:`NAMED`.
 """
 
 from __future__ import annotations
 
+import json
+import pkgutil
+import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
-Fits = Callable[[Any], bool]
-Shape = Mapping[str, tuple["Fits | Shape", Any]]
-"""The fields that a vendor's schema wants of a record: what fits there, or the shape of a record in it, and what stands there else.
+from .decoding import says
+from .encoding import tell_unwritten
 
-``ABSENT`` is for a field that may be missing.
+Fits = Callable[[Any], bool]
+Kind = Any
+"""What fits (:data:`Fits`), that word, text that is cut, a list of what fits, a :data:`Shape`, or an :class:`Either`."""
+Shape = Mapping[str, tuple[Any, ...]]
+"""The fields of a record: a kind, what is written of one that says nothing, and what of one that says something else.
+
+``ABSENT`` is for a field that may be missing, ``REQUIRED`` for one that may not.
 """
 ABSENT: Any = object()
+REQUIRED: Any = object()
+
+
+class Closed(dict[str, tuple[Any, ...]]):
+    """A shape of records that have no other fields."""
+
+
+class Either:
+    """One of several kinds."""
+
+    __slots__ = ("kinds",)
+
+    def __init__(self, *kinds: Kind) -> None:
+        self.kinds = kinds
 
 
 def is_text(value: Any) -> bool:
@@ -48,15 +81,143 @@ def one_of(*words: str) -> Fits:
     return lambda value: type(value) is str and value in words
 
 
+def matching(pattern: str) -> Fits:
+    """Whether it is text of a form."""
+    form = re.compile(pattern)
+    return lambda value: type(value) is str and form.fullmatch(value) is not None
+
+
+def every(kind: Kind) -> Fits:
+    """Whether it is a list of nothing but what fits as it is."""
+    return lambda value: isinstance(value, list) and all(fit(entry, kind) == entry for entry in value)
+
+
 def fitted(record: Mapping[str, Any], shape: Shape) -> dict[str, Any]:
     """A record of a vendor's in which nothing is missing that clients count on, and nothing of another kind stands."""
-    told = dict(record)
-    for name, (kind, neutral) in shape.items():
-        value = told.get(name, ABSENT)
-        if isinstance(kind, Mapping) and isinstance(value, Mapping):
-            told[name] = fitted(value, kind)
-        elif isinstance(kind, Mapping) or value is ABSENT or not kind(value):
-            told[name] = neutral
-        if told[name] is ABSENT:
+    told: dict[str, Any] = fit(record, shape)
+    return told
+
+
+def fit(value: Any, kind: Kind) -> Any:
+    """A value as it is written; ``ABSENT`` for one that is not of the kind."""
+    if isinstance(kind, Either):
+        return next((told for one in kind.kinds if (told := fit(value, one)) is not ABSENT), ABSENT)
+    if isinstance(kind, list):
+        return entries(value, kind[0]) if isinstance(value, list) else ABSENT
+    if isinstance(kind, Mapping):
+        return _record(value, kind) if isinstance(value, Mapping) else ABSENT
+    if isinstance(kind, slice):
+        return value[kind] if is_text(value) else ABSENT
+    fits = value == kind if isinstance(kind, str) else kind(value)
+    return value if fits else ABSENT
+
+
+def entries(values: list[Any], kind: Kind) -> list[Any]:
+    """Those that fit, as they are written; of the others it is told that they are not."""
+    told = [fit(value, kind) for value in values]
+    for value, one in zip(values, told, strict=True):
+        if one is ABSENT and says(value):
+            tell_unwritten(value)
+    return [one for one in told if one is not ABSENT]
+
+
+def _record(record: Mapping[str, Any], shape: Shape) -> Any:
+    told = {} if isinstance(shape, Closed) else dict(record)
+    for name, (kind, *neutral) in shape.items():
+        value = record.get(name, ABSENT)
+        fits = ABSENT if value is ABSENT else fit(value, kind)
+        if fits is ABSENT:
+            fits = neutral[-1 if value is not ABSENT and says(value) else 0]
+        if fits is REQUIRED:
+            return ABSENT
+        told[name] = fits
+        if fits is ABSENT:
             del told[name]
     return told
+
+
+MOST_TITLE = 512
+NAMED: Mapping[str, Kind] = {
+    "any": lambda _value: True,
+    "count": is_count,
+    "flag": is_flag,
+    "name": lambda value: is_text(value) and value != "",
+    "null": lambda value: value is None,
+    "number": lambda value: type(value) in (int, float),
+    "page": lambda value: is_count(value) and value > 0,
+    "record": lambda value: isinstance(value, Mapping),
+    "text": is_text,
+    "texts": lambda value: isinstance(value, Mapping) and all(map(is_text, value.values())),
+    "title": slice(MOST_TITLE),
+    "whole": lambda value: type(value) is int,
+}
+
+
+@cache
+def kinds(folder: str) -> Mapping[str, Kind]:
+    """The kinds of records in the answers of a format, by name; ``folder`` is where its ``answers.txt`` stands."""
+    known: dict[str, Kind] = dict(NAMED)
+    for line in (pkgutil.get_data(__package__, f"{folder}/answers.txt") or b"").decode().replace("\n ", " ").splitlines():
+        name, _, told = line.partition(" = ")
+        if told and not name.startswith("#"):
+            known[name] = _Notation(told, known).kind()
+    return known
+
+
+_TOKEN = re.compile(r'\s*(\.\.\.|all\[|\{!|/[^/]+/|"[^"]*"|\w+|\S)')
+
+
+class _Notation:
+    """A kind as it is noted down."""
+
+    def __init__(self, text: str, known: Mapping[str, Kind]) -> None:
+        self._text, self._known, self._place = text, known, 0
+
+    def kind(self) -> Kind:
+        """The kind that stands next."""
+        found = [self._one()]
+        while self._takes("|"):
+            found.append(self._one())
+        return found[0] if len(found) == 1 else Either(*found)
+
+    def _next(self) -> str:
+        found = _TOKEN.match(self._text, self._place)
+        self._place = found.end() if found else len(self._text)
+        return found.group(1) if found else ""
+
+    def _takes(self, sign: str) -> bool:
+        place = self._place
+        if self._next() == sign:
+            return True
+        self._place = place
+        return False
+
+    def _one(self) -> Kind:
+        sign = self._next()
+        if sign in ("[", "all["):
+            inner = self.kind()
+            self._next()
+            return [inner] if sign == "[" else every(inner)
+        if sign in ("{", "{!"):
+            return self._fields({} if sign == "{" else Closed())
+        if sign[0] in '"/':
+            return sign[1:-1] if sign[0] == '"' else matching(sign[1:-1])
+        return self._known[sign]
+
+    def _fields(self, fields: dict[str, tuple[Any, ...]]) -> Shape:
+        while (name := self._next()) != "}":
+            if name == "...":
+                fields |= self._known[self._next()]
+            elif name != ",":
+                missing = ABSENT if self._takes("?") else REQUIRED
+                self._next()
+                kind = self.kind()
+                neutral = self._value() if self._takes("=") else missing
+                fields[name] = (kind, neutral, self._value()) if self._takes("else") else (kind, neutral)
+        return fields
+
+    def _value(self) -> Any:
+        if self._takes("required"):
+            return REQUIRED
+        value, self._place = json.JSONDecoder().raw_decode(self._text, self._place + 1)
+        return value

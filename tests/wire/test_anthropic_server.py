@@ -339,7 +339,7 @@ def test_a_stream_has_its_events_in_order():
         StreamChunk(parts=(ReasoningPart(text="hm", signature="s", origin="anthropic_messages"),)),
         StreamChunk(content="a"),
         StreamChunk(tool_calls=(ToolCallDelta(index=0, name="f", arguments="{}"),)),
-        StreamChunk(parts=(OtherPart(origin="anthropic_messages", data={"type": "novelty"}),)),
+        StreamChunk(parts=(OtherPart(origin="anthropic_messages", data={"type": "container_upload", "file_id": "f"}),)),
         StreamChunk(finish_reason="stop", usage=Usage(input_tokens=1)),
     ]
 

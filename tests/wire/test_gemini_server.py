@@ -625,6 +625,14 @@ def test_tokens_in_openais_words_are_told_in_googles():
     } == written(Response(content="ac", logprobs=entries))["candidates"][0]["logprobsResult"]
 
 
+def test_tokens_are_passed_on_as_they_were_counted():
+    """A cost that another layer found changes nothing of the vendor's own record."""
+    raw = {"promptTokenCount": 3, "candidatesTokenCount": 4, "trafficType": "ON_DEMAND", "thoughtsTokenCount": 0}
+    usage = Usage(input_tokens=3, output_tokens=4, raw=raw, cost_status="free")
+
+    assert raw == written(Response(content="x", usage=usage))["usageMetadata"]
+
+
 def test_the_time_to_wait_is_told():
     """In Google's details of an error."""
     assert 1.5 == fault(429, {}, GEMINI.write_error(RateLimitError("no", status=429, retry_after=1.5))[1]).retry_after
@@ -713,10 +721,10 @@ def lost(document):
 
 
 def told(answer):
-    """What is in an answer; arguments that are no object become part of one."""
+    """What is said in an answer, without what is no part of Google's; arguments that are no object become part of one."""
     calls = [(call.name, call.id, call.signature, call.parsed) for call in answer.tool_calls]
     objects = [(*known, given if isinstance(given, dict) else {"input": given}) for *known, given in calls]
-    return answer.content, answer.reasoning, [part for part in answer.parts if not isinstance(part, ToolCall)], objects
+    return answer.content, answer.reasoning, [part.text for part in answer.parts if isinstance(part, TextPart)], objects
 
 
 @JUNK
@@ -732,7 +740,7 @@ MOVES = st.one_of(
     st.builds(lambda text: {"text": text, "thought": True}, TEXTS),
     st.builds(lambda text: {"text": text, "thought": True, "thoughtSignature": "s"}, TEXTS),
     st.builds(lambda name: PARTS[name], st.sampled_from(["picture", "code", "two at once"])),
-    st.builds(lambda part: part, st.sampled_from(CALLS["parts"])),
+    st.builds(lambda part: part, st.sampled_from([part for part in CALLS["parts"] if "mood" not in str(part)])),
 )
 
 

@@ -729,3 +729,78 @@ def test_usage_beside_the_last_response():
     """Some gateways have it there."""
     answer = read(RESPONSES, sse(CREATED, spoke("hey"), {**end(), "usage": {"input_tokens": 5, "output_tokens": 7}}))
     assert (5, 7) == (answer.usage.input_tokens, answer.usage.output_tokens)
+
+
+_TALK = {
+    GEMINI: [
+        {"candidates": [{"content": {"parts": [{"text": text}]}, **more}]}
+        for text, more in (("a", {}), ("b", {"finishReason": "STOP"}))
+    ],
+    OLLAMA: [
+        {"model": "m", "message": {"role": "assistant", "content": text}, "done": done}
+        for text, done in (("a", False), ("b", True))
+    ],
+}
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n", "\r\n\n"], ids=repr)
+@pytest.mark.parametrize("codec", _TALK, ids=lambda codec: codec.name)
+def test_documents_one_behind_another_are_the_pieces_of_an_answer(codec, blank):
+    """With nothing between them too, in one body or one line, whole and in pieces."""
+    body = blank.join(map(json.dumps, _TALK[codec])).encode()
+
+    assert ["ab"] * 5 == [
+        codec.decode(body).content,
+        codec.decode(body + b"\n").content,
+        read(codec, body).content,
+        read(codec, body + b"\n").content,
+        decode_stream(codec, sliced(body, 1))[0].content,
+    ]
+
+
+@pytest.mark.parametrize("codec", _TALK, ids=lambda codec: codec.name)
+def test_an_error_right_behind_a_piece_of_an_answer_is_told(codec):
+    """And not that the body is no JSON, which is said of what stands behind an answer and is none."""
+    said, over = map(json.dumps, _TALK[codec])
+    with pytest.raises(VendorUnavailable, match="overloaded"):
+        codec.decode((said + json.dumps({"error": {"code": 503, "message": "overloaded"}})).encode())
+    with pytest.raises(MalformedReply):
+        codec.decode((over + "}").encode())
+
+
+_USED = {"usage": {"input_tokens": 3, "output_tokens": 7}}
+_BEFORE = {
+    ANTHROPIC: [
+        {"type": "message_start", "message": {"id": "m", "model": "c", "usage": {"input_tokens": 3, "output_tokens": 1}}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "a"}},
+    ],
+    RESPONSES: [CREATED, {"type": "response.output_text.delta", "output_index": 0, "delta": "a"}],
+}
+_BEHIND = {
+    ANTHROPIC: [{"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, {"type": "message_stop"}],
+    RESPONSES: [end()],
+}
+
+
+@pytest.mark.parametrize("codec", _BEFORE, ids=lambda codec: codec.name)
+def test_a_usage_that_comes_alone_counts(codec):
+    """In an event without a type, before the end and behind it."""
+    before, behind = _BEFORE[codec], _BEHIND[codec]
+    bodies = [sse(*before, _USED, *behind), sse(*before, *behind, _USED)]
+
+    assert [("a", 3, 7)] * 2 == [
+        (one.content, one.usage.input_tokens, one.usage.output_tokens) for one in map(_read(codec), bodies)
+    ]
+
+
+def _read(codec):
+    return lambda body: read(codec, body)
+
+
+@pytest.mark.parametrize("codec", _BEFORE, ids=lambda codec: codec.name)
+def test_an_event_of_no_type_that_says_anything_else_is_counted(codec):
+    """Nothing is dropped in silence; what says nothing, and a new type of event, are no loss."""
+    decoder = codec.decoder()
+    decoder.feed(sse(*_BEFORE[codec], {"words": "b"}, {"words": ""}, {}, {"type": "ping"}, *_BEHIND[codec], {"words": "c"}))
+
+    assert (True, 1) == (decoder.done, decoder.skipped)

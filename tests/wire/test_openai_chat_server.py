@@ -1,6 +1,7 @@
 """OpenAI's chat format as a vendor speaks it: answers, streams and refusals written, and understood by our own client."""
 
 import json
+from functools import partial
 
 import attrs
 
@@ -8,7 +9,6 @@ from llmdispatcher import (
     Choice,
     Citation,
     ImagePart,
-    OtherPart,
     ReasoningPart,
     Request,
     Response,
@@ -20,6 +20,7 @@ from llmdispatcher import (
 )
 from llmdispatcher.types import unfold
 from llmdispatcher.wire import OPENAI_CHAT, Inbound
+from llmdispatcher.wire.encoding import telling_dropped
 
 from ..cases import each
 from .corpus import through
@@ -56,9 +57,6 @@ USAGE = Usage(input_tokens=9, output_tokens=5, cache_read_tokens=3, cache_write_
     [
         Response(content="Hi"),
         Response(content="Hi", reasoning="t", parts=(THOUGHT, TextPart(text="Hi"))),
-        Response(
-            content="Hi", parts=(TextPart(text="Hi"), OtherPart(origin=NAME, data={"type": "reference", "reference_ids": [1]}))
-        ),
         Response(tool_calls=(CALL, PROVEN), finish_reason="tool_calls"),
         Response(tool_calls=(ToolCall(id="c", name="f", arguments="4 + 4", kind="custom"),), finish_reason="tool_calls"),
         Response(tool_calls=(ToolCall(name="f", arguments="{}", extra={NAME: {"as": "legacy"}}),), finish_reason="tool_calls"),
@@ -93,6 +91,17 @@ def test_a_thought_among_the_content_is_told_beside_it():
     answer = Response(content="Hi", reasoning="t", parts=(BLOCK, TextPart(text="Hi")))
 
     assert {"content": "Hi", "reasoning_content": "t"}.items() <= written(answer)["choices"][0]["message"].items()
+
+
+def test_a_part_that_is_no_text_is_left_out_and_told():
+    """For the same reason; whole and streamed."""
+    answer = Response(
+        content="Hi", parts=(TextPart(text="Hi"), OtherPart(origin="openai_chat", data={"type": "reference", "reference_ids": [1]}))
+    )
+
+    for write in (OPENAI_CHAT.write_response, lambda said: b"".join(map(OPENAI_CHAT.writer().write, unfold(said)))):
+        body, dropped = telling_dropped(partial(write, answer))
+        assert (b"reference" in body, dropped) == (False, ("answer: 'reference'",))
 
 
 FOREIGN = Response(

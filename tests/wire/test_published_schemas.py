@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 
-from llmdispatcher import DispatchError, InvalidRequest, ReasoningPart, Response, TextPart, ToolCall, Usage, errors
+import pytest
+
+from llmdispatcher import DispatchError, ImagePart, InvalidRequest, ReasoningPart, Response, TextPart, ToolCall, Usage, errors
 from llmdispatcher.types import Citation, OtherPart, unfold
 from llmdispatcher.wire import CODECS
 from llmdispatcher.wire.anthropic.fields import anthropic_usage
 from llmdispatcher.wire.base import Codec
+from llmdispatcher.wire.encoding import telling_dropped
 from llmdispatcher.wire.gemini.fields import gemini_usage
 from llmdispatcher.wire.openai_chat.fields import openai_chat_usage
 from llmdispatcher.wire.openai_responses.response import openai_responses_usage
 from llmdispatcher.wire.sse import SseParser
 from tests.wire.corpus import body_of, codec_of, decode_stream, exchanges, listed, needs_corpus, streamed
 from tests.wire.published import EVENT, REFUSAL, WHOLE, violations
+from tests.wire.spoilt import WRITTEN_BY_HAND, answer_with, selection
 
 from ..cases import each
 
@@ -72,6 +76,9 @@ ANSWERS = {
         finish_reason="stop",
     ),
     "logprobs": Response(content="Hi", model="m", logprobs=(LOGPROB,), finish_reason="stop"),
+    "logprobs without bytes": Response(
+        content="Hi", model="m", logprobs=({**LOGPROB, "bytes": None, "top_logprobs": [{**LOGPROB, "bytes": None}]},)
+    ),
     "Google's logprobs": Response(content="Hi", model="m", logprobs=(GOOGLES,), finish_reason="stop"),
     "bare logprobs": Response(
         content="Hi", model="m", logprobs=({"token": "Hi", "logprob": -0.1}, None, "x"), finish_reason="stop"
@@ -338,12 +345,7 @@ def test_an_invalid_answer_is_seen():
     assert violations(WHOLE["anthropic_messages"], document)
 
 
-_NEWER = {
-    "anthropic_messages": ("mcp_tool_", '"name":"advisor"', "encrypted_", "web_fetch_tool_result", "redacted_"),
-    "gemini": ("MODEL_ARMOR",),
-    "openai_chat": (),
-    "openai_responses": ('"type":"http_error"', '"type":"api"', '"type":"search"'),
-}
+_NEWER = {"anthropic_messages": ("toolu_REDACTED",), "gemini": ("MODEL_ARMOR",), "openai_chat": (), "openai_responses": ()}
 """What of the vendors' own recorded answers their schemas do not know; it is passed on to their own clients."""
 
 
@@ -382,3 +384,134 @@ def test_recorded_answers_are_valid_in_every_format(name):
         found |= dict.fromkeys([one for one in said if not any(word in one for word in known)], identity)
 
     assert {} == found
+
+
+def _said_of(name, response):
+    """What is invalid of an answer in all formats; Open Responses has functions and texts alone, no items of OpenAI's own."""
+    said = set()
+    parts = (*response.parts, *response.tool_calls)
+    own = any(isinstance(part, ImagePart) or getattr(part, "kind", "") == "custom" for part in parts)
+    for place in WHOLE:
+        codec = CODECS["openai_responses" if place == "open_responses" else place]
+        if place != "open_responses" or not (own or name == "openai_responses"):
+            said |= {(place, one) for one in violations(WHOLE[place], json.loads(codec.write_response(response)))}
+        if place in EVENT:
+            said |= {(place, one) for event in _events(codec, response) for one in violations(EVENT[place], event)}
+    return said
+
+
+@pytest.mark.parametrize("name", WRITTEN_BY_HAND)
+def test_a_spoilt_item_is_written_as_what_is_valid_or_left_out(name):
+    """Whatever a vendor left out of a part of an answer, or wrote there, at any depth: in every format, whole and streamed."""
+    found = {}
+    for body in selection(name, 150):
+        try:
+            response = CODECS[name].decode(body)
+        except DispatchError:
+            continue
+        if said := _said_of(name, response):
+            found[body] = said
+
+    assert {} == found
+
+
+def _written(name, item):
+    """What becomes of an item in its own format, and what is told to be left out."""
+    response = CODECS[name].decode(answer_with(name, item))
+    body, dropped = telling_dropped(partial(CODECS[name].write_response, response))
+    document = json.loads(body)
+    streamed, again = telling_dropped(partial(_events, CODECS[name], response))
+    assert (dropped, bool(streamed)) == (again, True)
+    return document.get("content", document.get("output")), dropped
+
+
+_PAGE_CITED = {"type": "page_location", "cited_text": "It", "document_index": 0, "end_page_number": 3}
+_RAN = {"type": "bash_code_execution_result", "stdout": "1", "stderr": "", "return_code": 0, "content": []}
+
+
+@pytest.mark.parametrize(
+    ("item", "dropped"),
+    [
+        ({"type": "hologram", "depth": 3}, "hologram"),
+        ({"type": "tool_use", "id": "toolu_1", "name": "", "input": {"a": 1}}, "tool_use"),
+        ({"type": "server_tool_use", "id": "srvtoolu_1", "name": "oracle", "input": {}}, "server_tool_use"),
+        ({"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "caller": {"type": "x"}}, "server_tool_use"),
+        ({"type": "bash_code_execution_tool_result", "content": _RAN}, "bash_code_execution_tool_result"),
+        ({"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": 5}, "web_search_tool_result"),
+    ],
+    ids=repr,
+)
+def test_a_block_of_which_too_little_is_known_is_left_out_and_told(item, dropped):
+    """Nothing is made up for it."""
+    assert _written("anthropic_messages", item) == ([], (f"answer: {dropped!r}",))
+
+
+def test_a_block_of_an_unknown_type_is_its_text():
+    """If it has one."""
+    text = {"type": "text", "text": "It rains.", "citations": None}
+
+    assert _written("anthropic_messages", {**text, "type": "hologram"}) == ([text], ())
+
+
+@pytest.mark.parametrize(
+    ("citation", "dropped"), [(_PAGE_CITED, "page_location"), ({"type": "moon_location", "cited_text": "It"}, "moon_location")]
+)
+def test_a_citation_without_its_place_is_left_out_and_told(citation, dropped):
+    """No page is made up for it, and the text stays."""
+    [block], told = _written("anthropic_messages", {"type": "text", "text": "It rains.", "citations": [citation]})
+
+    assert (block, told) == ({"type": "text", "text": "It rains.", "citations": []}, (f"answer: {dropped!r}",))
+
+
+def test_a_long_title_is_cut():
+    """Anthropic's schema bounds it."""
+    citation = {"type": "web_search_result_location", "url": "u", "title": "x" * 600, "cited_text": "", "encrypted_index": "e"}
+    [block], told = _written("anthropic_messages", {"type": "text", "text": "It rains.", "citations": [citation]})
+
+    assert (block["citations"], told) == ([{**citation, "title": "x" * 512}], ())
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        *[{"type": kind, "id": "h"} for kind in ("hologram", "record", "own")],
+        {"type": "web_search_call", "id": "w", "status": "completed"},
+        {"type": "web_search_call", "id": "w", "status": "completed", "action": {"type": "teleport"}},
+        {"type": "code_interpreter_call", "id": "c", "status": "completed", "code": "1"},
+        {"type": "local_shell_call", "id": "l", "call_id": "c", "action": {"type": "exec", "command": ["rm", None, "x"]}},
+        {"type": "mcp_approval_request", "id": "m", "server_label": "s", "arguments": "{}"},
+    ],
+    ids=repr,
+)
+def test_an_item_of_which_too_little_is_known_is_left_out_and_told(item):
+    """No search, container, command or name is made up for it."""
+    assert _written("openai_responses", item) == ([], (f"answer: {item['type']!r}",))
+
+
+@pytest.mark.parametrize("type_", ["hologram", "message"])
+def test_an_unknown_part_of_a_message_is_its_text(type_):
+    """And so is an item of an unknown type that says what a message says."""
+    item = {"type": type_, "role": "assistant", "content": [{"type": "voice", "text": "It rains."}, {"type": "smell"}]}
+    items, dropped = _written("openai_responses", item)
+
+    assert (["It rains."], True) == (
+        [part["text"] for item in items for part in item["content"]],
+        "answer: 'smell'" in str(dropped),
+    )
+
+
+def test_an_entry_that_is_none_is_left_out_of_a_list():
+    """And told; the item and its other entries stay."""
+    logs = {"type": "logs", "logs": "1"}
+    item = {"type": "code_interpreter_call", "id": "c", "container_id": "c", "code": "1", "outputs": [{"type": "smell"}, logs]}
+    [written], dropped = _written("openai_responses", {**item, "status": "completed"})
+
+    assert ([logs], ("answer: 'smell'",)) == (written["outputs"], dropped)
+
+
+def test_a_source_without_an_address_is_left_out_and_told():
+    """The text stays."""
+    answer = Response(content="It rains.", model="m", citations=(Citation(title="A book", text="It rained."),))
+    for name, told in (("openai_responses", "'citation'"), ("openai_chat", "'citation'")):
+        body, dropped = telling_dropped(partial(CODECS[name].write_response, answer))
+        assert (b"A book" in body, dropped) == (False, (f"answer: {told}",))

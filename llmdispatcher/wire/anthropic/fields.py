@@ -9,7 +9,7 @@ from ...types import Citation, Usage
 from ..decoding import Counter, mapping, text_of
 from ..finish import canonical_reason, finish_of
 from ..openai_chat.fields import openai_chat_usage
-from ..shapes import Shape, fitted, is_count, is_text, nullable, one_of
+from ..shapes import MOST_TITLE, Shape, fitted, is_count, is_text, nullable, one_of
 
 NAME = "anthropic_messages"
 
@@ -105,15 +105,12 @@ def tier_of(raw: Mapping[str, Any]) -> str | None:
     return text_of(raw.get("service_tier")) or None
 
 
-_MOST_TITLE = 512
-
-
 def web_citation(citation: Citation) -> dict[str, Any]:
     """A source that another vendor named; there is nothing that proves it."""
     return {
         "type": WEB,
         "url": citation.url,
-        "title": citation.title and citation.title[:_MOST_TITLE],
+        "title": citation.title and citation.title[:MOST_TITLE],
         "cited_text": citation.text or "",
         "encrypted_index": "",
     }

@@ -60,7 +60,14 @@ class MessagesDecoder(EventDecoder):
         reader = _READERS.get(kind)
         if reader is None and kind == "message" and not (self._length or self._calls) and isinstance(document.get("content"), list):
             return [chunk for event in _events(document, document["content"]) for chunk in self.read_event(event)]  # all at once
-        return reader(self, document) if reader is not None else []
+        return reader(self, document) if reader is not None else [] if kind else self._untyped(document)
+
+    def _untyped(self, document: Mapping[str, Any]) -> list[StreamChunk]:
+        """What an event of no type says: what was used, or nothing that can be read."""
+        usage = mapping(document.get("usage"))
+        self.skipped += not usage and says(document)
+        self._count(usage)
+        return [StreamChunk(**self._use())] if usage else []
 
     def _message_start(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         message = mapping(document.get("message"))

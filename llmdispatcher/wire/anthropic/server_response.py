@@ -23,12 +23,12 @@ from ...types import (
     Usage,
 )
 from ..base import Inbound
-from ..decoding import CALL, CallBuffer, made_id, mapping, text_of
-from ..encoding import input_of, own, with_signature, written
+from ..decoding import CALL, CallBuffer, made_id, text_of
+from ..encoding import input_of, own, tell_unwritten, with_signature, written
 from ..limits import plain_id
 from ..server_errors import refused
-from ..shapes import Shape, fitted, is_count, is_text
-from .fields import DIRECT, NAME, WEB, raw_usage, stop_reason, web_citation
+from ..shapes import ABSENT, entries, fit, fitted, kinds
+from .fields import DIRECT, NAME, raw_usage, stop_reason, web_citation
 
 NO_ID = "msg_0"
 """Names an answer that came without a name."""
@@ -79,56 +79,24 @@ def _cite(blocks: list[dict[str, Any]], citations: Iterable[Citation]) -> None:
 
 def _block(part: Part) -> list[dict[str, Any]]:
     if isinstance(part, TextPart):
-        return [_whole_block({"type": "text", "text": part.text, "citations": None, **own(part, NAME)})]
+        return _whole_block({"type": "text", "text": part.text, **own(part, NAME)})
     if isinstance(part, ReasoningPart):
         return _thought(part)
-    return [_whole_block(part.data)] if isinstance(part, OtherPart) and part.origin == NAME else []
+    if isinstance(part, OtherPart) and part.origin == NAME:
+        return _whole_block(part.data)
+    tell_unwritten(part)
+    return []
 
 
-_SOURCE: Shape = {"cited_text": (is_text, "")}
-_DOCUMENT: Shape = {**_SOURCE, "document_index": (is_count, 0), "document_title": (is_text, None), "file_id": (is_text, None)}
-_CITATIONS: Mapping[str, Shape] = {
-    "char_location": {**_DOCUMENT, "start_char_index": (is_count, 0), "end_char_index": (is_count, 0)},
-    "page_location": {**_DOCUMENT, "start_page_number": (is_count, 1), "end_page_number": (is_count, 1)},
-    "content_block_location": {**_DOCUMENT, "start_block_index": (is_count, 0), "end_block_index": (is_count, 0)},
-    "search_result_location": {
-        **_SOURCE,
-        "search_result_index": (is_count, 0),
-        "source": (is_text, ""),
-        "title": (is_text, None),
-        "start_block_index": (is_count, 0),
-        "end_block_index": (is_count, 0),
-    },
-    WEB: {**_SOURCE, "url": (is_text, ""), "title": (is_text, None), "encrypted_index": (is_text, "")},
-}
-_CALLED: Shape = {"caller": ({}, DIRECT)}
-_BLOCKS: Mapping[str, Shape] = {
-    **dict.fromkeys(("server_tool_use", "web_search_tool_result", "web_fetch_tool_result"), _CALLED),
-    "document": {"citations": ({}, None), "title": (is_text, None)},
-    "tool_use": {**_CALLED, "input": ({}, {}), "name": (bool, "unknown")},
-    "web_fetch_result": {"retrieved_at": (is_text, None)},
-    "web_search_result": {"page_age": (is_text, None)},
-}
-"""What blocks and citations of a kind have, known or not; of other kinds nothing is known."""
-
-
-def _whole_citation(citation: Any) -> Any:
-    """A citation with all that clients count on."""
-    shape = _CITATIONS.get(text_of(mapping(citation).get("type")))
-    return citation if shape is None else fitted(citation, shape)
-
-
-def _whole_block(block: Mapping[str, Any]) -> dict[str, Any]:
-    """A block, and those in it, with all that clients count on."""
-    whole = fitted(block, _BLOCKS.get(text_of(block.get("type")), {}))
-    inner = whole.get("content")
-    if isinstance(inner, Mapping):
-        whole["content"] = _whole_block(inner)
-    elif isinstance(inner, list):
-        whole["content"] = [_whole_block(one) if isinstance(one, Mapping) else one for one in inner]
-    if whole.get("citations") and isinstance(whole["citations"], list):
-        whole["citations"] = [_whole_citation(one) for one in whole["citations"]]
-    return whole
+def _whole_block(block: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A block, and those in it, with all that clients count on; none of what they could not read."""
+    whole = fit(block, kinds("anthropic")["block"])
+    if whole is not ABSENT:
+        return [whole]
+    text = text_of(block.get("text"))
+    if not text:
+        tell_unwritten(block)
+    return [{"type": "text", "text": text, "citations": None}] if text else []
 
 
 def _thought(part: ReasoningPart) -> list[dict[str, Any]]:
@@ -146,7 +114,7 @@ def _thinking(text: str, signature: str = "") -> dict[str, Any]:
 def _call(call: ToolCall) -> list[dict[str, Any]]:
     head = {"type": "tool_use", "id": plain_id(call.id or made_id(CALL)), "name": call.name, "caller": DIRECT}
     further = {**with_signature(call.signature), **own(call, NAME)}
-    return [_whole_block({**head, "input": input_of(call.arguments, call.kind), **further})]
+    return _whole_block({**head, "input": input_of(call.arguments, call.kind), **further})
 
 
 _STATUSES: Mapping[type[DispatchError], int] = {Overloaded: 529, CircuitOpen: 529}
@@ -358,17 +326,20 @@ class MessagesWriter:
             further = with_signature(call.signature)
             further |= call.extra.get(NAME, {}) if isinstance(call.extra, Mapping) else {}
             head = {"type": "tool_use", "id": plain_id(call.id), "name": call.name, "caller": DIRECT}
-            call.index = self._open(_whole_block({**head, "input": {}, **further}))
+            call.index = self._open(fitted({**head, "input": {}, **further}, kinds("anthropic")["tool_use"]))
         for text in filter(None, call.waiting()) if call.is_object else ():
             self._delta("input_json_delta", call.index, partial_json=text)
 
     def _close_call(self, call: _AnthropicCall) -> None:
+        call.closed = True
+        if not call.name:
+            tell_unwritten({"type": "tool_use"})
+            return
         self._tell(call)
         waiting = "".join(call.waiting())
         if waiting or call.kind == "custom":
             given = json.dumps(input_of(waiting, call.kind), ensure_ascii=False)
             self._delta("input_json_delta", call.index, partial_json=given)
-        call.closed = True
         self._emit("content_block_stop", index=call.index)
 
     def _part(self, part: Part) -> None:
@@ -376,21 +347,22 @@ class MessagesWriter:
             self._hang(part)
         elif isinstance(part, ReasoningPart):
             self._prove(part)
-        elif isinstance(part, OtherPart) and part.origin == NAME:
-            self._close()
-            self._kind = "other"
-            self._open(_whole_block(part.data))
-            self._close()
+        elif not isinstance(part, ToolCall):
+            for block in _block(part):
+                self._close()
+                self._kind = "other"
+                self._open(block)
+                self._close()
 
     def _hang(self, part: TextPart) -> None:
         """What hangs on a text that was told before."""
-        citations = own(part, NAME).get("citations") or ()
+        citations = entries(own(part, NAME).get("citations") or [], kinds("anthropic")["citation"])
         if self._kind != "text" and citations:
             self._close()
             self._open(_EMPTY["text"])
             self._kind = "text"
         for citation in citations:
-            self._delta("citations_delta", self._count - 1, citation=_whole_citation(citation))
+            self._delta("citations_delta", self._count - 1, citation=citation)
         if self._kind == "text":
             self._close_text()
 

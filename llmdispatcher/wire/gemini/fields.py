@@ -16,10 +16,10 @@ from typing import Any
 from ...errors import InvalidRequest
 from ...types import AudioPart, Citation, FilePart, ImagePart, OtherPart, Part, ReasoningPart, TextPart, ToolCall, Usage, VideoPart
 from ..decoding import Counter, cite, decode_base64, log_probability, mapping, says, text_of, words_of
-from ..encoding import arguments_object, merge_fields, own, present, signature_of, written
+from ..encoding import arguments_object, merge_fields, own, present, signature_of, tell_unwritten, written
 from ..finish import canonical_reason, finish_of
 from ..openai_chat.fields import openai_chat_usage
-from ..shapes import ABSENT, fitted, is_count, is_text, one_of
+from ..shapes import fitted, kinds
 from ..shaping import inline
 from ..words import words
 
@@ -65,12 +65,16 @@ def _characters(text: str, size: int) -> int:
 
 def grounding_of(citations: Sequence[Citation], text: str) -> dict[str, Any]:
     """The record that those sources are read from again; that of another vendor's is made."""
+    known = kinds(NAME)
     chunks: list[Mapping[str, Any]] = []
     places: dict[bytes, int] = {}
     supports: list[dict[str, Any]] = []
     begins = [0, *accumulate([len(sign.encode("utf-8", "replace")) for sign in text])] if citations else []
     for citation in citations:
-        chunk, support = _source(citation), _support(citation, text, begins)
+        chunk, support = fitted(_source(citation), known["chunk"]), fitted(_support(citation, text, begins), known["support"])
+        if not any(chunk.values()):
+            tell_unwritten({"type": "citation"})
+            continue
         key = written(chunk)
         if not support or key not in places:
             places.setdefault(key, len(chunks))
@@ -124,26 +128,27 @@ def logprobs_of(result: Any) -> tuple[Any, ...]:
 def logprobs_result(entries: Sequence[Any]) -> dict[str, Any]:
     """The record that those entries are read from again; OpenAI's words become Google's."""
     known = [_token(entry) for entry in entries if isinstance(entry, Mapping)]
-    chosen = [{name: value for name, value in entry.items() if name != "topCandidates"} for entry in known]
+    chosen = list(map(_alone, known))
     if not any("topCandidates" in entry for entry in known):
         return {"chosenCandidates": chosen}
     return {"chosenCandidates": chosen, "topCandidates": [{"candidates": entry.get("topCandidates", [])} for entry in known]}
 
 
-def _token(entry: Any) -> dict[str, Any]:
-    token_fields = dict(mapping(entry))
-    if "logprob" not in token_fields:
-        return (
-            {**token_fields, "logProbability": log_probability(token_fields["logProbability"])}
-            if "logProbability" in token_fields
-            else token_fields
-        )
-    token: dict[str, Any] = {
-        "token": words_of(token_fields.get("token")),
-        "logProbability": log_probability(token_fields["logprob"]),
-    }
-    rivals = token_fields.get("top_logprobs")
-    return {**token, "topCandidates": [_token(rival) for rival in rivals]} if isinstance(rivals, list) else token
+def _token(entry: Mapping[str, Any]) -> dict[str, Any]:
+    told = fitted(entry, kinds(NAME)["token"])
+    rivals = told.pop("topCandidates", None)
+    if "logprob" in entry:
+        told, rivals = {"token": words_of(entry.get("token")), "logProbability": entry["logprob"]}, entry.get("top_logprobs")
+    if "logProbability" in told:
+        told["logProbability"] = log_probability(told["logProbability"])
+    if isinstance(rivals, list):
+        told["topCandidates"] = [_alone(_token(rival)) for rival in rivals if isinstance(rival, Mapping)]
+    return told
+
+
+def _alone(token: Mapping[str, Any]) -> dict[str, Any]:
+    """A token without its rivals."""
+    return {name: value for name, value in token.items() if name != "topCandidates"}
 
 
 NAME = "gemini"
@@ -274,8 +279,9 @@ def raw_usage(usage: Usage, tier: str | None) -> dict[str, Any]:
     raw = usage.raw
     known = any(name.endswith("TokenCount") or name in ("trafficType", "serviceTier") for name in raw)
     if known and gemini_usage(raw).counts == usage.counts:
-        counts = {name: _encode_count(name, value) for name, value in raw.items()}
-        return fitted(counts, {"serviceTier": (_is_tier, ABSENT), "trafficType": (is_text, ABSENT)})
+        counter = Counter()
+        counts = {name: counter.count(value) if name.endswith("TokenCount") else value for name, value in raw.items()}
+        return fitted(counts, kinds(NAME)["usage"])
     if not usage.total_tokens:
         return {}
     answer = max(0, usage.output_tokens - usage.reasoning_tokens)
@@ -291,15 +297,6 @@ def raw_usage(usage: Usage, tier: str | None) -> dict[str, Any]:
     return {**made, "serviceTier": word} if word in ("standard", "flex", "priority") else made
 
 
-def _encode_count(name: str, value: Any) -> Any:
-    """A count as a number, whatever it came as, and the details that are numbers."""
-    if name.endswith("Details"):
-        details = [mapping(one) for one in value] if isinstance(value, list) else []
-        return [one for one in details if is_count(one.get("tokenCount")) and is_text(one.get("modality"))]
-    return Counter().count(value) if name.endswith("TokenCount") and type(value) is not int else value
-
-
-_is_tier = one_of("unspecified", "standard", "flex", "priority")
 _DETAILS = (
     ("promptTokensDetails", "audio_input_tokens", "image_input_tokens"),
     ("candidatesTokensDetails", "audio_output_tokens", "image_output_tokens"),
@@ -430,6 +427,11 @@ def encoded_part(part: Part) -> dict[str, Any]:
     if isinstance(part, OtherPart):
         return dict(part.data)
     return merge_fields(_WRITERS[type(part)](part), own(part, NAME))
+
+
+def answered_part(part: Part) -> dict[str, Any]:
+    """A part as it is written in an answer: without what clients could not read."""
+    return fitted(encoded_part(part), kinds(NAME)["part"])
 
 
 def _encode_thought(part: ReasoningPart) -> dict[str, Any]:

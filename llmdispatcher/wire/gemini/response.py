@@ -18,9 +18,9 @@ import attrs
 from ...errors import DispatchError, MalformedReply, StreamInterrupted
 from ...types import MOST_MEMBERS, OtherPart, Part, ReasoningPart, Response, StreamChunk, TextPart, ToolCallDelta, fold, parse_text
 from ..base import Bounds
-from ..decoding import mapping, missing, number_in, parse, recount, says, text_of, words_of
+from ..decoding import mapping, missing, number_in, recount, says, text_of, words_of
 from ..finish import ends, error_of, finish_of
-from ..streams import EventDecoder
+from ..streams import EventDecoder, documents_in
 from .fields import NAME, citations_of, gemini_usage, listed, logprobs_of, part_of, tier_of, to_camel
 
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,4})\]|\[(?:'([^']*)'|\"([^\"]*)\")\]")
@@ -356,11 +356,11 @@ class GeminiDecoder(EventDecoder):
         return chunks
 
     def read_pieces(self, body: bytes) -> list[StreamChunk]:
-        """All pieces of a body that is no event stream; raises what an error in their place stands for."""
-        document = parse(body, self.bounds.members, halves=True)
-        chunks = self.take_documents(body, document if isinstance(document, list) else [document])
+        """All pieces of a body, in a list or one behind another; raises what an error in their place stands for."""
+        documents = documents_in(body, self.bounds.members)
+        chunks = self.take_documents(body, documents)
         if not self.has_answered:
-            raise missing(document, "candidates")
+            raise missing(documents[0] if len(documents) == 1 else documents, "candidates")
         return chunks
 
     def flush(self) -> list[StreamChunk]:

@@ -22,9 +22,10 @@ from ...types import (
 )
 from ..base import Inbound
 from ..decoding import CallBuffer
-from ..encoding import own, written
+from ..encoding import own, tell_unwritten, written
 from ..server_errors import refused
-from .fields import NAME, encoded_part, finish_word, grounding_of, logprobs_result, raw_usage
+from ..shapes import fitted, kinds
+from .fields import NAME, answered_part, encoded_part, finish_word, grounding_of, logprobs_result, raw_usage
 
 _RPC = "type.googleapis.com/google.rpc."
 _STATUSES: Mapping[type[DispatchError], int] = {QuotaExceeded: 429, BudgetExceeded: 429}
@@ -93,9 +94,9 @@ class _GeminiCall(CallBuffer):
     def block(self) -> dict[str, Any]:
         """The call as it is told; arguments that are no JSON are put into an object."""
         try:
-            return encoded_part(self.as_call(self.told_id))
+            return answered_part(self.as_call(self.told_id))
         except DispatchError:
-            return encoded_part(self.as_call(self.told_id, "custom"))
+            return answered_part(self.as_call(self.told_id, "custom"))
 
 
 class _Answer:
@@ -177,7 +178,7 @@ _BLOCKING = frozenset({"SAFETY", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "IM
 def _hung(part: TextPart, content: str) -> list[dict[str, Any]]:
     """What hangs on a text; the text itself, if it is not told yet."""
     further = own(part, NAME)
-    return [{"text": part.text if content == part.text else "", **further}] if further else []
+    return _whole({"text": part.text if content == part.text else "", **further}) if further else []
 
 
 def _proved(part: ReasoningPart, reasoning: str) -> list[dict[str, Any]]:
@@ -185,12 +186,23 @@ def _proved(part: ReasoningPart, reasoning: str) -> list[dict[str, Any]]:
     if part.origin not in _OWN or not (part.signature or own(part, NAME)):
         return []
     proof = {"thoughtSignature": part.signature} if part.signature else {}
-    return [{"text": reasoning, "thought": True, **proof, **own(part, NAME)}]
+    return _whole({"text": reasoning, "thought": True, **proof, **own(part, NAME)})
 
 
 def _shown(part: Part) -> list[dict[str, Any]]:
     """A block of Google's own, or a medium."""
-    return [] if isinstance(part, OtherPart) and part.origin != NAME else [encoded_part(part)]
+    if isinstance(part, OtherPart) and part.origin != NAME:
+        tell_unwritten(part)
+        return []
+    return _whole(encoded_part(part))
+
+
+def _whole(block: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A block without what clients could not read; none if it says nothing else."""
+    whole = fitted(block, kinds(NAME)["part"])
+    if not whole:
+        tell_unwritten(OtherPart(origin=NAME, data=block))
+    return [whole] if whole else []
 
 
 def _tail(facts: Mapping[str, str]) -> bytes:

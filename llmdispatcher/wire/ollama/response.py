@@ -9,9 +9,9 @@ from typing import Any
 from ...errors import StreamInterrupted
 from ...types import MOST_MEMBERS, ReasoningPart, Response, StreamChunk, ToolCallDelta, fold
 from ..base import Bounds
-from ..decoding import CALL, arguments_in, made_id, mapping, missing, parse_object, recount, says, text_of, words_of
+from ..decoding import CALL, arguments_in, made_id, mapping, missing, recount, says, text_of, words_of
 from ..finish import error_of
-from ..streams import EventDecoder
+from ..streams import EventDecoder, documents_in
 from .request import NAME, finish_of, ollama_usage
 
 _LINES = re.compile(rb"\}[ \t\r]*\n\s*\{")
@@ -116,11 +116,11 @@ class OllamaDecoder(EventDecoder):
         )
 
     def finish_plain(self, body: bytes) -> list[StreamChunk]:
-        """The chunks of an answer in one piece, which must be complete as well."""
-        document = parse_object(body, self.bounds.members)
-        chunks = self.take_documents(body, [document])
+        """The chunks of an answer that is no lines, which must be complete as well."""
+        documents = documents_in(body, self.bounds.members)
+        chunks = self.take_documents(body, documents)
         if not self._has_answered:
-            raise missing(document, "message")
+            raise missing(documents[0] if len(documents) == 1 else documents, "message")
         if not self.ended:
             raise StreamInterrupted(f"the answer ended without {self.END_MARKER}", sent=True)
         return chunks

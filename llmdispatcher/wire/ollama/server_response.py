@@ -8,15 +8,18 @@ from typing import Any
 
 from ...errors import DispatchError
 from ...types import (
+    ReasoningPart,
     Response,
     StreamChunk,
+    TextPart,
+    ToolCall,
     Usage,
     parse_text,
     unfold,
 )
 from ..base import Inbound
 from ..decoding import CallBuffer
-from ..encoding import input_of, written
+from ..encoding import input_of, tell_others, written
 from ..openai_chat.fields import openai_logprobs
 from ..server_errors import refused
 from .request import done_reason, raw_usage
@@ -105,6 +108,7 @@ class OllamaChatWriter:
                 self._calls[delta.index] = self._owed[delta.index] = _OllamaCall(len(self._calls))
             self._calls[delta.index].learn(delta)
             self._grown.add(delta.index)
+        tell_others(chunk.parts, TextPart, ReasoningPart, ToolCall)
         self._usage = chunk.usage or self._usage
         if chunk.finish_reason is not None or chunk.finish_reason_raw is not None:
             self._finish = done_reason(chunk.finish_reason, chunk.finish_reason_raw)

@@ -72,12 +72,13 @@ class CallSlots:
     answer each entry is a call. One that says nothing is none.
     """
 
-    __slots__ = ("_by_id", "_by_index", "_ids", "_last", "_slots", "_whole")
+    __slots__ = ("_by_id", "_by_index", "_held", "_ids", "_last", "_slots", "_whole")
 
     def __init__(self, *, whole: bool = False) -> None:
         self._slots: list[_CallSlot] = []
         self._by_id: dict[str, int] = {}
         self._by_index: dict[int, int] = {}
+        self._held: dict[int, _CallSlot] = {}  # those whose arguments are held back
         self._ids: dict[int | None, str] = {}  # told before anything else of a call, by index
         self._last = -1
         self._whole = whole
@@ -115,11 +116,15 @@ class CallSlots:
         slot, place = self._slot(call_id, index, name, arguments, begun)
         if name:
             begun.add(place)
+        if not self._whole:
+            arguments = slot.grown(arguments, is_text=custom)
+            if slot.is_held:
+                self._held[place] = slot
         return ToolCallDelta(
             index=place,
             id=call_id or None,
             name=name or None,
-            arguments=arguments if self._whole else slot.grown(arguments, is_text=custom),
+            arguments=arguments,
             kind="custom" if custom else None,
             extra=noted(further) if further else None,
         )
@@ -143,9 +148,10 @@ class CallSlots:
 
     def rest(self) -> tuple[ToolCallDelta, ...]:
         """The empty objects that nothing replaced."""
-        if not self._slots:
+        if not self._held:
             return ()
-        held = [(place, slot) for place, slot in enumerate(self._slots) if slot.is_held]
+        held = [(place, slot) for place, slot in sorted(self._held.items()) if slot.is_held]
+        self._held.clear()
         for _, slot in held:
             slot.add(slot.held)
         return tuple([ToolCallDelta(index=place, arguments=slot.said) for place, slot in held])

@@ -11,7 +11,7 @@ import attrs
 from ...types import AudioPart, Extra, ReasoningPart, Usage
 from ..decoding import Counter, log_probability, mapping, says, text_of, words_of
 from ..encoding import merge_fields, own
-from ..shapes import ABSENT, Shape, fitted, is_count, is_text
+from ..shapes import ABSENT, REQUIRED, Shape, fitted, is_count, is_text
 from ..words import words
 
 _REPORTED = "vendor_reported"
@@ -259,7 +259,7 @@ def text_within(content: Any) -> str:
 
 
 CITATION = "url_citation"
-SOURCE: Shape = {"url": (is_text, ""), "title": (is_text, ""), "start_index": (is_count, 0), "end_index": (is_count, 0)}
+SOURCE: Shape = {"url": (is_text, REQUIRED), "title": (is_text, ""), "start_index": (is_count, 0), "end_index": (is_count, 0)}
 """What OpenAI says of a source."""
 
 
@@ -279,18 +279,22 @@ def openai_tier(tier: str | None) -> str | None:
     return word if word in _OPENAI_TIERS else None
 
 
-def openai_logprobs(entries: Sequence[Any]) -> list[Any]:
-    """What models held for likely, token by token, in OpenAI's words; Google names the same things otherwise."""
-    return [_openai_entry(entry) for entry in entries if isinstance(entry, Mapping)]
+def openai_logprobs(entries: Sequence[Any], *, with_bytes: bool = False) -> list[Any]:
+    """What models held for likely, token by token, in OpenAI's words; Google names the same things otherwise.
+
+    In the Responses API every token has its bytes.
+    """
+    return [_openai_entry(entry, with_bytes) for entry in entries if isinstance(entry, Mapping)]
 
 
-def _openai_entry(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+def _openai_entry(entry: Mapping[str, Any], with_bytes: bool) -> Mapping[str, Any]:
     if "logProbability" in entry:
         rivals = entry.get("topCandidates")
         return {**_google_entry(entry), "top_logprobs": list(map(_google_entry, rivals)) if isinstance(rivals, list) else []}
     rivals = entry.get("top_logprobs")
     listed = [mapping(rival) for rival in rivals] if isinstance(rivals, list) else []
-    if isinstance(rivals, list) and all(map(_is_entry, (entry, *listed))):
+    known = (entry, *listed)
+    if isinstance(rivals, list) and all(map(_is_entry, known)) and not (with_bytes and any(one["bytes"] is None for one in known)):
         return entry
     return {**_openai_token(entry), "top_logprobs": list(map(_openai_token, listed))}
 

@@ -14,7 +14,6 @@ from ...types import (
     Choice,
     Citation,
     ImagePart,
-    OtherPart,
     Part,
     ReasoningPart,
     Response,
@@ -26,10 +25,10 @@ from ...types import (
 )
 from ..base import Inbound
 from ..decoding import CALL, made_id, mapping, parse
-from ..encoding import own, with_signature, written
+from ..encoding import own, tell_others, tell_unwritten, with_signature, written
 from ..finish import canonical_reason, finish_of
 from ..server_errors import openai_refusal
-from ..shapes import fitted
+from ..shapes import ABSENT, Shape, fitted, is_count, is_text
 from .fields import AS, CITATION, LEGACY, NAME, SOURCE, details_in, how, is_legacy, openai_logprobs, openai_tier, written_usage
 from .request import is_block, joined_thoughts, written_call, written_part
 
@@ -64,7 +63,9 @@ def _asked_legacy(asked: Inbound | None) -> bool | None:
 
 
 def _choice(choice: Choice, legacy: bool | None) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": _content(choice), "refusal": choice.refusal}
+    text = choice.content or (None if choice.tool_calls or choice.refusal else "")
+    tell_others(choice.parts, *_WRITTEN)
+    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": choice.refusal}
     message |= _thoughts(choice)
     calls = [made_up(call, legacy) for call in choice.tool_calls]
     old = bool(calls) and (legacy or (legacy is None and len(calls) == 1 and how(calls[0]) == LEGACY))
@@ -84,16 +85,8 @@ def _choice(choice: Choice, legacy: bool | None) -> dict[str, Any]:
     }
 
 
-def _content(choice: Choice) -> str | list[Any] | None:
-    """Text, but for answers with parts among it that only this format knows."""
-    if not any(map(is_own, choice.parts)):
-        return choice.content or (None if choice.tool_calls or choice.refusal else "")
-    return [written_part(part) for part in choice.parts if isinstance(part, TextPart) or is_own(part)]
-
-
-def is_own(part: Part) -> bool:
-    """Whether a part stands among the content and only this format knows it."""
-    return isinstance(part, OtherPart) and part.origin == NAME
+_WRITTEN = (TextPart, ReasoningPart, ToolCall, ImagePart, AudioPart)
+"""What has a place here, where content is text."""
 
 
 def _thoughts(choice: Choice) -> dict[str, Any]:
@@ -135,9 +128,12 @@ def sound_of(parts: Sequence[Part]) -> dict[str, Any]:
     spoken = next((part for part in parts if isinstance(part, AudioPart)), None)
     if spoken is None:
         return {}
-    known = {name: value for name, value in own(spoken, NAME).items() if name != AS}
+    known = fitted({name: value for name, value in own(spoken, NAME).items() if name != AS}, _SOUND)
     sound = {"data": base64.b64encode(spoken.data).decode(), "transcript": spoken.transcript or ""}
     return {"audio": {"id": made_id("audio_"), "expires_at": 0, **known, **sound}}
+
+
+_SOUND: Shape = {"id": (is_text, ABSENT), "expires_at": (is_count, ABSENT)}
 
 
 def cited(citations: Sequence[Citation]) -> tuple[list[Mapping[str, Any]], dict[str, Any]]:
@@ -152,9 +148,10 @@ def cited(citations: Sequence[Citation]) -> tuple[list[Mapping[str, Any]], dict[
 
 
 def _annotation(citation: Citation) -> Mapping[str, Any] | None:
-    if citation.raw.get("type") == CITATION and mapping(citation.raw.get(CITATION)):
+    if citation.raw.get("type") == CITATION and is_text(mapping(citation.raw.get(CITATION)).get("url")):
         return {**citation.raw, CITATION: fitted(citation.raw[CITATION], SOURCE)}
     if not citation.url:
+        tell_unwritten({"type": "citation"})
         return None
     end = citation.start if citation.end is None else citation.end
     told = {"url": citation.url, "title": citation.title, "start_index": citation.start, "end_index": end}
@@ -294,9 +291,7 @@ def _own(delta: ToolCallDelta) -> Mapping[str, Any]:
 def _of_parts(chunk: StreamChunk) -> dict[str, Any]:
     """What finished parts add to the text that was written of them already."""
     delta: dict[str, Any] = {}
-    blocks = [written_part(part) for part in chunk.parts if is_own(part)]
-    if blocks:
-        delta["content"] = [{"type": "text", "text": chunk.content}, *blocks] if chunk.content else blocks
+    tell_others(chunk.parts, *_WRITTEN)
     thoughts = [part for part in chunk.parts if isinstance(part, ReasoningPart) and part.origin == NAME and not is_block(part)]
     details = [detail for part in thoughts for detail in details_in(own(part, NAME))]
     if details:

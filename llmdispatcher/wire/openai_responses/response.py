@@ -228,7 +228,14 @@ class ResponsesDecoder(EventDecoder):
         reader = _READERS.get(kind)
         if reader is None and document.get("object") == "response" and isinstance(document.get("output"), list):
             return self._end({"response": document})  # a whole answer in place of a stream
-        return reader(self, document) if reader is not None else None
+        return reader(self, document) if reader is not None else None if kind else self._untyped(document)
+
+    def _untyped(self, document: Mapping[str, Any]) -> StreamChunk | None:
+        """What an event of no type says: what was used, or nothing that can be read."""
+        usage = mapping(document.get("usage"))
+        self.skipped += not usage and says(document)
+        self._count(usage or None)
+        return StreamChunk(usage=openai_responses_usage(self._usage)) if usage and self._usage else None
 
     def _part_done(self, document: Mapping[str, Any]) -> StreamChunk | None:
         """What a part that has ended says beyond its deltas."""

@@ -27,11 +27,11 @@ from ...types import (
 )
 from ..base import Inbound
 from ..decoding import CALL, CallBuffer, made_id, mapping, parse, text_of
-from ..encoding import own, written
+from ..encoding import own, tell_unwritten, written
 from ..finish import canonical_reason
-from ..openai_chat.fields import CITATION, SOURCE, openai_logprobs, openai_tier
+from ..openai_chat.fields import CITATION, openai_logprobs, openai_tier
 from ..server_errors import failure_event
-from ..shapes import ABSENT, Shape, fitted, is_count, is_flag, is_text, one_of, within
+from ..shapes import ABSENT, Shape, entries, fit, fitted, is_count, is_flag, is_text, kinds, one_of, within
 from .request import CALLS, MADE_UP, NAME, encode, written_call, written_items, written_thought
 from .response import INCOMPLETE
 
@@ -50,7 +50,7 @@ _IDS = {
 
 def write_response(response: Response, asked: Inbound | None = None) -> bytes:
     """The body of a whole answer, with the settings of the request that it answers."""
-    items = list(map(complete, output_of(response)))
+    items = [whole for item in output_of(response) for whole in complete(item)]
     return written(envelope(response, items, settings_of(asked)))
 
 
@@ -61,8 +61,7 @@ def settings_of(asked: Inbound | None) -> dict[str, Any]:
     fields = mapping(parse(encode(asked.request, stream=False)))
     settings = fitted({name: value for name, value in fields.items() if name in _REPEATED}, _REPEATED)
     if "tools" in settings:
-        tools = [mapping(tool) for tool in settings["tools"]]
-        settings["tools"] = [fitted(tool, shape) for tool in tools if (shape := _TOOLS.get(str(tool.get("type")))) is not None]
+        settings["tools"] = entries(settings["tools"], kinds(NAME)["tool"])
     if "metadata" in settings:
         settings["metadata"] = {name: value for name, value in settings["metadata"].items() if is_text(value)}
     return settings
@@ -127,24 +126,6 @@ _REPEATED: Shape = {
     "truncation": (one_of("auto", "disabled"), ABSENT),
 }
 """What OpenAI's schema allows: what is of another kind or out of bounds is not repeated, and told as the default."""
-_NAMED: Shape = {"name": (is_text, "")}
-_TOOLS: Mapping[str, Shape] = {
-    "function": {
-        "description": (is_text, None),
-        "parameters": ({}, None),
-        "strict": (is_flag, True),
-    },
-    "custom": _NAMED,
-    "file_search": {"vector_store_ids": (_is_list, [])},
-    "mcp": {"server_label": (is_text, "")},
-    "namespace": {**_NAMED, "description": (bool, "-"), "tools": (_is_list, [])},
-    "local_shell": {},
-    "tool_search": {},
-    "web_search": {},
-    "web_search_2025_08_26": {},
-    **{name: {} for name in _CHOSEN},
-}
-"""The tools that there are; one that is not among them is not repeated."""
 
 
 def envelope(
@@ -238,11 +219,12 @@ def placed(part: Part) -> Part | None:
         return part
     if isinstance(part, ReasoningPart):
         return part if part.origin in (None, NAME) else ReasoningPart(text=part.text) if part.text else None
-    if isinstance(part, OtherPart):
-        return part if part.origin == NAME else None
+    if isinstance(part, OtherPart) and part.origin == NAME:
+        return part
     if isinstance(part, ImagePart) and part.data is not None:
         made = base64.b64encode(part.data).decode()
         return OtherPart(origin=NAME, data={"type": "image_generation_call", "status": "completed", "result": made})
+    tell_unwritten(part)
     return None
 
 
@@ -266,87 +248,53 @@ def _annotate(entries: Sequence[dict[str, Any]], citations: Sequence[Citation], 
     """Each citation goes to the text that it begins in, and counts from there."""
     begins = list(accumulate([len(entry["text"]) for entry in entries[:-1]], initial=start))
     for citation in citations:
+        if not citation.url:
+            tell_unwritten({"type": "citation"})
+            continue
         first = citation.start or 0
         last = first if citation.end is None else citation.end
         place = max(0, bisect_right(begins, first) - 1)
         annotation = {"start_index": max(0, first - begins[place]), "end_index": max(0, last - begins[place])}
-        told = {"type": CITATION, "url": citation.url or "", "title": citation.title or "", **annotation}
+        told = {"type": CITATION, "url": citation.url, "title": citation.title or "", **annotation}
         entries[place].setdefault("annotations", []).append(told)
 
 
-def complete(item: Mapping[str, Any]) -> dict[str, Any]:
-    """An item with all the fields that clients count on, ids included. One of an unknown type stays as it is."""
-    kind = str(item.get("type", "message"))
-    if kind == "message" and not isinstance(item.get("content"), str | list):
-        return dict(item)
-    whole = fitted({"type": kind, **item}, _ITEMS.get(kind, {}))
-    if kind in _STATES and not (kind == "reasoning" and not item.get("status")):
-        known = item.get("status") in ("in_progress", "completed", *_STATES[kind])
-        whole["status"] = item["status"] if known else _STATES[kind][0] if text_of(item.get("status")) else "completed"
+def complete(item: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """An item with all the fields that clients count on, ids included; none of what they could not read.
+
+    One of an unknown type that says what a message says is written as one.
+    """
+    kind, known = text_of(item.get("type")), kinds(NAME)
+    if not kind or (f"item.{kind}" not in known and "content" in item):
+        kind = "message"
+    told = {**item, "type": kind}
     if kind in _IDS and not is_text(item.get("id")):
-        whole["id"] = made_id(_IDS[kind])
+        told["id"] = made_id(_IDS[kind])
+    if kind in CALLS:
+        told["call_id"] = item["call_id"] or made_id(CALL)
     if kind == "message":
-        whole["content"] = _content(item["content"])
-    elif kind == "reasoning":
-        for name in _THOUGHTS.keys() & whole.keys():
-            whole[name] = [fitted(one, _THOUGHTS[name]) for one in whole[name] if isinstance(one, Mapping)]
-    elif kind in CALLS:
-        whole["call_id"] = item["call_id"] or made_id(CALL)
-    return whole
-
-
-_STATES: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("message", "reasoning", *CALLS), ("incomplete",)),
-    "code_interpreter_call": ("incomplete", "interpreting", "failed"),
-    "file_search_call": ("incomplete", "searching", "failed"),
-    "image_generation_call": ("failed", "generating"),
-    "web_search_call": ("failed", "searching"),
-}
-"""What an item may be but in progress and completed; first what one is told to be that is something else."""
-_THOUGHTS: Mapping[str, Shape] = {
-    name: {"type": (one_of(kind), kind), "text": (is_text, "")}
-    for name, kind in (("summary", "summary_text"), ("content", "reasoning_text"))
-}
-_ITEMS: Mapping[str, Shape] = {
-    "message": {
-        "role": (one_of("assistant"), "assistant"),
-        "phase": (one_of("commentary", "final_answer"), ABSENT),
-    },
-    "code_interpreter_call": {
-        "container_id": (is_text, ""),
-        "code": (is_text, None),
-        "outputs": (_is_list, None),
-    },
-    "file_search_call": {"queries": (_is_list, [])},
-    "image_generation_call": {"result": (is_text, None)},
-    "reasoning": {"summary": (_is_list, []), "content": (_is_list, ABSENT)},
-    "web_search_call": {"action": ({}, {"type": "search", "query": ""})},
-}
-_FILE: Shape = {"file_id": (is_text, ""), "filename": (is_text, "")}
-_PLACES: Shape = {"start_index": (is_count, 0), "end_index": (is_count, 0)}
-_ANNOTATIONS: Mapping[str, Shape] = {
-    CITATION: SOURCE,
-    "container_file_citation": {**_FILE, **_PLACES, "container_id": (is_text, "")},
-    "file_citation": {**_FILE, "index": (is_count, 0)},
-    "file_path": {"file_id": (is_text, ""), "index": (is_count, 0)},
-}
-"""What OpenAI's items and annotations have, known or not."""
+        told["content"] = _content(item.get("content"))
+    whole = fit(told, known.get(f"item.{kind}", "none"))
+    if whole is ABSENT or (kind == "message" and item.get("content") and not whole["content"]):
+        tell_unwritten(item)
+        return []
+    return [whole]
 
 
 def _content(content: Any) -> list[Any]:
-    entries = [{"type": "output_text", "text": content}] if isinstance(content, str) else content
-    return [_whole_text(entry) if is_output(entry) else entry for entry in entries]
+    listed = [content] if isinstance(content, str) else content if isinstance(content, list) else []
+    found = [{"type": "output_text", "text": one} if isinstance(one, str) else mapping(one) for one in listed]
+    return [_whole_text(one) if is_text(one.get("text")) else one for one in found]
 
 
 def _whole_text(entry: Mapping[str, Any]) -> dict[str, Any]:
-    text = fitted(entry, _TEXT)
-    if text["annotations"]:
-        listed = [mapping(one) for one in text["annotations"]]
-        text["annotations"] = [fitted(one, _ANNOTATIONS.get(str(one.get("type")), {})) for one in listed if one]
-    return {**text, "logprobs": openai_logprobs(text["logprobs"])} if text["logprobs"] else text
-
-
-_TEXT: Shape = {"annotations": (_is_list, []), "logprobs": (_is_list, [])}
+    """What a model wrote, in a part of whatever type."""
+    logprobs = entry.get("logprobs")
+    return {
+        **entry,
+        "type": "output_text",
+        "logprobs": openai_logprobs(logprobs, with_bytes=True) if isinstance(logprobs, list) else [],
+    }
 
 
 def is_output(entry: Any) -> bool:
@@ -549,21 +497,22 @@ class ResponsesWriter:
             self._event(f"{call.event}.delta", item_id=call.item, output_index=call.place, delta=text)
 
     def _add_call(self, call: _ResponsesCall) -> None:
-        item = complete(written_call(attrs.evolve(call.as_call(call.id), arguments="")))
+        [item] = complete(written_call(attrs.evolve(call.as_call(call.id), arguments="")))
         call.item, call.event = str(item["id"]), _EVENTS[item["type"]]
         self._event("response.output_item.added", output_index=call.place, item={**item, "status": "in_progress"})
 
     def _part(self, part: Part) -> None:
-        fit = placed(part)
-        if isinstance(fit, TextPart):
-            self._finish_text(fit)
-        elif isinstance(fit, ReasoningPart):
-            self._finish_thought(fit)
-        elif isinstance(fit, OtherPart):
-            self._close_all()
-            place, item = self._placed(), complete(fit.data)
-            self._event("response.output_item.added", output_index=place, item=item)
-            self._done(place, item)
+        told = placed(part)
+        if isinstance(told, TextPart):
+            self._finish_text(told)
+        elif isinstance(told, ReasoningPart):
+            self._finish_thought(told)
+        elif isinstance(told, OtherPart):
+            for item in complete(told.data):
+                self._close_all()
+                place = self._placed()
+                self._event("response.output_item.added", output_index=place, item=item)
+                self._done(place, item)
 
     def _finish_text(self, part: TextPart) -> None:
         opened = self._open
@@ -605,14 +554,14 @@ class ResponsesWriter:
             about = {"item_id": opened.id, "output_index": opened.place, "summary_index": 0}
             self._event("response.reasoning_summary_text.done", **about, text=text)
             self._event("response.reasoning_summary_part.done", **about, part={"type": "summary_text", "text": text})
-        self._done(opened.place, complete({**written_thought(thought or ReasoningPart(text=text)), "id": opened.id}))
+        self._done(opened.place, *complete({**written_thought(thought or ReasoningPart(text=text)), "id": opened.id}))
 
     def _close_message(self, opened: _Open) -> None:
         texts: Sequence[TextPart] = opened.texts or [TextPart(text="".join(opened.text))]
         items = written_items([part for part in texts if part.text]) or [{"role": "assistant", "content": []}]
         hang(items, opened.citations, opened.logprobs, self._length)
         self._length += sum([len(part.text) for part in texts])
-        item = complete({**items[0], "id": opened.id})
+        [item] = complete({**items[0], "id": opened.id})
         if opened.refusal:
             said = {"type": "refusal", "refusal": "".join(opened.refusal)}
             item["content"].insert(opened.entries.index("refusal"), said)
@@ -639,7 +588,7 @@ class ResponsesWriter:
         call = state.as_call(state.id)
         if not state.item:
             self._add_call(state)
-        item = complete({**written_call(call), "id": state.item})
+        [item] = complete({**written_call(call), "id": state.item})
         if item.get("status") == "in_progress":
             item["status"] = "completed"
         field = CALLS[item["type"]][1]
