@@ -66,7 +66,7 @@ class _WholeEvents(SSEClient):
         return iter(self._split_events)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class SseParser:
     """Bytes in, events out; each event has ``event`` (its name, "message" by default) and ``data``.
 

@@ -21,7 +21,7 @@ from .sse import SseParser, to_text
 from .words import words
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class EventDecoder(ABC):
     """A stream of JSON events; a format says what each means (:meth:`read_event`) and reads a whole answer (:meth:`read_whole`).
 

@@ -9,6 +9,7 @@ from llmdispatcher import (
     Choice,
     Citation,
     ImagePart,
+    OtherPart,
     ReasoningPart,
     Request,
     Response,
@@ -95,9 +96,8 @@ def test_a_thought_among_the_content_is_told_beside_it():
 
 def test_a_part_that_is_no_text_is_left_out_and_told():
     """For the same reason; whole and streamed."""
-    answer = Response(
-        content="Hi", parts=(TextPart(text="Hi"), OtherPart(origin="openai_chat", data={"type": "reference", "reference_ids": [1]}))
-    )
+    reference = OtherPart(origin=NAME, data={"type": "reference", "reference_ids": [1]})
+    answer = Response(content="Hi", parts=(TextPart(text="Hi"), reference))
 
     for write in (OPENAI_CHAT.write_response, lambda said: b"".join(map(OPENAI_CHAT.writer().write, unfold(said)))):
         body, dropped = telling_dropped(partial(write, answer))

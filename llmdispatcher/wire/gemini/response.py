@@ -95,7 +95,7 @@ _Fields = dict[str, Any]
 """The fields of a chunk."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Candidate:
     """One of the answers under way."""
 

@@ -72,7 +72,7 @@ _RUNNING = ("text", "summary")
 """What grows from piece to piece in a detail of a thought."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class ChoiceReader:
     """Reads one choice; of a ``whole`` answer all at once."""
 

@@ -156,7 +156,7 @@ def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:
     return fold(chunks)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Item:
     """An item of a stream that is not complete, with its pieces by field and content index."""
 

@@ -310,7 +310,7 @@ _WORD = (
 """The event that a stream mostly consists of."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Open:
     """A message or a thought under way."""
 
