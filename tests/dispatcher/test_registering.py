@@ -30,11 +30,11 @@ def directory(tmp_path, monkeypatch):
         made.vendors[f"new-{len(made.vendors)}"] = VendorInfo.of(FakeVendor(name=f"new-{len(made.vendors)}"))
         return value
 
-    class Asked(FakeVendor):
+    class AskedVendor(FakeVendor):
         def claim_on(self, model):
             return grow(super().claim_on(model))
 
-    list(map(made.register, [Asked(name=name) for name in VENDORS]))
+    list(map(made.register, [AskedVendor(name=name) for name in VENDORS]))
     for module in (router, route):
         monkeypatch.setattr(module, "canonical", lambda name: grow(canonical(name)))
     return made
