@@ -27,7 +27,9 @@ from ..types import (
     MOST_COST,
     MOST_TOKENS,
     AttemptRecord,
+    AttemptStart,
     CallOrigin,
+    CallStart,
     ChunkSource,
     CostDetails,
     Outcome,
@@ -253,6 +255,20 @@ class Attempt:
         self.first_token: float | None = None
         self.record: AttemptRecord | None = None
 
+    def start(self) -> AttemptStart:
+        """What observers hear before anything is sent."""
+        return AttemptStart(
+            call_id=self.of,
+            number=self.number,
+            vendor=self.target.vendor,
+            model=self.target.model,
+            kind=self.target.kind,
+            started=self.started - self._call.started,
+            retry=self.retry,
+            failover=self.failover,
+            hedge=self._call.hedge,
+        )
+
     def first_output(self) -> None:
         """Note that the reader sees something now."""
         self.first_token = self._call.deadline.clock.monotonic() - self.started
@@ -294,8 +310,8 @@ class Attempt:
             **(failure_fields(error) if error is not None else {}),
         )
         self._call.attempts.append(self.record)
-        if self._call.heard is not None:
-            self._call.heard(self.record)
+        if self._call.report_attempt is not None:
+            self._call.report_attempt(self.record)
         if self._call.asking is self:
             self._call.asking = None
         if error is not None:
@@ -318,7 +334,6 @@ class Call:
         "budget",
         "deadline",
         "guards",
-        "heard",
         "hedge",
         "id",
         "in_flight",
@@ -328,6 +343,8 @@ class Call:
         "origin",
         "plan",
         "profile",
+        "report_attempt",
+        "report_start",
         "request",
         "resources",
         "skipped",
@@ -342,7 +359,8 @@ class Call:
         self.numbers = itertools.count(1)
         self.origin, self.profile = request.origin, request.profile
         self.journal: CallLog | None = None
-        self.heard: Callable[[AttemptRecord], None] | None = None
+        self.report_attempt: Callable[[AttemptRecord], None] | None = None
+        self.report_start: Callable[[Call, Attempt], None] | None = None
         self.deadline = deadline
         self.streamed = streamed
         self.started = deadline.clock.monotonic()
@@ -364,6 +382,17 @@ class Call:
         self._outcome: Outcome | None = None
         self._report = report
         self._settled = False
+
+    def start(self) -> CallStart:
+        """What observers hear when it begins."""
+        return CallStart(
+            call_id=self.id,
+            request=self.request,
+            streamed=self.streamed,
+            started_at=self.deadline.clock.now(),
+            timeout=None if self.auto_timeout else self.deadline.seconds,
+            origin=self.origin,
+        )
 
     def kept(self, work: Callable[[], T]) -> T:
         """What ``work`` gives; if it raises, the call has ended."""
@@ -402,7 +431,8 @@ class Call:
 
     def _known_as(self, way: Call) -> Call:
         """Have a way of this call count and tell as the call itself does."""
-        way.heard, way.plan, way.skipped, way.budget = self.heard, self.plan, self.skipped, self.budget
+        way.report_attempt, way.report_start = self.report_attempt, self.report_start
+        way.plan, way.skipped, way.budget = self.plan, self.skipped, self.budget
         way.id, way.numbers, way.journal = self.id, self.numbers, self.journal
         way.origin, way.profile, way.more = self.origin, self.profile, self.more
         return way
@@ -459,6 +489,8 @@ class Call:
             raise Cancelled(cancellation.reason, sent=False)
         if self.journal is not None:
             self.journal.began(self, attempt)
+        if self.report_start is not None:
+            self.report_start(self, attempt)
 
     def rests(self) -> None:
         """Note that no vendor is asked for now; ends the call where nothing more may begin."""

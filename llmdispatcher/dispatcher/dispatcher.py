@@ -46,7 +46,7 @@ from ..types import (
 from ..vendors import HttpVendor, Vendor, from_environment, misspelt_variables, nothing_found
 from . import guards, streaming, structured, tools
 from .attempts import AttemptLoop, ResponseCacheLayer
-from .call import Call, CallLog, InFlightCalls, KnownCostStream, require_known_cost
+from .call import Attempt, Call, CallLog, InFlightCalls, KnownCostStream, require_known_cost
 from .config import Config, continuation_for
 from .config_file import read_config_file
 from .health import HealthChecker, VendorHealth
@@ -79,7 +79,7 @@ class CallRecorder:
     def __init__(self, observers: Sequence[ObserverLike], ledger: Any, config: Config) -> None:
         self.stats = StatsBook()
         self.ledger: CallLog | None = None
-        self._observers, self._listeners = split_observers(observers)
+        self._listeners = split_observers(observers)
         self._origin, self._profile = config.origin, config.profile
         self._owned = ledger is not None and not hasattr(ledger, "began")
         self._unpriced: set[tuple[str | None, str]] = set()
@@ -87,12 +87,17 @@ class CallRecorder:
             self.ledger = _ledger_at(ledger) if self._owned else ledger
 
     def attach(self, call: Call) -> None:
-        """Have a call tell of its attempts."""
+        """Report that a call begins, and have it report its attempts."""
         call.origin = call.origin if call.origin is not None else self._origin
         call.profile = call.profile if call.profile is not None else self._profile
         call.journal = self.ledger
-        if self._listeners or self.ledger is not None:
-            call.heard = self._heard
+        listeners = self._listeners
+        if listeners.attempt or self.ledger is not None:
+            call.report_attempt = self._report_attempt
+        if listeners.attempt_start:
+            call.report_start = self._report_start
+        if listeners.call_start:
+            tell(listeners.call_start, call.start())
 
     def report(self, in_flight: InFlightCalls, cancellation: Cancellation, outcome: Outcome) -> None:
         """A call has ended; only a strict ledger raises, for an answer that it cannot keep the record of."""
@@ -100,7 +105,7 @@ class CallRecorder:
         self.stats.record(outcome)
         if outcome.usage is not None and outcome.usage.cost is None:
             self._warn_unpriced(outcome, outcome.usage)
-        tell(self._observers, outcome)
+        tell(self._listeners.outcome, outcome)
         if self.ledger is not None:
             self.ledger.ended(outcome)
 
@@ -124,10 +129,15 @@ class CallRecorder:
             "the cost of calls of %.200r is not known and is left out of the totals: %s", f"{outcome.vendor}:{outcome.model}", told
         )
 
-    def _heard(self, record: AttemptRecord) -> None:
+    def _report_attempt(self, record: AttemptRecord) -> None:
         if self.ledger is not None:
             self.ledger.settled(record)
-        tell(self._listeners, record)
+        tell(self._listeners.attempt, record)
+
+    def _report_start(self, call: Call, attempt: Attempt) -> None:
+        start = attempt.start()
+        tell(self._listeners.attempt_start, start)
+        attempt.meter.headers = start.headers
 
 
 def _ledger_at(place: Any) -> Ledger:

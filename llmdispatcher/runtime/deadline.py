@@ -18,7 +18,7 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -123,10 +123,10 @@ class AttemptMetrics:
     bytes of HTTP, as handed to and taken from the connection. ``reused`` tells whether that had served before, ``resent``
     how often the request was sent once more since the vendor had closed a kept connection. ``key`` counts the vendor's keys from 1.
     ``lease``, where there is one, says which of them to show. ``skipped`` counts the events of a stream that could not be read,
-    and ``dropped`` names what of the request was not sent.
+    and ``dropped`` names what of the request was not sent. ``headers`` are sent along, where the vendor has none of the name.
     """
 
-    __slots__ = ("dropped", "key", "lease", "received", "resent", "reused", "sent", "skipped", "wired")
+    __slots__ = ("dropped", "headers", "key", "lease", "received", "resent", "reused", "sent", "skipped", "wired")
 
     def __init__(self) -> None:
         self.wired = False
@@ -135,6 +135,7 @@ class AttemptMetrics:
         self.key: int | None = None
         self.lease: KeyAssignment | None = None
         self.dropped: tuple[str, ...] = ()
+        self.headers: Mapping[str, str] | None = None
 
 
 class Clock(Protocol):

@@ -82,7 +82,9 @@ if TYPE_CHECKING:
     from .message import data_url as data_url
     from .message import media_type as media_type
     from .outcome import AttemptRecord as AttemptRecord
+    from .outcome import AttemptStart as AttemptStart
     from .outcome import CallOrigin as CallOrigin
+    from .outcome import CallStart as CallStart
     from .outcome import Observer as Observer
     from .outcome import ObserverLike as ObserverLike
     from .outcome import Outcome as Outcome
@@ -210,13 +212,15 @@ else:
             ),
             "outcome": (
                 "AttemptRecord",
+                "AttemptStart",
+                "CallOrigin",
+                "CallStart",
                 "failure_fields",
-                "split_observers",
                 "Observer",
                 "ObserverLike",
                 "Outcome",
+                "split_observers",
                 "tell",
-                "CallOrigin",
             ),
             "price": ("cost_details", "cost_of", "Price"),
             "remote": ("is_private_url", "RemoteFetch"),

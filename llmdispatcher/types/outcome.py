@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import attrs
 
 from .._text import room_logger
 from ..errors import ConfigError, DispatchError, FailureClass
 from .response import CostDetails, Usage
+
+if TYPE_CHECKING:
+    from .request import Request
 
 T = TypeVar("T")
 logger = room_logger("types")
@@ -148,11 +152,54 @@ class Outcome:
         return self.usage.cost if self.usage is not None else None
 
 
-class Observer:
-    """Receives attempts, outcomes or both; override one method or both.
+@attrs.frozen(kw_only=True)
+class CallStart:
+    """A call that begins; its :class:`Outcome` has the same ``call_id``.
 
-    Each is called in the thread of the call; an exception is logged and does not affect the call.
+    ``request`` is what is asked for, as guards have left it; of :meth:`Dispatcher.embed` a request without output that has the
+    texts. ``timeout`` is in seconds, ``None`` where the call has no limit, or one that its route decides. ``started_at`` is UTC.
     """
+
+    call_id: str
+    request: Request
+    streamed: bool
+    started_at: datetime
+    timeout: float | None = None
+    origin: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class AttemptStart:
+    """A vendor that is about to be asked; nothing has been sent yet. Its :class:`AttemptRecord` has the same id and number.
+
+    ``kind`` is the vendor's name in the catalog, ``None`` for one of the user's own. ``started`` is in seconds from the beginning
+    of the call. What an observer puts into ``headers`` is sent along, such as a ``traceparent``, unless the vendor's own headers
+    have the name already; a vendor of the user's own sends nothing of it.
+    """
+
+    call_id: str
+    number: int
+    vendor: str
+    model: str
+    started: float
+    kind: str | None = None
+    retry: bool = False
+    failover: bool = False
+    hedge: bool = False
+    headers: dict[str, str] = attrs.field(factory=dict, repr=False)
+
+
+class Observer:
+    """Hears of calls and attempts, when they begin and how they end; override what you need.
+
+    Each method is called in the thread of the call, or of its stream; an exception is logged and does not affect the call.
+    """
+
+    def on_call_start(self, start: CallStart) -> None:
+        """A call begins."""
+
+    def on_attempt_start(self, start: AttemptStart) -> None:
+        """A vendor is about to be asked."""
 
     def on_attempt(self, record: AttemptRecord) -> None:
         """One vendor was asked, and this is how it went."""
@@ -162,33 +209,40 @@ class Observer:
 
 
 ObserverLike = Callable[[Outcome], None] | Observer
-"""A function that is called with every outcome, an :class:`Observer`, or any object with one of its two methods."""
-
-OnOutcome = Callable[[Outcome], None]
-OnAttempt = Callable[[AttemptRecord], None]
+"""A function that is called with every outcome, an :class:`Observer`, or any object with one of its methods."""
 
 
-def split_observers(observers: Iterable[ObserverLike]) -> tuple[tuple[OnOutcome, ...], tuple[OnAttempt, ...]]:
-    """Return the functions for outcomes, and those for attempts. Raises :class:`ConfigError` for an observer with neither."""
-    outcomes: list[OnOutcome] = []
-    attempts: list[OnAttempt] = []
+class Listeners(NamedTuple):
+    """The functions that observers have for each event."""
+
+    call_start: tuple[Callable[[CallStart], None], ...]
+    attempt_start: tuple[Callable[[AttemptStart], None], ...]
+    attempt: tuple[Callable[[AttemptRecord], None], ...]
+    outcome: tuple[Callable[[Outcome], None], ...]
+
+
+_METHODS = ("on_call_start", "on_attempt_start", "on_attempt", "on_outcome")
+
+
+def split_observers(observers: Iterable[ObserverLike]) -> Listeners:
+    """Return the functions of observers by event. Raises :class:`ConfigError` for an observer without any."""
     given: Any = observers
     if not isinstance(given, Iterable):
         raise ConfigError(f"observers: {type(given).__name__} is not a list of observers; give [observer, ...]")
+    found: list[list[Any]] = [[] for _ in _METHODS]
     for number, observer in enumerate(observers):
-        on_outcome, on_attempt = getattr(observer, "on_outcome", None), getattr(observer, "on_attempt", None)
-        if on_outcome is None and on_attempt is None and callable(observer):
-            on_outcome = observer
-        elif isinstance(observer, type):
+        if isinstance(observer, type):
             raise ConfigError(f"observers[{number}]: {observer.__name__} is a class; give an object of it: {observer.__name__}()")
-        if not (callable(on_outcome) or callable(on_attempt)):
-            kind = type(observer).__name__
-            raise ConfigError(
-                f"observers[{number}]: {kind} is no function, and has neither on_outcome(outcome) nor on_attempt(record)"
-            )
-        outcomes += [on_outcome] if callable(on_outcome) else []
-        attempts += [on_attempt] if callable(on_attempt) else []
-    return tuple(outcomes), tuple(attempts)
+        methods = [getattr(observer, name, None) for name in _METHODS]
+        if not any(map(callable, methods)):
+            if not callable(observer):
+                told = " nor ".join([f"{name}()" for name in _METHODS])
+                raise ConfigError(f"observers[{number}]: {type(observer).__name__} is no function, and has neither {told}")
+            methods = [None, None, None, observer]
+        for place, (name, method) in enumerate(zip(_METHODS, methods, strict=True)):
+            if callable(method) and getattr(method, "__func__", None) is not vars(Observer)[name]:  # which does nothing
+                found[place].append(method)
+    return Listeners(*map(tuple, found))
 
 
 def tell(observers: Iterable[Callable[[T], None]], news: T) -> None:

@@ -648,6 +648,10 @@ class HttpVendor:
         """The answer to a call, its body not yet read. Raises what a refusal stands for, when no other key is left to try."""
         endpoint = self._endpoint or self._connect()
         limits = endpoint.stream_limits if streamed else endpoint.limits
+        if deadline.meter is not None and deadline.meter.headers:
+            taken = {name.lower() for name in call.headers}
+            further = {name: text for name, text in deadline.meter.headers.items() if name.lower() not in taken}
+            call = attrs.evolve(call, headers={**call.headers, **further})
         lease = deadline.meter.lease if deadline.meter is not None else None
         if lease is not None and lease.key is not None:
             call = attrs.evolve(call, headers={**call.headers, **self._credentials.header_of(lease.key)})
