@@ -1,0 +1,124 @@
+"""OpenTelemetry: spans in their order, metrics, and the traceparent that a vendor gets, by the real SDK."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmdispatcher import AuthenticationError, Config, Dispatcher, OpenAIVendor, Request, RetryPolicy
+from llmdispatcher.testing import FakeVendor, VendorSimulator, faults
+
+pytest.importorskip("opentelemetry.sdk", reason="the SDK of OpenTelemetry is not installed; scripts/test installs it")
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from llmdispatcher.integrations.opentelemetry import OpenTelemetry
+
+
+class Stage:
+    """An observer with an SDK of its own."""
+
+    def __init__(self):
+        self.exporter, self.reader = InMemorySpanExporter(), InMemoryMetricReader()
+        self.provider = TracerProvider()
+        self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
+        meters = MeterProvider([self.reader])
+        self.observer = OpenTelemetry(tracer_provider=self.provider, meter_provider=meters)
+
+    def spans(self):
+        """The ended spans in the order of their beginning."""
+        return sorted(self.exporter.get_finished_spans(), key=lambda span: (span.start_time, span.parent is not None))
+
+    def metrics(self):
+        """The points of each metric."""
+        found = {}
+        for resource in self.reader.get_metrics_data().resource_metrics:
+            for scope in resource.scope_metrics:
+                for metric in scope.metrics:
+                    found[metric.name] = list(metric.data.data_points)
+        return found
+
+
+@pytest.fixture
+def stage():
+    """One for each test."""
+    return Stage()
+
+
+def test_a_call_with_a_failover(stage):
+    """A span of the call under the caller's, two of attempts under it; the vendor gets the traceparent of its own."""
+    with (
+        VendorSimulator() as simulator,
+        Dispatcher(
+            Config(default_vendor="first", retry_policy=RetryPolicy(max_retries=0)), observers=[stage.observer]
+        ) as dispatcher,
+    ):
+        dispatcher.register_vendor(FakeVendor(AuthenticationError("no", status=401), name="first"))
+        dispatcher.register_vendor(OpenAIVendor(api_key="sk", base_url=simulator.openai_url))
+        with stage.provider.get_tracer("shop").start_as_current_span("checkout") as outer:
+            response = dispatcher.send(Request("gpt-4o-mini", "A secret?", max_tokens=50, temperature=0.5, origin="shop"))
+    spans = {span.name: span for span in stage.spans() if span.kind.name != "CLIENT"}
+    call = spans["chat gpt-4o-mini"]
+    refused, answered = [span for span in stage.spans() if span.kind.name == "CLIENT"]
+    [parent] = [request.headers["traceparent"] for request in simulator.requests]
+
+    assert outer.get_span_context().span_id == call.parent.span_id
+    assert {call.context.span_id} == {refused.parent.span_id, answered.parent.span_id}
+    assert f"00-{answered.context.trace_id:032x}-{answered.context.span_id:016x}-" == parent[:-2]
+    assert {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": "gpt-4o-mini",
+        "gen_ai.request.max_tokens": 50,
+        "gen_ai.request.temperature": 0.5,
+        "gen_ai.request.stream": False,
+        "gen_ai.usage.input_tokens": response.usage.input_tokens,
+        "gen_ai.usage.output_tokens": response.usage.output_tokens,
+        "llmdispatcher.attempts": 2,
+        "llmdispatcher.origin": "shop",
+        "llmdispatcher.vendor": "openai",
+    }.items() <= dict(call.attributes).items()
+    assert ("AuthenticationError", "ERROR") == (refused.attributes["error.type"], refused.status.status_code.name)
+    assert ("openai", response.usage.output_tokens) == (
+        answered.attributes["gen_ai.provider.name"],
+        answered.attributes["gen_ai.usage.output_tokens"],
+    )
+    assert "secret" not in "".join(span.to_json() for span in stage.spans())
+
+
+def test_metrics(stage):
+    """Durations of attempts, tokens by kind, and the cost, which adds up."""
+    with VendorSimulator() as simulator, Dispatcher(observers=[stage.observer]) as dispatcher:
+        dispatcher.register_vendor(OpenAIVendor(api_key="sk", base_url=simulator.openai_url))
+        answers = [dispatcher.send(Request("gpt-4o-mini", "Why?")) for _ in range(3)]
+        answers.append(dispatcher.send_streaming(Request("gpt-4o-mini", "Why?")).response())
+    found = stage.metrics()
+    tokens = {point.attributes["gen_ai.token.type"]: point.sum for point in found["gen_ai.client.token.usage"]}
+
+    assert 4 == sum(point.count for point in found["gen_ai.client.operation.duration"])
+    assert 1 == sum(point.count for point in found["gen_ai.client.operation.time_to_first_chunk"])
+    assert {
+        "input": sum(answer.usage.input_tokens for answer in answers),
+        "output": sum(answer.usage.output_tokens for answer in answers),
+    } == tokens
+    assert pytest.approx(float(sum(answer.usage.cost for answer in answers))) == found["llmdispatcher.cost"][0].value
+
+
+def test_every_span_ends(stage):
+    """Of a stream that breaks off, one that is left, vectors, and a call that asks nobody; nothing is remembered afterwards."""
+    with VendorSimulator() as simulator, Dispatcher(observers=[stage.observer]) as dispatcher:
+        dispatcher.register_vendor(OpenAIVendor(api_key="sk", base_url=simulator.openai_url))
+        simulator.script(faults.cut_after(3))
+        with pytest.raises(Exception, match="end"):
+            dispatcher.send_streaming(Request("gpt-4o-mini", "Why?")).response()
+        with dispatcher.send_streaming(Request("gpt-4o-mini", "Why?")) as stream:
+            next(iter(stream))
+        dispatcher.embed("text-embedding-3-small", "Why?")
+        with pytest.raises(Exception, match="not registered"):
+            dispatcher.send(Request("anthropic:claude-haiku-4-5", "Why?"))
+    names = [span.name for span in stage.spans() if span.kind.name == "INTERNAL"]
+
+    assert ["chat gpt-4o-mini", "chat gpt-4o-mini", "embeddings text-embedding-3-small", "chat anthropic:claude-haiku-4-5"] == names
+    assert 3 == len([span for span in stage.spans() if span.kind.name == "CLIENT"])
+    assert {} == stage.observer._open
