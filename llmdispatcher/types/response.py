@@ -5,15 +5,18 @@ All are frozen; ``attrs.evolve`` makes a changed copy.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Context, Decimal, InvalidOperation
+from functools import cache
+from importlib import import_module
 from operator import attrgetter
 from typing import Any, TypeVar
 
 import attrs
 
-from ..errors import ConfigError
+from ..errors import ConfigError, InvalidRequest
 from .keywords import suggest
 from .message import Message, Part, ReasoningPart, ToolCall
 
@@ -361,6 +364,41 @@ class Response:
         if not self.parts:
             return Message("assistant", self.content, tool_calls=self.tool_calls)
         return Message("assistant", self.parts, tool_calls=self.tool_calls)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold of it, for a queue or a store: the fields that are not at their default.
+
+        US dollars are texts, bytes are base64, each part has a ``type``. ``parsed`` and ``trace`` are left out: the first is an
+        object of yours, the second has an ``as_dict()`` of its own.
+        """
+        written: dict[str, Any] = _converter().unstructure(replace(self, parsed=None, trace=None), Response)
+        return written
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Response:
+        """Read what :meth:`as_dict` gave. Raises :class:`InvalidRequest` with the paths of the mistakes."""
+        try:
+            response: Response = _converter().structure(fields, cls)
+        except Exception as foreign:  # noqa: BLE001 - whatever classes and their checks raise
+            mistakes = [text.rpartition(" @ ") for text in import_module("cattrs").transform_error(foreign, path="response")]
+            told = "; ".join([f"{path}: {what}" for what, _at, path in mistakes])
+            raise InvalidRequest(f"{told}; give what Response.as_dict() gave") from None
+        return response
+
+
+@cache
+def _converter() -> Any:
+    made = import_module("cattrs.preconf.json").make_converter(omit_if_default=True, forbid_extra_keys=True)
+    made.register_unstructure_hook(bytes, lambda data: base64.b64encode(data).decode())
+    made.register_structure_hook(bytes, lambda text, _kind: base64.b64decode(text, validate=True))
+    made.register_unstructure_hook(Decimal, lambda amount: f"{amount:f}")
+    made.register_structure_hook(Decimal, lambda text, _kind: Decimal(text))
+    made.register_unstructure_hook(CostDetails, CostDetails.as_dict)
+    made.register_structure_hook(CostDetails, lambda amounts, kind: kind(**{name: Decimal(one) for name, one in amounts.items()}))
+    import_module("cattrs.strategies").configure_tagged_union(  # last, since it makes the hooks of its classes at once
+        Part, made, tag_name="type", tag_generator=lambda kind: kind.__name__.removesuffix("Part").lower()
+    )
+    return made
 
 
 _CHOSEN = tuple([field.name for field in attrs.fields(Choice) if field.name != "index"])
