@@ -22,7 +22,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from celery import Celery, signals  # type: ignore[import-untyped]  # it has no types
+from celery import Celery, signals
 from kombu.utils.json import register_type
 
 from llmdispatcher import Config, Dispatcher, Response

@@ -1,0 +1,82 @@
+"""Django: one dispatcher for each process, made of ``settings.LLMDISPATCHER``; streamed answers, statuses for errors, checks.
+
+```python
+INSTALLED_APPS = [..., "llmdispatcher.integrations.django"]
+MIDDLEWARE = [..., "llmdispatcher.integrations.django.ErrorMiddleware"]
+LLMDISPATCHER = "llmdispatcher.toml"      # or the fields of Config; without it the environment counts
+```
+
+A view calls ``get_dispatcher().send(request)`` or returns ``stream(request)``. It needs Django ≥ 5.2, under WSGI.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+
+from llmdispatcher import Config, Dispatcher, DispatchError, Request
+from llmdispatcher.integrations.events import HEADERS, error_body, error_headers, error_status, stream_events
+
+SETTING = "LLMDISPATCHER"
+logger = logging.getLogger("llmdispatcher.integrations")
+_lock = threading.Lock()
+_made: dict[int, Dispatcher] = {}
+"""The dispatcher of this process, by its number: a forked child makes its own."""
+
+
+def get_dispatcher() -> Dispatcher:
+    """Return the dispatcher of this process. Raises :class:`ConfigError` for a mistake in the setting."""
+    made = _made.get(os.getpid())
+    if made is not None:
+        return made
+    with _lock:
+        if os.getpid() not in _made:
+            made = make_dispatcher(getattr(settings, SETTING, None))
+            _made.clear()
+            _made[os.getpid()] = made
+        return _made[os.getpid()]
+
+
+def make_dispatcher(setting: Any) -> Dispatcher:
+    """Return a dispatcher made of a setting: a path, the fields of :class:`Config`, nothing, or a dispatcher as it is."""
+    if isinstance(setting, str | os.PathLike):
+        return Dispatcher.from_file(setting)
+    if setting is None or isinstance(setting, Config | Mapping):
+        return Dispatcher.from_env(setting)
+    made: Dispatcher = setting
+    return made
+
+
+def stream(
+    request: Request, *, timeout: float | None = None, heartbeat: float = 15.0, patience: float = 10.0
+) -> StreamingHttpResponse:
+    """Answer a request by server-sent events (:func:`~llmdispatcher.integrations.events.stream_events`).
+
+    What fails before the first output is raised. A client that leaves stops the vendor.
+    """
+    opened = get_dispatcher().send_streaming(request, timeout=timeout)
+    return StreamingHttpResponse(stream_events(opened, heartbeat=heartbeat, patience=patience), headers=dict(HEADERS))
+
+
+class ErrorMiddleware:
+    """Answers a :class:`DispatchError` that a view does not catch with its status, and logs it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Pass on."""
+        return self._get_response(request)
+
+    def process_exception(self, _request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Answer an error of the library."""
+        if not isinstance(error, DispatchError):
+            return None
+        logger.warning("%s: %r", type(error).__name__, str(error))
+        return JsonResponse(error_body(error), status=error_status(error), headers=error_headers(error))
