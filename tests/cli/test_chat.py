@@ -205,6 +205,16 @@ def test_a_saved_conversation_is_gone_on_with(openai, away):
     assert "gpt-4o" == openai.requests[0].model
 
 
+def test_a_conversation_for_people(away):
+    """By the ending of the name; such a file is not loaded, and the error says what is."""
+    saved = Conversation(model="gpt-4o", system="Be brief.", turns=[Message.user("Well?"), Message.assistant("Yes.")])
+    saved.save(away / "talk.md")
+
+    assert "# gpt-4o\n\n## System\n\nBe brief.\n\n## User\n\nWell?\n\n## Assistant\n\nYes.\n" == (away / "talk.md").read_text()
+    with pytest.raises(UsageError, match=r"a \.md file is for people; /save talk\.json"):
+        Conversation.load(away / "talk.md")
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"messages": 3}', '{"messages": [{"role": "x"}]}', '{"messages": [], "model": 3}']
 )

@@ -29,6 +29,9 @@ from ..terminal import FAILED, OK, QuestionReader, UsageError, complain, say, te
 from . import ask
 from .ask import dollars, print_stream, report_response
 
+_FOR_PEOPLE = (".md", ".txt")
+"""Endings of files that are written to be read, and cannot be loaded again."""
+
 
 @attrs.define(eq=False)
 class Conversation:
@@ -57,11 +60,19 @@ class Conversation:
         self.unpriced += response.usage.cost is None
 
     def save(self, path: Path) -> None:
-        """Write the conversation to a file that only its owner may read."""
-        turns = [{"role": turn.role, "content": turn.text} for turn in self.turns]
-        record = {"model": self.model, "system": self.system, "messages": turns}
+        """Write the conversation to a file that only its owner may read: JSON, or Markdown where its name ends in .md or .txt."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_file(path, f"{json.dumps(record, ensure_ascii=False, indent=2)}\n".encode("utf-8", "backslashreplace"))
+        text = self._transcript() if path.suffix.lower() in _FOR_PEOPLE else self._record()
+        write_file(path, f"{text}\n".encode("utf-8", "backslashreplace"))
+
+    def _record(self) -> str:
+        turns = [{"role": turn.role, "content": turn.text} for turn in self.turns]
+        return json.dumps({"model": self.model, "system": self.system, "messages": turns}, ensure_ascii=False, indent=2)
+
+    def _transcript(self) -> str:
+        """The turns in Markdown, each under the name of who speaks."""
+        turns = [("System", self.system), *[(turn.role.title(), turn.text) for turn in self.turns]]
+        return "\n\n".join([f"# {self.model}", *[f"## {who}\n\n{text}" for who, text in turns if text]])
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -73,6 +84,8 @@ class Conversation:
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}") from None
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, DispatchError):
+            if path.suffix.lower() in _FOR_PEOPLE:
+                raise UsageError(f"{path}: a {path.suffix} file is for people; /save talk.json keeps what can be loaded") from None
             raise UsageError(f"{path}: /save has not written this file; give one that it has written") from None
         if not isinstance(model, str) or not isinstance(system, str | None):
             raise UsageError(f"{path}: /save has not written this file; give one that it has written")
