@@ -2,9 +2,9 @@
 
 A request is first adapted to its model: the nearest reasoning effort that the model knows, sampling settings only where it
 takes them, and the limits of its vendor. What a model always refuses is left out when the request is encoded
-(``llmdispatcher.wire``). Names of tools that a vendor does not take go by others, and are given back in its answer.
-An :class:`Endpoint` has
-the address, the headers with the key, and the transport; a :class:`ChunkStream` yields chunks as reads of the transport bring them.
+(``llmdispatcher.wire``). A tool whose name a vendor does not take is sent under another name, and the answer has its own again.
+An :class:`Endpoint` has the address, the headers with the key, and the transport; a :class:`ChunkStream` yields chunks as reads
+of the transport bring them.
 """
 
 from __future__ import annotations
@@ -121,8 +121,7 @@ class ChunkStream:
         """Lists of chunks as they arrive; closes the reply at the end, whatever the end is.
 
         Raises :class:`VendorUnavailable` with phase ``"idle"`` when only pings come for longer than the progress limit, before the
-        answer is complete. An error leaves without the frames and exceptions that it met: they hold what the vendor said, which may
-        be the key.
+        answer is complete. An error has no frame and no cause that holds what the vendor said, which may be the key.
         """
         reply, decoder, arrivals = self._reply, self._decoder, self._arrivals
         try:
@@ -132,8 +131,9 @@ class ChunkStream:
                     data = arrivals.__next__()  # faster than next(), which enters the interpreter anew
                 except StopIteration:
                     break
-                except (VendorUnavailable, MalformedReply, DeadlineExceeded) as error:
-                    self._raise_unless_complete(error)
+                except (VendorUnavailable, MalformedReply, DeadlineExceeded):
+                    if not self._complete():  # of a complete answer neither the connection nor the time is needed
+                        raise
                     break
                 chunks = decoder.feed(data)
                 if chunks:
@@ -152,6 +152,7 @@ class ChunkStream:
                 yield rest
                 _ends_in(rest)
         except DispatchError as error:
+            data = b""  # the error holds this frame
             raise clean(self._complete_error(error, reply)) from None
         finally:
             self._close()
@@ -174,11 +175,6 @@ class ChunkStream:
     def _complete(self) -> bool:
         """Whether all answers have ended, so that only usage or the end mark may still come."""
         return self._decoder.ended and not self._missing
-
-    def _raise_unless_complete(self, error: DispatchError) -> None:
-        """Raise it, unless the answer is complete: then losing the connection, or the time, loses nothing."""
-        if not self._complete():
-            raise error
 
     def _only_pings(self, last: float) -> bool:
         """Whether a vendor that only sends pings is done: its answer is complete, and usage or end mark are overdue."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import attrs
 
@@ -17,7 +17,7 @@ from ..types import MOST_DEPTH, Response, StreamChunk, TooMuch, count_members, m
 from .base import ENVELOPE, STREAMED, Bounds
 from .decoding import most_objects, parse, says
 from .errors import MAX_EXCERPT, excerpt, fault_inside, read, tells, tells_beside, tells_of_failure
-from .sse import SseParser, to_text
+from .sse import DataEvent, SseParser, to_text
 from .words import words
 
 
@@ -426,13 +426,6 @@ def _wrap_half(path: _Path) -> Any:
     return {**dict(path[0]), path[1]: _wrap_half(path[2:])}
 
 
-class Line(NamedTuple):
-    """One line, as an event of a stream."""
-
-    data: str
-    event: str = "message"
-
-
 class LineParser:
     """Bytes in, lines of at most ``most`` bytes out, whatever the cuts between them."""
 
@@ -443,7 +436,7 @@ class LineParser:
         self._partial: list[bytes] = []
         self._size = 0
 
-    def feed(self, data: bytes) -> list[Line]:
+    def feed(self, data: bytes) -> list[DataEvent]:
         """The lines that ``data`` completes, without the empty ones. Raises :class:`MalformedReply` for one that is too long."""
         end = data.rfind(b"\n") + 1
         if not end:
@@ -453,7 +446,7 @@ class LineParser:
         self._partial, self._size = [], 0
         if end < len(data):
             self._hold(data[end:])
-        return [Line(to_text(line)) for line in map(bytes.strip, whole.split(b"\n")) if line]
+        return [DataEvent(line) for line in map(bytes.strip, whole.split(b"\n")) if line]
 
     def _hold(self, piece: bytes) -> None:
         self._partial.append(piece)
@@ -461,10 +454,10 @@ class LineParser:
         if self._size > self._most:
             raise MalformedReply(f"a line of the stream is longer than {self._most:,} bytes", sent=True)
 
-    def last(self) -> list[Line]:
+    def last(self) -> list[DataEvent]:
         """The line that nothing ended."""
         line, self._partial = self.rest().strip(), []
-        return [Line(to_text(line))] if line else []
+        return [DataEvent(line)] if line else []
 
     def rest(self) -> bytes:
         """The beginning of a line that has not ended."""
