@@ -131,9 +131,8 @@ class ChunkStream:
                     data = arrivals.__next__()  # faster than next(), which enters the interpreter anew
                 except StopIteration:
                     break
-                except (VendorUnavailable, MalformedReply, DeadlineExceeded):
-                    if not self._complete():  # of a complete answer neither the connection nor the time is needed
-                        raise
+                except (VendorUnavailable, MalformedReply, DeadlineExceeded) as error:
+                    self._raise_unless_complete(error)
                     break
                 chunks = decoder.feed(data)
                 if chunks:
@@ -175,6 +174,11 @@ class ChunkStream:
     def _complete(self) -> bool:
         """Whether all answers have ended, so that only usage or the end mark may still come."""
         return self._decoder.ended and not self._missing
+
+    def _raise_unless_complete(self, error: DispatchError) -> None:
+        """Raise it, unless the answer is complete: then losing the connection, or the time, loses nothing."""
+        if not self._complete():
+            raise error
 
     def _only_pings(self, last: float) -> bool:
         """Whether a vendor that only sends pings is done: its answer is complete, and usage or end mark are overdue."""
@@ -612,9 +616,7 @@ class HttpVendor:
         drops = self._config.drop_params or request.drop_params
         request = replace(request, messages=_ANY_MESSAGES, drop_params=drops)
         try:
-            codec_for(self._format(request, traits), traits.quirks).encode(
-                adapt_request(request, traits), stream=False, quirks=traits.quirks
-            )
+            _body(codec_for(self._format(request, traits), traits.quirks), request, traits, stream=False)
         except InvalidRequest as error:
             return error.message
         return ""
