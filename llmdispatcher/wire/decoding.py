@@ -34,9 +34,9 @@ Span = tuple[int | None, int | None]
 
 
 def parse(body: bytes, members: int = MOST_MEMBERS, *, halves: bool = False) -> Any:
-    """The document in ``body``. Raises :class:`MalformedReply` for anything that is not JSON, with a safe excerpt.
+    """The document in ``body``. Raises :class:`MalformedReply`, with a safe excerpt, for anything that is not JSON.
 
-    Also for one that has more members than that, or is nested too deeply, before it is decoded. ``halves`` leaves halves of
+    So it does, before decoding, for a document with more members than that, or nested too deeply. ``halves`` leaves halves of
     characters as they are.
     """
     try:

@@ -76,19 +76,13 @@ AnyRequest = Request | EmbeddingRequest
 
 
 def dump(payload: Mapping[str, Any], request: AnyRequest, codec: str) -> bytes:
-    """The body of a call; the request's ``extra_params`` are merged last, mappings one level deep.
-
-    Those of a request that was read from another format are dropped.
-    """
+    """The body of a call, with the request's ``extra_params``; those of a request that was read from another format are dropped."""
     document = dict(payload)
-    foreign = request.wire_format not in (None, codec)
-    if foreign:
+    if request.wire_format not in (None, codec):
         _tell_foreign(request, codec)
-    if request.extra_params and not foreign:
+    elif request.extra_params:
         check_written(request.extra_params, document)
-    for name, value in () if foreign else request.extra_params.items():
-        known = document.get(name)
-        document[name] = {**known, **value} if isinstance(known, Mapping) and isinstance(value, Mapping) else value
+        merge_fields(document, request.extra_params)
     try:
         try:
             return _encode(document).encode("utf-8", "replace")
@@ -156,20 +150,20 @@ def tell_dropped(request: AnyRequest, codec: str, field: str, why: str = "has no
     if request.wire_format is None and not request.drop_params:
         return
     word = _THEIR_WORDS.get((request.wire_format, field), field)
-    if _is_news(word):
+    if _note(word):
         logger.info("%s is not sent to %s: it %s (%s)", word, request.model, why, codec)
 
 
 def tell_unwritten(part: Any) -> None:
-    """Note for :func:`telling_dropped` that a part or record of a vendor's answer is not written, which a client could not read."""
+    """Note for :func:`telling_dropped` that a part or record of a vendor's answer is not written: clients could not read it."""
     kind = text_of(part.get("type")) if isinstance(part, Mapping) else part_kind(part)
     word = f"answer: {kind if kind.isidentifier() and len(kind) < _LONGEST else 'a part'!r}"
-    if _is_news(word):
+    if _note(word):
         logger.info("%s is not written: it has no place in this format, or lacks what clients count on", word)
 
 
 def tell_others(parts: Iterable[Any], *kinds: type) -> None:
-    """The same of all parts that are of none of some kinds."""
+    """Note each part that is of none of these kinds, as :func:`tell_unwritten` does."""
     for part in parts:
         if not isinstance(part, kinds):
             tell_unwritten(part)
@@ -178,13 +172,14 @@ def tell_others(parts: Iterable[Any], *kinds: type) -> None:
 _LONGEST = 64
 
 
-def _is_news(word: str) -> bool:
-    """Whether it was not told before; it is now."""
+def _note(word: str) -> bool:
+    """Note a word for :func:`telling_dropped`; whether it is new, and so to be logged."""
     dropped = _DROPPED.get()
-    known = dropped is not None and word in dropped
-    if dropped is not None:
-        dropped[word] = None
-    return not known
+    if dropped is None:
+        return True
+    is_new = word not in dropped
+    dropped[word] = None
+    return is_new
 
 
 def tell_thought(request: AnyRequest, codec: str, part: ReasoningPart) -> None:
@@ -203,7 +198,7 @@ def leave_out_foreign(request: AnyRequest, codec: str) -> None:
 
 
 def _tell_foreign(request: AnyRequest, codec: str) -> None:
-    """Tell what a request that was read from another format says that this one has no place for, whatever the codec does."""
+    """Tell which fields of a request that was read from another format have no place in this one."""
     why = f"is known to {request.wire_format} alone"
     leave_out_foreign(request, codec)
     for name in _UNSENT.get(codec, ()):
@@ -304,7 +299,7 @@ def encode_choice(
 
 
 def merge_fields(block: dict[str, Any], further: Mapping[str, Any]) -> dict[str, Any]:
-    """A block with further fields, those of a mapping in it included."""
+    """Add fields to a block, and return it; the fields of a mapping go into the mapping of that name, one level deep."""
     for name, value in further.items():
         known = block.get(name)
         block[name] = {**known, **value} if isinstance(known, Mapping) and isinstance(value, Mapping) else value

@@ -156,11 +156,12 @@ class EventDecoder(ABC):
         skipped = self.skipped
         try:
             document = parse_text(data, self.bounds.members, lenient=True)
-            read = self.read_event(document) if isinstance(document, dict) else None
+            found = self.read_event(document) if isinstance(document, dict) else None
         except (ValueError, DispatchError):
             return []
-        chunks, self.done, self.skipped = read if isinstance(read, list) else [read] if read is not None else [], True, skipped
-        return [StreamChunk(usage=chunk.usage) for chunk in chunks if chunk.usage is not None]
+        self.done, self.skipped = True, skipped
+        chunks = found if isinstance(found, list) else [found]
+        return [StreamChunk(usage=chunk.usage) for chunk in chunks if chunk is not None and chunk.usage is not None]
 
     def _split_documents(self, name: str, data: str, chunks: list[StreamChunk]) -> list[Any]:
         """Split data that is no single document: ``data:`` may be repeated, or the empty line between events be missing."""
@@ -189,11 +190,11 @@ class EventDecoder(ABC):
             document = {**document, "type": name}  # which some gateways say in the event's name alone
         failure = self.failure_in(name, document)
         if failure is None or failure.get("usage"):  # some servers bill in the same event what they then refuse
-            read = self.read_event(document)
-            if isinstance(read, list):
-                chunks += read
-            elif read is not None:
-                chunks.append(read)
+            found = self.read_event(document)
+            if isinstance(found, list):
+                chunks += found
+            elif found is not None:
+                chunks.append(found)
         if failure is not None:
             raise fault_inside(failure)
         if self._broken is not None:
