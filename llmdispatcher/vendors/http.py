@@ -80,7 +80,7 @@ from .config import VendorConfig, VendorSettings
 from .credentials import Credentials, addresses, check_key, check_version
 
 LAST_WORDS = 5.0
-"""Seconds of silence after an answer that is complete as it stands: what may yet come is its usage, or the mark of its end."""
+"""Seconds to wait after a complete answer: only its usage or the end mark may still come."""
 
 STREAM_SILENCE = 60.0
 """Seconds that a stream may say nothing. An answer in one piece is silent until it is whole."""
@@ -92,8 +92,8 @@ Explain = Callable[[DispatchError, HttpReply], DispatchError]
 class ChunkStream:
     """The chunks of one HTTP answer: iterate them, or take all that one read brought with :meth:`batches`.
 
-    ``answers`` is how many were asked for: of several the next may begin long after the first is complete. A ``meter``, where
-    one is set, counts the events that could not be read. ``dropped`` are the fields and parts of the request that were not sent.
+    ``answers`` is how many were asked for: of several the next may begin long after the first is complete. ``meter``, where it is
+    set, counts the events that could not be read. ``dropped`` are the fields and parts of the request that were not sent.
     """
 
     def __init__(
@@ -244,7 +244,7 @@ def _limits(config: VendorConfig, silence: float | None) -> IoLimits:
 
 
 Encoded = tuple[HttpCall, Codec, Bounds, ToolNames, tuple[str, ...]]
-"""A call that asks for an answer, the format that it will come in, how much it may be, what its tools go by, what was dropped."""
+"""A call, the format and the bounds of its answer, the names that its tools are sent by, and what was dropped of the request."""
 
 
 def _body(codec: Codec, request: Request, traits: Traits, stream: bool) -> bytes:
@@ -293,7 +293,7 @@ def adapt_request(request: Request, traits: Traits) -> Request:
 
 
 def nearest_effort(effort: str, known: tuple[str, ...]) -> str:
-    """Of the levels that a model knows the one next to what is asked for; of two as near, the lower."""
+    """The level that the model knows and that is nearest to ``effort``; of two as near, the lower."""
     wanted = EFFORTS.index(effort)
     return min(known, key=lambda level: (abs(EFFORTS.index(level) - wanted), EFFORTS.index(level)))
 
@@ -307,14 +307,14 @@ _MOST_REMEMBERED = 1_000
 
 
 def _settings(request: Request) -> tuple[Any, ...]:
-    """What a vendor may refuse of a request; of texts that are another one for each user only whether they are there."""
+    """What a vendor may refuse of a request. Of texts that differ from user to user it has only whether they are there."""
     return (request.extra_params or None, request.user is None, request.prompt_cache_key is None, *_stated(request))
 
 
 _OF_ONE_CALL = ("messages", "metadata", "extra_params", "user", "prompt_cache_key", "origin", "id_at_origin", "cache")
 _stated = attrgetter(*[field.name for field in attrs.fields(Request) if field.name not in _OF_ONE_CALL])
 _ABSENT = (NameClaim.FOREIGN, NameClaim.CLOSED)
-"""What is known not to be there."""
+"""Claims on a model that a vendor does not have."""
 APIS: Mapping[str, str] = {"chat": "openai_chat", "responses": "openai_responses"}
 """The formats that a vendor of OpenAI's kind can be asked in, by the setting ``api``."""
 
@@ -377,7 +377,7 @@ class HttpVendor:
 
     @cached_property
     def identity(self) -> tuple[Any, ...]:
-        """What its answers depend on beside the request: who it is, where, by which API, and what it leaves out."""
+        """What its answers depend on beside the request: kind, address, API and its version, and whether it drops fields."""
         config = self._config
         return (self.kind, self._credentials.url(), config.api, config.api_version, config.drop_params)
 
