@@ -324,11 +324,10 @@ class _Thought:
             if text:
                 self._texts.setdefault(name, []).append(text)
                 said = said or text
-        for name in _OTHER_THOUGHTS if not said else ():
-            text = thought_in(delta, name)
-            if text:
-                self._texts.setdefault(_SPELT[0], []).append(text)
-                said = said or text
+        if not said:
+            said = next((text for name in _OTHER_THOUGHTS if (text := thought_in(delta, name))), "")
+            if said:
+                self._texts.setdefault(_SPELT[0], []).append(said)
         if "reasoning_details" not in delta:
             return said
         said = said or ("" if self._texts else thought_text(delta))
