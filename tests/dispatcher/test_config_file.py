@@ -63,6 +63,12 @@ def test_a_whole_configuration(file, tmp_path, monkeypatch):
     assert (tmp_path / "calls.db").is_file()
 
 
+@pytest.mark.parametrize(("name", "text"), [("c.toml", "\ufefftimeout = 9"), ("c.json", '\ufeff{"timeout": 9}')])
+def test_a_byte_order_mark_is_no_mistake(file, name, text):
+    """Editors of Windows write one."""
+    assert 9 == read_config_file(file(text, name)).config().timeout
+
+
 def test_json_too(file):
     """By the ending of its name."""
     with Dispatcher.from_file(file('{"timeout": 9, "vendors": {"openai": {"api_key": "sk"}}}', "c.json")) as dispatcher:
