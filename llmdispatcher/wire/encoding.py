@@ -33,14 +33,14 @@ T = TypeVar("T")
 Thing = TypeVar("Thing")
 LEADING_ROLES = ("system", "developer")
 EXTRA_CONTENT = "extra_content"
-"""Where Google's chat endpoint keeps a call's thought signature, and our servers of other formats than Google's.
+"""The field of a call for its thought signature, at Google's chat endpoint and in answers of ours in other formats than Google's.
 
 https://ai.google.dev/gemini-api/docs/thought-signatures#openai
 """
 NO_CHOICE = "is not a choice; use auto, none, required or a function's name"
 _DROPPED: ContextVar[dict[str, None] | None] = ContextVar("dropped", default=None)
 ADAPTIVE: Mapping[str, str] = {"thinking": "adaptive"}
-"""The mark in ``request.metadata`` of one that was read from Anthropic's format: it is to think as the model sees fit."""
+"""In the ``metadata`` of a request that was read from Anthropic's format: the model decides how much it thinks."""
 _UNSENT: Mapping[str, tuple[str, ...]] = {
     "anthropic_messages": ("prompt_cache_key",),
     "gemini": ("user", "prompt_cache", "prompt_cache_key"),
@@ -50,7 +50,7 @@ _UNSENT: Mapping[str, tuple[str, ...]] = {
 }
 """Fields without a place in a format that do not change the answer: they are dropped, never refused, and clients are told."""
 _MARKING = ("anthropic_messages", "openai_chat")
-"""Formats that have marks of what to remember; whether a server takes them is seen where they are written."""
+"""Formats with cache marks; the codec knows whether a server takes them."""
 _THEIR_WORDS: Mapping[tuple[str | None, str], str] = {
     ("anthropic_messages", "reasoning_tokens"): "thinking",
     ("anthropic_messages", "stop"): "stop_sequences",
@@ -58,7 +58,7 @@ _THEIR_WORDS: Mapping[tuple[str | None, str], str] = {
     ("gemini", "stop"): "stopSequences",
     ("openai_responses", "reasoning_effort"): "reasoning",
 }
-"""What the sender of a request calls what we call otherwise."""
+"""The sender's names for fields that we call otherwise."""
 _NONE: Mapping[str, Any] = {}
 logger = room_logger("wire")
 
@@ -107,10 +107,10 @@ def _in_words(value: Any) -> Any:
 
 
 def arguments_of(request: AnyRequest, call: ToolCall, vendor: str) -> dict[str, Any]:
-    """A call's arguments as an object, for formats that want one; what is none goes into it as ``input``.
+    """A call's arguments as an object, for formats that want one; a custom call's text is its ``input``.
 
-    Raises :class:`InvalidRequest` for a text that is no object, unless the request was read from a wire format: a client cannot
-    take back what a model wrote.
+    Raises :class:`InvalidRequest` for other arguments that are no object. If the request was read from a wire format they are the
+    ``input`` too: a client cannot take back what a model wrote.
     """
     if call.kind == "custom":
         return {"input": call.arguments}
