@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 
 import attrs
 
-from ..catalog import vendor_row, vendor_rows
+from ..catalog import canonical, vendor_row, vendor_rows
 from ..errors import ConfigError
 from ..types import Secret, build, choices
 from ..vendors import HttpVendor, vendor
@@ -41,22 +41,29 @@ class ConfigFile:
             raise ConfigError(f"config: {error}") from None
 
     def make_vendors(self) -> list[HttpVendor]:
-        """Make the vendors. Raises :class:`ConfigError`."""
-        return [_vendor(name, table) for name, table in self.vendors.items()]
+        """Make the vendors. Raises :class:`ConfigError`, also for two that have one name."""
+        made = {name: _vendor(name, table) for name, table in self.vendors.items()}
+        tables: dict[str, str] = {}
+        for name, one in made.items():
+            first = tables.setdefault(canonical(one.name), name)
+            if first != name:
+                raise ConfigError(f"vendors.{name}: [vendors.{first}] has this name too; give one of them another")
+        return list(made.values())
 
     def mistakes(self) -> list[str]:
         """Return every mistake of the fields and the vendors, with its path."""
         found = [text for name, value in self.fields.items() for text in _mistakes(partial(_config, name), value)]
         found += [text for name, table in self.vendors.items() for text in _mistakes(partial(_vendor, name), table)]
-        together = _mistake(self.config) if not found else None  # a mistake of two fields together
-        return found if together is None else [together]
+        if not found:  # two fields, or two vendors, may be wrong together
+            found = [text for make in (self.config, self.make_vendors) if (text := _mistake(make)) is not None]
+        return found
 
     def valid_parts(self) -> Iterator[tuple[Self, int | None]]:
         """Yield all fields and vendors without a mistake, then each valid item of a list that has mistakes, with its number."""
         right = {name: value for name, value in self.fields.items() if _mistake(partial(_config, name, value)) is None}
         vendors = {name: table for name, table in self.vendors.items() if _mistake(partial(_vendor, name, table)) is None}
         whole = attrs.evolve(self, fields=right, vendors=vendors)
-        if _mistake(whole.config) is None:
+        if _mistake(whole.config) is None and _mistake(whole.make_vendors) is None:
             yield whole, None
         for name, value in self.fields.items():
             for number, item in enumerate(value) if isinstance(value, list) and name not in right else ():

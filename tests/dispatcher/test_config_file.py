@@ -93,6 +93,7 @@ def test_without_vendors_those_of_the_environment(file, monkeypatch):
         ("[vendors.opnai]\napi_key = 'sk'", "vendors.opnai.kind: 'opnai' is not in the catalog; did you mean 'openai'?"),
         ("[vendor.openai]\napi_key = 'sk'", "write [vendors.NAME]"),
         ("vendors = 3", "vendors: int is not a table"),
+        ("[vendors.a]\nkind = 'openai'\nname = 'b'\n[vendors.B]\nkind = 'groq'", "vendors.B: [vendors.a] has this name too"),
         ("[[routing_rules]]\nvendor = 'a'\n[routing_rules.condition]\nmodel = 'x'", "routing_rules[0].condition"),
         ("default_vendor = '${NO_SUCH_NAME}'", "default_vendor: the variable NO_SUCH_NAME is not set"),
         ("guards = ['${}']", "guards[0]: ${} is no variable's name; write $$"),
