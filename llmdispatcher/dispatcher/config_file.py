@@ -7,25 +7,27 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import attrs
 
-from ..catalog import vendor_row, vendor_rows
+from ..catalog import canonical, vendor_row, vendor_rows
 from ..errors import ConfigError
-from ..types import build, choices
+from ..types import Secret, build, choices
 from ..vendors import HttpVendor, vendor
 from .config import Config
 
+T = TypeVar("T")
 _VARIABLE = re.compile(r"\$(?:\$|\{([^}]*)\})")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @attrs.frozen
 class ConfigFile:
-    """The content of a file, not yet checked."""
+    """The content of a file, not yet checked. The ``repr`` of a text with variables is what stands in the file."""
 
     path: Path | None = None
     fields: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
@@ -34,27 +36,34 @@ class ConfigFile:
     def config(self, **more: Any) -> Config:
         """Make the configuration; *more* overrides fields. Raises :class:`ConfigError` with the path of the first mistake."""
         try:
-            return build(Config, {**self.fields, **more}, "config")
+            return _make(lambda fields: build(Config, fields, "config"), {**self.fields, **more})
         except TypeError as error:
             raise ConfigError(f"config: {error}") from None
 
     def make_vendors(self) -> list[HttpVendor]:
-        """Make the vendors. Raises :class:`ConfigError`."""
-        return [_vendor(name, table) for name, table in self.vendors.items()]
+        """Make the vendors. Raises :class:`ConfigError`, also for two that have one name."""
+        made = {name: _vendor(name, table) for name, table in self.vendors.items()}
+        tables: dict[str, str] = {}
+        for name, one in made.items():
+            first = tables.setdefault(canonical(one.name), name)
+            if first != name:
+                raise ConfigError(f"vendors.{name}: [vendors.{first}] has this name too; give one of them another")
+        return list(made.values())
 
     def mistakes(self) -> list[str]:
         """Return every mistake of the fields and the vendors, with its path."""
         found = [text for name, value in self.fields.items() for text in _mistakes(partial(_config, name), value)]
         found += [text for name, table in self.vendors.items() for text in _mistakes(partial(_vendor, name), table)]
-        together = _mistake(self.config) if not found else None  # a mistake of two fields together
-        return found if together is None else [together]
+        if not found:  # two fields, or two vendors, may be wrong together
+            found = [text for make in (self.config, self.make_vendors) if (text := _mistake(make)) is not None]
+        return found
 
     def valid_parts(self) -> Iterator[tuple[Self, int | None]]:
         """Yield all fields and vendors without a mistake, then each valid item of a list that has mistakes, with its number."""
         right = {name: value for name, value in self.fields.items() if _mistake(partial(_config, name, value)) is None}
         vendors = {name: table for name, table in self.vendors.items() if _mistake(partial(_vendor, name, table)) is None}
         whole = attrs.evolve(self, fields=right, vendors=vendors)
-        if _mistake(whole.config) is None:
+        if _mistake(whole.config) is None and _mistake(whole.make_vendors) is None:
             yield whole, None
         for name, value in self.fields.items():
             for number, item in enumerate(value) if isinstance(value, list) and name not in right else ():
@@ -66,14 +75,14 @@ def read_config_file(path: str | os.PathLike[str] | None) -> ConfigFile:
     """Read a file, TOML unless its name ends in .json; without a path the content is empty.
 
     ``${NAME}`` in a text is the variable NAME of the environment, ``$$`` a dollar sign. Raises :class:`ConfigError` for a file that
-    cannot be read, and for variables that are not set; their values are never in it.
+    cannot be read, and for variables that are not set.
     """
     if path is None:
         return ConfigFile()
     path = Path(path)
     is_json = path.suffix.lower() == ".json"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         found = json.loads(text) if is_json else tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
@@ -94,7 +103,7 @@ def read_config_file(path: str | os.PathLike[str] | None) -> ConfigFile:
 
 
 def _expanded(value: Any, place: str, unset: list[str]) -> Any:
-    """A value with its variables replaced; ``unset`` takes a sentence for each that cannot be, with its place in the file."""
+    """A value with its variables replaced; ``unset`` gets a sentence for each that is not set, with its place in the file."""
     if isinstance(value, dict):
         return {key: _expanded(part, f"{place}.{key}" if place else key, unset) for key, part in value.items()}
     if isinstance(value, list):
@@ -110,7 +119,25 @@ def _expanded(value: Any, place: str, unset: list[str]) -> Any:
             unset.append(f"{place}: the variable {name} is not set; set it, or write the value itself")
         return os.environ.get(name, "")
 
-    return _VARIABLE.sub(variable, value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    expanded = _VARIABLE.sub(variable, value)
+    return value if expanded == value else Secret(expanded, shown=value)
+
+
+def _make(make: Callable[[Any], T], value: Any) -> T:
+    """Make something of the plain texts. An error shows what stands in the file, since a variable may hold a key."""
+    with suppress(ConfigError, TypeError):
+        return make(_plain(value))
+    return make(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return str(value) if isinstance(value, Secret) else value
 
 
 def _vendor(name: str, table: Any) -> HttpVendor:
@@ -122,13 +149,13 @@ def _vendor(name: str, table: Any) -> HttpVendor:
         hint = choices(kind, [row.name for row in vendor_rows()], "use {}")
         raise ConfigError(f"vendors.{name}.kind: {kind!r} is not in the catalog; {hint}")
     try:
-        return vendor(kind, {"name": name, **fields})
+        return _make(partial(vendor, kind), {"name": name, **fields})
     except ConfigError as error:
         raise ConfigError(f"vendors.{name}: {error.message}") from None
 
 
 def _config(name: str, value: Any) -> Config:
-    return build(Config, {name: value}, "config")
+    return ConfigFile(fields={name: value}).config()
 
 
 def _mistakes(make: Callable[[Any], Any], value: Any) -> list[str]:

@@ -25,7 +25,7 @@ from ..vendors import VendorInfo
 
 @attrs.define(eq=False, kw_only=True)
 class AttemptPolicies:
-    """What all calls of a dispatcher take from, and report to."""
+    """What the attempts of all calls of a dispatcher take from, and report to."""
 
     vendors: Mapping[str, VendorInfo]
     breakers: Breakers
@@ -57,7 +57,7 @@ class AttemptResources:
         self.reservation: Reservation | None = None
         self.permit = FREE
         self.lease: KeyAssignment | None = None
-        """What tells the vendor which of its keys to show; ``None`` where that is its own choice."""
+        """Which of its keys the vendor uses; ``None`` leaves the choice to the vendor."""
 
     def acquire(self, turn: NextAttempt, request: Request, budget: CallBudget | None, deadline: Deadline) -> Denial | None:
         """Take all that asking needs, or nothing: then say why."""
@@ -113,7 +113,7 @@ class AttemptResources:
             self._policies.limits.give_back(self.slot, now)
 
     def release(self, error: DispatchError | None, now: float, waited: float | None = None) -> None:
-        """The target is not asked any more: how that ended; ``waited`` is the time that ran out. Later ones count nothing."""
+        """Report how asking the target ended, once: later calls do nothing. ``waited`` is the time that ran out, in seconds."""
         if self._released or self._target is None:
             return
         self._released = True
@@ -125,7 +125,7 @@ class AttemptResources:
             policies.balancer.end(target)
 
     def settle(self, tokens: int | None, now: float) -> None:
-        """Put the tokens that the answer used in the place of the estimate; ``None`` or 0 keeps it."""
+        """Replace the estimate in the limits by the tokens that the answer used; ``None`` or 0 keeps the estimate."""
         if self.slot is not None:
             self._policies.limits.settle(self.slot, tokens or None, now)
 

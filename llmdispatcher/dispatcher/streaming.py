@@ -9,10 +9,10 @@ on. So a stream is in one of five phases, and moves between them along these edg
 | --- | --- | --- |
 | OPENING | FEEDING | the vendor has begun to answer |
 | OPENING | OVER | no vendor has |
-| FEEDING | IDLE | somebody iterates: the worker leaves the stream to him |
+| FEEDING | IDLE | somebody iterates: the worker leaves the stream to him; or the worker's thread cannot be started |
 | FEEDING | OVER | the answer has ended, or failed |
 | IDLE | READING | whoever iterates takes the stream, for one read |
-| IDLE | FEEDING | nobody iterates any more, time is up, or a channel is read: a worker takes it |
+| IDLE | FEEDING | nobody iterates any more, time is up, the call was cancelled, or a channel is read: a worker takes it |
 | READING | IDLE | the read has brought something |
 | READING | OVER | the answer has ended, or failed |
 | OVER | OVER | Ctrl-C came in the middle of the end |
@@ -93,7 +93,7 @@ class StreamReaper:
             self._news.put(None)
 
     def tell(self, stream: StreamState) -> None:
-        """Its reader is gone, or it was cancelled; takes no lock."""
+        """Say that its reader has left, or that it was cancelled; takes no lock."""
         self._news.put(stream)
 
     def _run(self, news: queue.SimpleQueue[StreamState | None]) -> None:
@@ -115,7 +115,7 @@ class StreamReaper:
             return not self._is_running
 
     def _look(self) -> float | None:
-        """Resume what is past its deadline; seconds until the next look, ``None`` if there is nothing to watch."""
+        """Resume the streams past their deadline. Return seconds until the next look, ``None`` if there is nothing to watch."""
         self._next = math.inf  # whoever comes while we look makes us look again
         left, streams = _GLANCE, list(self._live.values())
         for stream in streams:
@@ -212,12 +212,12 @@ class StreamState:
         self.phase = phase
 
     def _lay_down(self, stream: ChunkSource) -> None:
-        """Leave the stream to whoever takes it next; it is not this thread's any more."""
+        """Leave the stream to whoever takes it next."""
         self._move(_IDLE)
         self._idle.append(stream)
 
     def here(self) -> Self:
-        """This, in the process that began the stream; raises in a forked child, which has the handle but not the worker."""
+        """Return itself. Raises in a forked child, which has the handle but not the worker."""
         if self._pid != os.getpid() and self.response is None:
             raise StreamInterrupted("the stream belongs to the process that forked this one; ask for a new one here")
         return self
@@ -240,7 +240,7 @@ class StreamState:
         self.resume()
 
     def go_on(self) -> None:
-        """Go on where nobody iterates."""
+        """Let a worker read on if nobody iterates."""
         if not self._readers:
             self.resume()
 
@@ -275,7 +275,7 @@ class StreamState:
             REAPER.tell(self)
 
     def arrival(self) -> list[StreamChunk] | None:
-        """What comes next, ``None`` at the end: from the channel, and from the vendor where the stream is idle."""
+        """The next chunks, ``None`` at the end: from the channel, or from the vendor if the stream is idle."""
         while True:
             batch = self._read() or self.content.take_all(self._idle)
             if batch is None or batch:
@@ -339,7 +339,7 @@ class StreamState:
         return self._listening is not None
 
     def _next(self, stream: ChunkSource) -> list[StreamChunk] | None:
-        """The next chunks, or ``None`` at an end that is settled; what is raised that is not ours is for the caller to settle."""
+        """The next chunks, ``None`` at the end, which is settled then. The caller settles an error that is not one of ours."""
         try:
             batch = next(stream.batches, None)
         except DispatchError as error:
@@ -391,7 +391,10 @@ class StreamState:
 
 
 def interrupted(error: BaseException, partial: Response) -> DispatchError:
-    """What a failure after the first chunk means to the reader: the caller's own end stays, all else is an interruption."""
+    """The error that a reader gets for a failure after the first chunk.
+
+    One that neither a retry nor another vendor would mend stays as it is; any other becomes a :class:`StreamInterrupted`.
+    """
     if isinstance(error, ChannelClosed):
         return Cancelled("the stream's channel was closed by its reader")
     if not isinstance(error, DispatchError):

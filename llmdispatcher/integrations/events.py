@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import queue
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -29,7 +30,7 @@ HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",
 }
-"""Of a response with such a body: nothing on the way keeps or collects it."""
+"""Headers of a response with events: no proxy stores them or waits for more before it passes them on."""
 HEARTBEAT = b":\n\n"
 """A comment, which browsers ignore; a server that cannot write it notices that the client has left."""
 
@@ -51,23 +52,25 @@ def stream_events(stream: StreamingResponse, *, heartbeat: float = 15.0, patienc
     Waits for the first output, ``patience`` seconds at most: what fails before is raised, as a :class:`DispatchError`, so that the
     response can have a status. Then come ``data: {"content": "..."}`` for each piece (``"reasoning"`` for thoughts), a comment
     after ``heartbeat`` seconds of silence, and at the end ``event: done`` with vendor, model, usage and cost, or ``event: error``
-    with the class of the error. A client that leaves stops the vendor, at the next heartbeat at the latest.
+    with the class of the error. Closing the iterator stops the vendor; a server does so when it cannot write the next event.
     """
-    channel = stream.content_channel
+    first = HEARTBEAT
     try:
-        first = [channel.get(timeout=patience)]
+        first = _piece(stream.content_channel.get(timeout=patience))
     except ChannelClosed:
-        first = []
         stream.response()  # raises what went wrong
     except queue.Empty:
-        first = []
-    return _events(stream, first, heartbeat)
+        pass
+    body = _events(stream, first, heartbeat)
+    next(body)
+    return body
 
 
-def _events(stream: StreamingResponse, first: list[StreamChunk], heartbeat: float) -> Iterator[bytes]:
+def _events(stream: StreamingResponse, first: bytes, heartbeat: float) -> Iterator[bytes]:
     channel = stream.content_channel
     with stream:
-        yield b"".join(map(_piece, first)) or HEARTBEAT
+        yield b""  # for stream_events alone: a body that is closed before it is read, as for HEAD, must leave the ``with`` block
+        yield first
         while True:
             try:
                 chunk = channel.get(timeout=heartbeat)
@@ -116,8 +119,8 @@ def error_status(error: DispatchError) -> int:
 
 
 def error_headers(error: DispatchError) -> dict[str, str]:
-    """Return the headers of such a response: ``Retry-After`` where the error knows when."""
-    return {"Retry-After": f"{max(1, round(error.retry_after))}"} if error.retry_after is not None else {}
+    """Return the headers of a response that tells of an error: ``Retry-After``, in whole seconds, where the error knows when."""
+    return {"Retry-After": f"{max(1, math.ceil(error.retry_after))}"} if error.retry_after is not None else {}
 
 
 def error_body(error: DispatchError) -> dict[str, Any]:

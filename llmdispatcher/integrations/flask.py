@@ -1,7 +1,7 @@
 """Flask: one dispatcher for an application, answers as responses and as streams, errors with their statuses.
 
 ```python
-llm = LLMDispatcher(app)               # app.config["LLMDISPATCHER"]: a file, a mapping, a Config; else the environment
+llm = LLMDispatcher(app)               # app.config["LLMDISPATCHER"]: a file, or fields of Config; else the environment
 
 @app.get("/ask")
 def ask():
@@ -12,12 +12,11 @@ def ask():
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
 import flask
 
-from llmdispatcher import Config, Dispatcher, DispatchError, Request
+from llmdispatcher import Dispatcher, DispatchError, Request
 from llmdispatcher.integrations.events import HEADERS, error_body, error_headers, error_status, stream_events
 
 SETTING = "LLMDISPATCHER"
@@ -27,10 +26,11 @@ SETTING = "LLMDISPATCHER"
 class LLMDispatcher:
     """The extension. One object serves several applications; each has a dispatcher of its own.
 
-    ``dispatcher`` is used as it is; without it one is made of ``app.config["LLMDISPATCHER"]``: the path of a configuration file
-    (:meth:`Dispatcher.from_file`), the fields of :class:`Config`, or nothing, with the vendors of the environment. Raises
-    :class:`ConfigError` at once for a mistake in it. A :class:`DispatchError` that a view does not catch becomes a response with
-    the status of :func:`~llmdispatcher.integrations.events.error_status`, and is logged.
+    It is ``dispatcher`` where one is given. Else ``app.config["LLMDISPATCHER"]`` says which: the path of a configuration file
+    (:meth:`Dispatcher.from_file`), a :class:`Config` or its fields, with the vendors of the environment, or a :class:`Dispatcher`.
+    Where it is not set, the vendors of the environment count. Raises :class:`ConfigError` at once for a mistake in it. A
+    :class:`DispatchError` that a view does not catch becomes a response with the status of
+    :func:`~llmdispatcher.integrations.events.error_status`, and is logged.
     """
 
     def __init__(self, app: flask.Flask | None = None, *, dispatcher: Dispatcher | None = None) -> None:
@@ -64,10 +64,7 @@ class LLMDispatcher:
 def _dispatcher(setting: Any) -> Dispatcher:
     if isinstance(setting, str | os.PathLike):
         return Dispatcher.from_file(setting)
-    if setting is None or isinstance(setting, Config | Mapping):
-        return Dispatcher.from_env(setting)
-    made: Dispatcher = setting
-    return made
+    return setting if isinstance(setting, Dispatcher) else Dispatcher.from_env(setting)
 
 
 def _answer_error(error: DispatchError) -> tuple[flask.Response, int, dict[str, str]]:

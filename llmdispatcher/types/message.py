@@ -452,7 +452,7 @@ class Message:
     def from_dict(cls, message: Mapping[str, Any]) -> Message:
         """Read the plain form ``{"role": ..., "content": ...}``; raises :class:`InvalidRequest` that names a wrong key.
 
-        OpenAI's words of before tools are understood: ``function_call`` is a tool's call without an id, role ``"function"`` the
+        OpenAI's deprecated fields are understood: ``function_call`` is a tool's call without an id, role ``"function"`` the
         result of one, by its name.
         """
         if "function_call" in message or message.get("role") == "function":
@@ -467,7 +467,7 @@ class Message:
 
 
 def _modernize(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message in OpenAI's words of before tools, in those of today."""
+    """A message with OpenAI's deprecated fields, written with those of today."""
     kept = {name: value for name, value in message.items() if name != "function_call"}
     call = message.get("function_call")
     if call and not kept.get("tool_calls"):

@@ -2,9 +2,9 @@
 
 A request is first adapted to its model: the nearest reasoning effort that the model knows, sampling settings only where it
 takes them, and the limits of its vendor. What a model always refuses is left out when the request is encoded
-(``llmdispatcher.wire``). Names of tools that a vendor does not take go by others, and are given back in its answer.
-An :class:`Endpoint` has
-the address, the headers with the key, and the transport; a :class:`ChunkStream` yields chunks as reads of the transport bring them.
+(``llmdispatcher.wire``). A tool whose name a vendor does not take is sent under another name, and the answer has its own again.
+An :class:`Endpoint` has the address, the headers with the key, and the transport; a :class:`ChunkStream` yields chunks as reads
+of the transport bring them.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ from .config import VendorConfig, VendorSettings
 from .credentials import Credentials, addresses, check_key, check_version
 
 LAST_WORDS = 5.0
-"""Seconds of silence after an answer that is complete as it stands: what may yet come is its usage, or the mark of its end."""
+"""Seconds to wait after a complete answer: only its usage or the end mark may still come."""
 
 STREAM_SILENCE = 60.0
 """Seconds that a stream may say nothing. An answer in one piece is silent until it is whole."""
@@ -92,8 +92,8 @@ Explain = Callable[[DispatchError, HttpReply], DispatchError]
 class ChunkStream:
     """The chunks of one HTTP answer: iterate them, or take all that one read brought with :meth:`batches`.
 
-    ``answers`` is how many were asked for: of several the next may begin long after the first is complete. A ``meter``, where
-    one is set, counts the events that could not be read. ``dropped`` are the fields and parts of the request that were not sent.
+    ``answers`` is how many were asked for: of several the next may begin long after the first is complete. ``meter``, where it is
+    set, counts the events that could not be read. ``dropped`` are the fields and parts of the request that were not sent.
     """
 
     def __init__(
@@ -121,8 +121,7 @@ class ChunkStream:
         """Lists of chunks as they arrive; closes the reply at the end, whatever the end is.
 
         Raises :class:`VendorUnavailable` with phase ``"idle"`` when only pings come for longer than the progress limit, before the
-        answer is complete. An error leaves without the frames and exceptions that it met: they hold what the vendor said, which may
-        be the key.
+        answer is complete. An error has no frame and no cause that holds what the vendor said, which may be the key.
         """
         reply, decoder, arrivals = self._reply, self._decoder, self._arrivals
         try:
@@ -152,6 +151,7 @@ class ChunkStream:
                 yield rest
                 _ends_in(rest)
         except DispatchError as error:
+            data = b""  # the error holds this frame
             raise clean(self._complete_error(error, reply)) from None
         finally:
             self._close()
@@ -244,7 +244,7 @@ def _limits(config: VendorConfig, silence: float | None) -> IoLimits:
 
 
 Encoded = tuple[HttpCall, Codec, Bounds, ToolNames, tuple[str, ...]]
-"""A call that asks for an answer, the format that it will come in, how much it may be, what its tools go by, what was dropped."""
+"""A call, the format and the bounds of its answer, the names that its tools are sent by, and what was dropped of the request."""
 
 
 def _body(codec: Codec, request: Request, traits: Traits, stream: bool) -> bytes:
@@ -293,7 +293,7 @@ def adapt_request(request: Request, traits: Traits) -> Request:
 
 
 def nearest_effort(effort: str, known: tuple[str, ...]) -> str:
-    """Of the levels that a model knows the one next to what is asked for; of two as near, the lower."""
+    """The level that the model knows and that is nearest to ``effort``; of two as near, the lower."""
     wanted = EFFORTS.index(effort)
     return min(known, key=lambda level: (abs(EFFORTS.index(level) - wanted), EFFORTS.index(level)))
 
@@ -307,14 +307,14 @@ _MOST_REMEMBERED = 1_000
 
 
 def _settings(request: Request) -> tuple[Any, ...]:
-    """What a vendor may refuse of a request; of texts that are another one for each user only whether they are there."""
+    """What a vendor may refuse of a request. Of texts that differ from user to user it has only whether they are there."""
     return (request.extra_params or None, request.user is None, request.prompt_cache_key is None, *_stated(request))
 
 
 _OF_ONE_CALL = ("messages", "metadata", "extra_params", "user", "prompt_cache_key", "origin", "id_at_origin", "cache")
 _stated = attrgetter(*[field.name for field in attrs.fields(Request) if field.name not in _OF_ONE_CALL])
 _ABSENT = (NameClaim.FOREIGN, NameClaim.CLOSED)
-"""What is known not to be there."""
+"""Claims on a model that a vendor does not have."""
 APIS: Mapping[str, str] = {"chat": "openai_chat", "responses": "openai_responses"}
 """The formats that a vendor of OpenAI's kind can be asked in, by the setting ``api``."""
 
@@ -377,7 +377,7 @@ class HttpVendor:
 
     @cached_property
     def identity(self) -> tuple[Any, ...]:
-        """What its answers depend on beside the request: who it is, where, by which API, and what it leaves out."""
+        """What its answers depend on beside the request: kind, address, API and its version, and whether it drops fields."""
         config = self._config
         return (self.kind, self._credentials.url(), config.api, config.api_version, config.drop_params)
 
@@ -616,9 +616,7 @@ class HttpVendor:
         drops = self._config.drop_params or request.drop_params
         request = replace(request, messages=_ANY_MESSAGES, drop_params=drops)
         try:
-            codec_for(self._format(request, traits), traits.quirks).encode(
-                adapt_request(request, traits), stream=False, quirks=traits.quirks
-            )
+            _body(codec_for(self._format(request, traits), traits.quirks), request, traits, stream=False)
         except InvalidRequest as error:
             return error.message
         return ""

@@ -49,17 +49,17 @@ class Vendor(Protocol):
 class VendorInfo:
     """A registered vendor and its optional members, looked for once, when it is registered.
 
-    The fields have the names of the members. A function stands in for most of those that a vendor lacks; where something else is
-    done without one, it is ``None``.
+    The fields have the names of the members. Most that a vendor lacks have a function as default; ``embed`` and ``list_models`` are
+    ``None`` then.
     """
 
     vendor: Vendor
     name: str
     kind: str
-    """The catalog's name of it; empty for one of the user's own."""
+    """Its name in the catalog; empty for a vendor of the user's own."""
     row: VendorRow | None
     is_http: bool
-    """Whether it is an :class:`HttpVendor`, out of which nothing comes but our errors."""
+    """Whether it is an :class:`HttpVendor`, which raises nothing but our errors."""
     rate_limit: RateLimit | None
     default_model: str | None
     drops_params: bool

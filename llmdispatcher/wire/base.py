@@ -169,7 +169,7 @@ QUIRKS: Mapping[str, str] = {
     "thinking_blocks": "takes thoughts among the content of OpenAI's chat format",
     "signed_calls": "refuses calls without a thought signature; a placeholder stands for one that nobody has",
     "no_stream_options": "refuses stream_options",
-    "no_functions": "knows no functions, function_call and role function of before tools; they are sent as tools",
+    "no_functions": "knows tools alone: functions, function_call and the role function are sent as tools",
 }
 """What a model (``traits.toml``) or a vendor (``vendors.toml``) can be known for; codecs go by these, never by names."""
 

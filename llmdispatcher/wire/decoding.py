@@ -34,9 +34,9 @@ Span = tuple[int | None, int | None]
 
 
 def parse(body: bytes, members: int = MOST_MEMBERS, *, halves: bool = False) -> Any:
-    """The document in ``body``. Raises :class:`MalformedReply` for anything that is not JSON, with a safe excerpt.
+    """The document in ``body``. Raises :class:`MalformedReply`, with a safe excerpt, for anything that is not JSON.
 
-    Also for one that has more members than that, or is nested too deeply, before it is decoded. ``halves`` leaves halves of
+    So it does, before decoding, for a document with more members than that, or nested too deeply. ``halves`` leaves halves of
     characters as they are.
     """
     try:
@@ -84,7 +84,7 @@ _NUMBER = re.compile(r"\d{1,15}(\.\d{1,15})?")
 
 
 class Counter:
-    """Reads the numbers of one usage. One that cannot be is set aside: it counts as 0, and ``status`` says so."""
+    """Reads the numbers of one usage. An impossible one counts as 0, and ``status`` says so."""
 
     status: str | None = None
 
@@ -119,7 +119,7 @@ class Counter:
         return cost
 
     def usage(self, *, cost: Decimal | None = None, raw: Mapping[str, Any], **counts: Any) -> Usage:
-        """The usage of what was read; where a number was set aside ``raw`` is kept without those that JSON cannot carry."""
+        """The usage of what was read. If a number was impossible, ``raw`` has null for numbers that JSON cannot carry."""
         if self.status is None:
             return Usage(cost=cost, raw=raw, **counts)
         cost = cost if self.status == "implausible_cost" else None

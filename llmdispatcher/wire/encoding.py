@@ -33,14 +33,14 @@ T = TypeVar("T")
 Thing = TypeVar("Thing")
 LEADING_ROLES = ("system", "developer")
 EXTRA_CONTENT = "extra_content"
-"""Where Google's chat endpoint keeps a call's thought signature, and our servers of other formats than Google's.
+"""The field of a call for its thought signature, at Google's chat endpoint and in answers of ours in other formats than Google's.
 
 https://ai.google.dev/gemini-api/docs/thought-signatures#openai
 """
 NO_CHOICE = "is not a choice; use auto, none, required or a function's name"
 _DROPPED: ContextVar[dict[str, None] | None] = ContextVar("dropped", default=None)
 ADAPTIVE: Mapping[str, str] = {"thinking": "adaptive"}
-"""The mark in ``request.metadata`` of one that was read from Anthropic's format: it is to think as the model sees fit."""
+"""In the ``metadata`` of a request that was read from Anthropic's format: the model decides how much it thinks."""
 _UNSENT: Mapping[str, tuple[str, ...]] = {
     "anthropic_messages": ("prompt_cache_key",),
     "gemini": ("user", "prompt_cache", "prompt_cache_key"),
@@ -50,7 +50,7 @@ _UNSENT: Mapping[str, tuple[str, ...]] = {
 }
 """Fields without a place in a format that do not change the answer: they are dropped, never refused, and clients are told."""
 _MARKING = ("anthropic_messages", "openai_chat")
-"""Formats that have marks of what to remember; whether a server takes them is seen where they are written."""
+"""Formats with cache marks; the codec knows whether a server takes them."""
 _THEIR_WORDS: Mapping[tuple[str | None, str], str] = {
     ("anthropic_messages", "reasoning_tokens"): "thinking",
     ("anthropic_messages", "stop"): "stop_sequences",
@@ -58,7 +58,7 @@ _THEIR_WORDS: Mapping[tuple[str | None, str], str] = {
     ("gemini", "stop"): "stopSequences",
     ("openai_responses", "reasoning_effort"): "reasoning",
 }
-"""What the sender of a request calls what we call otherwise."""
+"""The sender's names for fields that we call otherwise."""
 _NONE: Mapping[str, Any] = {}
 logger = room_logger("wire")
 
@@ -76,19 +76,13 @@ AnyRequest = Request | EmbeddingRequest
 
 
 def dump(payload: Mapping[str, Any], request: AnyRequest, codec: str) -> bytes:
-    """The body of a call; the request's ``extra_params`` are merged last, mappings one level deep.
-
-    Those of a request that was read from another format are dropped.
-    """
+    """The body of a call, with the request's ``extra_params``; those of a request that was read from another format are dropped."""
     document = dict(payload)
-    foreign = request.wire_format not in (None, codec)
-    if foreign:
+    if request.wire_format not in (None, codec):
         _tell_foreign(request, codec)
-    if request.extra_params and not foreign:
+    elif request.extra_params:
         check_written(request.extra_params, document)
-    for name, value in () if foreign else request.extra_params.items():
-        known = document.get(name)
-        document[name] = {**known, **value} if isinstance(known, Mapping) and isinstance(value, Mapping) else value
+        merge_fields(document, request.extra_params)
     try:
         try:
             return _encode(document).encode("utf-8", "replace")
@@ -113,10 +107,10 @@ def _in_words(value: Any) -> Any:
 
 
 def arguments_of(request: AnyRequest, call: ToolCall, vendor: str) -> dict[str, Any]:
-    """A call's arguments as an object, for formats that want one; what is none goes into it as ``input``.
+    """A call's arguments as an object, for formats that want one; a custom call's text is its ``input``.
 
-    Raises :class:`InvalidRequest` for a text that is no object, unless the request was read from a wire format: a client cannot
-    take back what a model wrote.
+    Raises :class:`InvalidRequest` for other arguments that are no object. If the request was read from a wire format they are the
+    ``input`` too: a client cannot take back what a model wrote.
     """
     if call.kind == "custom":
         return {"input": call.arguments}
@@ -156,20 +150,20 @@ def tell_dropped(request: AnyRequest, codec: str, field: str, why: str = "has no
     if request.wire_format is None and not request.drop_params:
         return
     word = _THEIR_WORDS.get((request.wire_format, field), field)
-    if _is_news(word):
+    if _note(word):
         logger.info("%s is not sent to %s: it %s (%s)", word, request.model, why, codec)
 
 
 def tell_unwritten(part: Any) -> None:
-    """Note for :func:`telling_dropped` that a part or record of a vendor's answer is not written, which a client could not read."""
+    """Note for :func:`telling_dropped` that a part or record of a vendor's answer is not written: clients could not read it."""
     kind = text_of(part.get("type")) if isinstance(part, Mapping) else part_kind(part)
     word = f"answer: {kind if kind.isidentifier() and len(kind) < _LONGEST else 'a part'!r}"
-    if _is_news(word):
+    if _note(word):
         logger.info("%s is not written: it has no place in this format, or lacks what clients count on", word)
 
 
 def tell_others(parts: Iterable[Any], *kinds: type) -> None:
-    """The same of all parts that are of none of some kinds."""
+    """Note each part that is of none of these kinds, as :func:`tell_unwritten` does."""
     for part in parts:
         if not isinstance(part, kinds):
             tell_unwritten(part)
@@ -178,13 +172,14 @@ def tell_others(parts: Iterable[Any], *kinds: type) -> None:
 _LONGEST = 64
 
 
-def _is_news(word: str) -> bool:
-    """Whether it was not told before; it is now."""
+def _note(word: str) -> bool:
+    """Note a word for :func:`telling_dropped`; whether it is new, and so to be logged."""
     dropped = _DROPPED.get()
-    known = dropped is not None and word in dropped
-    if dropped is not None:
-        dropped[word] = None
-    return not known
+    if dropped is None:
+        return True
+    is_new = word not in dropped
+    dropped[word] = None
+    return is_new
 
 
 def tell_thought(request: AnyRequest, codec: str, part: ReasoningPart) -> None:
@@ -203,7 +198,7 @@ def leave_out_foreign(request: AnyRequest, codec: str) -> None:
 
 
 def _tell_foreign(request: AnyRequest, codec: str) -> None:
-    """Tell what a request that was read from another format says that this one has no place for, whatever the codec does."""
+    """Tell which fields of a request that was read from another format have no place in this one."""
     why = f"is known to {request.wire_format} alone"
     leave_out_foreign(request, codec)
     for name in _UNSENT.get(codec, ()):
@@ -304,7 +299,7 @@ def encode_choice(
 
 
 def merge_fields(block: dict[str, Any], further: Mapping[str, Any]) -> dict[str, Any]:
-    """A block with further fields, those of a mapping in it included."""
+    """Add fields to a block, and return it; the fields of a mapping go into the mapping of that name, one level deep."""
     for name, value in further.items():
         known = block.get(name)
         block[name] = {**known, **value} if isinstance(known, Mapping) and isinstance(value, Mapping) else value

@@ -275,7 +275,7 @@ REMEDIES: Mapping[type[errors.DispatchError], str] = {
 }
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class Refusal:
     """What a body says of its error, whatever its shape."""
 

@@ -72,7 +72,7 @@ _KINDS = tuple(
         (r"^(?:end|stop|natural)_|_(?:stop|end|eos|sequences?)$", "stop"),
     )
 )
-"""What a word in no table says by what it is made of, such as ``max_output_tokens_reached``; the first that is found."""
+"""The meaning of words that are in no table, such as ``max_output_tokens_reached``, by their parts; the first pattern counts."""
 _BREACHES = re.compile(
     r"abort|cancel|crash|disconnect|dropped|evict|insufficient|interrupt|killed|out_of_memory|^oom$|overload|over_capacity|preempt"
     r"|shutdown|shed$|stalled|terminated|throttl|time(?:d_)?out|deadline|unavailable|connection_|incomplete_stream"
@@ -125,9 +125,9 @@ def plain(raw: str) -> str:
 
 
 def finish_of(raw: Any, *, called: bool = False) -> str | None:
-    """The common word for why an answer ended, its own in lower case where there is none; ``None`` for no word or a breach's.
+    """The common word for why an answer ended, or the vendor's in lower case; ``None`` if there is none, or it tells of a failure.
 
-    Most vendors tell no call from a plain end; ``called`` does.
+    Many vendors end an answer with calls like any other: a plain end is ``tool_calls`` where the model ``called`` something.
     """
     common = COMMON.get(raw) if isinstance(raw, str) else None
     if common is None:

@@ -85,12 +85,14 @@ def object_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     made = {**_without(schema, "required", *_CHOICES), "type": "object"}
     properties, required = dict(_object(schema.get("properties"))), _names(schema.get("required"))
     for name in _CHOICES:
-        options = [_target(schema, option) for option in schema.get(name) or () if isinstance(option, Mapping)]
+        options = [_target(schema, option) for option in _names(schema.get(name)) if isinstance(option, Mapping)]
         for option in reversed(options):
             properties = {**_object(option.get("properties")), **properties}
         wanted = [_names(option.get("required")) for option in options]
         common = [field for named in wanted for field in named if name == "allOf" or all(field in other for other in wanted)]
-        required += [field for field in dict.fromkeys(common) if field not in required]
+        for field in common:
+            if field not in required:
+                required.append(field)
     return {**made, "properties": properties, **({"required": required} if required else {})}
 
 
@@ -139,7 +141,8 @@ def _combine(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, A
     if "properties" in first and "properties" in second:
         made["properties"] = {**_object(first["properties"]), **_object(second["properties"])}
     if "required" in first and "required" in second:
-        made["required"] = list(dict.fromkeys([*_names(first["required"]), *_names(second["required"])]))
+        known = _names(first["required"])
+        made["required"] = [*known, *[name for name in _names(second["required"]) if name not in known]]
     return made
 
 
@@ -267,10 +270,12 @@ class _Fitting:
 
     def _plain(self, rest: Mapping[str, Any]) -> dict[str, Any]:
         dialect, made, notes = self._dialect, dict[str, Any](), dict[str, Any]()
-        choices = rest.get("anyOf") or rest.get("oneOf")
+        choices = rest.get("anyOf") or rest.get("oneOf") or ()
+        if not isinstance(choices, list | tuple):
+            raise _Inexpressible
         for name, value in rest.items():
             if name in ("anyOf", "oneOf"):
-                made["anyOf"] = [self._schema(option) for option in choices or ()]
+                made["anyOf"] = [self._schema(option) for option in choices]
             elif name == "allOf":
                 made |= self._all_of(value)
             elif name == "const" and not dialect.constants:
@@ -293,7 +298,7 @@ class _Fitting:
     def _takes(self, name: str, value: Any) -> bool:
         dialect = self._dialect
         if name == "format":
-            return dialect.formats is None or value in dialect.formats
+            return dialect.formats is None or (isinstance(value, str) and value in dialect.formats)
         if name == "minItems" and dialect.least is not None:
             return value in dialect.least
         return name in _SHAPE or name in dialect.keywords
@@ -310,11 +315,13 @@ class _Fitting:
         if not self._dialect.closed:
             return
         if made.get("type") == "object" or "properties" in made:
-            named = made.get("properties")
+            named, required = made.get("properties"), _names(made.get("required"))
             more = made.get("additionalProperties")
             if isinstance(more, Mapping) or (named is None and more is not False):
                 raise _Inexpressible
-            if self._dialect.complete and {*made.get("required", ())} != {*(named or ())}:
+            if self._dialect.complete and not (
+                all(isinstance(name, str) for name in required) and {*required} == {*_object(named)}
+            ):
                 raise _Inexpressible
             made["additionalProperties"] = False
         elif not made.keys() & {"type", "enum", "const", "anyOf", "allOf", "$ref"}:

@@ -25,15 +25,14 @@ def read_object(body: bytes, wanted: str) -> dict[str, Any]:
 
 
 def compact(fields: Mapping[str, Any], *counts: str) -> dict[str, Any]:
-    """The fields of a request that say something: clients in typed languages write all that they know, most of it empty.
+    """The fields of a request without the empty ones: clients in typed languages write all that they know, most of it empty.
 
-    A zero says something (``temperature``, ``seed``), but in ``counts`` of what there is at least one of; an empty list does, but
-    where there is at least one entry, and an empty object where its presence is the wish.
+    Zero is a value (of ``temperature``, ``seed``), except in ``counts``, the fields that are at least 1. An empty list is a value,
+    except in :data:`_LISTS`. An empty object is none, except in :data:`_WISHES`.
     """
     found: dict[str, Any] = {}
     for name, value in fields.items():
-        is_blank_group = isinstance(value, dict) and name not in _WISHES and name not in _SENDERS_OWN and _is_blank(value)
-        if _is_empty(name, value, counts) if not value else is_blank_group:
+        if _is_empty(name, value, counts):
             continue
         if name in _GROUPS and isinstance(value, dict):
             value = {
@@ -60,6 +59,7 @@ def _is_idle(value: Any) -> bool:
 
 
 _WISHES = frozenset({"responseJsonSchema", "responseSchema", "systemInstruction", "web_search_options"})
+"""Objects that ask for something even if they are empty."""
 _SENDERS_OWN = frozenset({"metadata", "labels", "chat_template_kwargs"})
 """Objects whose names and values the sender chose."""
 _GROUPS = frozenset(
@@ -74,11 +74,11 @@ _LISTS = frozenset({"modalities", "responseModalities", "stopSequences", "stop_s
 
 
 def _is_empty(name: str, value: Any, counts: Collection[str]) -> bool:
-    if value is None or value == "":
-        return True
+    if isinstance(value, dict):
+        return name not in _WISHES and not (value and name in _SENDERS_OWN) and _is_blank(value)
     if value == []:
         return name in _LISTS
-    return name not in _WISHES if value == {} else name in counts and type(value) is int
+    return value is None or value == "" or (name in counts and type(value) is int and value == 0)
 
 
 def _is_blank(value: Any) -> bool:
@@ -101,7 +101,7 @@ _LABELS = frozenset(words("cache_control detail displayName filename format inde
 
 
 def is_hollow(value: Any) -> bool:
-    """Whether a medium or a call of a client's says no more than what it would be."""
+    """Whether a medium or a call has nothing but labels: no address, no data, no name."""
     if isinstance(value, dict):
         return all(name in _LABELS or is_hollow(inner) for name, inner in value.items())
     if isinstance(value, list):
@@ -110,7 +110,7 @@ def is_hollow(value: Any) -> bool:
 
 
 def take_inner(fields: dict[str, Any], name: str, inner: str, fits: Callable[[Any], bool]) -> Any:
-    """One field out of an object whose others stay where they are; ``None`` where it is not what fits."""
+    """Take ``inner`` out of the object ``name``; ``None``, and nothing is taken, where its value does not fit."""
     whole = fields.get(name)
     if not isinstance(whole, dict) or not fits(whole.get(inner)):
         return None
@@ -123,7 +123,7 @@ def take_inner(fields: dict[str, Any], name: str, inner: str, fits: Callable[[An
 
 
 def take(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
-    """A field taken out of the others. Raises :class:`InvalidRequest` for one of another kind."""
+    """Take out a field. Raises :class:`InvalidRequest` for one of another kind."""
     value = fields.pop(name, default)
     if value is not default and not isinstance(value, kind):
         raise InvalidRequest(f"{name}: {type(value).__name__} is not allowed here; give a {kind.__name__}")
@@ -136,17 +136,17 @@ def whole_number(value: Any) -> Any:
 
 
 _BOUNDS = {"temperature": (0, 2), "top_p": (0, 1), "frequency_penalty": (-2, 2), "presence_penalty": (-2, 2), "seed": (-inf, inf)}
-"""The least and the greatest that a request of ours may have; of all other numbers, from 0 on."""
+"""The least and the greatest value that :class:`Request` takes; those of other numbers are 0 and infinity."""
 _WHOLE = frozenset({"max_tokens", "top_k", "n", "top_logprobs", "seed"})
 
 
 def take_numbers(
     fields: dict[str, Any], names: Iterable[tuple[str, str]], where: str = "", *, strict: bool = True
 ) -> dict[str, Any]:
-    """Numbers taken out of the fields, of which ``names`` has our name and the format's.
+    """Take out numbers, by our names; ``names`` has pairs of our name and the format's.
 
-    One that is out of our bounds stays, for the vendor to judge, and so does what is no number, unless that is to raise
-    :class:`InvalidRequest` (``strict``).
+    A number out of our bounds stays in the fields, for the vendor to judge. What is no number raises :class:`InvalidRequest`, or
+    stays too if not ``strict``.
     """
     found: dict[str, Any] = {}
     for ours, theirs in names:
@@ -166,7 +166,7 @@ def take_numbers(
 
 
 def take_typed(fields: dict[str, Any], kind: type, *names: str) -> dict[str, Any]:
-    """Fields taken out of the others, those that are of a kind."""
+    """Take out those of the named fields that are of a kind."""
     return {name: fields.pop(name) for name in names if isinstance(fields.get(name), kind)}
 
 

@@ -1,17 +1,17 @@
-"""What a vendor's schema wants of the records in an answer, and how a record that a vendor left something out of is written.
+"""The records that a format's answers may hold, and how our servers write one that does not fit its vendor's schema.
 
-Clients that check an answer by the published schema refuse one that lacks a field, so the servers write no such record, whoever
-sent it. What is filled in says nothing: null where the schema has it, else an empty list or text. A record without a field that
-only its vendor could know is left out, and told (:func:`~llmdispatcher.wire.encoding.tell_unwritten`).
+Clients that check an answer by the published schema refuse one that lacks a field. So a missing field is filled in: with null
+where the schema allows it, else with an empty list or text. A record without a field that only its vendor could know is left out,
+and told (:func:`~llmdispatcher.wire.encoding.tell_unwritten`).
 
-What a format's answers may hold stands in ``answers.txt`` of its folder: a kind to a line, in TypeScript's notation.
+The kinds of records of a format are in ``answers.txt`` in its folder. A line is ``name = kind``; it goes on in indented lines.
 
-- ``{name: kind, other?: kind}`` is a record; of ``other`` nothing is written where it does not fit. Fields that are not named
-  stay as they are, in ``{! }`` they are left out. ``...name`` has the fields of another record.
-- ``= value`` is written of a field that says nothing, ``else value`` of one that says something else, which is the same unless
-  told. Without either, and with ``else required``, there is no such record.
-- ``[kind]`` is a list without the entries that do not fit, ``all[kind]`` a list that is none if one does not.
-- ``one | other``, ``"word"``, ``/pattern/``; ``text``, ``count`` and so on are :data:`NAMED`.
+- ``{name: kind, other?: kind}`` is a record; ``other`` is left out where it does not fit. Fields that are not named stay as they
+  are, in ``{! }`` they are left out. ``...name`` stands for the fields of another record.
+- ``name: kind = value`` writes ``value`` for a field that is absent or empty, and for one that holds something of another kind.
+  ``else other`` writes ``other`` for the latter. The record is left out where there is no value, or ``required`` stands for one.
+- ``[kind]`` is a list, without the entries that do not fit; ``all[kind]`` is a list that fits only if all its entries do.
+- ``one | other``, ``"word"`` and ``/pattern/`` mean what they do elsewhere; :data:`NAMED` has ``text``, ``count`` and so on.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from .encoding import tell_unwritten
 
 Fits = Callable[[Any], bool]
 Kind = Any
-"""What fits (:data:`Fits`), that word, text that is cut, a list of what fits, a :data:`Shape`, or an :class:`Either`."""
+"""A check (:data:`Fits`), a word, a slice that text is cut to, a list of one kind, a :data:`Shape`, or an :class:`Either`."""
 Shape = Mapping[str, tuple[Any, ...]]
-"""The fields of a record: a kind, what is written of one that says nothing, and what of one that says something else.
+"""The fields of a record: a kind, what is written for one that is absent or empty, and, if that differs, of another kind.
 
-``ABSENT`` is for a field that may be missing, ``REQUIRED`` for one that may not.
+``ABSENT`` leaves the field out, ``REQUIRED`` the record.
 """
 ABSENT: Any = object()
 REQUIRED: Any = object()
@@ -93,15 +93,15 @@ def every(kind: Kind) -> Fits:
 
 
 def fitted(record: Mapping[str, Any], shape: Shape) -> dict[str, Any]:
-    """A record of a vendor's in which nothing is missing that clients count on, and nothing of another kind stands."""
-    told: dict[str, Any] = fit(record, shape)
-    return told
+    """A vendor's record as it is written; of a shape without ``REQUIRED``."""
+    written: dict[str, Any] = fit(record, shape)
+    return written
 
 
 def fit(value: Any, kind: Kind) -> Any:
     """A value as it is written; ``ABSENT`` for one that is not of the kind."""
     if isinstance(kind, Either):
-        return next((told for one in kind.kinds if (told := fit(value, one)) is not ABSENT), ABSENT)
+        return next((found for one in kind.kinds if (found := fit(value, one)) is not ABSENT), ABSENT)
     if isinstance(kind, list):
         return entries(value, kind[0]) if isinstance(value, list) else ABSENT
     if isinstance(kind, Mapping):
@@ -113,27 +113,28 @@ def fit(value: Any, kind: Kind) -> Any:
 
 
 def entries(values: list[Any], kind: Kind) -> list[Any]:
-    """Those that fit, as they are written; of the others it is told that they are not."""
-    told = [fit(value, kind) for value in values]
-    for value, one in zip(values, told, strict=True):
+    """The entries that fit, as they are written; the others are told."""
+    written = [fit(value, kind) for value in values]
+    for value, one in zip(values, written, strict=True):
         if one is ABSENT and says(value):
             tell_unwritten(value)
-    return [one for one in told if one is not ABSENT]
+    return [one for one in written if one is not ABSENT]
 
 
 def _record(record: Mapping[str, Any], shape: Shape) -> Any:
-    told = {} if isinstance(shape, Closed) else dict(record)
-    for name, (kind, *neutral) in shape.items():
-        value = record.get(name, ABSENT)
-        fits = ABSENT if value is ABSENT else fit(value, kind)
-        if fits is ABSENT:
-            fits = neutral[-1 if value is not ABSENT and says(value) else 0]
-        if fits is REQUIRED:
+    written = {} if isinstance(shape, Closed) else dict(record)
+    for name, (kind, *instead) in shape.items():
+        value = record.get(name)
+        found = fit(value, kind) if name in record else ABSENT
+        if found is ABSENT:
+            found = instead[-1 if says(value) else 0]
+        if found is REQUIRED:
             return ABSENT
-        told[name] = fits
-        if fits is ABSENT:
-            del told[name]
-    return told
+        if found is not ABSENT:
+            written[name] = found
+        else:
+            written.pop(name, None)
+    return written
 
 
 MOST_TITLE = 512
@@ -158,9 +159,9 @@ def kinds(folder: str) -> Mapping[str, Kind]:
     """The kinds of records in the answers of a format, by name; ``folder`` is where its ``answers.txt`` stands."""
     known: dict[str, Kind] = dict(NAMED)
     for line in (pkgutil.get_data(__package__, f"{folder}/answers.txt") or b"").decode().replace("\n ", " ").splitlines():
-        name, _, told = line.partition(" = ")
-        if told and not name.startswith("#"):
-            known[name] = _Notation(told, known).kind()
+        name, _, text = line.partition(" = ")
+        if text and not name.startswith("#"):
+            known[name] = _Notation(text, known).kind()
     return known
 
 
@@ -168,7 +169,7 @@ _TOKEN = re.compile(r'\s*(\.\.\.|all\[|\{!|/[^/]+/|"[^"]*"|\w+|\S)')
 
 
 class _Notation:
-    """A kind as it is noted down."""
+    """Reads a kind from its text in ``answers.txt``."""
 
     def __init__(self, text: str, known: Mapping[str, Kind]) -> None:
         self._text, self._known, self._place = text, known, 0
@@ -212,8 +213,8 @@ class _Notation:
                 missing = ABSENT if self._takes("?") else REQUIRED
                 self._next()
                 kind = self.kind()
-                neutral = self._value() if self._takes("=") else missing
-                fields[name] = (kind, neutral, self._value()) if self._takes("else") else (kind, neutral)
+                instead = self._value() if self._takes("=") else missing
+                fields[name] = (kind, instead, self._value()) if self._takes("else") else (kind, instead)
         return fields
 
     def _value(self) -> Any:

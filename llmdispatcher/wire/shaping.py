@@ -156,7 +156,7 @@ _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
 
 
 def named_form(request: Request) -> Request:
-    """A schema of an answer with a name that servers take: letters, digits, ``_`` and ``-``, 64 at most."""
+    """Give the schema of an answer a name that servers take: letters, digits, ``_`` and ``-``, 64 at most."""
     if request.response_format is None:
         return request
     form = mapping(request.response_format)
@@ -180,9 +180,10 @@ def one_of_sampling(request: Request) -> Request:
 
 
 def check_schemas(request: Request) -> Request:
-    """Schemas as OpenAI checks them: those of arguments are objects, those that are to be kept strictly what strict mode takes.
+    """Write schemas as OpenAI checks them: arguments are objects, and strict schemas name and require all their fields.
 
-    Raises :class:`InvalidRequest` for one that it does not take, unless the request allows to keep it less strictly.
+    A strict schema that cannot be written so raises :class:`InvalidRequest`, or is sent without ``strict`` where the request allows
+    dropping fields.
     """
     form = request.response_format
     if not request.tools and form is None:
@@ -215,7 +216,7 @@ def _check_tool(request: Request, tool: Tool) -> Tool:
 
 
 def type_schemas(request: Request) -> Request:
-    """Schemas as Moonshot takes them: an object at the root, types within choices, references alone."""
+    """Write schemas as Moonshot takes them: an object at the root, types within choices, nothing beside a reference."""
     form = request.response_format
     tools = tuple([_type_tool(tool) if isinstance(tool, Tool) else tool for tool in request.tools])
     described = mapping(mapping(form).get("json_schema"))
@@ -309,7 +310,7 @@ def _transcribe(message: Message, codec: str) -> Message:
 
 
 def without_effort(request: Request, quirks: frozenset[str]) -> Request:
-    """The request without its wishes for thought, for formats whose only word for them is what ``no_effort`` refuses."""
+    """The request without reasoning settings, for formats that have no other word for them than what ``no_effort`` refuses."""
     if "no_effort" not in quirks:
         return request
     for name in _EFFORT:
@@ -450,7 +451,7 @@ def inline_url(part: ImagePart | FilePart | VideoPart, kind: str) -> str | None:
 
 
 def cache_control(cache: str) -> dict[str, str]:
-    """A cache mark; five minutes are the default and go without saying."""
+    """A cache mark; five minutes, the default, are not written."""
     return {"type": "ephemeral"} if cache == "5m" else {"type": "ephemeral", "ttl": cache}
 
 
@@ -463,7 +464,7 @@ def cache_of(mark: Any) -> str | None:
 
 
 def take_cache(fields: dict[str, Any]) -> str | None:
-    """The cache time of a mark, which is taken out of the fields; one that says more, or something else, stays."""
+    """Take a cache mark out of the fields, and return its time; a mark that says more, or something else, stays."""
     cache = cache_of(fields.get("cache_control"))
     if cache is not None:
         del fields["cache_control"]

@@ -36,8 +36,8 @@ def to_text(data: bytes) -> str:
         return data.decode("utf-8", "surrogateescape").encode("utf-8", "backslashreplace").decode()
 
 
-class _DataEvent:
-    """An event that has only data."""
+class DataEvent:
+    """An event that has only data, such as a line of JSON."""
 
     __slots__ = ("data",)
     event = "message"
@@ -86,11 +86,11 @@ class SseParser:
     _pending_lines: int = 0
     _strays: list[bytes] = attrs.Factory(list)
 
-    def feed(self, data: bytes) -> list[Event | _DataEvent]:
+    def feed(self, data: bytes) -> list[Event | DataEvent]:
         """The events that ``data`` completes. Raises :class:`MalformedReply` for a line or an event that is too long."""
         if self._between_events and data[-2:] == b"\n\n":
             if data[:6] == b"data: " and data.find(b"\n") == len(data) - 2 <= MAX_LINE and b"\r" not in data:
-                return [_DataEvent(data[6:-2])]  # one event of one line, as most come
+                return [DataEvent(data[6:-2])]  # one event of one line, as most come
             if not _is_special(data):
                 return _parse_events(self._split_events(data[:-2]))
         try:
@@ -98,7 +98,7 @@ class SseParser:
         finally:
             self._between_events = not (self._pending or self._partial or self._carriage_return or self._start is not None)
 
-    def _feed_pieces(self, data: bytes) -> list[Event | _DataEvent]:
+    def _feed_pieces(self, data: bytes) -> list[Event | DataEvent]:
         data = self._normalise(data)
         end = data.rfind(b"\n") + 1
         if not end:
@@ -136,7 +136,7 @@ class SseParser:
             if self._partial_size > self._most_line:
                 raise self._long_line()
 
-    def _events(self, lines: bytes) -> list[Event | _DataEvent]:
+    def _events(self, lines: bytes) -> list[Event | DataEvent]:
         if len(lines) > self._most_line and max(map(len, lines.split(b"\n"))) > self._most_line:
             raise self._long_line()
         if lines.startswith(b":") or b"\n:" in lines:
@@ -157,7 +157,7 @@ class SseParser:
             self._check(sum(map(len, self._strays)), len(self._strays))
         return _parse_events(events)
 
-    def _split_unparted(self, lines: bytes) -> list[Event | _DataEvent]:
+    def _split_unparted(self, lines: bytes) -> list[Event | DataEvent]:
         """Lines without an empty one between them: more of one event, or several that a proxy took the empty lines from."""
         if self._pending_lines >= _FEW_LINES or not (self._pending or b"}\n" in lines[:-1]):
             self._keep_lines(lines)
@@ -167,7 +167,7 @@ class SseParser:
         self._keep_lines(rest)
         return _parse_events(self._split_events(b"\n\n".join(events))) if events else []
 
-    def last(self) -> list[Event | _DataEvent]:
+    def last(self) -> list[Event | DataEvent]:
         """The event that was still under way, as if it had ended."""
         text = b"".join([*self._pending, *self._partial]).strip(b"\n")
         return _parse_events(self._split_events(text)) if text and text[:1] not in (b"{", b"[") else []
@@ -198,12 +198,12 @@ class SseParser:
         return MalformedReply(text, sent=True)
 
 
-def _parse_events(events: list[bytes]) -> list[Event | _DataEvent]:
+def _parse_events(events: list[bytes]) -> list[Event | DataEvent]:
     """Whole events; those of a single ``data`` line, which most formats send alone, have no fields to be told apart."""
-    parsed: list[Event | _DataEvent] = []
+    parsed: list[Event | DataEvent] = []
     for event in events:
         if event[:6] == b"data: " and b"\n" not in event:
-            parsed.append(_DataEvent(event[6:]))
+            parsed.append(DataEvent(event[6:]))
         elif event:
             # llama.cpp and FastChat write the data of an error in a field called error
             named = [b"event: error\ndata:" + each[6:] if each[:6] == b"error:" else each for each in events]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import attrs
 
@@ -17,7 +17,7 @@ from ..types import MOST_DEPTH, Response, StreamChunk, TooMuch, count_members, m
 from .base import ENVELOPE, STREAMED, Bounds
 from .decoding import most_objects, parse, says
 from .errors import MAX_EXCERPT, excerpt, fault_inside, read, tells, tells_beside, tells_of_failure
-from .sse import SseParser, to_text
+from .sse import DataEvent, SseParser, to_text
 from .words import words
 
 
@@ -156,11 +156,12 @@ class EventDecoder(ABC):
         skipped = self.skipped
         try:
             document = parse_text(data, self.bounds.members, lenient=True)
-            read = self.read_event(document) if isinstance(document, dict) else None
+            found = self.read_event(document) if isinstance(document, dict) else None
         except (ValueError, DispatchError):
             return []
-        chunks, self.done, self.skipped = read if isinstance(read, list) else [read] if read is not None else [], True, skipped
-        return [StreamChunk(usage=chunk.usage) for chunk in chunks if chunk.usage is not None]
+        self.done, self.skipped = True, skipped
+        chunks = found if isinstance(found, list) else [found]
+        return [StreamChunk(usage=chunk.usage) for chunk in chunks if chunk is not None and chunk.usage is not None]
 
     def _split_documents(self, name: str, data: str, chunks: list[StreamChunk]) -> list[Any]:
         """Split data that is no single document: ``data:`` may be repeated, or the empty line between events be missing."""
@@ -189,11 +190,11 @@ class EventDecoder(ABC):
             document = {**document, "type": name}  # which some gateways say in the event's name alone
         failure = self.failure_in(name, document)
         if failure is None or failure.get("usage"):  # some servers bill in the same event what they then refuse
-            read = self.read_event(document)
-            if isinstance(read, list):
-                chunks += read
-            elif read is not None:
-                chunks.append(read)
+            found = self.read_event(document)
+            if isinstance(found, list):
+                chunks += found
+            elif found is not None:
+                chunks.append(found)
         if failure is not None:
             raise fault_inside(failure)
         if self._broken is not None:
@@ -426,13 +427,6 @@ def _wrap_half(path: _Path) -> Any:
     return {**dict(path[0]), path[1]: _wrap_half(path[2:])}
 
 
-class Line(NamedTuple):
-    """One line, as an event of a stream."""
-
-    data: str
-    event: str = "message"
-
-
 class LineParser:
     """Bytes in, lines of at most ``most`` bytes out, whatever the cuts between them."""
 
@@ -443,7 +437,7 @@ class LineParser:
         self._partial: list[bytes] = []
         self._size = 0
 
-    def feed(self, data: bytes) -> list[Line]:
+    def feed(self, data: bytes) -> list[DataEvent]:
         """The lines that ``data`` completes, without the empty ones. Raises :class:`MalformedReply` for one that is too long."""
         end = data.rfind(b"\n") + 1
         if not end:
@@ -453,7 +447,7 @@ class LineParser:
         self._partial, self._size = [], 0
         if end < len(data):
             self._hold(data[end:])
-        return [Line(to_text(line)) for line in map(bytes.strip, whole.split(b"\n")) if line]
+        return [DataEvent(line) for line in map(bytes.strip, whole.split(b"\n")) if line]
 
     def _hold(self, piece: bytes) -> None:
         self._partial.append(piece)
@@ -461,10 +455,10 @@ class LineParser:
         if self._size > self._most:
             raise MalformedReply(f"a line of the stream is longer than {self._most:,} bytes", sent=True)
 
-    def last(self) -> list[Line]:
+    def last(self) -> list[DataEvent]:
         """The line that nothing ended."""
         line, self._partial = self.rest().strip(), []
-        return [Line(to_text(line))] if line else []
+        return [DataEvent(line)] if line else []
 
     def rest(self) -> bytes:
         """The beginning of a line that has not ended."""

@@ -1,4 +1,4 @@
-"""Lists of words for tables, written as texts with blanks between the words."""
+"""Tables of words, written as texts with blanks between the words."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ def words(*texts: str) -> tuple[str, ...]:
 
 
 def by_word(table: Mapping[T, Iterable[str]]) -> dict[str, T]:
-    """Return what each word stands for, of a table that has the words of each meaning."""
+    """Return the meaning of each word; the table has the words of each meaning."""
     return {word: meaning for meaning, texts in table.items() for word in words(*texts)}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
 import re
+import traceback
 from pathlib import Path
 
 import pytest
 
 from llmdispatcher import ConfigError, Dispatcher, Request
+from llmdispatcher.dispatcher import read_config_file
 from llmdispatcher.testing import VendorSimulator
 
 WHOLE = """
@@ -60,6 +63,12 @@ def test_a_whole_configuration(file, tmp_path, monkeypatch):
     assert (tmp_path / "calls.db").is_file()
 
 
+@pytest.mark.parametrize(("name", "text"), [("c.toml", "\ufefftimeout = 9"), ("c.json", '\ufeff{"timeout": 9}')])
+def test_a_byte_order_mark_is_no_mistake(file, name, text):
+    """Editors of Windows write one."""
+    assert 9 == read_config_file(file(text, name)).config().timeout
+
+
 def test_json_too(file):
     """By the ending of its name."""
     with Dispatcher.from_file(file('{"timeout": 9, "vendors": {"openai": {"api_key": "sk"}}}', "c.json")) as dispatcher:
@@ -84,6 +93,7 @@ def test_without_vendors_those_of_the_environment(file, monkeypatch):
         ("[vendors.opnai]\napi_key = 'sk'", "vendors.opnai.kind: 'opnai' is not in the catalog; did you mean 'openai'?"),
         ("[vendor.openai]\napi_key = 'sk'", "write [vendors.NAME]"),
         ("vendors = 3", "vendors: int is not a table"),
+        ("[vendors.a]\nkind = 'openai'\nname = 'b'\n[vendors.B]\nkind = 'groq'", "vendors.B: [vendors.a] has this name too"),
         ("[[routing_rules]]\nvendor = 'a'\n[routing_rules.condition]\nmodel = 'x'", "routing_rules[0].condition"),
         ("default_vendor = '${NO_SUCH_NAME}'", "default_vendor: the variable NO_SUCH_NAME is not set"),
         ("guards = ['${}']", "guards[0]: ${} is no variable's name; write $$"),
@@ -106,13 +116,52 @@ def test_every_variable_that_is_missing_is_told_at_once(file):
         Dispatcher.from_file(path)
 
 
-def test_a_key_is_in_no_error(file, monkeypatch):
-    """Also where it makes a value wrong."""
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("timeout = '{}'", "config.timeout: '{}' is not a number"),
+        ("default_vendor = ['{}']", "config.default_vendor: ['{}'] is not a name"),
+        ("mode = 'x{}'", "config.mode: 'x{}' is not a mode"),
+        ("fallback_model = 'openai:{}'", "config.fallback_model: 'openai:{}' is of no use"),
+        ("[pools]\nsmart = '{}'", "config.pools['smart']: '{}' is not a list"),
+        ("[[routing_rules]]\nvendor = 'openai'\ncondition.requires = ['{}']", "config.routing_rules[0].condition.requires: '{}'"),
+        ("[[budgets]]\nlimit = '{}'", "config.budgets[0].limit: '{}'"),
+        ("[vendors.openai]\nkind = '{}'", "vendors.openai.kind: '{}' is not in the catalog"),
+        ("[vendors.openai]\nmodels = '{}'", "vendors.openai: vendor.models: '{}' is not a list"),
+        ("[vendors.openai]\napi_key = '{}'\nbase_url = 'ftp://{}'", "vendors.openai: vendor.base_url: "),
+    ],
+)
+def test_a_value_of_a_variable_is_in_no_error(file, monkeypatch, text, told):
+    """Also where it makes a value wrong: the text of the file stands in its place."""
     monkeypatch.setenv("WORK_KEY", "sk-secret-of-mine")
-    path = file("[vendors.openai]\napi_key = '${WORK_KEY}'\nbase_url = 'ftp://${WORK_KEY}'")
+    path = file(text.format("${WORK_KEY}", "${WORK_KEY}"))
+    mistake = read_config_file(path).mistakes()[0]
     with pytest.raises(ConfigError) as caught:
         Dispatcher.from_file(path)
-    assert "sk-secret-of-mine" not in f"{caught.value} {caught.value!r}"
+    assert told.format("${WORK_KEY}") in mistake
+    assert f"{path}: {mistake}" == str(caught.value)
+    assert "sk-secret-of-mine" not in f"{caught.value} {caught.value!r} {mistake}"
+
+
+@pytest.mark.parametrize("text", ["timeout = '${WORK_KEY}'", "origin = '${WORK_KEY}'\nmode = '${NO_SUCH_NAME}'"])
+def test_no_frame_of_an_error_holds_a_value(file, monkeypatch, text):
+    """A crash reporter writes the frames of an error down, and those of its causes."""
+    monkeypatch.setenv("WORK_KEY", "sk-secret-of-mine")
+    with pytest.raises(ConfigError) as caught:
+        Dispatcher.from_file(file(text))
+    error, frames = caught.value, []
+    while error is not None:
+        frames += [frame for frame, _ in traceback.walk_tb(error.__traceback__) if "llmdispatcher" in frame.f_globals["__name__"]]
+        error = error.__cause__ or error.__context__
+    assert frames
+    assert [] == [value for frame in frames for value in frame.f_locals.values() if "sk-secret-of-mine" in repr(value)]
+
+
+def test_what_is_made_of_a_variable_is_plain_text(file, monkeypatch):
+    """The configuration can be sent to another process, as one without variables."""
+    monkeypatch.setenv("TEAM", "payments")
+    with Dispatcher.from_file(file("origin = 'team ${TEAM}'\n[vendors.openai]\napi_key = 'sk'")) as dispatcher:
+        assert "team payments" == pickle.loads(pickle.dumps(dispatcher.config)).origin
 
 
 def test_a_file_that_is_not_there(tmp_path):

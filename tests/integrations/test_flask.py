@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from llmdispatcher import ConfigError, Dispatcher, OpenAIVendor, RateLimitError, Request, VendorUnavailable
+from llmdispatcher.integrations.events import stream_events
 from llmdispatcher.testing import FakeVendor, VendorSimulator, faults
 
 flask = pytest.importorskip("flask", reason="Flask is not installed; scripts/test installs it")
@@ -94,7 +95,7 @@ def test_an_answer_and_its_events(app):
 @pytest.mark.parametrize(
     ("error", "status", "wait"),
     [
-        (RateLimitError("slow down", status=429, retry_after=7.2), 503, "7"),
+        (RateLimitError("slow down", status=429, retry_after=7.2), 503, "8"),
         (VendorUnavailable("down", status=500, retry_here=False), 502, None),
     ],
 )
@@ -132,6 +133,15 @@ def test_a_client_that_leaves_stops_a_silent_vendor(address, simulator, ended):
     assert "Cancelled" == type(ended.get(timeout=20).error).__name__
 
 
+def test_a_body_that_nobody_reads_stops_the_vendor(app, simulator, ended):
+    """As of a HEAD request: the server closes it before it has begun. A view may still have the stream."""
+    simulator.script(faults.stall_after())
+    stream = app.extensions["llmdispatcher"].send_streaming(Request("gpt-4o-mini", "Why?"))
+    stream_events(stream, patience=0.05).close()
+
+    assert "Cancelled" == type(ended.get(timeout=20).error).__name__
+
+
 def test_the_configuration_of_the_application(tmp_path, monkeypatch):
     """A file, fields, or nothing; a mistake is told when the application is made."""
     monkeypatch.setenv("GROQ_API_KEY", "gsk")
@@ -149,4 +159,7 @@ def test_the_configuration_of_the_application(tmp_path, monkeypatch):
 
     assert {"file": (9, False), "fields": (8, True), "nothing": ("auto", True)} == made
     with pytest.raises(ConfigError, match="did you mean 'timeout'"):
+        LLMDispatcher(wrong)
+    wrong.config["LLMDISPATCHER"] = 5
+    with pytest.raises(ConfigError, match="int is not a Config"):
         LLMDispatcher(wrong)

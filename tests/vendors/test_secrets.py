@@ -8,6 +8,7 @@ import json
 import random
 import re
 import string
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -205,6 +206,18 @@ def test_a_cut_leaves_no_part_of_a_key(way, simulator):
         simulator.always(faults.Fault("echo", lambda peer, _context, echo=echo: peer.reply(status, echo)))
 
         assert KEY[:5] not in said(failure(simulator, stream=stream)), before
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_frame_of_an_error_holds_the_key(way, simulator):
+    """A crash reporter writes the frames of an error down."""
+    status, stream, _most, body = WAYS[way]
+    simulator.always(faults.Fault("echo", lambda peer, _context: peer.reply(status, body(f"bad {KEY}"))))
+    frames = [frame for frame, _ in traceback.walk_tb(failure(simulator, stream=stream).__traceback__)]
+    held = [value for frame in frames if "/tests/" not in frame.f_code.co_filename for value in frame.f_locals.values()]
+
+    assert held
+    assert [] == [shown for value in held if KEY[:9] in (shown := repr(value))]
 
 
 def test_an_error_that_a_decoder_keeps_is_masked_at_each_reading():

@@ -1,6 +1,9 @@
 """What holds for every wire format: streams and whole answers mean the same, nothing is taken for complete that is not."""
 
+import importlib
+import inspect
 import json
+import pkgutil
 import time
 
 import attrs
@@ -27,6 +30,7 @@ from llmdispatcher import (
     StreamInterrupted,
     ToolCall,
     VendorUnavailable,
+    wire,
 )
 from llmdispatcher.types import StreamChunk, fold
 from llmdispatcher.wire import Bounds, fault
@@ -463,3 +467,13 @@ def test_a_body_that_is_no_request_is_refused(codec, body):
     """Whatever the bytes; as a fault of the request, which names the body or what it lacks."""
     with pytest.raises(InvalidRequest, match=r"body|contents|messages|input"):
         codec.read_request(body, codec.path("m", False))
+
+
+def test_what_holds_a_vendors_words_has_no_repr():
+    """A crash reporter writes down what the frames of an error hold, and a vendor may have echoed the key."""
+    modules = [importlib.import_module(found.name) for found in pkgutil.walk_packages(wire.__path__, f"{wire.__name__}.")]
+    classes = {kind for module in modules for kind in vars(module).values() if inspect.isclass(kind)}
+    own = [kind for kind in classes if kind.__module__.startswith(wire.__name__) and kind.__repr__ is not object.__repr__]
+    without_words = {"Bounds", "Codec", "Completions", "Counting", "Dialect", "Inbound", "Listing", "ToolNames", "_Row"}
+
+    assert without_words == {kind.__name__ for kind in own if not issubclass(kind, dict | Exception)}

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmdispatcher import DispatchError
+from llmdispatcher import DispatchError, Response
 from llmdispatcher.types import fold
 from llmdispatcher.wire import fault
+from llmdispatcher.wire.base import QUIRKS
 from llmdispatcher.wire.codecs import CODECS
 
 from ..cases import each
@@ -344,6 +345,7 @@ def test_odd_bodies_of_refusals_are_our_errors(body):
     assert 500 == fault(500, {}, body).status
 
 
+ANSWER = Response(content="hi", finish_reason="stop")
 REQUESTS = {"openai_responses": RESPONSES_REQUEST, "gemini": GEMINI_REQUEST, "ollama_chat": OLLAMA_REQUEST}
 """A request of a format with everything."""
 
@@ -351,12 +353,14 @@ REQUESTS = {"openai_responses": RESPONSES_REQUEST, "gemini": GEMINI_REQUEST, "ol
 @each("junk", [*JUNK, 10**400])
 @each("name", list(REQUESTS))
 def test_a_request_with_a_wrong_part_is_a_request_or_refused(name, junk):
-    """A server's client is never to be trusted; what was read can be sent on."""
+    """A server's client is never to be trusted; what was read can be sent on to every model, and answered."""
     codec, document, crashes = CODECS[name], json.loads(json.dumps(REQUESTS[name])), []
 
     def sent():
-        request = codec.read_request(json.dumps(document).encode(), codec.path("m", False)).request
-        codec.encode(request, stream=True)
+        asked = codec.read_request(json.dumps(document).encode(), codec.path("m", False))
+        for quirks in (frozenset(), frozenset(QUIRKS)):
+            codec.encode(asked.request, stream=True, quirks=quirks)
+        codec.write_response(ANSWER, asked)
 
     sent()
     for holder, key in list(places(document)):

@@ -441,6 +441,27 @@ def test_a_clients_tool_without_a_schema_is_an_object_at_moonshot(parameters):
     assert {"type": "object", "properties": {}} == body["tools"][0]["function"]["parameters"]
 
 
+@each("quirk", ["checked_schemas", "typed_schemas"])
+@each(
+    "wrong",
+    [
+        *({"required": value} for value in (None, 3, [[]], [{}], "x")),
+        *({"properties": value} for value in (3, [[]])),
+        *({"anyOf": value} for value in (3, True, "x", {"a": 1})),
+        *({"type": "string", "format": value} for value in ([], {})),
+        {"required": [[]], "allOf": [{"required": [[], "x"]}]},
+    ],
+)
+def test_a_wrong_keyword_in_a_clients_schema_is_no_failure_of_ours(wrong, quirk):
+    """It is for the vendor to judge, at the root of a strict schema and within it."""
+    for parameters in ({**wrong, "type": "object"}, {"type": "object", "properties": {"x": wrong}, "required": ["x"]}):
+        function = {"name": "f", "parameters": parameters, "strict": True}
+        request = read(CHAT, tools=[{"type": "function", "function": function}])
+        body = json.loads(CODECS[CHAT].encode(request, stream=False, quirks=frozenset({quirk})))
+
+        assert "object" == body["tools"][0]["function"]["parameters"]["type"]
+
+
 @in_every_format
 def test_arguments_are_an_object_in_every_format(codec, schema_of):
     """Servers refuse a choice, a reference or nothing at the root of their schema."""

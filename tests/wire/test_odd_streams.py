@@ -14,6 +14,7 @@ from llmdispatcher import (
     MalformedReply,
     QuotaExceeded,
     RateLimitError,
+    ReasoningPart,
     StreamInterrupted,
     VendorUnavailable,
 )
@@ -268,6 +269,7 @@ def test_a_response_with_an_error_is_not_completed():
     [
         {"reasoning_text": "t"},
         {"thinking": "t"},
+        {"thinking": "t", "reasoning_text": "t"},
         {"reasoning": {"content": "t"}},
         {"reasoning_content": [{"type": "text", "text": "t"}]},
         {"content": [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "t"}]}, {"type": "text", "text": "hi"}]},
@@ -280,6 +282,7 @@ def test_thoughts_in_other_places(message):
         chat(piece({"content": "hi", **message}), piece({}, "stop")),
     ):
         assert ("t", "hi") == (answer.reasoning, answer.content)
+        assert ["t"] == [part.text for part in answer.parts if isinstance(part, ReasoningPart)]
     if "content" not in message:
         assert "t" == chat(piece(message), piece({"content": "hi"}), piece({}, "stop")).reasoning
 

@@ -172,13 +172,13 @@ REASONING = ("reasoning_content", "reasoning", "reasoning_details")
 AS = "as"
 """In the ``extra`` of parts, calls and tools: how the format wrote one that it can write in several ways."""
 LEGACY = "legacy"
-"""Said of tools and calls in the words of before tools: ``functions``, ``function_call``, role ``function``."""
+"""Of what came as ``functions``, as ``function_call`` or in the role ``function``, the names before there were tools."""
 BARE = "bare"
-"""Said of a part that was a string where most servers want an object."""
+"""Of a part that was a string where most servers want an object."""
 SOUND = "audio"
-"""Said of a recording that is an answer, which is sent back by its id."""
+"""Of a recording that a model made, which is sent back by its id."""
 FIELD = "field"
-"""Said of a refusal that stood beside the content."""
+"""Of a refusal that stood beside the content."""
 
 SPELLINGS: Mapping[str, tuple[str, ...]] = {"max_tokens": ("max_completion_tokens", "max_tokens"), "seed": ("seed", "random_seed")}
 """What servers call a field; where a request says it twice, the first counts."""
@@ -195,12 +195,12 @@ def rest(fields: Mapping[str, Any], *known: str) -> dict[str, Any]:
 
 
 def how(part: Any) -> Any:
-    """In which of several ways a part, call or tool was written; ``None`` for the usual one."""
+    """How a part, call or tool was written (:data:`AS`); ``None`` for the usual way."""
     return own(part, NAME).get(AS) if getattr(part, "extra", None) else None
 
 
 def is_legacy(tools: Iterable[Any]) -> bool:
-    """Whether one of a request's tools was written in the words of before tools."""
+    """Whether one of a request's tools came as a function."""
     return any(how(tool) == LEGACY for tool in tools)
 
 

@@ -288,10 +288,7 @@ def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset
 
 
 def _prepare(request: Request, quirks: frozenset[str]) -> Request:
-    """The request as this format's servers take it.
-
-    For vendors that promise JSON but know no schemas, what form it is to have is told in words.
-    """
+    """The request as this format's servers take it. Vendors that know no JSON schemas get a schema as text, in a message."""
     if "no_json_schema" in quirks and (request.response_format or {}).get("type") == "json_schema":
         request = describe_form(request, instead={"type": "json_object"})
     request = adapt_request(request, quirks, NAME)
@@ -308,7 +305,7 @@ def _prepare(request: Request, quirks: frozenset[str]) -> Request:
 
 
 def modernise(request: Request) -> Request:
-    """The request in the words of today: functions as tools, their calls and results with ids."""
+    """The request with its functions as tools, and their calls and results with ids."""
     messages = tuple([_modernise_message(message) for message in request.messages])
     messages = with_valid_ids(messages, _IDS)
     tools = tuple([_drop_legacy_mark(tool) if isinstance(tool, Tool) else tool for tool in request.tools])
@@ -379,7 +376,7 @@ def _reasoning(request: Request, *, grouped: bool) -> dict[str, Any]:
 
 
 def _tools(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
-    """The tools, those of before there were tools apart."""
+    """The tools as ``tools``, and those that came as ``functions`` as those."""
     marks = "cache_marks" in quirks or (request.wire_format == NAME and "strict_fields" not in quirks)
     kept = list(own_tools(request, NAME))
     legacy = [tool for tool in kept if isinstance(tool, Tool) and how(tool) == LEGACY]

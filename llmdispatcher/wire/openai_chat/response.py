@@ -47,7 +47,7 @@ from .fields import (
 )
 
 _WHOLE = "chat.completion"
-"""What a document calls itself that holds a whole answer; some servers write one at the end of a stream."""
+"""The ``object`` of a whole answer; some servers write one at the end of a stream."""
 
 
 def _choices_in(choices: Any) -> list[Any]:
@@ -301,7 +301,7 @@ _RAW_SOUND = "pcm16"
 
 
 class _Thought:
-    """A thought under way, in the fields that its server writes; of a ``whole`` one nothing is put together."""
+    """A thought under way, in the fields that its server writes. The pieces of a ``whole`` one stay as they are."""
 
     __slots__ = ("_block", "_details", "_texts", "_whole")
 
@@ -318,23 +318,22 @@ class _Thought:
 
     def add(self, delta: Mapping[str, Any]) -> str:
         """Take in a piece and return its text, unless its details only repeat text that came before."""
-        text_so_far = ""
+        said = ""
         for name in _SPELT:
             text = thought_in(delta, name)
             if text:
                 self._texts.setdefault(name, []).append(text)
-                text_so_far = text_so_far or text
-        for name in _OTHER_THOUGHTS if not text_so_far else ():
-            text = thought_in(delta, name)
-            if text:
-                self._texts.setdefault(_SPELT[0], []).append(text)
-                text_so_far = text_so_far or text
+                said = said or text
+        if not said:
+            said = next((text for name in _OTHER_THOUGHTS if (text := thought_in(delta, name))), "")
+            if said:
+                self._texts.setdefault(_SPELT[0], []).append(said)
         if "reasoning_details" not in delta:
-            return text_so_far
-        text_so_far = text_so_far or ("" if self._texts else thought_text(delta))
+            return said
+        said = said or ("" if self._texts else thought_text(delta))
         for detail in details_in(delta):
             self._detail(detail)
-        return text_so_far
+        return said
 
     def _detail(self, detail: Mapping[str, Any]) -> None:
         last = self._details[-1] if self._details else None

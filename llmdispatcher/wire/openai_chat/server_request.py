@@ -249,14 +249,14 @@ def read_request(body: bytes, path: str = "") -> Inbound:
 
 
 def _read_numbers(fields: dict[str, Any]) -> dict[str, Any]:
-    """Sampling and limits, and how those were spelt that servers call differently."""
+    """Read numbers; the metadata tells which name a server's own spelling had."""
     names = [(name, next((spelling for spelling in SPELLINGS.get(name, ()) if spelling in fields), name)) for name in _NUMBERS]
     found = take_numbers(fields, names)
     return {**found, "metadata": {ours: theirs for ours, theirs in names if ours in found and ours != theirs}}
 
 
 def _read_words(fields: dict[str, Any]) -> dict[str, Any]:
-    """Flags and texts, and where to stop; what is of another kind has another meaning somewhere."""
+    """Read flags, texts and ``stop``; a value of another kind stays, since it means something to some server."""
     found = {**take_typed(fields, bool, *_FLAGS), **take_typed(fields, str, *_TEXTS)}
     stop = nonempty(fields.get("stop"))
     if isinstance(stop, str):
@@ -287,12 +287,12 @@ def _read_format(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_tools(fields: dict[str, Any]) -> dict[str, Any]:
-    """Tools and which of them is to be called, in the words of today or in those of before tools."""
+    """Read ``tools`` and ``tool_choice``, or ``functions`` and ``function_call``, their names before there were tools."""
     entries, functions = take(fields, "tools", list, []), take(fields, "functions", list, [])
     tools = [_read_tool(tool, f"tools.{place}") for place, tool in enumerate(entries)]
     older = [_read_function({"function": tool}, f"functions.{place}", {AS: LEGACY}) for place, tool in enumerate(functions)]
-    if not older and not tools and "function_call" in fields:  # which is refused without functions
-        choice = fields.pop("function_call")  # in the words of before tools
+    if not older and not tools and "function_call" in fields:  # vendors refuse it without functions
+        choice = fields.pop("function_call")
         fields.setdefault("tool_choice", {"type": "function", "function": choice} if isinstance(choice, dict) else choice)
     field = "function_call" if older else "tool_choice"
     if field in fields:
@@ -308,7 +308,7 @@ def _read_tools(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain_choice(choice: Any) -> Any:
-    """A choice in the words of other formats, in this one's: a word in an object, a name beside the type."""
+    """Write a choice of another format, ``{"type": "auto"}`` or ``{"type": "tool", "name": ...}``, as this one has it."""
     if not isinstance(choice, dict) or not choice.keys() <= {"type", "name"}:
         return choice
     kind, name = choice.get("type"), choice.get("name")
@@ -318,7 +318,7 @@ def _plain_choice(choice: Any) -> Any:
 
 
 def _forced_name(choice: Mapping[str, Any]) -> Any:
-    """The function that must be called, where nothing else is said."""
+    """The name of the function that must be called, if the choice has no other field."""
     function = mapping(choice.get("function"))
     plain = choice.get("type", "function") == "function" and choice.keys() <= {"type", "function"}
     return function.get("name") if plain and function.keys() == {"name"} else None

@@ -33,12 +33,12 @@ from .fields import AS, CITATION, LEGACY, NAME, SOURCE, details_in, how, is_lega
 from .request import is_block, joined_thoughts, written_call, written_part
 
 NO_ID = "chatcmpl-0"
-"""Names an answer that came without a name."""
+"""The id of an answer that came without one."""
 _WORDS = ("stop", "length", "tool_calls", "content_filter", "function_call")
 
 
 def write_response(response: Response, asked: Inbound | None = None) -> bytes:
-    """The body of a whole answer; this format repeats nothing of the request, but calls in the words that it asked in."""
+    """The body of a whole answer; calls are written as ``function_call`` where the request has ``functions``."""
     usage, legacy = written_usage(response.usage), _asked_legacy(asked)
     choices = [_choice(choice, legacy) for choice in response.choices]
     told, sources = cited(response.citations)
@@ -58,7 +58,7 @@ def write_response(response: Response, asked: Inbound | None = None) -> bytes:
 
 
 def _asked_legacy(asked: Inbound | None) -> bool | None:
-    """Whether the request was written in the words of before tools; ``None`` where it has no tools, or is not known."""
+    """Whether the request has ``functions`` instead of ``tools``; ``None`` where it has neither, or is not known."""
     return is_legacy(asked.request.tools) if asked is not None and asked.request.tools else None
 
 
@@ -67,9 +67,9 @@ def _choice(choice: Choice, legacy: bool | None) -> dict[str, Any]:
     tell_others(choice.parts, *_WRITTEN)
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": choice.refusal}
     message |= _thoughts(choice)
-    calls = [made_up(call, legacy) for call in choice.tool_calls]
+    calls = [with_id(call, legacy) for call in choice.tool_calls]
     old = bool(calls) and (legacy or (legacy is None and len(calls) == 1 and how(calls[0]) == LEGACY))
-    if old:  # which tell of one call: of several, the first
+    if old:  # ``function_call`` holds one call: of several, the first
         message["function_call"] = {"name": calls[0].name, "arguments": calls[0].arguments}
     elif calls:
         message["tool_calls"] = [{**written_call(call), **with_signature(call.signature)} for call in calls]
@@ -104,8 +104,8 @@ def _in_words(reason: str, legacy: bool | None) -> str:
     return "function_call" if legacy else "tool_calls"
 
 
-def made_up(call: ToolCall, legacy: bool | None = None) -> ToolCall:
-    """The call with an id; clients count on one."""
+def with_id(call: ToolCall, legacy: bool | None = None) -> ToolCall:
+    """The call with an id, which clients count on; ``function_call`` has none."""
     return call if call.id or (legacy is not False and how(call) == LEGACY) else attrs.evolve(call, id=made_id(CALL))
 
 
@@ -137,7 +137,7 @@ _SOUND: Shape = {"id": (is_text, ABSENT), "expires_at": (is_count, ABSENT)}
 
 
 def cited(citations: Sequence[Citation]) -> tuple[list[Mapping[str, Any]], dict[str, Any]]:
-    """The sources of an answer: as annotations of its message, and Perplexity's beside it."""
+    """The annotations of a message, and the fields beside it: Perplexity's sources are those of the whole answer."""
     by_kind: dict[bool, list[Citation]] = {True: [], False: []}
     for citation in citations:
         by_kind["url" in citation.raw and "type" not in citation.raw].append(citation)

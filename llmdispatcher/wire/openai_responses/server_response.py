@@ -82,7 +82,7 @@ def _is_choice(value: Any) -> bool:
     """Whether it says which tool is to be called, in a way that there is."""
     if not isinstance(value, Mapping):
         return value in ("auto", "none", "required")
-    kind, named = value.get("type"), is_text(value.get("name"))
+    kind, named = text_of(value.get("type")), is_text(value.get("name"))
     if kind == "allowed_tools":
         return value.get("mode") in ("auto", "required") and isinstance(value.get("tools"), list)
     return kind in _CHOSEN or (named if kind in ("function", "custom") else kind == "mcp" and is_text(value.get("server_label")))
