@@ -12,6 +12,7 @@ from llmdispatcher import (
     AllTargetsFailed,
     BudgetExceeded,
     ChannelClosed,
+    CircuitOpen,
     ConfigError,
     ContextWindowExceeded,
     DeadlineExceeded,
@@ -42,6 +43,7 @@ _STATUSES: tuple[tuple[type[DispatchError], int], ...] = (
     (BudgetExceeded, 429),
     (RateLimitError, 503),
     (Overloaded, 503),
+    (CircuitOpen, 503),
     (DeadlineExceeded, 504),
 )
 
