@@ -463,6 +463,43 @@ def test_a_citation_without_its_place_is_left_out_and_told(citation, dropped):
     assert (block, told) == ({"type": "text", "text": "It rains.", "citations": []}, (f"answer: {dropped!r}",))
 
 
+@each(
+    "name, place, told",
+    [
+        ("container_file_citation", {}, None),
+        ("container_file_citation", {"start_index": 3}, None),
+        ("container_file_citation", {"start_index": 3, "end_index": -1}, None),
+        ("container_file_citation", {"start_index": 3, "end_index": 5}, (3, 5)),
+        ("url_citation", {}, (0, 0)),
+        ("url_citation", {"start_index": 3, "end_index": None}, (0, 0)),
+        ("url_citation", {"end_index": 7}, (0, 0)),
+        ("url_citation", {"start_index": 3, "end_index": 5}, (3, 5)),
+    ],
+)
+def test_half_a_place_in_a_text_is_none(name, place, told):
+    """A page without one supports no text; a file that nobody can find again is left out and told."""
+    source = {"type": name, "url": "u", "title": "t", "file_id": "f", "container_id": "c", "filename": "n", **place}
+    text = {"type": "output_text", "text": "It rains.", "annotations": [source]}
+    [item], dropped = _written("openai_responses", {"type": "message", "role": "assistant", "content": [text]})
+    annotations = item["content"][0]["annotations"]
+
+    assert [told] if told else [] == [(one["start_index"], one["end_index"]) for one in annotations]
+    assert (() if told else (f"answer: {name!r}",)) == dropped
+
+
+@each("start, end, told", [(None, None, (0, 0)), (3, None, (0, 0)), (None, 5, (0, 0)), (5, 3, (0, 0)), (3, 5, (3, 5))])
+@each("name", ["openai_chat", "openai_responses"])
+def test_a_source_of_another_format_has_a_place_or_none(start, end, told, name):
+    """Half a place would say of another piece of the text that it rests on the source."""
+    answer = Response(content="It rains.", model="m", citations=(Citation(url="u", start=start, end=end),))
+    written = json.loads(CODECS[name].write_response(answer))
+    chat = written.get("choices")
+    [source] = chat[0]["message"]["annotations"] if chat else written["output"][0]["content"][0]["annotations"]
+    source = source["url_citation"] if chat else source
+
+    assert told == (source["start_index"], source["end_index"])
+
+
 def test_a_long_title_is_cut():
     """Anthropic's schema bounds it."""
     citation = {"type": "web_search_result_location", "url": "u", "title": "x" * 600, "cited_text": "", "encrypted_index": "e"}

@@ -259,8 +259,17 @@ def text_within(content: Any) -> str:
 
 
 CITATION = "url_citation"
-SOURCE: Shape = {"url": (is_text, REQUIRED), "title": (is_text, ""), "start_index": (is_count, 0), "end_index": (is_count, 0)}
-"""What OpenAI says of a source."""
+SOURCE: Shape = {"url": (is_text, REQUIRED), "title": (is_text, "")}
+"""What OpenAI says of a source, beside its place."""
+
+
+def place_in(start: Any, end: Any) -> dict[str, int]:
+    """The span of text that a source supports, as both of OpenAI's formats have it: 0 to 0 where not both ends are known.
+
+    Their schemas demand numbers; an empty span at the beginning supports no text, and is read as none again (:func:`span_of`).
+    """
+    known = is_count(start) and is_count(end) and start <= end
+    return {"start_index": start, "end_index": end} if known else {"start_index": 0, "end_index": 0}
 
 
 def span_of(source: Mapping[str, Any]) -> tuple[int | None, int | None]:
