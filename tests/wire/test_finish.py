@@ -385,6 +385,8 @@ FLAT = {
     "a type alone": ({"type": "error", "message": "boom"}, VendorUnavailable),
     "an error object": ({"error": {"code": 429, "message": "slow"}}, RateLimitError),
     "an error text": ({"error": "boom"}, VendorUnavailable),
+    "a short name": ({"err": "boom"}, VendorUnavailable),
+    "a result": ({"result": "error", "reason": "boom"}, VendorUnavailable),
     "a list of errors": ({"errors": [{"code": 3036, "message": "spent"}], "success": False}, QuotaExceeded),
     "a list of texts": ({"errors": ["boom"]}, VendorUnavailable),
     "base_resp": ({"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}, QuotaExceeded),
