@@ -113,7 +113,7 @@ def with_names(messages: tuple[Message, ...]) -> tuple[Message, ...]:
         return messages
     names: dict[str | None, str] = {}
     named: list[Message] = []
-    for message, known in zip(messages, with_ids(messages, _ANY), strict=True):
+    for message, known in zip(messages, with_valid_ids(messages, _ANY), strict=True):
         names |= {call.id: call.name for call in known.tool_calls}
         if message.role == "tool" and not message.name and known.tool_call_id in names:
             message = attrs.evolve(message, name=names[known.tool_call_id])

@@ -128,7 +128,7 @@ class EventDecoder(ABC):
             self._take_next(name, data, chunks)
 
     def _take_next(self, name: str, data: str, chunks: list[StreamChunk]) -> None:
-        if data.startswith("[DONE]"):
+        if data.startswith(_DONE):
             self._raise_if_all_malformed()
             chunks += self._flush_all()
             if not (self.ended or self.ENDS_BY_DONE):
@@ -302,6 +302,8 @@ def _too_long(bounds: Bounds) -> MalformedReply:
     return MalformedReply(f"the stream is longer than {bounds.size:,} bytes; ask for less, or raise max_body", sent=True)
 
 
+_DONE = ("[DONE]", '"[DONE]"')
+"""What ends a stream; some servers write it as JSON."""
 _AGAIN = re.compile(r"\s*(?:data:\s*)*")
 _EVENTS = ("{", "[")
 _BLANKS = b"\xef\xbb\xbf \t\r\n"

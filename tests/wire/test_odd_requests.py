@@ -857,3 +857,56 @@ def test_a_text_file_is_read_in_the_encoding_that_it_has(data):
     [block] = encoded(ANTHROPIC, Message("user", [FilePart(data=data, media_type="text/plain")]))["messages"][0]["content"]
 
     assert "Grüezi" == block["source"]["data"]
+
+
+_ZERO = [{}, None, {"role": "", "content": None, "parts": [], "index": 0, "flag": False}]
+
+
+@each("source", list(ASKED))
+def test_an_entry_that_says_nothing_is_none(source):
+    """Programs in Go write structs that nothing was put into: among turns and tools."""
+    field, tools = TALK[source], TOOLS.get(source, [])
+    request = read(source, **{field: [*_ZERO, *ASKED[source][field]]}, tools=[*_ZERO, *tools])
+
+    assert (1, len(tools)) == (len(request.messages), len(request.tools))
+
+
+def test_a_tool_whose_presence_is_the_wish_stays():
+    """An empty object in an entry says that it is there; a null does not."""
+    request = read(GEMINI, tools=[{"googleSearch": {}, "codeExecution": None}, {"functionDeclarations": [None, {"name": "f"}]}])
+
+    assert [{"googleSearch": {}}, "f"] == [tool.data if isinstance(tool, VendorTool) else tool.name for tool in request.tools]
+
+
+@each("target", [GEMINI, OLLAMA])
+def test_results_of_calls_with_one_id_have_the_names_of_their_calls(target):
+    """In the order of the calls."""
+    calls = [{"id": "a", "type": "function", "function": {"name": name, "arguments": "{}"}} for name in "fg"]
+    results = [{"role": "tool", "tool_call_id": "a", "content": name} for name in "fg"]
+    turns = sent(CHAT, target, messages=[USER, {"role": "assistant", "content": None, "tool_calls": calls}, *results])[TALK[target]]
+    if target == GEMINI:
+        found = [part["functionResponse"] for part in turns[-1]["parts"]]
+        told = [(one["name"], one["response"]["result"]) for one in found]
+    else:
+        told = [(turn["tool_name"], turn["content"]) for turn in turns[2:]]
+
+    assert [("f", "f"), ("g", "g")] == told
+
+
+@each("number", [0, -1])
+@each("target", [ANTHROPIC, CHAT, GEMINI, RESPONSES])
+def test_no_limit_of_ollamas_is_no_limit(number, target):
+    """0 and -1 stand for none there, and are refused elsewhere."""
+    default = {"max_tokens": 4096} if target == ANTHROPIC else {}
+    body = sent(OLLAMA, target, options={"num_predict": number})
+
+    assert default == {name: value for name, value in body.items() if name.startswith("max_")}
+    assert "generationConfig" not in body
+    assert number == sent(OLLAMA, OLLAMA, options={"num_predict": number})["options"]["num_predict"]
+
+
+def test_a_thought_of_a_client_that_says_nothing_is_none():
+    """OpenAI knows it by its id alone."""
+    turns = [USER, {"type": "reasoning", "id": "", "summary": None, "encrypted_content": ""}, {"type": "reasoning", "summary": []}]
+
+    assert [USER] == sent(RESPONSES, RESPONSES, input=turns)["input"]

@@ -804,3 +804,9 @@ def test_an_event_of_no_type_that_says_anything_else_is_counted(codec):
     decoder.feed(sse(*_BEFORE[codec], {"words": "b"}, {"words": ""}, {}, {"type": "ping"}, *_BEHIND[codec], {"words": "c"}))
 
     assert (True, 1) == (decoder.done, decoder.skipped)
+
+
+@each("end", [b"[DONE]", b'"[DONE]"', b"[DONE] "])
+def test_the_end_marker_may_be_written_as_json(end):
+    """Frameworks that write every event as JSON do so."""
+    assert "hey" == read(CHAT, sse(piece({"content": "hey"}), end)).content
