@@ -10,7 +10,7 @@ from functools import cache, partial
 import pytest
 
 from llmdispatcher import DispatchError, ImagePart, InvalidRequest, ReasoningPart, Response, TextPart, ToolCall, Usage, errors
-from llmdispatcher.types import Citation, OtherPart, unfold
+from llmdispatcher.types import Citation, OtherPart, StreamChunk, ToolCallDelta, unfold
 from llmdispatcher.wire import CODECS
 from llmdispatcher.wire.anthropic.fields import anthropic_usage
 from llmdispatcher.wire.base import Codec
@@ -498,6 +498,30 @@ def test_a_source_of_another_format_has_a_place_or_none(start, end, told, name):
     source = source["url_citation"] if chat else source
 
     assert told == (source["start_index"], source["end_index"])
+
+
+@each(
+    "name, citation, parts, dropped",
+    [
+        ("ollama_chat", Citation(url="u"), (), True),
+        ("anthropic_messages", Citation(url="u"), (), False),
+        ("anthropic_messages", Citation(title="A book"), (), True),
+        ("anthropic_messages", Citation(url="u"), (ToolCall(name="f", id="c"),), True),
+        ("openai_chat", Citation(title="A book"), (), True),
+        ("openai_responses", Citation(title="A book"), (), True),
+    ],
+)
+def test_a_source_without_a_place_in_a_format_is_told(name, citation, parts, dropped):
+    """Also where the text that it is for has ended before it comes."""
+    chunks = [StreamChunk(content="It rains.", model="m"), StreamChunk(citations=(citation,)), StreamChunk(finish_reason="stop")]
+    writer = CODECS[name].writer()
+    calls = [StreamChunk(tool_calls=(ToolCallDelta(index=0, id=call.id, name=call.name, arguments="{}"),)) for call in parts]
+    _, told = telling_dropped(lambda: [*map(writer.write, [chunks[0], *calls, *chunks[1:]]), writer.end()])
+
+    assert (("answer: 'citation'",) if dropped else ()) == told
+    if not parts:
+        answer = Response(content="It rains.", model="m", citations=(citation,))
+        assert told == telling_dropped(lambda: CODECS[name].write_response(answer))[1]
 
 
 def test_a_long_title_is_cut():

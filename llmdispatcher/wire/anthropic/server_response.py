@@ -6,7 +6,7 @@ A stream consists of named events, each of which belongs to a content block by i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...errors import CircuitOpen, DispatchError, Overloaded
@@ -73,11 +73,15 @@ def _blocks(response: Response) -> list[dict[str, Any]]:
     return [*blocks, {"type": "text", "text": response.refusal, "citations": None}] if response.refusal else blocks
 
 
-def _cite(blocks: list[dict[str, Any]], citations: Iterable[Citation]) -> None:
+def _cite(blocks: list[dict[str, Any]], citations: Sequence[Citation]) -> None:
     """Sources that another vendor named are those of the text as a whole; Anthropic's own stand in their blocks."""
+    if not citations or any(block.get("citations") is not None for block in blocks):
+        return
     text = next((block for block in reversed(blocks) if block["type"] == "text"), None)
-    sources = [web_citation(citation) for citation in citations if citation.url]
-    if sources and text is not None and not any(block.get("citations") for block in blocks):
+    sources = [web_citation(citation) for citation in citations if citation.url and text is not None]
+    if len(sources) < len(citations):
+        tell_unwritten({"type": "citation"})
+    if sources and text is not None:
         text["citations"] = sources
 
 
@@ -193,6 +197,7 @@ class MessagesWriter:
         "_asked",
         "_called",
         "_calls",
+        "_cited",
         "_count",
         "_finish",
         "_grown",
@@ -211,6 +216,7 @@ class MessagesWriter:
         self._asked = asked
         self._called = False  # whether a call was told
         self._calls: dict[int, _AnthropicCall] = {}
+        self._cited = False  # whether the sources stand in their blocks, as in an answer of Anthropic's own
         self._grown: dict[int, _AnthropicCall] = {}  # those that may be whole now
         self._texts: dict[int, _AnthropicCall] = {}  # those that are nothing but text, which ends with whatever follows
         self._count = 0  # blocks so far
@@ -238,10 +244,17 @@ class MessagesWriter:
             self._call(delta)
         for part in chunk.parts:
             self._part(part)
-        if self._kind == "text":  # else they are in the block that is just finished, or come too late
-            for citation in [citation for citation in chunk.citations if citation.url]:
-                self._delta("citations_delta", self._count - 1, citation=web_citation(citation))
+        if chunk.citations and not self._cited:
+            self._cite(chunk.citations)
         return self._flushed()
+
+    def _cite(self, citations: Sequence[Citation]) -> None:
+        """Sources that another vendor named, if the text that they are for is still open."""
+        sources = [web_citation(citation) for citation in citations if citation.url and self._kind == "text"]
+        for source in sources:
+            self._delta("citations_delta", self._count - 1, citation=source)
+        if len(sources) < len(citations):
+            tell_unwritten({"type": "citation"})
 
     def end(self) -> bytes:
         """What is still owed, and the end marker."""
@@ -371,7 +384,9 @@ class MessagesWriter:
 
     def _hang(self, part: TextPart) -> None:
         """What hangs on a text that was told before."""
-        citations = entries(own(part, NAME).get("citations") or [], kinds("anthropic")["citation"])
+        own_citations = own(part, NAME).get("citations") or []
+        self._cited = self._cited or bool(own_citations)
+        citations = entries(own_citations, kinds("anthropic")["citation"])
         if self._kind != "text" and citations:
             self._close()
             self._open(_EMPTY["text"])
