@@ -123,6 +123,12 @@ def test_a_last_piece_may_be_the_whole_answer(last, text):
     assert text == chat(piece({"content": "Hel"}), piece({"content": "lo"}), final).content
 
 
+def test_a_last_piece_may_say_all_twice():
+    """As the piece and as the message beside it."""
+    final = {"choices": [{"index": 0, "delta": {"content": "Hello"}, "message": {"content": "Hello"}, "finish_reason": "stop"}]}
+    assert "Hello" == chat(piece({"content": "Hel"}), piece({"content": "lo"}), final).content
+
+
 def line(message, *, done=False):
     """One line of Ollama's."""
     last = {"done_reason": "stop"} if done else {}

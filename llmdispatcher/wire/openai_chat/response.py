@@ -168,7 +168,9 @@ class ChoiceReader:
         if self._whole or not (self.has_begun or says(delta)):
             return {**delta, **message}
         piece, content, refusal = map(words_of, (delta.get("content"), message.get("content"), message.get("refusal")))
-        known = "".join(self._content) + piece if content else ""
+        known = "".join(self._content) if content else ""
+        piece = "" if piece == content == known else piece  # all of it again, in both places
+        known += piece if content else ""
         more = content[len(known) :] if content.startswith(known) else content if self._by_messages else ""
         calls = ("tool_calls", "function_call") if self._calls.any else ()
         repeated = (*(_THOUGHTS if self._thinks else ()), *calls, *self._shown)
