@@ -910,3 +910,23 @@ def test_a_thought_of_a_client_that_says_nothing_is_none():
     turns = [USER, {"type": "reasoning", "id": "", "summary": None, "encrypted_content": ""}, {"type": "reasoning", "summary": []}]
 
     assert [USER] == sent(RESPONSES, RESPONSES, input=turns)["input"]
+
+
+@each(
+    "source, fields, target, word",
+    [
+        (ANTHROPIC, {"cache_control": {"type": "ephemeral"}}, CHAT, "cache_control"),
+        (ANTHROPIC, {"metadata": {"user_id": "u"}}, GEMINI, "metadata"),
+        (ANTHROPIC, {"stop_sequences": ["a"]}, RESPONSES, "stop_sequences"),
+        (GEMINI, {"generationConfig": {"candidateCount": 2}}, ANTHROPIC, "candidateCount"),
+        (GEMINI, {"generationConfig": {"topK": 2}}, RESPONSES, "topK"),
+        (GEMINI, {"generationConfig": {"frequencyPenalty": 1}}, ANTHROPIC, "frequencyPenalty"),
+        (GEMINI, {"generationConfig": {"responseLogprobs": True}}, ANTHROPIC, "responseLogprobs"),
+        (GEMINI, {"generationConfig": {"thinkingConfig": {"includeThoughts": True}}}, CHAT, "thinkingConfig"),
+        (RESPONSES, {"reasoning": {"summary": "auto"}}, CHAT, "reasoning"),
+        (CHAT, {"logprobs": True}, ANTHROPIC, "logprobs"),
+    ],
+)
+def test_a_client_is_told_in_its_own_words_what_is_dropped(source, fields, target, word):
+    """It knows no others."""
+    assert (word,) == telling_dropped(lambda: sent(source, target, **fields))[1]
