@@ -178,6 +178,7 @@ LIMITS: Mapping[str, str] = {
     "tool_name": "the pattern of a tool's name",
     "name": "the pattern of the name of a message's author",
     "user": "the most characters of the user's name and of prompt_cache_key",
+    "n": "the most choices",
     "stops": "the most stop sequences",
     "temperature": "the highest temperature",
 }

@@ -1,5 +1,8 @@
 """Decode responses of the older APIs that continue a text instead of a conversation. Requests to them are not encoded.
 
+Nothing else in the package reads such responses yet: the module is for the gateway's ``/v1/completions``, and the recorded
+exchanges of these APIs test it until then.
+
 https://platform.openai.com/docs/api-reference/completions, https://docs.ollama.com/api/generate,
 https://platform.claude.com/docs/en/api/complete, https://docs.mistral.ai/api/endpoint/fim
 """

@@ -145,6 +145,11 @@ def says(value: Any) -> bool:
     return bool(value)
 
 
+def says_more(record: Mapping[str, Any], *names: str) -> bool:
+    """Whether an object holds anything in other fields than these."""
+    return any(says(value) for name, value in record.items() if name not in names)
+
+
 def text_of(value: Any) -> str:
     """``value`` if it is text, else nothing."""
     return value if isinstance(value, str) else ""
@@ -267,6 +272,13 @@ class CallBuffer:
         """What is known of it so far."""
         kind, extra = kind or self.kind, self.extra or {}
         return ToolCall(name=self.name, arguments=self.arguments.text, id=call_id, kind=kind, signature=self.signature, extra=extra)
+
+
+def entries_in(value: Any) -> list[Any]:
+    """The entries of a list, also where one stands alone, or PHP wrote them as an object of numbers."""
+    if isinstance(value, dict) and value and all(name.isdigit() for name in value):
+        return list(value.values())
+    return value if isinstance(value, list) else [value] if isinstance(value, dict) and value else []
 
 
 def number_in(value: Any) -> int | None:

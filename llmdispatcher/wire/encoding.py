@@ -52,11 +52,26 @@ _UNSENT: Mapping[str, tuple[str, ...]] = {
 _MARKING = ("anthropic_messages", "openai_chat")
 """Formats with cache marks; the codec knows whether a server takes them."""
 _THEIR_WORDS: Mapping[tuple[str | None, str], str] = {
+    ("anthropic_messages", "prompt_cache"): "cache_control",
+    ("anthropic_messages", "reasoning_effort"): "output_config",
     ("anthropic_messages", "reasoning_tokens"): "thinking",
     ("anthropic_messages", "stop"): "stop_sequences",
+    ("anthropic_messages", "user"): "metadata",
+    ("gemini", "frequency_penalty"): "frequencyPenalty",
+    ("gemini", "logprobs"): "responseLogprobs",
+    ("gemini", "n"): "candidateCount",
+    ("gemini", "presence_penalty"): "presencePenalty",
+    ("gemini", "reasoning_effort"): "thinkingConfig",
+    ("gemini", "reasoning_summary"): "thinkingConfig",
     ("gemini", "reasoning_tokens"): "thinkingConfig",
+    ("gemini", "service_tier"): "serviceTier",
     ("gemini", "stop"): "stopSequences",
+    ("gemini", "top_k"): "topK",
+    ("gemini", "top_logprobs"): "logprobs",
+    ("gemini", "top_p"): "topP",
+    ("ollama_chat", "reasoning_effort"): "think",
     ("openai_responses", "reasoning_effort"): "reasoning",
+    ("openai_responses", "reasoning_summary"): "reasoning",
 }
 """The sender's names for fields that we call otherwise."""
 _NONE: Mapping[str, Any] = {}

@@ -78,6 +78,7 @@ CODES: Mapping[str, type[errors.DispatchError]] = by_word(
             "base_resp:1008 base_resp:2056",  # MiniMax: 1008 balance; 2056 limit of a plan
             "errors:3036 errors:4006",  # Cloudflare: neurons of a day
             "error:30001",  # SiliconFlow: balance
+            "token_quota_reached",  # watsonx
         ),
         errors.ContextWindowExceeded: (
             "context_length_exceeded",  # OpenAI, OpenRouter, Groq, Cerebras
@@ -258,7 +259,7 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[errors.DispatchError
             r"|used up your [a-z ]{0,20}(free|daily)|quota (has been |is )?(used up|exhausted)"
             r"|exhausted (your|its|the|all) [a-z ]{0,30}(quota|allowance|balance|credits?|usage)|exhausted balance"
             r"|(account|wallet|credit) balance (is )?(too low|insufficient|not enough|exhausted|empty)"
-            r"|no (remaining|available) balance"
+            r"|no (remaining|available) balance|(month|week|day)('s|ly)? [a-z ]{0,20}quota (has been |is |was )?(reached|exceeded)"
             r"|(no|zero) credits? (left|remaining|available)|credits? exhausted|crossed budget"
             r"|(subscription|trial) (has |is )?(expired|ended|over)\b|please (top[ -]?up|recharge)|top up your"
             r"|plan (?!rate|request|concurren)[\w -]{0,12}limit (has been )?reached"
@@ -301,7 +302,9 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[errors.DispatchError
         (
             r"\b(input|prompt) ?(token )?(length|count|tokens?)\b.{0,60}"
             r"(exceed|only supports|longer than|greater than|must be less than)"
-            r"|\b(number|total|count) of (input |prompt )?tokens\b.{0,40}exceed|input tokens exceed|requested token count exceeds"
+            r"|\b(number|total|count) of (input |prompt )?tokens\b.{0,40}(exceed|must be (no more|at most|less|fewer))"  # Yandex
+            r"|\bprompt (of )?(less|fewer|no more) than [\d,]{1,12} tokens|max(imum)? input characters"  # Oracle; Qianfan's old API
+            r"|input tokens exceed|requested token count exceeds"
             r"|max(imum)? (supported |allowed )?(prompt|input|sequence|model) length|length of prompt_tokens|max_seq_len"
             r"|longer than the (maximum )?model|exceeded model token limit|prompt exceeds max|range of input length should be"
             r"|too many (input )?tokens|reduce (the length of )?(the |your )?(messages|prompt|input|conversation)\b"
@@ -347,6 +350,7 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[errors.DispatchError
             r"|(experiencing|due to) high (demand|traffic|load)|\btoo busy\b|currently loading|model is loading"
             r"|temporarily unavailable"
             r"|upstream (connect error|request failed|error|provider timed out)|(engine|model) is not ready"
+            r"|degraded function cannot be invoked"  # Nvidia: https://github.com/Alishahryar1/free-claude-code/issues/1012
             r"|no (available channel|slot available)"
             r"|\u8bbf\u95ee\u91cf\u8fc7\u5927|\u7e41\u5fd9|\u9971\u548c",
             CLIENT - {429},

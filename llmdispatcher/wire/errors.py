@@ -397,7 +397,7 @@ _SILENT = frozenset(
 """Words and codes of an error object that tells of no error."""
 _MESSAGES = words(
     "message msg faultstring detail error_msg error_message errorMessage error_description status_msg Message err_msg errMsg",
-    "errmsg ErrorMessage description title reason",
+    "errmsg ErrorMessage err description title reason",
 )
 """What vendors call the text of an error; the last three say it only where nothing else does."""
 _NUMBERS = words(
@@ -432,7 +432,7 @@ def tells(error: Any) -> bool:
 
 
 _FAILING = words(
-    "error errors base_resp detail error_code error_msg errorMessage err_code err_msg errcode errmsg exception fault Error"
+    "error errors base_resp detail err error_code error_msg errorMessage err_code err_msg errcode errmsg exception fault Error"
 )
 """Fields that only an error has; :func:`tells` judges what they say."""
 
@@ -448,7 +448,7 @@ def tells_beside(document: Mapping[str, Any]) -> bool:
 
 def tells_of_failure(document: Mapping[str, Any]) -> bool:
     """Whether a document, of which nothing is an answer, is an error in one of the shapes that have no error object."""
-    if document.get("object") == "error" or document.get("type") == "error" or document.get("success") is False:
+    if document.get("success") is False or any(document.get(name) == "error" for name in ("object", "type", "result")):
         return True
     if any(name in document and tells(document[name]) for name in _FAILING):
         return True

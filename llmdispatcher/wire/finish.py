@@ -167,6 +167,13 @@ def raise_broken(raw: Any) -> None:
         raise error
 
 
+def reason_for(reason: str | None, *, called: bool) -> str:
+    """The reason to write for an answer: a plain end has no calls, and only an answer in which calls are written ends with them."""
+    if reason is None or canonical_reason(reason) in ("stop", "tool_calls"):
+        return "tool_calls" if called else "stop"
+    return reason
+
+
 def canonical_reason(reason: str | None) -> str | None:
     """A reason as one of the four common words; ``None`` where it is none of them, such as a pause."""
     if reason is None:

@@ -42,7 +42,7 @@ def plain_id(call_id: str) -> str:
 def within_limits(request: Request, limits: Mapping[str, Any], codec: str) -> Request:
     """The request within a vendor's limits; the same one where there is nothing beyond them.
 
-    Raises :class:`InvalidRequest` for more stop sequences than it takes, unless the request allows dropping them.
+    Raises :class:`InvalidRequest` for more stop sequences or choices than it takes, unless the request allows dropping them.
     """
     changes: dict[str, Any] = {}
     highest = limits.get("temperature")
@@ -58,6 +58,10 @@ def within_limits(request: Request, limits: Mapping[str, Any], codec: str) -> Re
     if most is not None and len(request.stop) > most:
         leave_out(request, codec, f"stop: {len(request.stop)} sequences", f"are more than the {most} that are taken")
         changes["stop"] = request.stop[:most]
+    most = limits.get("n")
+    if most is not None and (request.n or 1) > most:
+        leave_out(request, codec, f"n: {request.n} choices", f"are more than the {most} that are given")
+        changes["n"] = None
     messages = request.messages
     if ("name" in limits or "call_id" in limits) and not only_texts(messages):
         named = _with_valid_names(messages, limits["name"]) if "name" in limits else messages
@@ -113,7 +117,7 @@ def with_names(messages: tuple[Message, ...]) -> tuple[Message, ...]:
         return messages
     names: dict[str | None, str] = {}
     named: list[Message] = []
-    for message, known in zip(messages, with_ids(messages, _ANY), strict=True):
+    for message, known in zip(messages, with_valid_ids(messages, _ANY), strict=True):
         names |= {call.id: call.name for call in known.tool_calls}
         if message.role == "tool" and not message.name and known.tool_call_id in names:
             message = attrs.evolve(message, name=names[known.tool_call_id])

@@ -127,7 +127,7 @@ def take(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
     value = fields.pop(name, default)
     if value is not default and not isinstance(value, kind):
         raise InvalidRequest(f"{name}: {type(value).__name__} is not allowed here; give a {kind.__name__}")
-    return without_null(value) if isinstance(value, list) else value
+    return without_blank(value) if isinstance(value, list) else value
 
 
 def whole_number(value: Any) -> Any:
@@ -135,7 +135,14 @@ def whole_number(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-_BOUNDS = {"temperature": (0, 2), "top_p": (0, 1), "frequency_penalty": (-2, 2), "presence_penalty": (-2, 2), "seed": (-inf, inf)}
+_BOUNDS = {
+    "max_tokens": (1, inf),
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "frequency_penalty": (-2, 2),
+    "presence_penalty": (-2, 2),
+    "seed": (-inf, inf),
+}
 """The least and the greatest value that :class:`Request` takes; those of other numbers are 0 and infinity."""
 _WHOLE = frozenset({"max_tokens", "top_k", "n", "top_logprobs", "seed"})
 
@@ -173,3 +180,14 @@ def take_typed(fields: dict[str, Any], kind: type, *names: str) -> dict[str, Any
 def without_null(entries: list[Any]) -> list[Any]:
     """A list without entries that are null; the same one where there are none."""
     return [entry for entry in entries if entry is not None] if None in entries else entries
+
+
+def without_blank(entries: list[Any]) -> list[Any]:
+    """A list without entries that are null, or objects of null, zero and empty fields alone; the same one where there are none."""
+    kept = [entry for entry in entries if entry is not None and not (isinstance(entry, dict) and (not entry or _is_zero(entry)))]
+    return kept if len(kept) < len(entries) else entries
+
+
+def _is_zero(value: Any) -> bool:
+    """Whether it says nothing, not even by being there, as an empty object in an entry does."""
+    return bool(value) and all(map(_is_zero, value.values())) if isinstance(value, dict) else not value

@@ -143,6 +143,7 @@ NAMED: Mapping[str, Kind] = {
     "count": is_count,
     "flag": is_flag,
     "name": lambda value: is_text(value) and value != "",
+    "nothing": lambda _value: False,
     "null": lambda value: value is None,
     "number": lambda value: type(value) in (int, float),
     "page": lambda value: is_count(value) and value > 0,

@@ -31,6 +31,7 @@ from ..types import (
     VideoPart,
     closest_name,
     data_url,
+    detect_media_type,
     media_type,
 )
 from .decoding import mapping
@@ -424,8 +425,31 @@ _SAYS_TOOLS = frozenset({"tools", "functions", "prompt", "conversation", "mcp_se
 def inline(part: ImagePart | FilePart | VideoPart, kind: str) -> tuple[str, str] | None:
     """Media type and base64 of what a part holds itself, as data or as a data URL; ``None`` for what is somewhere else.
 
+    An image has the type that its first bytes show, since vendors compare them, and so has a file of no particular type.
     Raises :class:`InvalidRequest` for a part that holds nothing.
     """
+    held = _held(part, kind)
+    if held is None or not (isinstance(part, ImagePart) or held[0] in _VAGUE):
+        return held
+    shown = _shown_type(held[1])
+    return (shown, held[1]) if shown is not None and (held[0] in _VAGUE or shown.startswith("image/")) else held
+
+
+_VAGUE = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/unknown"})
+
+
+def _shown_type(encoded: str) -> str | None:
+    try:
+        return detect_media_type(base64.b64decode(encoded[:_LOOKED_AT]))
+    except ValueError:
+        return None
+
+
+_LOOKED_AT = 64
+"""Characters of base64, with the marks of all images in them."""
+
+
+def _held(part: ImagePart | FilePart | VideoPart, kind: str) -> tuple[str, str] | None:
     if part.url is not None:
         if part.url[:5].lower() != "data:":
             return None

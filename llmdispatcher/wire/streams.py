@@ -128,7 +128,7 @@ class EventDecoder(ABC):
             self._take_next(name, data, chunks)
 
     def _take_next(self, name: str, data: str, chunks: list[StreamChunk]) -> None:
-        if data.startswith("[DONE]"):
+        if data.startswith(_DONE):
             self._raise_if_all_malformed()
             chunks += self._flush_all()
             if not (self.ended or self.ENDS_BY_DONE):
@@ -303,6 +303,8 @@ def _too_long(bounds: Bounds) -> MalformedReply:
     return MalformedReply(f"the stream is longer than {bounds.size:,} bytes; ask for less, or raise max_body", sent=True)
 
 
+_DONE = ("[DONE]", '"[DONE]"')
+"""What ends a stream; some servers write it as JSON."""
 _AGAIN = re.compile(r"\s*(?:data:\s*)*")
 _EVENTS = ("{", "[")
 _BLANKS = b"\xef\xbb\xbf \t\r\n"
@@ -365,28 +367,33 @@ class Halves:
     no second one follows it becomes the replacement character.
     """
 
-    __slots__ = ("held",)
+    __slots__ = ("_events", "held")
 
     def __init__(self) -> None:
-        self.held: dict[_Path, tuple[str, _Path]] = {}  # by the text that it ends: the half, and where that stands
+        self.held: dict[_Path, tuple[str, _Path, int]] = {}  # by the text that it ends: the half, where that stands, in which event
+        self._events = 0
 
     def join(self, document: Any) -> Any:
         """The document to read in place of one."""
+        self._events += 1
         for path, parent, name in _texts(document, ()):
             known, text = _text_key(path), parent[name]
             if text and known in self.held:
                 text = self.held.pop(known)[0] + text
             half = _HALF.search(text[-_LONGEST:])
             if half is not None and len(self.held) < _MOST_HELD:
-                self.held[known] = (half.group(), path)
+                self.held[known] = (half.group(), path, self._events)
                 text = text[: -len(half.group())]
             parent[name] = _OCTETS.sub(_decode_octets, text)
         return mend(document)
 
     def rest(self) -> list[Any]:
-        """The documents that are owed at the end."""
+        """The documents that are owed at the end: of each event, all halves that it left."""
         held, self.held = self.held, {}
-        return [_wrap_half(path) for _, path in held.values()]
+        documents: dict[int, Any] = {}
+        for _, path, event in held.values():
+            documents[event] = _put_half(documents.get(event), path)
+        return list(documents.values())
 
 
 def _text_key(path: _Path) -> _Path:
@@ -395,7 +402,7 @@ def _text_key(path: _Path) -> _Path:
 
 
 _MOST_HELD = 100
-"""Texts that end in half a character, each of which is an event of its own at the end; no server has nearly as many under way."""
+"""Texts that end in half a character; no server has nearly as many under way."""
 _LONGEST = 4
 """A character before a half of three bytes."""
 
@@ -418,13 +425,18 @@ def _texts(value: Any, path: _Path) -> Iterator[tuple[_Path, Any, Any]]:
             yield from _texts(inner, (*path, place))
 
 
-def _wrap_half(path: _Path) -> Any:
-    """The event that a text stands in, with half a character for a text and nothing else."""
+def _put_half(value: Any, path: _Path) -> Any:
+    """The event that a text stands in, with half a character for that text, and nothing else but what is in ``value`` already."""
     if not path:
         return _REPLACEMENT
     if isinstance(path[0], int):
-        return [{}] * path[0] + [_wrap_half(path[1:])]
-    return {**dict(path[0]), path[1]: _wrap_half(path[2:])}
+        entries = value or []
+        entries += [{} for _ in range(path[0] + 1 - len(entries))]
+        entries[path[0]] = _put_half(entries[path[0]], path[1:])
+        return entries
+    fields = value or dict(path[0])
+    fields[path[1]] = _put_half(fields.get(path[1]), path[2:])
+    return fields
 
 
 class LineParser:

@@ -476,6 +476,17 @@ def test_more_stop_sequences_than_a_vendor_takes_are_named_or_dropped(kind, most
     assert stops[:most] == (sent.get("stop") or sent["generationConfig"]["stopSequences"])
 
 
+def test_what_groq_refuses_is_named_or_dropped():
+    """Its page lists what "will result in a 400 error"."""
+    for field, asked in (("n: 2 choices", {"n": 2}), ("logprobs", {"logprobs": True}), ("top_logprobs", {"top_logprobs": 2})):
+        with pytest.raises(InvalidRequest, match=field):
+            body("groq", Request("m", "q", **asked))
+        assert not body("groq", Request("m", "q", **asked, drop_params=True)).keys() & asked.keys()
+    [turn] = body("groq", Request("m", [Message("user", "q", name="ann")], n=1))["messages"]
+
+    assert {"role": "user", "content": "q"} == turn
+
+
 @each("kind", ["openai", "anthropic", "google", "ollama", "groq"])
 @each("choice", ["auto", "none", None])
 def test_a_choice_among_no_tools_is_not_sent(kind, choice):

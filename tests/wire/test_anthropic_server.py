@@ -298,7 +298,7 @@ def test_an_answer_of_another_format_is_streamed(numbered_ids):
         ("length", "MAX_TOKENS", "max_tokens"),
         ("content_filter", "SAFETY", "refusal"),
         ("pause_turn", "pause_turn", "pause_turn"),
-        (None, None, None),
+        (None, None, "end_turn"),
     ],
 )
 def test_a_reason_is_written_in_anthropics_words(reason, raw, expected):

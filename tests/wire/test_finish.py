@@ -14,12 +14,13 @@ from llmdispatcher import (
     RateLimitError,
     Response,
     StreamInterrupted,
+    ToolCall,
     VendorUnavailable,
 )
 from llmdispatcher.types import fold, unfold
 from llmdispatcher.wire.codecs import CODECS
 from llmdispatcher.wire.completions import decode_complete, decode_generation, decode_text
-from llmdispatcher.wire.finish import plain
+from llmdispatcher.wire.finish import finish_of, plain
 
 from ..cases import each
 from .corpus import decode_stream
@@ -332,6 +333,46 @@ def test_no_client_reads_a_word_that_it_does_not_know(codec, reason, raw):
     assert again.finish_reason == decode_stream(codec, [events])[0].finish_reason
 
 
+_NAMELESS, _CALL = ToolCall(name="", arguments='{"a": 1}', id="a"), ToolCall(name="f", arguments="{}", id="b")
+_FOREIGN = ToolCall(name="f", arguments="{}", id="c", extra={"anthropic_messages": {"caller": {"type": "x", "tool_id": "toolu_1"}}})
+
+
+@each(
+    "name, calls, raw, word",
+    [
+        ("anthropic_messages", [], "tool_use", "end_turn"),
+        ("anthropic_messages", [_NAMELESS], "tool_calls", "end_turn"),
+        ("anthropic_messages", [_NAMELESS], "tool_use", "end_turn"),
+        ("anthropic_messages", [_FOREIGN], "tool_use", "end_turn"),
+        ("anthropic_messages", [_FOREIGN, _NAMELESS, _CALL], "tool_use", "tool_use"),
+        ("anthropic_messages", [_CALL], "end_turn", "tool_use"),
+        ("anthropic_messages", [_CALL], None, "tool_use"),
+        ("openai_chat", [], "tool_calls", "stop"),
+        ("openai_chat", [], "function_call", "stop"),
+        ("openai_chat", [_NAMELESS], "tool_calls", "tool_calls"),
+        ("openai_chat", [_CALL], "stop", "tool_calls"),
+        ("openai_chat", [_CALL], None, "tool_calls"),
+        ("ollama_chat", [], "tool_calls", "stop"),
+        ("gemini", [], "tool_calls", "STOP"),
+        ("openai_responses", [], "tool_calls", None),
+    ],
+)
+@each("content", ["", "hi"])
+def test_the_end_fits_the_calls_that_are_written(name, calls, raw, word, content):
+    """A client that is told of calls and gets none waits for what nobody asks; whole and streamed."""
+    codec, reason = CODECS[name], finish_of(raw)
+    answer = Response(content=content, model="m", tool_calls=tuple(calls), finish_reason=reason, finish_reason_raw=raw)
+    writer = codec.writer()
+    events = b"".join([*map(writer.write, unfold(answer)), writer.end()])
+    streamed = decode_stream(codec, [events])[0]
+
+    assert word == word_in(codec, codec.write_response(answer))
+    assert ("tool_calls" if streamed.tool_calls else "stop") == streamed.finish_reason
+    if word is not None:
+        assert f'"{word}"'.encode() in events
+    assert codec.decode(codec.write_response(answer)).tool_calls == streamed.tool_calls
+
+
 FLAT = {
     "vLLM": (
         {"object": "error", "message": "EngineCore encountered an issue", "type": "InternalServerError", "code": 500},
@@ -344,6 +385,8 @@ FLAT = {
     "a type alone": ({"type": "error", "message": "boom"}, VendorUnavailable),
     "an error object": ({"error": {"code": 429, "message": "slow"}}, RateLimitError),
     "an error text": ({"error": "boom"}, VendorUnavailable),
+    "a short name": ({"err": "boom"}, VendorUnavailable),
+    "a result": ({"result": "error", "reason": "boom"}, VendorUnavailable),
     "a list of errors": ({"errors": [{"code": 3036, "message": "spent"}], "success": False}, QuotaExceeded),
     "a list of texts": ({"errors": ["boom"]}, VendorUnavailable),
     "base_resp": ({"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}, QuotaExceeded),

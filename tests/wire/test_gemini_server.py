@@ -542,7 +542,7 @@ def test_an_answer_of_another_vendor_is_written():
         ("content_filter", "refusal", "SAFETY"),
         ("malformed_function_call", "MALFORMED_FUNCTION_CALL", "MALFORMED_FUNCTION_CALL"),
         ("pause_turn", "pause_turn", "OTHER"),
-        (None, None, None),
+        (None, None, "STOP"),
     ],
 )
 def test_a_reason_is_written_as_a_word_of_this_format(reason, raw, word):

@@ -112,8 +112,8 @@ def _strange_calls(count: int) -> Iterator[bytes]:
 
 
 def _halves(count: int) -> Iterator[bytes]:
-    """Choices that all end in half a character."""
-    yield _piece([{"index": number, "delta": {"content": "a\ud83d"}} for number in range(4 * count)])
+    """Choices that all end in half a character, as many as are waited for."""
+    yield _piece([{"index": number, "delta": {"content": "a\ud83d"}} for number in range(count)])
 
 
 def _usages(count: int) -> Iterator[bytes]:

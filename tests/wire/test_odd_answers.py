@@ -1390,6 +1390,147 @@ def test_a_source_is_for_the_characters_that_there_are(said, read):
         assert [read] == [(found.start, found.end) for found in answer.citations]
 
 
+_NO_SOURCE = {"url": "", "title": None}
+
+
+@each(
+    "codec, document",
+    [
+        (CHAT, whole({"content": "hi", "annotations": [{"type": "url_citation", "url_citation": _NO_SOURCE}, None, {}]})),
+        (CHAT, whole({"content": "hi"}, citations=["", None], search_results=[{}, None, _NO_SOURCE])),
+        (
+            RESPONSES,
+            {
+                "status": "completed",
+                "output": [
+                    {
+                        "type": "message",
+                        "role": "assistant",
+                        "content": [
+                            {
+                                "type": "output_text",
+                                "text": "hi",
+                                "annotations": [
+                                    {"type": "url_citation", "start_index": 0, "end_index": 0, **_NO_SOURCE},
+                                    {"type": "file_citation", "file_id": "", "index": 0},
+                                ],
+                            }
+                        ],
+                    }
+                ],
+            },
+        ),
+        (
+            ANTHROPIC,
+            {
+                "type": "message",
+                "content": [{"type": "text", "text": "hi", "citations": [{"type": "char_location", "cited_text": ""}]}],
+                "stop_reason": "end_turn",
+            },
+        ),
+        (
+            GEMINI,
+            {
+                "candidates": [
+                    {
+                        "content": {"parts": [{"text": "hi"}]},
+                        "finishReason": "STOP",
+                        "groundingMetadata": {
+                            "groundingChunks": [{}, {"web": {"uri": "", "title": ""}}, None],
+                            "groundingSupports": [{"groundingChunkIndices": [1]}],
+                        },
+                    }
+                ]
+            },
+        ),
+    ],
+)
+def test_a_source_that_says_nothing_is_none(codec, document):
+    """In every format."""
+    answer = decoded(codec, document)
+
+    assert ("hi", ()) == (answer.content, answer.citations)
+
+
+@each("choices", [[None], [{}], [{"index": 0, "message": {"role": "", "content": None}, "finish_reason": ""}], {}])
+def test_choices_that_say_nothing_are_no_answer(choices):
+    """No success is made of them."""
+    with pytest.raises(MalformedReply, match="has no choices"):
+        decoded(CHAT, {"id": "c", "choices": choices})
+
+
+@each("calls_told", [{"0": 0, "2": 1}, {"1": 0}])
+def test_a_list_that_php_wrote_as_an_object_is_a_list(calls_told):
+    """It does where the numbers of the entries have gaps."""
+    entry = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message = {"tool_calls": {place: {**entry, "id": f"c{call}"} for place, call in calls_told.items()}}
+    document = {"id": "c", "choices": {"1": {"index": 0, "message": {"content": "", **message}, "finish_reason": "stop"}}}
+    streamed = chat(piece(message), piece({}, "stop"))
+
+    for answer in (decoded(CHAT, document), streamed):
+        assert [f"c{call}" for call in calls_told.values()] == [call.id for call in answer.tool_calls]
+
+
+@each(
+    "codec, document",
+    [
+        (CHAT, whole({"tool_calls": [{"id": 7, "function": {"name": "f", "arguments": "{}"}}]})),
+        (
+            ANTHROPIC,
+            {"content": [{"type": "tool_use", "id": 7, "name": "f", "input": {}}], "stop_reason": "tool_use", "type": "message"},
+        ),
+        (
+            RESPONSES,
+            {"output": [{"type": "function_call", "id": "i", "call_id": 7, "name": "f", "arguments": ""}], "status": "completed"},
+        ),
+        (GEMINI, {"candidates": [{"content": {"parts": [{"functionCall": {"id": 7, "name": "f"}}]}, "finishReason": "STOP"}]}),
+        (OLLAMA, line(done=True, tool_calls=[{"id": 7, "function": {"name": "f", "arguments": {}}}])),
+    ],
+)
+def test_the_number_of_a_call_is_its_id(codec, document):
+    """Its result is found by it."""
+    assert ["7"] == [call.id for call in decoded(codec, document).tool_calls]
+
+
+def test_a_thought_that_says_nothing_is_none():
+    """A client would send it back, and it is refused then."""
+    nothing = {"type": "reasoning", "id": "", "summary": None, "content": [], "encrypted_content": None}
+    message = {"type": "message", "role": "assistant", "content": "hi"}
+    answer = decoded(RESPONSES, {"status": "completed", "output": [nothing, message]})
+
+    assert [TextPart] == [type(part) for part in answer.parts]
+
+
+@each(
+    "codec, usage, expected",
+    [
+        # Anthropic and Bedrock count what is cached beside the input; a total would say so
+        (CHAT, {"input_tokens": 9, "output_tokens": 5, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 3}, (16, 5, 0)),
+        (CHAT, {"inputTokens": 9, "outputTokens": 5, "cacheReadInputTokens": 4}, (13, 5, 0)),
+        (CHAT, {"prompt_tokens": 9, "completion_tokens": 5, "cache_read_input_tokens": 4}, (9, 5, 0)),
+        (CHAT, {"input_tokens": 9, "output_tokens": 5, "total_tokens": 14, "cache_read_input_tokens": 4}, (9, 5, 0)),
+        (CHAT, {"total_tokens": 15}, (0, 15, 0)),
+        # xAI's reasoning stands beside the answer
+        (
+            RESPONSES,
+            {"input_tokens": 9, "output_tokens": 5, "total_tokens": 34, "output_tokens_details": {"reasoning_tokens": 20}},
+            (9, 25, 20),
+        ),
+        (
+            RESPONSES,
+            {"input_tokens": 9, "output_tokens": 25, "total_tokens": 34, "output_tokens_details": {"reasoning_tokens": 20}},
+            (9, 25, 20),
+        ),
+    ],
+)
+def test_what_a_vendor_counts_apart_is_added(codec, usage, expected):
+    """Also where only the names show it."""
+    document = whole({"content": "a"}) if codec is CHAT else {"status": "completed", "output": []}
+    counted = decoded(codec, {**document, "usage": usage}).usage
+
+    assert expected == (counted.input_tokens, counted.output_tokens, counted.reasoning_tokens)
+
+
 def test_a_source_without_a_place_gets_none():
     """Whichever of OpenAI's formats it is passed on in."""
     answer = decoded(CHAT, whole({"content": "hello", "annotations": [{"type": "url_citation", "url_citation": {"url": "u"}}]}))

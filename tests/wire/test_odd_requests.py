@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from contextlib import suppress
@@ -9,7 +10,7 @@ from contextlib import suppress
 import attrs
 import pytest
 
-from llmdispatcher import InvalidRequest, Message, ReasoningPart, Request, TextPart, Tool, ToolCall, VendorTool
+from llmdispatcher import FilePart, ImagePart, InvalidRequest, Message, ReasoningPart, Request, TextPart, Tool, ToolCall, VendorTool
 from llmdispatcher.catalog import traits_of
 from llmdispatcher.wire import telling_dropped, within_limits
 from llmdispatcher.wire.codecs import CODECS
@@ -808,3 +809,145 @@ def test_a_tool_that_others_bring_can_be_chosen(tool, extra_params):
         "m", "q", tools=[Tool(name="f"), tool][-1 if extra_params else 0 :], tool_choice="g", extra_params=extra_params
     )
     assert "g" == without_idle_choice(request, CHAT).tool_choice
+
+
+_JPEG, _PDF = b"\xff\xd8\xff\xe0\x00\x10JFIF" + b"x" * 60, b"%PDF-1.7" + b"x" * 60
+
+
+@each("target", [CHAT, ANTHROPIC, GEMINI, RESPONSES])
+@each(
+    "part, shown",
+    [
+        (ImagePart(data=_JPEG, media_type="image/png"), "image/jpeg"),
+        (ImagePart(data=_JPEG, media_type="application/octet-stream"), "image/jpeg"),
+        (ImagePart(url="data:image/webp;base64," + base64.b64encode(_JPEG).decode()), "image/jpeg"),
+        (FilePart(data=_PDF, media_type="application/octet-stream", name="a.pdf"), "application/pdf"),
+        (FilePart(url="data:binary/octet-stream;base64," + base64.b64encode(_PDF).decode(), name="a.pdf"), "application/pdf"),
+    ],
+)
+def test_a_medium_has_the_type_that_its_bytes_show(target, part, shown):
+    """Vendors compare them, and refuse bytes of no particular type."""
+    body = CODECS[target].encode(Request("m", [Message("user", [part])]), stream=False).decode()
+
+    assert shown in body
+    assert not {"image/png", "image/webp", "octet-stream"} & set(re.split('[";:]', body))
+
+
+@each(
+    "part, media_type",
+    [
+        (ImagePart(data=b"BM12", media_type="image/bmp"), "image/bmp"),
+        (ImagePart(data=b"x", media_type="image/heic"), "image/heic"),
+        (ImagePart(url="data:image/svg+xml,%3Csvg/%3E"), "image/svg+xml"),
+        (FilePart(data=b"PK", media_type="application/vnd.ms-excel"), "application/vnd.ms-excel"),
+        (FilePart(data=b"x", media_type="image/tiff"), "image/tiff"),
+    ],
+)
+def test_a_medium_that_anthropic_takes_none_of_is_refused_or_told(part, media_type):
+    """A program is told before anything is sent; of a client's request it is left out."""
+    request = Request("m", [Message("user", [TextPart(text="hi"), part])])
+    with pytest.raises(InvalidRequest, match=re.escape(repr(media_type))):
+        CODECS[ANTHROPIC].encode(request, stream=False)
+    foreign = attrs.evolve(request, wire_format=CHAT)
+    body, dropped = telling_dropped(lambda: json.loads(CODECS[ANTHROPIC].encode(foreign, stream=False)))
+
+    assert [{"type": "text", "text": "hi"}] == body["messages"][0]["content"]
+    assert (f"message.content: {media_type!r}",) == dropped
+
+
+def test_a_picture_as_a_file_is_a_picture_for_anthropic():
+    """Its documents are PDFs and texts."""
+    [block] = encoded(ANTHROPIC, Message("user", [FilePart(data=_JPEG, media_type="image/jpeg", name="a.jpg")]))["messages"][0][
+        "content"
+    ]
+
+    assert ("image", "image/jpeg") == (block["type"], block["source"]["media_type"])
+
+
+def test_an_own_client_hears_from_anthropic_what_it_refuses():
+    """The vendor judges what its own client asks."""
+    source = {"type": "base64", "media_type": "image/bmp", "data": "Qk0="}
+    turn = {"role": "user", "content": [{"type": "image", "source": source}]}
+
+    assert source == sent(ANTHROPIC, ANTHROPIC, messages=[turn])["messages"][0]["content"][0]["source"]
+
+
+@each("data", ["Grüezi".encode(), "Grüezi".encode("cp1252")])
+def test_a_text_file_is_read_in_the_encoding_that_it_has(data):
+    """No character of it is lost."""
+    [block] = encoded(ANTHROPIC, Message("user", [FilePart(data=data, media_type="text/plain")]))["messages"][0]["content"]
+
+    assert "Grüezi" == block["source"]["data"]
+
+
+_ZERO = [{}, None, {"role": "", "content": None, "parts": [], "index": 0, "flag": False}]
+
+
+@each("source", list(ASKED))
+def test_an_entry_that_says_nothing_is_none(source):
+    """Programs in Go write structs that nothing was put into: among turns and tools."""
+    field, tools = TALK[source], TOOLS.get(source, [])
+    request = read(source, **{field: [*_ZERO, *ASKED[source][field]]}, tools=[*_ZERO, *tools])
+
+    assert (1, len(tools)) == (len(request.messages), len(request.tools))
+
+
+def test_a_tool_whose_presence_is_the_wish_stays():
+    """An empty object in an entry says that it is there; a null does not."""
+    request = read(GEMINI, tools=[{"googleSearch": {}, "codeExecution": None}, {"functionDeclarations": [None, {"name": "f"}]}])
+
+    assert [{"googleSearch": {}}, "f"] == [tool.data if isinstance(tool, VendorTool) else tool.name for tool in request.tools]
+
+
+@each("target", [GEMINI, OLLAMA])
+def test_results_of_calls_with_one_id_have_the_names_of_their_calls(target):
+    """In the order of the calls."""
+    calls = [{"id": "a", "type": "function", "function": {"name": name, "arguments": "{}"}} for name in "fg"]
+    results = [{"role": "tool", "tool_call_id": "a", "content": name} for name in "fg"]
+    turns = sent(CHAT, target, messages=[USER, {"role": "assistant", "content": None, "tool_calls": calls}, *results])[TALK[target]]
+    if target == GEMINI:
+        found = [part["functionResponse"] for part in turns[-1]["parts"]]
+        told = [(one["name"], one["response"]["result"]) for one in found]
+    else:
+        told = [(turn["tool_name"], turn["content"]) for turn in turns[2:]]
+
+    assert [("f", "f"), ("g", "g")] == told
+
+
+@each("number", [0, -1])
+@each("target", [ANTHROPIC, CHAT, GEMINI, RESPONSES])
+def test_no_limit_of_ollamas_is_no_limit(number, target):
+    """0 and -1 stand for none there, and are refused elsewhere."""
+    default = {"max_tokens": 4096} if target == ANTHROPIC else {}
+    body = sent(OLLAMA, target, options={"num_predict": number})
+
+    assert default == {name: value for name, value in body.items() if name.startswith("max_")}
+    assert "generationConfig" not in body
+    assert number == sent(OLLAMA, OLLAMA, options={"num_predict": number})["options"]["num_predict"]
+
+
+def test_a_thought_of_a_client_that_says_nothing_is_none():
+    """OpenAI knows it by its id alone."""
+    turns = [USER, {"type": "reasoning", "id": "", "summary": None, "encrypted_content": ""}, {"type": "reasoning", "summary": []}]
+
+    assert [USER] == sent(RESPONSES, RESPONSES, input=turns)["input"]
+
+
+@each(
+    "source, fields, target, word",
+    [
+        (ANTHROPIC, {"cache_control": {"type": "ephemeral"}}, CHAT, "cache_control"),
+        (ANTHROPIC, {"metadata": {"user_id": "u"}}, GEMINI, "metadata"),
+        (ANTHROPIC, {"stop_sequences": ["a"]}, RESPONSES, "stop_sequences"),
+        (GEMINI, {"generationConfig": {"candidateCount": 2}}, ANTHROPIC, "candidateCount"),
+        (GEMINI, {"generationConfig": {"topK": 2}}, RESPONSES, "topK"),
+        (GEMINI, {"generationConfig": {"frequencyPenalty": 1}}, ANTHROPIC, "frequencyPenalty"),
+        (GEMINI, {"generationConfig": {"responseLogprobs": True}}, ANTHROPIC, "responseLogprobs"),
+        (GEMINI, {"generationConfig": {"thinkingConfig": {"includeThoughts": True}}}, CHAT, "thinkingConfig"),
+        (RESPONSES, {"reasoning": {"summary": "auto"}}, CHAT, "reasoning"),
+        (CHAT, {"logprobs": True}, ANTHROPIC, "logprobs"),
+    ],
+)
+def test_a_client_is_told_in_its_own_words_what_is_dropped(source, fields, target, word):
+    """It knows no others."""
+    assert (word,) == telling_dropped(lambda: sent(source, target, **fields))[1]

@@ -124,6 +124,12 @@ def test_a_last_piece_may_be_the_whole_answer(last, text):
     assert text == chat(piece({"content": "Hel"}), piece({"content": "lo"}), final).content
 
 
+def test_a_last_piece_may_say_all_twice():
+    """As the piece and as the message beside it."""
+    final = {"choices": [{"index": 0, "delta": {"content": "Hello"}, "message": {"content": "Hello"}, "finish_reason": "stop"}]}
+    assert "Hello" == chat(piece({"content": "Hel"}), piece({"content": "lo"}), final).content
+
+
 def line(message, *, done=False):
     """One line of Ollama's."""
     last = {"done_reason": "stop"} if done else {}
@@ -807,3 +813,9 @@ def test_an_event_of_no_type_that_says_anything_else_is_counted(codec):
     decoder.feed(sse(*_BEFORE[codec], {"words": "b"}, {"words": ""}, {}, {"type": "ping"}, *_BEHIND[codec], {"words": "c"}))
 
     assert (True, 1) == (decoder.done, decoder.skipped)
+
+
+@each("end", [b"[DONE]", b'"[DONE]"', b"[DONE] "])
+def test_the_end_marker_may_be_written_as_json(end):
+    """Frameworks that write every event as JSON do so."""
+    assert "hey" == read(CHAT, sse(piece({"content": "hey"}), end)).content

@@ -10,7 +10,7 @@ from functools import cache, partial
 import pytest
 
 from llmdispatcher import DispatchError, ImagePart, InvalidRequest, ReasoningPart, Response, TextPart, ToolCall, Usage, errors
-from llmdispatcher.types import Citation, OtherPart, unfold
+from llmdispatcher.types import Citation, OtherPart, StreamChunk, ToolCallDelta, unfold
 from llmdispatcher.wire import CODECS
 from llmdispatcher.wire.anthropic.fields import anthropic_usage
 from llmdispatcher.wire.base import Codec
@@ -461,6 +461,67 @@ def test_a_citation_without_its_place_is_left_out_and_told(citation, dropped):
     [block], told = _written("anthropic_messages", {"type": "text", "text": "It rains.", "citations": [citation]})
 
     assert (block, told) == ({"type": "text", "text": "It rains.", "citations": []}, (f"answer: {dropped!r}",))
+
+
+@each(
+    "name, place, told",
+    [
+        ("container_file_citation", {}, None),
+        ("container_file_citation", {"start_index": 3}, None),
+        ("container_file_citation", {"start_index": 3, "end_index": -1}, None),
+        ("container_file_citation", {"start_index": 3, "end_index": 5}, (3, 5)),
+        ("url_citation", {}, (0, 0)),
+        ("url_citation", {"start_index": 3, "end_index": None}, (0, 0)),
+        ("url_citation", {"end_index": 7}, (0, 0)),
+        ("url_citation", {"start_index": 3, "end_index": 5}, (3, 5)),
+    ],
+)
+def test_half_a_place_in_a_text_is_none(name, place, told):
+    """A page without one supports no text; a file that nobody can find again is left out and told."""
+    source = {"type": name, "url": "u", "title": "t", "file_id": "f", "container_id": "c", "filename": "n", **place}
+    text = {"type": "output_text", "text": "It rains.", "annotations": [source]}
+    [item], dropped = _written("openai_responses", {"type": "message", "role": "assistant", "content": [text]})
+    annotations = item["content"][0]["annotations"]
+
+    assert [told] if told else [] == [(one["start_index"], one["end_index"]) for one in annotations]
+    assert (() if told else (f"answer: {name!r}",)) == dropped
+
+
+@each("start, end, told", [(None, None, (0, 0)), (3, None, (0, 0)), (None, 5, (0, 0)), (5, 3, (0, 0)), (3, 5, (3, 5))])
+@each("name", ["openai_chat", "openai_responses"])
+def test_a_source_of_another_format_has_a_place_or_none(start, end, told, name):
+    """Half a place would say of another piece of the text that it rests on the source."""
+    answer = Response(content="It rains.", model="m", citations=(Citation(url="u", start=start, end=end),))
+    written = json.loads(CODECS[name].write_response(answer))
+    chat = written.get("choices")
+    [source] = chat[0]["message"]["annotations"] if chat else written["output"][0]["content"][0]["annotations"]
+    source = source["url_citation"] if chat else source
+
+    assert told == (source["start_index"], source["end_index"])
+
+
+@each(
+    "name, citation, parts, dropped",
+    [
+        ("ollama_chat", Citation(url="u"), (), True),
+        ("anthropic_messages", Citation(url="u"), (), False),
+        ("anthropic_messages", Citation(title="A book"), (), True),
+        ("anthropic_messages", Citation(url="u"), (ToolCall(name="f", id="c"),), True),
+        ("openai_chat", Citation(title="A book"), (), True),
+        ("openai_responses", Citation(title="A book"), (), True),
+    ],
+)
+def test_a_source_without_a_place_in_a_format_is_told(name, citation, parts, dropped):
+    """Also where the text that it is for has ended before it comes."""
+    chunks = [StreamChunk(content="It rains.", model="m"), StreamChunk(citations=(citation,)), StreamChunk(finish_reason="stop")]
+    writer = CODECS[name].writer()
+    calls = [StreamChunk(tool_calls=(ToolCallDelta(index=0, id=call.id, name=call.name, arguments="{}"),)) for call in parts]
+    _, told = telling_dropped(lambda: [*map(writer.write, [chunks[0], *calls, *chunks[1:]]), writer.end()])
+
+    assert (("answer: 'citation'",) if dropped else ()) == told
+    if not parts:
+        answer = Response(content="It rains.", model="m", citations=(citation,))
+        assert told == telling_dropped(lambda: CODECS[name].write_response(answer))[1]
 
 
 def test_a_long_title_is_cut():

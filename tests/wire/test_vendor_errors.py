@@ -114,6 +114,9 @@ OVERFLOW = {
         {"code": 20015, "message": "length of prompt_tokens (9000) must be less than max_seq_len (8192).", "data": None},
     ),
     "OpenRouter": (400, told("no", 400, metadata={"error_type": "context_length_exceeded"})),
+    "Yandex": (400, told("Error in session internal_id=x: number of input tokens must be no more than 8192, got 9000")),
+    "Oracle": (400, {"code": "400", "message": "Please provide prompt less than 16000 tokens"}),
+    "Qianfan, old": (200, {"error_code": 336007, "error_msg": "the max input characters is 2000"}),
     "watsonx": (400, told("the number of input tokens 5000 cannot exceed the total tokens limit 4096 for this model")),
     "a gateway's 500": (500, told("This model's maximum context length is 8192 tokens.")),
 }
@@ -167,6 +170,8 @@ POLICY = {
     "Gemini": (400, told("The prompt contains text that violates the Prohibited Use policy")),
 }
 SPENT = {
+    "watsonx": (403, {"errors": [{"code": "token_quota_reached", "message": "no more for this plan"}], "status_code": 403}),
+    "watsonx, in words": (403, {"errors": [{"code": "x", "message": "This month's token quota is reached"}], "status_code": 403}),
     "a low balance": (400, told("Account balance too low")),
     "a subscription": (403, told("Subscription expired")),
     "a trial": (403, told("Your free trial has ended")),
@@ -242,6 +247,7 @@ SPENT = {
     "Ollama": (429, {"error": "you've reached your hourly usage limit, please upgrade to continue"}),
 }
 CAPACITY = {
+    "Nvidia": (400, {"title": "Bad Request", "detail": "Function id 'x': DEGRADED function cannot be invoked"}),
     "a model that loads": (400, told("Model is loading")),
     "unavailable for now": (400, told("service temporarily unavailable")),
     "Envoy": (400, told("upstream connect error or disconnect/reset before headers")),

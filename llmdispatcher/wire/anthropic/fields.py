@@ -7,7 +7,7 @@ from typing import Any
 
 from ...types import Citation, Usage
 from ..decoding import Counter, mapping, text_of
-from ..finish import canonical_reason, finish_of
+from ..finish import canonical_reason, finish_of, reason_for
 from ..openai_chat.fields import openai_chat_usage
 from ..shapes import MOST_TITLE, Shape, fitted, is_count, is_text, nullable, one_of
 
@@ -91,10 +91,9 @@ _USAGE: Shape = {
 }
 
 
-def stop_reason(reason: str | None, raw: str | None) -> str | None:
-    """The stop reason for a common word; the vendor's own where it is one of this format."""
-    if reason is None:
-        return None
+def stop_reason(reason: str | None, raw: str | None, *, called: bool) -> str:
+    """Why an answer ended, in a word of this format: the vendor's own if it is one."""
+    reason = reason_for(reason, called=called)
     if raw in STOP_REASONS and finish_of(raw) == reason:
         return raw
     return next((word for word, common in FINISH.items() if common == canonical_reason(reason)), "end_turn")

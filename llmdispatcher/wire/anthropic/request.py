@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -21,9 +20,9 @@ from ...types import (
     ToolCall,
     VendorTool,
     data_url,
-    detect_media_type,
     media_type,
 )
+from ..decoding import mapping
 from ..encoding import (
     ADAPTIVE,
     EXTRA_CONTENT,
@@ -166,6 +165,9 @@ def _block(request: Request, part: Part) -> list[dict[str, Any]]:
         block = {"type": "tool_use", "id": part.id, "name": part.name, "input": given}
     elif writer is not None:
         block = writer(part)
+        if request.wire_format != NAME and (refused := _refused_type(block)) is not None:
+            leave_out(request, NAME, f"message.content: {refused!r}", "is no media type that this format takes")
+            return []
     else:
         leave_out(request, NAME, f"message.content: {type(part).__name__}")
         return []
@@ -189,8 +191,22 @@ def _thought(part: ReasoningPart, unsigned: bool) -> list[dict[str, Any]]:
     return [{"type": "thinking", "thinking": part.text, "signature": part.signature or "", **own(part, NAME)}]
 
 
+_TAKEN = {"image": ("image/jpeg", "image/png", "image/gif", "image/webp"), "document": ("application/pdf",)}
+"""The media types of bytes in a block. https://platform.claude.com/docs/en/api/messages"""
+
+
+def _refused_type(block: Mapping[str, Any]) -> str | None:
+    """The media type of an image's or a document's bytes where the format knows none such."""
+    source = mapping(block.get("source"))
+    given = source.get("media_type") if source.get("type") == "base64" else None
+    return given if given is not None and given not in _TAKEN.get(block["type"], (given,)) else None
+
+
 def _document(part: FilePart) -> dict[str, Any]:
-    return {"type": "document", "source": _file(part.file_id) or _document_source(part), **present(title=part.name)}
+    source = _file(part.file_id) or _document_source(part)
+    if source.get("media_type", "").startswith("image/"):
+        return {"type": "image", "source": source}
+    return {"type": "document", "source": source, **present(title=part.name)}
 
 
 def _document_source(part: FilePart) -> dict[str, Any]:
@@ -198,8 +214,16 @@ def _document_source(part: FilePart) -> dict[str, Any]:
     whole = data_url(part.url) if part.url is not None else None
     kind, data = whole or (part.media_type, part.data)
     if data is not None and kind is not None and media_type(kind).startswith(_TEXTUAL):
-        return {"type": "text", "media_type": "text/plain", "data": data.decode("utf-8", "replace")}
+        return {"type": "text", "media_type": "text/plain", "data": _as_text(data)}
     return _source(part, "file")
+
+
+def _as_text(data: bytes) -> str:
+    """The text in a file: UTF-8, or what programs of Windows and old servers write."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace")
 
 
 def _file(file_id: str | None) -> dict[str, Any]:
@@ -210,17 +234,7 @@ def _source(part: ImagePart | FilePart, kind: str) -> dict[str, Any]:
     found = inline(part, kind)
     if found is None:
         return {"type": "url", "url": part.url}
-    kind, data = found
-    return {"type": "base64", "media_type": _image_type(data) or kind if isinstance(part, ImagePart) else kind, "data": data}
-
-
-def _image_type(encoded: str) -> str | None:
-    """The media type of an image by its first bytes; Anthropic refuses an image with a wrong media type."""
-    try:
-        found = detect_media_type(base64.b64decode(encoded[:64]))
-    except ValueError:
-        return None
-    return found if found is not None and found.startswith("image/") else None
+    return {"type": "base64", "media_type": found[0], "data": found[1]}
 
 
 _WRITERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {

@@ -9,7 +9,19 @@ from typing import Any
 import attrs
 
 from ...types import MOST_MEMBERS, OtherPart, Part, ReasoningPart, Response, StreamChunk, TextPart, ToolCallDelta, fold, parse_text
-from ..decoding import arguments_in, cite, mapping, missing, number_in, parse_object, raise_error, says, text_of, words_of
+from ..decoding import (
+    arguments_in,
+    cite,
+    mapping,
+    missing,
+    number_in,
+    parse_object,
+    raise_error,
+    says,
+    says_more,
+    text_of,
+    words_of,
+)
 from ..finish import ends, error_of, finish_of
 from ..streams import EventDecoder
 from .fields import NAME, STRUCTURE, anthropic_usage, tier_of
@@ -114,7 +126,7 @@ class MessagesDecoder(EventDecoder):
         extra = {name: value for name, value in fields.items() if name not in _CALL and value is not None}
         delta = ToolCallDelta(
             index=block.slot,
-            id=text_of(fields.get("id")) or None,
+            id=words_of(fields.get("id") or None) or None,
             name=text_of(fields.get("name")) or None,
             extra={NAME: extra} if extra else None,
         )
@@ -123,7 +135,7 @@ class MessagesDecoder(EventDecoder):
     def _text_start(self, block: _Block) -> list[StreamChunk]:
         boundary, listed = self._boundary(), block.fields.get("citations")
         citations = listed if isinstance(listed, list) else []
-        block.citations = [citation for citation in citations if isinstance(citation, dict) and says(citation)]
+        block.citations = [citation for citation in citations if isinstance(citation, dict) and says_more(citation, "type")]
         return boundary + self._say(block, words_of(block.fields.get("text")))
 
     def _boundary(self) -> list[StreamChunk]:
@@ -158,7 +170,7 @@ class MessagesDecoder(EventDecoder):
         return boundary + _DELTAS.get(kind, MessagesDecoder._other_delta)(self, block, delta)
 
     def _citations_delta(self, block: _Block, delta: Mapping[str, Any]) -> list[StreamChunk]:
-        if isinstance(delta.get("citation"), dict) and says(delta["citation"]):
+        if says_more(mapping(delta.get("citation")), "type"):
             block.citations.append(delta["citation"])
         return []
 

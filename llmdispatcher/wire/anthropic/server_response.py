@@ -6,7 +6,7 @@ A stream consists of named events, each of which belongs to a content block by i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...errors import CircuitOpen, DispatchError, Overloaded
@@ -27,18 +27,22 @@ from ..decoding import CALL, CallBuffer, made_id, text_of
 from ..encoding import input_of, own, tell_unwritten, with_signature, written
 from ..limits import plain_id
 from ..server_errors import refused
-from ..shapes import ABSENT, entries, fit, fitted, kinds
+from ..shapes import ABSENT, entries, fit, kinds
 from .fields import DIRECT, NAME, raw_usage, stop_reason, web_citation
 
 NO_ID = "msg_0"
 """Names an answer that came without a name."""
+_CALLED = "tool_use"
+"""The kind of block that a client answers with a result."""
 
 
 def write_response(response: Response, _asked: Inbound | None = None) -> bytes:
     """The body of a whole answer; this format repeats nothing of the request."""
     usage = raw_usage(response.usage, response.service_tier)
-    reason = stop_reason(response.finish_reason, response.finish_reason_raw)
-    return written(_message(response.response_id, response.model, _blocks(response), reason, usage))
+    blocks = _blocks(response)
+    called = any(block["type"] == _CALLED for block in blocks)
+    reason = stop_reason(response.finish_reason, response.finish_reason_raw, called=called)
+    return written(_message(response.response_id, response.model, blocks, reason, usage))
 
 
 def _message(name: str | None, model: str, content: list[dict[str, Any]], reason: str | None, usage: Any) -> dict[str, Any]:
@@ -69,11 +73,15 @@ def _blocks(response: Response) -> list[dict[str, Any]]:
     return [*blocks, {"type": "text", "text": response.refusal, "citations": None}] if response.refusal else blocks
 
 
-def _cite(blocks: list[dict[str, Any]], citations: Iterable[Citation]) -> None:
+def _cite(blocks: list[dict[str, Any]], citations: Sequence[Citation]) -> None:
     """Sources that another vendor named are those of the text as a whole; Anthropic's own stand in their blocks."""
+    if not citations or any(block.get("citations") is not None for block in blocks):
+        return
     text = next((block for block in reversed(blocks) if block["type"] == "text"), None)
-    sources = [web_citation(citation) for citation in citations if citation.url]
-    if sources and text is not None and not any(block.get("citations") for block in blocks):
+    sources = [web_citation(citation) for citation in citations if citation.url and text is not None]
+    if len(sources) < len(citations):
+        tell_unwritten({"type": "citation"})
+    if sources and text is not None:
         text["citations"] = sources
 
 
@@ -112,7 +120,7 @@ def _thinking(text: str, signature: str = "") -> dict[str, Any]:
 
 
 def _call(call: ToolCall) -> list[dict[str, Any]]:
-    head = {"type": "tool_use", "id": plain_id(call.id or made_id(CALL)), "name": call.name, "caller": DIRECT}
+    head = {"type": _CALLED, "id": plain_id(call.id or made_id(CALL)), "name": call.name, "caller": DIRECT}
     further = {**with_signature(call.signature), **own(call, NAME)}
     return _whole_block({**head, "input": input_of(call.arguments, call.kind), **further})
 
@@ -187,7 +195,9 @@ class MessagesWriter:
 
     __slots__ = (
         "_asked",
+        "_called",
         "_calls",
+        "_cited",
         "_count",
         "_finish",
         "_grown",
@@ -204,7 +214,9 @@ class MessagesWriter:
 
     def __init__(self, asked: Inbound | None = None) -> None:
         self._asked = asked
+        self._called = False  # whether a call was told
         self._calls: dict[int, _AnthropicCall] = {}
+        self._cited = False  # whether the sources stand in their blocks, as in an answer of Anthropic's own
         self._grown: dict[int, _AnthropicCall] = {}  # those that may be whole now
         self._texts: dict[int, _AnthropicCall] = {}  # those that are nothing but text, which ends with whatever follows
         self._count = 0  # blocks so far
@@ -216,7 +228,7 @@ class MessagesWriter:
         self._tier: str | None = None
         self._tier_told: str | None = None
         self._usage: Usage | None = None
-        self._finish: str | None = None
+        self._finish: tuple[str | None, str | None] = None, None
 
     def write(self, chunk: StreamChunk) -> bytes:
         """The events that one chunk becomes; an answer beside the first has no place."""
@@ -232,17 +244,25 @@ class MessagesWriter:
             self._call(delta)
         for part in chunk.parts:
             self._part(part)
-        if self._kind == "text":  # else they are in the block that is just finished, or come too late
-            for citation in [citation for citation in chunk.citations if citation.url]:
-                self._delta("citations_delta", self._count - 1, citation=web_citation(citation))
+        if chunk.citations and not self._cited:
+            self._cite(chunk.citations)
         return self._flushed()
+
+    def _cite(self, citations: Sequence[Citation]) -> None:
+        """Sources that another vendor named, if the text that they are for is still open."""
+        sources = [web_citation(citation) for citation in citations if citation.url and self._kind == "text"]
+        for source in sources:
+            self._delta("citations_delta", self._count - 1, citation=source)
+        if len(sources) < len(citations):
+            tell_unwritten({"type": "citation"})
 
     def end(self) -> bytes:
         """What is still owed, and the end marker."""
         self._start()
         self._close(last=True)
         usage = raw_usage(self._usage or Usage(), self._tier if self._tier != self._tier_told else None)
-        delta = {"stop_reason": self._finish, "stop_sequence": None, "stop_details": None, "container": None}
+        reason = stop_reason(*self._finish, called=self._called)
+        delta = {"stop_reason": reason, "stop_sequence": None, "stop_details": None, "container": None}
         self._emit("message_delta", delta=delta, usage=usage)
         self._emit("message_stop")
         return self._flushed()
@@ -255,7 +275,7 @@ class MessagesWriter:
         self._model, self._id = self._model or chunk.model, self._id or chunk.response_id
         self._tier, self._usage = chunk.service_tier or self._tier, chunk.usage or self._usage
         if chunk.finish_reason is not None or chunk.finish_reason_raw is not None:
-            self._finish = stop_reason(chunk.finish_reason, chunk.finish_reason_raw)
+            self._finish = chunk.finish_reason, chunk.finish_reason_raw
 
     def _flushed(self) -> bytes:
         out, self._out = b"".join(self._out), []
@@ -275,6 +295,7 @@ class MessagesWriter:
 
     def _open(self, block: Mapping[str, Any]) -> int:
         self._start()
+        self._called = self._called or block["type"] == _CALLED
         self._emit("content_block_start", index=self._count, content_block=block)
         self._count += 1
         return self._count - 1
@@ -325,17 +346,24 @@ class MessagesWriter:
             self._close_text()
             further = with_signature(call.signature)
             further |= call.extra.get(NAME, {}) if isinstance(call.extra, Mapping) else {}
-            head = {"type": "tool_use", "id": plain_id(call.id), "name": call.name, "caller": DIRECT}
-            call.index = self._open(fitted({**head, "input": {}, **further}, kinds("anthropic")["tool_use"]))
+            head = {"type": _CALLED, "id": plain_id(call.id), "name": call.name, "caller": DIRECT}
+            block = fit({**head, "input": {}, **further}, kinds("anthropic")[_CALLED])
+            if block is ABSENT:
+                call.closed = True
+                tell_unwritten(head)
+                return
+            call.index = self._open(block)
         for text in filter(None, call.waiting()) if call.is_object else ():
             self._delta("input_json_delta", call.index, partial_json=text)
 
     def _close_call(self, call: _AnthropicCall) -> None:
         call.closed = True
         if not call.name:
-            tell_unwritten({"type": "tool_use"})
+            tell_unwritten({"type": _CALLED})
             return
         self._tell(call)
+        if call.index < 0:
+            return
         waiting = "".join(call.waiting())
         if waiting or call.kind == "custom":
             given = json.dumps(input_of(waiting, call.kind), ensure_ascii=False)
@@ -356,7 +384,9 @@ class MessagesWriter:
 
     def _hang(self, part: TextPart) -> None:
         """What hangs on a text that was told before."""
-        citations = entries(own(part, NAME).get("citations") or [], kinds("anthropic")["citation"])
+        own_citations = own(part, NAME).get("citations") or []
+        self._cited = self._cited or bool(own_citations)
+        citations = entries(own_citations, kinds("anthropic")["citation"])
         if self._kind != "text" and citations:
             self._close()
             self._open(_EMPTY["text"])

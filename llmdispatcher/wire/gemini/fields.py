@@ -37,10 +37,10 @@ def citations_of(grounding: Mapping[str, Any], text: str) -> tuple[Citation, ...
     for support in map(mapping, supports if isinstance(supports, list) else ()):
         places = support.get("groundingChunkIndices")
         for place in places if isinstance(places, list) else ():
-            if type(place) is int and 0 <= place < len(chunks):
+            if type(place) is int and 0 <= place < len(chunks) and says(chunks[place]):
                 cited.add(place)
                 found.append(_citation(chunks[place], support, text))
-    return (*found, *[_citation(chunk, {}, text) for place, chunk in enumerate(chunks) if place not in cited])
+    return (*found, *[_citation(chunk, {}, text) for place, chunk in enumerate(chunks) if says(chunk) and place not in cited])
 
 
 def _citation(chunk: Mapping[str, Any], support: Mapping[str, Any], text: str) -> Citation:
@@ -364,15 +364,15 @@ def _call(block: Mapping[str, Any]) -> Part | None:
     call, signature = block["functionCall"], block.get("thoughtSignature")
     if not isinstance(call, dict):
         return None
-    name, given, call_id = call.get("name"), call.get("args", {}), call.get("id")
-    if not isinstance(name, str) or not isinstance(given, dict) or not isinstance(call_id, str | None):
+    name, given, call_id = call.get("name"), call.get("args", {}), words_of(call.get("id") or None)
+    if not isinstance(name, str) or not isinstance(given, dict):
         return None
     signed = isinstance(signature, str)
     rest = {name: value for name, value in block.items() if not (signed and name == "thoughtSignature")}
     return ToolCall(
         name=name,
         arguments=json.dumps(given, ensure_ascii=False),
-        id=call_id,
+        id=call_id or None,
         signature=signature if signed else None,
         extra=extra_of(rest, "functionCall", "name", "args", "id"),
     )

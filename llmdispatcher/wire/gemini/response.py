@@ -236,7 +236,7 @@ class _Candidate:
         further = {} if isinstance(known, OtherPart) else known.extra
         delta = ToolCallDelta(
             index=slot,
-            id=text_of(call.get("id")) or None,
+            id=words_of(call.get("id") or None) or None,
             name=text_of(call.get("name")) or None,
             arguments=arguments,
             signature=text_of(part.get("thoughtSignature")) or None,

@@ -13,7 +13,7 @@ from ...errors import InvalidRequest
 from ...types import Message, OtherPart, Part, Request, TextPart, Tool, VendorTool, parse_text
 from ..base import EMPTY_TURN, Inbound
 from ..decoding import mapping, says
-from ..server_fields import compact, is_hollow, nonempty, take_numbers, take_typed, without_null
+from ..server_fields import compact, is_hollow, nonempty, take_numbers, take_typed, without_blank, without_null
 from .fields import LEVELS, NAME, RESPONSE_SCHEMA, SETTINGS, THINKING_BUDGET, camel, extra_of, listed, part_of
 from .request import json_schema, object_of
 
@@ -46,7 +46,7 @@ def _content(parts: list[Part]) -> str | tuple[Part, ...]:
 
 def read_turns(contents: list[Any]) -> list[Message]:
     """All turns; results of functions become messages of their own."""
-    turns = [message for place, turn in enumerate(without_null(contents)) for message in _read_turn(turn, f"contents.{place}")]
+    turns = [message for place, turn in enumerate(without_blank(contents)) for message in _read_turn(turn, f"contents.{place}")]
     return turns or [Message("user", EMPTY_TURN)]
 
 
@@ -245,13 +245,13 @@ def _read_thoughts(config: dict[str, Any], marks: dict[str, Any]) -> dict[str, A
 def _read_tools(fields: dict[str, Any]) -> dict[str, Any]:
     """Functions, and each tool of Google's own, however they were grouped."""
     tools: list[Tool | VendorTool] = []
-    for place, entry in enumerate(listed(fields.pop("tools", None))):
+    for place, entry in enumerate(without_blank(listed(fields.pop("tools", None)))):
         if not isinstance(entry, dict):
             raise InvalidRequest(f"tools.{place}: {type(entry).__name__} is not a tool; give {{'functionDeclarations': [...]}}")
         for name, value in entry.items():
             if name == "functionDeclarations":
-                tools += [_read_function(declared, f"tools.{place}") for declared in listed(value)]
-            else:
+                tools += [_read_function(declared, f"tools.{place}") for declared in without_null(listed(value))]
+            elif value is not None:
                 tools.append(VendorTool(origin=NAME, data={name: value}))
     return {"tools": tools}
 

@@ -261,8 +261,6 @@ class ContentWriter:
 
     def end(self) -> bytes:
         """What is still owed, with the reasons why the answers ended."""
-        for answer in self._answers.values():
-            answer.finish = answer.finish or "STOP"
         return self._event(self._rest())
 
     def fail(self, error: DispatchError) -> bytes:
@@ -283,6 +281,7 @@ class ContentWriter:
         counted = {"usageMetadata": usage} if usage else {}
         for answer in self._answers.values():
             answer.tell_calls(even_broken=True)
+            answer.finish = answer.finish or "STOP"
         blocked = self._blocked()
         if blocked is not None:
             return {"promptFeedback": {"blockReason": blocked}, **counted}

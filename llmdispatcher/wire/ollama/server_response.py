@@ -19,7 +19,7 @@ from ...types import (
 )
 from ..base import Inbound
 from ..decoding import CallBuffer
-from ..encoding import input_of, tell_others, written
+from ..encoding import input_of, tell_others, tell_unwritten, written
 from ..openai_chat.fields import openai_logprobs
 from ..server_errors import refused
 from .request import done_reason, raw_usage
@@ -49,7 +49,7 @@ def _told_time(moment: datetime) -> str:
 
 def _is_text(chunk: StreamChunk) -> bool:
     """Whether a chunk says a piece of the text and nothing else that this format has a place for."""
-    other = chunk.reasoning or chunk.refusal or chunk.tool_calls or chunk.logprobs or chunk.choice
+    other = chunk.reasoning or chunk.refusal or chunk.tool_calls or chunk.logprobs or chunk.citations or chunk.choice
     return bool(chunk.content) and not other and chunk.usage is None and chunk.finish_reason is chunk.finish_reason_raw is None
 
 
@@ -109,6 +109,8 @@ class OllamaChatWriter:
             self._calls[delta.index].learn(delta)
             self._grown.add(delta.index)
         tell_others(chunk.parts, TextPart, ReasoningPart, ToolCall)
+        if chunk.citations:
+            tell_unwritten({"type": "citation"})
         self._usage = chunk.usage or self._usage
         if chunk.finish_reason is not None or chunk.finish_reason_raw is not None:
             self._finish = done_reason(chunk.finish_reason, chunk.finish_reason_raw)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...types import ToolCallDelta
-from ..decoding import JsonBuffer, arguments_in, mapping, number_in, says, text_of, words_of
+from ..decoding import JsonBuffer, arguments_in, entries_in, mapping, number_in, says, text_of, words_of
 from .fields import AS, LEGACY, noted, rest
 
 _CALL = frozenset({"id", "type", "function", "index"})
@@ -90,10 +90,12 @@ class CallSlots:
 
     def deltas(self, delta: Mapping[str, Any]) -> tuple[ToolCallDelta, ...]:
         """The pieces in one delta."""
-        listed = delta.get("tool_calls")
-        pieces = [listed] if isinstance(listed, dict) else listed if isinstance(listed, list) else ()
         begun: set[int] = set()
-        found = [said for piece in pieces if isinstance(piece, dict) and (said := self._piece(piece, begun)) is not None]
+        found = [
+            said
+            for piece in entries_in(delta.get("tool_calls"))
+            if isinstance(piece, dict) and (said := self._piece(piece, begun)) is not None
+        ]
         if not found and isinstance(legacy := delta.get("function_call"), dict):
             said = self._piece({"index": 0, "function": legacy, AS: LEGACY}, begun)
             return (said,) if said is not None else ()

@@ -36,6 +36,8 @@ WRITTEN = words(
     "cache_write_tokens cache_creation_tokens cache_creation_input_tokens cacheWriteInputTokens cacheWriteInputTokenCount",
     "cacheWriteTokens cache_write_input_tokens cached_creation_tokens cache_creation",
 )
+_APART = frozenset(words("cache_read_input_tokens cache_creation_input_tokens cacheReadInputTokens cacheWriteInputTokens"))
+"""The names of counts that Anthropic and Bedrock leave out of the input."""
 _THOUGHTS = ("reasoning_tokens", "reasoningTokens", "thoughtsTokenCount", "thoughts_token_count", "thinking_tokens", "reasoning")
 """What vendors, servers and gateways call the same count, in the record or in its details; the first that says something counts."""
 
@@ -98,9 +100,12 @@ def openai_chat_usage(document: Mapping[str, Any]) -> Usage:
         inner = next((raw[name] for name in _RECORDS if not (prompt or completion) and says(mapping(raw.get(name)))), None)
         if inner is not None:  # Cohere's
             return openai_chat_usage({"usage": inner})
-    beyond = count(raw.get("total_tokens") or first(_TOTAL, raw)) - prompt - completion
-    if beyond > 0 and beyond == read + write:  # a gateway to Anthropic, which counts what is cached beside the prompt
-        prompt += beyond
+    total = count(raw.get("total_tokens") or first(_TOTAL, raw))
+    beyond = total - prompt - completion
+    if read + write and (beyond == read + write or (not total and "prompt_tokens" not in raw and not _APART.isdisjoint(raw))):
+        prompt += read + write  # Anthropic, Bedrock and gateways to them, which count what is cached beside the prompt
+    elif beyond > 0 and not (prompt or completion):
+        completion = beyond  # nobody says what of it is which
     elif beyond > 0 and (beyond == reasoning or not says([raw[name] for name in raw if name not in _ALL])):
         completion, reasoning = completion + beyond, beyond  # xAI's reasoning; Gemini's, which the total alone tells
     return counter.usage(
@@ -259,8 +264,17 @@ def text_within(content: Any) -> str:
 
 
 CITATION = "url_citation"
-SOURCE: Shape = {"url": (is_text, REQUIRED), "title": (is_text, ""), "start_index": (is_count, 0), "end_index": (is_count, 0)}
-"""What OpenAI says of a source."""
+SOURCE: Shape = {"url": (is_text, REQUIRED), "title": (is_text, "")}
+"""What OpenAI says of a source, beside its place."""
+
+
+def place_in(start: Any, end: Any) -> dict[str, int]:
+    """The span of text that a source supports, as both of OpenAI's formats have it: 0 to 0 where not both ends are known.
+
+    Their schemas demand numbers; an empty span at the beginning supports no text, and is read as none again (:func:`span_of`).
+    """
+    known = is_count(start) and is_count(end) and start <= end
+    return {"start_index": start, "end_index": end} if known else {"start_index": 0, "end_index": 0}
 
 
 def span_of(source: Mapping[str, Any]) -> tuple[int | None, int | None]:

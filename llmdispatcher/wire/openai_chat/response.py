@@ -25,7 +25,21 @@ from ...types import (
     detect_media_type,
     fold,
 )
-from ..decoding import cite, decode_base64, mapping, missing, number_in, parse_object, raise_error, recount, says, text_of, words_of
+from ..decoding import (
+    cite,
+    decode_base64,
+    entries_in,
+    mapping,
+    missing,
+    number_in,
+    parse_object,
+    raise_error,
+    recount,
+    says,
+    says_more,
+    text_of,
+    words_of,
+)
 from ..errors import fault_inside, tells
 from ..finish import ends, error_of, finish_of, word_in
 from ..streams import EventDecoder
@@ -48,11 +62,6 @@ from .fields import (
 
 _WHOLE = "chat.completion"
 """The ``object`` of a whole answer; some servers write one at the end of a stream."""
-
-
-def _choices_in(choices: Any) -> list[Any]:
-    """The choices as a list, also where a server sends a single one."""
-    return choices if isinstance(choices, list) else [choices] if isinstance(choices, dict) and choices else []
 
 
 def _message_in(choice: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -159,7 +168,9 @@ class ChoiceReader:
         if self._whole or not (self.has_begun or says(delta)):
             return {**delta, **message}
         piece, content, refusal = map(words_of, (delta.get("content"), message.get("content"), message.get("refusal")))
-        known = "".join(self._content) + piece if content else ""
+        known = "".join(self._content) if content else ""
+        piece = "" if piece == content == known else piece  # all of it again, in both places
+        known += piece if content else ""
         more = content[len(known) :] if content.startswith(known) else content if self._by_messages else ""
         calls = ("tool_calls", "function_call") if self._calls.any else ()
         repeated = (*(_THOUGHTS if self._thinks else ()), *calls, *self._shown)
@@ -397,7 +408,8 @@ def _logprobs(logprobs: Any) -> tuple[Any, ...]:
 def _read_annotations(annotations: Any) -> tuple[Citation, ...]:
     """The sources that a message names, each with the characters that rest on it."""
     listed = [mapping(annotation) for annotation in annotations] if isinstance(annotations, list) else []
-    return tuple([_citation(raw, mapping(raw.get("url_citation"))) for raw in listed if raw.get("type") == "url_citation"])
+    sources = [raw for raw in listed if raw.get("type") == "url_citation" and says_more(raw, "type")]
+    return tuple([_citation(raw, mapping(raw.get("url_citation"))) for raw in sources])
 
 
 def _citation(raw: Mapping[str, Any], source: Mapping[str, Any]) -> Citation:
@@ -410,9 +422,9 @@ def sources_in(document: Mapping[str, Any]) -> tuple[Citation, ...]:
         return ()
     found, urls = document.get("search_results"), document.get("citations")
     listed = [mapping(result) for result in found] if isinstance(found, list) else []
-    sources = [cite(raw, url=raw.get("url"), title=raw.get("title"), text=raw.get("snippet")) for raw in listed]
+    sources = [cite(raw, url=raw.get("url"), title=raw.get("title"), text=raw.get("snippet")) for raw in listed if says(raw)]
     known = {citation.url for citation in sources}
-    bare = [url for url in urls if isinstance(url, str) and url not in known] if isinstance(urls, list) else []
+    bare = [url for url in urls if isinstance(url, str) and url and url not in known] if isinstance(urls, list) else []
     return (*sources, *[Citation(url=url, raw={"url": url}) for url in bare])
 
 
@@ -441,8 +453,9 @@ def decode_tagged(body: bytes, members: int = MOST_MEMBERS) -> Response:
 
 def _chunks(body: bytes, members: int) -> list[StreamChunk]:
     document = parse_object(body, members)
-    choices = _choices_in(document.get("choices"))
-    if not choices:
+    choices = entries_in(document.get("choices"))
+    ended = any(choices) and isinstance(choices[0], dict) and choices[0].get("finish_reason")
+    if not (ended or says(choices)):
         raise missing(document, "choices")
     raise_error(document)
     listed = [choice if isinstance(choice, dict) else {} for choice in choices]
@@ -512,7 +525,7 @@ class ChatDecoder(EventDecoder):
         chunks: list[StreamChunk] = []
         if "choices" not in document and not says(document.get("usage")):
             self._odd = self._odd or document
-        listed = [mapping(choice) for choice in _choices_in(choices)]
+        listed = [mapping(choice) for choice in entries_in(choices)]
         for choice in listed or [{}]:
             raise_if_failed(choice)
             index = number_in(choice.get("index"))

@@ -26,10 +26,23 @@ from ...types import (
 from ..base import Inbound
 from ..decoding import CALL, made_id, mapping, parse
 from ..encoding import own, tell_others, tell_unwritten, with_signature, written
-from ..finish import canonical_reason, finish_of
+from ..finish import canonical_reason, finish_of, reason_for
 from ..server_errors import openai_refusal
 from ..shapes import ABSENT, Shape, fitted, is_count, is_text
-from .fields import AS, CITATION, LEGACY, NAME, SOURCE, details_in, how, is_legacy, openai_logprobs, openai_tier, written_usage
+from .fields import (
+    AS,
+    CITATION,
+    LEGACY,
+    NAME,
+    SOURCE,
+    details_in,
+    how,
+    is_legacy,
+    openai_logprobs,
+    openai_tier,
+    place_in,
+    written_usage,
+)
 from .request import is_block, joined_thoughts, written_call, written_part
 
 NO_ID = "chatcmpl-0"
@@ -110,9 +123,8 @@ def with_id(call: ToolCall, legacy: bool | None = None) -> ToolCall:
 
 
 def finish_word(reason: str | None, raw: str | None, *, called: bool) -> str:
-    """Why an answer ended, in a word of this format: the vendor's own if it is one, and calls are never a plain end."""
-    if reason is None:
-        return "tool_calls" if called else "stop"
+    """Why an answer ended, in a word of this format: the vendor's own if it is one."""
+    reason = reason_for(reason, called=called)
     if raw in _WORDS and finish_of(raw) == reason:
         return raw
     return canonical_reason(reason) or ("tool_calls" if called else "stop")
@@ -149,12 +161,13 @@ def cited(citations: Sequence[Citation]) -> tuple[list[Mapping[str, Any]], dict[
 
 def _annotation(citation: Citation) -> Mapping[str, Any] | None:
     if citation.raw.get("type") == CITATION and is_text(mapping(citation.raw.get(CITATION)).get("url")):
-        return {**citation.raw, CITATION: fitted(citation.raw[CITATION], SOURCE)}
+        source = citation.raw[CITATION]
+        place = place_in(source.get("start_index"), source.get("end_index"))
+        return {**citation.raw, CITATION: {**fitted(source, SOURCE), **place}}
     if not citation.url:
         tell_unwritten({"type": "citation"})
         return None
-    end = citation.start if citation.end is None else citation.end
-    told = {"url": citation.url, "title": citation.title, "start_index": citation.start, "end_index": end}
+    told = {"url": citation.url, "title": citation.title, **place_in(citation.start, citation.end)}
     return {"type": CITATION, CITATION: fitted(told if citation.text is None else {**told, "content": citation.text}, SOURCE)}
 
 

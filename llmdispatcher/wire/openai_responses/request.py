@@ -138,7 +138,7 @@ def read_call(item: Mapping[str, Any]) -> ToolCall:
     return ToolCall(
         name=text_of(item.get("name")),
         arguments=arguments_in(arguments),
-        id=text_of(item.get("call_id")) or text_of(item.get("id")) or None,
+        id=words_of(item.get("call_id") or item.get("id") or None) or None,
         kind=kind,
         extra=noted(rest(item, "type", "call_id", "name", field)),
     )

@@ -8,7 +8,20 @@ from typing import Any
 import attrs
 
 from ...types import MOST_MEMBERS, Citation, OtherPart, ReasoningPart, Response, StreamChunk, TextPart, ToolCallDelta, Usage, fold
-from ..decoding import Counter, arguments_in, cite, mapping, missing, number_in, parse_object, recount, says, text_of, words_of
+from ..decoding import (
+    Counter,
+    arguments_in,
+    cite,
+    mapping,
+    missing,
+    number_in,
+    parse_object,
+    recount,
+    says,
+    says_more,
+    text_of,
+    words_of,
+)
 from ..encoding import own
 from ..errors import fault_inside, tells
 from ..finish import error_of, finish_of
@@ -47,16 +60,19 @@ def openai_responses_usage(raw: Mapping[str, Any]) -> Usage:
     write = max(count(into.get("cache_write_tokens")), short + long)
     if not raw.keys() <= _USUAL:
         read, write = read or count(first(READ, into, raw)), write or count(first(WRITTEN, into, raw))
-    into_all = count(raw.get("input_tokens"))
-    if read + write and count(raw.get("total_tokens")) == into_all + output + read + write:  # a gateway to Anthropic
-        into_all += read + write
+    into_all, reasoning = count(raw.get("input_tokens")), count(out.get("reasoning_tokens"))
+    beyond = count(raw.get("total_tokens")) - into_all - output
+    if read + write and beyond == read + write:  # a gateway to Anthropic
+        into_all += beyond
+    elif reasoning and beyond == reasoning:  # which xAI counts beside the answer
+        output += beyond
     return counter.usage(
         input_tokens=max(into_all, read + write),
         output_tokens=output,
         cache_read_tokens=read,
         cache_write_tokens=write,
         cache_write_long_tokens=long,
-        reasoning_tokens=min(output, count(out.get("reasoning_tokens"))),
+        reasoning_tokens=min(output, reasoning),
         audio_input_tokens=count(into.get("audio_tokens")),
         audio_output_tokens=count(out.get("audio_tokens")),
         cost=cost,
@@ -109,7 +125,7 @@ def citations_of(texts: Iterable[TextPart], start: int) -> tuple[Citation, ...]:
     for part in texts:
         annotations = own(part, NAME).get("annotations")
         listed = annotations if isinstance(annotations, list) else []
-        found += [_citation(entry, start) for entry in listed if isinstance(entry, dict) and says(entry)]
+        found += [_citation(entry, start) for entry in listed if isinstance(entry, dict) and says_more(entry, "type")]
         start += len(part.text)
     return tuple(found)
 
@@ -382,6 +398,8 @@ class ResponsesDecoder(EventDecoder):
             return [self._call(item, raw, whole=True)] if says_anything else []
         if item.kind == "message":
             return self._message(item, raw)
+        if not (item.pieces or says_more(raw, "type")):
+            return []
         part = read_item(raw)[0]
         self._run.clear()
         if not isinstance(part, ReasoningPart):

@@ -14,13 +14,13 @@ from ...types import EFFORTS, AudioPart, FilePart, ImagePart, Message, OtherPart
 from ..base import EMPTY_TURN, Inbound
 from ..decoding import decode_base64, mapping
 from ..encoding import own
-from ..server_fields import compact, is_hollow, read_object, take, take_inner, take_numbers, take_typed, without_null
+from ..server_fields import compact, is_hollow, read_object, take, take_inner, take_numbers, take_typed, without_blank, without_null
 from ..shaping import read_data_url
 from .request import CALLS, LOGPROBS, NAME, SAID, THEIRS, noted, read_item, rest
 
 _ROLES = ("system", "developer", "user", "assistant")
 _RESULTS = ("function_call_output", "custom_tool_call_output")
-_FILLED = frozenset({*CALLS, *_RESULTS, "input_audio", "input_file", "input_image"})
+_FILLED = frozenset({*CALLS, *_RESULTS, "input_audio", "input_file", "input_image", "reasoning"})
 
 
 def read_instructions(fields: dict[str, Any]) -> list[Message]:
@@ -40,7 +40,7 @@ def read_turns(fields: dict[str, Any]) -> list[Message]:
         raise InvalidRequest(f"input: {type(given).__name__} is no conversation; give a text or a list of items")
     turns: list[Message] = []
     parts: list[Part] = []  # of the assistant's, since the last turn of another
-    for item in without_null(given):
+    for item in without_blank(given):
         kind = _kind(item)
         if kind in _FILLED and len(item) > 1 and is_hollow(item):
             continue

@@ -29,7 +29,7 @@ from ..base import Inbound
 from ..decoding import CALL, CallBuffer, made_id, mapping, parse, text_of
 from ..encoding import own, tell_unwritten, written
 from ..finish import canonical_reason
-from ..openai_chat.fields import CITATION, openai_logprobs, openai_tier
+from ..openai_chat.fields import CITATION, openai_logprobs, openai_tier, place_in
 from ..server_errors import failure_event
 from ..shapes import ABSENT, Shape, entries, fit, fitted, is_count, is_flag, is_text, kinds, one_of, within
 from .request import CALLS, MADE_UP, NAME, encode, written_call, written_items, written_thought
@@ -251,11 +251,9 @@ def _annotate(entries: Sequence[dict[str, Any]], citations: Sequence[Citation], 
         if not citation.url:
             tell_unwritten({"type": "citation"})
             continue
-        first = citation.start or 0
-        last = first if citation.end is None else citation.end
-        place = max(0, bisect_right(begins, first) - 1)
-        annotation = {"start_index": max(0, first - begins[place]), "end_index": max(0, last - begins[place])}
-        told = {"type": CITATION, "url": citation.url, "title": citation.title or "", **annotation}
+        place = max(0, bisect_right(begins, citation.start or 0) - 1)
+        ends = (None if end is None else end - begins[place] for end in (citation.start, citation.end))
+        told = {"type": CITATION, "url": citation.url, "title": citation.title or "", **place_in(*ends)}
         entries[place].setdefault("annotations", []).append(told)
 
 
