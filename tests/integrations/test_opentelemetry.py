@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+
 import pytest
 
 from llmdispatcher import AuthenticationError, Config, Dispatcher, OpenAIVendor, Request, RetryPolicy
@@ -107,7 +109,8 @@ def test_metrics(stage):
 
 def test_every_span_ends(stage):
     """Of a stream that breaks off, one that is left, vectors, and a call that asks nobody; nothing is remembered afterwards."""
-    with VendorSimulator() as simulator, Dispatcher(observers=[stage.observer]) as dispatcher:
+    ended = queue.Queue()  # what is told last of each call
+    with VendorSimulator() as simulator, Dispatcher(observers=[stage.observer, ended.put]) as dispatcher:
         dispatcher.register_vendor(OpenAIVendor(api_key="sk", base_url=simulator.openai_url))
         simulator.script(faults.cut_after(3))
         with pytest.raises(Exception, match="end"):
@@ -117,6 +120,8 @@ def test_every_span_ends(stage):
         dispatcher.embed("text-embedding-3-small", "Why?")
         with pytest.raises(Exception, match="not registered"):
             dispatcher.send(Request("anthropic:claude-haiku-4-5", "Why?"))
+        for _ in range(4):
+            ended.get(timeout=20)
     names = [span.name for span in stage.spans() if span.kind.name == "INTERNAL"]
 
     assert ["chat gpt-4o-mini", "chat gpt-4o-mini", "embeddings text-embedding-3-small", "chat anthropic:claude-haiku-4-5"] == names
