@@ -17,7 +17,7 @@ from ..orphans import mortal
 
 pytest.importorskip("celery", reason="Celery is not installed; scripts/test installs it")
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 @pytest.fixture

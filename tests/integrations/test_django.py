@@ -57,7 +57,7 @@ def shop(environment):
 
         def get(path):
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=30) as reply:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=120) as reply:
                     return reply.status, dict(reply.headers), reply.read().decode()
             except urllib.error.HTTPError as error:
                 with error:
