@@ -150,3 +150,39 @@ def test_the_configuration_of_the_application(tmp_path, monkeypatch):
     assert {"file": (9, False), "fields": (8, True), "nothing": ("auto", True)} == made
     with pytest.raises(ConfigError, match="did you mean 'timeout'"):
         LLMDispatcher(wrong)
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        (5, r"app\.config\['LLMDISPATCHER'\]: int is no setting; give the path"),
+        ("", r"app\.config\['LLMDISPATCHER'\]: "),
+        (Dispatcher, r"type is no setting"),
+        ({"timeot": 3}, r"app\.config\['LLMDISPATCHER'\]: config: unknown key 'timeot'"),
+        ({"vendors": {"openai": {}}}, r"vendors: a mapping has the fields of Config alone; give the path of a file"),
+        ("no.toml", r"app\.config\['LLMDISPATCHER'\]: no\.toml: No such file"),
+    ],
+)
+def test_a_setting_that_is_none_of_these(setting, told):
+    """Is told with its place, when the application is made; Django and Celery read theirs by the same function."""
+    app = flask.Flask("wrong")
+    app.config["LLMDISPATCHER"] = setting
+    with pytest.raises(ConfigError, match=told):
+        LLMDispatcher(app)
+
+
+def test_an_application_without_a_dispatcher_and_two_with_one_each():
+    """The first says what to call; the others do not share."""
+    llm = LLMDispatcher()
+    apps = [flask.Flask("a"), flask.Flask("b")]
+    made = []
+    for number, app in enumerate(apps):
+        app.config["LLMDISPATCHER"] = Dispatcher({"origin": f"app{number}"})
+        llm.init_app(app)
+    for app in apps:
+        with app.app_context():
+            made.append(llm.dispatcher.config.origin)
+
+    assert ["app0", "app1"] == made
+    with flask.Flask("c").app_context(), pytest.raises(ConfigError, match=r"application 'c' has no dispatcher; call init_app"):
+        _ = llm.dispatcher
