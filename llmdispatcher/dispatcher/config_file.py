@@ -19,8 +19,12 @@ from ..types import build, choices
 from ..vendors import HttpVendor, vendor
 from .config import Config
 
-_VARIABLE = re.compile(r"\$(?:\$|\{([^}]*)\})")
+_VARIABLE = re.compile(r"\$(?:\$|\{([^}]*)(\}?))")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DEPTH = 32
+"""Tables and lists within each other; a configuration has about five."""
+_SHORT = 12
+"""A value with fewer characters is hidden in an error only where it is quoted, since it may be part of a name."""
 
 
 @attrs.frozen
@@ -30,24 +34,38 @@ class ConfigFile:
     path: Path | None = None
     fields: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     vendors: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    _hidden: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    """Texts that hold values of variables, and what the file has instead: no error shows the values."""
 
     def config(self, **more: Any) -> Config:
         """Make the configuration; *more* overrides fields. Raises :class:`ConfigError` with the path of the first mistake."""
         try:
             return build(Config, {**self.fields, **more}, "config")
+        except ConfigError as error:
+            raise ConfigError(self._hide(error.message)) from None
         except TypeError as error:
-            raise ConfigError(f"config: {error}") from None
+            raise ConfigError(self._hide(f"config: {error}")) from None
 
     def make_vendors(self) -> list[HttpVendor]:
         """Make the vendors. Raises :class:`ConfigError`."""
-        return [_vendor(name, table) for name, table in self.vendors.items()]
+        try:
+            return [_vendor(name, table) for name, table in self.vendors.items()]
+        except ConfigError as error:
+            raise ConfigError(self._hide(error.message)) from None
 
     def mistakes(self) -> list[str]:
         """Return every mistake of the fields and the vendors, with its path."""
         found = [text for name, value in self.fields.items() for text in _mistakes(partial(_config, name), value)]
         found += [text for name, table in self.vendors.items() for text in _mistakes(partial(_vendor, name), table)]
         together = _mistake(self.config) if not found else None  # a mistake of two fields together
-        return found if together is None else [together]
+        return [self._hide(text) for text in found] if together is None else [together]
+
+    def _hide(self, text: str) -> str:
+        for value in sorted(self._hidden, key=len, reverse=True):
+            text = text.replace(repr(value), repr(self._hidden[value]))
+            if len(value) >= _SHORT:
+                text = text.replace(value, self._hidden[value])
+        return text
 
     def valid_parts(self) -> Iterator[tuple[Self, int | None]]:
         """Yield all fields and vendors without a mistake, then each valid item of a list that has mistakes, with its number."""
@@ -65,52 +83,92 @@ class ConfigFile:
 def read_config_file(path: str | os.PathLike[str] | None) -> ConfigFile:
     """Read a file, TOML unless its name ends in .json; without a path the content is empty.
 
-    ``${NAME}`` in a text is the variable NAME of the environment, ``$$`` a dollar sign. Raises :class:`ConfigError` for a file that
-    cannot be read, and for variables that are not set; their values are never in it.
+    ``${NAME}`` in a text is the variable NAME of the environment, ``$$`` a dollar sign; keys have no variables. Raises
+    :class:`ConfigError` for a file that cannot be read, and for variables that are not set; their values are in no error.
     """
     if path is None:
         return ConfigFile()
     path = Path(path)
     is_json = path.suffix.lower() == ".json"
     try:
-        text = path.read_text(encoding="utf-8")
-        found = json.loads(text) if is_json else tomllib.loads(text)
+        text = path.read_text(encoding="utf-8-sig")
+        found = json.loads(text, object_pairs_hook=_table) if is_json else tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8: {error.reason} at byte {error.start}; save it as UTF-8") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not {'JSON' if is_json else 'TOML'}: {error}") from None
     if not isinstance(found, dict):
         raise ConfigError(f"{path}: {type(found).__name__} is not a configuration; give a table of the fields of Config")
     if isinstance(found.get("vendor"), dict):
         raise ConfigError(f"{path}: vendor: unknown table; write [vendors.NAME]")
-    unset: list[str] = []
-    found = _expanded(found, "", unset)
-    if unset:
-        raise ConfigError(f"{path}: {'; '.join(unset)}")
+    mistakes: list[str] = []
+    hidden: dict[str, str] = {}
+    found = _expanded(found, (), mistakes, hidden)
+    if mistakes:
+        raise ConfigError(f"{path}: {'; '.join(mistakes)}")
     vendors = found.pop("vendors", {})
     if not isinstance(vendors, dict):
         raise ConfigError(f"{path}: vendors: {type(vendors).__name__} is not a table; write [vendors.NAME]")
-    return ConfigFile(path, found, vendors)
+    return ConfigFile(path, found, vendors, hidden)
 
 
-def _expanded(value: Any, place: str, unset: list[str]) -> Any:
-    """A value with its variables replaced; ``unset`` takes a sentence for each that cannot be, with its place in the file."""
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A table of JSON, which has no rule for a key that stands twice."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        names = [name for name, _value in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in a table")
+    return table
+
+
+def _expanded(value: Any, place: tuple[str, ...], mistakes: list[str], hidden: dict[str, str]) -> Any:
+    """A value with its variables replaced.
+
+    ``mistakes`` takes a sentence for each that cannot be, with its place in the file, ``hidden`` each text that a variable is in.
+    """
+    if len(place) > _DEPTH and isinstance(value, dict | list):
+        mistakes.append(f"{_path(place[:3])}: more than {_DEPTH} tables and lists within each other; no setting has as many")
+        return None
     if isinstance(value, dict):
-        return {key: _expanded(part, f"{place}.{key}" if place else key, unset) for key, part in value.items()}
+        mistakes.extend(
+            f"{_path((*place, repr(key)))}: variables are read in values, and not in keys; write the key itself"
+            for key in value
+            if "${" in key
+        )
+        return {key: _expanded(part, (*place, key), mistakes, hidden) for key, part in value.items()}
     if isinstance(value, list):
-        return [_expanded(part, f"{place}[{number}]", unset) for number, part in enumerate(value)]
+        return [_expanded(part, (*place, f"[{number}]"), mistakes, hidden) for number, part in enumerate(value)]
+    return _expanded_text(value, _path(place), mistakes, hidden) if isinstance(value, str) else value
 
+
+def _expanded_text(text: str, place: str, mistakes: list[str], hidden: dict[str, str]) -> str:
     def variable(match: re.Match[str]) -> str:
         name = match[1]
         if name is None:
             return "$"
-        if not _NAME.fullmatch(name):
-            unset.append(f"{place}: ${{{name}}} is no variable's name; write $$ for a dollar sign")
+        if not match[2]:
+            mistakes.append(f"{place}: ${{ has no }} behind it; close it, or write $$ for a dollar sign")
+        elif not _NAME.fullmatch(name):
+            mistakes.append(f"{place}: ${{{name}}} is no variable's name; write $$ for a dollar sign")
         elif name not in os.environ:
-            unset.append(f"{place}: the variable {name} is not set; set it, or write the value itself")
+            mistakes.append(f"{place}: the variable {name} is not set; set it, or write the value itself")
+        elif os.environ[name]:
+            hidden[os.environ[name]] = match[0]
+            is_hidden.append(True)
         return os.environ.get(name, "")
 
-    return _VARIABLE.sub(variable, value) if isinstance(value, str) else value
+    is_hidden: list[bool] = []
+    expanded = _VARIABLE.sub(variable, text)
+    if is_hidden:
+        hidden[expanded] = text
+    return expanded
+
+
+def _path(place: tuple[str, ...]) -> str:
+    return ".".join(place).replace(".[", "[")
 
 
 def _vendor(name: str, table: Any) -> HttpVendor:
@@ -124,7 +182,8 @@ def _vendor(name: str, table: Any) -> HttpVendor:
     try:
         return vendor(kind, {"name": name, **fields})
     except ConfigError as error:
-        raise ConfigError(f"vendors.{name}: {error.message}") from None
+        text = error.message.removeprefix("vendor")  # its own name for the table
+        raise ConfigError(f"vendors.{name}{text if text.startswith(('.', ': ')) else f'.{error.message}'}") from None
 
 
 def _config(name: str, value: Any) -> Config:

@@ -279,7 +279,8 @@ def test_every_mistake_of_a_configuration_is_named(command, away):
 
     assert (1, 5) == (ended.code, len(ended.err.splitlines()))
     assert [
-        text in ended.err for text in ("timeout: -1", "'nonsense'", "vendors.eu.kind: 'acme'", "vendors.openai: ", "vendors.us: ")
+        text in ended.err
+        for text in ("timeout: -1", "'nonsense'", "vendors.eu.kind: 'acme'", "vendors.openai.timeout: ", "vendors.us: ")
     ] == [True] * 5
     assert 5 == len(told["mistakes"])
 
@@ -303,7 +304,7 @@ MISTAKES = {
     ),
     "two keys of a vendor": (
         '[vendors.eu]\nkind = "openai"\ntimeout = "x"\nnonsense = 1\n',
-        ["vendors.eu: vendor.timeout: ", "vendors.eu: vendor: unknown key 'nonsense'"],
+        ["vendors.eu.timeout: ", "vendors.eu: unknown key 'nonsense'"],
     ),
     "an entry of a pool": ('[pools]\nquick = ["openai:gpt-4o", "opnai:gpt-4o-mini"]\n', ["config.pools['quick'][1]: 'opnai'"]),
 }
