@@ -129,6 +129,8 @@ def _expanded(value: Any, place: tuple[str, ...], mistakes: list[str], hidden: d
 
     ``mistakes`` takes a sentence for each that cannot be, with its place in the file, ``hidden`` each text that a variable is in.
     """
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        mistakes.append(f"{_path(place)}: the number has more than 64 bits; write a smaller one")
     if len(place) > _DEPTH and isinstance(value, dict | list):
         mistakes.append(f"{_path(place[:3])}: more than {_DEPTH} tables and lists within each other; no setting has as many")
         return None

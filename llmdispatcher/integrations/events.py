@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import queue
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,12 +11,16 @@ from typing import Any
 from llmdispatcher import (
     AllTargetsFailed,
     BudgetExceeded,
+    Cancelled,
     ChannelClosed,
+    CircuitOpen,
     ConfigError,
+    ContentFiltered,
     ContextWindowExceeded,
     DeadlineExceeded,
     DispatchError,
     InvalidRequest,
+    LedgerError,
     ModelNotFound,
     Overloaded,
     RateLimitError,
@@ -35,12 +40,16 @@ HEARTBEAT = b":\n\n"
 
 _STATUSES: tuple[tuple[type[DispatchError], int], ...] = (
     (ConfigError, 500),
+    (LedgerError, 500),
     (ContextWindowExceeded, 413),
     (ModelNotFound, 404),
     (InvalidRequest, 400),
+    (ContentFiltered, 400),
     (BudgetExceeded, 429),
     (RateLimitError, 503),
     (Overloaded, 503),
+    (CircuitOpen, 503),
+    (Cancelled, 503),  # this process ends, if it was not the caller
     (DeadlineExceeded, 504),
 )
 
@@ -51,8 +60,12 @@ def stream_events(stream: StreamingResponse, *, heartbeat: float = 15.0, patienc
     Waits for the first output, ``patience`` seconds at most: what fails before is raised, as a :class:`DispatchError`, so that the
     response can have a status. Then come ``data: {"content": "..."}`` for each piece (``"reasoning"`` for thoughts), a comment
     after ``heartbeat`` seconds of silence, and at the end ``event: done`` with vendor, model, usage and cost, or ``event: error``
-    with the class of the error. A client that leaves stops the vendor, at the next heartbeat at the latest.
+    with the class of the error. A client that leaves stops the vendor, at the next heartbeat at the latest. Raises
+    :class:`ValueError` for seconds that cannot be.
     """
+    if not (heartbeat > 0 and patience >= 0):
+        stream.close()
+        raise ValueError(f"heartbeat is {heartbeat!r} and patience {patience!r}; give seconds > 0 and ≥ 0")
     channel = stream.content_channel
     try:
         first = [channel.get(timeout=patience)]
@@ -117,7 +130,7 @@ def error_status(error: DispatchError) -> int:
 
 def error_headers(error: DispatchError) -> dict[str, str]:
     """Return the headers of such a response: ``Retry-After`` where the error knows when."""
-    return {"Retry-After": f"{max(1, round(error.retry_after))}"} if error.retry_after is not None else {}
+    return {"Retry-After": f"{max(1, math.ceil(error.retry_after))}"} if error.retry_after is not None else {}
 
 
 def error_body(error: DispatchError) -> dict[str, Any]:

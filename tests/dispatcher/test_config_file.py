@@ -96,6 +96,7 @@ def test_without_vendors_those_of_the_environment(file, monkeypatch):
         ("a" + ".a" * 300 + " = 1", "a.a.a: more than 32 tables and lists"),
         ("guards = " + "[" * 5000 + "]" * 5000, "not TOML: maximum recursion depth"),
         ("timeout = 3\0", "not TOML: "),
+        ("timeout = " + "9" * 400, "timeout: the number has more than 64 bits"),
         ("[vendors.openai]\nbase_url = 'x'", "vendors.openai.base_url: "),
         ("[vendors.openai]\napi_key = 3", "vendors.openai.api_key: "),
         ("ledger = '/no/such/folder/calls.db'", "ledger: the folder '/no/such/folder' is not there"),

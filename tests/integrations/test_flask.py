@@ -9,7 +9,19 @@ import threading
 
 import pytest
 
-from llmdispatcher import ConfigError, Dispatcher, OpenAIVendor, RateLimitError, Request, VendorUnavailable
+from llmdispatcher import (
+    Cancelled,
+    CircuitOpen,
+    ConfigError,
+    ContentFiltered,
+    Dispatcher,
+    LedgerError,
+    OpenAIVendor,
+    RateLimitError,
+    Request,
+    VendorUnavailable,
+)
+from llmdispatcher.integrations.events import error_headers, error_status, stream_events
 from llmdispatcher.testing import FakeVendor, VendorSimulator, faults
 
 flask = pytest.importorskip("flask", reason="Flask is not installed; scripts/test installs it")
@@ -94,8 +106,10 @@ def test_an_answer_and_its_events(app):
 @pytest.mark.parametrize(
     ("error", "status", "wait"),
     [
-        (RateLimitError("slow down", status=429, retry_after=7.2), 503, "7"),
+        (RateLimitError("slow down", status=429, retry_after=7.2), 503, "8"),  # not before
         (VendorUnavailable("down", status=500, retry_here=False), 502, None),
+        (ContentFiltered("not such words", status=400), 400, None),
+        (LedgerError("no room"), 500, None),
     ],
 )
 @pytest.mark.parametrize("path", ["/ask", "/stream"])
@@ -110,6 +124,22 @@ def test_a_failure_has_a_status(error, status, wait, path):
     answer = app.test_client().get(path)
 
     assert (status, {"error": type(error).__name__}, wait) == (answer.status_code, answer.json, answer.headers.get("Retry-After"))
+
+
+def test_a_process_that_cannot_ask_now():
+    """An open circuit, and a process that ends: come back."""
+    assert (503, {"Retry-After": "3"}) == (error_status(CircuitOpen("open")), error_headers(CircuitOpen("open", retry_after=2.1)))
+    assert 503 == error_status(Cancelled("closed"))
+
+
+@pytest.mark.parametrize("seconds", [{"heartbeat": 0}, {"heartbeat": -1}, {"patience": -1}, {"heartbeat": float("nan")}])
+def test_seconds_that_cannot_be(seconds):
+    """Are refused before the response begins, and the vendor is stopped."""
+    with Dispatcher() as dispatcher:
+        dispatcher.register_vendor(FakeVendor("yes"))
+        stream = dispatcher.send_streaming(Request("m", "x"))
+        with pytest.raises(ValueError, match=r"heartbeat is .* and patience .*; give seconds"):
+            stream_events(stream, **seconds)
 
 
 def test_a_failure_in_the_middle_is_an_event(app, simulator):
