@@ -36,6 +36,8 @@ class ConfigFile:
     vendors: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     _hidden: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     """Texts that hold values of variables, and what the file has instead: no error shows the values."""
+    _unread: tuple[str, ...] = ()
+    """The mistakes of its values before they are fields: variables that are not set, and the like, each with its place."""
 
     def config(self, **more: Any) -> Config:
         """Make the configuration; *more* overrides fields. Raises :class:`ConfigError` with the path of the first mistake."""
@@ -55,8 +57,10 @@ class ConfigFile:
 
     def mistakes(self) -> list[str]:
         """Return every mistake of the fields and the vendors, with its path."""
+        places = {text.partition(": ")[0] for text in self._unread}
         found = [text for name, value in self.fields.items() for text in _mistakes(partial(_config, name), value)]
         found += [text for name, table in self.vendors.items() for text in _mistakes(partial(_vendor, name), table)]
+        found = [*self._unread, *(text for text in found if text.partition(": ")[0].removeprefix("config.") not in places)]
         together = _mistake(self.config) if not found else None  # a mistake of two fields together
         return [self._hide(text) for text in found] if together is None else [together]
 
@@ -80,11 +84,12 @@ class ConfigFile:
                     yield attrs.evolve(self, fields={name: [item]}, vendors={}), number
 
 
-def read_config_file(path: str | os.PathLike[str] | None) -> ConfigFile:
+def read_config_file(path: str | os.PathLike[str] | None, *, lenient: bool = False) -> ConfigFile:
     """Read a file, TOML unless its name ends in .json; without a path the content is empty.
 
     ``${NAME}`` in a text is the variable NAME of the environment, ``$$`` a dollar sign; keys have no variables. Raises
-    :class:`ConfigError` for a file that cannot be read, and for variables that are not set; their values are in no error.
+    :class:`ConfigError` for a file that cannot be read, and for variables that are not set; their values are in no error. With
+    ``lenient`` such variables stay as they are written, and are among the :meth:`~ConfigFile.mistakes`.
     """
     if path is None:
         return ConfigFile()
@@ -106,12 +111,12 @@ def read_config_file(path: str | os.PathLike[str] | None) -> ConfigFile:
     mistakes: list[str] = []
     hidden: dict[str, str] = {}
     found = _expanded(found, (), mistakes, hidden)
-    if mistakes:
+    if mistakes and not lenient:
         raise ConfigError(f"{path}: {'; '.join(mistakes)}")
     vendors = found.pop("vendors", {})
     if not isinstance(vendors, dict):
         raise ConfigError(f"{path}: vendors: {type(vendors).__name__} is not a table; write [vendors.NAME]")
-    return ConfigFile(path, found, vendors, hidden)
+    return ConfigFile(path, found, vendors, hidden, tuple(mistakes))
 
 
 def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -163,7 +168,10 @@ def _expanded_text(text: str, place: str, mistakes: list[str], hidden: dict[str,
         return os.environ.get(name, "")
 
     is_hidden: list[bool] = []
+    before = len(mistakes)
     expanded = _VARIABLE.sub(variable, text)
+    if len(mistakes) > before:
+        return text
     if is_hidden:
         hidden[expanded] = text
     return expanded

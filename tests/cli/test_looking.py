@@ -269,6 +269,20 @@ def test_a_good_configuration(command, away):
     assert (0, "app.toml: nothing is wrong (2 settings, vendors eu)\n") == (ended.code, ended.out)
 
 
+def test_a_variable_that_is_not_set_hides_no_other_mistake(command, away):
+    """And is one: the exit code is 1. A command that would ask does not begin."""
+    (away / "app.toml").write_text(
+        'timeot = 3\ndefault_vendor = "eu"\n[vendors.eu]\nkind = "openai"\nbase_url = "${NO_SUCH_NAME}"\n'
+    )
+    ended = command("config", "check", "app.toml")
+
+    assert (1, ["vendors.eu.base_url: the variable NO_SUCH_NAME", "config: unknown key 'timeot'"]) == (
+        ended.code,
+        [line.partition("app.toml: ")[2].partition(" is not set")[0].partition(";")[0] for line in ended.err.splitlines()],
+    )
+    assert 2 == command("--config", "app.toml", "ask", "Why?").code
+
+
 def test_every_mistake_of_a_configuration_is_named(command, away):
     """With its path."""
     (away / "app.json").write_text(

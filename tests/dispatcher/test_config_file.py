@@ -205,3 +205,27 @@ def test_the_file_in_the_readme_is_right(file, tmp_path, monkeypatch):
     for text in re.findall(r"^```toml\n(.*?)^```", readme, re.MULTILINE | re.DOTALL):
         with Dispatcher.from_file(file(text)) as dispatcher:
             assert ["openai", "eu"] == dispatcher.get_vendors()
+
+
+def test_all_mistakes_beside_variables_that_are_not_set(file):
+    """Each is told once, with its place; a variable that is not set makes no second mistake, and its vendor is known."""
+    text = """
+default_vendor = "work"
+timeout = "${NO_SUCH_A}"
+timeot = 3
+budgets = [{ limit = "${NO_SUCH_B}", perid = "day" }]
+[vendors.work]
+kind = "openai"
+api_key = "${NO_SUCH_C}"
+base_url = "${NO_SUCH_D}"
+pool_siz = 3
+"""
+    found = read_config_file(file(text), lenient=True)
+    places = ["timeout", "budgets[0].limit", "vendors.work.api_key", "vendors.work.base_url"]
+
+    assert [f"{place}: the variable NO_SUCH_{letter} is not set" for place, letter in zip(places, "ABCD", strict=True)] == [
+        text.partition(";")[0] for text in found.mistakes()[:4]
+    ]
+    assert ["unknown key 'timeot'", "unknown key 'perid'", "unknown key 'pool_siz'"] == [
+        text.partition(": ")[2].partition(";")[0] for text in found.mistakes()[4:]
+    ]
