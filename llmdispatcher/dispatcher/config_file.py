@@ -21,8 +21,10 @@ from ..vendors import HttpVendor, vendor
 from .config import Config
 
 T = TypeVar("T")
-_VARIABLE = re.compile(r"\$(?:\$|\{([^}]*)\})")
+_VARIABLE = re.compile(r"\$(?:\$|\{([^}]*)(\}?))")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DEPTH = 32
+"""Tables and lists within each other; a configuration has about five."""
 
 
 @attrs.frozen
@@ -32,6 +34,8 @@ class ConfigFile:
     path: Path | None = None
     fields: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     vendors: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    _unread: tuple[str, ...] = ()
+    """The mistakes of its values before they are fields: variables that are not set, and the like, each with its place."""
 
     def config(self, **more: Any) -> Config:
         """Make the configuration; *more* overrides fields. Raises :class:`ConfigError` with the path of the first mistake."""
@@ -52,8 +56,10 @@ class ConfigFile:
 
     def mistakes(self) -> list[str]:
         """Return every mistake of the fields and the vendors, with its path."""
+        places = {text.partition(": ")[0] for text in self._unread}
         found = [text for name, value in self.fields.items() for text in _mistakes(partial(_config, name), value)]
         found += [text for name, table in self.vendors.items() for text in _mistakes(partial(_vendor, name), table)]
+        found = [*self._unread, *(text for text in found if text.partition(": ")[0].removeprefix("config.") not in places)]
         if not found:  # two fields, or two vendors, may be wrong together
             found = [text for make in (self.config, self.make_vendors) if (text := _mistake(make)) is not None]
         return found
@@ -63,7 +69,7 @@ class ConfigFile:
         right = {name: value for name, value in self.fields.items() if _mistake(partial(_config, name, value)) is None}
         vendors = {name: table for name, table in self.vendors.items() if _mistake(partial(_vendor, name, table)) is None}
         whole = attrs.evolve(self, fields=right, vendors=vendors)
-        if _mistake(whole.config) is None and _mistake(whole.make_vendors) is None:
+        if _mistake(whole.config) is None:
             yield whole, None
         for name, value in self.fields.items():
             for number, item in enumerate(value) if isinstance(value, list) and name not in right else ():
@@ -71,11 +77,12 @@ class ConfigFile:
                     yield attrs.evolve(self, fields={name: [item]}, vendors={}), number
 
 
-def read_config_file(path: str | os.PathLike[str] | None) -> ConfigFile:
+def read_config_file(path: str | os.PathLike[str] | None, *, lenient: bool = False) -> ConfigFile:
     """Read a file, TOML unless its name ends in .json; without a path the content is empty.
 
-    ``${NAME}`` in a text is the variable NAME of the environment, ``$$`` a dollar sign. Raises :class:`ConfigError` for a file that
-    cannot be read, and for variables that are not set.
+    ``${NAME}`` in a text is the variable NAME of the environment, ``$$`` a dollar sign; keys have no variables. Raises
+    :class:`ConfigError` for a file that cannot be read, and for variables that are not set; their values are in no error. With
+    ``lenient`` such variables stay as they are written, and are among the :meth:`~ConfigFile.mistakes`.
     """
     if path is None:
         return ConfigFile()
@@ -83,46 +90,76 @@ def read_config_file(path: str | os.PathLike[str] | None) -> ConfigFile:
     is_json = path.suffix.lower() == ".json"
     try:
         text = path.read_text(encoding="utf-8-sig")
-        found = json.loads(text) if is_json else tomllib.loads(text)
+        found = json.loads(text, object_pairs_hook=_table) if is_json else tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8: {error.reason} at byte {error.start}; save it as UTF-8") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not {'JSON' if is_json else 'TOML'}: {error}") from None
     if not isinstance(found, dict):
         raise ConfigError(f"{path}: {type(found).__name__} is not a configuration; give a table of the fields of Config")
     if isinstance(found.get("vendor"), dict):
         raise ConfigError(f"{path}: vendor: unknown table; write [vendors.NAME]")
-    unset: list[str] = []
-    found = _expanded(found, "", unset)
-    if unset:
-        raise ConfigError(f"{path}: {'; '.join(unset)}")
+    mistakes: list[str] = []
+    found = _expanded(found, (), mistakes)
+    if mistakes and not lenient:
+        raise ConfigError(f"{path}: {'; '.join(mistakes)}")
     vendors = found.pop("vendors", {})
     if not isinstance(vendors, dict):
         raise ConfigError(f"{path}: vendors: {type(vendors).__name__} is not a table; write [vendors.NAME]")
-    return ConfigFile(path, found, vendors)
+    return ConfigFile(path, found, vendors, tuple(mistakes))
 
 
-def _expanded(value: Any, place: str, unset: list[str]) -> Any:
-    """A value with its variables replaced; ``unset`` gets a sentence for each that is not set, with its place in the file."""
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A table of JSON, which has no rule for a key that stands twice."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        names = [name for name, _value in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in a table")
+    return table
+
+
+def _expanded(value: Any, place: tuple[str, ...], mistakes: list[str]) -> Any:
+    """A value with its variables replaced; ``mistakes`` takes a sentence for each that cannot be, with its place in the file."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        mistakes.append(f"{_path(place)}: the number has more than 64 bits; write a smaller one")
+    if len(place) > _DEPTH and isinstance(value, dict | list):
+        mistakes.append(f"{_path(place[:3])}: more than {_DEPTH} tables and lists within each other; no setting has as many")
+        return None
     if isinstance(value, dict):
-        return {key: _expanded(part, f"{place}.{key}" if place else key, unset) for key, part in value.items()}
+        mistakes.extend(
+            f"{_path((*place, repr(key)))}: variables are read in values, and not in keys; write the key itself"
+            for key in value
+            if "${" in key
+        )
+        return {key: _expanded(part, (*place, key), mistakes) for key, part in value.items()}
     if isinstance(value, list):
-        return [_expanded(part, f"{place}[{number}]", unset) for number, part in enumerate(value)]
+        return [_expanded(part, (*place, f"[{number}]"), mistakes) for number, part in enumerate(value)]
+    return _expanded_text(value, _path(place), mistakes) if isinstance(value, str) else value
 
+
+def _expanded_text(text: str, place: str, mistakes: list[str]) -> str:
     def variable(match: re.Match[str]) -> str:
         name = match[1]
         if name is None:
             return "$"
-        if not _NAME.fullmatch(name):
-            unset.append(f"{place}: ${{{name}}} is no variable's name; write $$ for a dollar sign")
+        if not match[2]:
+            mistakes.append(f"{place}: ${{ has no }} behind it; close it, or write $$ for a dollar sign")
+        elif not _NAME.fullmatch(name):
+            mistakes.append(f"{place}: ${{{name}}} is no variable's name; write $$ for a dollar sign")
         elif name not in os.environ:
-            unset.append(f"{place}: the variable {name} is not set; set it, or write the value itself")
+            mistakes.append(f"{place}: the variable {name} is not set; set it, or write the value itself")
         return os.environ.get(name, "")
 
-    if not isinstance(value, str):
-        return value
-    expanded = _VARIABLE.sub(variable, value)
-    return value if expanded == value else Secret(expanded, shown=value)
+    before = len(mistakes)
+    expanded = Secret(_VARIABLE.sub(variable, text), shown=text)
+    return text if len(mistakes) > before or expanded == text else expanded
+
+
+def _path(place: tuple[str, ...]) -> str:
+    return ".".join(place).replace(".[", "[")
 
 
 def _make(make: Callable[[Any], T], value: Any) -> T:
@@ -151,7 +188,8 @@ def _vendor(name: str, table: Any) -> HttpVendor:
     try:
         return _make(partial(vendor, kind), {"name": name, **fields})
     except ConfigError as error:
-        raise ConfigError(f"vendors.{name}: {error.message}") from None
+        text = error.message.removeprefix("vendor")  # its own name for the table
+        raise ConfigError(f"vendors.{name}{text if text.startswith(('.', ': ')) else f'.{error.message}'}") from None
 
 
 def _config(name: str, value: Any) -> Config:

@@ -254,11 +254,10 @@ class Dispatcher:
         file = read_config_file(path)
         try:
             config, vendors = file.config(), file.make_vendors()
+            make = cls if vendors else cls.from_env
+            dispatcher = make(config, observers=observers, ledger=ledger, clock=clock)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error.message}") from None
-        if not vendors:
-            return cls.from_env(config, observers=observers, ledger=ledger, clock=clock)
-        dispatcher = cls(config, observers=observers, ledger=ledger, clock=clock)
         for vendor in vendors:
             dispatcher.register_vendor(vendor)
         dispatcher.check_vendors()

@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
-from collections.abc import Mapping
 from typing import Any
 
 from celery import Celery, signals
 from kombu.utils.json import register_type
 
-from llmdispatcher import Config, Dispatcher, Response
+from llmdispatcher import Dispatcher, Response
+from llmdispatcher.integrations import make_dispatcher
+from llmdispatcher.runtime import new_lock
 
 logger = logging.getLogger("llmdispatcher.integrations")
 DRAIN = 30.0
@@ -44,7 +44,7 @@ class WorkerDispatcher:
     def __init__(self, app: Celery, *, drain: float = DRAIN) -> None:
         self._app = app
         self._drain = drain
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._made: Dispatcher | None = None
         self._pid = 0
         signals.worker_process_shutdown.connect(self._close, weak=False)  # of prefork's children
@@ -58,7 +58,7 @@ class WorkerDispatcher:
             return made
         with self._lock:
             if self._made is None or self._pid != os.getpid():
-                self._made, self._pid = _dispatcher(self._app.conf.get("llmdispatcher")), os.getpid()
+                self._made, self._pid = make_dispatcher(self._app.conf.get("llmdispatcher"), "app.conf.llmdispatcher"), os.getpid()
             return self._made
 
     def _close(self, **_: Any) -> None:
@@ -66,12 +66,3 @@ class WorkerDispatcher:
         if made is not None and self._pid == os.getpid():
             logger.info("closing the dispatcher; calls under way have %g s", self._drain)
             made.close(drain=self._drain)
-
-
-def _dispatcher(setting: Any) -> Dispatcher:
-    if isinstance(setting, str | os.PathLike):
-        return Dispatcher.from_file(setting)
-    if setting is None or isinstance(setting, Config | Mapping):
-        return Dispatcher.from_env(setting)
-    made: Dispatcher = setting
-    return made

@@ -11,13 +11,16 @@ from typing import Any
 from llmdispatcher import (
     AllTargetsFailed,
     BudgetExceeded,
+    Cancelled,
     ChannelClosed,
     CircuitOpen,
     ConfigError,
+    ContentFiltered,
     ContextWindowExceeded,
     DeadlineExceeded,
     DispatchError,
     InvalidRequest,
+    LedgerError,
     ModelNotFound,
     Overloaded,
     RateLimitError,
@@ -37,13 +40,16 @@ HEARTBEAT = b":\n\n"
 
 _STATUSES: tuple[tuple[type[DispatchError], int], ...] = (
     (ConfigError, 500),
+    (LedgerError, 500),
     (ContextWindowExceeded, 413),
     (ModelNotFound, 404),
     (InvalidRequest, 400),
+    (ContentFiltered, 400),
     (BudgetExceeded, 429),
     (RateLimitError, 503),
     (Overloaded, 503),
     (CircuitOpen, 503),
+    (Cancelled, 503),  # this process ends, if it was not the caller
     (DeadlineExceeded, 504),
 )
 
@@ -54,8 +60,12 @@ def stream_events(stream: StreamingResponse, *, heartbeat: float = 15.0, patienc
     Waits for the first output, ``patience`` seconds at most: what fails before is raised, as a :class:`DispatchError`, so that the
     response can have a status. Then come ``data: {"content": "..."}`` for each piece (``"reasoning"`` for thoughts), a comment
     after ``heartbeat`` seconds of silence, and at the end ``event: done`` with vendor, model, usage and cost, or ``event: error``
-    with the class of the error. Closing the iterator stops the vendor; a server does so when it cannot write the next event.
+    with the class of the error. Closing the iterator stops the vendor; a server does so when it cannot write the next event. Raises
+    :class:`ValueError` for seconds that cannot be.
     """
+    if not (heartbeat > 0 and patience >= 0):
+        stream.close()
+        raise ValueError(f"heartbeat is {heartbeat!r} and patience {patience!r}; give seconds > 0 and ≥ 0")
     first = HEARTBEAT
     try:
         first = _piece(stream.content_channel.get(timeout=patience))

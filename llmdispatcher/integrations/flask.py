@@ -11,12 +11,10 @@ def ask():
 
 from __future__ import annotations
 
-import os
-from typing import Any
-
 import flask
 
-from llmdispatcher import Dispatcher, DispatchError, Request
+from llmdispatcher import ConfigError, Dispatcher, DispatchError, Request
+from llmdispatcher.integrations import make_dispatcher
 from llmdispatcher.integrations.events import HEADERS, error_body, error_headers, error_status, stream_events
 
 SETTING = "LLMDISPATCHER"
@@ -26,11 +24,10 @@ SETTING = "LLMDISPATCHER"
 class LLMDispatcher:
     """The extension. One object serves several applications; each has a dispatcher of its own.
 
-    It is ``dispatcher`` where one is given. Else ``app.config["LLMDISPATCHER"]`` says which: the path of a configuration file
-    (:meth:`Dispatcher.from_file`), a :class:`Config` or its fields, with the vendors of the environment, or a :class:`Dispatcher`.
-    Where it is not set, the vendors of the environment count. Raises :class:`ConfigError` at once for a mistake in it. A
-    :class:`DispatchError` that a view does not catch becomes a response with the status of
-    :func:`~llmdispatcher.integrations.events.error_status`, and is logged.
+    ``dispatcher`` is used as it is; without it one is made of ``app.config["LLMDISPATCHER"]``: the path of a configuration file
+    (:meth:`Dispatcher.from_file`), the fields of :class:`Config`, a dispatcher, or nothing, with the vendors of the environment.
+    Raises :class:`ConfigError` at once for a mistake in it. A :class:`DispatchError` that a view does not catch becomes a response
+    with the status of :func:`~llmdispatcher.integrations.events.error_status`, and is logged.
     """
 
     def __init__(self, app: flask.Flask | None = None, *, dispatcher: Dispatcher | None = None) -> None:
@@ -40,14 +37,16 @@ class LLMDispatcher:
 
     def init_app(self, app: flask.Flask) -> None:
         """Give an application its dispatcher."""
-        made = self._given if self._given is not None else _dispatcher(app.config.get(SETTING))
+        made = self._given if self._given is not None else make_dispatcher(app.config.get(SETTING), f"app.config[{SETTING!r}]")
         app.extensions[SETTING.lower()] = made
         app.register_error_handler(DispatchError, _answer_error)
 
     @property
     def dispatcher(self) -> Dispatcher:
-        """The dispatcher of the current application."""
-        made: Dispatcher = flask.current_app.extensions[SETTING.lower()]
+        """The dispatcher of the current application. Raises :class:`ConfigError` where :meth:`init_app` had none."""
+        made: Dispatcher | None = flask.current_app.extensions.get(SETTING.lower())
+        if made is None:
+            raise ConfigError(f"the application {flask.current_app.name!r} has no dispatcher; call init_app(app)")
         return made
 
     def stream(
@@ -59,12 +58,6 @@ class LLMDispatcher:
         """
         stream = self.dispatcher.send_streaming(request, timeout=timeout)
         return flask.Response(stream_events(stream, heartbeat=heartbeat, patience=patience), headers=dict(HEADERS))
-
-
-def _dispatcher(setting: Any) -> Dispatcher:
-    if isinstance(setting, str | os.PathLike):
-        return Dispatcher.from_file(setting)
-    return setting if isinstance(setting, Dispatcher) else Dispatcher.from_env(setting)
 
 
 def _answer_error(error: DispatchError) -> tuple[flask.Response, int, dict[str, str]]:

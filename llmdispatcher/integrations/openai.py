@@ -10,16 +10,17 @@ print(answer.choices[0].message.content)
 
 There are ``chat.completions.create``, ``responses.create`` and ``embeddings.create``, the first two streamed too, and
 ``models.list``. Requests and answers are what OpenAI documents, whichever vendor answers; what a vendor has no place for is left
-out. The errors are the library's own, under OpenAI's names. Any other part of the SDK raises ``AttributeError`` by its name.
+out. The errors are the library's own, under OpenAI's names, with the attributes that the SDK's have (``status_code``,
+``response.headers``, ``body``, ``param``, ``type``). Any other part of the SDK raises ``AttributeError`` by its name.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import closing
-from types import MappingProxyType
-from typing import Any, NoReturn, Self
+from contextlib import closing, contextmanager
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, Literal, NoReturn, Self
 
 from llmdispatcher import (
     AuthenticationError,
@@ -30,6 +31,7 @@ from llmdispatcher import (
     Dispatcher,
     DispatchError,
     InvalidRequest,
+    MalformedReply,
     ModelNotFound,
     OpenAIVendor,
     RateLimitError,
@@ -43,9 +45,28 @@ APITimeoutError = DeadlineExceeded
 APIConnectionError = InternalServerError = VendorUnavailable
 BadRequestError = UnprocessableEntityError = InvalidRequest
 NotFoundError = ModelNotFound
+PermissionDeniedError = AuthenticationError
+APIResponseValidationError = MalformedReply
+
+
+class NotGiven:
+    """The value of an argument that is left out of a request, as if it had not been written."""
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+    def __repr__(self) -> str:
+        return "NOT_GIVEN"
+
+
+NOT_GIVEN = omit = NotGiven()
+Omit = NotGiven
+
 __all__ = [
+    "NOT_GIVEN",
     "APIConnectionError",
     "APIError",
+    "APIResponseValidationError",
     "APIStatusError",
     "APITimeoutError",
     "AuthenticationError",
@@ -54,12 +75,16 @@ __all__ = [
     "ContentFiltered",
     "InternalServerError",
     "NotFoundError",
+    "NotGiven",
+    "Omit",
     "OpenAI",
     "OpenAIError",
+    "PermissionDeniedError",
     "RateLimitError",
     "Record",
     "Stream",
     "UnprocessableEntityError",
+    "omit",
 ]
 
 _OPTIONAL = frozenset(
@@ -87,6 +112,8 @@ class Record(dict[str, Any]):
     @property
     def output_text(self) -> str:
         """The texts of a response of the Responses API, joined."""
+        if "output" not in self:
+            raise AttributeError("only a response of the Responses API has 'output_text'")
         texts = [part.get("text", "") for item in self["output"] if item.get("type") == "message" for part in item["content"]]
         return "".join(texts)
 
@@ -102,6 +129,13 @@ class Record(dict[str, Any]):
         return json.dumps(self, indent=indent)
 
     to_json = model_dump_json
+
+
+class Page(Record):
+    """A list of the API; iterating it gives its objects."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self["data"])
 
 
 class Stream:
@@ -130,21 +164,34 @@ class Stream:
 
 def _events(stream: StreamingResponse, codec: Codec, asked: Inbound) -> Iterator[Record]:
     writer = codec.writer(asked)
-    with closing(stream):
+    with _errors(), closing(stream):
         for chunk in stream:
             yield from _records(writer.write(chunk))
         yield from _records(writer.end())
 
 
 def _records(events: bytes) -> Iterator[Record]:
-    for line in events.decode().splitlines():
-        if line.startswith("data: {"):
-            yield _record(line.removeprefix("data: "))
+    for line in events.split(b"\n"):  # and not splitlines(): a text may hold any other line end
+        if line.startswith(b"data: {"):
+            yield _record(line.removeprefix(b"data: "))
 
 
 def _record(text: str | bytes) -> Record:
     made: Record = json.loads(text, object_hook=Record)
     return made
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Give an error the attributes that handlers of the SDK's errors read."""
+    try:
+        yield
+    except DispatchError as error:
+        facts = {"retry-after": error.retry_after, "x-request-id": error.request_id}
+        headers = {name: f"{fact}" for name, fact in facts.items() if fact is not None}
+        answer = SimpleNamespace(status_code=error.status, headers=headers)
+        vars(error).update(status_code=error.status, response=answer, body=None, param=None, type=error.code)
+        raise
 
 
 class OpenAI:
@@ -165,6 +212,7 @@ class OpenAI:
         max_retries: int | None = None,
     ) -> None:
         self._own = dispatcher is None
+        self._timeout: float | None = None
         self.dispatcher = dispatcher or _dispatcher(api_key, base_url, timeout, max_retries)
         self.chat = _Part("chat", completions=_Part("chat.completions", create=self._chat))
         self.responses = _Part("responses", create=self._responses)
@@ -173,6 +221,12 @@ class OpenAI:
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"llmdispatcher's client has no {name!r}; it has chat, responses, embeddings and models")
+
+    def with_options(self, *, timeout: float | None = None) -> OpenAI:
+        """Return a client of the same dispatcher, with another ``timeout`` of its calls."""
+        made = OpenAI(dispatcher=self.dispatcher)
+        made._timeout = timeout if timeout is not None else self._timeout
+        return made
 
     def close(self) -> None:
         """Close the dispatcher that was made here."""
@@ -192,26 +246,33 @@ class OpenAI:
         return self._ask(OPENAI_RESPONSES, fields)
 
     def _ask(self, codec: Codec, fields: dict[str, Any]) -> Record | Stream:
-        timeout, body = _body(fields)
-        asked = codec.read_request(body)
-        if asked.stream:
-            return Stream(self.dispatcher.send_streaming(asked.request, timeout=timeout), codec, asked)
-        return _record(codec.write_response(self.dispatcher.send(asked.request, timeout=timeout), asked))
+        with _errors():
+            timeout, body = self._body(fields)
+            asked = codec.read_request(body)
+            if asked.stream:
+                return Stream(self.dispatcher.send_streaming(asked.request, timeout=timeout), codec, asked)
+            return _record(codec.write_response(self.dispatcher.send(asked.request, timeout=timeout), asked))
 
     def _embeddings(self, **fields: Any) -> Record:
-        timeout, body = _body({**fields, "encoding_format": "float"})
-        codec = EMBEDDING_CODECS[OPENAI_CHAT.name]
-        asked = codec.read_request(body)
-        further = {name: value for name, value in asked.extra_params.items() if name != "encoding_format"}
-        found = self.dispatcher.embed(
-            asked.model, asked.texts, timeout=timeout, dimensions=asked.dimensions, user=asked.user, extra_params=further
-        )
-        return _record(codec.write_response(found, asked))
+        with _errors():
+            timeout, body = self._body({**fields, "encoding_format": "float"})
+            codec = EMBEDDING_CODECS[OPENAI_CHAT.name]
+            asked = codec.read_request(body)
+            further = {name: value for name, value in asked.extra_params.items() if name != "encoding_format"}
+            found = self.dispatcher.embed(
+                asked.model, asked.texts, timeout=timeout, dimensions=asked.dimensions, user=asked.user, extra_params=further
+            )
+            return _record(codec.write_response(found, asked))
 
-    def _models(self, **_: Any) -> Record:
+    def _body(self, fields: dict[str, Any]) -> tuple[float | None, bytes]:
+        timeout, body = _body(fields)
+        return timeout if timeout is not None else self._timeout, body
+
+    def _models(self, **_: Any) -> Page:
         vendors = self.dispatcher.get_vendors()
-        names = [(name, model) for name in vendors for model in self.dispatcher.list_models(name)]
-        return Record(object="list", data=[Record(id=model, object="model", owned_by=name) for name, model in names])
+        with _errors():
+            names = [(name, model) for name in vendors for model in self.dispatcher.list_models(name)]
+        return Page(object="list", data=[Record(id=model, object="model", owned_by=name) for name, model in names])
 
 
 class _Part:

@@ -12,7 +12,6 @@ Source: https://opentelemetry.io/docs/specs/semconv/gen-ai/
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import datetime
@@ -24,6 +23,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
 
 from llmdispatcher import AttemptRecord, AttemptStart, CallStart, Observer, Outcome, Request, Usage, __version__
+from llmdispatcher.runtime import new_lock
 
 _PROVIDERS: Mapping[str, str] = {
     "azure": "azure.ai.openai",
@@ -34,7 +34,7 @@ _PROVIDERS: Mapping[str, str] = {
 }
 """What the conventions call a vendor of the catalog, where that is another name."""
 _MOST_OPEN = 100_000
-"""Calls that are remembered while they are under way; the oldest are forgotten beyond, with a span that is not ended."""
+"""Calls that are remembered while they are under way; beyond, the oldest are forgotten, and their spans end."""
 _NANO = 1_000_000_000
 
 
@@ -66,7 +66,7 @@ class OpenTelemetry(Observer):
         )
         self._tokens = meter.create_histogram("gen_ai.client.token.usage", "{token}", "Tokens of a call.")
         self._cost = meter.create_counter("llmdispatcher.cost", "USD", "US dollars of all attempts.")
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._open: OrderedDict[str, _OpenCall] = OrderedDict()
 
     def on_call_start(self, start: CallStart) -> None:
@@ -76,8 +76,10 @@ class OpenTelemetry(Observer):
         span = self._tracer.start_span(name, kind=SpanKind.INTERNAL, start_time=began, attributes=_of_request(start))
         with self._lock:
             self._open[start.call_id] = _OpenCall(span, request, began)
-            if len(self._open) > _MOST_OPEN:
-                self._open.popitem(last=False)
+            oldest = self._open.popitem(last=False)[1] if len(self._open) > _MOST_OPEN else None
+        if oldest is not None:
+            for open_span in (*[attempt for attempt, _start in oldest.attempts.values()], oldest.span):
+                open_span.end()
 
     def on_attempt_start(self, start: AttemptStart) -> None:
         """Begin the span of an attempt, and have its ``traceparent`` sent."""

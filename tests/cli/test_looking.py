@@ -269,6 +269,20 @@ def test_a_good_configuration(command, away):
     assert (0, "app.toml: nothing is wrong (2 settings, vendors eu)\n") == (ended.code, ended.out)
 
 
+def test_a_variable_that_is_not_set_hides_no_other_mistake(command, away):
+    """And is one: the exit code is 1. A command that would ask does not begin."""
+    (away / "app.toml").write_text(
+        'timeot = 3\ndefault_vendor = "eu"\n[vendors.eu]\nkind = "openai"\nbase_url = "${NO_SUCH_NAME}"\n'
+    )
+    ended = command("config", "check", "app.toml")
+
+    assert (1, ["vendors.eu.base_url: the variable NO_SUCH_NAME", "config: unknown key 'timeot'"]) == (
+        ended.code,
+        [line.partition("app.toml: ")[2].partition(" is not set")[0].partition(";")[0] for line in ended.err.splitlines()],
+    )
+    assert 2 == command("--config", "app.toml", "ask", "Why?").code
+
+
 def test_every_mistake_of_a_configuration_is_named(command, away):
     """With its path."""
     (away / "app.json").write_text(
@@ -279,7 +293,8 @@ def test_every_mistake_of_a_configuration_is_named(command, away):
 
     assert (1, 5) == (ended.code, len(ended.err.splitlines()))
     assert [
-        text in ended.err for text in ("timeout: -1", "'nonsense'", "vendors.eu.kind: 'acme'", "vendors.openai: ", "vendors.us: ")
+        text in ended.err
+        for text in ("timeout: -1", "'nonsense'", "vendors.eu.kind: 'acme'", "vendors.openai.timeout: ", "vendors.us: ")
     ] == [True] * 5
     assert 5 == len(told["mistakes"])
 
@@ -303,7 +318,7 @@ MISTAKES = {
     ),
     "two keys of a vendor": (
         '[vendors.eu]\nkind = "openai"\ntimeout = "x"\nnonsense = 1\n',
-        ["vendors.eu: vendor.timeout: ", "vendors.eu: vendor: unknown key 'nonsense'"],
+        ["vendors.eu.timeout: ", "vendors.eu: unknown key 'nonsense'"],
     ),
     "an entry of a pool": ('[pools]\nquick = ["openai:gpt-4o", "opnai:gpt-4o-mini"]\n', ["config.pools['quick'][1]: 'opnai'"]),
 }

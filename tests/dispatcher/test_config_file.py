@@ -7,9 +7,10 @@ import re
 import traceback
 from pathlib import Path
 
+import attrs
 import pytest
 
-from llmdispatcher import ConfigError, Dispatcher, Request
+from llmdispatcher import Config, ConfigError, Dispatcher, LedgerError, Request, VendorConfig
 from llmdispatcher.dispatcher import read_config_file
 from llmdispatcher.testing import VendorSimulator
 
@@ -89,13 +90,25 @@ def test_without_vendors_those_of_the_environment(file, monkeypatch):
         ("timeout = ", "not TOML"),
         ("timeot = 9", "'timeot'; did you mean 'timeout'?"),
         ('timeout = "soon"', "timeout: 'soon'"),
-        ("[vendors.openai]\napi_kei = 'sk'", "vendors.openai: vendor: unknown key 'api_kei'; did you mean 'api_key'?"),
+        ("[vendors.openai]\napi_kei = 'sk'", "vendors.openai: unknown key 'api_kei'; did you mean 'api_key'?"),
         ("[vendors.opnai]\napi_key = 'sk'", "vendors.opnai.kind: 'opnai' is not in the catalog; did you mean 'openai'?"),
         ("[vendor.openai]\napi_key = 'sk'", "write [vendors.NAME]"),
         ("vendors = 3", "vendors: int is not a table"),
         ("[vendors.a]\nkind = 'openai'\nname = 'b'\n[vendors.B]\nkind = 'groq'", "vendors.B: [vendors.a] has this name too"),
         ("[[routing_rules]]\nvendor = 'a'\n[routing_rules.condition]\nmodel = 'x'", "routing_rules[0].condition"),
         ("default_vendor = '${NO_SUCH_NAME}'", "default_vendor: the variable NO_SUCH_NAME is not set"),
+        ("default_vendor = '${HOME'", "default_vendor: ${ has no } behind it; close it, or write $$"),
+        ("'${HOME}' = 1", "'${HOME}': variables are read in values, and not in keys"),
+        ("[vendors.'${HOME}']\nkind = 'openai'", "vendors.'${HOME}': variables are read in values"),
+        ("timeout = " + "{a = " * 40 + "1" + "}" * 40, "timeout.a.a: more than 32 tables and lists within each other"),
+        ("guards = " + "[" * 200 + "]" * 200, "guards[0][0]: more than 32 tables and lists"),
+        ("a" + ".a" * 300 + " = 1", "a.a.a: more than 32 tables and lists"),
+        ("guards = " + "[" * 5000 + "]" * 5000, "not TOML: maximum recursion depth"),
+        ("timeout = 3\0", "not TOML: "),
+        ("timeout = " + "9" * 400, "timeout: the number has more than 64 bits"),
+        ("[vendors.openai]\nbase_url = 'x'", "vendors.openai.base_url: "),
+        ("[vendors.openai]\napi_key = 3", "vendors.openai.api_key: "),
+        ("ledger = '/no/such/folder/calls.db'", "ledger: the folder '/no/such/folder' is not there"),
         ("guards = ['${}']", "guards[0]: ${} is no variable's name; write $$"),
         ("[vendors.openai.headers]\nx = '${A-B}'", "vendors.openai.headers.x: ${A-B} is no variable's name"),
     ],
@@ -107,6 +120,39 @@ def test_a_mistake_names_file_place_and_remedy(file, text, told):
         Dispatcher.from_file(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"timeout": 3, "timeout": 4}', "not JSON: the key 'timeout' stands twice"),
+        ('{"vendors": {"openai": {"api_key": "a", "api_key": "b"}}}', "the key 'api_key' stands twice"),
+        ('{"a":' * 900 + "1" + "}" * 900, "a.a.a: more than 32 tables and lists"),
+        ("[" * 100_000, "not JSON: "),
+        ('{"vendors": {"openai": null}}', "vendors.openai: NoneType is not a table"),
+        ("[]", "list is not a configuration"),
+        ("", "not JSON: "),
+    ],
+)
+def test_a_mistake_in_json(file, text, told):
+    """Is told in the same way, however strange the file."""
+    path = file(text, "c.json")
+    with pytest.raises(ConfigError) as caught:
+        Dispatcher.from_file(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert told in str(caught.value)
+
+
+def test_other_encodings(tmp_path):
+    """A byte order mark of UTF-8, as editors on Windows write it, is no mistake; another encoding is told."""
+    path = tmp_path / "c.toml"
+    path.write_bytes(b"\xef\xbb\xbftimeout = 9\n")
+    with Dispatcher.from_file(path) as dispatcher:
+        assert 9 == dispatcher.config.timeout
+    for data in ("timeout = 9".encode("utf-16"), bytes(range(256))):
+        path.write_bytes(data)
+        with pytest.raises(ConfigError, match=r"c\.toml: not UTF-8: invalid start byte at byte \d+; save it as UTF-8"):
+            Dispatcher.from_file(path)
 
 
 def test_every_variable_that_is_missing_is_told_at_once(file):
@@ -127,8 +173,8 @@ def test_every_variable_that_is_missing_is_told_at_once(file):
         ("[[routing_rules]]\nvendor = 'openai'\ncondition.requires = ['{}']", "config.routing_rules[0].condition.requires: '{}'"),
         ("[[budgets]]\nlimit = '{}'", "config.budgets[0].limit: '{}'"),
         ("[vendors.openai]\nkind = '{}'", "vendors.openai.kind: '{}' is not in the catalog"),
-        ("[vendors.openai]\nmodels = '{}'", "vendors.openai: vendor.models: '{}' is not a list"),
-        ("[vendors.openai]\napi_key = '{}'\nbase_url = 'ftp://{}'", "vendors.openai: vendor.base_url: "),
+        ("[vendors.openai]\nmodels = '{}'", "vendors.openai.models: '{}' is not a list"),
+        ("[vendors.openai]\napi_key = '{}'\nbase_url = 'ftp://{}'", "vendors.openai.base_url: "),
     ],
 )
 def test_a_value_of_a_variable_is_in_no_error(file, monkeypatch, text, told):
@@ -164,6 +210,29 @@ def test_what_is_made_of_a_variable_is_plain_text(file, monkeypatch):
         assert "team payments" == pickle.loads(pickle.dumps(dispatcher.config)).origin
 
 
+@pytest.mark.parametrize(
+    "field", [*attrs.fields_dict(Config), *(f"vendors.openai.{name}" for name in attrs.fields_dict(VendorConfig))]
+)
+def test_no_field_shows_a_value_of_a_variable(file, monkeypatch, field):
+    """In whichever field it stands, alone, in a longer text, or in a list; the file's own text is shown."""
+    monkeypatch.setenv("WORK_KEY", "sk-secret-of-mine")
+    for value in ("'${WORK_KEY}'", "'a${WORK_KEY}'", "['${WORK_KEY}', 3]", "{ '' = '${WORK_KEY}' }"):
+        found = read_config_file(file(f"{field} = {value}"))
+        told = [*found.mistakes(), repr(found)]
+        try:
+            Dispatcher.from_file(found.path).close()
+        except (ConfigError, LedgerError) as error:
+            told += [str(error), repr(error)]
+        assert [] == [text for text in told if "sk-secret-of-mine" in text]
+
+
+def test_a_short_value_is_hidden_where_it_is_quoted(file, monkeypatch):
+    """And where it happens to be part of a name, the name stays."""
+    monkeypatch.setenv("WORK_MODE", "config")
+    with pytest.raises(ConfigError, match=r"config\.mode: '\$\{WORK_MODE\}' is not a mode"):
+        Dispatcher.from_file(file("mode = '${WORK_MODE}'"))
+
+
 def test_a_file_that_is_not_there(tmp_path):
     """Its path is told."""
     with pytest.raises(ConfigError, match=r"no\.toml: No such file"):
@@ -184,3 +253,27 @@ def test_the_file_in_the_readme_is_right(file, tmp_path, monkeypatch):
     for text in re.findall(r"^```toml\n(.*?)^```", readme, re.MULTILINE | re.DOTALL):
         with Dispatcher.from_file(file(text)) as dispatcher:
             assert ["openai", "eu"] == dispatcher.get_vendors()
+
+
+def test_all_mistakes_beside_variables_that_are_not_set(file):
+    """Each is told once, with its place; a variable that is not set makes no second mistake, and its vendor is known."""
+    text = """
+default_vendor = "work"
+timeout = "${NO_SUCH_A}"
+timeot = 3
+budgets = [{ limit = "${NO_SUCH_B}", perid = "day" }]
+[vendors.work]
+kind = "openai"
+api_key = "${NO_SUCH_C}"
+base_url = "${NO_SUCH_D}"
+pool_siz = 3
+"""
+    found = read_config_file(file(text), lenient=True)
+    places = ["timeout", "budgets[0].limit", "vendors.work.api_key", "vendors.work.base_url"]
+
+    assert [f"{place}: the variable NO_SUCH_{letter} is not set" for place, letter in zip(places, "ABCD", strict=True)] == [
+        text.partition(";")[0] for text in found.mistakes()[:4]
+    ]
+    assert ["unknown key 'timeot'", "unknown key 'perid'", "unknown key 'pool_siz'"] == [
+        text.partition(": ")[2].partition(";")[0] for text in found.mistakes()[4:]
+    ]

@@ -9,8 +9,19 @@ import threading
 
 import pytest
 
-from llmdispatcher import ConfigError, Dispatcher, OpenAIVendor, RateLimitError, Request, VendorUnavailable
-from llmdispatcher.integrations.events import stream_events
+from llmdispatcher import (
+    Cancelled,
+    CircuitOpen,
+    ConfigError,
+    ContentFiltered,
+    Dispatcher,
+    LedgerError,
+    OpenAIVendor,
+    RateLimitError,
+    Request,
+    VendorUnavailable,
+)
+from llmdispatcher.integrations.events import error_headers, error_status, stream_events
 from llmdispatcher.testing import FakeVendor, VendorSimulator, faults
 
 flask = pytest.importorskip("flask", reason="Flask is not installed; scripts/test installs it")
@@ -95,8 +106,10 @@ def test_an_answer_and_its_events(app):
 @pytest.mark.parametrize(
     ("error", "status", "wait"),
     [
-        (RateLimitError("slow down", status=429, retry_after=7.2), 503, "8"),
+        (RateLimitError("slow down", status=429, retry_after=7.2), 503, "8"),  # not before
         (VendorUnavailable("down", status=500, retry_here=False), 502, None),
+        (ContentFiltered("not such words", status=400), 400, None),
+        (LedgerError("no room"), 500, None),
     ],
 )
 @pytest.mark.parametrize("path", ["/ask", "/stream"])
@@ -111,6 +124,22 @@ def test_a_failure_has_a_status(error, status, wait, path):
     answer = app.test_client().get(path)
 
     assert (status, {"error": type(error).__name__}, wait) == (answer.status_code, answer.json, answer.headers.get("Retry-After"))
+
+
+def test_a_process_that_cannot_ask_now():
+    """An open circuit, and a process that ends: come back."""
+    assert (503, {"Retry-After": "3"}) == (error_status(CircuitOpen("open")), error_headers(CircuitOpen("open", retry_after=2.1)))
+    assert 503 == error_status(Cancelled("closed"))
+
+
+@pytest.mark.parametrize("seconds", [{"heartbeat": 0}, {"heartbeat": -1}, {"patience": -1}, {"heartbeat": float("nan")}])
+def test_seconds_that_cannot_be(seconds):
+    """Are refused before the response begins, and the vendor is stopped."""
+    with Dispatcher() as dispatcher:
+        dispatcher.register_vendor(FakeVendor("yes"))
+        stream = dispatcher.send_streaming(Request("m", "x"))
+        with pytest.raises(ValueError, match=r"heartbeat is .* and patience .*; give seconds"):
+            stream_events(stream, **seconds)
 
 
 def test_a_failure_in_the_middle_is_an_event(app, simulator):
@@ -160,6 +189,39 @@ def test_the_configuration_of_the_application(tmp_path, monkeypatch):
     assert {"file": (9, False), "fields": (8, True), "nothing": ("auto", True)} == made
     with pytest.raises(ConfigError, match="did you mean 'timeout'"):
         LLMDispatcher(wrong)
-    wrong.config["LLMDISPATCHER"] = 5
-    with pytest.raises(ConfigError, match="int is not a Config"):
-        LLMDispatcher(wrong)
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        (5, r"app\.config\['LLMDISPATCHER'\]: int is no setting; give the path"),
+        ("", r"app\.config\['LLMDISPATCHER'\]: "),
+        (Dispatcher, r"type is no setting"),
+        ({"timeot": 3}, r"app\.config\['LLMDISPATCHER'\]: config: unknown key 'timeot'"),
+        ({"vendors": {"openai": {}}}, r"vendors: a mapping has the fields of Config alone; give the path of a file"),
+        ("no.toml", r"app\.config\['LLMDISPATCHER'\]: no\.toml: No such file"),
+    ],
+)
+def test_a_setting_that_is_none_of_these(setting, told):
+    """Is told with its place, when the application is made; Django and Celery read theirs by the same function."""
+    app = flask.Flask("wrong")
+    app.config["LLMDISPATCHER"] = setting
+    with pytest.raises(ConfigError, match=told):
+        LLMDispatcher(app)
+
+
+def test_an_application_without_a_dispatcher_and_two_with_one_each():
+    """The first says what to call; the others do not share."""
+    llm = LLMDispatcher()
+    apps = [flask.Flask("a"), flask.Flask("b")]
+    made = []
+    for number, app in enumerate(apps):
+        app.config["LLMDISPATCHER"] = Dispatcher({"origin": f"app{number}"})
+        llm.init_app(app)
+    for app in apps:
+        with app.app_context():
+            made.append(llm.dispatcher.config.origin)
+
+    assert ["app0", "app1"] == made
+    with flask.Flask("c").app_context(), pytest.raises(ConfigError, match=r"application 'c' has no dispatcher; call init_app"):
+        _ = llm.dispatcher

@@ -9,7 +9,7 @@ import pytest
 from llmdispatcher import AnthropicVendor, Dispatcher, OpenAIVendor, ToolCall
 from llmdispatcher.integrations import openai
 from llmdispatcher.integrations.openai import OpenAI
-from llmdispatcher.testing import SimulatedResponse, VendorSimulator, faults
+from llmdispatcher.testing import FakeVendor, SimulatedResponse, VendorSimulator, faults
 
 HELLO = [{"role": "user", "content": "Why is the sky blue?"}]
 TOOL = {
@@ -98,7 +98,7 @@ def test_embeddings_and_models(client):
 
     assert [(0, 8), (1, 8)] == [(one.index, len(one.embedding)) for one in found.data]
     assert found.usage.prompt_tokens > 0
-    assert {"openai", "anthropic"} == {one.owned_by for one in models.data}
+    assert {"openai", "anthropic"} == {one.owned_by for one in models.data} == {one.owned_by for one in models}
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,36 @@ def test_errors_have_the_names_of_the_sdk(simulator, fault, error):
         client.chat.completions.create(model="gpt-4o-mini", messages=HELLO)
 
     assert isinstance(caught.value, openai.APIError)
+    assert isinstance(caught.value.status_code, int)
+
+
+def test_an_error_has_what_handlers_of_the_sdk_read(simulator):
+    """Status, headers and the rest, of a call and of a stream; without an answer there is no status."""
+    simulator.always(faults.rate_limit(7))
+    with OpenAI(api_key="sk", base_url=simulator.openai_url, max_retries=0) as client:
+        with pytest.raises(openai.RateLimitError) as whole:
+            client.chat.completions.create(model="gpt-4o-mini", messages=HELLO)
+        with pytest.raises(openai.RateLimitError) as streamed:
+            list(client.chat.completions.create(model="gpt-4o-mini", messages=HELLO, stream=True))
+    with (
+        OpenAI(api_key="sk", base_url="http://127.0.0.1:9", max_retries=0) as client,
+        pytest.raises(openai.APIConnectionError) as unreachable,
+    ):
+        client.chat.completions.create(model="gpt-4o-mini", messages=HELLO)
+
+    for error in (whole.value, streamed.value):
+        assert (429, 429, 7.0) == (error.status_code, error.response.status_code, float(error.response.headers["retry-after"]))
+    assert (None, None, {}) == (unreachable.value.status_code, unreachable.value.body, unreachable.value.response.headers)
+
+
+def test_a_stream_with_every_line_end():
+    """Characters that Python takes for line ends, and JSON does not, are text."""
+    text = "a\u2028b\x85c\x0cd\u2029e\r\nf"
+    with Dispatcher() as dispatcher:
+        dispatcher.register_vendor(FakeVendor(text))
+        chunks = list(OpenAI(dispatcher=dispatcher).chat.completions.create(model="m", messages=HELLO, stream=True))
+
+    assert text == "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
 
 
 def test_what_is_not_there_says_so(client):
@@ -129,6 +159,7 @@ def test_what_is_not_there_says_so(client):
     answer = client.chat.completions.create(model="gpt-4o-mini", messages=HELLO)
     with pytest.raises(AttributeError, match=r"'chat\.completion' has no 'text'; it has id"):
         _ = answer.text
+    assert not hasattr(answer, "output_text")
     with pytest.raises(openai.BadRequestError, match="extra_headers: the dispatcher chooses"):
         client.chat.completions.create(model="gpt-4o-mini", messages=HELLO, extra_headers={"x": "y"})
     with pytest.raises(openai.BadRequestError, match="set is no JSON"):
@@ -138,13 +169,17 @@ def test_what_is_not_there_says_so(client):
 def test_settings_of_a_call(client, simulator):
     """``extra_body`` is merged, ``timeout`` is the call's, and what the SDK marks as not given is left out."""
 
-    class NotGiven:
+    class Omit:
         """As the SDK's own."""
 
-    client.chat.completions.create(model="gpt-4o-mini", messages=HELLO, temperature=NotGiven(), extra_body={"seed": 3}, timeout=9)
+    left_out = {"temperature": Omit(), "top_p": openai.NOT_GIVEN, "stop": openai.omit}
+    client.chat.completions.create(model="gpt-4o-mini", messages=HELLO, **left_out, extra_body={"seed": 3}, timeout=9)
     body = simulator.requests[-1].json
 
-    assert (3, False) == (body["seed"], "temperature" in body)
+    assert (3, set()) == (body["seed"], body.keys() & left_out.keys())
     simulator.script(faults.silent())
     with pytest.raises(openai.APITimeoutError):
         client.chat.completions.create(model="gpt-4o-mini", messages=HELLO, timeout=0.05)
+    simulator.script(faults.silent())
+    with pytest.raises(openai.APITimeoutError):
+        client.with_options(timeout=0.05).chat.completions.create(model="gpt-4o-mini", messages=HELLO)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import signal
+import threading
 
 import pytest
 
@@ -127,3 +130,43 @@ def test_every_span_ends(stage):
     assert ["chat gpt-4o-mini", "chat gpt-4o-mini", "embeddings text-embedding-3-small", "chat anthropic:claude-haiku-4-5"] == names
     assert 3 == len([span for span in stage.spans() if span.kind.name == "CLIENT"])
     assert {} == stage.observer._open
+
+
+def test_spans_of_calls_that_are_forgotten_end(stage, monkeypatch):
+    """Beyond the bound the oldest call's spans end, though nobody tells its end."""
+    monkeypatch.setattr("llmdispatcher.integrations.opentelemetry._MOST_OPEN", 1)
+    with Dispatcher(observers=[stage.observer]) as dispatcher:
+        dispatcher.register_vendor(FakeVendor("yes"))
+        with dispatcher.send_streaming(Request("first", "Hello")) as open_stream:
+            next(iter(open_stream))
+            dispatcher.send(Request("second", "Hello"))
+
+    assert ["chat first", "chat first", "chat second", "chat second"] == sorted(span.name for span in stage.spans())
+    assert {} == stage.observer._open
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no forks")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_while_a_call_begins(stage):
+    """A lock that another thread holds at the fork is open in the child, whose calls are observed."""
+    held, release = threading.Event(), threading.Event()
+
+    def hold():
+        with stage.observer._lock:
+            held.set()
+            release.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # which kills it, if it waits for the lock
+        with Dispatcher(observers=[stage.observer]) as dispatcher:
+            dispatcher.register_vendor(FakeVendor("yes"))
+            dispatcher.send(Request("m", "Hello"))
+        os._exit(0 if stage.spans() else 1)
+    release.set()
+    holder.join()
+
+    assert 0 == os.waitpid(child, 0)[1]

@@ -33,7 +33,7 @@ def check(settings: Settings, file: Path | None) -> int:
     path = file or settings.config
     if path is None:
         raise UsageError("config check: which file? llmdispatcher config check FILE")
-    found = read_config_file(path)
+    found = read_config_file(path, lenient=True)
     unknown, warnings = _find_unready(found)
     mistakes = found.mistakes() + unknown
     if settings.json:

@@ -13,19 +13,19 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 
-from llmdispatcher import Config, Dispatcher, DispatchError, Request
+from llmdispatcher import Dispatcher, DispatchError, Request
+from llmdispatcher.integrations import make_dispatcher
 from llmdispatcher.integrations.events import HEADERS, error_body, error_headers, error_status, stream_events
+from llmdispatcher.runtime import new_lock
 
 SETTING = "LLMDISPATCHER"
 logger = logging.getLogger("llmdispatcher.integrations")
-_lock = threading.Lock()
+_lock = new_lock()
 _made: dict[int, Dispatcher] = {}
 """The dispatcher of this process, by its number: a forked child makes its own."""
 
@@ -37,20 +37,10 @@ def get_dispatcher() -> Dispatcher:
         return made
     with _lock:
         if os.getpid() not in _made:
-            made = make_dispatcher(getattr(settings, SETTING, None))
+            made = make_dispatcher(getattr(settings, SETTING, None), SETTING)
             _made.clear()
             _made[os.getpid()] = made
         return _made[os.getpid()]
-
-
-def make_dispatcher(setting: Any) -> Dispatcher:
-    """Return a dispatcher made of a setting: a path, the fields of :class:`Config`, nothing, or a dispatcher as it is."""
-    if isinstance(setting, str | os.PathLike):
-        return Dispatcher.from_file(setting)
-    if setting is None or isinstance(setting, Config | Mapping):
-        return Dispatcher.from_env(setting)
-    made: Dispatcher = setting
-    return made
 
 
 def stream(

@@ -29,6 +29,6 @@ def check_setting(**_: Any) -> list[CheckMessage]:
     try:
         lacking = get_dispatcher().check_vendors()
     except ConfigError as error:
-        return [Error(f"{SETTING}: {error.message}", id="llmdispatcher.E001")]
+        return [Error(error.message, id="llmdispatcher.E001")]
     named = hasattr(settings, SETTING)
     return [Warning(f"{SETTING}: {text}" if named else text, id="llmdispatcher.W001") for text in lacking]
