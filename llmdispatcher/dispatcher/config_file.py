@@ -21,6 +21,7 @@ from .config import Config
 
 _VARIABLE = re.compile(r"\$(?:\$|\{([^}]*)(\}?))")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SHELL = re.compile(r"\$[A-Z_][A-Z0-9_]*")
 _DEPTH = 32
 """Tables and lists within each other; a configuration has about five."""
 _SHORT = 12
@@ -169,6 +170,8 @@ def _expanded_text(text: str, place: str, mistakes: list[str], hidden: dict[str,
 
     is_hidden: list[bool] = []
     before = len(mistakes)
+    if _SHELL.fullmatch(text):
+        mistakes.append(f"{place}: a variable is written ${{NAME}}; write $$ for a dollar sign")
     expanded = _VARIABLE.sub(variable, text)
     if len(mistakes) > before:
         return text
