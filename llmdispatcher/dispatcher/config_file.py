@@ -23,6 +23,7 @@ from .config import Config
 T = TypeVar("T")
 _VARIABLE = re.compile(r"\$(?:\$|\{([^}]*)(\}?))")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SHELL = re.compile(r"\$[A-Z_][A-Z0-9_]*")
 _DEPTH = 32
 """Tables and lists within each other; a configuration has about five."""
 
@@ -154,6 +155,8 @@ def _expanded_text(text: str, place: str, mistakes: list[str]) -> str:
         return os.environ.get(name, "")
 
     before = len(mistakes)
+    if _SHELL.fullmatch(text):
+        mistakes.append(f"{place}: a variable is written ${{NAME}}; write $$ for a dollar sign")
     expanded = Secret(_VARIABLE.sub(variable, text), shown=text)
     return text if len(mistakes) > before or expanded == text else expanded
 

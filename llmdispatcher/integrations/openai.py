@@ -97,6 +97,8 @@ _OPTIONAL = frozenset(
 )
 """Fields that the SDK's objects have as ``None`` where a server did not send them."""
 _NOT_SENT = ("extra_headers", "extra_query")
+_UNSENT_STATUSES: Mapping[type[DispatchError], int] = {InvalidRequest: 400, ModelNotFound: 404, BudgetExceeded: 429}
+"""What a vendor would have answered to a request that was refused before it was sent."""
 
 
 class Record(dict[str, Any]):
@@ -189,8 +191,9 @@ def _errors() -> Iterator[None]:
     except DispatchError as error:
         facts = {"retry-after": error.retry_after, "x-request-id": error.request_id}
         headers = {name: f"{fact}" for name, fact in facts.items() if fact is not None}
-        answer = SimpleNamespace(status_code=error.status, headers=headers)
-        vars(error).update(status_code=error.status, response=answer, body=None, param=None, type=error.code)
+        status = error.status if error.status is not None else _UNSENT_STATUSES.get(type(error))
+        answer = SimpleNamespace(status_code=status, headers=headers)
+        vars(error).update(status_code=status, response=answer, body=None, param=None, type=error.code)
         raise
 
 
@@ -259,6 +262,8 @@ class OpenAI:
             codec = EMBEDDING_CODECS[OPENAI_CHAT.name]
             asked = codec.read_request(body)
             further = {name: value for name, value in asked.extra_params.items() if name != "encoding_format"}
+            if "input" in further:
+                raise InvalidRequest("input: tokens are not taken, since each vendor has its own; give a text or a list of texts")
             found = self.dispatcher.embed(
                 asked.model, asked.texts, timeout=timeout, dimensions=asked.dimensions, user=asked.user, extra_params=further
             )
@@ -297,8 +302,8 @@ def _body(fields: dict[str, Any]) -> tuple[float | None, bytes]:
         raise InvalidRequest(f"{unfit}: the dispatcher chooses who is asked; give headers to the vendor: OpenAIVendor(headers=...)")
     timeout, further = fields.pop("timeout", None), fields.pop("extra_body", None) or {}
     try:
-        return timeout, json.dumps({**fields, **further}, default=_plain).encode()
-    except (TypeError, ValueError) as error:
+        return timeout, json.dumps({**fields, **further}, default=_plain, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRequest(f"the request is no JSON: {error}") from None
 
 

@@ -98,6 +98,7 @@ def test_without_vendors_those_of_the_environment(file, monkeypatch):
         ("[[routing_rules]]\nvendor = 'a'\n[routing_rules.condition]\nmodel = 'x'", "routing_rules[0].condition"),
         ("default_vendor = '${NO_SUCH_NAME}'", "default_vendor: the variable NO_SUCH_NAME is not set"),
         ("default_vendor = '${HOME'", "default_vendor: ${ has no } behind it; close it, or write $$"),
+        ("default_vendor = '$HOME'", "default_vendor: a variable is written ${NAME}; write $$ for a dollar sign"),
         ("'${HOME}' = 1", "'${HOME}': variables are read in values, and not in keys"),
         ("[vendors.'${HOME}']\nkind = 'openai'", "vendors.'${HOME}': variables are read in values"),
         ("timeout = " + "{a = " * 40 + "1" + "}" * 40, "timeout.a.a: more than 32 tables and lists within each other"),

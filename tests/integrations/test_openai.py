@@ -183,3 +183,36 @@ def test_settings_of_a_call(client, simulator):
     simulator.script(faults.silent())
     with pytest.raises(openai.APITimeoutError):
         client.with_options(timeout=0.05).chat.completions.create(model="gpt-4o-mini", messages=HELLO)
+
+
+def _nested(depth):
+    made = []
+    for _ in range(depth):
+        made = [made]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"messages": _nested(5000)}, "the request is no JSON: "),
+        ({"messages": HELLO, "temperature": float("nan")}, "the request is no JSON: "),
+        ({"messages": HELLO, "extra_body": [1]}, "the request is no JSON: "),
+        ({"messages": []}, "messages: there are none"),
+        ({"messages": "Why?"}, "messages: str is not allowed here"),
+        ({}, "messages: there are none"),
+    ],
+)
+def test_a_request_that_cannot_be(client, simulator, fields, told):
+    """Is refused as OpenAI refuses it, and never sent."""
+    with pytest.raises(openai.BadRequestError, match=told) as caught:
+        client.chat.completions.create(model="gpt-4o-mini", **fields)
+
+    assert (400, []) == (caught.value.status_code, simulator.requests)
+
+
+@pytest.mark.parametrize("tokens", [[1, 2, 3], [[1, 2], [3]]])
+def test_embeddings_of_tokens(client, tokens):
+    """Are refused with what to give."""
+    with pytest.raises(openai.BadRequestError, match="input: tokens are not taken"):
+        client.embeddings.create(model="text-embedding-3-small", input=tokens)
