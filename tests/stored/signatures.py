@@ -69,7 +69,7 @@ def class_lines(found: type[Any], indent: str = "  ") -> Iterator[str]:
     else:
         yield f"{indent}__init__{signature(found)}"
     fields = {field.name: field for field in attrs.fields(found)} if attrs.has(found) else {}
-    yield from (f"{indent}{name}: {_annotation(field.type)}  (field)" for name, field in fields.items() if not name.startswith("_"))
+    yield from (f"{indent}{name}: {_annotation(_written(found, name))}  (field)" for name in fields if not name.startswith("_"))
     for name in sorted(dir(found)):
         told = _member(found, name) if not name.startswith("_") and name not in fields else None
         if told is not None:
@@ -108,6 +108,11 @@ def _member(found: type[Any], name: str) -> str | None:
     if callable(raw):
         return f"{name}{signature(raw)}"
     return f"{name} = {_value(raw)}"
+
+
+def _written(kind: type[Any], name: str) -> Any:
+    """The type of a field as it is written; cattrs, once it has seen a class, has put the types themselves into its fields."""
+    return next(base.__annotations__[name] for base in kind.__mro__ if name in vars(base).get("__annotations__", {}))
 
 
 def _parameter(one: inspect.Parameter) -> str:
