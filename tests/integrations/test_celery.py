@@ -32,7 +32,7 @@ def shop(redis_server, simulator, tmp_path, monkeypatch):
     """The application, and a function that starts a worker of it."""
     config = tmp_path / "llm.toml"
     config.write_text(f'[vendors.openai]\napi_key = "sk"\nbase_url = "{simulator.openai_url}"\n')
-    monkeypatch.setenv("SHOP_REDIS", redis_server.url)
+    monkeypatch.setenv("SHOP_REDIS", redis_server.url.removesuffix("/0") + "/1")  # others look at all keys of the first database
     monkeypatch.setenv("SHOP_CONFIG", str(config))
     monkeypatch.delitem(sys.modules, "tests.integrations.celery_shop", raising=False)
     from . import celery_shop
