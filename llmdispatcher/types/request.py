@@ -161,7 +161,7 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """How much a model thinks, from not at all to as much as it can; a vendor with fewer levels gets the nearest."""
 
 
-def _if_given(check: Any) -> Mapping[str, Any]:
+def _optional(check: Any) -> Mapping[str, Any]:
     return {"check": check}
 
 
@@ -205,54 +205,54 @@ class Request:
 
     model: str = attrs.field(validator=request_fields.model)
     messages: tuple[Message, ...] = attrs.field(converter=request_fields.messages_of)
-    temperature: float | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.bounded(0, 2)))
-    max_tokens: int | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.positive))
-    top_p: float | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.bounded(0, 1)))
-    top_k: int | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.count))
-    frequency_penalty: float | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.bounded(-2, 2)))
-    presence_penalty: float | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.bounded(-2, 2)))
+    temperature: float | None = attrs.field(default=None, kw_only=True, metadata=_optional(request_fields.bounded(0, 2)))
+    max_tokens: int | None = attrs.field(default=None, kw_only=True, metadata=_optional(request_fields.positive))
+    top_p: float | None = attrs.field(default=None, kw_only=True, metadata=_optional(request_fields.bounded(0, 1)))
+    top_k: int | None = attrs.field(default=None, kw_only=True, metadata=_optional(request_fields.count))
+    frequency_penalty: float | None = attrs.field(default=None, kw_only=True, metadata=_optional(request_fields.bounded(-2, 2)))
+    presence_penalty: float | None = attrs.field(default=None, kw_only=True, metadata=_optional(request_fields.bounded(-2, 2)))
     seed: int | None = attrs.field(
-        default=None, kw_only=True, metadata=_if_given(request_fields.kinds(int, remedy="give a whole number"))
+        default=None, kw_only=True, metadata=_optional(request_fields.kinds(int, remedy="give a whole number"))
     )
-    n: int | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.positive))
-    logprobs: bool | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.flag))
-    top_logprobs: int | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.count))
+    n: int | None = attrs.field(default=None, kw_only=True, metadata=_optional(request_fields.positive))
+    logprobs: bool | None = attrs.field(default=None, kw_only=True, metadata=_optional(request_fields.flag))
+    top_logprobs: int | None = attrs.field(default=None, kw_only=True, metadata=_optional(request_fields.count))
     stop: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=request_fields.stops)
-    user: str | None = attrs.field(default=None, kw_only=True, metadata=_if_given(_TEXT))
+    user: str | None = attrs.field(default=None, kw_only=True, metadata=_optional(_TEXT))
     tools: tuple[Tool | VendorTool, ...] = attrs.field(default=(), kw_only=True, converter=request_fields.tools_of)
     tool_choice: str | Mapping[str, Any] | None = attrs.field(
         default=None,
         kw_only=True,
-        metadata=_if_given(request_fields.kinds(str, Mapping, remedy="give 'auto', 'none', 'required', a name or a dict")),
+        metadata=_optional(request_fields.kinds(str, Mapping, remedy="give 'auto', 'none', 'required', a name or a dict")),
     )
-    parallel_tool_calls: bool | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.flag))
+    parallel_tool_calls: bool | None = attrs.field(default=None, kw_only=True, metadata=_optional(request_fields.flag))
     response_format: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, converter=to_response_format)
     reask: int = attrs.field(default=0, kw_only=True, validator=request_fields.count)
     reasoning_effort: str | None = attrs.field(
-        default=None, kw_only=True, metadata=_if_given(request_fields.one_of(None, *EFFORTS))
+        default=None, kw_only=True, metadata=_optional(request_fields.one_of(None, *EFFORTS))
     )
-    reasoning_tokens: int | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.count))
+    reasoning_tokens: int | None = attrs.field(default=None, kw_only=True, metadata=_optional(request_fields.count))
     reasoning_summary: str | None = attrs.field(
-        default=None, kw_only=True, metadata=_if_given(request_fields.one_of(None, "auto", "concise", "detailed", "none"))
+        default=None, kw_only=True, metadata=_optional(request_fields.one_of(None, "auto", "concise", "detailed", "none"))
     )
-    prompt_cache: str | None = attrs.field(default=None, kw_only=True, metadata=_if_given(cache_time))
-    prompt_cache_key: str | None = attrs.field(default=None, kw_only=True, metadata=_if_given(_TEXT))
-    service_tier: str | None = attrs.field(default=None, kw_only=True, metadata=_if_given(_TEXT))
+    prompt_cache: str | None = attrs.field(default=None, kw_only=True, metadata=_optional(cache_time))
+    prompt_cache_key: str | None = attrs.field(default=None, kw_only=True, metadata=_optional(_TEXT))
+    service_tier: str | None = attrs.field(default=None, kw_only=True, metadata=_optional(_TEXT))
     metadata: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.mapping)
     extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.further)
     drop_params: bool = attrs.field(default=False, kw_only=True, validator=request_fields.flag)
-    cache: bool | Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, metadata=_if_given(check_cache))
-    continue_broken: bool | None = attrs.field(default=None, kw_only=True, metadata=_if_given(request_fields.flag))
-    mode: str | None = attrs.field(default=None, kw_only=True, metadata=_if_given(_TEXT))
-    profile: str | None = attrs.field(default=None, kw_only=True, metadata=_if_given(_TEXT))
-    origin: str | None = attrs.field(default=None, kw_only=True, metadata=_if_given(_TEXT))
-    id_at_origin: str | None = attrs.field(default=None, kw_only=True, metadata=_if_given(_TEXT))
+    cache: bool | Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, metadata=_optional(check_cache))
+    continue_broken: bool | None = attrs.field(default=None, kw_only=True, metadata=_optional(request_fields.flag))
+    mode: str | None = attrs.field(default=None, kw_only=True, metadata=_optional(_TEXT))
+    profile: str | None = attrs.field(default=None, kw_only=True, metadata=_optional(_TEXT))
+    origin: str | None = attrs.field(default=None, kw_only=True, metadata=_optional(_TEXT))
+    id_at_origin: str | None = attrs.field(default=None, kw_only=True, metadata=_optional(_TEXT))
     functions: tuple[Tool | VendorTool, ...] = attrs.field(default=(), kw_only=True, repr=False, converter=request_fields.tools_of)
     function_call: str | Mapping[str, Any] | None = attrs.field(
         default=None,
         kw_only=True,
         repr=False,
-        metadata=_if_given(request_fields.kinds(str, Mapping, remedy="give 'auto', 'none', or {'name': ...}")),
+        metadata=_optional(request_fields.kinds(str, Mapping, remedy="give 'auto', 'none', or {'name': ...}")),
     )
     wire_format: str | None = attrs.field(default=None, kw_only=True)
 

@@ -284,7 +284,7 @@ class RateLimitRemaining:
 @suggest
 @attrs.frozen(kw_only=True)
 class Choice:
-    """One of several answers to the same request; ``index`` is its place, the other fields mean what they mean in a response."""
+    """An answer among several to one request; ``index`` is its place, from 0, the other fields are those of :class:`Response`."""
 
     index: int = 0
     content: str = ""

@@ -43,7 +43,7 @@ class Closed(dict[str, tuple[Any, ...]]):
 
 
 class Either:
-    """One of several kinds."""
+    """A value that is of any of these ``kinds``."""
 
     __slots__ = ("kinds",)
 

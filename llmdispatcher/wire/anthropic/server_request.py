@@ -101,7 +101,7 @@ def _split_block(block: Mapping[str, Any], *names: str) -> tuple[dict[str, Any],
 
 
 def _split_marked(block: Mapping[str, Any], *names: str) -> tuple[dict[str, Any], str | None, dict[str, dict[str, Any]]]:
-    """The same of a block that may have a cache mark."""
+    """Split a block into its fields, its cache mark, and what else stands in it."""
     cache = cache_of(block.get("cache_control"))
     known, extra = _split_block({name: value for name, value in block.items() if name != "cache_control" or cache is None}, *names)
     return known, cache, extra

@@ -49,7 +49,7 @@ _NAMES = {
 
 
 def json_schema(schema: Any) -> Any:
-    """The same in JSON schema: types in lower case, ``nullable`` as a type, counts as numbers."""
+    """Return a schema of Google's as JSON schema: types in lower case, ``nullable`` as a type, counts as numbers."""
     if isinstance(schema, list):
         return [json_schema(item) for item in schema]
     if not isinstance(schema, Mapping):

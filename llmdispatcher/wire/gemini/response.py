@@ -97,7 +97,7 @@ _Fields = dict[str, Any]
 
 @attrs.define(eq=False, repr=False)
 class _Candidate:
-    """One of the answers under way."""
+    """An answer under way: its texts, thoughts and calls so far."""
 
     _text: list[str] = attrs.Factory(list)  # all of it
     _run: int = 0  # where in it the run begins that is still growing

@@ -39,11 +39,11 @@ def write_response(response: Response, _asked: Inbound | None = None) -> bytes:
 
 def _head(model: str) -> bytes:
     """What such a line begins with, up to its text."""
-    line = {"model": model, "created_at": _told_time(_EPOCH), "message": {"role": "assistant", "content": ""}}
+    line = {"model": model, "created_at": _format_time(_EPOCH), "message": {"role": "assistant", "content": ""}}
     return written(line).removesuffix(b'""}}')
 
 
-def _told_time(moment: datetime) -> str:
+def _format_time(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
@@ -89,7 +89,7 @@ class OllamaChatWriter:
         """The lines that one chunk becomes; an answer beside the first has no place."""
         if not self._calls and _is_text(chunk) and chunk.model in (None, self._model):
             return self._head + written(chunk.content) + _TAIL
-        known = self._told() if (chunk.content or chunk.reasoning or chunk.refusal) and not chunk.choice else b""
+        known = self._write_held() if (chunk.content or chunk.reasoning or chunk.refusal) and not chunk.choice else b""
         self.learn(chunk)
         said = self._message()
         return known + self._line(said, done=False) if len(said) > 2 or said["content"] or self._logprobs else known
@@ -117,7 +117,7 @@ class OllamaChatWriter:
 
     def end(self) -> bytes:
         """The calls that are still owed, and the last line."""
-        return self._told(even_broken=True) + self._line(self._message(), done=True)
+        return self._write_held(even_broken=True) + self._line(self._message(), done=True)
 
     def in_one(self, created: datetime) -> bytes:
         """All of it as one document."""
@@ -138,7 +138,7 @@ class OllamaChatWriter:
         self._content, self._thinking = [], []
         return message
 
-    def _told(self, *, even_broken: bool = False) -> bytes:
+    def _write_held(self, *, even_broken: bool = False) -> bytes:
         calls = self._entries(even_broken=even_broken)
         return self._line({"role": "assistant", "content": "", "tool_calls": calls}, done=False) if calls else b""
 
@@ -148,7 +148,7 @@ class OllamaChatWriter:
         return [self._owed.pop(index).entry() for index in ready]
 
     def _line(self, message: Mapping[str, Any], *, done: bool, created: datetime = _EPOCH) -> bytes:
-        line: dict[str, Any] = {"model": self._model, "created_at": _told_time(created), "message": message}
+        line: dict[str, Any] = {"model": self._model, "created_at": _format_time(created), "message": message}
         if self._logprobs:
             line["logprobs"], self._logprobs = self._logprobs, []
         line["done"] = done

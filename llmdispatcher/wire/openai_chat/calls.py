@@ -34,7 +34,7 @@ class _CallSlot:
         return self.held != ""
 
     @property
-    def said(self) -> str:
+    def arguments(self) -> str:
         """Its arguments so far."""
         return self._arguments.text
 
@@ -57,7 +57,13 @@ class _CallSlot:
         if not is_text and not self.size and "".join(arguments.split()) in _EMPTIES:
             self.held = arguments
             return ""
-        if not is_text and arguments[:1] == "{" and len(arguments) == self.size and arguments == self.said and self.is_complete:
+        if (
+            not is_text
+            and arguments[:1] == "{"
+            and len(arguments) == self.size
+            and arguments == self.arguments
+            and self.is_complete
+        ):
             return ""
         if arguments:
             self.add(arguments)
@@ -92,13 +98,13 @@ class CallSlots:
         """The pieces in one delta."""
         begun: set[int] = set()
         found = [
-            said
+            call
             for piece in entries_in(delta.get("tool_calls"))
-            if isinstance(piece, dict) and (said := self._piece(piece, begun)) is not None
+            if isinstance(piece, dict) and (call := self._piece(piece, begun)) is not None
         ]
         if not found and isinstance(legacy := delta.get("function_call"), dict):
-            said = self._piece({"index": 0, "function": legacy, AS: LEGACY}, begun)
-            return (said,) if said is not None else ()
+            call = self._piece({"index": 0, "function": legacy, AS: LEGACY}, begun)
+            return (call,) if call is not None else ()
         return tuple(found)
 
     def _piece(self, piece: Mapping[str, Any], begun: set[int]) -> ToolCallDelta | None:
@@ -137,8 +143,8 @@ class CallSlots:
         A blank is a piece like any other of a call whose arguments have begun, or are a text.
         """
         place = None if self._whole else self._known(call_id, index)
-        said = arguments.strip()
-        if said and (said != _EMPTY or place is not None):
+        stripped = arguments.strip()
+        if stripped and (stripped != _EMPTY or place is not None):
             return False
         if arguments and place is not None and (is_text or self._slots[place].size):
             return False
@@ -156,7 +162,7 @@ class CallSlots:
         self._held.clear()
         for _, slot in held:
             slot.add(slot.held)
-        return tuple([ToolCallDelta(index=place, arguments=slot.said) for place, slot in held])
+        return tuple([ToolCallDelta(index=place, arguments=slot.arguments) for place, slot in held])
 
     def _slot(self, call_id: str, index: int | None, name: str, arguments: str, begun: set[int]) -> tuple[_CallSlot, int]:
         place = None if self._whole else self._known(call_id, index)
@@ -192,7 +198,7 @@ class CallSlots:
             return False
         if slot.id == call_id != "":
             elsewhere = None not in (slot.index, index) and slot.index != index
-            return is_begun or elsewhere or bool(arguments.strip() and slot.is_complete and arguments != slot.said)
+            return is_begun or elsewhere or bool(arguments.strip() and slot.is_complete and arguments != slot.arguments)
         if is_begun or (slot.is_complete and not slot.is_held):
             return True
         if call_id:

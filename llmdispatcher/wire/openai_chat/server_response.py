@@ -193,7 +193,7 @@ class ChatWriter:
             if not (self._id or chunk.has_output or chunk.content or chunk.reasoning or chunk.parts or chunk.finish_reason):
                 return b""
             self._id = self._id or NO_ID
-            choice, opening = self._opened(chunk.choice)
+            choice, opening = self._open_choice(chunk.choice)
         delta = choice.delta(chunk)
         if annotations:
             delta["annotations"] = annotations
@@ -204,7 +204,7 @@ class ChatWriter:
         word = _in_words(finish_word(chunk.finish_reason, chunk.finish_reason_raw, called=choice.called), self._legacy)
         return opening + said + self._event(chunk.choice, {}, finish=word)
 
-    def _opened(self, index: int) -> tuple[_Choice, bytes]:
+    def _open_choice(self, index: int) -> tuple[_Choice, bytes]:
         self._choices[index] = _Choice(self._legacy)
         return self._choices[index], self._event(index, {"role": "assistant", "content": ""})
 
@@ -228,7 +228,7 @@ class ChatWriter:
 
     def end(self) -> bytes:
         """Why choices ended that did not say so, the usage if it was asked for, and the end marker."""
-        opening = b"" if self._choices else self._opened(0)[1]
+        opening = b"" if self._choices else self._open_choice(0)[1]
         owed = [(index, choice) for index, choice in self._choices.items() if not choice.finished]
         ends = [
             self._event(index, {}, finish=_in_words(finish_word(None, None, called=choice.called), self._legacy))

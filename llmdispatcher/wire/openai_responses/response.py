@@ -192,13 +192,13 @@ class _Item:
         """Whether it stands at another place than this one."""
         return None not in (self.place, place) and self.place != place
 
-    def said(self, field: str, place: int | None = None) -> str:
+    def text_so_far(self, field: str, place: int | None = None) -> str:
         """The text of a field so far, at one content index or at all."""
         return "".join([piece for (of, at), found in self.pieces.items() if of == field and place in (None, at) for piece in found])
 
     def missing(self, field: str, whole: str, place: int | None = None) -> str:
         """The part of the whole text that was not streamed; empty where the whole contradicts the pieces."""
-        so_far = self.said(field, place)
+        so_far = self.text_so_far(field, place)
         return whole[len(so_far) :] if whole.startswith(so_far) else ""
 
 
@@ -269,7 +269,7 @@ class ResponsesDecoder(EventDecoder):
         if isinstance(logprobs, list):
             item.logprobs += logprobs
         text = _text(field, document.get("delta"))
-        if field == "arguments" and text.strip() == "{}" and not item.said(field):
+        if field == "arguments" and text.strip() == "{}" and not item.text_so_far(field):
             return None  # before the arguments, or all of them, as the finished item says
         return self._say(item, field, _place(document), text)
 
@@ -335,7 +335,7 @@ class ResponsesDecoder(EventDecoder):
         else:
             return None
         for item in self._streamed or [item for item in self._items() if not item.done]:
-            so_far = item.said(field)
+            so_far = item.text_so_far(field)
             repeats = so_far == whole if item.done else whole.startswith(so_far)
             if item.kind == kind and item.call_id == call_id and repeats and (so_far or call_id):
                 return item
@@ -406,16 +406,16 @@ class ResponsesDecoder(EventDecoder):
             return [StreamChunk(parts=(part,))]
         thought = self._say(item, "thought", None, item.missing("thought", part.text)) or StreamChunk()
         if not part.text and item.pieces:
-            part = attrs.evolve(part, text=item.said("thought"))
+            part = attrs.evolve(part, text=item.text_so_far("thought"))
         return [attrs.evolve(thought, parts=(part,), item=item.id)]
 
     def _message(self, item: _Item, raw: Mapping[str, Any]) -> list[StreamChunk]:
         parts = read_item(raw)
         texts = with_annotations(text_parts(parts), item.annotations)
         whole = "".join([part.text for part in texts])
-        is_open = self._run.keys() == {item} or not item.said("text")  # nothing else stands between its pieces
+        is_open = self._run.keys() == {item} or not item.text_so_far("text")  # nothing else stands between its pieces
         rest_of_text = self._say(item, "text", None, item.missing("text", whole)) or StreamChunk()
-        fits = is_open and self._run.keys() == {item} and whole == item.said("text")
+        fits = is_open and self._run.keys() == {item} and whole == item.text_so_far("text")
         chunk = attrs.evolve(
             rest_of_text,
             parts=tuple(texts) if fits else (),
@@ -424,7 +424,7 @@ class ResponsesDecoder(EventDecoder):
             logprobs=logprobs_of(parts) or tuple(item.logprobs),
             item=item.id,
         )
-        self._length += len(item.said("text"))
+        self._length += len(item.text_so_far("text"))
         others = tuple([part for part in parts if isinstance(part, OtherPart)])
         if fits or others:
             self._run.clear()

@@ -415,7 +415,7 @@ class ResponsesWriter:
         for part in chunk.parts:
             self._part(part)
 
-    def _opened(self, kind: str, name: str | None) -> _Open:
+    def _open_item(self, kind: str, name: str | None) -> _Open:
         """The open item of a kind, or a new one; a name that is not its own begins another."""
         found = self._open
         if found is not None and found.kind == kind and (name == found.id or (name is None and not found.texts)):
@@ -433,7 +433,7 @@ class ResponsesWriter:
         return len(self._items) - 1
 
     def _think(self, text: str, name: str | None) -> None:
-        opened = self._opened("reasoning", name)
+        opened = self._open_item("reasoning", name)
         about = {"item_id": opened.id, "output_index": opened.place, "summary_index": 0}
         if not opened.text:
             self._event("response.reasoning_summary_part.added", **about, part={"type": "summary_text", "text": ""})
@@ -441,7 +441,7 @@ class ResponsesWriter:
         self._event("response.reasoning_summary_text.delta", **about, delta=text)
 
     def _speak(self, chunk: StreamChunk) -> None:
-        opened = self._opened("message", chunk.item or _named(chunk.parts, TextPart))
+        opened = self._open_item("message", chunk.item or _named(chunk.parts, TextPart))
         index = self._entry(opened, "output_text")
         opened.text.append(chunk.content)
         if not opened.about:
@@ -451,7 +451,7 @@ class ResponsesWriter:
         self._number += 1
 
     def _refuse(self, text: str) -> None:
-        opened = self._open if self._open is not None and self._open.kind == "message" else self._opened("message", None)
+        opened = self._open if self._open is not None and self._open.kind == "message" else self._open_item("message", None)
         index = self._entry(opened, "refusal")
         opened.refusal.append(text)
         about = {"item_id": opened.id, "output_index": opened.place, "content_index": index}
@@ -527,7 +527,7 @@ class ResponsesWriter:
             found, self._open = self._open, None
         if found is None:
             self._close_all()
-            found = self._opened("reasoning", part.id)
+            found = self._open_item("reasoning", part.id)
             self._open = None
         self._close(found, part)
 
