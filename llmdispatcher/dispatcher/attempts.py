@@ -57,7 +57,7 @@ from ..routing import (
     dead_end,
 )
 from ..runtime import Deadline
-from ..types import ChunkSource, EmbeddingRequest, Embeddings, RateLimitRemaining, Request, Response, Usage
+from ..types import ChunkSource, EmbeddingRequest, Embeddings, RateLimitRemaining, Request, Response, Usage, replace
 from ..vendors import VendorInfo
 from ..wire import is_about_model
 from . import guards, structured
@@ -67,7 +67,7 @@ from .continuation import ResumedStream, Reword
 from .hedging import ask_hedged
 from .resources import AttemptPolicies, AttemptResources
 from .trace import Plan
-from .vendor_call import ActiveStream, call_vendor, open_stream, with_model_of
+from .vendor_call import ActiveStream, call_vendor, open_stream
 
 logger = room_logger("dispatcher")
 
@@ -115,7 +115,7 @@ class AttemptLoop(AttemptPolicies):
             now = call.deadline.clock.monotonic()
             self._learn(attempt, None, now)
             usage = call.settle(attempt, embeddings.usage, embeddings)
-            attempt.resources.settle(usage.total_tokens, now)
+            attempt.resources.settle(usage, now)
             target = attempt.target
             return attrs.evolve(
                 embeddings, vendor=target.vendor, model=embeddings.model or target.model, usage=usage, latency=now - call.started
@@ -197,7 +197,7 @@ class AttemptLoop(AttemptPolicies):
             except BaseException as interruption:
                 neutral = DispatchError(f"interrupted by {type(interruption).__name__}")
                 attempt.settle(neutral)
-                self._release(attempt, neutral, now())
+                attempt.resources.release(neutral, now(), attempt.started, timed_out=attempt.timed_out)
                 raise
         route = call.plan.route if call.plan is not None else route  # with what lists have told meanwhile
         blocked = schedule.blocked(now()) or self.breakers.refusal(route.targets, now()) or refused
@@ -236,7 +236,9 @@ class AttemptLoop(AttemptPolicies):
         target = attempt.target
         if target.stands_in_for:
             self._tell_stand_in(target)
-        vendor, request = self.vendors[target.vendor], with_model_of(call.request, target)
+        vendor, request = self.vendors[target.vendor], call.request
+        if request.model != target.model:
+            request = replace(request, model=target.model)
         if not others:
             return ask(call, attempt, vendor, request)
         return self._within(call, attempt, others, partial(ask, call, attempt, vendor, request))
@@ -342,11 +344,6 @@ class AttemptLoop(AttemptPolicies):
             return Plan(route=route)
         return Plan(route=route, statuses=tuple([standing(target, self.breakers, self.cooldowns, now) for target in route.targets]))
 
-    def _release(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
-        """Give back what an attempt had taken, once; time that ran out speaks against its target."""
-        timed_out = attempt.timed_out or (isinstance(error, VendorUnavailable) and error.timed_out)
-        attempt.resources.release(error, now, now - attempt.started if timed_out else None)
-
     def heard(self, attempt: Attempt, rate_limit_remaining: RateLimitRemaining | None, now: float) -> None:
         """Take in what the vendor says is left of its own limits."""
         if rate_limit_remaining is not None:
@@ -354,7 +351,7 @@ class AttemptLoop(AttemptPolicies):
 
     def _learn(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
         """What an attempt tells about its target's health and speed; an end that the caller made, or caused, tells nothing."""
-        self._release(attempt, error, now)
+        attempt.resources.release(error, now, attempt.started, timed_out=attempt.timed_out)
         if error is None:
             self._lasting.discard(attempt.target.vendor)
             if self.cooldowns.parked:
@@ -373,7 +370,7 @@ class AttemptLoop(AttemptPolicies):
         self._learn(attempt, None, now)
         response = call.succeed(attempt, response)
         self.shares.observe(attempt.target, now - attempt.started, response.usage.output_tokens)
-        attempt.resources.settle(response.usage.total_tokens, now)
+        attempt.resources.settle(response.usage, now)
         if response.rate_limit_remaining is not None:
             self.heard(attempt, response.rate_limit_remaining, now)
         return response
@@ -393,7 +390,7 @@ class AttemptLoop(AttemptPolicies):
         """Hear how a stream that had begun has ended."""
         now = call.deadline.clock.monotonic()
         self._learn(attempt, error, now)
-        attempt.resources.settle(usage.total_tokens, now)
+        attempt.resources.settle(usage, now)
 
 
 def _out_of_share(late: DeadlineExceeded, seconds: float, *, brief: bool) -> DispatchError:

@@ -105,7 +105,8 @@ class CallRecorder:
         self.stats.record(outcome)
         if outcome.usage is not None and outcome.usage.cost is None:
             self._warn_unpriced(outcome, outcome.usage)
-        tell(self._listeners.outcome, outcome)
+        if self._listeners.outcome:
+            tell(self._listeners.outcome, outcome)
         if self.ledger is not None:
             self.ledger.ended(outcome)
 
@@ -179,6 +180,8 @@ class Dispatcher:
         self._clock = clock
         self._auto_timeout = isinstance(self.config.timeout, str)
         self._timeout = None if isinstance(self.config.timeout, str) else self.config.timeout
+        self._first_timeout = SHORTEST_TIMEOUT if self._auto_timeout else self._timeout
+        """Counts where a call has none; where nobody has set any, until the route tells what is needed."""
         balancer = Balancer(self.config.balance or Balance(), clock.random)
         shares = balancer if self.config.balance is not None or self.config.modes else None
         self._preferences = self.config.preferences(balancer)
@@ -511,12 +514,6 @@ class Dispatcher:
     def __repr__(self) -> str:
         return f"Dispatcher(vendors={self.get_vendors()})"
 
-    def _seconds(self, timeout: float | None) -> float | None:
-        """The timeout that counts. Where nobody has set one it is the shortest, until the route tells what is needed."""
-        if timeout is not None:
-            return timeout
-        return SHORTEST_TIMEOUT if self._auto_timeout else self._timeout
-
     def _answers(self, request: Request) -> AttemptLoop | ResponseCacheLayer:
         """Whoever answers a request: the vendors, or the cache in front of them where there is one or the request wants one."""
         if self.config.cache is None and not (request.cache is not None and CacheControl.of(request.cache).enabled):
@@ -532,7 +529,7 @@ class Dispatcher:
         return ResponseCacheLayer(self.cache, self._attempt_loop, self._router.vendors)
 
     def _deadline(self, timeout: float | None) -> Deadline:
-        return Deadline.after(self._seconds(timeout), clock=self._clock)
+        return Deadline.after(self._first_timeout if timeout is None else timeout, clock=self._clock)
 
     def _begin(
         self, request: Request, timeout: float | None, cancel: Cancellation | None, *, streamed: bool, guarded: bool = False
@@ -545,7 +542,8 @@ class Dispatcher:
             raise ConfigError(f"cancel: {type(cancel).__name__} is not a Cancellation; make one and call its cancel()")
         if cancel is not None:
             cancellation.follow(cancel)
-        deadline = Deadline.after(self._seconds(timeout), clock=self._clock, cancellation=cancellation)
+        seconds = self._first_timeout if timeout is None else timeout
+        deadline = Deadline.after(seconds, clock=self._clock, cancellation=cancellation)
         report = partial(self._recorder.report, self._in_flight, cancellation)
         call = Call(request, deadline, report, streamed=streamed, guards=self.config.guards)
         call.auto_timeout = timeout is None and self._auto_timeout
@@ -611,7 +609,10 @@ class Dispatcher:
             if pinned is not None:
                 candidates = self._router.pinned(request.model, pinned, request.profile, call.deadline)
             else:
-                candidates = self._candidates(call)
+                several = self._attempt_loop.hedges is not None or (
+                    call.streamed and continuation_for(self._attempt_loop.continuation, request.continue_broken) is not None
+                )  # for a hedge, or to go on, all targets must be known from the beginning
+                candidates = self._router.candidates(request.model, request.profile, call.deadline, all_lists=several)
                 if candidates.later:
                     call.more = partial(self._more, moment)
             route = self._plan(request, candidates, moment)
@@ -623,14 +624,6 @@ class Dispatcher:
         except Exception as foreign:  # noqa: BLE001 - a strategy or a vendor of the user's may raise anything
             failure = ConfigError(f"the request cannot be routed: a strategy or a vendor of yours raised {place_of(foreign)}")
         raise failure  # here, since the foreign exception may hold keys and prompts
-
-    def _candidates(self, call: Call) -> Candidates:
-        """Who can be asked; all lists are read where the others must be known from the beginning, for a hedge or to go on."""
-        request, attempt_loop = call.request, self._attempt_loop
-        several = attempt_loop.hedges is not None or (
-            call.streamed and continuation_for(attempt_loop.continuation, request.continue_broken) is not None
-        )
-        return self._router.candidates(request.model, request.profile, call.deadline, all_lists=several)
 
     def _more(self, moment: RoutingContext, call: Call) -> Sequence[Target]:
         """Whom else a call may ask, by lists that are read now that nobody else is left; the call's plan has them from now on."""

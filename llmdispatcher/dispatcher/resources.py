@@ -15,11 +15,11 @@ import attrs
 
 from ..accounting import CallBudget, Reservation, Spending
 from ..catalog import Target
-from ..errors import BudgetExceeded, DispatchError
+from ..errors import BudgetExceeded, DispatchError, VendorUnavailable
 from ..resilience import FREE, Breakers, Budgets, Cooldowns, Limits, NextAttempt, RateLimitSlot, standing
 from ..routing import Balancer, total_tokens
 from ..runtime import Deadline, KeyAssignment
-from ..types import Request
+from ..types import Request, Usage
 from ..vendors import VendorInfo
 
 
@@ -100,7 +100,7 @@ class AttemptResources:
 
     def cancel(self, now: float) -> None:
         """Give back all that was taken for a request that was not sent."""
-        self.release(DispatchError("it was not sent"), now)
+        self.release(DispatchError("it was not sent"), now, now)
         self.give_back_slot(now)
         self.slot = None
         if self.reservation is not None:
@@ -112,22 +112,26 @@ class AttemptResources:
         if self.slot is not None:
             self._policies.limits.give_back(self.slot, now)
 
-    def release(self, error: DispatchError | None, now: float, waited: float | None = None) -> None:
-        """Report how asking the target ended, once: later calls do nothing. ``waited`` is the time that ran out, in seconds."""
+    def release(self, error: DispatchError | None, now: float, started: float, *, timed_out: bool = False) -> None:
+        """Give back what was taken, and report how asking the target ended, once: later calls do nothing.
+
+        Time that ran out since ``started``, of the call or of a limit, speaks against the target.
+        """
         if self._released or self._target is None:
             return
         self._released = True
         policies, target = self._policies, self._target
         if self.slot is not None:
             policies.limits.ended(self.slot, error)
-        policies.breakers.report(target, self.permit, error, now, waited=waited)
+        timed_out = timed_out or (isinstance(error, VendorUnavailable) and error.timed_out)
+        policies.breakers.report(target, self.permit, error, now, waited=now - started if timed_out else None)
         if policies.balancer is not None:
             policies.balancer.end(target)
 
-    def settle(self, tokens: int | None, now: float) -> None:
-        """Replace the estimate in the limits by the tokens that the answer used; ``None`` or 0 keeps the estimate."""
+    def settle(self, usage: Usage, now: float) -> None:
+        """Replace the estimate in the limits by the tokens that the answer used; none keeps the estimate."""
         if self.slot is not None:
-            self._policies.limits.settle(self.slot, tokens or None, now)
+            self._policies.limits.settle(self.slot, usage.total_tokens or None, now)
 
 
 def _full(seconds: float) -> str:

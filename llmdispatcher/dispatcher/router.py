@@ -289,7 +289,8 @@ class Router:
         """
         if self._ignores_profiles and profile is not None:
             self._tell_ignored(profile)
-        alias = self.alias(model, profile)
+        has_aliases = self._pools or self._aliases is not None
+        alias = self.alias(model, profile) if has_aliases else None
         key = model if alias is None else alias
         if self._edition is not current_snapshot():
             self._take_prices()
@@ -304,8 +305,10 @@ class Router:
             asleep += sleeping
         if not asleep and alias is not None:
             return found
+        if not asleep and found.targets:
+            return self._refuse_typo(found, model, profile) if has_aliases else found
         if not asleep:
-            return self._refuse_typo(found, model, profile) if found.targets else self._note_missing_alias(found, profile)
+            return self._note_missing_alias(found, profile)
         skips = [_asleep(name, self.vendors[name]) for name in dict.fromkeys(target.vendor for target in asleep)]
         awake = tuple([target for target in found.targets if target not in asleep])
         return attrs.evolve(found, targets=awake, skipped=(*found.skipped, *skips))
@@ -396,7 +399,7 @@ class Router:
 
     def _refuse_typo(self, found: Candidates, model: str, profile: str | None) -> Candidates:
         """Leave no target for a bare name that nobody is known to have and that resembles an alias: it is a typing error."""
-        if ":" in model or found.choice is not Selection.VENDORS or not (self._pools or self._aliases is not None):
+        if ":" in model or found.choice is not Selection.VENDORS:
             return found
         claims = {target.vendor: self._claim(target.vendor, self.vendors[target.vendor], model) for target in found.targets}
         has_it = any(claim.has_it or canonical(name) in self._in_rules for name, claim in claims.items())  # a rule may mean it

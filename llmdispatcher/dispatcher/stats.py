@@ -127,7 +127,9 @@ class _Counts:
         self.seconds = 0.0
         self.latest: deque[float] = deque(maxlen=WINDOW)
 
-    def ended(self, error: str | None, latency: float) -> None:
+    def ended(self, error: str | None, latency: float, usage: Usage | None = None) -> None:
+        if usage is not None:
+            self.spent(usage)
         if error is None:
             self.succeeded += 1
             self.seconds += latency
@@ -193,12 +195,11 @@ class StatsBook:
     def record(self, outcome: Outcome) -> None:
         """Take in the end of one call with all its attempts."""
         with self._lock:
-            self._all.ended(type(outcome.error).__name__ if outcome.error is not None else None, outcome.latency)
+            error, usage = outcome.error, None if outcome.cached else outcome.usage
+            self._all.ended(type(error).__name__ if error is not None else None, outcome.latency, usage)
             if outcome.cached:
                 self._hits += 1
                 return
-            if outcome.usage is not None:
-                self._all.spent(outcome.usage)
             for attempt in outcome.attempts:
                 counts = self._vendors.get(attempt.vendor)
                 if counts is None:
@@ -207,8 +208,8 @@ class StatsBook:
                 if attempt.retry or attempt.failover:
                     counts.moved(attempt)
                     self._all.moved(attempt)
-            if outcome.usage is not None and outcome.vendor is not None and outcome.vendor in self._vendors:
-                self._vendors[outcome.vendor].spent(outcome.usage)
+            if usage is not None and outcome.vendor is not None and outcome.vendor in self._vendors:
+                self._vendors[outcome.vendor].spent(usage)
 
     def snapshot(self, running: int = 0, waiting: int = 0) -> Stats:
         """All numbers of one moment; whoever knows how many calls have not ended yet hands that in."""

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import attrs
 
-from ..catalog import Target
 from ..errors import Cancelled, DispatchError, MalformedReply, VendorUnavailable
 from ..routing import UNFIT, Route, SkippedTarget
 from ..runtime import Deadline
@@ -33,11 +32,6 @@ Batches = Generator[list[StreamChunk]]
 OnRemaining = Callable[[RateLimitRemaining | None], None]
 
 
-def with_model_of(request: Request, target: Target) -> Request:
-    """Return the request with the target's own name for the model."""
-    return request if request.model == target.model else replace(request, model=target.model)
-
-
 def skip_unfit(request: Request, route: Route, vendors: Mapping[str, VendorInfo]) -> Route:
     """Skip targets that do not take the settings of the request. The first target stays: its own error says so."""
     if not any(_settings(request)):
@@ -45,7 +39,7 @@ def skip_unfit(request: Request, route: Route, vendors: Mapping[str, VendorInfo]
     steps, skipped = [route.steps[0]], [*route.skipped]
     for step in route.steps[1:]:
         target = step.target
-        why = vendors[target.vendor].objection(with_model_of(request, target))
+        why = vendors[target.vendor].objection(replace(request, model=target.model))
         if why:
             skipped.append(SkippedTarget(target.vendor, f"{target.model} does not take the request: {why}", UNFIT))
         else:

@@ -20,6 +20,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 from ..errors import Cancelled, ConfigError, DeadlineExceeded, DispatchError
@@ -158,11 +159,8 @@ class SystemClock:
     """The machine's own clocks."""
 
     monotonic = staticmethod(time.monotonic)
+    now = staticmethod(partial(datetime.now, UTC))
     random = staticmethod(random.random)
-
-    def now(self) -> datetime:
-        """The wall clock, aware, UTC."""
-        return datetime.now(UTC)
 
     def wait(self, gate: threading.Lock, seconds: float) -> bool:
         """Sleep on the lock: releasing it is safe from finalizers and signal handlers, unlike setting an Event."""

@@ -80,23 +80,29 @@ class Body:
             if self._size > self.most:
                 raise self._too_long()
         except FOREIGN as foreign:
-            failure = translate(foreign, self._context)
-            if self._closed and not isinstance(failure, Cancelled):
-                failure = Cancelled(_CLOSED)
-            self.drop()
+            failure = self._break(foreign)
         except BaseException:
             self.drop()
             raise
         else:
             self._reading = False
-            if not data:
+            if not data or (self.inflater is None and self._framing.done):
                 self._done = True
                 self._context.leave()
-                raise StopIteration
-            if self._closed:
+                if not data:
+                    raise StopIteration
+            elif self._closed:
                 self.drop()
             return data
         raise clean(failure)
+
+    def _break(self, foreign: Exception) -> DispatchError:
+        """Close after a failure, and return what it means: a reading that was closed meanwhile has been cancelled."""
+        failure = translate(foreign, self._context)
+        if self._closed and not isinstance(failure, Cancelled):
+            failure = Cancelled(_CLOSED)
+        self.drop()
+        return failure
 
     def close(self) -> None:
         """Stop reading; idempotent, never blocks for more than 10 ms.

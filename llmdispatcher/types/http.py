@@ -38,11 +38,6 @@ class HttpReply:
     close: Callable[[], None] = attrs.field(default=lambda: None, repr=False)
     hurry: Callable[[float], None] = attrs.field(default=lambda _seconds: None, repr=False)
 
-    @property
-    def ok(self) -> bool:
-        """Whether the vendor took the request (2xx)."""
-        return 200 <= self.status < 300
-
     def read(self) -> bytes:
         """The rest of the body in one piece; closes the reply."""
         try:

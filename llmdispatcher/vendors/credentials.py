@@ -93,6 +93,8 @@ class Credentials:
     row: VendorRow
     config: VendorConfig = attrs.field(repr=False)
     clock: Clock = SYSTEM_CLOCK
+    varies: bool = attrs.field(default=False, init=False, repr=False)
+    """Whether the key may be another for each call."""
     _keys: _KeyRing | None = attrs.field(default=None, init=False, repr=False)
     _words: tuple[str, ...] = attrs.field(default=(), init=False, repr=False)
     _looked_for: tuple[tuple[str, ...], Secrets] | None = attrs.field(default=None, init=False, repr=False)
@@ -102,12 +104,8 @@ class Credentials:
         given = self.config.api_key
         if isinstance(given, tuple):
             self._keys = _KeyRing(tuple([check_key(key, "api_key") for key in given]))
+        self.varies = self._keys is not None or callable(given)
         self._words = tuple([Secret(word) for name, value in self.config.headers.items() for word in of_header(name, value)])
-
-    @property
-    def varies(self) -> bool:
-        """Whether the key may be another for each call."""
-        return self._keys is not None or callable(self.config.api_key)
 
     def header(self, key: str | None = None) -> dict[str, str]:
         """The header that shows a key, or the one for the next call; nothing where there is none.

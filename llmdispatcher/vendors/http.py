@@ -654,10 +654,10 @@ class HttpVendor:
         if lease is not None and lease.key is not None:
             call = attrs.evolve(call, headers={**call.headers, **self._credentials.header_of(lease.key)})
         while True:
-            if deadline.meter is not None:
+            if deadline.meter is not None and self._credentials.varies:
                 deadline.meter.key = self._credentials.number(call.headers)
             reply = endpoint.transport.open(call, deadline, limits)
-            if reply.ok:
+            if 200 <= reply.status < 300:
                 return reply
             error = self._refusal(reply)
             other = self._credentials.replace_key(call.headers, error, lease)

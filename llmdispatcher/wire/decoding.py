@@ -25,7 +25,7 @@ from ..types import (
     plausible_cost,
     repair,
 )
-from .errors import MAX_EXCERPT, excerpt, fault_inside, read, tells, tells_beside, tells_of_failure
+from .errors import BESIDE, MAX_EXCERPT, excerpt, fault_inside, read, tells, tells_beside, tells_of_failure
 from .sse import to_text
 
 _NONE: Mapping[str, Any] = {}
@@ -101,6 +101,10 @@ class Counter:
         self.status = "implausible_count"
         return 0
 
+    def counts(self, *values: Any) -> list[int]:
+        """Several token counts."""
+        return [value if type(value) is int and 0 <= value <= MOST_TOKENS else self.count(value) for value in values]
+
     def cost(self, value: Any, record: Mapping[str, Any] = _NONE) -> Decimal | None:
         """US dollars, as a number or a text, or in Perplexity's object; ``None`` where nothing is told, or what cannot be.
 
@@ -172,8 +176,13 @@ def cite(raw: Mapping[str, Any], *, url: Any, title: Any, text: Any = None, span
 
 def raise_error(document: Mapping[str, Any]) -> None:
     """Raise the error that a whole answer carries beside its content, if it carries one."""
+    if _ERRORS.isdisjoint(document):
+        return
     if ("error" in document and tells(document["error"])) or tells_beside(document):
         raise fault_inside(document)
+
+
+_ERRORS = frozenset({"error", *BESIDE})
 
 
 def missing(document: Any, what: str) -> DispatchError:

@@ -437,13 +437,13 @@ _FAILING = words(
 """Fields that only an error has; :func:`tells` judges what they say."""
 
 
+BESIDE = ("base_resp", "errors", "error_code")
+"""Other places than ``error`` where an error may stand beside an answer."""
+
+
 def tells_beside(document: Mapping[str, Any]) -> bool:
     """Whether an error stands beside an answer, in another place than ``error``."""
-    return (
-        ("base_resp" in document and tells(document["base_resp"]))
-        or ("errors" in document and tells(document["errors"]))
-        or ("error_code" in document and tells(document["error_code"]))
-    )
+    return any(name in document and tells(document[name]) for name in BESIDE)
 
 
 def tells_of_failure(document: Mapping[str, Any]) -> bool:

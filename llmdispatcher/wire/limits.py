@@ -69,7 +69,7 @@ def within_limits(request: Request, limits: Mapping[str, Any], codec: str) -> Re
             tell_dropped(request, codec, "message.name", "is not taken here")
         messages = named
         messages = with_valid_ids(messages, re.compile(limits["call_id"])) if "call_id" in limits else messages
-    return update(request, messages=messages, **changes)
+    return request if messages is request.messages and not changes else update(request, messages=messages, **changes)
 
 
 def _with_valid_names(messages: tuple[Message, ...], pattern: str) -> tuple[Message, ...]:

@@ -260,21 +260,28 @@ _EFFORT = ("reasoning_effort", "reasoning_tokens", "reasoning_summary")
 _REFUSED = "is refused by this model"
 _REFUSING = frozenset({*_TUNES, *_DECIDES})
 _SHAPING = frozenset(SHAPES)
+_BESIDE_TEXT = frozenset({"checked_schemas", "typed_schemas", "text_results"})
+"""Those that change nothing of texts without tools and a form."""
 
 
 def adapt_request(request: Request, quirks: frozenset[str], codec: str) -> Request:
     """The request as a model with these quirks takes it; the same one where there is nothing to change."""
-    request = without_refused(without_nothings(request), quirks, codec)
-    if not _SHAPING.isdisjoint(quirks):
+    only_text = only_texts(request.messages)
+    request = without_nothings(request)
+    if not only_text:
+        request = _with_transcripts(request, codec)
+    request = without_refused(request, quirks, codec)
+    wanted = _SHAPING & quirks
+    if only_text and not request.tools and request.response_format is None:
+        wanted -= _BESIDE_TEXT
+    if wanted:
         for quirk, shape in SHAPES.items():
-            request = shape(request) if quirk in quirks else request
+            request = shape(request) if quirk in wanted else request
     return request
 
 
 def without_refused(request: Request, quirks: frozenset[str], codec: str) -> Request:
     """The request without what the quirks refuse; the same one where there is nothing of it."""
-    if not only_texts(request.messages):
-        request = _with_transcripts(request, codec)
     if _REFUSING.isdisjoint(quirks):
         return request
     left_out: list[str] = []
@@ -289,7 +296,7 @@ def without_refused(request: Request, quirks: frozenset[str], codec: str) -> Req
                 leave_out(request, codec, name, _REFUSED)
             if value not in (None, ()):  # no and 0 ask for nothing, and their field is refused all the same
                 left_out.append(name)
-    return update(request, **{name: () if name == "stop" else None for name in left_out})
+    return update(request, **{name: () if name == "stop" else None for name in left_out}) if left_out else request
 
 
 def _with_transcripts(request: Request, codec: str) -> Request:

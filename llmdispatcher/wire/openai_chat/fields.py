@@ -86,11 +86,14 @@ def openai_chat_usage(document: Mapping[str, Any]) -> Usage:
     count = counter.count
     into = mapping(raw.get("prompt_tokens_details") or raw.get("input_tokens_details"))
     out = mapping(raw.get("completion_tokens_details") or raw.get("output_tokens_details"))
-    prompt, completion = (
-        count(raw.get("prompt_tokens") or first(_INTO, raw)),
-        count(raw.get("completion_tokens") or first(_OUT, raw)),
+    prompt, completion, total, reasoning, read = counter.counts(
+        raw.get("prompt_tokens") or first(_INTO, raw),
+        raw.get("completion_tokens") or first(_OUT, raw),
+        raw.get("total_tokens") or first(_TOTAL, raw),
+        out.get("reasoning_tokens"),
+        into.get("cached_tokens"),
     )
-    reasoning, read, write = count(out.get("reasoning_tokens")), count(into.get("cached_tokens")), 0
+    write = 0
     if not (raw.keys() <= _USUAL and into.keys() <= _USUAL_INTO and out.keys() <= _USUAL_OUT):
         into = into if says(into) else next((raw[name] for name in _DETAILS_INTO if says(mapping(raw.get(name)))), {})
         out = out if says(out) else next((raw[name] for name in _DETAILS_OUT if says(mapping(raw.get(name)))), {})
@@ -100,7 +103,6 @@ def openai_chat_usage(document: Mapping[str, Any]) -> Usage:
         inner = next((raw[name] for name in _RECORDS if not (prompt or completion) and says(mapping(raw.get(name)))), None)
         if inner is not None:  # Cohere's
             return openai_chat_usage({"usage": inner})
-    total = count(raw.get("total_tokens") or first(_TOTAL, raw))
     beyond = total - prompt - completion
     if read + write and (beyond == read + write or (not total and "prompt_tokens" not in raw and not _APART.isdisjoint(raw))):
         prompt += read + write  # Anthropic, Bedrock and gateways to them, which count what is cached beside the prompt

@@ -20,6 +20,7 @@ from ...types import (
     ReasoningPart,
     Response,
     StreamChunk,
+    ToolCallDelta,
     Usage,
     data_url,
     detect_media_type,
@@ -41,7 +42,7 @@ from ..decoding import (
     words_of,
 )
 from ..errors import fault_inside, tells
-from ..finish import ends, error_of, finish_of, word_in
+from ..finish import UNREADABLE, ends, error_of, finish_of, word_in
 from ..streams import EventDecoder
 from .calls import CallSlots
 from .fields import (
@@ -67,7 +68,7 @@ _WHOLE = "chat.completion"
 def _message_in(choice: Mapping[str, Any]) -> Mapping[str, Any]:
     """The message of a choice, which may be a bare text."""
     message = choice.get("message") or (choice.get("text") if "delta" not in choice else None)
-    return {"content": message} if isinstance(message, str) else mapping(message)
+    return {"content": message} if isinstance(message, str) else message if isinstance(message, dict) else {}
 
 
 _OTHER_THOUGHTS = ("reasoning_text", "thinking")
@@ -87,7 +88,7 @@ class ChoiceReader:
 
     _index: int
     _whole: bool = attrs.field(default=False, kw_only=True)
-    _calls: CallSlots = attrs.Factory(lambda self: CallSlots(whole=self._whole), takes_self=True)
+    _calls: CallSlots | None = None  # from the first one on
     _thought: _Thought | None = None  # under way
     broken: DispatchError | None = None
     finished: bool = False
@@ -142,7 +143,11 @@ class ChoiceReader:
     @property
     def has_begun(self) -> bool:
         """Whether it said anything."""
-        return self._thinks or self._shows or self._calls.any or bool(self._content or self._refusal or self._shown)
+        return self._thinks or self._shows or self._has_called or bool(self._content or self._refusal or self._shown)
+
+    @property
+    def _has_called(self) -> bool:
+        return self._calls is not None and self._calls.any
 
     def _count_usage(self, usage: Any) -> Usage | None:
         """The usage so far."""
@@ -172,7 +177,7 @@ class ChoiceReader:
         piece = "" if piece == content == known else piece  # all of it again, in both places
         known += piece if content else ""
         more = content[len(known) :] if content.startswith(known) else content if self._by_messages else ""
-        calls = ("tool_calls", "function_call") if self._calls.any else ()
+        calls = ("tool_calls", "function_call") if self._has_called else ()
         repeated = (*(_THOUGHTS if self._thinks else ()), *calls, *self._shown)
         further = {name: value for name, value in message.items() if name not in repeated}
         if self._refusal:
@@ -189,14 +194,21 @@ class ChoiceReader:
         """What comes before a piece that says more than text and thoughts, and the fields of all that it says."""
         if "error" in delta:
             raise_if_failed(delta)
-        raw = word_in(choice.get("finish_reason"))
+        raw = choice.get("finish_reason")
+        if type(raw) is not str:
+            raw = word_in(raw)
         content = content or delta.get("text") or content
         text, before = (content, []) if type(content) is str else self._read_list(content)
-        calls = self._calls.deltas(delta) if "tool_calls" in delta or "function_call" in delta else ()
+        calls: tuple[ToolCallDelta, ...] = ()
+        if "tool_calls" in delta or "function_call" in delta:
+            self._calls = self._calls or CallSlots(whole=self._whole)
+            calls = self._calls.deltas(delta)
+        if raw and self._calls is not None:
+            calls = (*calls, *self._calls.rest())
         if "audio" in delta and says(delta["audio"]):
             self._sound = self._sound or _Sound()
             self._sound.add(mapping(delta["audio"]))
-        refusal = words_of(delta.get("refusal"))
+        refusal = words_of(delta["refusal"]) if delta.get("refusal") is not None else ""
         self._refusal += refusal
         if not _SHOWN.isdisjoint(delta):
             self._shown |= {name for name in _SHOWN.intersection(delta) if says(delta[name])}
@@ -204,18 +216,18 @@ class ChoiceReader:
             "content": text,
             "refusal": refusal or None,
             "parts": _pictures(delta["images"]) if "images" in delta else (),
-            "tool_calls": (*calls, *self._calls.rest()) if raw else calls,
+            "tool_calls": calls,
             "finish_reason": self._finish(raw, choice),
             "finish_reason_raw": raw if isinstance(raw, str) else None,
             "citations": _read_annotations(delta["annotations"]) if delta.get("annotations") else (),
         }
 
     def _finish(self, raw: Any, choice: Mapping[str, Any]) -> str | None:
-        if not ends(raw):
+        reason = finish_of(raw, called=self._has_called)
+        if reason is None and not ends(raw):
             return None
         self.finished = True
-        reason = finish_of(raw, called=self._calls.any)
-        self.broken = error_of(raw)
+        self.broken = error_of(raw) if reason is None or reason in UNREADABLE else None
         if self.broken is None and "native_finish_reason" in choice:  # OpenRouter's: its upstream failed
             self.broken = error_of(choice["native_finish_reason"])
         return reason
@@ -229,10 +241,11 @@ class ChoiceReader:
 
     def flush(self) -> list[StreamChunk]:
         """All that was still under way at the end."""
-        calls, sound = self._calls.rest(), self._sound.whole() if self._sound is not None else {}
-        self._sound = None
+        chunks = self.rest() if self._thought is not None else []
+        calls = self._calls.rest() if self._calls is not None else ()
+        sound, self._sound = self._sound.whole() if self._sound is not None else {}, None
         further = {**sound, "tool_calls": calls} if calls else sound
-        return [*self.rest(), *([StreamChunk(**further, choice=self._index)] if further else [])]
+        return [*chunks, StreamChunk(**further, choice=self._index)] if further else chunks
 
     def _think(self, delta: Mapping[str, Any]) -> str:
         if self._thought is None:
@@ -418,8 +431,6 @@ def _citation(raw: Mapping[str, Any], source: Mapping[str, Any]) -> Citation:
 
 def sources_in(document: Mapping[str, Any]) -> tuple[Citation, ...]:
     """The sources of the answer as a whole, as Perplexity lists them."""
-    if "search_results" not in document and "citations" not in document:
-        return ()
     found, urls = document.get("search_results"), document.get("citations")
     listed = [mapping(result) for result in found] if isinstance(found, list) else []
     sources = [cite(raw, url=raw.get("url"), title=raw.get("title"), text=raw.get("snippet")) for raw in listed if says(raw)]
@@ -482,7 +493,7 @@ def _whole(document: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) ->
         if reader.broken is not None:
             raise reader.broken
         chunks += [*(read if isinstance(read, list) else [read]), *reader.flush()]
-    sources = sources_in(document)
+    sources = sources_in(document) if "search_results" in document or "citations" in document else ()
     return [*chunks, StreamChunk(citations=sources)] if sources else chunks
 
 
