@@ -207,7 +207,7 @@ def replace(value: Value, **changes: Any) -> Value:
     object at once, and its slots by one call for each.
     """
     copy: Value = object.__new__(type(value))
-    copy.__dict__.update(value.__dict__, **changes)
+    object.__setattr__(copy, "__dict__", value.__dict__ | changes)
     return copy
 
 
