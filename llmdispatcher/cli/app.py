@@ -56,6 +56,10 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "cache": ("cache", "Inspect a cache of answers, or empty it."),
         "completion": ("completion", "Print a shell's completion script."),
     },
+    "Serving": {
+        "serve": ("serve", "Serve the gateway: any client, any vendor."),
+        "server": ("server", "Make, list and revoke the gateway's keys."),
+    },
     "Tools": {"simulate": ("simulate", "Serve simulated vendors on a port.")},
 }
 """The commands by heading: its module in ``commands/``, the variable there unless it is ``command``, and its line of help."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -62,16 +63,21 @@ class StreamDecoder(Protocol):
         """What is left at the end of the body. Raises :class:`StreamInterrupted` where the end marker is missing."""
 
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 @attrs.frozen(kw_only=True)
 class Inbound:
     """A request as a client of ours sent it: what it asks for, and how it wants the answer.
 
-    ``stream_usage`` is whether a stream is to tell its usage, which OpenAI's chat does only on request.
+    ``stream_usage`` is whether a stream is to tell its usage, which OpenAI's chat does only on request. ``created_at`` is what a
+    stream tells as the time of its answer; without it 1970, so that the bytes depend on the answer alone.
     """
 
     request: Request
     stream: bool = False
     stream_usage: bool = True
+    created_at: datetime = EPOCH
 
 
 EMPTY_TURN = (TextPart(text=""),)

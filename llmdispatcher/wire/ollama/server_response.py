@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from ...errors import DispatchError
@@ -17,14 +17,13 @@ from ...types import (
     parse_text,
     unfold,
 )
-from ..base import Inbound
+from ..base import EPOCH, Inbound
 from ..decoding import CallBuffer
 from ..encoding import input_of, tell_others, tell_unwritten, written
 from ..openai_chat.fields import openai_logprobs
 from ..server_errors import refused
 from .request import done_reason, raw_usage
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TAIL = b'},"done":false}\n'
 """What ends the lines that a stream mostly consists of; of those only the text is still to be written."""
 
@@ -34,12 +33,12 @@ def write_response(response: Response, _asked: Inbound | None = None) -> bytes:
     writer = OllamaChatWriter()
     for chunk in unfold(response):
         writer.learn(chunk)
-    return writer.in_one(response.created_at or _EPOCH)
+    return writer.in_one(response.created_at or EPOCH)
 
 
-def _head(model: str) -> bytes:
+def _head(model: str, created: datetime) -> bytes:
     """What such a line begins with, up to its text."""
-    line = {"model": model, "created_at": _format_time(_EPOCH), "message": {"role": "assistant", "content": ""}}
+    line = {"model": model, "created_at": _format_time(created), "message": {"role": "assistant", "content": ""}}
     return written(line).removesuffix(b'""}}')
 
 
@@ -71,11 +70,24 @@ class _OllamaCall(CallBuffer):
 class OllamaChatWriter:
     """A line for each piece; calls are told whole, before what is said after them or at the end."""
 
-    __slots__ = ("_calls", "_content", "_finish", "_grown", "_head", "_logprobs", "_model", "_owed", "_thinking", "_usage")
+    __slots__ = (
+        "_calls",
+        "_content",
+        "_created",
+        "_finish",
+        "_grown",
+        "_head",
+        "_logprobs",
+        "_model",
+        "_owed",
+        "_thinking",
+        "_usage",
+    )
 
     def __init__(self, asked: Inbound | None = None) -> None:
         self._model = asked.request.model if asked is not None else ""
-        self._head = _head(self._model)
+        self._created = asked.created_at if asked is not None else EPOCH
+        self._head = _head(self._model, self._created)
         self._calls: dict[int, _OllamaCall] = {}
         self._owed: dict[int, _OllamaCall] = {}  # those that are not told yet
         self._grown: set[int] = set()  # those that may be whole now
@@ -99,7 +111,7 @@ class OllamaChatWriter:
         if chunk.choice:
             return
         if chunk.model and chunk.model != self._model:
-            self._model, self._head = chunk.model, _head(chunk.model)
+            self._model, self._head = chunk.model, _head(chunk.model, self._created)
         self._content += [text for text in (chunk.content, chunk.refusal) if text]
         self._thinking += [chunk.reasoning] if chunk.reasoning else []
         self._logprobs += openai_logprobs(chunk.logprobs) if chunk.logprobs else ()
@@ -147,8 +159,8 @@ class OllamaChatWriter:
         ready = list(self._owed) if even_broken else [index for index in grown if self._owed[index].is_whole]
         return [self._owed.pop(index).entry() for index in ready]
 
-    def _line(self, message: Mapping[str, Any], *, done: bool, created: datetime = _EPOCH) -> bytes:
-        line: dict[str, Any] = {"model": self._model, "created_at": _format_time(created), "message": message}
+    def _line(self, message: Mapping[str, Any], *, done: bool, created: datetime | None = None) -> bytes:
+        line: dict[str, Any] = {"model": self._model, "created_at": _format_time(created or self._created), "message": message}
         if self._logprobs:
             line["logprobs"], self._logprobs = self._logprobs, []
         line["done"] = done

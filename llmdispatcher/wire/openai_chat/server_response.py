@@ -179,6 +179,7 @@ class ChatWriter:
 
     def __init__(self, asked: Inbound | None = None) -> None:
         self._tells_usage, self._legacy = asked is None or asked.stream_usage, _asked_legacy(asked)
+        self._created = 0 if asked is None else int(asked.created_at.timestamp())
         self._model = self._id = self._tier = ""
         self._usage: Usage | None = None
         self._choices: dict[int, _Choice] = {}
@@ -223,7 +224,8 @@ class ChatWriter:
         return self._document([choice], beside or {})
 
     def _document(self, choices: list[Any], more: Mapping[str, Any]) -> bytes:
-        head = {"id": self._id or NO_ID, "object": "chat.completion.chunk", "created": 0, "model": self._model, "choices": choices}
+        head = {"id": self._id or NO_ID, "object": "chat.completion.chunk", "created": self._created, "model": self._model}
+        head["choices"] = choices
         return _framed({**head, **({"service_tier": self._tier} if self._tier else {}), **more})
 
     def end(self) -> bytes:

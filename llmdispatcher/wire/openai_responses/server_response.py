@@ -24,6 +24,7 @@ from ...types import (
     ToolCall,
     ToolCallDelta,
     Usage,
+    replace,
 )
 from ..base import Inbound
 from ..decoding import CALL, CallBuffer, made_id, mapping, parse, text_of
@@ -397,8 +398,8 @@ class ResponsesWriter:
 
     def _envelope(self, status: str) -> dict[str, Any]:
         response = self._fold.response()
-        if not response.model and self._asked is not None:
-            response = attrs.evolve(response, model=self._asked.request.model)
+        if self._asked is not None:
+            response = replace(response, model=response.model or self._asked.request.model, created_at=self._asked.created_at)
         return envelope(response, [item for item in self._items if item is not None], self._settings, status)
 
     def _say(self, chunk: StreamChunk) -> None:

@@ -1,0 +1,63 @@
+"""``serve``: run the gateway in the foreground."""
+
+from __future__ import annotations
+
+import attrs
+import click
+
+from ...errors import ConfigError
+from ..options import make_command
+from ..settings import Settings
+from ..terminal import OK, UsageError, say, tell_json
+
+
+@make_command(
+    "serve",
+    examples=(
+        "llmdispatcher serve --simulate",
+        "llmdispatcher serve",
+        "llmdispatcher serve --config llmdispatcher.toml --host 0.0.0.0 --workers 2",
+    ),
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, envvar="PORT", help="The port.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--threads", type=click.IntRange(4, 4096), default=512, show_default=True, help="Requests at a time, in each process."
+)
+@click.option("--simulate", is_flag=True, help="Let simulated vendors answer; nothing is sent anywhere.")
+@click.option(
+    "--database", metavar="PLACE", help="The keys' database: a file of SQLite, or postgresql://...  [default: in the data folder]"
+)
+@click.option(
+    "--drain", type=click.FloatRange(min=0), default=600.0, show_default=True, help="Seconds for calls under way at the end."
+)
+@click.option("--server", type=click.Choice(["granian", "waitress"]), help="What serves.  [default: what is installed]")
+def command(settings: Settings, **given: object) -> int:
+    """Serve the formats of OpenAI, Anthropic, Google and Ollama, with keys of its own, until it is told to end.
+
+    Vendors are those of --config, or of the environment. The first start makes two keys: one to manage keys with, and one to ask
+    with.
+    """
+    try:
+        from ...server import ServeOptions, first_keys, run_server
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{error.name} is not installed; pip install 'llmdispatcher[server]'") from None
+    options = attrs.evolve(ServeOptions(**given), config=str(settings.config) if settings.config else None)  # type: ignore[arg-type]
+    try:
+        made, path = first_keys(options)
+        address = f"http://{options.host}:{options.port}"
+        if path is not None:
+            say(f"The first keys are in {path}; read them, and delete the file.")
+        for key, secret in made if path is None else ():
+            say(f"{key.label} key: {secret}")
+        if made and path is None:
+            say("They are not shown again.")
+        if settings.json:
+            tell_json({"address": address, "keys_file": str(path) if path is not None else None})
+        elif not settings.quiet:
+            say(f"Serving {'simulated vendors' if options.simulate else 'the gateway'} on {address}; Ctrl-C ends it.")
+        run_server(options)
+    except ConfigError as error:
+        raise UsageError(error.message) from None
+    return OK

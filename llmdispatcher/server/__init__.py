@@ -1,0 +1,27 @@
+"""The dispatcher as a service: a gateway that speaks every client's format, its keys, and the process that serves it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._lazy import door
+
+if TYPE_CHECKING:
+    from .app import create_app as create_app
+    from .gateway.app import Gateway as Gateway
+    from .gateway.app import GatewaySettings as GatewaySettings
+    from .keys import ApiKey as ApiKey
+    from .keys import KeyStore as KeyStore
+    from .serve import ServeOptions as ServeOptions
+    from .serve import first_keys as first_keys
+    from .serve import run_server as run_server
+else:
+    __getattr__, __dir__ = door(
+        __name__,
+        {
+            "app": ("create_app",),
+            "gateway.app": ("Gateway", "GatewaySettings"),
+            "keys": ("ApiKey", "KeyStore"),
+            "serve": ("first_keys", "run_server", "ServeOptions"),
+        },
+    )

@@ -1,0 +1,180 @@
+"""What goes out: whole answers with the facts of the call in their headers, and streams that never fall silent."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import attrs
+
+from ...dispatcher import StreamingResponse
+from ...errors import DispatchError
+from ...runtime import ChannelClosed
+from ...types import Embeddings, Response, StreamChunk
+from ...wire import Inbound
+from .formats import GOOGLE, error_for_client
+from .http import Task, can_tell_leaving, has_left
+
+if TYPE_CHECKING:
+    from .app import GatewaySettings
+
+_GLANCE = 0.25
+"""Seconds between two looks whether a silent stream's client is still there."""
+_PROBE = 1.0
+"""Seconds between two heartbeats of a silent stream, where only a write shows that the client has left."""
+
+
+class Answer(NamedTuple):
+    """A whole answer."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+
+@attrs.frozen
+class Streamed:
+    """An answer that is written while it arrives."""
+
+    events: Iterator[bytes]
+    headers: dict[str, str]
+
+
+def facts_of(response: Response | Embeddings) -> dict[str, str]:
+    """The headers that tell of the call: vendor, model, cost in US dollars, attempts, what was left out of the request."""
+    facts: dict[str, Any] = {
+        "vendor": response.vendor,
+        "model": response.model,
+        "cost": f"{response.usage.cost:f}" if response.usage.cost is not None else None,
+    }
+    if isinstance(response, Response):
+        facts["cached"] = "true" if response.cached else None
+        facts["attempts"] = len(response.trace.attempts) if response.trace else None
+        facts["dropped"] = ", ".join(response.dropped) or None
+    return {f"x-llmdispatcher-{name}": _header(f"{value}") for name, value in facts.items() if value is not None}
+
+
+def _header(text: str) -> str:
+    return "".join([letter if letter.isascii() and letter.isprintable() else "?" for letter in text])[:1024]
+
+
+def stream_of(stream: StreamingResponse, task: Task, asked: Inbound, settings: GatewaySettings) -> Streamed:
+    """An answer as a stream. What fails before the first output is raised, within the settings' patience.
+
+    The task is released at the end, however it ends. Google's clients that ask without ``alt=sse`` get one JSON array.
+    """
+    as_array = task.form is GOOGLE and "alt=sse" not in task.incoming.query
+    body = _Events(stream, task, asked, _Array() if as_array else None, settings.heartbeat)
+    body.begin(settings.patience)
+    headers = {
+        "Content-Type": "application/json" if as_array else task.form.codec.content_type,
+        "X-Accel-Buffering": "no",
+        **{f"x-llmdispatcher-{name}": _header(text) for name in ("vendor", "model") if (text := getattr(stream, name)) is not None},
+    }
+    return Streamed(body, headers)
+
+
+class _Events:
+    """The bytes of a streamed answer; closing it stops the vendor, as does a client that has left."""
+
+    def __init__(self, stream: StreamingResponse, task: Task, asked: Inbound, array: _Array | None, heartbeat: float) -> None:
+        self._stream, self._form, self._release = stream, task.form, task.release
+        self._writer = task.form.codec.writer(asked)
+        self._left = has_left(task.incoming.environ)
+        self._beat = heartbeat if can_tell_leaving(task.incoming.environ) else min(heartbeat, _PROBE)
+        self._array = array
+        self._first: StreamChunk | None = None
+        self._iterator: Iterator[bytes] | None = None
+
+    def begin(self, patience: float) -> None:
+        """Wait for the first piece, or until patience is over. Raises what went wrong before it."""
+        try:
+            waited = 0.0
+            while waited < patience:
+                try:
+                    self._first = self._stream.content_channel.get(timeout=min(_GLANCE, patience - waited))
+                    return
+                except queue.Empty:
+                    waited += _GLANCE
+                    if self._left():
+                        break
+        except ChannelClosed:
+            try:
+                self._stream.response()  # raises what went wrong
+            except BaseException:
+                self.close()
+                raise
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._iterator is None:
+            self._iterator = self._all()
+        return next(self._iterator)
+
+    def close(self) -> None:
+        """Stop the vendor, and give back what the request had; idempotent."""
+        try:
+            self._stream.close()
+        finally:
+            self._release()
+
+    def _all(self) -> Iterator[bytes]:
+        try:
+            yield from map(self._framed, self._pieces())
+            if self._array is not None:
+                yield self._array.end()
+        finally:
+            self.close()
+
+    def _framed(self, events: bytes) -> bytes:
+        return events if self._array is None else self._array.add(events)
+
+    def _pieces(self) -> Iterator[bytes]:
+        """The events; heartbeats while the vendor is silent."""
+        channel, writer = self._stream.content_channel, self._writer
+        yield writer.write(self._first) if self._first is not None else self._form.heartbeat
+        silent = 0.0
+        while True:
+            try:
+                chunk = channel.get(timeout=min(_GLANCE, self._beat))
+            except ChannelClosed:
+                break
+            except queue.Empty:
+                silent += _GLANCE
+                if self._left():
+                    return
+                if silent >= self._beat:
+                    silent = 0.0
+                    yield self._form.heartbeat
+                continue
+            silent = 0.0
+            if events := writer.write(chunk):
+                yield events
+        try:
+            self._stream.response()
+        except DispatchError as error:
+            yield writer.fail(error_for_client(error))
+        else:
+            yield writer.end()
+
+
+class _Array:
+    """Google's events as one JSON array, for clients that ask without ``alt=sse``."""
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    def add(self, events: bytes) -> bytes:
+        """The elements that some events become; a heartbeat is a blank."""
+        found = [line.removeprefix(b"data: ") for line in events.split(b"\r\n") if line.startswith(b"data: ")]
+        if not found:
+            return b" "
+        begin, self._begun = (b",\r\n" if self._begun else b"["), True
+        return begin + b",\r\n".join(found)
+
+    def end(self) -> bytes:
+        """The end of the array."""
+        return b"]" if self._begun else b"[]"

@@ -1,0 +1,389 @@
+"""The gateway as a WSGI callable: its routes, who may use them, and how each kind of request is answered."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import attrs
+
+from ..._text import room_logger
+from ...catalog import canonical, model_names
+from ...dispatcher import Dispatcher
+from ...errors import ConfigError, DispatchError, InvalidRequest
+from ...runtime import SYSTEM_CLOCK, Clock
+from ...types import EmbeddingRequest, Request, Response
+from ...wire import COUNTING, EMBEDDING_CODECS, Inbound
+from ..keys import ApiKey, KeyStore
+from .answers import Answer, Streamed, facts_of, stream_of
+from .formats import CHAT, GOOGLE, MESSAGES, OLLAMA, RESPONSES, STATUS_TEXTS, ClientFormat, GatewayError, write_error
+from .http import Bodies, Environ, FailedLogins, Incoming, InFlight, Task, credential
+
+logger = room_logger("server")
+
+FOREIGN_SETTINGS = ("api_base", "base_url", "api_key", "extra_headers", "extra_body", "proxy")
+"""Settings of a client library that a body must not have: whom the gateway asks is its own affair."""
+STATEFUL = ("previous_response_id", "conversation", "container", "prompt", "cachedContent", "background")
+"""Fields that refer to what a vendor keeps: with shared keys anybody could name what another left there."""
+_MAX_TIMEOUT = 3600.0
+
+
+@attrs.frozen(kw_only=True)
+class GatewaySettings:
+    """Bounds and times, in bytes and seconds.
+
+    A stream's answer begins with its real status within ``patience``, and then with 200 and heartbeats; ``heartbeat`` is the
+    silence between these. ``threads`` is how many requests the server works on at a time.
+    """
+
+    threads: int = 512
+    max_body: int = 50 << 20
+    bodies_together: int = 256 << 20
+    timeout: float = 600.0
+    patience: float = 10.0
+    heartbeat: float = 15.0
+    stateful: bool = False
+
+
+class Route(NamedTuple):
+    """A row of the table: method, pattern of the path, the format of its answers, the scope that a key needs, and the work."""
+
+    method: str
+    pattern: re.Pattern[str]
+    form: ClientFormat
+    scope: str | None
+    work: Callable[[Gateway, Task], Answer | Streamed]
+
+
+class Gateway:
+    """Speaks the formats of OpenAI, Anthropic, Google and Ollama over one dispatcher; a WSGI callable, safe under threads.
+
+    ``keys`` decides who may ask. Nothing of a request or an answer is stored.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        keys: KeyStore,
+        settings: GatewaySettings = GatewaySettings(),
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.dispatcher = dispatcher
+        self.keys = keys
+        self.settings = settings
+        self.draining = False
+        self._clock = clock
+        self._bodies = Bodies(settings.max_body, settings.bodies_together)
+        self._in_flight = InFlight(settings.threads)
+        self._failed = FailedLogins(clock)
+
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one request."""
+        incoming = Incoming.of(environ)
+        form = form_of(incoming.path)
+        try:
+            answer = self._answer(incoming)
+        except DispatchError as error:
+            answer = self._refusal(incoming, error)
+        except Exception:
+            logger.exception("a request failed inside the gateway")
+            answer = self._refusal(incoming, GatewayError("the gateway failed; tell whoever runs it", status=500, code="internal"))
+        headers = {**answer.headers, form.id_header: incoming.request_id, "x-llmdispatcher-request-id": incoming.request_id}
+        headers.setdefault("Cache-Control", "no-store")
+        if isinstance(answer, Streamed):
+            start_response("200 OK", list(headers.items()))
+            return answer.events
+        body = b"" if incoming.method == "HEAD" else answer.body
+        headers["Content-Length"] = f"{len(answer.body)}"
+        start_response(f"{answer.status} {STATUS_TEXTS.get(answer.status, 'Error')}", list(headers.items()))
+        return [body]
+
+    def _answer(self, incoming: Incoming) -> Answer | Streamed:
+        route, match = self._route(incoming)
+        key = self._key(incoming, route.scope) if route.scope is not None else None
+        leave = self._in_flight.enter(key.id) if key is not None else lambda: None
+        give_back: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
+
+        def release() -> None:
+            give_back()
+            leave()
+
+        try:
+            body = b""
+            if incoming.method == "POST":
+                body, give_back = self._bodies.read(incoming.environ)
+            task = Task(incoming=incoming, form=route.form, key=key, match=match, body=body, release=release)
+            answer = route.work(self, task)
+        except BaseException:
+            release()
+            raise
+        if not isinstance(answer, Streamed):
+            release()
+        return answer
+
+    def _route(self, incoming: Incoming) -> tuple[Route, re.Match[str]]:
+        path = incoming.path
+        if incoming.environ.get("HTTP_UPGRADE", "").lower() == "websocket":
+            raise GatewayError("there are no WebSockets here; send an ordinary request", status=426, code="upgrade_refused")
+        allowed = []
+        for route in ROUTES:
+            match = route.pattern.fullmatch(path)
+            if match is None:
+                continue
+            if incoming.method == route.method or (incoming.method == "HEAD" and route.method == "GET"):
+                return route, match
+            allowed.append(route.method)
+        if allowed:
+            raise GatewayError("this path takes another method", status=405, code="method_not_allowed", allow=", ".join(allowed))
+        raise GatewayError("there is nothing at this path", status=404, code="not_found")
+
+    def _key(self, incoming: Incoming, scope: str) -> ApiKey:
+        self._failed.check(incoming.address)
+        secret = credential(incoming, in_query=incoming.path.startswith("/v1beta/"))
+        key = self.keys.find(secret)
+        if key is None:
+            self._failed.note(incoming.address)
+            raise GatewayError("this key is not known here, or is not good any more", status=401, code="invalid_api_key")
+        if scope not in key.scopes:
+            raise GatewayError(f"this key lacks the scope {scope!r}", status=403, code="scope_required")
+        return key
+
+    def _refusal(self, incoming: Incoming, error: DispatchError) -> Answer:
+        if not isinstance(error, GatewayError):
+            logger.info("%s: %s: %s", incoming.request_id, type(error).__name__, error)
+        status, headers, body = write_error(form_of(incoming.path), error, incoming.request_id)
+        return Answer(status, body, {"Content-Type": "application/json", **headers})
+
+    # What the routes do
+
+    def converse(self, task: Task) -> Answer | Streamed:
+        """Answer a conversation, whole or as a stream, whichever vendor is asked."""
+        asked = self._asked(task)
+        timeout = self._timeout(task.incoming)
+        if not asked.stream:
+            response = self.dispatcher.send(asked.request, timeout=timeout or self.settings.timeout)
+            body = task.form.codec.write_response(response, asked)
+            return Answer(200, body, {"Content-Type": "application/json", **facts_of(response)})
+        stream = self.dispatcher.send_streaming(asked.request, timeout=timeout)
+        return stream_of(stream, task, asked, self.settings)
+
+    def _asked(self, task: Task) -> Inbound:
+        """What a body asks for, checked, with the model's name as the dispatcher has it."""
+        path = f"{task.incoming.path}?{task.incoming.query}"
+        asked = attrs.evolve(task.form.codec.read_request(task.body, path), created_at=self._clock.now())
+        request = asked.request
+        foreign = next((name for name in FOREIGN_SETTINGS if name in request.extra_params), None)
+        if foreign is not None:
+            raise GatewayError(
+                f"{foreign}: this is not taken from a request", status=400, code="invalid_request_error", param=foreign
+            )
+        self._refuse_stateful(request)
+        changes = self._settings_of(task, request.model)
+        return attrs.evolve(asked, request=attrs.evolve(request, **changes))
+
+    def _settings_of(self, task: Task, model: str) -> dict[str, Any]:
+        """The model as the dispatcher names it, and what the headers say. Raises where the key may not ask for it."""
+        named = self._model(model)
+        if task.key is not None and not (task.key.may_ask(model) or task.key.may_ask(named)):
+            text = f"model: this key may not ask for {model[:80]!r}"
+            raise GatewayError(text, status=403, code="model_not_allowed", param="model")
+        incoming = task.incoming
+        changes: dict[str, Any] = {"model": named}
+        for header, field in (("x-llmdispatcher-mode", "mode"), ("x-llmdispatcher-profile", "profile")):
+            if (value := incoming.header(header)) is not None:
+                changes[field] = value
+        if (incoming.header("x-llmdispatcher-cache") or "").lower() in ("false", "0", "no"):
+            changes["cache"] = False
+        if task.key is not None:
+            changes["origin"] = task.key.organization
+            changes["id_at_origin"] = task.key.id
+        return changes
+
+    def _model(self, name: str) -> str:
+        """A name with a slash, as other gateways have it, as ours: ``openai/gpt-4o`` where openai is registered."""
+        head, slash, tail = name.partition("/")
+        if slash and tail and ":" not in head and self.dispatcher.get_vendor(canonical(head)) is not None:
+            return f"{head}:{tail}"
+        return name
+
+    def _refuse_stateful(self, request: Request) -> None:
+        if self.settings.stateful:
+            return
+        extra = request.extra_params
+        found = next((name for name in STATEFUL if extra.get(name)), None) or ("store" if extra.get("store") is True else None)
+        if found is not None:
+            text = f"{found}: this gateway keeps nothing at vendors, since their keys are shared; send the whole conversation"
+            raise GatewayError(text, status=400, code="stateful_not_allowed", param=found)
+
+    def _timeout(self, incoming: Incoming) -> float | None:
+        """The seconds that a client gives a call; they may shorten what the gateway gives."""
+        text = incoming.header("x-llmdispatcher-timeout")
+        if text is None:
+            return None
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds <= _MAX_TIMEOUT:
+            raise GatewayError(
+                f"x-llmdispatcher-timeout: {text[:20]!r} is no number of seconds up to {_MAX_TIMEOUT:g}",
+                status=400,
+                code="bad_timeout",
+            )
+        return seconds
+
+    def embed(self, task: Task) -> Answer:
+        """Answer a request for vectors."""
+        codec = EMBEDDING_CODECS[task.form.codec.name]
+        asked = codec.read_request(task.body, task.incoming.path)
+        if not asked.texts:
+            raise InvalidRequest("input: give a text or a list of texts; tokens are not taken, since each vendor has its own")
+        settings = self._settings_of(task, asked.model)
+        found = self.dispatcher.embed(
+            settings["model"],
+            asked.texts,
+            timeout=self._timeout(task.incoming) or self.settings.timeout,
+            **_embedding_settings(asked, settings),
+        )
+        body = codec.write_response(found, asked)
+        if task.incoming.path.endswith(":embedContent"):
+            body = json.dumps({"embedding": json.loads(body)["embeddings"][0]}).encode()
+        return Answer(200, body, {"Content-Type": "application/json", **facts_of(found)})
+
+    def count(self, task: Task) -> Answer:
+        """Answer how many tokens a conversation has."""
+        asked = self._asked(task)
+        counted = self.dispatcher.count_tokens(asked.request, timeout=self._timeout(task.incoming) or self.settings.timeout)
+        counting = next(one for one in COUNTING.values() if one.codec is task.form.codec)
+        return Answer(200, counting.write(counted.tokens), {"Content-Type": "application/json"})
+
+    def generate(self, task: Task) -> Answer | Streamed:
+        """Answer one of the methods of Google's models."""
+        works: Mapping[str, Callable[[Task], Answer | Streamed]] = {
+            "generateContent": self.converse,
+            "streamGenerateContent": self.converse,
+            "countTokens": self.count,
+            "embedContent": self.embed,
+            "batchEmbedContents": self.embed,
+        }
+        work = works.get(task.match["method"])
+        if work is None:
+            raise GatewayError("there is no such method here", status=404, code="not_found")
+        return work(task)
+
+    def models(self, task: Task) -> Answer:
+        """List the names that a key may ask for: pools, ``auto``, and the models of the registered vendors."""
+        names = self._names(task.key)
+        if task.form is GOOGLE:
+            methods = ["generateContent", "streamGenerateContent", "countTokens"]
+            listed: Any = {"models": [{"name": f"models/{name}", "supportedGenerationMethods": methods} for name in names]}
+        elif task.form is OLLAMA:
+            listed = {"models": [{"name": name, "model": name, "modified_at": _EPOCH, "size": 0, "digest": ""} for name in names]}
+        elif task.incoming.header("anthropic-version") is not None:
+            data = [{"type": "model", "id": name, "display_name": name, "created_at": _EPOCH} for name in names]
+            listed = {
+                "data": data,
+                "has_more": False,
+                "first_id": names[0] if names else None,
+                "last_id": names[-1] if names else None,
+            }
+        else:
+            listed = {"object": "list", "data": [_model_record(name) for name in names]}
+        return Answer(200, json.dumps(listed).encode(), {"Content-Type": "application/json"})
+
+    def model(self, task: Task) -> Answer:
+        """Show one name, if a key may ask for it."""
+        name = unquote(task.match["model"])
+        if name not in self._names(task.key):
+            raise GatewayError("there is no such model here", status=404, code="model_not_found", param="model")
+        return Answer(200, json.dumps(_model_record(name)).encode(), {"Content-Type": "application/json"})
+
+    def _names(self, key: ApiKey | None) -> list[str]:
+        vendors = self.dispatcher.get_vendors()
+        kinds = {name: getattr(self.dispatcher.get_vendor(name), "kind", None) for name in vendors}
+        pools = list(self.dispatcher.config.pools or ())
+        models = [f"{name}:{model}" for name, kind in kinds.items() if kind is not None for model in model_names(kind)]
+        names = [*pools, "auto", *models]
+        return [name for name in names if key is None or key.may_ask(name) or key.may_ask(name.partition(":")[2])]
+
+    def alive(self, _task: Task) -> Answer:
+        """Say that the process runs."""
+        return Answer(200, b"ok\n", {"Content-Type": "text/plain"})
+
+    def ready(self, _task: Task) -> Answer:
+        """Say whether requests are taken: 503 while the process is stopping."""
+        if self.draining:
+            return Answer(503, b"draining\n", {"Content-Type": "text/plain"})
+        return Answer(200, b"ready\n", {"Content-Type": "text/plain"})
+
+    def close(self, drain: float = 0.0) -> None:
+        """Take no more requests, give those under way ``drain`` seconds, and close dispatcher and keys."""
+        self.draining = True
+        self.dispatcher.close(drain=drain)
+        self.keys.close()
+
+
+def _embedding_settings(asked: EmbeddingRequest, settings: Mapping[str, Any]) -> dict[str, Any]:
+    further = {name: value for name, value in asked.extra_params.items() if name != "encoding_format"}
+    known = {name: value for name, value in settings.items() if name == "profile"}
+    return {"dimensions": asked.dimensions, "user": asked.user, "extra_params": further, **known}
+
+
+def _model_record(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": name.partition(":")[0] if ":" in name else "llmdispatcher"}
+
+
+_EPOCH = "1970-01-01T00:00:00Z"
+
+
+def form_of(path: str) -> ClientFormat:
+    """The format in which a client at this path reads errors."""
+    if path.startswith("/v1/messages"):
+        return MESSAGES
+    if path.startswith("/v1beta/"):
+        return GOOGLE
+    if path.startswith("/api/"):
+        return OLLAMA
+    return RESPONSES if path.startswith("/v1/responses") else CHAT
+
+
+def _routes(rows: Sequence[tuple[str, str, ClientFormat, str | None, Any]]) -> tuple[Route, ...]:
+    return tuple([Route(method, re.compile(pattern), form, scope, work) for method, pattern, form, scope, work in rows])
+
+
+_GOOGLE_METHOD = r"/v1beta/(?P<kind>models|tunedModels)/(?P<model>[^:]+):(?P<method>[A-Za-z]+)"
+ROUTES = _routes(
+    [
+        ("POST", r"/v1/chat/completions", CHAT, "gateway", Gateway.converse),
+        ("POST", r"/v1/responses", RESPONSES, "gateway", Gateway.converse),
+        ("POST", r"/v1/messages", MESSAGES, "gateway", Gateway.converse),
+        ("POST", r"/v1/messages/count_tokens", MESSAGES, "gateway", Gateway.count),
+        ("POST", r"/v1/embeddings", CHAT, "gateway", Gateway.embed),
+        ("GET", r"/v1/models", CHAT, "gateway", Gateway.models),
+        ("GET", r"/v1/models/(?P<model>.+)", CHAT, "gateway", Gateway.model),
+        ("POST", _GOOGLE_METHOD, GOOGLE, "gateway", Gateway.generate),
+        ("GET", r"/v1beta/models", GOOGLE, "gateway", Gateway.models),
+        ("POST", r"/api/chat", OLLAMA, "gateway", Gateway.converse),
+        ("POST", r"/api/embed", OLLAMA, "gateway", Gateway.embed),
+        ("GET", r"/api/tags", OLLAMA, "gateway", Gateway.models),
+        ("GET", r"/livez", CHAT, None, Gateway.alive),
+        ("GET", r"/readyz", CHAT, None, Gateway.ready),
+    ]
+)
+"""All routes; every one but the two of health needs a scope."""
+
+
+def make_gateway(dispatcher: Any, keys: KeyStore, settings: GatewaySettings | None = None) -> Gateway:
+    """Return the gateway over a dispatcher. Raises :class:`ConfigError` for anything else."""
+    if not isinstance(dispatcher, Dispatcher):
+        raise ConfigError(
+            f"dispatcher: {type(dispatcher).__name__} is no Dispatcher; make one, or give the path of a configuration"
+        )
+    return Gateway(dispatcher, keys, settings or GatewaySettings())
+
+
+__all__ = ["ROUTES", "Gateway", "GatewaySettings", "Response", "make_gateway"]

@@ -1,0 +1,174 @@
+"""The formats that clients speak, and what a failure is to a client in its own format.
+
+A vendor's words reach a client where the request itself is wrong. Of a refused key, a limit or a broken vendor it hears in words
+of ours, since theirs name accounts and organizations that are not the client's.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+
+import attrs
+
+from ...errors import (
+    AllTargetsFailed,
+    AuthenticationError,
+    BudgetExceeded,
+    Cancelled,
+    CircuitOpen,
+    ConfigError,
+    ContentFiltered,
+    ContextWindowExceeded,
+    CostUnknown,
+    DeadlineExceeded,
+    DispatchError,
+    InvalidRequest,
+    LedgerError,
+    ModelNotFound,
+    Overloaded,
+    QuotaExceeded,
+    RateLimitError,
+    StreamInterrupted,
+    VendorUnavailable,
+)
+from ...wire import ANTHROPIC_MESSAGES, GEMINI, OLLAMA_CHAT, OPENAI_CHAT, OPENAI_RESPONSES, Codec
+
+MOST_WORDS = 2000
+"""Characters of an error's text."""
+_ACCOUNTS = re.compile(r"\b(?:org-|proj_|sk-|acct_)[\w-]+")
+
+
+@attrs.frozen(kw_only=True)
+class ClientFormat:
+    """The format of one API: its codec, what keeps a silent stream open, and the header of a request's id."""
+
+    codec: Codec
+    heartbeat: bytes
+    id_header: str = "X-Request-Id"
+
+
+CHAT = ClientFormat(codec=OPENAI_CHAT, heartbeat=b": ping\n\n")
+RESPONSES = ClientFormat(codec=OPENAI_RESPONSES, heartbeat=b": ping\n\n")
+MESSAGES = ClientFormat(codec=ANTHROPIC_MESSAGES, heartbeat=b'event: ping\ndata: {"type": "ping"}\n\n', id_header="request-id")
+GOOGLE = ClientFormat(codec=GEMINI, heartbeat=b": ping\r\n\r\n")
+OLLAMA = ClientFormat(codec=OLLAMA_CHAT, heartbeat=b"\n")
+
+
+class GatewayError(DispatchError):
+    """A request that the gateway itself refuses; ``status`` and ``code`` are those of its answer, ``param`` the field."""
+
+    param: str | None = None
+    allow: str | None = None
+    """The methods that a path takes, where another was used."""
+
+
+def error_for_client(error: DispatchError) -> DispatchError:
+    """The error as a client is told of it, with the status that it has here."""
+    if isinstance(error, GatewayError):
+        return error
+    error = _deciding(error)
+    for kinds, told, status, words in _TOLD:
+        if isinstance(error, kinds):
+            seen = told(words or _words(error), status=status, retry_after=error.retry_after)
+            return seen.with_facts(code=_CODES.get(told) or (error.code if words is None else None))
+    if isinstance(error, AuthenticationError):
+        return DispatchError("the vendor refuses this gateway's key; tell whoever runs it", status=502, code="vendor_key_refused")
+    return DispatchError("the vendor's answer cannot be used; try again", status=502)
+
+
+_Kinds = type[DispatchError] | tuple[type[DispatchError], ...]
+_TOLD: tuple[tuple[_Kinds, type[DispatchError], int | None, str | None], ...] = (
+    (ContextWindowExceeded, ContextWindowExceeded, 400, None),
+    (ContentFiltered, ContentFiltered, 400, None),
+    ((ConfigError, ModelNotFound), ModelNotFound, 404, None),  # what a client can cause of the first is the name of a model
+    (InvalidRequest, InvalidRequest, 400, None),
+    (BudgetExceeded, BudgetExceeded, 402, None),
+    (QuotaExceeded, QuotaExceeded, 429, "the vendor's account has no credit or quota left; tell whoever runs this gateway"),
+    (RateLimitError, RateLimitError, 429, "the vendor's rate limit is reached; try again later"),
+    (DeadlineExceeded, DeadlineExceeded, 504, "no answer came in time; try again, or ask for less"),
+    (Cancelled, Overloaded, None, "the gateway is stopping; try again"),
+    (LedgerError, Overloaded, None, "the record of this call cannot be kept; try again"),
+    (CostUnknown, DispatchError, 502, "what this call costs is not known, and this gateway must know it"),
+    ((VendorUnavailable, CircuitOpen, Overloaded, AllTargetsFailed), Overloaded, None, "no vendor can answer now; try again"),
+    (StreamInterrupted, DispatchError, 502, "the vendor broke the answer off; try again"),
+)
+"""By class of error: the class, the status (``None``: the format's own) and the words of the answer (``None``: the error's)."""
+_CODES: Mapping[type[DispatchError], str] = {BudgetExceeded: "budget_exceeded"}
+
+
+def _deciding(error: DispatchError) -> DispatchError:
+    """Of several failures the one that a client can do something about."""
+    if not isinstance(error, AllTargetsFailed):
+        return error
+    mine = next((one for one in error.failures if isinstance(one, InvalidRequest | ContentFiltered)), None)
+    if mine is not None:
+        return mine
+    limits = [one for one in error.failures if isinstance(one, RateLimitError | QuotaExceeded)]
+    if limits and len(limits) == len(error.failures):
+        return next((one for one in limits if isinstance(one, RateLimitError)), limits[0])
+    return error
+
+
+def _words(error: DispatchError) -> str:
+    return _ACCOUNTS.sub("***", error.message)[:MOST_WORDS]
+
+
+def write_error(form: ClientFormat, error: DispatchError, request_id: str | None = None) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of an answer that tells of an error."""
+    seen = error_for_client(error)
+    status, body = (
+        _write_own(form, seen, request_id)
+        if isinstance(seen, GatewayError)
+        else form.codec.write_error(seen.with_facts(request_id=request_id))
+    )
+    return status, error_headers(seen), body
+
+
+def _write_own(form: ClientFormat, error: GatewayError, request_id: str | None) -> tuple[int, bytes]:
+    """A refusal of the gateway's own, in the client's format."""
+    status = error.status or 500
+    if form.codec.name.startswith("openai"):
+        word = "invalid_request_error" if status < 500 else "server_error"
+        told = {"message": error.message, "type": word, "param": error.param, "code": error.code}
+        return status, json.dumps({"error": told}).encode()
+    kinds = {401: AuthenticationError, 403: AuthenticationError, 429: RateLimitError}
+    kind = kinds.get(status, InvalidRequest if status < 500 else VendorUnavailable)
+    return form.codec.write_error(kind(error.message, status=status, request_id=request_id))
+
+
+def error_headers(error: DispatchError) -> dict[str, str]:
+    """The headers of such an answer: when to try again, and whether an SDK should."""
+    headers: dict[str, str] = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = f"{max(1, math.ceil(error.retry_after))}"
+    if isinstance(error, BudgetExceeded | QuotaExceeded) or error.code in _NO_RETRY:
+        headers["x-should-retry"] = "false"
+    if isinstance(error, GatewayError) and error.allow is not None:
+        headers["Allow"] = error.allow
+    return headers
+
+
+_NO_RETRY = frozenset({"vendor_key_refused", "model_not_allowed"})
+STATUS_TEXTS: Mapping[int, str] = {
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    402: "Payment Required",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    411: "Length Required",
+    413: "Content Too Large",
+    422: "Unprocessable Content",
+    426: "Upgrade Required",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+    529: "Overloaded",
+}

@@ -1,0 +1,245 @@
+"""What comes in: who asks, from where, and the body, each within bounds and in that order."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+import attrs
+
+from ...runtime import Clock, new_lock
+from ..keys import ApiKey
+from .formats import ClientFormat, GatewayError
+
+Environ = Mapping[str, Any]
+_MOST_CREDENTIAL = 255
+_CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_PIECE = 1 << 16
+_FAILURES, _WINDOW, _MOST_ADDRESSES = 60, 60.0, 10_000
+
+
+@attrs.frozen(kw_only=True)
+class Incoming:
+    """One request before its body is read. ``path`` is decoded once, and has no empty, ``.`` or ``..`` part."""
+
+    method: str
+    path: str
+    query: str
+    request_id: str
+    client_request_id: str | None
+    environ: Environ = attrs.field(repr=False)
+
+    @classmethod
+    def of(cls, environ: Environ) -> Incoming:
+        """Read the first line and the ids."""
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        return cls(
+            method=environ["REQUEST_METHOD"],
+            path=environ.get("PATH_INFO") or "/",
+            query=environ.get("QUERY_STRING", ""),
+            request_id=f"req_{secrets.token_hex(16)}",
+            client_request_id=given if _CLIENT_ID.fullmatch(given) else None,
+            environ=environ,
+        )
+
+    def header(self, name: str) -> str | None:
+        """A header's value; ``None`` where it was not sent, or is empty."""
+        return self.environ.get(f"HTTP_{name.upper().replace('-', '_')}") or None
+
+    @property
+    def address(self) -> str:
+        """Where the connection comes from."""
+        return str(self.environ.get("REMOTE_ADDR", ""))
+
+
+@attrs.define(kw_only=True)
+class Task:
+    """One request that has its route, its key and its body; ``release`` gives back what it holds, once."""
+
+    incoming: Incoming
+    form: ClientFormat
+    key: ApiKey | None
+    match: re.Match[str]
+    body: bytes = attrs.field(repr=False)
+    release: Callable[[], None] = attrs.field(repr=False)
+
+
+def credential(incoming: Incoming, *, in_query: bool = False) -> str:
+    """The key that a request shows, by whichever header its client uses; ``in_query`` allows ``?key=``, as Google's do.
+
+    Raises :class:`GatewayError` for none, for several that differ, and for one that no key can be.
+    """
+    bearer = incoming.header("authorization") or ""
+    shown = {
+        incoming.header("x-api-key"),
+        incoming.header("x-goog-api-key"),
+        bearer[7:].strip() if bearer[:7].lower() == "bearer " else None,
+        *(parse_qs(incoming.query).get("key", []) if in_query else ()),
+    } - {None, ""}
+    if not shown:
+        raise GatewayError("a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY", status=401, code="missing_key")
+    if len(shown) > 1:
+        raise GatewayError("several keys are given, and they differ; give one", status=400, code="ambiguous_credentials")
+    key = str(shown.pop())
+    if len(key) > _MOST_CREDENTIAL or not key.isascii() or not key.isprintable() or " " in key:
+        raise GatewayError("this is no key: it is too long, or has characters that no key has", status=400, code="malformed_key")
+    return key
+
+
+class FailedLogins:
+    """Counts refused keys by client address; from :data:`_FAILURES` a minute on the database is not asked."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = new_lock()
+        self._times: dict[str, deque[float]] = {}
+
+    def check(self, address: str) -> None:
+        """Raise :class:`GatewayError` where too many were refused from there."""
+        times = self._times.get(address)
+        if times is not None and len(times) == _FAILURES and self._clock.monotonic() - times[0] < _WINDOW:
+            wait = _WINDOW - (self._clock.monotonic() - times[0])
+            raise GatewayError("too many wrong keys; try again later", status=429, code="too_many_failures", retry_after=wait)
+
+    def note(self, address: str) -> None:
+        """Count one more."""
+        with self._lock:
+            if address not in self._times and len(self._times) >= _MOST_ADDRESSES:
+                self._times.pop(next(iter(self._times)))
+            self._times.setdefault(address, deque(maxlen=_FAILURES)).append(self._clock.monotonic())
+
+
+class Bodies:
+    """Reads bodies, each of at most ``most`` bytes, and at most ``together`` bytes at a time in this process."""
+
+    def __init__(self, most: int, together: int) -> None:
+        self._most, self._left = most, together
+        self._lock = new_lock()
+
+    def read(self, environ: Environ) -> tuple[bytes, Callable[[], None]]:
+        """The body, and what gives its room back. Raises :class:`GatewayError` for one that is too long, or not whole."""
+        length = environ.get("CONTENT_LENGTH") or None
+        if length is not None and not (length.isascii() and length.isdecimal() and len(length) < 19):
+            raise GatewayError("Content-Length is no number", status=400, code="bad_length")
+        if length is not None and int(length) > self._most:
+            raise self._too_long()
+        if length is None and "chunked" not in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
+            return b"", _nothing
+        size = int(length) if length is not None else self._most
+        self._take(size)
+        try:
+            body = self._pieces(environ["wsgi.input"], None if length is None else size)
+        except BaseException:
+            self._give_back(size)
+            raise
+        if length is None:
+            self._give_back(size - len(body))
+            size = len(body)
+        return body, _once(lambda: self._give_back(size))
+
+    def _pieces(self, source: Any, size: int | None) -> bytes:
+        pieces, left = [], self._most + 1 if size is None else size
+        while left > 0:
+            try:
+                piece = source.read(min(left, _PIECE))
+            except OSError:
+                raise GatewayError("the body did not come in time, or not whole", status=408, code="body_timeout") from None
+            if not piece:
+                break
+            pieces.append(piece)
+            left -= len(piece)
+        body = b"".join(pieces)
+        if size is None and len(body) > self._most:
+            raise self._too_long()
+        if size is not None and len(body) < size:
+            raise GatewayError("the body is shorter than Content-Length says", status=400, code="incomplete_body")
+        return body
+
+    def _too_long(self) -> GatewayError:
+        return GatewayError(f"the body is longer than {self._most:,} bytes", status=413, code="body_too_large")
+
+    def _take(self, size: int) -> None:
+        with self._lock:
+            if size > self._left:
+                raise GatewayError("too many large requests at once; try again", status=503, code="overloaded", retry_after=1.0)
+            self._left -= size
+
+    def _give_back(self, size: int) -> None:
+        with self._lock:
+            self._left += size
+
+
+def _nothing() -> None:
+    pass
+
+
+def _once(work: Callable[[], None]) -> Callable[[], None]:
+    """A function that works the first time it is called, and then does nothing."""
+    left = [work]
+    return lambda: left.pop()() if left else None
+
+
+class InFlight:
+    """How many requests are worked on, in all and by key, so that one key cannot take all threads.
+
+    One key has at most a quarter of the ``threads``, all together seven eighths: health checks always find one.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._most_of_a_key, self._most = max(1, threads // 4), max(1, threads * 7 // 8)
+        self._lock = new_lock()
+        self._by_key: dict[str, int] = {}
+        self._all = 0
+
+    def enter(self, key: str) -> Callable[[], None]:
+        """Count a request, and return what ends it. Raises :class:`GatewayError` where there are too many."""
+        with self._lock:
+            mine = self._by_key.get(key, 0)
+            if mine >= self._most_of_a_key or self._all >= self._most:
+                whose = "this key has" if mine >= self._most_of_a_key else "there are"
+                raise GatewayError(f"{whose} too many requests at once; try again", status=503, code="overloaded", retry_after=1.0)
+            self._by_key[key] = mine + 1
+            self._all += 1
+        return _once(lambda: self._leave(key))
+
+    def _leave(self, key: str) -> None:
+        with self._lock:
+            self._all -= 1
+            if self._by_key[key] > 1:
+                self._by_key[key] -= 1
+            else:
+                del self._by_key[key]
+
+
+def has_left(environ: Environ) -> Callable[[], bool]:
+    """A function that tells whether the client has closed its connection, as far as the server lets one see it."""
+    asked = environ.get("waitress.client_disconnected")
+    if callable(asked):
+        return lambda: bool(asked())
+    sock = environ.get("gunicorn.socket")
+    if sock is not None:
+        return lambda: _is_closed(sock)
+    return lambda: False
+
+
+def can_tell_leaving(environ: Environ) -> bool:
+    """Whether the server lets one see that a client has left; else only a write shows it."""
+    return "waitress.client_disconnected" in environ or "gunicorn.socket" in environ
+
+
+def _is_closed(sock: Any) -> bool:
+    import select
+    import socket
+
+    try:
+        if not select.select([sock], [], [], 0)[0]:
+            return False
+        return not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except (BlockingIOError, InterruptedError):
+        return False
+    except (OSError, ValueError):
+        return True

@@ -1,0 +1,185 @@
+"""``serve``: the gateway in a process of its own, with granian, or waitress where that is not installed.
+
+The workers are processes; each makes its dispatcher from the same options, which it finds in an environment variable.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ..catalog import vendor_rows
+from ..dispatcher import Config, Dispatcher
+from ..errors import ConfigError
+from ..runtime import from_environment, make_data_folder, make_file
+from ..vendors import vendor
+from .gateway.app import Gateway, GatewaySettings, make_gateway
+from .keys import ApiKey, KeyStore
+
+VARIABLE = "LLMDISPATCHER_SERVE"
+"""The variable that carries the options to the workers."""
+ADMIN_KEY = "LLMDISPATCHER_ADMIN_KEY"
+SERVERS = ("granian", "waitress")
+
+
+@attrs.frozen(kw_only=True)
+class ServeOptions:
+    """Where and how to serve. ``config`` is a configuration file; without one the vendors are those of the environment.
+
+    With ``simulate`` simulated vendors answer, and nothing leaves the machine. ``database`` is the keys' file of SQLite, or the
+    URL of a PostgreSQL server. ``drain`` is the seconds that calls under way have when the process is told to end.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = 1
+    threads: int = 512
+    config: str | None = None
+    simulate: bool = False
+    database: str | None = attrs.field(default=None, repr=False)
+    drain: float = 600.0
+    server: str | None = None
+
+    def store(self) -> KeyStore:
+        """The keys; in the user's data folder where no database is named."""
+        return KeyStore(self.database or make_data_folder() / "server.db")
+
+
+def first_keys(options: ServeOptions) -> tuple[list[tuple[ApiKey, str]], Path | None]:
+    """Make the first keys where there are none. Off a terminal they stand in a file that its owner alone reads; returns its path.
+
+    Raises :class:`ConfigError` for an administrator's key in the environment that can be guessed.
+    """
+    store = options.store()
+    try:
+        made = store.first(from_environment((ADMIN_KEY,)))
+    finally:
+        store.close()
+    if not made or sys.stderr.isatty():
+        return made, None
+    path = make_data_folder() / f"first-keys-{made[0][0].id[:8]}.txt"
+    make_file(path)
+    path.write_text("".join([f"{key.label}: {secret}\n" for key, secret in made]), encoding="utf-8")
+    return made, path
+
+
+def make_dispatcher(options: ServeOptions) -> Dispatcher:
+    """Return the dispatcher of one worker. Raises :class:`ConfigError`, also where no vendor has a key."""
+    if options.simulate:
+        return _simulated(options)
+    if options.config is not None:
+        return Dispatcher.from_file(options.config)
+    return Dispatcher.from_env()
+
+
+def _simulated(options: ServeOptions) -> Dispatcher:
+    from ..testing import VendorSimulator
+
+    simulator = VendorSimulator(latency=0.05, tokens_per_second=200.0).start()
+    atexit.register(simulator.close)
+    made = Dispatcher.from_file(options.config) if options.config is not None else Dispatcher(Config(default_vendor="openai"))
+    known = {row.name for row in vendor_rows()}
+    for kind, url in (("openai", simulator.openai_url), ("anthropic", simulator.anthropic_url), ("google", simulator.google_url)):
+        if kind in known and kind not in made.get_vendors():
+            made.register_vendor(vendor(kind, api_key="simulated", base_url=url, trust_env=False))
+    return made
+
+
+def make_application(options: ServeOptions) -> Gateway:
+    """Return the application of one worker."""
+    return make_gateway(make_dispatcher(options), options.store(), GatewaySettings(threads=options.threads))
+
+
+class _Application:
+    """The application of a worker, made at its first request or when the worker starts."""
+
+    def __init__(self) -> None:
+        self._gateway: Gateway | None = None
+
+    def start(self) -> Gateway:
+        """Make it."""
+        if self._gateway is None:
+            options = ServeOptions(**json.loads(os.environ[VARIABLE]))
+            self._gateway = make_application(options)
+            atexit.register(self._gateway.close, options.drain)
+        return self._gateway
+
+    def __call__(self, environ: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        return self.start()(environ, start_response)
+
+
+application = _Application()
+"""What a WSGI server loads, with the options in the variable :data:`VARIABLE`."""
+
+
+def make_worker() -> Gateway:
+    """Return the application of this process; a mistake in the configuration ends the worker at its start."""
+    return application.start()
+
+
+def choose_server(wanted: str | None) -> str:
+    """Return the server to use. Raises :class:`ConfigError` where none is installed."""
+    found = [name for name in SERVERS if find_spec(name) is not None]
+    if wanted is not None and wanted not in SERVERS:
+        raise ConfigError(
+            f"server: {wanted!r} is not known; use {' or '.join(SERVERS)}, or load llmdispatcher.server.serve:application"
+        )
+    if wanted is not None and wanted not in found:
+        raise ConfigError(f"server: {wanted} is not installed; pip install {wanted}")
+    if not found:
+        raise ConfigError("no server is installed; pip install 'llmdispatcher[server]'")
+    return wanted or found[0]
+
+
+def run_server(options: ServeOptions) -> None:
+    """Serve until the process is told to end. Raises :class:`ConfigError` for a configuration that cannot be."""
+    name = choose_server(options.server)
+    os.environ[VARIABLE] = json.dumps(attrs.asdict(options))
+    if name == "waitress":
+        _serve_with_waitress(options)
+    else:
+        _serve_with_granian(options)
+
+
+def _serve_with_granian(options: ServeOptions) -> None:
+    from granian import Granian
+
+    Granian(
+        "llmdispatcher.server.serve:make_worker",
+        address=options.host,
+        port=options.port,
+        interface="wsgi",  # type: ignore[arg-type]  # an enum of texts
+        workers=options.workers,
+        blocking_threads=options.threads,
+        websockets=False,
+        factory=True,
+        log_access=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=int(options.drain),
+    ).serve()
+
+
+def _serve_with_waitress(options: ServeOptions) -> None:
+    import waitress
+
+    if options.workers > 1:
+        raise ConfigError("workers: waitress serves in one process; install granian for more")
+    waitress.serve(
+        make_worker(),
+        host=options.host,
+        port=options.port,
+        threads=options.threads,
+        channel_request_lookahead=1,
+        send_bytes=1,
+        max_request_body_size=64 << 20,
+        ident="",
+        _quiet=True,
+    )
