@@ -9,7 +9,7 @@ from .._lazy import door
 if TYPE_CHECKING:
     from .app import create_app as create_app
     from .gateway.app import Gateway as Gateway
-    from .gateway.app import GatewaySettings as GatewaySettings
+    from .gateway.http import GatewaySettings as GatewaySettings
     from .keys import ApiKey as ApiKey
     from .keys import KeyStore as KeyStore
     from .serve import ServeOptions as ServeOptions
@@ -20,7 +20,8 @@ else:
         __name__,
         {
             "app": ("create_app",),
-            "gateway.app": ("Gateway", "GatewaySettings"),
+            "gateway.app": ("Gateway",),
+            "gateway.http": ("GatewaySettings",),
             "keys": ("ApiKey", "KeyStore"),
             "serve": ("first_keys", "run_server", "ServeOptions"),
         },

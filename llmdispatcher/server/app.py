@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..dispatcher import Config, Dispatcher
-from .gateway.app import Gateway, GatewaySettings, make_gateway
+from .gateway.app import Gateway, make_gateway
+from .gateway.http import GatewaySettings
 from .keys import KeyStore
 
 

@@ -147,6 +147,8 @@ class KeyStore:
                 connection.execute(_keys.insert().values(hash=hash_of(made), **_row(key)))
         except IntegrityError:
             raise ConfigError("secret: this key exists already; revoke it, or give another") from None
+        with self._lock:
+            self._verdicts = {}
         return key, made
 
     def first(self, admin: str | None = None) -> list[tuple[ApiKey, str]]:

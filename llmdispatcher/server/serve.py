@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
@@ -21,7 +22,8 @@ from ..dispatcher import Config, Dispatcher
 from ..errors import ConfigError
 from ..runtime import from_environment, make_data_folder, make_file
 from ..vendors import vendor
-from .gateway.app import Gateway, GatewaySettings, make_gateway
+from .gateway.app import Gateway, make_gateway
+from .gateway.http import GatewaySettings
 from .keys import ApiKey, KeyStore
 
 VARIABLE = "LLMDISPATCHER_SERVE"
@@ -142,6 +144,11 @@ def choose_server(wanted: str | None) -> str:
 def run_server(options: ServeOptions) -> None:
     """Serve until the process is told to end. Raises :class:`ConfigError` for a configuration that cannot be."""
     name = choose_server(options.server)
+    if not options.simulate:
+        made = make_dispatcher(options)
+        made.close()
+        if not made.get_vendors():
+            raise ConfigError("no vendor is configured; write [vendors.NAME] into the file of --config, or use --simulate")
     os.environ[VARIABLE] = json.dumps(attrs.asdict(options))
     if name == "waitress":
         _serve_with_waitress(options)
@@ -172,13 +179,13 @@ def _serve_with_waitress(options: ServeOptions) -> None:
 
     if options.workers > 1:
         raise ConfigError("workers: waitress serves in one process; install granian for more")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # which it takes for the end, and lets calls under way finish
     waitress.serve(
         make_worker(),
         host=options.host,
         port=options.port,
         threads=options.threads,
         channel_request_lookahead=1,
-        send_bytes=1,
         max_request_body_size=64 << 20,
         ident="",
         _quiet=True,

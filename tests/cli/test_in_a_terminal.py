@@ -21,6 +21,8 @@ STEPS = (
     ("explain --model gpt-4o-mini", 0, "openai:gpt-4o-mini"),
     ("health", 0, "healthy"),
     ("ask Hello -m gpt-4o-mini", 0, "Certainly\\."),
+    ("server key create team", 0, "llmr_pk_"),
+    ("server key list", 0, "team"),
     ("lock init", 0, "4 aliases"),
     ("lock validate", 0, "4 aliases|nothing"),
     ("lock check", 0, "."),
@@ -44,7 +46,7 @@ STEPS = (
     ("json-refresh --registry nowhere", 1, "is not there"),
     ("keys list", 0, "no key in the keychain"),
 )
-ELSEWHERE = {"chat": "test_chat.py", "simulate": "test_processes.py"}
+ELSEWHERE = {"chat": "test_chat.py", "simulate": "test_processes.py", "serve": "tests/server/test_serve.py"}
 _STEERS = re.compile(r"\x1b\](?!8;)|\x1b\[\?1049|\x9b|[\x00-\x06\x0e-\x1a\x7f]")
 
 

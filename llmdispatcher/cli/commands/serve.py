@@ -43,7 +43,7 @@ def command(settings: Settings, **given: object) -> int:
         from ...server import ServeOptions, first_keys, run_server
     except ModuleNotFoundError as error:
         raise UsageError(f"{error.name} is not installed; pip install 'llmdispatcher[server]'") from None
-    options = attrs.evolve(ServeOptions(**given), config=str(settings.config) if settings.config else None)  # type: ignore[arg-type]
+    options = attrs.evolve(ServeOptions(**given), config=str(settings.config) if settings.config else None)  # type: ignore[arg-type]  # click has checked them
     try:
         made, path = first_keys(options)
         address = f"http://{options.host}:{options.port}"

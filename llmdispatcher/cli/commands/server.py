@@ -32,7 +32,7 @@ command.add_command(key)
 @make_command(
     "create", suite=key, examples=('llmdispatcher server key create "the batch team" --models "gpt-*,claude-*" --days 90',)
 )
-@click.argument("label")
+@click.argument("label", help="What it is for, such as a team's name.")
 @click.option("--models", metavar="GLOBS", help="What it may ask for, such as 'gpt-*,claude-*'.  [default: all]")
 @click.option("--days", type=Positive(), metavar="N", help="Days until it expires.  [default: never]")
 @click.option("--organization", default="default", show_default=True, metavar="NAME", help="Whose it is.")
@@ -80,7 +80,7 @@ def list_keys(settings: Settings, database: str | None) -> int:
     examples=("llmdispatcher server key revoke 3f2a…",),
     codes="0 revoked, 1 there is no such key, 2 wrong usage",
 )
-@click.argument("key_id", metavar="ID")
+@click.argument("key_id", metavar="ID", help="The id, which `list` shows.")
 @_PLACE
 def revoke(settings: Settings, key_id: str, database: str | None) -> int:
     """Revoke a key by its id, which `list` shows."""

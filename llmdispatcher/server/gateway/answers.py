@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -14,10 +14,7 @@ from ...runtime import ChannelClosed
 from ...types import Embeddings, Response, StreamChunk
 from ...wire import Inbound
 from .formats import GOOGLE, error_for_client
-from .http import Task, can_tell_leaving, has_left
-
-if TYPE_CHECKING:
-    from .app import GatewaySettings
+from .http import GatewaySettings, Task, can_tell_leaving, has_left
 
 _GLANCE = 0.25
 """Seconds between two looks whether a silent stream's client is still there."""
@@ -25,7 +22,7 @@ _PROBE = 1.0
 """Seconds between two heartbeats of a silent stream, where only a write shows that the client has left."""
 
 
-class Answer(NamedTuple):
+class WholeAnswer(NamedTuple):
     """A whole answer."""
 
     status: int
@@ -34,7 +31,7 @@ class Answer(NamedTuple):
 
 
 @attrs.frozen
-class Streamed:
+class StreamedAnswer:
     """An answer that is written while it arrives."""
 
     events: Iterator[bytes]
@@ -59,7 +56,7 @@ def _header(text: str) -> str:
     return "".join([letter if letter.isascii() and letter.isprintable() else "?" for letter in text])[:1024]
 
 
-def stream_of(stream: StreamingResponse, task: Task, asked: Inbound, settings: GatewaySettings) -> Streamed:
+def stream_of(stream: StreamingResponse, task: Task, asked: Inbound, settings: GatewaySettings) -> StreamedAnswer:
     """An answer as a stream. What fails before the first output is raised, within the settings' patience.
 
     The task is released at the end, however it ends. Google's clients that ask without ``alt=sse`` get one JSON array.
@@ -72,7 +69,7 @@ def stream_of(stream: StreamingResponse, task: Task, asked: Inbound, settings: G
         "X-Accel-Buffering": "no",
         **{f"x-llmdispatcher-{name}": _header(text) for name in ("vendor", "model") if (text := getattr(stream, name)) is not None},
     }
-    return Streamed(body, headers)
+    return StreamedAnswer(body, headers)
 
 
 class _Events:
@@ -89,17 +86,16 @@ class _Events:
 
     def begin(self, patience: float) -> None:
         """Wait for the first piece, or until patience is over. Raises what went wrong before it."""
-        try:
-            waited = 0.0
-            while waited < patience:
-                try:
-                    self._first = self._stream.content_channel.get(timeout=min(_GLANCE, patience - waited))
-                    return
-                except queue.Empty:
-                    waited += _GLANCE
-                    if self._left():
-                        break
-        except ChannelClosed:
+        waited = 0.0
+        while waited < patience and not self._left():
+            try:
+                self._first = self._stream.content_channel.get(timeout=min(_GLANCE, patience - waited))
+                return
+            except ChannelClosed:
+                break
+            except queue.Empty:
+                waited += _GLANCE
+        if self._stream.content_channel.closed:
             try:
                 self._stream.response()  # raises what went wrong
             except BaseException:

@@ -18,9 +18,9 @@ from ...runtime import SYSTEM_CLOCK, Clock
 from ...types import EmbeddingRequest, Request, Response
 from ...wire import COUNTING, EMBEDDING_CODECS, Inbound
 from ..keys import ApiKey, KeyStore
-from .answers import Answer, Streamed, facts_of, stream_of
+from .answers import StreamedAnswer, WholeAnswer, facts_of, stream_of
 from .formats import CHAT, GOOGLE, MESSAGES, OLLAMA, RESPONSES, STATUS_TEXTS, ClientFormat, GatewayError, write_error
-from .http import Bodies, Environ, FailedLogins, Incoming, InFlight, Task, credential
+from .http import Bodies, Environ, FailedLogins, GatewaySettings, Incoming, InFlight, Task, credential
 
 logger = room_logger("server")
 
@@ -31,31 +31,14 @@ STATEFUL = ("previous_response_id", "conversation", "container", "prompt", "cach
 _MAX_TIMEOUT = 3600.0
 
 
-@attrs.frozen(kw_only=True)
-class GatewaySettings:
-    """Bounds and times, in bytes and seconds.
-
-    A stream's answer begins with its real status within ``patience``, and then with 200 and heartbeats; ``heartbeat`` is the
-    silence between these. ``threads`` is how many requests the server works on at a time.
-    """
-
-    threads: int = 512
-    max_body: int = 50 << 20
-    bodies_together: int = 256 << 20
-    timeout: float = 600.0
-    patience: float = 10.0
-    heartbeat: float = 15.0
-    stateful: bool = False
-
-
-class Route(NamedTuple):
+class PathRoute(NamedTuple):
     """A row of the table: method, pattern of the path, the format of its answers, the scope that a key needs, and the work."""
 
     method: str
     pattern: re.Pattern[str]
     form: ClientFormat
     scope: str | None
-    work: Callable[[Gateway, Task], Answer | Streamed]
+    work: Callable[[Gateway, Task], WholeAnswer | StreamedAnswer]
 
 
 class Gateway:
@@ -68,7 +51,7 @@ class Gateway:
         self,
         dispatcher: Dispatcher,
         keys: KeyStore,
-        settings: GatewaySettings = GatewaySettings(),
+        settings: GatewaySettings = GatewaySettings(),  # noqa: B008 - a frozen value
         *,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -82,7 +65,7 @@ class Gateway:
         self._failed = FailedLogins(clock)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Answer one request."""
+        """WholeAnswer one request."""
         incoming = Incoming.of(environ)
         form = form_of(incoming.path)
         try:
@@ -94,7 +77,7 @@ class Gateway:
             answer = self._refusal(incoming, GatewayError("the gateway failed; tell whoever runs it", status=500, code="internal"))
         headers = {**answer.headers, form.id_header: incoming.request_id, "x-llmdispatcher-request-id": incoming.request_id}
         headers.setdefault("Cache-Control", "no-store")
-        if isinstance(answer, Streamed):
+        if isinstance(answer, StreamedAnswer):
             start_response("200 OK", list(headers.items()))
             return answer.events
         body = b"" if incoming.method == "HEAD" else answer.body
@@ -102,7 +85,7 @@ class Gateway:
         start_response(f"{answer.status} {STATUS_TEXTS.get(answer.status, 'Error')}", list(headers.items()))
         return [body]
 
-    def _answer(self, incoming: Incoming) -> Answer | Streamed:
+    def _answer(self, incoming: Incoming) -> WholeAnswer | StreamedAnswer:
         route, match = self._route(incoming)
         key = self._key(incoming, route.scope) if route.scope is not None else None
         leave = self._in_flight.enter(key.id) if key is not None else lambda: None
@@ -121,11 +104,11 @@ class Gateway:
         except BaseException:
             release()
             raise
-        if not isinstance(answer, Streamed):
+        if not isinstance(answer, StreamedAnswer):
             release()
         return answer
 
-    def _route(self, incoming: Incoming) -> tuple[Route, re.Match[str]]:
+    def _route(self, incoming: Incoming) -> tuple[PathRoute, re.Match[str]]:
         path = incoming.path
         if incoming.environ.get("HTTP_UPGRADE", "").lower() == "websocket":
             raise GatewayError("there are no WebSockets here; send an ordinary request", status=426, code="upgrade_refused")
@@ -152,22 +135,22 @@ class Gateway:
             raise GatewayError(f"this key lacks the scope {scope!r}", status=403, code="scope_required")
         return key
 
-    def _refusal(self, incoming: Incoming, error: DispatchError) -> Answer:
+    def _refusal(self, incoming: Incoming, error: DispatchError) -> WholeAnswer:
         if not isinstance(error, GatewayError):
             logger.info("%s: %s: %s", incoming.request_id, type(error).__name__, error)
         status, headers, body = write_error(form_of(incoming.path), error, incoming.request_id)
-        return Answer(status, body, {"Content-Type": "application/json", **headers})
+        return WholeAnswer(status, body, {"Content-Type": "application/json", **headers})
 
     # What the routes do
 
-    def converse(self, task: Task) -> Answer | Streamed:
-        """Answer a conversation, whole or as a stream, whichever vendor is asked."""
+    def converse(self, task: Task) -> WholeAnswer | StreamedAnswer:
+        """WholeAnswer a conversation, whole or as a stream, whichever vendor is asked."""
         asked = self._asked(task)
         timeout = self._timeout(task.incoming)
         if not asked.stream:
             response = self.dispatcher.send(asked.request, timeout=timeout or self.settings.timeout)
             body = task.form.codec.write_response(response, asked)
-            return Answer(200, body, {"Content-Type": "application/json", **facts_of(response)})
+            return WholeAnswer(200, body, {"Content-Type": "application/json", **facts_of(response)})
         stream = self.dispatcher.send_streaming(asked.request, timeout=timeout)
         return stream_of(stream, task, asked, self.settings)
 
@@ -236,8 +219,8 @@ class Gateway:
             )
         return seconds
 
-    def embed(self, task: Task) -> Answer:
-        """Answer a request for vectors."""
+    def embed(self, task: Task) -> WholeAnswer:
+        """WholeAnswer a request for vectors."""
         codec = EMBEDDING_CODECS[task.form.codec.name]
         asked = codec.read_request(task.body, task.incoming.path)
         if not asked.texts:
@@ -252,18 +235,18 @@ class Gateway:
         body = codec.write_response(found, asked)
         if task.incoming.path.endswith(":embedContent"):
             body = json.dumps({"embedding": json.loads(body)["embeddings"][0]}).encode()
-        return Answer(200, body, {"Content-Type": "application/json", **facts_of(found)})
+        return WholeAnswer(200, body, {"Content-Type": "application/json", **facts_of(found)})
 
-    def count(self, task: Task) -> Answer:
-        """Answer how many tokens a conversation has."""
+    def count(self, task: Task) -> WholeAnswer:
+        """WholeAnswer how many tokens a conversation has."""
         asked = self._asked(task)
         counted = self.dispatcher.count_tokens(asked.request, timeout=self._timeout(task.incoming) or self.settings.timeout)
         counting = next(one for one in COUNTING.values() if one.codec is task.form.codec)
-        return Answer(200, counting.write(counted.tokens), {"Content-Type": "application/json"})
+        return WholeAnswer(200, counting.write(counted.tokens), {"Content-Type": "application/json"})
 
-    def generate(self, task: Task) -> Answer | Streamed:
-        """Answer one of the methods of Google's models."""
-        works: Mapping[str, Callable[[Task], Answer | Streamed]] = {
+    def generate(self, task: Task) -> WholeAnswer | StreamedAnswer:
+        """WholeAnswer one of the methods of Google's models."""
+        works: Mapping[str, Callable[[Task], WholeAnswer | StreamedAnswer]] = {
             "generateContent": self.converse,
             "streamGenerateContent": self.converse,
             "countTokens": self.count,
@@ -275,7 +258,7 @@ class Gateway:
             raise GatewayError("there is no such method here", status=404, code="not_found")
         return work(task)
 
-    def models(self, task: Task) -> Answer:
+    def models(self, task: Task) -> WholeAnswer:
         """List the names that a key may ask for: pools, ``auto``, and the models of the registered vendors."""
         names = self._names(task.key)
         if task.form is GOOGLE:
@@ -293,14 +276,14 @@ class Gateway:
             }
         else:
             listed = {"object": "list", "data": [_model_record(name) for name in names]}
-        return Answer(200, json.dumps(listed).encode(), {"Content-Type": "application/json"})
+        return WholeAnswer(200, json.dumps(listed).encode(), {"Content-Type": "application/json"})
 
-    def model(self, task: Task) -> Answer:
+    def model(self, task: Task) -> WholeAnswer:
         """Show one name, if a key may ask for it."""
         name = unquote(task.match["model"])
         if name not in self._names(task.key):
             raise GatewayError("there is no such model here", status=404, code="model_not_found", param="model")
-        return Answer(200, json.dumps(_model_record(name)).encode(), {"Content-Type": "application/json"})
+        return WholeAnswer(200, json.dumps(_model_record(name)).encode(), {"Content-Type": "application/json"})
 
     def _names(self, key: ApiKey | None) -> list[str]:
         vendors = self.dispatcher.get_vendors()
@@ -310,15 +293,15 @@ class Gateway:
         names = [*pools, "auto", *models]
         return [name for name in names if key is None or key.may_ask(name) or key.may_ask(name.partition(":")[2])]
 
-    def alive(self, _task: Task) -> Answer:
+    def alive(self, _task: Task) -> WholeAnswer:
         """Say that the process runs."""
-        return Answer(200, b"ok\n", {"Content-Type": "text/plain"})
+        return WholeAnswer(200, b"ok\n", {"Content-Type": "text/plain"})
 
-    def ready(self, _task: Task) -> Answer:
+    def ready(self, _task: Task) -> WholeAnswer:
         """Say whether requests are taken: 503 while the process is stopping."""
         if self.draining:
-            return Answer(503, b"draining\n", {"Content-Type": "text/plain"})
-        return Answer(200, b"ready\n", {"Content-Type": "text/plain"})
+            return WholeAnswer(503, b"draining\n", {"Content-Type": "text/plain"})
+        return WholeAnswer(200, b"ready\n", {"Content-Type": "text/plain"})
 
     def close(self, drain: float = 0.0) -> None:
         """Take no more requests, give those under way ``drain`` seconds, and close dispatcher and keys."""
@@ -351,11 +334,11 @@ def form_of(path: str) -> ClientFormat:
     return RESPONSES if path.startswith("/v1/responses") else CHAT
 
 
-def _routes(rows: Sequence[tuple[str, str, ClientFormat, str | None, Any]]) -> tuple[Route, ...]:
-    return tuple([Route(method, re.compile(pattern), form, scope, work) for method, pattern, form, scope, work in rows])
+def _routes(rows: Sequence[tuple[str, str, ClientFormat, str | None, Any]]) -> tuple[PathRoute, ...]:
+    return tuple([PathRoute(method, re.compile(pattern), form, scope, work) for method, pattern, form, scope, work in rows])
 
 
-_GOOGLE_METHOD = r"/v1beta/(?P<kind>models|tunedModels)/(?P<model>[^:]+):(?P<method>[A-Za-z]+)"
+_GOOGLE_METHOD = r"/v1beta/(?P<kind>models|tunedModels)/(?P<model>.+):(?P<method>[A-Za-z]+)"
 ROUTES = _routes(
     [
         ("POST", r"/v1/chat/completions", CHAT, "gateway", Gateway.converse),

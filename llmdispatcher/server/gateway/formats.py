@@ -119,24 +119,30 @@ def _words(error: DispatchError) -> str:
 def write_error(form: ClientFormat, error: DispatchError, request_id: str | None = None) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body of an answer that tells of an error."""
     seen = error_for_client(error)
-    status, body = (
-        _write_own(form, seen, request_id)
-        if isinstance(seen, GatewayError)
-        else form.codec.write_error(seen.with_facts(request_id=request_id))
-    )
+    seen = seen.with_facts(request_id=request_id)
+    is_openai = form.codec.name.startswith("openai")
+    if is_openai and (isinstance(seen, GatewayError | BudgetExceeded) or type(seen) is DispatchError):
+        return _openai(seen)
+    if isinstance(seen, GatewayError):
+        seen = _as_vendor_error(seen)
+    status, body = form.codec.write_error(seen)
     return status, error_headers(seen), body
 
 
-def _write_own(form: ClientFormat, error: GatewayError, request_id: str | None) -> tuple[int, bytes]:
-    """A refusal of the gateway's own, in the client's format."""
+def _openai(error: DispatchError) -> tuple[int, dict[str, str], bytes]:
+    """A refusal of the gateway's own in OpenAI's form, with a code of ours."""
     status = error.status or 500
-    if form.codec.name.startswith("openai"):
-        word = "invalid_request_error" if status < 500 else "server_error"
-        told = {"message": error.message, "type": word, "param": error.param, "code": error.code}
-        return status, json.dumps({"error": told}).encode()
-    kinds = {401: AuthenticationError, 403: AuthenticationError, 429: RateLimitError}
-    kind = kinds.get(status, InvalidRequest if status < 500 else VendorUnavailable)
-    return form.codec.write_error(kind(error.message, status=status, request_id=request_id))
+    word = "invalid_request_error" if status < 500 else "server_error"
+    told = {"message": error.message, "type": word, "param": getattr(error, "param", None), "code": error.code}
+    return status, error_headers(error), json.dumps({"error": told}).encode()
+
+
+def _as_vendor_error(error: GatewayError) -> DispatchError:
+    """A refusal of the gateway's own as the class of error that has its status in other formats."""
+    status = error.status or 500
+    kinds: Mapping[int, type[DispatchError]] = {401: AuthenticationError, 403: AuthenticationError, 429: RateLimitError}
+    made = kinds.get(status, InvalidRequest if status < 500 else VendorUnavailable)
+    return made(error.message, status=status, code=error.code, request_id=error.request_id, retry_after=error.retry_after)
 
 
 def error_headers(error: DispatchError) -> dict[str, str]:

@@ -23,6 +23,23 @@ _FAILURES, _WINDOW, _MOST_ADDRESSES = 60, 60.0, 10_000
 
 
 @attrs.frozen(kw_only=True)
+class GatewaySettings:
+    """Bounds and times, in bytes and seconds.
+
+    A stream's answer begins with its real status within ``patience``, and then with 200 and heartbeats; ``heartbeat`` is the
+    silence between these. ``threads`` is how many requests the server works on at a time.
+    """
+
+    threads: int = 512
+    max_body: int = 50 << 20
+    bodies_together: int = 256 << 20
+    timeout: float = 600.0
+    patience: float = 10.0
+    heartbeat: float = 15.0
+    stateful: bool = False
+
+
+@attrs.frozen(kw_only=True)
 class Incoming:
     """One request before its body is read. ``path`` is decoded once, and has no empty, ``.`` or ``..`` part."""
 
