@@ -12,6 +12,7 @@ import click
 from .. import accounting  # a door: what it offers is loaded when it is used
 from ..errors import ConfigError, LedgerError
 from ..runtime import make_data_folder, own_file
+from . import values
 from .settings import Settings
 from .terminal import UsageError
 
@@ -33,6 +34,8 @@ FILTERS = {
     "model": "Only this model's, or vendor:model's.",
 }
 """By name: the text of the option."""
+
+_COMPLETERS = {"alias": values.ALIAS, "vendor": values.VENDOR, "model": values.MODEL}
 
 
 def ledger_address(settings: Settings, configured: Any = None) -> str | None:
@@ -92,7 +95,10 @@ def _why_no_ledger(url: str) -> str | None:
 
 def with_filters(function: Any) -> Any:
     """Add the options that select calls."""
-    options = [click.option(f"--{name.replace('_', '-')}", metavar="NAME", help=text) for name, text in FILTERS.items()]
+    options = [
+        click.option(f"--{name.replace('_', '-')}", metavar="NAME", shell_complete=_COMPLETERS.get(name), help=text)
+        for name, text in FILTERS.items()
+    ]
     options += [
         click.option("--start", metavar="DAY", help="From this day or moment on, such as 2026-11-01."),
         click.option("--end", metavar="DAY", help="Until the end of this day, or this moment."),

@@ -21,7 +21,8 @@ from ...batch import response_record
 from ...dispatcher import Dispatcher
 from ...errors import Cancelled, InvalidRequest
 from ...types import ANY_MODEL, Message, Part, Request, Response, TextPart, analyze_file, dollars_text, image
-from ..options import COUNT, FILE, Positive, make_command
+from .. import values
+from ..options import ASKED_MODEL, COUNT, FILE, Positive, make_command, model_option
 from ..session import VendorChoice, for_terminal, open_session
 from ..settings import Settings
 from ..signals import Stop, catch_signals
@@ -159,12 +160,26 @@ def dollars(amount: Decimal | None) -> str:
     ),
 )
 @click.argument("prompt", nargs=-1, help="The question; words need no quotes unless the shell wants them.")
-@click.option("-m", "--model", help="A model, vendor:model or alias; else $LLMDISPATCHER_MODEL, else whichever fits best.")
+@model_option(ASKED_MODEL)
 @click.option("-s", "--system", metavar="TEXT", help="The system prompt.")
 @click.option(
-    "-f", "--file", "files", multiple=True, metavar="FILE", help="Attach a text, document, recording or video; may be repeated."
+    "-f",
+    "--file",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    shell_complete=values.file_names,
+    help="Attach a text, document, recording or video; may be repeated.",
 )
-@click.option("-i", "--image", "images", multiple=True, metavar="FILE|URL", help="Attach an image; may be repeated.")
+@click.option(
+    "-i",
+    "--image",
+    "images",
+    multiple=True,
+    metavar="FILE|URL",
+    shell_complete=values.file_names,
+    help="Attach an image; may be repeated.",
+)
 @click.option("--schema", type=FILE, metavar="FILE", help="A file with a JSON schema for the answer.")
 @click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of the answer's tokens.")
 @click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0 to 2; else the model's default.")
@@ -215,8 +230,8 @@ def command(settings: Settings, **given: Any) -> int:
     codes="0 somebody would be asked, if only for a list of models, 1 nobody, 2 wrong usage, 130 interrupted",
 )
 @click.argument("prompt", nargs=-1, help="The question, as for `ask`; optional.")
-@click.option("-m", "--model", help="A model, vendor:model or alias; else $LLMDISPATCHER_MODEL, else whichever fits best.")
-@click.option("--mode", metavar="NAME", help='A mode of routing, such as "fast" or "cost_saving".')
+@model_option(ASKED_MODEL)
+@click.option("--mode", metavar="NAME", shell_complete=values.MODE, help='A mode of routing, such as "fast" or "cost_saving".')
 @click.option("--user", metavar="NAME", help="Whose question it is, for rules and sticky balancing.")
 @click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of the answer's tokens.")
 @click.option("--stream", is_flag=True, help="Explain a streamed call.")

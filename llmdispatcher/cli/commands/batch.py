@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import click
@@ -23,17 +23,13 @@ from ...dispatcher import Stats, StreamingResponse, VendorStats
 from ...errors import ConfigError, DispatchError, InvalidRequest
 from ...resilience import AdaptiveConcurrency, RateLimit
 from ...types import dollars_text
-from ..options import COUNT, FILE, GLOBALS, Positive, make_command
+from ..options import COUNT, FILE, GLOBALS, Positive, make_command, model_option
 from ..session import Session, VendorChoice, open_session
 from ..settings import Settings
 from ..signals import GRACE, Stop, catch_signals
-from ..tables import console, print_rows
+from ..tables import money_cells, print_rows, tell_wrapped
 from ..terminal import FAILED, OK, UsageError, complain, for_stream, is_typed, say, tell, tell_json
 from . import ask
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "prompts.jsonl"
 _MOST_FAILURES = 10
@@ -42,7 +38,7 @@ _MOST_LINES = 10
 """Lines of progress if there is no terminal for a bar."""
 _MOST_MODELS = 20
 """Models whose estimates are printed before the question whether to go on."""
-_HEADS = ("vendor", "calls", "errors", "retries", "fail-\novers", "p50\ns", "p95\ns", "tokens\nin", "tokens\nout", "US$")
+_HEADS = ("vendor", "calls", "errors", "retries", "failovers", "p50 s", "p95 s", "tokens in", "tokens out", "US$")
 _CAPTION = "failovers: calls that came to this vendor because another had failed"
 _ENDING = f"Ending: no more prompts are sent; those under way are waited for, {GRACE:g} s at most. Once more cancels them."
 
@@ -103,7 +99,7 @@ class Options:
 )
 @click.option("--force", is_flag=True, help="Overwrite the --output file.")
 @click.option("--resume", is_flag=True, help="Resume a batch that was stopped; failed prompts are asked again.")
-@click.option("-m", "--model", help="The model of lines that name none; else $LLMDISPATCHER_MODEL.")
+@model_option("The model of lines that name none; else $LLMDISPATCHER_MODEL.")
 @click.option(
     "--substitute", is_flag=True, help="Where a model's own vendor is missing or fails, let a similar model of another answer."
 )
@@ -344,16 +340,17 @@ def _print_estimates(estimates: Mapping[str, batch.ModelEstimate], session: Sess
         tell_json({"cost_estimated": batch.total_cost(estimates), "models": models} | assumed)
         return
     heads = ("model", "prompts", "tokens in", "tokens out", "US$ about")
-    rows = [(name, *_estimate_cells(estimate)) for name, estimate in sorted(estimates.items())]
-    print_rows(heads, rows, no_color=settings.no_color)
+    found = sorted(estimates.items())
+    costs, amount = money_cells([estimate.cost for _, estimate in found])
+    rows = [(name, *_estimate_cells(estimate, cost)) for (name, estimate), cost in zip(found, costs, strict=True)]
+    print_rows(heads, rows, no_color=settings.no_color, spare=("tokens out", "tokens in"))
     prompts = sum(estimate.prompts for estimate in estimates.values())
-    amount = dollars_text(batch.total_cost(estimates), 4)
-    tell(f"about US$ {amount} for {_prompts_text(prompts)}{_unpriced_text(estimates)}; nothing was sent")
+    tell_wrapped(f"about US$ {amount} for {_prompts_text(prompts)}{_unpriced_text(estimates)}; nothing was sent")
     _tell_limits(estimates)
 
 
-def _estimate_cells(estimate: batch.ModelEstimate) -> tuple[str, ...]:
-    cost = "unknown" if estimate.unpriced == estimate.prompts else dollars_text(estimate.cost, 4)
+def _estimate_cells(estimate: batch.ModelEstimate, cost: str) -> tuple[str, ...]:
+    cost = "unknown" if estimate.unpriced == estimate.prompts else cost
     return str(estimate.prompts), f"{estimate.input_tokens:,}", f"{estimate.output_tokens:,}", cost
 
 
@@ -378,7 +375,7 @@ def _may_begin(session: Session, lines: list[batch.PromptLine], options: Options
 
 def _tell_estimates(estimates: Mapping[str, batch.ModelEstimate]) -> None:
     for name, estimate in sorted(estimates.items())[:_MOST_MODELS]:
-        cost = _estimate_cells(estimate)[-1]
+        cost = _estimate_cells(estimate, dollars_text(estimate.cost, 4))[-1]
         say(f"  {name}: {_prompts_text(estimate.prompts)}" + ("" if name.startswith(batch.NOBODY) else f", about US$ {cost}"))
     _tell_limits(estimates)
 
@@ -422,11 +419,12 @@ def _print_tally(tally: batch.Tally, settings: Settings) -> None:
     if settings.json:
         tell_json(tally.as_dict())
     else:
-        console(no_color=settings.no_color).print(_stats_table(tally))
+        _print_stats(tally, settings)
+        tell_wrapped(_CAPTION)
         for name, stats in tally.stats.vendor_stats.items():
             if stats.errors:
                 tell(f"{name}: {', '.join(f'{count} × {error}' for error, count in sorted(stats.errors.items()))}")
-        tell(_summary(tally))
+        tell_wrapped(_summary(tally))
     for reason in tally.left_out:
         complain(f"{reason}; it was asked no more{', and prompts for it alone were not sent' if tally.missing else ''}")
     for reason in tally.stopped:
@@ -480,30 +478,26 @@ def _summary(tally: batch.Tally) -> str:
     )
 
 
-def _stats_table(tally: batch.Tally) -> Table:
-    from rich.box import SIMPLE  # late: only people read tables
-    from rich.table import Table
-
-    # Without lines between the columns it fits into the 80 of a plain terminal.
-    table = Table(show_footer=True, box=SIMPLE, pad_edge=False, collapse_padding=True, caption=_CAPTION, caption_justify="left")
-    for head, foot in zip(_HEADS, _totals_row(tally.stats), strict=True):
-        table.add_column(head, foot, justify="left" if head == "vendor" else "right")
-    for name in tally.vendors:
-        table.add_row(*_vendor_row(name, tally.stats.vendor_stats.get(name, VendorStats())))
-    return table
+def _print_stats(tally: batch.Tally, settings: Settings) -> None:
+    """Print a line for each vendor, and their sums."""
+    found = [(name, tally.stats.vendor_stats.get(name, VendorStats())) for name in tally.vendors]
+    costs, total = money_cells([stats.total_cost for _, stats in found])
+    rows = [_vendor_row(name, stats, cost) for (name, stats), cost in zip(found, costs, strict=True)]
+    spare = ("retries", "failovers", "p95 s")
+    print_rows(_HEADS, rows, no_color=settings.no_color, spare=spare, total=_totals_row(tally.stats, total))
 
 
-def _vendor_row(name: str, stats: VendorStats) -> tuple[str, ...]:
+def _vendor_row(name: str, stats: VendorStats, cost: str) -> tuple[str, ...]:
     counts = (stats.requests, stats.failures, stats.retries, stats.failovers)
-    return name, *map(str, counts), *_measures(stats, stats.successes)
+    return name, *map(str, counts), *_measures(stats, stats.successes), cost
 
 
-def _totals_row(stats: Stats) -> tuple[str, ...]:
+def _totals_row(stats: Stats, cost: str) -> tuple[str, ...]:
     vendors = stats.vendor_stats.values()
     counts = (sum(one.requests for one in vendors), sum(one.failures for one in vendors), stats.retries, stats.failovers)
-    return "all", *map(str, counts), *_measures(stats, stats.successful_requests)
+    return "all", *map(str, counts), *_measures(stats, stats.successful_requests), cost
 
 
 def _measures(stats: Stats | VendorStats, answered: int) -> tuple[str, ...]:
     times = (f"{stats.p50_latency:.2f}", f"{stats.p95_latency:.2f}") if answered else ("–", "–")
-    return *times, f"{stats.input_tokens:,}", f"{stats.output_tokens:,}", dollars_text(stats.total_cost, 4)
+    return *times, f"{stats.input_tokens:,}", f"{stats.output_tokens:,}"

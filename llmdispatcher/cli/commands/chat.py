@@ -21,7 +21,7 @@ from ...dispatcher import Dispatcher
 from ...errors import Cancelled, ConfigError, DispatchError
 from ...runtime import user_path, write_file
 from ...types import Message, Request, Response, Usage
-from ..options import COUNT, FILE, Positive, make_command
+from ..options import ASKED_MODEL, COUNT, FILE, Positive, make_command, model_option
 from ..session import for_terminal, open_session
 from ..settings import Settings
 from ..signals import Stop, TerminatedBySignal, catch_signals
@@ -241,7 +241,7 @@ SLASH_COMMANDS: Mapping[str, tuple[Callable[[Chat, str], None], str]] = {
     ),
     codes="0 ok, 1 from a pipe: a question or a command failed, 2 wrong usage, 130 interrupted",
 )
-@click.option("-m", "--model", help="A model, vendor:model or alias; else $LLMDISPATCHER_MODEL, else whichever fits best.")
+@model_option(ASKED_MODEL)
 @click.option("-s", "--system", metavar="TEXT", help="The system prompt.")
 @click.option("--load", type=FILE, metavar="FILE", help="Continue a conversation that /save has written.")
 @click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of each answer's tokens.")

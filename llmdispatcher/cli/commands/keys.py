@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from .. import keychain
+from .. import keychain, values
 from ..options import Suite, make_command
 from ..settings import Settings
 from ..tables import print_records
@@ -20,7 +20,7 @@ command = Suite(
 
 
 @make_command("set", suite=command, examples=("llmdispatcher keys set openai", "pass show openai | llmdispatcher keys set openai"))
-@click.argument("vendor", help="A vendor of the catalog.")
+@click.argument("vendor", shell_complete=values.VENDOR, help="A vendor of the catalog.")
 def put(settings: Settings, vendor: str) -> int:
     """Ask for a vendor's key, without showing it, and store it.
 
@@ -47,7 +47,7 @@ def show(settings: Settings) -> int:
 
 
 @make_command("remove", suite=command, examples=("llmdispatcher keys remove openai",))
-@click.argument("vendor", help="A vendor whose key is in the keychain.")
+@click.argument("vendor", shell_complete=values.KEYCHAIN_VENDOR, help="A vendor whose key is in the keychain.")
 def remove(settings: Settings, vendor: str) -> int:
     """Delete a vendor's key."""
     name = keychain.vendor_name(vendor)

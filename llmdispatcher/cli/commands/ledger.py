@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +10,10 @@ import attrs
 import click
 
 from ...errors import InvalidRequest
-from ...types import dollars_text
 from .. import records
-from ..options import FILE, make_command
+from ..options import FILE, OneOf, make_command
 from ..settings import Settings
-from ..tables import cell, print_records, print_rows
+from ..tables import cell, money_cells, print_records, print_rows
 from ..terminal import FAILED, OK, UsageError, complain, is_typed, plain, say, tell, tell_json
 
 if TYPE_CHECKING:
@@ -99,7 +97,7 @@ def migrate(settings: Settings) -> int:
     "-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="The number of rows at most."
 )
 @click.option("--before", metavar="ID", help="Only calls before this one, for the next page.")
-@click.option("--status", type=click.Choice(_STATUSES), help="Only calls with this status.")
+@click.option("--status", type=OneOf(_STATUSES), help="Only calls with this status.")
 @records.with_filters
 def calls(settings: Settings, **given: Any) -> int:
     """List the latest calls of the ledger, the latest first, or show one in full. The ledger holds neither prompts nor answers."""
@@ -108,8 +106,11 @@ def calls(settings: Settings, **given: Any) -> int:
     with records.open_ledger(settings) as ledger:
         found = ledger.list_recent_calls(limit=given["limit"], **records.filters_of(given, "status", "before"))
     heads = ("call", "begun (UTC)", "model", "status", "tokens in", "tokens out", "US$", "seconds")
-    if not print_records(settings, [call.as_dict() for call in found], heads, [_row(call) for call in found]):
-        tell("there is no call like that")
+    costs, _ = money_cells([call.cost for call in found])
+    rows = [_row(call, cost) for call, cost in zip(found, costs, strict=True)]
+    spare = ("seconds", "tokens out", "tokens in")
+    if not print_records(settings, [call.as_dict() for call in found], heads, rows, spare=spare):
+        say("llmdispatcher: there is no call like that")
     return OK
 
 
@@ -128,33 +129,28 @@ def _show_call(settings: Settings, call_id: str) -> int:
             tell(f"{name.replace('_', ' '):<22} {value}")
     if attempts:
         heads = ("attempt", "model", "status", "error", "http", "US$", "seconds")
-        print_rows(heads, [_attempt_row(one) for one in attempts], no_color=settings.no_color)
+        costs, _ = money_cells([one.cost for one in attempts])
+        rows = [_attempt_row(one, cost) for one, cost in zip(attempts, costs, strict=True)]
+        print_rows(heads, rows, no_color=settings.no_color, whole=("attempt", "model"), spare=("seconds", "http"))
     return OK
 
 
-def _row(call: LedgerCall) -> tuple[str, ...]:
+def _row(call: LedgerCall, cost: str) -> tuple[str, ...]:
     model = f"{call.vendor}:{call.model}" if call.vendor else call.model
     tokens = cell(call.input_tokens, ","), cell(call.output_tokens, ",")
-    cost, seconds = _dollars(call.cost), cell(call.latency, ".2f")
-    return call.id, f"{call.begun_at:%Y-%m-%d %H:%M:%S}", model, call.status, *tokens, cost, seconds
+    return call.id, f"{call.begun_at:%Y-%m-%d %H:%M:%S}", model, call.status, *tokens, cost, cell(call.latency, ".2f")
 
 
-def _attempt_row(one: LedgerAttempt) -> tuple[str, ...]:
-    model, cost, seconds = f"{one.vendor}:{one.model}", _dollars(one.cost), cell(one.latency, ".2f")
+def _attempt_row(one: LedgerAttempt, cost: str) -> tuple[str, ...]:
+    model, seconds = f"{one.vendor}:{one.model}", cell(one.latency, ".2f")
     return str(one.number), model, one.status, one.error_class or "–", cell(one.http_status), cost, seconds
-
-
-def _dollars(amount: Decimal | None) -> str:
-    return "–" if amount is None else dollars_text(amount, 6)
 
 
 @make_command(
     "export", examples=("llmdispatcher export calls.jsonl", "llmdispatcher export --start 2026-11-01 --format csv > calls.csv")
 )
 @click.argument("file", type=FILE, required=False, metavar="[FILE]", help="Where to; else stdout.")
-@click.option(
-    "--format", type=click.Choice(["jsonl", "json", "csv", "parquet"]), help="Else by the file's suffix; jsonl if it has none."
-)
+@click.option("--format", type=OneOf(["jsonl", "json", "csv", "parquet"]), help="Else by the file's suffix; jsonl if it has none.")
 @click.option("--attempts", is_flag=True, help="Write the attempts, too, in the JSON formats.")
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 @records.with_filters
@@ -185,9 +181,7 @@ def export_calls(settings: Settings, **given: Any) -> int:
     codes="0 ok, 1 some rows are no calls (the rest was taken in), 2 wrong usage, 130 interrupted (run it again)",
 )
 @click.argument("file", type=FILE, help="JSON Lines, JSON, CSV or Parquet, as `export` writes them or llmring has logged them.")
-@click.option(
-    "--format", type=click.Choice(["jsonl", "json", "csv", "parquet"]), help="Else by the file's suffix, else by its content."
-)
+@click.option("--format", type=OneOf(["jsonl", "json", "csv", "parquet"]), help="Else by the file's suffix, else by its content.")
 def import_calls(settings: Settings, file: Path, format: str | None) -> int:
     """Add calls to the ledger, each once, however often they are imported."""
     if not file.is_file():

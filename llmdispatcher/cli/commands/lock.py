@@ -12,6 +12,7 @@ from ...catalog import BUNDLED, Lockfile, claim_on, get_model, vendor_row, vendo
 from ...dispatcher import read_config_file
 from ...errors import ConfigError, DispatchError, LockfileNotFound, ModelNotFound
 from ...types import closest_name
+from .. import values
 from ..options import FILE, Positive, Suite, make_command
 from ..settings import Settings
 from ..tables import cell, print_records
@@ -137,7 +138,14 @@ def _print_mistakes(settings: Settings, mistakes: list[str]) -> None:
     codes="0 all is there, 1 a package or a required alias is missing, 2 there is no lockfile or it is broken, 130 interrupted",
 )
 @LOCKFILE_OPTION
-@click.option("--require", "aliases", multiple=True, metavar="ALIAS", help="An alias that must exist; may be repeated.")
+@click.option(
+    "--require",
+    "aliases",
+    multiple=True,
+    metavar="ALIAS",
+    shell_complete=values.ALIAS,
+    help="An alias that must exist; may be repeated.",
+)
 def check(settings: Settings, lockfile: Path | None, aliases: tuple[str, ...]) -> int:
     """Check that the packages that a lockfile extends are installed, and that aliases exist."""
     try:
@@ -170,7 +178,14 @@ def check(settings: Settings, lockfile: Path | None, aliases: tuple[str, ...]) -
 )
 @LOCKFILE_OPTION
 @REGISTRY_OPTION
-@click.option("--vendor", "vendors", multiple=True, metavar="NAME", help="Only this vendor; else all of the profile's models.")
+@click.option(
+    "--vendor",
+    "vendors",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=values.VENDOR,
+    help="Only this vendor; else all of the profile's models.",
+)
 def bump(settings: Settings, **given: Any) -> int:
     """Pin a profile to the versions of models and prices that the registry publishes now, and print what changes."""
     lockfile = own_lockfile(given["lockfile"])
@@ -222,8 +237,14 @@ def doubt(model: str) -> str | None:
         "llmdispatcher bind summarizer --remove",
     ),
 )
-@click.argument("alias", help="Its name.")
-@click.argument("models", required=False, metavar='["M1,M2"]', help="Models, the first choice first, with commas between them.")
+@click.argument("alias", shell_complete=values.ALIAS, help="Its name.")
+@click.argument(
+    "models",
+    required=False,
+    metavar="[MODELS]",
+    shell_complete=values.MODELS,
+    help="Models, the first choice first, with commas between them.",
+)
 @click.option("--remove", is_flag=True, help="Remove the alias.")
 @LOCKFILE_OPTION
 def bind(settings: Settings, alias: str, models: str | None, remove: bool, lockfile: Path | None) -> int:

@@ -15,6 +15,7 @@ from ...catalog import ABILITIES, ModelFacts, all_models, canonical, vendor_row,
 from ...dispatcher import read_config_file
 from ...runtime import SYSTEM_CLOCK
 from ...types import choices
+from .. import values
 from ..keychain import vendor_name
 from ..options import Positive, make_command
 from ..session import VendorChoice, open_session, real_vendors
@@ -35,13 +36,16 @@ _HEADS = ("model", "context", "output", "US$/M in", "US$/M out", "can")
     ),
     codes="0 ok, 1 no model matches, 2 wrong usage, 130 interrupted",
 )
-@click.argument("pattern", required=False, metavar="[GLOB]", help="Only models whose names or aliases match.")
-@click.option("--vendor", metavar="NAME", help="Only models of this vendor.")
+@click.argument(
+    "pattern", required=False, metavar="[GLOB]", shell_complete=values.MODEL, help="Only models whose names or aliases match."
+)
+@click.option("--vendor", metavar="NAME", shell_complete=values.VENDOR, help="Only models of this vendor.")
 @click.option(
     "--capability",
     "capabilities",
     multiple=True,
     metavar="WORD",
+    shell_complete=values.CAPABILITY,
     help="Only models with this capability, such as vision; may be repeated.",
 )
 @click.option("--all", "everything", is_flag=True, help="Retired models, and those of resellers, too.")
@@ -62,7 +66,7 @@ def command(settings: Settings, **given: Any) -> int:
     if settings.json:
         tell_json([_as_json(facts) for facts in found])
     elif found:
-        print_rows(_HEADS, [_row(facts) for facts in found], no_color=settings.no_color)
+        print_rows(_HEADS, [_row(facts) for facts in found], no_color=settings.no_color, spare=("can", "output", "context"))
         tell(f"{len(found)} models, {found[0].price_version}")
     if not found:
         near = _similar_names(given["pattern"] or "")

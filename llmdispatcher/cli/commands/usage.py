@@ -22,10 +22,10 @@ import click
 
 from ..._text import escaped
 from ...types import dollars_text
-from .. import records
-from ..options import COUNT, FILE, make_command
+from .. import records, values
+from ..options import COUNT, FILE, OneOf, make_command
 from ..settings import Settings
-from ..tables import cell, print_rows
+from ..tables import cell, money_cells, print_rows, tell_wrapped, terminal_width
 from ..terminal import OK, UsageError, plain, say, tell, tell_json
 from .ask import dollars
 
@@ -135,12 +135,24 @@ _BY = ("model", "vendor", "origin", "alias", "user")
         "llmdispatcher usage --by model --json",
     ),
 )
-@click.option("--days", type=COUNT, default=30, show_default=True, metavar="N", help="The last N days, without --start and --end.")
-@click.option("--group-by", type=click.Choice(_PERIODS), help="A line for each period.")
-@click.option("--by", type=click.Choice(_BY), help="A line for each value of this.  [default: model, without --group-by]")
+@click.option(
+    "--days",
+    type=COUNT,
+    default=30,
+    show_default=True,
+    metavar="N",
+    help="The last N days, without --start and --end.",
+)
+@click.option("--group-by", type=OneOf(_PERIODS), help="A line for each period.")
+@click.option("--by", type=OneOf(_BY), help="A line for each value of this.  [default: model, without --group-by]")
 @records.with_filters
 @click.option(
-    "--timezone", default="UTC", show_default=True, metavar="ZONE", help="The time zone of the days, such as Europe/Zurich."
+    "--timezone",
+    default="UTC",
+    show_default=True,
+    metavar="ZONE",
+    shell_complete=values.ZONE,
+    help="The time zone of the days, such as Europe/Zurich.",
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--plot", type=FILE, metavar="FILE", help="Draw the cost of each period; .svg, or .png with the extra `plot`.")
@@ -169,22 +181,25 @@ def command(settings: Settings, **given: Any) -> int:
 
 
 def _show(stats: UsageStats, course: UsageStats, settings: Settings) -> None:
-    heads = [head for head in (stats.group_by, stats.by) if head]
+    heads = [str(head) for head in (stats.group_by, stats.by) if head]
     heads += ["calls", "failed", "tokens in", "tokens out", "US$", "seconds"]
-    rows = [_row(bucket, stats) for bucket in stats.buckets]
+    costs, total = money_cells([bucket.total_cost for bucket in stats.buckets])
+    rows = [_row(bucket, stats, cost) for bucket, cost in zip(stats.buckets, costs, strict=True)]
     if rows:
-        print_rows([str(head) for head in heads], rows, no_color=settings.no_color)
-    if sys.stdout.isatty() and course.buckets:
-        tell(f"{sparkline([bucket.total_cost for bucket in course.buckets], width=60)}  US$ by {course.group_by}")
-    tell(*closing(stats).split("\n"))
+        spare = ("seconds", "failed", "tokens out", "tokens in")
+        print_rows(heads, rows, no_color=settings.no_color, whole=heads[: heads.index("calls")], spare=spare)
+    if sys.stdout.isatty() and course.total_calls:
+        bars = sparkline([bucket.total_cost for bucket in course.buckets], width=min(60, terminal_width() - 16))
+        tell(f"{bars}  US$ by {course.group_by}")
+    tell_wrapped(closing(stats, total if rows else None))
 
 
-def closing(stats: UsageStats) -> str:
-    """Return one sentence about the whole span."""
+def closing(stats: UsageStats, cost: str | None = None) -> str:
+    """Return one sentence about the whole span, with the cost as it is in a table if given."""
     parts = [
         f"{stats.total_calls:,} calls",
         f"{stats.input_tokens:,} tokens in, {stats.output_tokens:,} out",
-        dollars(stats.total_cost),
+        f"US$ {cost}" if cost is not None else dollars(stats.total_cost),
     ]
     parts += [f"{stats.unpriced_calls:,} without a known price"] if stats.unpriced_calls else []
     parts += [] if stats.complete else ["a part of it was deleted by retention"]
@@ -192,12 +207,12 @@ def closing(stats: UsageStats) -> str:
     return f"{stats.start:%Y-%m-%d} to {last:%Y-%m-%d} ({stats.timezone}): {'; '.join(parts)}"
 
 
-def _row(bucket: UsageBucket, stats: UsageStats) -> list[str]:
+def _row(bucket: UsageBucket, stats: UsageStats, cost: str) -> list[str]:
     names = [bucket.period or ""] if stats.group_by else []
     names += [plain(bucket.value or "–")] if stats.by else []
     failed = bucket.total_calls - bucket.successful_calls
     return [*names, f"{bucket.total_calls:,}", f"{failed:,}", f"{bucket.input_tokens:,}", f"{bucket.output_tokens:,}",
-            dollars_text(bucket.total_cost, 4), cell(bucket.average_latency, ".2f")]  # fmt: skip
+            cost, cell(bucket.average_latency, ".2f")]  # fmt: skip
 
 
 def _write_csv(stats: UsageStats) -> None:
