@@ -187,6 +187,30 @@ def is_typed() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
+def confirm(question: str, *, otherwise: str) -> bool:
+    """Whether a person at the terminal says yes.
+
+    Raises :class:`UsageError` where nobody can be asked; ``otherwise`` says which option is a yes.
+    """
+    if not is_typed():
+        raise UsageError(f"{question}; nobody can be asked, so nothing was done: {otherwise}")
+    sys.stderr.write(plain(without_passwords(f"llmdispatcher: {question}. Go on? [y/N] ")))
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def may_write(path: Path, *, force: bool, option: str = "--force") -> bool:
+    """Whether a file may be written: there is none, ``force``, or a person agrees that it is overwritten.
+
+    Devices and pipes are not overwritten. Raises :class:`UsageError` where nobody can be asked, and for a folder.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; choose the name of a file")
+    if force or not path.is_file():
+        return True
+    return confirm(f"{path} exists and will be overwritten", otherwise=f"{option} overwrites it; or choose another name")
+
+
 def for_stream(text: str, stream: TextIO) -> str:
     """Return the text with escapes if the stream is a terminal, unchanged for a file or a pipe."""
     return plain(text) if stream.isatty() else text

@@ -539,7 +539,10 @@ def test_init_db_asks_a_person(command, away, monkeypatch, answer, code):
     ended = command("init-db", "--sqlite", "app.db")
 
     assert code == ended.code
-    assert "app.db holds 6 tables that are not the ledger's (a, b, c, d, e, ...). Make the ledger's tables" in ended.out + ended.err
+    assert (
+        "app.db holds 6 tables that are not the ledger's (a, b, c, d, e, ...); the ledger's are made beside them. Go on?"
+        in ended.out + ended.err
+    )
     with Ledger(away / "app.db") as ledger:
         assert ledger.is_there() is (code == 0)
 

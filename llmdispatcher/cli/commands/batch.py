@@ -7,7 +7,7 @@ import re
 import shlex
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -23,12 +23,13 @@ from ...dispatcher import Stats, StreamingResponse, VendorStats
 from ...errors import ConfigError, DispatchError, InvalidRequest
 from ...resilience import AdaptiveConcurrency, RateLimit
 from ...types import dollars_text
+from ..estimates import may_begin, plain_number, print_estimates, with_price_options
 from ..options import COUNT, FILE, GLOBALS, Positive, make_command, model_option
 from ..session import Session, VendorChoice, open_session
 from ..settings import Settings
 from ..signals import GRACE, Stop, catch_signals
 from ..tables import money_cells, print_rows, tell_wrapped
-from ..terminal import FAILED, OK, UsageError, complain, for_stream, is_typed, say, tell, tell_json
+from ..terminal import FAILED, OK, UsageError, complain, for_stream, is_typed, may_write, say, tell, tell_json
 from . import ask
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "prompts.jsonl"
@@ -36,14 +37,12 @@ _MOST_FAILURES = 10
 """Failed prompts, and invalid lines, that are printed one by one; the answers file has them all."""
 _MOST_LINES = 10
 """Lines of progress if there is no terminal for a bar."""
-_MOST_MODELS = 20
-"""Models whose estimates are printed before the question whether to go on."""
 _HEADS = ("vendor", "calls", "errors", "retries", "failovers", "p50 s", "p95 s", "tokens in", "tokens out", "US$")
 _CAPTION = "failovers: calls that came to this vendor because another had failed"
 _ENDING = f"Ending: no more prompts are sent; those under way are waited for, {GRACE:g} s at most. Once more cancels them."
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Options:
     """The options of the command, as they were given."""
 
@@ -121,12 +120,7 @@ class Options:
 @click.option("--stream", is_flag=True, help="Stream the answers and print them while they arrive, in order.")
 @click.option("--simulate", is_flag=True, help="Ask simulated vendors even if there are keys; each answer says so.")
 @click.option("--or-simulate", is_flag=True, help="Ask simulated vendors where there is no key; each answer says so.")
-@click.option("--dry-run", is_flag=True, help="Show what it may cost, by model, and send nothing; needs no key.")
-@click.option(
-    "--max-cost", type=Positive(), metavar="USD", help="Ask before a batch that may cost more; refuse where nobody can be asked."
-)
-@click.option("--confirm", is_flag=True, help="Show what it may cost, and ask before anything is sent to a real vendor.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@with_price_options
 def command(settings: Settings, **given: Any) -> int:
     """Ask every line of a file.
 
@@ -148,9 +142,11 @@ def command(settings: Settings, **given: Any) -> int:
         if not settings.quiet:
             say(session.description)
         if options.dry_run:
-            _print_estimates(batch.estimate_cost(session.dispatcher, lines), session, settings)
+            print_estimates(session, lines, settings)
             return OK
-        if not _may_begin(session, lines, options):
+        if not may_begin(session, lines, given):
+            return FAILED
+        if not _may_overwrite(options):
             return FAILED
         # Only from here on: before, a signal ends the question at the terminal.
         stop = outermost.enter_context(catch_signals(GRACE, None if settings.quiet else _ENDING))
@@ -230,6 +226,15 @@ def _is_done(options: Options, lines: list[batch.PromptLine], *, simulated: bool
     if not options.resume or options.output is None or options.force:
         return False
     return batch.is_complete(options.output, lines, simulated=simulated)
+
+
+def _may_overwrite(options: Options) -> bool:
+    """Whether a person agrees that the answers file is overwritten; without one it is refused where it is opened."""
+    if options.output is None or options.resume or not is_typed():
+        return True
+    exists = options.output.is_file()
+    options.force = may_write(options.output, force=options.force) and (options.force or exists)
+    return options.force or not exists
 
 
 def _vendors(options: Options, lines: list[batch.PromptLine]) -> VendorChoice:
@@ -333,87 +338,6 @@ def _progress_lines(total: int) -> batch.Advance:
     return advance
 
 
-def _print_estimates(estimates: Mapping[str, batch.ModelEstimate], session: Session, settings: Settings) -> None:
-    if settings.json:
-        models = {name: attrs.asdict(estimate) for name, estimate in sorted(estimates.items())}
-        assumed = {"keys_assumed": True} if session.keys_assumed else {}
-        tell_json({"cost_estimated": batch.total_cost(estimates), "models": models} | assumed)
-        return
-    heads = ("model", "prompts", "tokens in", "tokens out", "US$ about")
-    found = sorted(estimates.items())
-    costs, amount = money_cells([estimate.cost for _, estimate in found])
-    rows = [(name, *_estimate_cells(estimate, cost)) for (name, estimate), cost in zip(found, costs, strict=True)]
-    print_rows(heads, rows, no_color=settings.no_color, spare=("tokens out", "tokens in"))
-    prompts = sum(estimate.prompts for estimate in estimates.values())
-    tell_wrapped(f"about US$ {amount} for {_prompts_text(prompts)}{_unpriced_text(estimates)}; nothing was sent")
-    _tell_limits(estimates)
-
-
-def _estimate_cells(estimate: batch.ModelEstimate, cost: str) -> tuple[str, ...]:
-    cost = "unknown" if estimate.unpriced == estimate.prompts else cost
-    return str(estimate.prompts), f"{estimate.input_tokens:,}", f"{estimate.output_tokens:,}", cost
-
-
-def _may_begin(session: Session, lines: list[batch.PromptLine], options: Options) -> bool:
-    """Whether a batch may begin: no option asks for a confirmation, ``--max-cost`` suffices, or a person confirms."""
-    if options.yes or session.simulated or not (options.confirm or options.max_cost is not None):
-        return True
-    estimates = batch.estimate_cost(session.dispatcher, lines)
-    amount = batch.total_cost(estimates)
-    unsure = any(estimate.unpriced for estimate in estimates.values())
-    over = options.max_cost is not None and (unsure or amount > Decimal(str(options.max_cost)))
-    if not options.confirm and not over:
-        return True
-    if options.confirm:
-        _tell_estimates(estimates)
-    prompts = sum(estimate.prompts for estimate in estimates.values())
-    cap = f", and --max-cost is {_plain_number(options.max_cost)}" if over and options.max_cost is not None else ""
-    return _confirm(
-        f"this may cost about US$ {dollars_text(amount, 4)} for {_prompts_text(prompts)}{_unpriced_text(estimates)}{cap}"
-    )
-
-
-def _tell_estimates(estimates: Mapping[str, batch.ModelEstimate]) -> None:
-    for name, estimate in sorted(estimates.items())[:_MOST_MODELS]:
-        cost = _estimate_cells(estimate, dollars_text(estimate.cost, 4))[-1]
-        say(f"  {name}: {_prompts_text(estimate.prompts)}" + ("" if name.startswith(batch.NOBODY) else f", about US$ {cost}"))
-    _tell_limits(estimates)
-
-
-def _tell_limits(estimates: Mapping[str, batch.ModelEstimate]) -> None:
-    unlimited = sum(estimate.unlimited for estimate in estimates.values())
-    if unlimited:
-        assumed = sum(estimate.assumed_tokens for estimate in estimates.values())
-        say(
-            f"  {_prompts_text(unlimited)} without max_tokens: {assumed:,} tokens of output are assumed, and longer answers cost"
-            " more; max_tokens in a line limits its answer"
-        )
-    if any(name.startswith(batch.NOBODY) for name in estimates):
-        say("  prompts for models that nobody has will fail; --substitute lets a similar model of another vendor answer it")
-
-
-def _plain_number(number: float) -> str:
-    """The number as people write it, without an exponent."""
-    return f"{Decimal(str(number)):f}".removesuffix(".0")
-
-
-def _prompts_text(prompts: int) -> str:
-    return f"{prompts} prompt{'' if prompts == 1 else 's'}"
-
-
-def _confirm(text: str) -> bool:
-    if not is_typed():
-        complain(f"{text}; nobody can be asked whether to go on, so nothing was sent: --yes sends it all the same")
-        return False
-    print(escaped(f"llmdispatcher: {text}. Go on? [y/N] "), end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def _unpriced_text(estimates: Mapping[str, batch.ModelEstimate]) -> str:
-    unpriced = sum(estimate.unpriced for estimate in estimates.values())
-    return f", and {_prompts_text(unpriced)} to models whose price is not known" if unpriced else ""
-
-
 def _print_tally(tally: batch.Tally, settings: Settings) -> None:
     """Print the result, and the command that asks the rest."""
     if settings.json:
@@ -463,7 +387,7 @@ def _option_words(option: click.Option, value: Any) -> list[str]:
     name = option.opts[-1]
     if option.is_flag:
         return [name]
-    text = _plain_number(value) if isinstance(value, float) else str(value)
+    text = plain_number(value) if isinstance(value, float) else str(value)
     return [name, without_passwords(text)]
 
 

@@ -11,10 +11,10 @@ import click
 
 from ...errors import InvalidRequest
 from .. import records
-from ..options import FILE, OneOf, make_command
+from ..options import FILE, OVERWRITE, OneOf, make_command
 from ..settings import Settings
 from ..tables import cell, money_cells, print_records, print_rows
-from ..terminal import FAILED, OK, UsageError, complain, is_typed, plain, say, tell, tell_json
+from ..terminal import FAILED, OK, UsageError, complain, confirm, may_write, plain, say, tell, tell_json
 
 if TYPE_CHECKING:
     from ...accounting import Ledger, LedgerAttempt, LedgerCall
@@ -34,7 +34,6 @@ _STATUSES = ("open", "success", "error", "timeout", "rate_limited", "cancelled",
         "llmdispatcher init-db --sqlite calls.db",
         "llmdispatcher init-db --db postgresql://me@host/calls --yes",
     ),
-    codes="0 ok, 1 failed or declined, 2 wrong usage, 130 interrupted",
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask if the database holds tables of an application.")
 def init_db(settings: Settings, yes: bool) -> int:
@@ -60,17 +59,14 @@ def _migrate(settings: Settings, ledger: Ledger) -> int:
 
 
 def _may_make_tables(ledger: Ledger) -> bool:
-    """Whether tables may be made. Raises :class:`UsageError` if there are others and nobody can be asked."""
+    """Whether tables may be made beside others."""
     others = ledger.foreign_tables()
     if not others:
         return True
     named = plain(", ".join(others[:_MOST_NAMED])) + (", ..." if len(others) > _MOST_NAMED else "")
     count = "1 table that is" if len(others) == 1 else f"{len(others):,} tables that are"
-    text = f"{ledger.address.shown} holds {count} not the ledger's ({named})"
-    beside = "the ledger's tables (llmdispatcher_...) beside them"
-    if not is_typed():
-        raise UsageError(f"{text}; --yes makes {beside}, --db and --sqlite name another database")
-    return click.confirm(f"{text}. Make {beside}?", err=True)
+    text = f"{ledger.address.shown} holds {count} not the ledger's ({named}); the ledger's are made beside them"
+    return confirm(text, otherwise="--yes makes them, --db and --sqlite name another database")
 
 
 @make_command("migrate", examples=("llmdispatcher migrate", "llmdispatcher --db postgresql://me@host/calls migrate"))
@@ -152,7 +148,7 @@ def _attempt_row(one: LedgerAttempt, cost: str) -> tuple[str, ...]:
 @click.argument("file", type=FILE, required=False, metavar="[FILE]", help="Where to; else stdout.")
 @click.option("--format", type=OneOf(["jsonl", "json", "csv", "parquet"]), help="Else by the file's suffix; jsonl if it has none.")
 @click.option("--attempts", is_flag=True, help="Write the attempts, too, in the JSON formats.")
-@click.option("--force", is_flag=True, help="Overwrite the file.")
+@OVERWRITE
 @records.with_filters
 def export_calls(settings: Settings, **given: Any) -> int:
     """Write the calls that have ended, the oldest first; a file is readable by its owner alone.
@@ -160,11 +156,11 @@ def export_calls(settings: Settings, **given: Any) -> int:
     `llmdispatcher import` reads such files. In CSV, text that a spreadsheet would take for a formula is quoted.
     """
     file = given["file"]
-    if file is not None and file.exists() and not given["force"]:
-        raise UsageError(f"{file} exists; choose another name, or --force to overwrite it")
     if file is None and given["format"] == "parquet":
         raise UsageError("--format parquet: it cannot go through a pipe; name a FILE")
     with records.open_ledger(settings) as ledger:
+        if file is not None and not may_write(file, force=given["force"]):
+            return FAILED
         target = sys.stdout if file is None else file
         try:
             report = ledger.export_usage_logs(target, given["format"], attempts=given["attempts"], **records.filters_of(given))

@@ -13,10 +13,10 @@ from ...dispatcher import read_config_file
 from ...errors import ConfigError, DispatchError, LockfileNotFound, ModelNotFound
 from ...types import closest_name
 from .. import values
-from ..options import FILE, Positive, Suite, make_command
+from ..options import FILE, OVERWRITE, Positive, Suite, make_command
 from ..settings import Settings
 from ..tables import cell, print_records
-from ..terminal import FAILED, OK, USAGE, UsageError, complain, tell, tell_json
+from ..terminal import FAILED, OK, USAGE, UsageError, complain, may_write, tell, tell_json
 
 if TYPE_CHECKING:
     from ...catalog import Registry
@@ -77,12 +77,12 @@ command = Suite(
 )
 @click.argument("file", type=FILE, required=False, metavar="[FILE]", help="Where; else llmdispatcher.lock, here.")
 @click.option("--bare", is_flag=True, help="Write no aliases; else fast, balanced and deep.")
-@click.option("--force", is_flag=True, help="Overwrite the file.")
+@OVERWRITE
 def init(settings: Settings, file: Path | None, bare: bool, force: bool) -> int:
     """Write a new lockfile with the profiles default, prod, staging and dev."""
     path = file or DEFAULT_FILE
-    if path.exists() and not force:
-        raise UsageError(f"{path} exists; --force replaces it, `llmdispatcher bind` changes it")
+    if not may_write(path, force=force):
+        return FAILED
     made = Lockfile.create_default(path)
     if not bare:
         bundled = Lockfile.load(BUNDLED)

@@ -12,10 +12,10 @@ import click
 from ... import accounting
 from ...runtime import from_environment, make_data_folder, own_file
 from .. import records
-from ..options import FILE, Suite, make_command
+from ..options import FILE, OVERWRITE, Suite, make_command
 from ..settings import Settings
 from ..tables import print_records
-from ..terminal import FAILED, OK, UsageError, complain, plain, tell, tell_json
+from ..terminal import FAILED, OK, UsageError, complain, may_write, plain, tell, tell_json
 from .ask import dollars
 
 if TYPE_CHECKING:
@@ -160,12 +160,12 @@ def show(settings: Settings, limit: int) -> int:
 )
 @click.argument("file", type=FILE, help="Where to; a name that ends in .jsonl or .json.")
 @click.option("--rows", is_flag=True, help="Write the certified rows of the calls, too, users included.")
-@click.option("--force", is_flag=True, help="Overwrite the file.")
+@OVERWRITE
 def export(settings: Settings, file: Path, rows: bool, force: bool) -> int:
     """Write the whole chain of receipts, for others to verify."""
-    if file.exists() and not force:
-        raise UsageError(f"{file} exists; choose another name, or --force to overwrite it")
     with records.open_ledger(settings) as ledger:
+        if not may_write(file, force=force):
+            return FAILED
         count = accounting.Receipts(ledger).export(file, rows=rows)
     if not settings.quiet:
         tell(f"{file}: {count} receipts")
