@@ -27,6 +27,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Asking": {
         "ask": ("ask", "Ask one question and print the answer."),
         "chat": ("chat", "Talk with a model."),
+        "compare": ("compare", "Ask several models the same question, side by side."),
         "batch": ("batch", "Ask a file of prompts; a stopped batch can be resumed."),
     },
     "Looking": {

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -211,6 +211,24 @@ def _record_lines(columns: Sequence[_Column], width: int) -> list[str]:
                 parts = [part for text in texts for part in wrapped(text, width - label)]
                 lines += [f"{head}{parts[0]}".rstrip(), *[" " * label + part for part in parts[1:]]]
     return lines
+
+
+def print_columns(texts: Mapping[str, str], *, narrowest: int, no_color: bool = False) -> None:
+    """Print texts under their names: side by side on a terminal where each gets ``narrowest`` columns, else one below the other.
+
+    The texts are safe to print already; the names are not.
+    """
+    names = {escaped(name): text.expandtabs(4) for name, text in texts.items()}
+    width, bold = terminal_width(), is_bold(no_color=no_color)
+    each = (width - _GAP * (len(names) - 1)) // len(names)
+    if sys.stdout.isatty() and len(names) > 1 and each >= narrowest:
+        columns = [_Column(name, [text], False, each, each, each) for name, text in names.items()]
+        print("\n".join(_table_lines(columns, [each] * len(names), total=False, bold=bold)))
+        return
+    for number, (name, text) in enumerate(names.items()):
+        head = f"\x1b[1m{name}\x1b[0m" if bold else name
+        lines = wrapped(text, width) if sys.stdout.isatty() else [text]
+        print("\n".join([*([""] if number else []), head, "─" * max(_length(name), 4), *lines]))
 
 
 def tell_wrapped(text: str) -> None:

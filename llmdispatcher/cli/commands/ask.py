@@ -26,7 +26,7 @@ from ..options import ASKED_MODEL, COUNT, FILE, Positive, make_command, model_op
 from ..session import VendorChoice, for_terminal, open_session
 from ..settings import Settings
 from ..signals import Stop, catch_signals
-from ..terminal import FAILED, OK, UsageError, for_commands, for_stream, is_typed, say, tell, tell_json
+from ..terminal import FAILED, OK, UsageError, complain, for_commands, for_stream, is_typed, say, tell, tell_json
 
 MODEL = "LLMDISPATCHER_MODEL"
 """The variable that names the model if no option does."""
@@ -132,12 +132,17 @@ def write(response: Response) -> None:
     sys.stdout.flush()
 
 
+def report_end(response: Response, name: str = "") -> None:
+    """Tell on stderr if the answer is a refusal or was cut off, after the ``name`` of a model if given."""
+    if response.refusal:
+        complain(f"{name}the model refuses: {response.refusal}")
+    if response.finish_reason == "length":
+        complain(f"{name}the answer was cut off where its tokens ended; a higher --max-tokens allows more")
+
+
 def report_response(response: Response, settings: Settings) -> None:
     """Tell on stderr if the answer is a refusal or was cut off, and on a terminal who answered, and for how much."""
-    if response.refusal:
-        say(f"llmdispatcher: the model refuses: {escaped(response.refusal)}")
-    if response.finish_reason == "length":
-        say("llmdispatcher: the answer was cut off where its tokens ended; a higher --max-tokens allows more")
+    report_end(response)
     if sys.stderr.isatty() and not settings.quiet:
         usage = response.usage
         seconds = "" if response.latency is None else f", {response.latency:.1f} s"

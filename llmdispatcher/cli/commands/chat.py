@@ -25,7 +25,7 @@ from ..options import ASKED_MODEL, COUNT, FILE, Positive, make_command, model_op
 from ..session import for_terminal, open_session
 from ..settings import Settings
 from ..signals import Stop, TerminatedBySignal, catch_signals
-from ..terminal import FAILED, OK, QuestionReader, UsageError, complain, say, tell
+from ..terminal import FAILED, OK, QuestionReader, UsageError, complain, may_write, say, tell
 from . import ask
 from .ask import dollars, print_stream, report_response
 
@@ -104,6 +104,8 @@ class Chat:
     """The last question, answered or not."""
     failed: bool = False
     """Whether a question or a command has failed."""
+    own_files: set[Path] = attrs.field(factory=set)
+    """The files that this chat was loaded from or saved in, which it may overwrite."""
 
     def complain(self, text: str) -> None:
         """Print an error; the chat goes on."""
@@ -146,12 +148,11 @@ class Chat:
         return True
 
 
-def run_chat(dispatcher: Dispatcher, conversation: Conversation, settings: Settings, timeout: float | None) -> int:
+def run_chat(chat: Chat) -> int:
     """Chat until Ctrl-D, /exit or the end of a pipe; returns the exit code, which tells of failures unless a person types."""
-    chat = Chat(dispatcher, conversation, settings, timeout)
     with QuestionReader() as lines:
-        if lines.interactive and not settings.quiet:
-            say(f"Talking with {escaped(conversation.model)}; /help tells the commands, Ctrl-D ends.")
+        if lines.interactive and not chat.settings.quiet:
+            say(f"Talking with {escaped(chat.conversation.model)}; /help tells the commands, Ctrl-D ends.")
         while True:
             try:
                 line = lines.read()
@@ -182,12 +183,19 @@ def _system(chat: Chat, rest: str) -> None:
 
 
 def _save(chat: Chat, rest: str) -> None:
-    chat.conversation.save(_path_of(rest, "/save"))
-    tell(f"saved in {rest}")
+    path = _path_of(rest.removesuffix("--force").strip(), "/save")
+    if not may_write(path, force=rest.endswith("--force") or path in chat.own_files, option=f"/save {path} --force"):
+        say("not saved")
+        return
+    chat.conversation.save(path)
+    chat.own_files.add(path)
+    tell(f"saved in {path}")
 
 
 def _load(chat: Chat, rest: str) -> None:
-    loaded = Conversation.load(_path_of(rest, "/load"))
+    path = _path_of(rest, "/load")
+    loaded = Conversation.load(path)
+    chat.own_files.add(path)
     now = chat.conversation
     now.turns, now.system, now.model = loaded.turns, loaded.system, loaded.model or now.model
     tell(f"{len(loaded.turns)} turns with {now.model}")
@@ -223,7 +231,7 @@ SLASH_COMMANDS: Mapping[str, tuple[Callable[[Chat, str], None], str]] = {
     "/help": (_help, "this list"),
     "/model": (_model, "tell the model, or take another: /model openai:gpt-4o"),
     "/system": (_system, "tell what the model is told beforehand, or change it; - for nothing"),
-    "/save": (_save, "write the conversation to a file"),
+    "/save": (_save, "write the conversation to a file; --force overwrites one"),
     "/load": (_load, "go on with one from a file"),
     "/cost": (_cost, "what the answers have cost so far"),
     "/retry": (_retry, "ask the last question again"),
@@ -262,4 +270,5 @@ def command(settings: Settings, **given: Any) -> int:
     conversation.fields = {name: given[name] for name in ("max_tokens", "temperature") if given[name] is not None}
     with open_session(settings, for_terminal(simulate=given["simulate"])) as session:
         session.warn_of_simulation(settings)
-        return run_chat(session.dispatcher, conversation, settings, given["timeout"])
+        own_files = {load} if load is not None else set()
+        return run_chat(Chat(session.dispatcher, conversation, settings, given["timeout"], own_files=own_files))
