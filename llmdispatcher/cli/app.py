@@ -209,9 +209,12 @@ def _invoke(arguments: list[str], given: dict[str, Any]) -> int:
 
 
 def _complete(asked: str) -> int:
-    from .commands.completion import complete  # late: only a shell asks
+    from click.shell_completion import add_completion_class, shell_complete  # late: only a shell asks
 
-    return complete(top, asked)
+    from .commands.completion import Bash
+
+    add_completion_class(Bash)
+    return shell_complete(top, {}, "llmdispatcher", COMPLETE, asked)
 
 
 _EXTRA = re.compile(r"^(Got unexpected extra arguments?) \(.*[@:=].*\)$", re.DOTALL)
@@ -233,6 +236,8 @@ def _report(error: Exception) -> int:
         case DispatchError():
             text = f"{type(error).__name__}: {error}"
             code = USAGE if isinstance(error, ModelNotFound) and not error.attempts else FAILED
+        case FileNotFoundError() | PermissionError() | IsADirectoryError() | NotADirectoryError() if error.filename:
+            text, code = f"{error.filename}: {error.strerror}", USAGE
         case OSError():  # behind the library's own, some of which are OSErrors too
             place = f"{error.filename}: " if error.filename else ""
             text = f"{place}{error.strerror or error or type(error).__name__}"

@@ -27,6 +27,7 @@ UNKNOWN = "–"
 """What stands for a value that nobody knows."""
 
 _NUMBERS = frozenset("0123456789.,–-+%$ ")
+_ASCII = str.maketrans("─–→×▁▂▃▄▅▆▇█", "-->x_.:-=+*#")
 _GAP = 2
 _LEAST, _MOST_LEAST = 10, 12
 """The width to which a text may be narrowed: the first, or that of its longest piece, up to the second."""
@@ -65,6 +66,15 @@ def _places(amount: Decimal) -> int:
         return 0
     exponent = amount.normalize().as_tuple().exponent
     return min(max(1 - amount.adjusted(), 4), -int(exponent), _MOST_PLACES)
+
+
+def drawable(text: str) -> str:
+    """The text with ASCII in place of lines, bars and dashes where the encoding of stdout lacks them."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.translate(_ASCII)
+    return text
 
 
 def terminal_width() -> int:
@@ -119,7 +129,7 @@ def print_rows(
         lines = _table_lines(columns, [column.natural for column in columns], total=total is not None)
     else:
         lines = _fitted_lines(columns, spare, terminal_width(), total=total is not None, bold=bold)
-    print("\n".join(lines))
+    print(drawable("\n".join(lines)))
 
 
 @attrs.frozen
@@ -223,12 +233,12 @@ def print_columns(texts: Mapping[str, str], *, narrowest: int, no_color: bool = 
     each = (width - _GAP * (len(names) - 1)) // len(names)
     if sys.stdout.isatty() and len(names) > 1 and each >= narrowest:
         columns = [_Column(name, [text], False, each, each, each) for name, text in names.items()]
-        print("\n".join(_table_lines(columns, [each] * len(names), total=False, bold=bold)))
+        print(drawable("\n".join(_table_lines(columns, [each] * len(names), total=False, bold=bold))))
         return
     for number, (name, text) in enumerate(names.items()):
         head = f"\x1b[1m{name}\x1b[0m" if bold else name
         lines = wrapped(text, width) if sys.stdout.isatty() else [text]
-        print("\n".join([*([""] if number else []), head, "─" * max(_length(name), 4), *lines]))
+        print("\n".join([*([""] if number else []), head, drawable("─" * max(_length(name), 4)), *lines]))
 
 
 def tell_wrapped(text: str) -> None:

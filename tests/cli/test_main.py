@@ -113,7 +113,8 @@ ENDS = {
     ),
     "time of the system": (TimeoutError("timed out"), 1, "llmdispatcher: timed out\n"),
     "failed": (CommandFailed("no"), 1, "llmdispatcher: no\n"),
-    "system": (PermissionError(13, "Permission denied", "a.txt"), 1, "llmdispatcher: a.txt: Permission denied\n"),
+    "file": (PermissionError(13, "Permission denied", "a.txt"), 2, "llmdispatcher: a.txt: Permission denied\n"),
+    "system": (OSError(28, "No space left on device", "a.txt"), 1, "llmdispatcher: a.txt: No space left on device\n"),
     "bug": (ZeroDivisionError("by 0"), 1, "llmdispatcher: ZeroDivisionError: by 0 (--debug shows where)\n"),
 }
 

@@ -163,6 +163,7 @@ def dollars(amount: Decimal | None) -> str:
         'llmdispatcher ask --schema city.json "The capital of Peru" --json',
         'llmdispatcher ask --simulate --trace "Hello"',
     ),
+    codes="0 it was answered, 1 a vendor or a call failed, 2 wrong usage or nobody has the model, 130 interrupted",
 )
 @click.argument("prompt", nargs=-1, help="The question; words need no quotes unless the shell wants them.")
 @model_option(ASKED_MODEL)

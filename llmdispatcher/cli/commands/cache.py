@@ -52,7 +52,9 @@ def clear(settings: Settings, store: str | None, yes: bool) -> int:
     cache = AnswerCache(ResponseCache(store=place), SYSTEM_CLOCK)
     cache.clear()
     cache.close()
-    if not settings.quiet:
+    if settings.json:
+        tell_json({"store": mask_store(place), "forgotten": found.entries})
+    elif not settings.quiet:
         say(f"{found.entries:,} answers forgotten")
     return OK
 

@@ -17,6 +17,7 @@ import attrs
 import click
 
 from ..._text import escaped
+from ...batch import response_record
 from ...dispatcher import Dispatcher
 from ...errors import Cancelled, ConfigError, DispatchError
 from ...runtime import user_path, write_file
@@ -25,7 +26,7 @@ from ..options import ASKED_MODEL, COUNT, FILE, Positive, make_command, model_op
 from ..session import for_terminal, open_session
 from ..settings import Settings
 from ..signals import Stop, TerminatedBySignal, catch_signals
-from ..terminal import FAILED, OK, QuestionReader, UsageError, complain, may_write, say, tell
+from ..terminal import FAILED, OK, QuestionReader, UsageError, complain, may_write, say, tell, tell_json
 from . import ask
 from .ask import dollars, print_stream, report_response
 
@@ -104,6 +105,7 @@ class Chat:
     """The last question, answered or not."""
     failed: bool = False
     """Whether a question or a command has failed."""
+    simulated: bool = False
     own_files: set[Path] = attrs.field(factory=set)
     """The files that this chat was loaded from or saved in, which it may overwrite."""
 
@@ -118,7 +120,7 @@ class Chat:
         stop = Stop()
         try:
             with catch_signals() as stop:
-                response = print_stream(self.dispatcher, self.conversation.request(text), stop, self.timeout)
+                response = self._answer(text, stop)
         except (Cancelled, KeyboardInterrupt):
             if stop.signal not in (None, signal.SIGINT):
                 raise TerminatedBySignal(stop.signal) from None
@@ -128,7 +130,23 @@ class Chat:
             self.complain(f"{type(error).__name__}: {error}")
             return
         self.conversation.add(text, response)
+        if self.settings.json:
+            tell_json(response_record(response) | ({"simulated": True} if self.simulated else {}), line=True)
         report_response(response, self.settings)
+
+    def _answer(self, text: str, stop: Stop) -> Response:
+        """The answer, which is printed while it arrives; with --json a line is printed when it is complete."""
+        request = self.conversation.request(text)
+        if self.settings.json:
+            return self.dispatcher.send(request, timeout=self.timeout, cancel=stop.cancel)
+        return print_stream(self.dispatcher, request, stop, self.timeout)
+
+    def tell(self, text: str) -> None:
+        """Print what a command says; with --json stdout has answers alone."""
+        if self.settings.json:
+            say(text)
+        else:
+            tell(text)
 
     def run(self, line: str) -> bool:
         """Carry out a command; False ends the chat."""
@@ -165,21 +183,21 @@ def run_chat(chat: Chat) -> int:
                 chat.ask(line)
 
 
-def _help(_chat: Chat, _rest: str) -> None:
+def _help(chat: Chat, _rest: str) -> None:
     for name, (_, text) in SLASH_COMMANDS.items():
-        tell(f"  {name:<10} {text}")
-    tell(f"  {'/exit':<10} end the chat; so does Ctrl-D")
+        chat.tell(f"  {name:<10} {text}")
+    chat.tell(f"  {'/exit':<10} end the chat; so does Ctrl-D")
 
 
 def _model(chat: Chat, rest: str) -> None:
     chat.conversation.model = rest or chat.conversation.model
-    tell(f"model: {chat.conversation.model}")
+    chat.tell(f"model: {chat.conversation.model}")
 
 
 def _system(chat: Chat, rest: str) -> None:
     if rest:
         chat.conversation.system = None if rest == "-" else rest
-    tell(f"system: {chat.conversation.system or '(nothing)'}")
+    chat.tell(f"system: {chat.conversation.system or '(nothing)'}")
 
 
 def _save(chat: Chat, rest: str) -> None:
@@ -189,7 +207,7 @@ def _save(chat: Chat, rest: str) -> None:
         return
     chat.conversation.save(path)
     chat.own_files.add(path)
-    tell(f"saved in {path}")
+    chat.tell(f"saved in {path}")
 
 
 def _load(chat: Chat, rest: str) -> None:
@@ -198,13 +216,13 @@ def _load(chat: Chat, rest: str) -> None:
     chat.own_files.add(path)
     now = chat.conversation
     now.turns, now.system, now.model = loaded.turns, loaded.system, loaded.model or now.model
-    tell(f"{len(loaded.turns)} turns with {now.model}")
+    chat.tell(f"{len(loaded.turns)} turns with {now.model}")
 
 
 def _cost(chat: Chat, _rest: str) -> None:
     now, usage = chat.conversation, chat.conversation.usage
     doubt = f", and {now.unpriced} whose price is not known" if now.unpriced else ""
-    tell(f"{now.answers} answers, {usage.input_tokens} tokens in, {usage.output_tokens} out, {dollars(now.cost)}{doubt}")
+    chat.tell(f"{now.answers} answers, {usage.input_tokens} tokens in, {usage.output_tokens} out, {dollars(now.cost)}{doubt}")
 
 
 def _retry(chat: Chat, _rest: str) -> None:
@@ -218,7 +236,7 @@ def _retry(chat: Chat, _rest: str) -> None:
 
 def _clear(chat: Chat, _rest: str) -> None:
     chat.conversation.turns.clear()
-    tell("nothing was said")
+    chat.tell("nothing was said")
 
 
 def _path_of(rest: str, command: str) -> Path:
@@ -271,4 +289,6 @@ def command(settings: Settings, **given: Any) -> int:
     with open_session(settings, for_terminal(simulate=given["simulate"])) as session:
         session.warn_of_simulation(settings)
         own_files = {load} if load is not None else set()
-        return run_chat(Chat(session.dispatcher, conversation, settings, given["timeout"], own_files=own_files))
+        return run_chat(
+            Chat(session.dispatcher, conversation, settings, given["timeout"], simulated=session.simulated, own_files=own_files)
+        )

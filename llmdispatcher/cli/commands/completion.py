@@ -6,11 +6,11 @@ import os
 import re
 
 import click
-from click.shell_completion import BashComplete, add_completion_class, get_completion_class, shell_complete, split_arg_string
+from click.shell_completion import BashComplete, get_completion_class, split_arg_string
 
 from ..options import COMPLETE, OneOf, make_command
 from ..settings import Settings
-from ..terminal import OK
+from ..terminal import OK, tell_json
 
 _BASH = """\
 %(complete_func)s() {
@@ -38,7 +38,7 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
 """
 
 
-class _Bash(BashComplete):
+class Bash(BashComplete):
     """Completes by the line; a script of an earlier version gives its words."""
 
     source_template = _BASH
@@ -53,14 +53,6 @@ class _Bash(BashComplete):
         return words[1:], typed
 
 
-add_completion_class(_Bash, "bash")
-
-
-def complete(group: click.Group, asked: str) -> int:
-    """Print the words that a shell asks for; returns the exit code."""
-    return shell_complete(group, {}, "llmdispatcher", COMPLETE, asked)
-
-
 @make_command(
     "completion",
     examples=(
@@ -72,7 +64,11 @@ def complete(group: click.Group, asked: str) -> int:
 @click.argument("shell", type=OneOf(["bash", "zsh", "fish"]), metavar="SHELL", help="bash, zsh or fish.")
 def command(settings: Settings, shell: str) -> int:
     """Print the script that makes a shell complete commands, options and their values: models, vendors, aliases and so on."""
-    kind = get_completion_class(shell)
+    kind = Bash if shell == Bash.name else get_completion_class(shell)
     assert kind is not None
-    print(kind(click.get_current_context().find_root().command, {}, "llmdispatcher", COMPLETE).source())
+    script = kind(click.get_current_context().find_root().command, {}, "llmdispatcher", COMPLETE).source()
+    if settings.json:
+        tell_json({"shell": shell, "script": script})
+    else:
+        print(script)
     return OK

@@ -10,7 +10,7 @@ from .. import keychain, values
 from ..options import Suite, make_command
 from ..settings import Settings
 from ..tables import print_records
-from ..terminal import OK, UsageError, is_typed, say
+from ..terminal import OK, UsageError, is_typed, say, tell_json
 
 command = Suite(
     "keys",
@@ -32,7 +32,9 @@ def put(settings: Settings, vendor: str) -> int:
     if not key.strip():
         raise UsageError("there is no key; type it, or pipe it in")
     keychain.put(name, key.strip())
-    if not settings.quiet:
+    if settings.json:
+        tell_json({"vendor": name, "key": keychain.mask(key.strip())})
+    elif not settings.quiet:
         say(f"kept in the keychain: {name} {keychain.mask(key.strip())}")
     return OK
 
@@ -52,6 +54,8 @@ def remove(settings: Settings, vendor: str) -> int:
     """Delete a vendor's key."""
     name = keychain.vendor_name(vendor)
     keychain.remove(name)
-    if not settings.quiet:
+    if settings.json:
+        tell_json({"vendor": name, "removed": True})
+    elif not settings.quiet:
         say(f"forgotten: {name}")
     return OK

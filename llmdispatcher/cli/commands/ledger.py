@@ -166,7 +166,9 @@ def export_calls(settings: Settings, **given: Any) -> int:
             report = ledger.export_usage_logs(target, given["format"], attempts=given["attempts"], **records.filters_of(given))
         except InvalidRequest as error:
             raise UsageError(error.message) from None
-    if not settings.quiet:
+    if settings.json and file is not None:
+        tell_json({"file": str(file), "calls": report.rows})
+    elif not settings.quiet:
         say(f"{report.rows:,} calls{f' in {file}' if file is not None else ''}")
     return OK
 

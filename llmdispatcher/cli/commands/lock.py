@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,9 @@ def init(settings: Settings, file: Path | None, bare: bool, force: bool) -> int:
             made.bind(alias, models, profile="default")
     path.unlink(missing_ok=True)
     made.save()
-    if not settings.quiet:
+    if settings.json:
+        tell_json({"lockfile": str(path), "aliases": made.aliases("default")})
+    elif not settings.quiet:
         tell(f"{path}: {len(made.aliases('default'))} aliases")
     return OK
 
@@ -191,6 +194,7 @@ def bump(settings: Settings, **given: Any) -> int:
     lockfile = own_lockfile(given["lockfile"])
     registry = registry_of(settings, given["registry"])
     profile = lockfile.contents.profile(lockfile.profile_in_use(settings.profile))
+    pinned: dict[str, dict[str, Any]] = {}
     failed = False
     for vendor in given["vendors"] or _vendors(profile):
         before = profile.registry_versions.get(vendor)
@@ -201,8 +205,12 @@ def bump(settings: Settings, **given: Any) -> int:
             failed = True
             continue
         lockfile.pin(vendor, now, profile=profile.name)
-        tell(f"{vendor}: {before if before is not None else 'not pinned'} → {now}")
+        pinned[vendor] = {"before": before, "now": now}
+        if not settings.json:
+            tell(f"{vendor}: {before if before is not None else 'not pinned'} → {now}")
     lockfile.save()
+    if settings.json:
+        tell_json({"lockfile": str(lockfile.path), "profile": profile.name, "versions": pinned})
     return FAILED if failed else OK
 
 
@@ -252,6 +260,7 @@ def bind(settings: Settings, alias: str, models: str | None, remove: bool, lockf
 
     If this folder has no lockfile, one is made.
     """
+    bound: Sequence[str] = ()
     if remove is (models is not None):
         raise UsageError('bind: give models, such as "openai:gpt-4o-mini,anthropic:claude-haiku-4-5", or --remove')
     found = _lockfile_to_change(lockfile)
@@ -264,9 +273,11 @@ def bind(settings: Settings, alias: str, models: str | None, remove: bool, lockf
         change = f"→ {', '.join(bound)}"
         for text in filter(None, map(doubt, bound)):
             complain(text)
-    path = found.save()
-    if not settings.quiet:
-        tell(f"{path}: {alias} {change} ({found.profile_in_use(settings.profile)})")
+    path, profile = found.save(), found.profile_in_use(settings.profile)
+    if settings.json:
+        tell_json({"lockfile": str(path), "profile": profile, "alias": alias, "models": [] if remove else list(bound)})
+    elif not settings.quiet:
+        tell(f"{path}: {alias} {change} ({profile})")
     return OK
 
 

@@ -15,7 +15,7 @@ from .. import records
 from ..options import FILE, OVERWRITE, Suite, make_command
 from ..settings import Settings
 from ..tables import print_records
-from ..terminal import FAILED, OK, UsageError, complain, may_write, plain, tell, tell_json
+from ..terminal import FAILED, OK, UsageError, complain, may_write, plain, say, tell, tell_json
 from .ask import dollars
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def show(settings: Settings, limit: int) -> int:
         found = accounting.Receipts(ledger).list(limit=limit)
     heads = ("number", "receipt", "signed (UTC)", "kind", "says")
     if not print_records(settings, [receipt.as_dict() for receipt in found], heads, [_row(receipt) for receipt in found]):
-        tell("there is no receipt")
+        say("llmdispatcher: there is no receipt")
     return OK
 
 
@@ -167,7 +167,9 @@ def export(settings: Settings, file: Path, rows: bool, force: bool) -> int:
         if not may_write(file, force=force):
             return FAILED
         count = accounting.Receipts(ledger).export(file, rows=rows)
-    if not settings.quiet:
+    if settings.json:
+        tell_json({"file": str(file), "receipts": count})
+    elif not settings.quiet:
         tell(f"{file}: {count} receipts")
     return OK
 

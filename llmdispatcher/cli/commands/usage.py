@@ -19,7 +19,7 @@ from .. import records, values
 from ..options import COUNT, FILE, OVERWRITE, OneOf, make_command
 from ..plots import Plot, check_picture
 from ..settings import Settings
-from ..tables import cell, money_cells, print_rows, tell_wrapped, terminal_width
+from ..tables import cell, drawable, money_cells, print_rows, tell_wrapped, terminal_width
 from ..terminal import FAILED, OK, UsageError, may_write, plain, say, tell, tell_json
 from .ask import dollars
 
@@ -122,7 +122,7 @@ def _show(stats: UsageStats, course: UsageStats, settings: Settings) -> None:
         print_rows(heads, rows, no_color=settings.no_color, whole=heads[: heads.index("calls")], spare=spare)
     if sys.stdout.isatty() and course.total_calls:
         bars = sparkline([bucket.total_cost for bucket in course.buckets], width=min(60, terminal_width() - 16))
-        tell(f"{bars}  US$ by {course.group_by}")
+        tell(drawable(f"{bars}  US$ by {course.group_by}"))
     tell_wrapped(closing(stats, total if rows else None))
 
 
