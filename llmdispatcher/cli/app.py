@@ -211,9 +211,10 @@ def _invoke(arguments: list[str], given: dict[str, Any]) -> int:
 def _complete(asked: str) -> int:
     from click.shell_completion import add_completion_class, shell_complete  # late: only a shell asks
 
-    from .commands.completion import Bash
+    from .commands.completion import SHELLS
 
-    add_completion_class(Bash)
+    for name, kind in SHELLS.items():
+        add_completion_class(kind, name)
     return shell_complete(top, {}, "llmdispatcher", COMPLETE, asked)
 
 

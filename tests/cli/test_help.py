@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shlex
 import subprocess
 import sys
+import termios
 from importlib import import_module
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 
 from llmdispatcher.cli.app import ALIASES, COMMANDS, top
 from llmdispatcher.cli.options import GLOBALS
+from tests.orphans import mortal
 
 from .started import piped
 
@@ -149,14 +152,72 @@ WORDS = {
     "subcommands": ("llmdispatcher keys ", "2", "remove"),
     "options": ("llmdispatcher ask --temp", "2", "--temperature"),
     "choices": ("llmdispatcher usage --by ", "3", "vendor"),
+    "models": ("llmdispatcher ask --model gpt-4o-mi", "3", "gpt-4o-mini"),
+    "models of a vendor": ("llmdispatcher ask -m openai:gpt-4o-mi", "3", "openai:gpt-4o-mini"),
+    "the last of several": ("llmdispatcher compare Why -m gpt-4o,claude-hai", "4", "gpt-4o,claude-haiku-4-5"),
+    "aliases": ("llmdispatcher ask -m bal", "3", "balanced"),
+    "vendors": ("llmdispatcher models --vendor anth", "3", "anthropic"),
+    "vendors of the configuration": ("llmdispatcher --config v.toml usage --vendor eu", "5", "eu-openai"),
+    "capabilities": ("llmdispatcher models --capability vis", "3", "vision"),
+    "modes": ("llmdispatcher explain --mode fa", "3", "fast"),
+    "time zones": ("llmdispatcher usage --timezone Europe/Zu", "3", "Europe/Zurich"),
+    "behind a question": ("llmdispatcher 'Why me?' --mod", "2", "--model"),
 }
 
 
 @pytest.mark.parametrize(("line", "place", "word"), WORDS.values(), ids=WORDS)
-def test_a_shell_gets_words(line, place, word):
-    """As bash asks for them."""
+def test_a_shell_gets_words(line, place, word, away):
+    """As a script of an earlier version asks for them; values are those that catalog, lockfile and configuration know."""
+    (away / "v.toml").write_text('[vendors.eu-openai]\nkind = "openai"\napi_key = "k"\n')
     asked = {"_LLMDISPATCHER_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": place}
     code, out, err = piped(**asked)
 
     assert f"plain,{word}" in out.splitlines()
     assert (0, "") == (code, err)
+
+
+TYPED = {
+    "a model": ("ask -m openai:gpt-4.1-mi", "ni "),
+    "behind =": ("ask --model=openai:gpt-4.1-mi", "ni "),
+    "in quotes": ('ask -m "openai:gpt-4.1-mi', 'ni" '),
+    "the last of several": ("compare Why -m gpt-4o,openai:gpt-4.1-mi", "ni "),
+    "a command": ("compl", "etion "),
+    "a file": ("ask -f note", "s.txt "),
+}
+
+
+@pytest.mark.timeout(240)
+def test_bash_completes_what_is_typed(away):
+    """A real one, at a terminal, with its own breaks of words."""
+    (away / "notes.txt").write_text("")
+    (away / "llmdispatcher").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m llmdispatcher "$@"\n')
+    (away / "llmdispatcher").chmod(0o700)
+    (away / "rc").write_text("PS1='> '\nsource <(llmdispatcher completion bash)\necho ready\n")
+    environment = {**os.environ, "TERM": "dumb", "INPUTRC": "/dev/null", "PATH": f"{away}:{os.environ['PATH']}"}
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (40, 200))
+    with subprocess.Popen(
+        mortal(["bash", "--noprofile", "--rcfile", str(away / "rc"), "-i"]),
+        env=environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    ) as shell:
+        os.close(theirs)
+        try:
+            read_until(ours, "ready")
+            for typed, completed in TYPED.values():
+                os.write(ours, f"llmdispatcher {typed}\t".encode())
+                read_until(ours, typed + completed)
+                os.write(ours, b"\x15")
+        finally:
+            shell.kill()
+            os.close(ours)
+
+
+def read_until(terminal, text):
+    """Read what comes until a text is there; the test's own limit ends it."""
+    seen = ""
+    while text not in seen:
+        seen += os.read(terminal, 4096).decode(errors="replace")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 
 import click
-from click.shell_completion import BashComplete, get_completion_class, split_arg_string
+from click.shell_completion import BashComplete, CompletionItem, FishComplete, ShellComplete, ZshComplete, split_arg_string
 
 from ..options import COMPLETE, OneOf, make_command
 from ..settings import Settings
@@ -53,6 +54,32 @@ class Bash(BashComplete):
         return words[1:], typed
 
 
+class Zsh(ZshComplete):
+    """Completes the value of ``--option=value``, too; zsh replaces the whole word."""
+
+    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
+        """Return the words for what is typed."""
+        return _with_option(incomplete, super().get_completions(args, incomplete))
+
+
+class Fish(FishComplete):
+    """Completes the value of ``--option=value``, too; fish replaces the whole word."""
+
+    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
+        """Return the words for what is typed."""
+        return _with_option(incomplete, super().get_completions(args, incomplete))
+
+
+def _with_option(typed: str, items: list[CompletionItem]) -> list[CompletionItem]:
+    option, equals, _ = typed.partition("=")
+    if not (equals and option.startswith("-")):
+        return items
+    return [CompletionItem(f"{option}={item.value}", item.type, item.help) for item in items]
+
+
+SHELLS: Mapping[str, type[ShellComplete]] = {"bash": Bash, "zsh": Zsh, "fish": Fish}
+
+
 @make_command(
     "completion",
     examples=(
@@ -61,12 +88,10 @@ class Bash(BashComplete):
         "llmdispatcher completion fish > ~/.config/fish/completions/llmdispatcher.fish",
     ),
 )
-@click.argument("shell", type=OneOf(["bash", "zsh", "fish"]), metavar="SHELL", help="bash, zsh or fish.")
+@click.argument("shell", type=OneOf(list(SHELLS)), metavar="SHELL", help="bash, zsh or fish.")
 def command(settings: Settings, shell: str) -> int:
     """Print the script that makes a shell complete commands, options and their values: models, vendors, aliases and so on."""
-    kind = Bash if shell == Bash.name else get_completion_class(shell)
-    assert kind is not None
-    script = kind(click.get_current_context().find_root().command, {}, "llmdispatcher", COMPLETE).source()
+    script = SHELLS[shell](click.get_current_context().find_root().command, {}, "llmdispatcher", COMPLETE).source()
     if settings.json:
         tell_json({"shell": shell, "script": script})
     else:
