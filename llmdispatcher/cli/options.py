@@ -82,8 +82,10 @@ class Suite(DocumentedCommand, click.Group):
     """A command that has subcommands."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the subcommands; each explains its own options."""
-        self.format_commands(ctx, formatter)
+        """List the subcommands, each with its first sentence; each explains its own options."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, (one.help or "").partition("\n\n")[0]) for name, one in found if one is not None])
 
 
 def _write_section(heading: str, params: Sequence[click.Parameter], ctx: click.Context, formatter: click.HelpFormatter) -> None:

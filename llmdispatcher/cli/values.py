@@ -43,12 +43,13 @@ def _given(ctx: click.Context, name: str) -> Any:
 
 def _vendors(ctx: click.Context, _typed: str) -> list[str]:
     from ..catalog import vendor_rows  # late: only a shell asks, here and below
-    from ..dispatcher import read_config_file
 
     names = [row.name for row in vendor_rows()]
-    with contextlib.suppress(Exception):
-        names = [*read_config_file(_given(ctx, "config")).vendors, *names]
-    return names
+    if _given(ctx, "config") is None:
+        return names
+    from ..dispatcher import read_config_file
+
+    return [*read_config_file(_given(ctx, "config")).vendors, *names]
 
 
 def _keychain_vendors(_ctx: click.Context, _typed: str) -> list[str]:

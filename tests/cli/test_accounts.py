@@ -174,9 +174,9 @@ def test_a_png_has_a_line_for_each_series(away):
     """In the colours of the picture, whatever the names are: neither formulas nor hidden ones."""
     plot(**{"_a$x$": "0 1.5", "b\\alpha": "1 0.000001"}).draw(away / "usage.png")
     pixels = import_module("matplotlib.image").imread(away / "usage.png")
-    seen = {"#" + "".join([f"{round(float(part) * 255):02x}" for part in pixel[:3]]) for row in pixels for pixel in row}
+    seen = {tuple(pixel) for pixel in (pixels[:, :, :3] * 255).round().astype(int).reshape(-1, 3).tolist()}
 
-    assert {"#0072b2", "#d55e00"} <= seen
+    assert {(0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)} <= seen
 
 
 def test_a_picture_names_the_dearest_and_sums_the_rest(away):

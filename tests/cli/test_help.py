@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shlex
 import subprocess
@@ -58,6 +59,16 @@ def test_every_command_explains_itself(command):
         assert "Exit codes: 0 " in ended.out, path
         assert ended.out.count("rguments:") <= 1, path
         assert suite or all(option.opts[0] in ended.out for option in GLOBALS), path
+
+
+def test_help_says_nothing_twice_and_cuts_nothing(command):
+    """Neither headings, arguments and options nor the names of click's own types; no sentence ends in dots."""
+    for path in ALL:
+        shown = command(*path, "--help").out
+        first = [line.split()[0] for line in shown.splitlines() if re.match(r"  [-\[A-Z]", line) and "Usage" not in line]
+        assert sorted({*first}) == sorted(first), path
+        assert not re.search(r"\b(TEXT RANGE|INTEGER|FLOAT|NUMBER)\b|[a-z]\.\.\.$", shown, re.MULTILINE), path
+        assert 80 >= max(len(line) for line in shown.partition("Examples:")[0].splitlines()), path
 
 
 def test_every_example_can_be_read():

@@ -12,13 +12,12 @@ import sys
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ... import batch  # a door: what it offers is loaded when it is used
 from ..._text import escaped
-from ...batch import response_record
-from ...dispatcher import Dispatcher
 from ...errors import Cancelled, InvalidRequest
 from ...types import ANY_MODEL, Message, Part, Request, Response, TextPart, analyze_file, dollars_text, image
 from .. import values
@@ -27,6 +26,9 @@ from ..session import VendorChoice, for_terminal, open_session
 from ..settings import Settings
 from ..signals import Stop, catch_signals
 from ..terminal import FAILED, OK, UsageError, complain, for_commands, for_stream, is_typed, say, tell, tell_json
+
+if TYPE_CHECKING:
+    from ...dispatcher import Dispatcher
 
 MODEL = "LLMDISPATCHER_MODEL"
 """The variable that names the model if no option does."""
@@ -221,7 +223,7 @@ def command(settings: Settings, **given: Any) -> int:
         except Cancelled:
             return stop.code
     if as_json:
-        tell_json(response_record(response) | ({"simulated": True} if session.simulated else {}))
+        tell_json(batch.response_record(response) | ({"simulated": True} if session.simulated else {}))
     elif whole:
         write(response)
     if given["trace"]:

@@ -102,12 +102,13 @@ class Options:
 @click.option(
     "--substitute", is_flag=True, help="Where a model's own vendor is missing or fails, let a similar model of another answer."
 )
-@click.option("--workers", type=COUNT, default=8, show_default=True, help="Prompts in flight at once.")
+@click.option("--workers", type=COUNT, default=8, show_default=True, metavar="N", help="Prompts in flight at once.")
 @click.option("--rpm", type=COUNT, metavar="N", help="At most so many requests a minute at each vendor.")
 @click.option("--tpm", type=COUNT, metavar="N", help="At most so many tokens a minute at each vendor.")
 @click.option(
     "--timeout",
     type=Positive(),
+    metavar="S",
     help="Seconds for each prompt, all retries and failovers included; else the configuration's, or what it may need, 60 to 600.",
 )
 @click.option("--limit", type=COUNT, metavar="N", help="Only the first N prompts.")

@@ -11,14 +11,13 @@ import signal
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 import click
 
+from ... import batch  # a door: what it offers is loaded when it is used
 from ..._text import escaped
-from ...batch import response_record
-from ...dispatcher import Dispatcher
 from ...errors import Cancelled, ConfigError, DispatchError
 from ...runtime import user_path, write_file
 from ...types import Message, Request, Response, Usage
@@ -29,6 +28,9 @@ from ..signals import Stop, TerminatedBySignal, catch_signals
 from ..terminal import FAILED, OK, QuestionReader, UsageError, complain, may_write, say, tell, tell_json
 from . import ask
 from .ask import dollars, print_stream, report_response
+
+if TYPE_CHECKING:
+    from ...dispatcher import Dispatcher
 
 _FOR_PEOPLE = (".md", ".txt")
 """Endings of files that are written to be read, and cannot be loaded again."""
@@ -131,7 +133,7 @@ class Chat:
             return
         self.conversation.add(text, response)
         if self.settings.json:
-            tell_json(response_record(response) | ({"simulated": True} if self.simulated else {}), line=True)
+            tell_json(batch.response_record(response) | ({"simulated": True} if self.simulated else {}), line=True)
         report_response(response, self.settings)
 
     def _answer(self, text: str, stop: Stop) -> Response:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ... import dispatcher as dispatching  # a door: what it offers is loaded when it is used
 from ...catalog import BUNDLED, Lockfile, claim_on, get_model, vendor_row, vendor_rows
-from ...dispatcher import read_config_file
 from ...errors import ConfigError, DispatchError, LockfileNotFound, ModelNotFound
 from ...types import closest_name
 from .. import values
@@ -57,7 +57,7 @@ def registry_of(settings: Settings, given: str | None) -> Registry:
     """Return the registry of the option, the configuration or the environment, else the published one; nothing is asked yet."""
     from ...catalog import PUBLISHED, Registry  # late: only who asks one needs it
 
-    configured: Any = read_config_file(settings.config).fields.get("registry")
+    configured: Any = dispatching.read_config_file(settings.config).fields.get("registry")
     return Registry(given or configured or os.environ.get(REGISTRY) or PUBLISHED)
 
 

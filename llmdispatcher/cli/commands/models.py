@@ -11,8 +11,8 @@ from typing import Any
 import attrs
 import click
 
+from ... import dispatcher as dispatching  # a door: what it offers is loaded when it is used
 from ...catalog import ABILITIES, ModelFacts, all_models, canonical, vendor_row, vendor_rows
-from ...dispatcher import read_config_file
 from ...runtime import SYSTEM_CLOCK
 from ...types import choices
 from .. import values
@@ -120,7 +120,7 @@ def _as_json(facts: ModelFacts) -> dict[str, Any]:
 def _list_live(settings: Settings, vendor: str | None, given: dict[str, Any]) -> int:
     if vendor is None:
         raise UsageError("--live: name the vendor to ask with --vendor")
-    ready = {canonical(one.name) for one in real_vendors(read_config_file(settings.config), VendorChoice())}
+    ready = {canonical(one.name) for one in real_vendors(dispatching.read_config_file(settings.config), VendorChoice())}
     if canonical(vendor) not in ready:
         raise UsageError(f"--live: {_remedy(vendor)}")
     with open_session(settings, VendorChoice()) as session:
