@@ -156,6 +156,7 @@ def test_completion_prints_a_script(command, shell):
 
     assert 0 == ended.code
     assert "_LLMDISPATCHER_COMPLETE" in ended.out
+    assert shell != "fish" or 'string split -m 1 "," $completion' in ended.out  # of gpt-4o,gpt-4.1 all is the value
 
 
 WORDS = {
@@ -185,6 +186,15 @@ def test_a_shell_gets_words(line, place, word, away):
 
     assert f"plain,{word}" in out.splitlines()
     assert (0, "") == (code, err)
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_get_the_whole_word(shell):
+    """They replace all of ``--model=openai:...``, and not what is behind the last break."""
+    asked = {"_LLMDISPATCHER_COMPLETE": f"{shell}_complete", "COMP_WORDS": "llmdispatcher ask --model=openai:gpt-4.1-mi"}
+    _, out, err = piped(**asked, COMP_CWORD="2" if shell == "zsh" else "--model=openai:gpt-4.1-mi")
+
+    assert ("--model=openai:gpt-4.1-mini" in out, "") == (True, err)
 
 
 TYPED = {

@@ -63,7 +63,9 @@ class Zsh(ZshComplete):
 
 
 class Fish(FishComplete):
-    """Completes the value of ``--option=value``, too; fish replaces the whole word."""
+    """Completes the value of ``--option=value``, too; fish replaces the whole word. A value may have commas."""
+
+    source_template = FishComplete.source_template.replace('string split ","', 'string split -m 1 ","')
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
         """Return the words for what is typed."""
