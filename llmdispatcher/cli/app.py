@@ -19,7 +19,7 @@ import click
 
 from .._text import traced
 from .._version import __version__
-from ..errors import ConfigError, DispatchError, ModelNotFound
+from ..errors import ConfigError, DispatchError, InvalidRequest, ModelNotFound
 from .options import CODES, COMPLETE, GLOBALS, write_end
 from .terminal import FAILED, INTERRUPTED, USAGE, CommandFailed, UsageError, complain, say, show_warnings
 
@@ -226,6 +226,9 @@ def _report(error: Exception) -> int:
     """Print what went wrong; returns the exit code for it."""
     code = FAILED
     match error:
+        case click.exceptions.NoArgsIsHelpError():
+            say(error.format_message())
+            return USAGE
         case click.UsageError():
             text, code = _usage_text(error), USAGE
         case click.ClickException():
@@ -236,7 +239,7 @@ def _report(error: Exception) -> int:
             text, code = error.message, USAGE
         case DispatchError():
             text = f"{type(error).__name__}: {error}"
-            code = USAGE if isinstance(error, ModelNotFound) and not error.attempts else FAILED
+            code = USAGE if isinstance(error, ModelNotFound | InvalidRequest) and not error.attempts else FAILED
         case FileNotFoundError() | PermissionError() | IsADirectoryError() | NotADirectoryError() if error.filename:
             text, code = f"{error.filename}: {error.strerror}", USAGE
         case OSError():  # behind the library's own, some of which are OSErrors too

@@ -142,7 +142,19 @@ class Positive(click.ParamType[float]):
         return number
 
 
-COUNT = click.IntRange(min=1)
+class WholeNumber(click.IntRange):
+    """A whole number within bounds."""
+
+    name = "whole number"
+
+
+class Number(click.FloatRange):
+    """A number within bounds."""
+
+    name = "number"
+
+
+COUNT = WholeNumber(min=1)
 """A whole number above 0."""
 
 

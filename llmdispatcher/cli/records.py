@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import accounting  # a door: what it offers is loaded when it is used
+from ..catalog import all_models, vendor_rows
 from ..errors import ConfigError, LedgerError
 from ..runtime import make_data_folder, own_file
+from ..types import closest_name
 from . import values
 from .settings import Settings
 from .terminal import UsageError
@@ -106,6 +108,16 @@ def with_filters(function: Any) -> Any:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def similar(given: Mapping[str, Any]) -> str:
+    """What a vendor or a model that no call has may have meant, as the end of a sentence."""
+    known = {
+        "vendor": [row.name for row in vendor_rows()],
+        "model": {facts.listed for row in vendor_rows() for facts in all_models(row.name)},
+    }
+    near = [closest_name(given[name], names) for name, names in known.items() if given.get(name) and given[name] not in names]
+    return "".join([f"; did you mean {name!r}?" for name in near if name is not None])
 
 
 def filters_of(given: Mapping[str, Any], *more: str) -> dict[str, Any]:

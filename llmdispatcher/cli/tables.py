@@ -32,8 +32,9 @@ _GAP = 2
 _LEAST, _MOST_LEAST = 10, 12
 """The width to which a text may be narrowed: the first, or that of its longest piece, up to the second."""
 _MOST_PLACES = 18
-_PIECES = re.compile(r"(?<=[:/_,.;=@|])(?=.)|(?<=-)(?=[^\W\d])")
-"""The places where a word may be broken: behind a mark, and behind a hyphen that a letter follows, so that a date stays whole."""
+_PIECES = re.compile(r"(?<=[:/_;=@|])(?=.)|(?<=[-.,])(?=[^\W\d])")
+"""The places where a word may be broken: behind a mark, and behind a hyphen or a dot that a letter follows, so that dates, numbers
+and versions stay whole."""
 
 
 def cell(value: Any, spec: str = "") -> str:
@@ -163,7 +164,7 @@ def _fitted_lines(columns: list[_Column], spare: Sequence[str], width: int, *, t
         widths = _fit(kept, width)
         if widths is not None:
             left_out = [column.head for column in columns if column.head in spare[:count]]
-            note = [f"Not shown, for want of columns: {', '.join(left_out)}; --json has all."] if left_out else []
+            note = [f"No room for: {', '.join(left_out)}; --json has all."] if left_out else []
             return _table_lines(kept, widths, total=total, bold=bold) + [line for one in note for line in wrapped(one, width)]
     return _record_lines(columns, width)
 

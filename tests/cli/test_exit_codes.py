@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from llmdispatcher import ConfigError, LedgerError, ModelNotFound, RateLimitError, VendorUnavailable
+from llmdispatcher import ConfigError, InvalidRequest, LedgerError, ModelNotFound, RateLimitError, VendorUnavailable
 from llmdispatcher.cli.options import CODES
 from llmdispatcher.cli.terminal import CommandFailed, UsageError
 
@@ -37,6 +37,8 @@ ENDS = {
     "no file": (FileNotFoundError(2, "No such file", "a.txt"), 2),
     "no right": (PermissionError(13, "Permission denied", "a.txt"), 2),
     "a model that nobody has": (ModelNotFound("none"), 2),
+    "a value that the library refuses": (InvalidRequest("no"), 2),
+    "a request that a vendor refuses": (InvalidRequest("no", attempts=1), 1),
     "Ctrl-C": (KeyboardInterrupt(), 130),
 }
 

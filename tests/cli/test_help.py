@@ -117,7 +117,6 @@ def test_help_is_quick():
 
 
 OPTIONS = {
-    "no command": [],
     "unknown command": ["walk"],
     "unknown option": ["run", "--fast"],
     "no workers": ["run", "--workers", "0"],

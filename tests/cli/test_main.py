@@ -30,6 +30,13 @@ def test_a_misspelt_command_gets_a_suggestion(command, typed, meant):
     assert f"Did you mean {meant!r}?" in command(typed).err
 
 
+def test_without_a_command_there_is_the_help(command):
+    """On stderr, since nothing was done; of a suite, too."""
+    for words in ([], ["keys"], ["--json"]):
+        ended = command(*words)
+        assert (2, "", True) == (ended.code, ended.out, "Usage: llmdispatcher " in ended.err[:40]), words
+
+
 @pytest.mark.parametrize("missing", ["click", "rich"])
 def test_without_the_extra_it_says_what_to_install(command, missing, monkeypatch):
     """In one line, before anything is done."""

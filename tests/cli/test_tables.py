@@ -49,8 +49,8 @@ def test_a_table_fits_the_terminal_and_breaks_no_id(table):
 def test_columns_give_way_in_their_order(table):
     """Texts are broken first; then the spare columns go, one after the other, and a line names them; last come lines of values."""
     assert [ID + "  2026-11-29 21:12:56" in line for line in table(200, ROW)][2]
-    assert "Not shown, for want of columns: seconds; --json has all." in table(104, ROW, spare=SPARE)
-    assert "Not shown, for want of columns: tokens in, tokens out, seconds; --json has all." in table(80, ROW, spare=SPARE)
+    assert "No room for: seconds; --json has all." in table(104, ROW, spare=SPARE)
+    assert "No room for: tokens in, tokens out, seconds; --json has all." in table(80, ROW, spare=SPARE)
     narrow = table(40, ROW, spare=SPARE)
     assert {"call", ID, "status       rate_limited", "tokens in    1,234,567", "seconds      1.20"} <= {*narrow}
 

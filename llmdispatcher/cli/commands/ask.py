@@ -21,7 +21,7 @@ from ..._text import escaped
 from ...errors import Cancelled, InvalidRequest
 from ...types import ANY_MODEL, Message, Part, Request, Response, TextPart, analyze_file, dollars_text, image
 from .. import values
-from ..options import ASKED_MODEL, COUNT, FILE, Positive, make_command, model_option
+from ..options import ASKED_MODEL, COUNT, FILE, Number, Positive, make_command, model_option
 from ..session import VendorChoice, for_terminal, open_session
 from ..settings import Settings
 from ..signals import Stop, catch_signals
@@ -190,7 +190,7 @@ def dollars(amount: Decimal | None) -> str:
 )
 @click.option("--schema", type=FILE, metavar="FILE", help="A file with a JSON schema for the answer.")
 @click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of the answer's tokens.")
-@click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0 to 2; else the model's default.")
+@click.option("--temperature", type=Number(0, 2), metavar="T", help="0 to 2; else the model's default.")
 @click.option("--timeout", type=Positive(), metavar="S", help="Seconds for everything, retries included.  [default: 300]")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is complete, as through a pipe.")
 @click.option("--json-output", is_flag=True, help="Print the answer as JSON, with usage, cost and attempts; so does --json.")

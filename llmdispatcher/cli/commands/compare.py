@@ -17,7 +17,7 @@ from ...errors import Cancelled, DispatchError, ModelNotFound
 from ...types import Request, Response
 from .. import values
 from ..estimates import may_begin, print_estimates, with_price_options
-from ..options import COUNT, FILE, Positive, make_command
+from ..options import COUNT, FILE, Number, Positive, make_command
 from ..session import Session, VendorChoice, open_session
 from ..settings import Settings
 from ..signals import Stop, catch_signals
@@ -78,7 +78,7 @@ Answer = Response | DispatchError
 )
 @click.option("--schema", type=FILE, metavar="FILE", help="A file with a JSON schema for the answers.")
 @click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of each answer's tokens.")
-@click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0 to 2; else each model's default.")
+@click.option("--temperature", type=Number(0, 2), metavar="T", help="0 to 2; else each model's default.")
 @click.option("--timeout", type=Positive(), metavar="S", help="Seconds for each answer, retries included.  [default: 300]")
 @with_price_options
 @click.option("--simulate", is_flag=True, help="Ask simulated vendors; nothing is sent.")

@@ -11,10 +11,11 @@ import click
 
 from ...errors import InvalidRequest
 from .. import records
-from ..options import FILE, OVERWRITE, OneOf, make_command
+from ..options import FILE, OVERWRITE, OneOf, WholeNumber, make_command
 from ..settings import Settings
 from ..tables import cell, money_cells, print_records, print_rows
 from ..terminal import FAILED, OK, UsageError, complain, confirm, may_write, plain, say, tell, tell_json
+from .ask import dollars
 
 if TYPE_CHECKING:
     from ...accounting import Ledger, LedgerAttempt, LedgerCall
@@ -90,7 +91,7 @@ def migrate(settings: Settings) -> int:
 )
 @click.argument("call_id", required=False, metavar="[ID]", help="One call, with all its attempts.")
 @click.option(
-    "-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="The number of rows at most."
+    "-n", "--limit", type=WholeNumber(1, 10_000), default=20, show_default=True, metavar="N", help="The number of rows at most."
 )
 @click.option("--before", metavar="ID", help="Only calls before this one, for the next page.")
 @click.option("--status", type=OneOf(_STATUSES), help="Only calls with this status.")
@@ -106,7 +107,7 @@ def calls(settings: Settings, **given: Any) -> int:
     rows = [_row(call, cost) for call, cost in zip(found, costs, strict=True)]
     spare = ("seconds", "tokens out", "tokens in")
     if not print_records(settings, [call.as_dict() for call in found], heads, rows, spare=spare):
-        say("llmdispatcher: there is no call like that")
+        say(f"llmdispatcher: there is no call like that{records.similar(given)}")
     return OK
 
 
@@ -122,7 +123,8 @@ def _show_call(settings: Settings, call_id: str) -> int:
         return OK
     for name, value in record.items():
         if value not in (None, {}, False):
-            tell(f"{name.replace('_', ' '):<22} {value}")
+            shown = dollars(call.cost) if name == "cost" else value
+            tell(f"{name.replace('_', ' '):<22} {shown}")
     if attempts:
         heads = ("attempt", "model", "status", "error", "http", "US$", "seconds")
         costs, _ = money_cells([one.cost for one in attempts])

@@ -159,7 +159,7 @@ def check(settings: Settings, lockfile: Path | None, aliases: tuple[str, ...]) -
         return USAGE
     missing = [extension.problem for extension in found.extensions() if extension.problem is not None]
     missing += [
-        f"there is no {found.describe_missing(name, settings.profile)}"
+        f"there is not {found.describe_missing(name, settings.profile)}"
         for name in aliases
         if not found.has_alias(name, settings.profile)
     ]

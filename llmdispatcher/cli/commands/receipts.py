@@ -12,7 +12,7 @@ import click
 from ... import accounting
 from ...runtime import from_environment, make_data_folder, own_file
 from .. import records
-from ..options import FILE, OVERWRITE, Suite, make_command
+from ..options import FILE, OVERWRITE, Suite, WholeNumber, make_command
 from ..settings import Settings
 from ..tables import print_records
 from ..terminal import FAILED, OK, UsageError, complain, may_write, plain, say, tell, tell_json
@@ -141,14 +141,15 @@ def verify(settings: Settings, **given: Any) -> int:
 
 @make_command("list", suite=command, examples=("llmdispatcher receipts list", "llmdispatcher receipts list --limit 5 --json"))
 @click.option(
-    "-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="The number of rows at most."
+    "-n", "--limit", type=WholeNumber(1, 10_000), default=20, show_default=True, metavar="N", help="The number of rows at most."
 )
 def show(settings: Settings, limit: int) -> int:
     """List receipts, the newest first, and how many calls have none."""
     with records.open_ledger(settings) as ledger:
         found = accounting.Receipts(ledger).list(limit=limit)
     heads = ("number", "receipt", "signed (UTC)", "kind", "says")
-    if not print_records(settings, [receipt.as_dict() for receipt in found], heads, [_row(receipt) for receipt in found]):
+    as_json, rows = [receipt.as_dict() for receipt in found], [_row(receipt) for receipt in found]
+    if not print_records(settings, as_json, heads, rows, whole=("number", "receipt"), spare=("kind",)):
         say("llmdispatcher: there is no receipt")
     return OK
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..options import Positive, make_command
+from ..options import Number, Positive, WholeNumber, make_command
 from ..settings import Settings
 from ..terminal import UsageError, say
 
@@ -18,17 +18,15 @@ if TYPE_CHECKING:
 
 @make_command("simulate", examples=("llmdispatcher simulate", "llmdispatcher simulate --port 0 --error-rate 0.2 --latency 0.5"))
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8100, metavar="N", show_default=True, help="The port; 0 takes a free one."
+    "--port", type=WholeNumber(0, 65535), default=8100, metavar="N", show_default=True, help="The port; 0 takes a free one."
 )
-@click.option(
-    "--latency", type=click.FloatRange(min=0), default=0.1, metavar="S", show_default=True, help="Seconds before the first byte."
-)
+@click.option("--latency", type=Number(min=0), default=0.1, metavar="S", show_default=True, help="Seconds before the first byte.")
 @click.option(
     "--tokens-per-second", type=Positive(), default=100.0, metavar="N", show_default=True, help="The speed of the answers."
 )
 @click.option(
     "--error-rate",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.0,
     metavar="SHARE",
     show_default=True,

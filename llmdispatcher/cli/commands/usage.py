@@ -6,7 +6,7 @@ import csv
 import itertools
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -108,11 +108,11 @@ def command(settings: Settings, **given: Any) -> int:
     elif given["as_csv"]:
         _write_csv(stats)
     else:
-        _show(stats, course, settings)
+        _show(stats, course, settings, given)
     return OK
 
 
-def _show(stats: UsageStats, course: UsageStats, settings: Settings) -> None:
+def _show(stats: UsageStats, course: UsageStats, settings: Settings, given: Mapping[str, Any]) -> None:
     heads = [str(head) for head in (stats.group_by, stats.by) if head]
     heads += ["calls", "failed", "tokens in", "tokens out", "US$", "seconds"]
     costs, total = money_cells([bucket.total_cost for bucket in stats.buckets])
@@ -124,6 +124,8 @@ def _show(stats: UsageStats, course: UsageStats, settings: Settings) -> None:
         bars = sparkline([bucket.total_cost for bucket in course.buckets], width=min(60, terminal_width() - 16))
         tell(drawable(f"{bars}  US$ by {course.group_by}"))
     tell_wrapped(closing(stats, total if rows else None))
+    if not rows and (hint := records.similar(given)):
+        say(f"llmdispatcher: there is no call like that{hint}")
 
 
 def closing(stats: UsageStats, cost: str | None = None) -> str:
