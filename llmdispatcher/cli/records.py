@@ -112,10 +112,8 @@ def with_filters(function: Any) -> Any:
 
 def similar(given: Mapping[str, Any]) -> str:
     """What a vendor or a model that no call has may have meant, as the end of a sentence."""
-    known = {
-        "vendor": [row.name for row in vendor_rows()],
-        "model": {facts.listed for row in vendor_rows() for facts in all_models(row.name)},
-    }
+    known = {"vendor": [row.name for row in vendor_rows()]}
+    known["model"] = [facts.listed for name in known["vendor"] for facts in all_models(name)]
     near = [closest_name(given[name], names) for name, names in known.items() if given.get(name) and given[name] not in names]
     return "".join([f"; did you mean {name!r}?" for name in near if name is not None])
 

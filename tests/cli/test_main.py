@@ -32,9 +32,9 @@ def test_a_misspelt_command_gets_a_suggestion(command, typed, meant):
 
 def test_without_a_command_there_is_the_help(command):
     """On stderr, since nothing was done; of a suite, too."""
-    for words in ([], ["keys"], ["--json"]):
+    for words in ([], ["keys"]):
         ended = command(*words)
-        assert (2, "", True) == (ended.code, ended.out, "Usage: llmdispatcher " in ended.err[:40]), words
+        assert (2, "", True) == (ended.code, ended.out, ended.err.startswith("Usage: llmdispatcher ")), words
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])

@@ -169,3 +169,13 @@ def test_data_alone_is_on_stdout(command, openai):
         ended = command(*arguments)
         assert "" == ended.out, arguments
     assert [] == json.loads(command("calls", "--json").out)
+
+
+def test_a_misspelt_filter_gets_a_suggestion(command, openai):
+    """Where no call matches."""
+    command("init-db")
+
+    assert "did you mean 'openai'?" in command("calls", "--vendor", "opnai").err
+    assert "did you mean 'gpt-4o-mini'?" in command("usage", "--model", "gpt-4o-mni").err
+    assert "did you mean 'model'?" in command("usage", "--by", "modle").err
+    assert "mean" not in command("calls", "--vendor", "openai").err
