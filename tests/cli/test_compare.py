@@ -91,6 +91,17 @@ def test_on_a_terminal_answers_stand_side_by_side():
         assert re.search(r"gpt-4o-mini +gemini-2\.5-flash\r?\n", terminal.text)
 
 
+def test_a_terminal_is_not_steered_by_an_answer(openai):
+    """Neither by its text nor by the name of a model; a pipe gets the text as it came."""
+    openai.responses = "\x1b[2J\rHi\tthere\u202e"
+    with Pty("compare", "Hello", "-m", "gpt-4o-mini,gpt-4o\x1b[31m", NO_COLOR="1") as terminal:
+        terminal.ended()
+        assert "\\x1b[2J\\x0dHi" in terminal.text.replace("\\r", "\\x0d")
+        assert "\x1b" not in terminal.seen
+    with Piped("compare", "Hello", "-m", "gpt-4o-mini") as running:
+        assert "\x1b[2J" in running.communicate()[0]
+
+
 def test_ctrl_c_ends_the_comparison(openai):
     """What was answered is shown, and the exit code is that of a signal."""
     openai.always(faults.silent())

@@ -156,6 +156,15 @@ def test_a_reader_that_left_is_no_traceback():
     assert (1, b"") == (process.returncode, err)
 
 
+def test_streams_that_are_closed_are_no_trouble():
+    """Nothing is said there, and the work is done; what would go to stderr does not go to stdout."""
+    for closed, words, code in ((">&-", "vendors", 0), ("2>&-", "nonsense", 2), (">&- 2>&-", "models zzz", 1)):
+        done = subprocess.run(
+            f"{sys.executable} -m llmdispatcher {words} {closed}", shell=True, capture_output=True, text=True, check=False
+        )
+        assert (code, "", "") == (done.returncode, done.stdout, done.stderr), closed
+
+
 class Terminal(io.StringIO):
     """A stream that says it is a terminal."""
 
