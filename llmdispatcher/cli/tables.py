@@ -121,10 +121,7 @@ def print_rows(
     """
     table = [[escaped(one) for one in row] for row in (*rows, *([total] if total is not None else ()))]
     fixed = heads[:1] if whole is None else whole
-    columns = [
-        _Column.of(head, [row[place] for row in table], whole=head in fixed, spare=head in spare)
-        for place, head in enumerate(heads)
-    ]
+    columns = [_Column.of(head, [row[place] for row in table], whole=head in fixed) for place, head in enumerate(heads)]
     bold = is_bold(no_color=no_color)
     if not sys.stdout.isatty():
         lines = _table_lines(columns, [column.natural for column in columns], total=total is not None)
@@ -146,7 +143,7 @@ class _Column:
     least: int
 
     @classmethod
-    def of(cls, head: str, cells: Sequence[str], *, whole: bool, spare: bool) -> _Column:
+    def of(cls, head: str, cells: Sequence[str], *, whole: bool) -> _Column:
         lines = [line for cell in cells for line in cell.split("\n")]
         number = bool(cells) and any(cells) and all(set(one) <= _NUMBERS for one in cells)
         content = max(map(_length, lines), default=0)

@@ -201,7 +201,6 @@ TYPED = {
     "behind =": ("ask --model=openai:gpt-4.1-mi", "ni "),
     "in quotes": ('ask -m "openai:gpt-4.1-mi', 'ni" '),
     "the last of several": ("compare Why -m gpt-4o,openai:gpt-4.1-mi", "ni "),
-    "a command": ("compl", "etion "),
     "a file": ("ask -f note", "s.txt "),
 }
 

@@ -170,7 +170,8 @@ def _plot_of(stats: UsageStats, course: UsageStats) -> Plot:
     series: dict[str, list[Decimal]] = {}
     for bucket in stats.buckets:
         amounts = series.setdefault(bucket.value or f"no {stats.by}", [Decimal(0)] * len(places))
-        amounts[places[bucket.period or ""]] += bucket.total_cost
+        if bucket.period in places:  # a new day may have begun between the two questions
+            amounts[places[bucket.period]] += bucket.total_cost
     period = str(course.group_by)
     return Plot(
         title=f"Cost of calls by {stats.by}",
