@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .prompts import read_prompts as read_prompts
     from .runner import Advance as Advance
     from .runner import BatchRunner as BatchRunner
+    from .runner import error_record as error_record
     from .runner import response_record as response_record
 else:
     __getattr__, __dir__ = door(
@@ -31,6 +32,6 @@ else:
             "estimate": ("estimate_cost", "ModelEstimate", "NOBODY", "RunningTotal", "Tally", "total_cost"),
             "files": ("AnswersFile", "is_complete", "Journal"),
             "prompts": ("InvalidLine", "Prompt", "PromptLine", "read_prompts", "STDIN"),
-            "runner": ("Advance", "BatchRunner", "response_record"),
+            "runner": ("Advance", "BatchRunner", "error_record", "response_record"),
         },
     )

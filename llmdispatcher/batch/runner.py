@@ -350,7 +350,7 @@ def result_record(line: PromptLine, result: _Answer | DispatchError | None) -> d
     if isinstance(result, Embeddings):
         return {"id": line.id, **_embeddings_record(result)}
     assert result is not None
-    return {"id": line.id, "model": line.request.model, "error": _error_record(result)}
+    return {"id": line.id, "model": line.request.model, "error": error_record(result)}
 
 
 def _embeddings_record(embeddings: Embeddings) -> dict[str, Any]:
@@ -404,7 +404,8 @@ def _round(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
 
 
-def _error_record(error: DispatchError) -> dict[str, Any]:
+def error_record(error: DispatchError) -> dict[str, Any]:
+    """Return an error as JSON can hold it: its class, its text, its attempts, and what the vendor said."""
     record = {"class": type(error).__name__, "message": str(error), "attempts": error.attempts}
     more = {name: getattr(error, name) for name in ("vendor", "status", "code", "request_id", "retry_after")}
     return record | {name: value for name, value in more.items() if value is not None}

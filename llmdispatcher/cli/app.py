@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -18,7 +19,7 @@ import click
 
 from .._text import traced
 from .._version import __version__
-from ..errors import ConfigError, DispatchError, ModelNotFound
+from ..errors import ConfigError, DispatchError, InvalidRequest, ModelNotFound
 from .options import CODES, COMPLETE, GLOBALS, write_end
 from .terminal import FAILED, INTERRUPTED, USAGE, CommandFailed, UsageError, complain, say, show_warnings
 
@@ -26,6 +27,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Asking": {
         "ask": ("ask", "Ask one question and print the answer."),
         "chat": ("chat", "Talk with a model."),
+        "compare": ("compare", "Ask several models the same question, side by side."),
         "batch": ("batch", "Ask a file of prompts; a stopped batch can be resumed."),
     },
     "Looking": {
@@ -70,9 +72,50 @@ COMMANDS: Mapping[str, tuple[str, str]] = {name: row for rows in SECTIONS.values
 ALIASES = {"run": "batch"}
 """Older names of commands."""
 
+_DEFAULT = "ask"
+"""The command of a question that names none."""
+
+
+def _is_question(text: str) -> bool:
+    return len(text.split()) > 1
+
 
 class Commands(click.Group):
     """All commands; a command's file is imported when it is called or explained."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the global options; a question without a command is one for ``ask``."""
+        place = self._place_of_question(ctx, args)
+        return super().parse_args(ctx, args if place is None else [*args[:place], _DEFAULT, *args[place:]])
+
+    def _place_of_question(self, ctx: click.Context, args: list[str]) -> int | None:
+        """Where the words of a question without a command begin: a text with a space in it, or what follows ``--``.
+
+        A single word is the name of a command, be it misspelt: it is never sent to anybody. Options of ``ask`` may precede the
+        question.
+        """
+        valued = {name for option in GLOBALS if not option.is_flag for name in option.opts}
+        place = 0
+        while place < len(args):
+            word = args[place]
+            if word == "--":
+                return place if args[place + 1 :] else None
+            if not word.startswith("-"):
+                return place if _is_question(word) else None
+            if word.partition("=")[0] not in _names(self, ctx):
+                return place if self._has_question(ctx, args[place:]) else None
+            place += 2 if word in valued else 1
+        return None
+
+    def _has_question(self, ctx: click.Context, args: list[str]) -> bool:
+        """Whether ``ask`` would take these options, and what follows them is a question."""
+        asking = self.get_command(ctx, _DEFAULT)
+        assert asking is not None
+        try:
+            words = asking.make_parser(click.Context(asking, parent=ctx)).parse_args(list(args))[0].get("prompt")
+        except click.UsageError:
+            return False
+        return "--" in args or (isinstance(words, tuple) and bool(words) and _is_question(words[0]))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the help."""
@@ -88,14 +131,15 @@ class Commands(click.Group):
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        """Resolve the command; the error for an unknown one suggests a similar name."""
-        try:
+        """Resolve the command; the error for an unknown one suggests a similar name, and how a question is asked."""
+        if self.get_command(ctx, args[0]) is not None:
             return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            near = get_close_matches(args[0], [*COMMANDS, *ALIASES], 1)
-            if not near:
-                raise
-            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
+        near = get_close_matches(args[0].lower(), [*COMMANDS, *ALIASES], 1)
+        meant = f"Did you mean {near[0]!r}? " if near else ""
+        how = f"put it in quotes, or write: {shlex.join(['llmdispatcher', _DEFAULT, *args])}"
+        if len(args) == 1:
+            how = f"write: {shlex.join(['llmdispatcher', '--', *args])}"
+        raise click.UsageError(f"No such command {args[0]!r}. {meant}To ask it as a question, {how}", ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands under their headings."""
@@ -112,7 +156,7 @@ class Commands(click.Group):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write an example and the exit codes."""
-        write_end(("llmdispatcher COMMAND --help",), CODES, formatter)
+        write_end(('llmdispatcher "Why is the sky blue?"', "llmdispatcher COMMAND --help"), CODES, formatter)
 
 
 def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -123,7 +167,10 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 
 top = Commands(
     "llmdispatcher",
-    help="Dispatch prompts to large language models, whoever serves them.",
+    help=(
+        "Dispatch prompts to large language models, whoever serves them.\n\nA text with a space in it is a question and needs no"
+        " command; `--` makes one of a single word."
+    ),
     params=[
         *GLOBALS,
         click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version."),
@@ -166,8 +213,12 @@ def _invoke(arguments: list[str], given: dict[str, Any]) -> int:
 
 
 def _complete(asked: str) -> int:
-    from click.shell_completion import shell_complete  # late: only a shell asks
+    from click.shell_completion import add_completion_class, shell_complete  # late: only a shell asks
 
+    from .commands.completion import SHELLS
+
+    for name, kind in SHELLS.items():
+        add_completion_class(kind, name)
     return shell_complete(top, {}, "llmdispatcher", COMPLETE, asked)
 
 
@@ -179,12 +230,11 @@ def _report(error: Exception) -> int:
     """Print what went wrong; returns the exit code for it."""
     code = FAILED
     match error:
+        case click.exceptions.NoArgsIsHelpError():
+            say(error.format_message())
+            return USAGE
         case click.UsageError():
-            path = error.ctx.command_path if error.ctx is not None else "llmdispatcher"
-            told = _EXTRA.sub(
-                r"\1; it is not shown, since it may hold a password; a ledger is given by --db", error.format_message()
-            )
-            text, code = f"{told}\n{path} --help tells more", USAGE
+            text, code = _usage_text(error), USAGE
         case click.ClickException():
             text = error.format_message()
         case UsageError() | CommandFailed():
@@ -193,7 +243,9 @@ def _report(error: Exception) -> int:
             text, code = error.message, USAGE
         case DispatchError():
             text = f"{type(error).__name__}: {error}"
-            code = USAGE if isinstance(error, ModelNotFound) and not error.attempts else FAILED
+            code = USAGE if isinstance(error, ModelNotFound | InvalidRequest) and not error.attempts else FAILED
+        case FileNotFoundError() | PermissionError() | IsADirectoryError() | NotADirectoryError() if error.filename:
+            text, code = f"{error.filename}: {error.strerror}", USAGE
         case OSError():  # behind the library's own, some of which are OSErrors too
             place = f"{error.filename}: " if error.filename else ""
             text = f"{place}{error.strerror or error or type(error).__name__}"
@@ -201,3 +253,26 @@ def _report(error: Exception) -> int:
             text = f"{type(error).__name__}: {error} (--debug shows where)"
     complain(text, lines=isinstance(error, click.UsageError | ConfigError))
     return code
+
+
+def _usage_text(error: click.UsageError) -> str:
+    """What is wrong with a command line, and where its help is."""
+    context = error.ctx
+    told = _EXTRA.sub(r"\1; it is not shown, since it may hold a password; a ledger is given by --db", error.format_message())
+    if isinstance(error, click.NoSuchOption) and context is not None:
+        told = f"No such option {error.option_name!r}.{_similar_option(error.option_name, context)}"
+    return f"{told}\n{context.command_path if context is not None else 'llmdispatcher'} --help tells more"
+
+
+def _similar_option(name: str, context: click.Context) -> str:
+    """A sentence about the option that was meant; at the top it may be one of ``ask``."""
+    asking = top.get_command(context, _DEFAULT) if context.command is top else None
+    if asking is not None and name in _names(asking, context):
+        return f" It is one of `ask`, and stands behind that word: llmdispatcher {_DEFAULT} {name} ..."
+    near = get_close_matches(name, _names(context.command, context), 1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _names(command: click.Command, context: click.Context) -> list[str]:
+    """The options of a command."""
+    return [name for param in command.get_params(context) if isinstance(param, click.Option) for name in param.opts]

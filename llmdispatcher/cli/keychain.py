@@ -7,10 +7,10 @@ import json
 from importlib import import_module
 from typing import Any
 
+from .. import vendors  # a door: what it offers is loaded when it is used
 from ..catalog import vendor_row, vendor_rows
 from ..runtime import make_data_folder, own_file, write_file
 from ..types import choices
-from ..vendors import check_key
 from .terminal import CommandFailed, UsageError
 
 SERVICE = "llmdispatcher"
@@ -34,7 +34,7 @@ def key_of(vendor: str) -> str | None:
 
 def put(vendor: str, key: str) -> None:
     """Store a key. Raises :class:`UsageError` for a vendor that is not in the catalog, :class:`ConfigError` for what is no key."""
-    check_key(key, vendor)
+    vendors.check_key(key, vendor)
     _call_keyring("set_password", vendor, key)
     _write_list([*list_vendors(), vendor])
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
+
+from . import values
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 CODES = "0 ok, 1 failed, 2 wrong usage, 130 interrupted"
 """The exit codes of a command that has no other ones."""
@@ -33,7 +38,9 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 GLOBALS = (
     _global("--db", "The database of the ledger, sqlite:///FILE or postgresql://...; before $DATABASE_URL.", metavar="URL"),
     _global("--sqlite", "The database of the ledger, as an SQLite file.", metavar="PATH", type=FILE),
-    _global("--profile", "The profile of the lockfile; before $LLMDISPATCHER_PROFILE.", metavar="NAME"),
+    _global(
+        "--profile", "The profile of the lockfile; before $LLMDISPATCHER_PROFILE.", metavar="NAME", shell_complete=values.PROFILE
+    ),
     _global("--config", "A TOML or JSON file: fields of Config, and [vendors.NAME] tables.", metavar="FILE", type=FILE),
     _global("--json", "Print JSON for programs.", is_flag=True),
     _global("--quiet", "Print only the output and errors.", is_flag=True),
@@ -75,8 +82,10 @@ class Suite(DocumentedCommand, click.Group):
     """A command that has subcommands."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the subcommands; each explains its own options."""
-        self.format_commands(ctx, formatter)
+        """List the subcommands, each with its first sentence; each explains its own options."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, (one.help or "").partition("\n\n")[0]) for name, one in found if one is not None])
 
 
 def _write_section(heading: str, params: Sequence[click.Parameter], ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -133,5 +142,39 @@ class Positive(click.ParamType[float]):
         return number
 
 
-COUNT = click.IntRange(min=1)
+class WholeNumber(click.IntRange):
+    """A whole number within bounds."""
+
+    name = "whole number"
+
+
+class Number(click.FloatRange):
+    """A number within bounds."""
+
+    name = "number"
+
+
+COUNT = WholeNumber(min=1)
 """A whole number above 0."""
+
+
+class OneOf(click.Choice[str]):
+    """One of some words; the error for another one suggests the closest."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Return the words that there are, and the one that was meant."""
+        near = get_close_matches(str(value).lower(), self.choices, 1)
+        text = f"{value!r} is not one of {', '.join(map(repr, self.choices))}"
+        return f"{text}; did you mean {near[0]!r}?" if near else text
+
+
+def model_option(text: str) -> Callable[[_Function], _Function]:
+    """The option ``--model``, with the text of its help."""
+    return click.option("-m", "--model", metavar="MODEL", shell_complete=values.MODEL, help=text)
+
+
+ASKED_MODEL = "A model, vendor:model or alias; else $LLMDISPATCHER_MODEL, else whichever fits best."
+"""The help of ``--model`` where a question is asked."""
+
+OVERWRITE = click.option("--force", "--yes", "-y", "force", is_flag=True, help="Overwrite a file without asking.")
+"""The option of commands that write a file."""

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import accounting  # a door: what it offers is loaded when it is used
+from ..catalog import all_models, vendor_rows
 from ..errors import ConfigError, LedgerError
 from ..runtime import make_data_folder, own_file
+from ..types import closest_name
+from . import values
 from .settings import Settings
 from .terminal import UsageError
 
@@ -33,6 +36,8 @@ FILTERS = {
     "model": "Only this model's, or vendor:model's.",
 }
 """By name: the text of the option."""
+
+_COMPLETERS = {"alias": values.ALIAS, "vendor": values.VENDOR, "model": values.MODEL}
 
 
 def ledger_address(settings: Settings, configured: Any = None) -> str | None:
@@ -92,7 +97,10 @@ def _why_no_ledger(url: str) -> str | None:
 
 def with_filters(function: Any) -> Any:
     """Add the options that select calls."""
-    options = [click.option(f"--{name.replace('_', '-')}", metavar="NAME", help=text) for name, text in FILTERS.items()]
+    options = [
+        click.option(f"--{name.replace('_', '-')}", metavar="NAME", shell_complete=_COMPLETERS.get(name), help=text)
+        for name, text in FILTERS.items()
+    ]
     options += [
         click.option("--start", metavar="DAY", help="From this day or moment on, such as 2026-11-01."),
         click.option("--end", metavar="DAY", help="Until the end of this day, or this moment."),
@@ -100,6 +108,14 @@ def with_filters(function: Any) -> Any:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def similar(given: Mapping[str, Any]) -> str:
+    """What a vendor or a model that no call has may have meant, as the end of a sentence."""
+    known = {"vendor": [row.name for row in vendor_rows()]}
+    known["model"] = [facts.listed for name in known["vendor"] for facts in all_models(name)]
+    near = [closest_name(given[name], names) for name, names in known.items() if given.get(name) and given[name] not in names]
+    return "".join([f"; did you mean {name!r}?" for name in near if name is not None])
 
 
 def filters_of(given: Mapping[str, Any], *more: str) -> dict[str, Any]:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .. import dispatcher as dispatching  # doors: what they offer is loaded when it is used, and not for help or a shell
+from .. import resilience, routing, vendors
 from ..catalog import owner, vendor_row
-from ..dispatcher import ConfigFile, Dispatcher, read_config_file
-from ..resilience import RateLimit, RetryBudget, RetryPolicy
-from ..routing import RoutingCondition, RoutingRule
-from ..vendors import HttpVendor, from_environment, incomplete, misspelt_variables, vendor
 from . import keychain, records
 from .settings import Settings
 from .terminal import CommandFailed, UsageError, complain, say
+
+if TYPE_CHECKING:
+    from ..dispatcher import ConfigFile, Dispatcher
+    from ..resilience import RateLimit
+    from ..vendors import HttpVendor
 
 STAND_INS: Mapping[str, Mapping[str, str]] = {
     "openai": {"claude-haiku-*": "gpt-4o-mini", "claude-*": "gpt-4.1", "gemini-*-pro*": "gpt-4.1", "gemini-*": "gpt-4o-mini"},
@@ -38,9 +41,6 @@ _NO_KEY = "no-key"
 """The key of a vendor to which nothing is sent."""
 
 _OWNERS = {"claude-*": "anthropic", "gemini-*": "google", "gpt-*": "openai"}
-_AZURE_FIRST = RoutingRule(
-    condition=RoutingCondition(model_pattern="gpt-4.1*"), vendor="azure", priority=10, name="gpt-4.1 on Azure first"
-)
 
 
 @attrs.frozen(kw_only=True)
@@ -129,7 +129,7 @@ def open_session(settings: Settings, choice: VendorChoice) -> Iterator[Session]:
 
     Raises :class:`UsageError` if there is no vendor to ask.
     """
-    file = read_config_file(settings.config)
+    file = dispatching.read_config_file(settings.config)
     real = [] if choice.simulate else real_vendors(file, choice)
     simulated = not real and (choice.simulate or choice.or_simulate)
     assumed = not real and not simulated and choice.dry_for is not None
@@ -140,7 +140,7 @@ def open_session(settings: Settings, choice: VendorChoice) -> Iterator[Session]:
     with ExitStack() as running:
         names = {one.name for one in real} or {character.kind for character in CHARACTERS}
         fields = _config_fields(file, settings, choice, names, simulated=simulated)
-        dispatcher = running.enter_context(Dispatcher(file.config(**fields)))
+        dispatcher = running.enter_context(dispatching.Dispatcher(file.config(**fields)))
         if simulated:
             description = _register_simulated(dispatcher, running, substitute=choice.substitute)
         else:
@@ -164,14 +164,16 @@ def _config_fields(
         unless_said["timeout"] = choice.timeout
     if simulated or choice.substitute:
         rules = [
-            RoutingRule(condition=RoutingCondition(model_pattern=glob), vendor=name)
+            routing.RoutingRule(condition=routing.RoutingCondition(model_pattern=glob), vendor=name)
             for glob, name in _OWNERS.items()
             if name in names
         ]
-        unless_said["routing_rules"] = [_AZURE_FIRST, *rules] if simulated else rules
+        azure = routing.RoutingCondition(model_pattern="gpt-4.1*")
+        first = routing.RoutingRule(condition=azure, vendor="azure", priority=10, name="gpt-4.1 on Azure first")
+        unless_said["routing_rules"] = [first, *rules] if simulated else rules
     if simulated:
-        unless_said["retry_policy"] = RetryPolicy(max_retries=10, initial_delay=0.1, max_delay=1.0)
-        unless_said["retry_budget"] = RetryBudget(enabled=False)
+        unless_said["retry_policy"] = resilience.RetryPolicy(max_retries=10, initial_delay=0.1, max_delay=1.0)
+        unless_said["retry_budget"] = resilience.RetryBudget(enabled=False)
     own: dict[str, Any] = {name: value for name, value in unless_said.items() if name not in file.fields}
     ledger = records.ledger_address(settings, file.fields.get("ledger"))
     if ledger is not None:
@@ -185,21 +187,21 @@ def real_vendors(file: ConfigFile, choice: VendorChoice) -> list[HttpVendor]:
     """Return the vendors of the file, and those whose keys are in the environment or in the keychain."""
     more: dict[str, Any] = {} if choice.limit is None else {"rate_limit": choice.limit}
     found = {made.name: made for made in file.make_vendors()}
-    for known in from_environment():
+    for known in vendors.from_environment():
         if known.name not in found:
-            found[known.name] = vendor(known.name, **_stand_in(known.name, choice), **more)
+            found[known.name] = vendors.vendor(known.name, **_stand_in(known.name, choice), **more)
     for name in keychain.list_vendors():
         if name not in found and (key := _keychain_key(name)) is not None:
-            found[name] = vendor(name, api_key=key, **_stand_in(name, choice), **more)
+            found[name] = vendors.vendor(name, api_key=key, **_stand_in(name, choice), **more)
     return list(found.values())
 
 
 def _no_vendor_text() -> str:
     """The text if no vendor can be asked: what a half-configured vendor lacks, else how to give a key."""
-    halves = "; ".join(f"{name}: {lack}" for name, lack in incomplete().items())
+    halves = "; ".join(f"{name}: {lack}" for name, lack in vendors.incomplete().items())
     if halves:
         return f"nobody can be asked: {halves}"
-    misspelt = "".join([f"{text}; " for text in misspelt_variables()])
+    misspelt = "".join([f"{text}; " for text in vendors.misspelt_variables()])
     return (
         f"nobody can be asked: no vendor has a key; {misspelt}set one such as OPENAI_API_KEY, put one into the keychain with"
         " `llmdispatcher keys set openai`, or try it out with --simulate"
@@ -214,7 +216,7 @@ def _vendors_without_keys(file: ConfigFile, choice: VendorChoice) -> list[HttpVe
     owners = [owner(model.rpartition(":")[2]) or "" for model in choice.dry_for or ()]
     rows = [vendor_row(name) for name in (*STAND_INS, *heads, *named, *owners)]
     kinds = dict.fromkeys([row.name for row in rows if row is not None])
-    return [vendor(kind, api_key=_NO_KEY, **_stand_in(kind, choice)) for kind in kinds]
+    return [vendors.vendor(kind, api_key=_NO_KEY, **_stand_in(kind, choice)) for kind in kinds]
 
 
 def _keychain_key(name: str) -> str | None:
@@ -230,8 +232,8 @@ def _stand_in(kind: str, choice: VendorChoice) -> dict[str, Any]:
     return {"model_map": STAND_INS.get(kind, {})} if choice.substitute else {}
 
 
-def _register_real(dispatcher: Dispatcher, vendors: list[HttpVendor], choice: VendorChoice) -> str:
-    for one in vendors:
+def _register_real(dispatcher: Dispatcher, found: list[HttpVendor], choice: VendorChoice) -> str:
+    for one in found:
         dispatcher.register_vendor(one)
     dispatcher.check_vendors()  # its warnings are printed
     substitutes = "; where a model's own vendor is missing or fails, a similar model of another answers"
@@ -253,7 +255,7 @@ def _register_simulated(dispatcher: Dispatcher, running: ExitStack, *, substitut
             )
         )
         dispatcher.register_vendor(
-            vendor(
+            vendors.vendor(
                 character.kind,
                 api_key="simulated",
                 base_url=getattr(simulator, f"{character.kind}_url"),

@@ -161,9 +161,9 @@ def tell(*lines: str) -> None:
         print(escaped(without_passwords(for_commands(line)), keep="\t"))
 
 
-def tell_json(value: Any) -> None:
-    """Print the output for programs."""
-    print(json_text(value))
+def tell_json(value: Any, *, line: bool = False) -> None:
+    """Print the output for programs, indented or as one ``line``."""
+    print(json_text(value, indent=None if line else 2), flush=line)
 
 
 def plain(text: str) -> str:
@@ -171,9 +171,9 @@ def plain(text: str) -> str:
     return escaped(text, keep="\n\t")
 
 
-def json_text(value: Any) -> str:
-    """Return indented JSON; what would control a terminal is escaped, and amounts of money are strings."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+def json_text(value: Any, indent: int | None = 2) -> str:
+    """Return JSON, indented or in one line; what would control a terminal is escaped, and amounts of money are strings."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
     return _STEERING.sub(_as_json, text)
 
 
@@ -185,6 +185,32 @@ def _as_json(found: re.Match[str]) -> str:
 def is_typed() -> bool:
     """Whether a person is at standard input, who can be asked."""
     return sys.stdin is not None and sys.stdin.isatty()
+
+
+def confirm(question: str, *, otherwise: str) -> bool:
+    """Whether a person at the terminal says yes.
+
+    Raises :class:`UsageError` where nobody can be asked; ``otherwise`` says which option is a yes.
+    """
+    if not is_typed():
+        raise UsageError(f"{question}; nobody can be asked, so nothing was done: {otherwise}")
+    sys.stderr.write(plain(without_passwords(f"llmdispatcher: {question}. Go on? [y/N] ")))
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def may_write(path: Path, *, force: bool, option: str = "--force") -> bool:
+    """Whether a file may be written: there is none, ``force``, or a person agrees that it is overwritten.
+
+    Devices and pipes are not overwritten. Raises :class:`UsageError` where nobody can be asked, and where there can be no file.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; choose the name of a file")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}; make it, or choose another name")
+    if force or not path.is_file():
+        return True
+    return confirm(f"{path} exists and will be overwritten", otherwise=f"{option} overwrites it; or choose another name")
 
 
 def for_stream(text: str, stream: TextIO) -> str:

@@ -13,11 +13,13 @@ import xml.etree.ElementTree as ET
 from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
+from importlib import import_module
 
 import pytest
 
 from llmdispatcher import Ledger, open_ledger
 from llmdispatcher.cli.commands import usage as picture
+from llmdispatcher.cli.plots import Plot, ticks_of
 from llmdispatcher.cli.records import ledger_address
 from llmdispatcher.cli.settings import Settings
 from llmdispatcher.testing import faults
@@ -138,12 +140,17 @@ def test_amounts_are_bars(amounts, bars):
 
 
 def test_usage_draws_an_svg(command, ledger, away):
-    """A bar for each day, with its amount; nothing else is needed for it."""
+    """A line for each model, with a dot for each day whose tooltip is the amount; a second picture needs a yes."""
     ended = command("usage", "--days", 7, "--plot", "usage.svg")
     root = ET.fromstring((away / "usage.svg").read_text())
+    lines, dots = (root.findall(f".//{{http://www.w3.org/2000/svg}}{name}") for name in ("polyline", "circle"))
 
-    assert 0 == ended.code
-    assert 7 == len(root.findall(".//{http://www.w3.org/2000/svg}title"))
+    assert (0, 2, 14) == (ended.code, len(lines), len(dots))
+    assert {"gpt-4o", "gpt-4o-mini", "US$ per day", "day (UTC)", "Cost of calls by model"} <= {*root.itertext()}
+    assert any(re.search(r"^[0-9-]{10}, gpt-4o-mini: US\$ 0\.0000", text) for text in root.itertext())
+    assert 2 == command("usage", "--plot", "usage.svg").code
+    assert 0 == command("usage", "--plot", "usage.svg", "--by", "vendor", "--force").code
+    assert "openai" in {*ET.fromstring((away / "usage.svg").read_text()).itertext()}
 
 
 def test_a_png_needs_matplotlib(command, ledger, monkeypatch):
@@ -156,12 +163,38 @@ def test_a_png_needs_matplotlib(command, ledger, monkeypatch):
     assert "pip install 'llmdispatcher[plot]'" in ended.err
 
 
-@pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is not installed here")
-def test_a_png_is_drawn(away):
-    """With the extra."""
-    picture.draw_picture(away / "usage.png", [("2026-11-01", Decimal("1.5")), ("2026-11-02", Decimal(0))], title="<two> days")
+def plot(**series):
+    """A plot of two days."""
+    amounts = {name: [Decimal(text) for text in texts.split()] for name, texts in series.items()}
+    more = {"title": 'x < "y"', "subtitle": "", "axis": "day (UTC)", "unit": "US$ per day"}
+    return Plot(periods=["2026-11-01", "2026-11-02"], series=amounts, **more)
 
-    assert (away / "usage.png").read_bytes().startswith(b"\x89PNG")
+
+def test_a_png_has_a_line_for_each_series(away):
+    """In the colours of the picture, whatever the names are: neither formulas nor hidden ones."""
+    plot(**{"_a$x$": "0 1.5", "b\\alpha": "1 0.000001"}).draw(away / "usage.png")
+    pixels = import_module("matplotlib.image").imread(away / "usage.png")
+    seen = {tuple(pixel) for pixel in (pixels[:, :, :3] * 255).round().astype(int).reshape(-1, 3).tolist()}
+
+    assert {(0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)} <= seen
+
+
+def test_a_picture_names_the_dearest_and_sums_the_rest(away):
+    """Eight lines by name, one for all others; no name is lost where only one would be left."""
+    many = plot(**{f"model-{number}": f"0 {number}" for number in range(12)}).svg()
+    nine = plot(**{f"model-{number}": f"0 {number}" for number in range(9)}).svg()
+
+    assert ("4 others" in many, "model-11" in many, ">model-3<" in many) == (True, True, False)
+    assert ("others" in nine, "model-0" in nine) == (False, True)
+
+
+STEPS = {"0": "0 1", "0.0000123": "0 0.000005 0.000010 0.000015", "1": "0 0.2 0.4 0.6 0.8 1.0", "99.9": "0 20 40 60 80 100"}
+
+
+def test_the_steps_of_an_axis_are_round():
+    """And reach the greatest amount."""
+    for most, steps in STEPS.items():
+        assert [Decimal(step) for step in steps.split()] == ticks_of(Decimal(most)), most
 
 
 def test_another_kind_of_picture_is_refused(command, ledger):
@@ -171,9 +204,9 @@ def test_another_kind_of_picture_is_refused(command, ledger):
 
 def test_an_svg_holds_any_name():
     """And no amount at all."""
-    drawn = picture.svg([("<a&b>", Decimal(0))], 'x < "y"')
+    drawn = plot(**{"<a&b>\x1b": "0 0"}).svg()
 
-    assert "&lt;a&amp;b&gt;" in drawn
+    assert "&lt;a&amp;b&gt;\\x1b" in drawn
     ET.fromstring(drawn)
 
 
@@ -318,7 +351,7 @@ def test_without_a_key_nothing_is_signed(command, ledger, monkeypatch):
     assert 2 == ended.code
     assert "`llmdispatcher receipts new-key` makes one" in ended.err
     assert "3 calls" in command("receipts", "create", "--dry-run").out
-    assert "there is no receipt" in command("receipts", "list").out
+    assert "there is no receipt" in command("receipts", "list").err
 
 
 def test_a_key_is_never_overwritten(command, signed):
@@ -539,7 +572,10 @@ def test_init_db_asks_a_person(command, away, monkeypatch, answer, code):
     ended = command("init-db", "--sqlite", "app.db")
 
     assert code == ended.code
-    assert "app.db holds 6 tables that are not the ledger's (a, b, c, d, e, ...). Make the ledger's tables" in ended.out + ended.err
+    assert (
+        "app.db holds 6 tables that are not the ledger's (a, b, c, d, e, ...); the ledger's are made beside them. Go on?"
+        in ended.out + ended.err
+    )
     with Ledger(away / "app.db") as ledger:
         assert ledger.is_there() is (code == 0)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 import resource
 import shlex
 import subprocess
 import sys
+import termios
 from importlib import import_module
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import pytest
 
 from llmdispatcher.cli.app import ALIASES, COMMANDS, top
 from llmdispatcher.cli.options import GLOBALS
+from tests.orphans import mortal
 
 from .started import piped
 
@@ -55,6 +59,16 @@ def test_every_command_explains_itself(command):
         assert "Exit codes: 0 " in ended.out, path
         assert ended.out.count("rguments:") <= 1, path
         assert suite or all(option.opts[0] in ended.out for option in GLOBALS), path
+
+
+def test_help_says_nothing_twice_and_cuts_nothing(command):
+    """Neither headings, arguments and options nor the names of click's own types; no sentence ends in dots."""
+    for path in ALL:
+        shown = command(*path, "--help").out
+        first = [line.split()[0] for line in shown.splitlines() if re.match(r"  [-\[A-Z]", line) and "Usage" not in line]
+        assert sorted({*first}) == sorted(first), path
+        assert not re.search(r"\b(TEXT RANGE|INTEGER|FLOAT|NUMBER)\b|[a-z]\.\.\.$", shown, re.MULTILINE), path
+        assert 80 >= max(len(line) for line in shown.partition("Examples:")[0].splitlines()), path
 
 
 def test_every_example_can_be_read():
@@ -103,7 +117,6 @@ def test_help_is_quick():
 
 
 OPTIONS = {
-    "no command": [],
     "unknown command": ["walk"],
     "unknown option": ["run", "--fast"],
     "no workers": ["run", "--workers", "0"],
@@ -142,6 +155,7 @@ def test_completion_prints_a_script(command, shell):
 
     assert 0 == ended.code
     assert "_LLMDISPATCHER_COMPLETE" in ended.out
+    assert shell != "fish" or 'string split -m 1 "," $completion' in ended.out  # of gpt-4o,gpt-4.1 all is the value
 
 
 WORDS = {
@@ -149,14 +163,80 @@ WORDS = {
     "subcommands": ("llmdispatcher keys ", "2", "remove"),
     "options": ("llmdispatcher ask --temp", "2", "--temperature"),
     "choices": ("llmdispatcher usage --by ", "3", "vendor"),
+    "models": ("llmdispatcher ask --model gpt-4o-mi", "3", "gpt-4o-mini"),
+    "models of a vendor": ("llmdispatcher ask -m openai:gpt-4o-mi", "3", "openai:gpt-4o-mini"),
+    "the last of several": ("llmdispatcher compare Why -m gpt-4o,claude-hai", "4", "gpt-4o,claude-haiku-4-5"),
+    "aliases": ("llmdispatcher ask -m bal", "3", "balanced"),
+    "vendors": ("llmdispatcher models --vendor anth", "3", "anthropic"),
+    "vendors of the configuration": ("llmdispatcher --config v.toml usage --vendor eu", "5", "eu-openai"),
+    "capabilities": ("llmdispatcher models --capability vis", "3", "vision"),
+    "modes": ("llmdispatcher explain --mode fa", "3", "fast"),
+    "time zones": ("llmdispatcher usage --timezone Europe/Zu", "3", "Europe/Zurich"),
+    "behind a question": ("llmdispatcher 'Why me?' --mod", "2", "--model"),
 }
 
 
 @pytest.mark.parametrize(("line", "place", "word"), WORDS.values(), ids=WORDS)
-def test_a_shell_gets_words(line, place, word):
-    """As bash asks for them."""
+def test_a_shell_gets_words(line, place, word, away):
+    """As a script of an earlier version asks for them; values are those that catalog, lockfile and configuration know."""
+    (away / "v.toml").write_text('[vendors.eu-openai]\nkind = "openai"\napi_key = "k"\n')
     asked = {"_LLMDISPATCHER_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": place}
     code, out, err = piped(**asked)
 
     assert f"plain,{word}" in out.splitlines()
     assert (0, "") == (code, err)
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_get_the_whole_word(shell):
+    """They replace all of ``--model=openai:...``, and not what is behind the last break."""
+    asked = {"_LLMDISPATCHER_COMPLETE": f"{shell}_complete", "COMP_WORDS": "llmdispatcher ask --model=openai:gpt-4.1-mi"}
+    _, out, err = piped(**asked, COMP_CWORD="2" if shell == "zsh" else "--model=openai:gpt-4.1-mi")
+
+    assert ("--model=openai:gpt-4.1-mini" in out, "") == (True, err)
+
+
+TYPED = {
+    "a model": ("ask -m openai:gpt-4.1-mi", "ni "),
+    "behind =": ("ask --model=openai:gpt-4.1-mi", "ni "),
+    "in quotes": ('ask -m "openai:gpt-4.1-mi', 'ni" '),
+    "the last of several": ("compare Why -m gpt-4o,openai:gpt-4.1-mi", "ni "),
+    "a file": ("ask -f note", "s.txt "),
+}
+
+
+@pytest.mark.timeout(240)
+def test_bash_completes_what_is_typed(away):
+    """A real one, at a terminal, with its own breaks of words."""
+    (away / "notes.txt").write_text("")
+    (away / "llmdispatcher").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m llmdispatcher "$@"\n')
+    (away / "llmdispatcher").chmod(0o700)
+    (away / "rc").write_text("PS1='> '\nsource <(llmdispatcher completion bash)\necho ready\n")
+    environment = {**os.environ, "TERM": "dumb", "INPUTRC": "/dev/null", "PATH": f"{away}:{os.environ['PATH']}"}
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (40, 200))
+    with subprocess.Popen(
+        mortal(["bash", "--noprofile", "--rcfile", str(away / "rc"), "-i"]),
+        env=environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    ) as shell:
+        os.close(theirs)
+        try:
+            read_until(ours, "ready")
+            for typed, completed in TYPED.values():
+                os.write(ours, f"llmdispatcher {typed}\t".encode())
+                read_until(ours, typed + completed)
+                os.write(ours, b"\x15")
+        finally:
+            shell.kill()
+            os.close(ours)
+
+
+def read_until(terminal, text):
+    """Read what comes until a text is there; the test's own limit ends it."""
+    seen = ""
+    while text not in seen:
+        seen += os.read(terminal, 4096).decode(errors="replace")

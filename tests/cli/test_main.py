@@ -30,6 +30,13 @@ def test_a_misspelt_command_gets_a_suggestion(command, typed, meant):
     assert f"Did you mean {meant!r}?" in command(typed).err
 
 
+def test_without_a_command_there_is_the_help(command):
+    """On stderr, since nothing was done; of a suite, too."""
+    for words in ([], ["keys"]):
+        ended = command(*words)
+        assert (2, "", True) == (ended.code, ended.out, ended.err.startswith("Usage: llmdispatcher ")), words
+
+
 @pytest.mark.parametrize("missing", ["click", "rich"])
 def test_without_the_extra_it_says_what_to_install(command, missing, monkeypatch):
     """In one line, before anything is done."""
@@ -113,7 +120,8 @@ ENDS = {
     ),
     "time of the system": (TimeoutError("timed out"), 1, "llmdispatcher: timed out\n"),
     "failed": (CommandFailed("no"), 1, "llmdispatcher: no\n"),
-    "system": (PermissionError(13, "Permission denied", "a.txt"), 1, "llmdispatcher: a.txt: Permission denied\n"),
+    "file": (PermissionError(13, "Permission denied", "a.txt"), 2, "llmdispatcher: a.txt: Permission denied\n"),
+    "system": (OSError(28, "No space left on device", "a.txt"), 1, "llmdispatcher: a.txt: No space left on device\n"),
     "bug": (ZeroDivisionError("by 0"), 1, "llmdispatcher: ZeroDivisionError: by 0 (--debug shows where)\n"),
 }
 
@@ -146,6 +154,15 @@ def test_a_reader_that_left_is_no_traceback():
         err = process.stderr.read()
 
     assert (1, b"") == (process.returncode, err)
+
+
+def test_streams_that_are_closed_are_no_trouble():
+    """Nothing is said there, and the work is done; what would go to stderr does not go to stdout."""
+    for closed, words, code in ((">&-", "vendors", 0), ("2>&-", "nonsense", 2), (">&- 2>&-", "models zzz", 1)):
+        done = subprocess.run(
+            f"{sys.executable} -m llmdispatcher {words} {closed}", shell=True, capture_output=True, text=True, check=False
+        )
+        assert (code, "", "") == (done.returncode, done.stdout, done.stderr), closed
 
 
 class Terminal(io.StringIO):

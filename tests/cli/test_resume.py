@@ -247,8 +247,8 @@ def test_a_dry_run_sends_nothing(command, prompts, openai, away):
     ended = command("batch", prompts({"max_tokens": 1000}, {"model": "gpt-4o", "max_tokens": 1000}), "--dry-run")
 
     assert (0, 0) == (ended.code, openai.hits)
-    assert re.search(r"openai:gpt-4o +1 +\d+ +1,000 +0\.0100", ended.out)
-    assert "about US$ 0.0106 for 2 prompts; nothing was sent" in ended.out
+    assert re.search(r"openai:gpt-4o +1 +\d+ +1,000 +0\.01001", ended.out)
+    assert "about US$ 0.01061 for 2 prompts; nothing was sent" in ended.out
     assert not (away / "answers.jsonl").exists()
 
 
@@ -283,9 +283,9 @@ def test_too_dear_a_batch_is_not_begun(command, prompts, openai, away):
     file = prompts({"model": "gpt-4o", "max_tokens": 10_000})
     refused = command("batch", file, "--max-cost", "0.01")
 
-    assert (1, 0) == (refused.code, openai.hits)
+    assert (2, 0) == (refused.code, openai.hits)
     assert "this may cost about US$ 0.1000 for 1 prompt, and --max-cost is 0.01; nobody can be asked" in refused.err
-    assert "so nothing was sent: --yes sends it all the same" in refused.err
+    assert "so nothing was done: --yes sends it all the same" in refused.err
     assert 0 == command("batch", file, "--max-cost", "0.01", "--yes").code
     assert 0 == command("batch", file, "--max-cost", "1").code
 
@@ -294,7 +294,7 @@ def test_an_unknown_price_keeps_no_cap(command, prompts, openai):
     """Nobody knows what it will be."""
     ended = command("batch", prompts({"model": "openai:unheard-of-1"}), "--max-cost", "100")
 
-    assert (1, 0) == (ended.code, openai.hits)
+    assert (2, 0) == (ended.code, openai.hits)
     assert "1 prompt to models whose price is not known" in ended.err
 
 

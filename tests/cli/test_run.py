@@ -437,10 +437,10 @@ def test_the_price_is_told_before_it_is_spent(command, prompts, openai, monkeypa
     file = prompts({"max_tokens": 1000}, {"model": "claude-haiku-4-5"})
     refused = command("batch", file, "--confirm")
 
-    assert (1, "", 0) == (refused.code, refused.out, openai.hits)
+    assert (2, "", 0) == (refused.code, refused.out, openai.hits)
     assert re.search(r"  openai:gpt-4o-mini: 1 prompt, about US\$ 0\.0006\n", refused.err)
     assert "  nobody has claude-haiku-4-5: 1 prompt\n" in refused.err
-    assert "this may cost about US$ 0.0006 for 2 prompts; nobody can be asked whether to go on, so nothing was sent" in refused.err
+    assert "this may cost about US$ 0.0006 for 2 prompts; nobody can be asked, so nothing was done" in refused.err
     assert ["prompts.jsonl"] == [path.name for path in away.iterdir()]
     command("batch", file, "--confirm", "--yes")
     assert 1 == openai.hits

@@ -50,7 +50,7 @@ def test_with_keys_it_tells_the_price_and_asks(tmp_path, monkeypatch, vendors):
     monkeypatch.chdir(tmp_path)
     done = here()
 
-    assert (1, 0) == (done.returncode, vendors.hits), done.stderr
+    assert (2, 0) == (done.returncode, vendors.hits), done.stderr
     assert re.search(r"this may cost about US\$ 0\.\d{4} for 70 prompts; nobody can be asked", done.stderr)
     assert "  openai:gpt-4o-mini: " in done.stderr
     assert [] == list(tmp_path.iterdir())

@@ -125,6 +125,8 @@ def _commands(folder: Path, simulator: VendorSimulator) -> Iterator[tuple[str, t
     yield "ask, not streamed", ("ask", "--no-stream", *ask)
     simulator.script(faults.bad_request())
     yield "ask, failed", ("ask", *ask)
+    yield "compare", ("compare", "Hello", "--models", "gpt-4o-mini,claude-haiku-4-5")
+    yield "compare --dry-run", ("compare", "Hello", "--models", "gpt-4o-mini", "--dry-run")
     yield "explain", ("explain", *ask)
     yield "models", ("models", "gpt-4o")
     yield "vendors", ("vendors",)

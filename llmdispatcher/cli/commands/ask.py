@@ -12,20 +12,23 @@ import sys
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ... import batch  # a door: what it offers is loaded when it is used
 from ..._text import escaped
-from ...batch import response_record
-from ...dispatcher import Dispatcher
 from ...errors import Cancelled, InvalidRequest
 from ...types import ANY_MODEL, Message, Part, Request, Response, TextPart, analyze_file, dollars_text, image
-from ..options import COUNT, FILE, Positive, make_command
+from .. import values
+from ..options import ASKED_MODEL, COUNT, FILE, Number, Positive, make_command, model_option
 from ..session import VendorChoice, for_terminal, open_session
 from ..settings import Settings
 from ..signals import Stop, catch_signals
-from ..terminal import FAILED, OK, UsageError, for_commands, for_stream, is_typed, say, tell, tell_json
+from ..terminal import FAILED, OK, UsageError, complain, for_commands, for_stream, is_typed, say, tell, tell_json
+
+if TYPE_CHECKING:
+    from ...dispatcher import Dispatcher
 
 MODEL = "LLMDISPATCHER_MODEL"
 """The variable that names the model if no option does."""
@@ -131,12 +134,17 @@ def write(response: Response) -> None:
     sys.stdout.flush()
 
 
+def report_end(response: Response, name: str = "") -> None:
+    """Tell on stderr if the answer is a refusal or was cut off, after the ``name`` of a model if given."""
+    if response.refusal:
+        complain(f"{name}the model refuses: {response.refusal}")
+    if response.finish_reason == "length":
+        complain(f"{name}the answer was cut off where its tokens ended; a higher --max-tokens allows more")
+
+
 def report_response(response: Response, settings: Settings) -> None:
     """Tell on stderr if the answer is a refusal or was cut off, and on a terminal who answered, and for how much."""
-    if response.refusal:
-        say(f"llmdispatcher: the model refuses: {escaped(response.refusal)}")
-    if response.finish_reason == "length":
-        say("llmdispatcher: the answer was cut off where its tokens ended; a higher --max-tokens allows more")
+    report_end(response)
     if sys.stderr.isatty() and not settings.quiet:
         usage = response.usage
         seconds = "" if response.latency is None else f", {response.latency:.1f} s"
@@ -157,17 +165,32 @@ def dollars(amount: Decimal | None) -> str:
         'llmdispatcher ask --schema city.json "The capital of Peru" --json',
         'llmdispatcher ask --simulate --trace "Hello"',
     ),
+    codes="0 it was answered, 1 a vendor or a call failed, 2 wrong usage or nobody has the model, 130 interrupted",
 )
 @click.argument("prompt", nargs=-1, help="The question; words need no quotes unless the shell wants them.")
-@click.option("-m", "--model", help="A model, vendor:model or alias; else $LLMDISPATCHER_MODEL, else whichever fits best.")
+@model_option(ASKED_MODEL)
 @click.option("-s", "--system", metavar="TEXT", help="The system prompt.")
 @click.option(
-    "-f", "--file", "files", multiple=True, metavar="FILE", help="Attach a text, document, recording or video; may be repeated."
+    "-f",
+    "--file",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    shell_complete=values.file_names,
+    help="Attach a text, document, recording or video; may be repeated.",
 )
-@click.option("-i", "--image", "images", multiple=True, metavar="FILE|URL", help="Attach an image; may be repeated.")
+@click.option(
+    "-i",
+    "--image",
+    "images",
+    multiple=True,
+    metavar="FILE|URL",
+    shell_complete=values.file_names,
+    help="Attach an image; may be repeated.",
+)
 @click.option("--schema", type=FILE, metavar="FILE", help="A file with a JSON schema for the answer.")
 @click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of the answer's tokens.")
-@click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0 to 2; else the model's default.")
+@click.option("--temperature", type=Number(0, 2), metavar="T", help="0 to 2; else the model's default.")
 @click.option("--timeout", type=Positive(), metavar="S", help="Seconds for everything, retries included.  [default: 300]")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is complete, as through a pipe.")
 @click.option("--json-output", is_flag=True, help="Print the answer as JSON, with usage, cost and attempts; so does --json.")
@@ -200,7 +223,7 @@ def command(settings: Settings, **given: Any) -> int:
         except Cancelled:
             return stop.code
     if as_json:
-        tell_json(response_record(response) | ({"simulated": True} if session.simulated else {}))
+        tell_json(batch.response_record(response) | ({"simulated": True} if session.simulated else {}))
     elif whole:
         write(response)
     if given["trace"]:
@@ -215,8 +238,8 @@ def command(settings: Settings, **given: Any) -> int:
     codes="0 somebody would be asked, if only for a list of models, 1 nobody, 2 wrong usage, 130 interrupted",
 )
 @click.argument("prompt", nargs=-1, help="The question, as for `ask`; optional.")
-@click.option("-m", "--model", help="A model, vendor:model or alias; else $LLMDISPATCHER_MODEL, else whichever fits best.")
-@click.option("--mode", metavar="NAME", help='A mode of routing, such as "fast" or "cost_saving".')
+@model_option(ASKED_MODEL)
+@click.option("--mode", metavar="NAME", shell_complete=values.MODE, help='A mode of routing, such as "fast" or "cost_saving".')
 @click.option("--user", metavar="NAME", help="Whose question it is, for rules and sticky balancing.")
 @click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of the answer's tokens.")
 @click.option("--stream", is_flag=True, help="Explain a streamed call.")

@@ -7,11 +7,11 @@ import re
 import shlex
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import click
@@ -23,31 +23,26 @@ from ...dispatcher import Stats, StreamingResponse, VendorStats
 from ...errors import ConfigError, DispatchError, InvalidRequest
 from ...resilience import AdaptiveConcurrency, RateLimit
 from ...types import dollars_text
-from ..options import COUNT, FILE, GLOBALS, Positive, make_command
+from ..estimates import may_begin, plain_number, print_estimates, with_price_options
+from ..options import COUNT, FILE, GLOBALS, Positive, make_command, model_option
 from ..session import Session, VendorChoice, open_session
 from ..settings import Settings
 from ..signals import GRACE, Stop, catch_signals
-from ..tables import console, print_rows
-from ..terminal import FAILED, OK, UsageError, complain, for_stream, is_typed, say, tell, tell_json
+from ..tables import money_cells, print_rows, tell_wrapped
+from ..terminal import FAILED, OK, UsageError, complain, for_stream, is_typed, may_write, say, tell, tell_json
 from . import ask
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "prompts.jsonl"
 _MOST_FAILURES = 10
 """Failed prompts, and invalid lines, that are printed one by one; the answers file has them all."""
 _MOST_LINES = 10
 """Lines of progress if there is no terminal for a bar."""
-_MOST_MODELS = 20
-"""Models whose estimates are printed before the question whether to go on."""
-_HEADS = ("vendor", "calls", "errors", "retries", "fail-\novers", "p50\ns", "p95\ns", "tokens\nin", "tokens\nout", "US$")
+_HEADS = ("vendor", "calls", "errors", "retries", "failovers", "p50 s", "p95 s", "tokens in", "tokens out", "US$")
 _CAPTION = "failovers: calls that came to this vendor because another had failed"
 _ENDING = f"Ending: no more prompts are sent; those under way are waited for, {GRACE:g} s at most. Once more cancels them."
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Options:
     """The options of the command, as they were given."""
 
@@ -103,16 +98,17 @@ class Options:
 )
 @click.option("--force", is_flag=True, help="Overwrite the --output file.")
 @click.option("--resume", is_flag=True, help="Resume a batch that was stopped; failed prompts are asked again.")
-@click.option("-m", "--model", help="The model of lines that name none; else $LLMDISPATCHER_MODEL.")
+@model_option("The model of lines that name none; else $LLMDISPATCHER_MODEL.")
 @click.option(
     "--substitute", is_flag=True, help="Where a model's own vendor is missing or fails, let a similar model of another answer."
 )
-@click.option("--workers", type=COUNT, default=8, show_default=True, help="Prompts in flight at once.")
+@click.option("--workers", type=COUNT, default=8, show_default=True, metavar="N", help="Prompts in flight at once.")
 @click.option("--rpm", type=COUNT, metavar="N", help="At most so many requests a minute at each vendor.")
 @click.option("--tpm", type=COUNT, metavar="N", help="At most so many tokens a minute at each vendor.")
 @click.option(
     "--timeout",
     type=Positive(),
+    metavar="S",
     help="Seconds for each prompt, all retries and failovers included; else the configuration's, or what it may need, 60 to 600.",
 )
 @click.option("--limit", type=COUNT, metavar="N", help="Only the first N prompts.")
@@ -125,12 +121,7 @@ class Options:
 @click.option("--stream", is_flag=True, help="Stream the answers and print them while they arrive, in order.")
 @click.option("--simulate", is_flag=True, help="Ask simulated vendors even if there are keys; each answer says so.")
 @click.option("--or-simulate", is_flag=True, help="Ask simulated vendors where there is no key; each answer says so.")
-@click.option("--dry-run", is_flag=True, help="Show what it may cost, by model, and send nothing; needs no key.")
-@click.option(
-    "--max-cost", type=Positive(), metavar="USD", help="Ask before a batch that may cost more; refuse where nobody can be asked."
-)
-@click.option("--confirm", is_flag=True, help="Show what it may cost, and ask before anything is sent to a real vendor.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@with_price_options
 def command(settings: Settings, **given: Any) -> int:
     """Ask every line of a file.
 
@@ -152,9 +143,11 @@ def command(settings: Settings, **given: Any) -> int:
         if not settings.quiet:
             say(session.description)
         if options.dry_run:
-            _print_estimates(batch.estimate_cost(session.dispatcher, lines), session, settings)
+            print_estimates(session, lines, settings)
             return OK
-        if not _may_begin(session, lines, options):
+        if not may_begin(session, lines, given):
+            return FAILED
+        if not _may_overwrite(options):
             return FAILED
         # Only from here on: before, a signal ends the question at the terminal.
         stop = outermost.enter_context(catch_signals(GRACE, None if settings.quiet else _ENDING))
@@ -234,6 +227,15 @@ def _is_done(options: Options, lines: list[batch.PromptLine], *, simulated: bool
     if not options.resume or options.output is None or options.force:
         return False
     return batch.is_complete(options.output, lines, simulated=simulated)
+
+
+def _may_overwrite(options: Options) -> bool:
+    """Whether a person agrees that the answers file is overwritten; without one it is refused where it is opened."""
+    if options.output is None or options.resume or not is_typed():
+        return True
+    exists = options.output.is_file()
+    options.force = may_write(options.output, force=options.force) and (options.force or exists)
+    return options.force or not exists
 
 
 def _vendors(options: Options, lines: list[batch.PromptLine]) -> VendorChoice:
@@ -337,96 +339,17 @@ def _progress_lines(total: int) -> batch.Advance:
     return advance
 
 
-def _print_estimates(estimates: Mapping[str, batch.ModelEstimate], session: Session, settings: Settings) -> None:
-    if settings.json:
-        models = {name: attrs.asdict(estimate) for name, estimate in sorted(estimates.items())}
-        assumed = {"keys_assumed": True} if session.keys_assumed else {}
-        tell_json({"cost_estimated": batch.total_cost(estimates), "models": models} | assumed)
-        return
-    heads = ("model", "prompts", "tokens in", "tokens out", "US$ about")
-    rows = [(name, *_estimate_cells(estimate)) for name, estimate in sorted(estimates.items())]
-    print_rows(heads, rows, no_color=settings.no_color)
-    prompts = sum(estimate.prompts for estimate in estimates.values())
-    amount = dollars_text(batch.total_cost(estimates), 4)
-    tell(f"about US$ {amount} for {_prompts_text(prompts)}{_unpriced_text(estimates)}; nothing was sent")
-    _tell_limits(estimates)
-
-
-def _estimate_cells(estimate: batch.ModelEstimate) -> tuple[str, ...]:
-    cost = "unknown" if estimate.unpriced == estimate.prompts else dollars_text(estimate.cost, 4)
-    return str(estimate.prompts), f"{estimate.input_tokens:,}", f"{estimate.output_tokens:,}", cost
-
-
-def _may_begin(session: Session, lines: list[batch.PromptLine], options: Options) -> bool:
-    """Whether a batch may begin: no option asks for a confirmation, ``--max-cost`` suffices, or a person confirms."""
-    if options.yes or session.simulated or not (options.confirm or options.max_cost is not None):
-        return True
-    estimates = batch.estimate_cost(session.dispatcher, lines)
-    amount = batch.total_cost(estimates)
-    unsure = any(estimate.unpriced for estimate in estimates.values())
-    over = options.max_cost is not None and (unsure or amount > Decimal(str(options.max_cost)))
-    if not options.confirm and not over:
-        return True
-    if options.confirm:
-        _tell_estimates(estimates)
-    prompts = sum(estimate.prompts for estimate in estimates.values())
-    cap = f", and --max-cost is {_plain_number(options.max_cost)}" if over and options.max_cost is not None else ""
-    return _confirm(
-        f"this may cost about US$ {dollars_text(amount, 4)} for {_prompts_text(prompts)}{_unpriced_text(estimates)}{cap}"
-    )
-
-
-def _tell_estimates(estimates: Mapping[str, batch.ModelEstimate]) -> None:
-    for name, estimate in sorted(estimates.items())[:_MOST_MODELS]:
-        cost = _estimate_cells(estimate)[-1]
-        say(f"  {name}: {_prompts_text(estimate.prompts)}" + ("" if name.startswith(batch.NOBODY) else f", about US$ {cost}"))
-    _tell_limits(estimates)
-
-
-def _tell_limits(estimates: Mapping[str, batch.ModelEstimate]) -> None:
-    unlimited = sum(estimate.unlimited for estimate in estimates.values())
-    if unlimited:
-        assumed = sum(estimate.assumed_tokens for estimate in estimates.values())
-        say(
-            f"  {_prompts_text(unlimited)} without max_tokens: {assumed:,} tokens of output are assumed, and longer answers cost"
-            " more; max_tokens in a line limits its answer"
-        )
-    if any(name.startswith(batch.NOBODY) for name in estimates):
-        say("  prompts for models that nobody has will fail; --substitute lets a similar model of another vendor answer it")
-
-
-def _plain_number(number: float) -> str:
-    """The number as people write it, without an exponent."""
-    return f"{Decimal(str(number)):f}".removesuffix(".0")
-
-
-def _prompts_text(prompts: int) -> str:
-    return f"{prompts} prompt{'' if prompts == 1 else 's'}"
-
-
-def _confirm(text: str) -> bool:
-    if not is_typed():
-        complain(f"{text}; nobody can be asked whether to go on, so nothing was sent: --yes sends it all the same")
-        return False
-    print(escaped(f"llmdispatcher: {text}. Go on? [y/N] "), end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def _unpriced_text(estimates: Mapping[str, batch.ModelEstimate]) -> str:
-    unpriced = sum(estimate.unpriced for estimate in estimates.values())
-    return f", and {_prompts_text(unpriced)} to models whose price is not known" if unpriced else ""
-
-
 def _print_tally(tally: batch.Tally, settings: Settings) -> None:
     """Print the result, and the command that asks the rest."""
     if settings.json:
         tell_json(tally.as_dict())
     else:
-        console(no_color=settings.no_color).print(_stats_table(tally))
+        _print_stats(tally, settings)
+        tell_wrapped(_CAPTION)
         for name, stats in tally.stats.vendor_stats.items():
             if stats.errors:
                 tell(f"{name}: {', '.join(f'{count} × {error}' for error, count in sorted(stats.errors.items()))}")
-        tell(_summary(tally))
+        tell_wrapped(_summary(tally))
     for reason in tally.left_out:
         complain(f"{reason}; it was asked no more{', and prompts for it alone were not sent' if tally.missing else ''}")
     for reason in tally.stopped:
@@ -465,7 +388,7 @@ def _option_words(option: click.Option, value: Any) -> list[str]:
     name = option.opts[-1]
     if option.is_flag:
         return [name]
-    text = _plain_number(value) if isinstance(value, float) else str(value)
+    text = plain_number(value) if isinstance(value, float) else str(value)
     return [name, without_passwords(text)]
 
 
@@ -480,30 +403,26 @@ def _summary(tally: batch.Tally) -> str:
     )
 
 
-def _stats_table(tally: batch.Tally) -> Table:
-    from rich.box import SIMPLE  # late: only people read tables
-    from rich.table import Table
-
-    # Without lines between the columns it fits into the 80 of a plain terminal.
-    table = Table(show_footer=True, box=SIMPLE, pad_edge=False, collapse_padding=True, caption=_CAPTION, caption_justify="left")
-    for head, foot in zip(_HEADS, _totals_row(tally.stats), strict=True):
-        table.add_column(head, foot, justify="left" if head == "vendor" else "right")
-    for name in tally.vendors:
-        table.add_row(*_vendor_row(name, tally.stats.vendor_stats.get(name, VendorStats())))
-    return table
+def _print_stats(tally: batch.Tally, settings: Settings) -> None:
+    """Print a line for each vendor, and their sums."""
+    found = [(name, tally.stats.vendor_stats.get(name, VendorStats())) for name in tally.vendors]
+    costs, total = money_cells([stats.total_cost for _, stats in found])
+    rows = [_vendor_row(name, stats, cost) for (name, stats), cost in zip(found, costs, strict=True)]
+    spare = ("retries", "failovers", "p95 s")
+    print_rows(_HEADS, rows, no_color=settings.no_color, spare=spare, total=_totals_row(tally.stats, total))
 
 
-def _vendor_row(name: str, stats: VendorStats) -> tuple[str, ...]:
+def _vendor_row(name: str, stats: VendorStats, cost: str) -> tuple[str, ...]:
     counts = (stats.requests, stats.failures, stats.retries, stats.failovers)
-    return name, *map(str, counts), *_measures(stats, stats.successes)
+    return name, *map(str, counts), *_measures(stats, stats.successes), cost
 
 
-def _totals_row(stats: Stats) -> tuple[str, ...]:
+def _totals_row(stats: Stats, cost: str) -> tuple[str, ...]:
     vendors = stats.vendor_stats.values()
     counts = (sum(one.requests for one in vendors), sum(one.failures for one in vendors), stats.retries, stats.failovers)
-    return "all", *map(str, counts), *_measures(stats, stats.successful_requests)
+    return "all", *map(str, counts), *_measures(stats, stats.successful_requests), cost
 
 
 def _measures(stats: Stats | VendorStats, answered: int) -> tuple[str, ...]:
     times = (f"{stats.p50_latency:.2f}", f"{stats.p95_latency:.2f}") if answered else ("–", "–")
-    return *times, f"{stats.input_tokens:,}", f"{stats.output_tokens:,}", dollars_text(stats.total_cost, 4)
+    return *times, f"{stats.input_tokens:,}", f"{stats.output_tokens:,}"

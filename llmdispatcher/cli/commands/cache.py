@@ -12,7 +12,7 @@ from ...runtime import SYSTEM_CLOCK
 from ...types import mask_store
 from ..options import Suite, make_command
 from ..settings import Settings
-from ..terminal import FAILED, OK, UsageError, is_typed, say, tell, tell_json
+from ..terminal import FAILED, OK, UsageError, confirm, say, tell, tell_json
 
 command = Suite("cache", help="Inspect a cache of answers, or empty it.", examples=("llmdispatcher cache info answers.db",))
 
@@ -39,7 +39,6 @@ def info(settings: Settings, store: str | None) -> int:
     "clear",
     suite=command,
     examples=("llmdispatcher cache clear answers.db", "llmdispatcher cache clear answers.db --yes"),
-    codes="0 ok, 1 declined, 2 wrong usage, 130 interrupted",
 )
 @click.argument("store", required=False, metavar="[STORE]", help=_STORE)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -47,21 +46,17 @@ def clear(settings: Settings, store: str | None, yes: bool) -> int:
     """Delete all answers in a store, for all programs that use it."""
     place = _store_of(settings, store)
     found = inspect_store(place)
-    if not yes and not _confirm(f"Forget {found.entries:,} answers in {mask_store(place)}?"):
+    question = f"{found.entries:,} answers in {mask_store(place)} will be forgotten"
+    if not yes and not confirm(escaped(question), otherwise="--yes forgets them"):
         return FAILED
     cache = AnswerCache(ResponseCache(store=place), SYSTEM_CLOCK)
     cache.clear()
     cache.close()
-    if not settings.quiet:
+    if settings.json:
+        tell_json({"store": mask_store(place), "forgotten": found.entries})
+    elif not settings.quiet:
         say(f"{found.entries:,} answers forgotten")
     return OK
-
-
-def _confirm(question: str) -> bool:
-    if not is_typed():
-        say(f"llmdispatcher: {question} --yes does so")
-        return False
-    return click.confirm(escaped(question), err=True)
 
 
 def _store_of(settings: Settings, store: str | None) -> str:

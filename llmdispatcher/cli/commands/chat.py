@@ -11,23 +11,26 @@ import signal
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 import click
 
+from ... import batch  # a door: what it offers is loaded when it is used
 from ..._text import escaped
-from ...dispatcher import Dispatcher
 from ...errors import Cancelled, ConfigError, DispatchError
 from ...runtime import user_path, write_file
 from ...types import Message, Request, Response, Usage
-from ..options import COUNT, FILE, Positive, make_command
+from ..options import ASKED_MODEL, COUNT, FILE, Number, Positive, make_command, model_option
 from ..session import for_terminal, open_session
 from ..settings import Settings
 from ..signals import Stop, TerminatedBySignal, catch_signals
-from ..terminal import FAILED, OK, QuestionReader, UsageError, complain, say, tell
+from ..terminal import FAILED, OK, QuestionReader, UsageError, complain, may_write, say, tell, tell_json
 from . import ask
 from .ask import dollars, print_stream, report_response
+
+if TYPE_CHECKING:
+    from ...dispatcher import Dispatcher
 
 _FOR_PEOPLE = (".md", ".txt")
 """Endings of files that are written to be read, and cannot be loaded again."""
@@ -104,6 +107,9 @@ class Chat:
     """The last question, answered or not."""
     failed: bool = False
     """Whether a question or a command has failed."""
+    simulated: bool = False
+    own_files: set[Path] = attrs.field(factory=set)
+    """The files that this chat was loaded from or saved in, which it may overwrite."""
 
     def complain(self, text: str) -> None:
         """Print an error; the chat goes on."""
@@ -116,7 +122,7 @@ class Chat:
         stop = Stop()
         try:
             with catch_signals() as stop:
-                response = print_stream(self.dispatcher, self.conversation.request(text), stop, self.timeout)
+                response = self._answer(text, stop)
         except (Cancelled, KeyboardInterrupt):
             if stop.signal not in (None, signal.SIGINT):
                 raise TerminatedBySignal(stop.signal) from None
@@ -126,7 +132,23 @@ class Chat:
             self.complain(f"{type(error).__name__}: {error}")
             return
         self.conversation.add(text, response)
+        if self.settings.json:
+            tell_json(batch.response_record(response) | ({"simulated": True} if self.simulated else {}), line=True)
         report_response(response, self.settings)
+
+    def _answer(self, text: str, stop: Stop) -> Response:
+        """The answer, which is printed while it arrives; with --json a line is printed when it is complete."""
+        request = self.conversation.request(text)
+        if self.settings.json:
+            return self.dispatcher.send(request, timeout=self.timeout, cancel=stop.cancel)
+        return print_stream(self.dispatcher, request, stop, self.timeout)
+
+    def tell(self, text: str) -> None:
+        """Print what a command says; with --json stdout has answers alone."""
+        if self.settings.json:
+            say(text)
+        else:
+            tell(text)
 
     def run(self, line: str) -> bool:
         """Carry out a command; False ends the chat."""
@@ -146,12 +168,11 @@ class Chat:
         return True
 
 
-def run_chat(dispatcher: Dispatcher, conversation: Conversation, settings: Settings, timeout: float | None) -> int:
+def run_chat(chat: Chat) -> int:
     """Chat until Ctrl-D, /exit or the end of a pipe; returns the exit code, which tells of failures unless a person types."""
-    chat = Chat(dispatcher, conversation, settings, timeout)
     with QuestionReader() as lines:
-        if lines.interactive and not settings.quiet:
-            say(f"Talking with {escaped(conversation.model)}; /help tells the commands, Ctrl-D ends.")
+        if lines.interactive and not chat.settings.quiet:
+            say(f"Talking with {escaped(chat.conversation.model)}; /help tells the commands, Ctrl-D ends.")
         while True:
             try:
                 line = lines.read()
@@ -164,39 +185,46 @@ def run_chat(dispatcher: Dispatcher, conversation: Conversation, settings: Setti
                 chat.ask(line)
 
 
-def _help(_chat: Chat, _rest: str) -> None:
+def _help(chat: Chat, _rest: str) -> None:
     for name, (_, text) in SLASH_COMMANDS.items():
-        tell(f"  {name:<10} {text}")
-    tell(f"  {'/exit':<10} end the chat; so does Ctrl-D")
+        chat.tell(f"  {name:<10} {text}")
+    chat.tell(f"  {'/exit':<10} end the chat; so does Ctrl-D")
 
 
 def _model(chat: Chat, rest: str) -> None:
     chat.conversation.model = rest or chat.conversation.model
-    tell(f"model: {chat.conversation.model}")
+    chat.tell(f"model: {chat.conversation.model}")
 
 
 def _system(chat: Chat, rest: str) -> None:
     if rest:
         chat.conversation.system = None if rest == "-" else rest
-    tell(f"system: {chat.conversation.system or '(nothing)'}")
+    chat.tell(f"system: {chat.conversation.system or '(nothing)'}")
 
 
 def _save(chat: Chat, rest: str) -> None:
-    chat.conversation.save(_path_of(rest, "/save"))
-    tell(f"saved in {rest}")
+    path = _path_of(rest.removesuffix("--force").strip(), "/save")
+    if not may_write(path, force=rest.endswith("--force") or path in chat.own_files, option=f"/save {path} --force"):
+        say("not saved")
+        return
+    chat.conversation.save(path)
+    chat.own_files.add(path)
+    chat.tell(f"saved in {path}")
 
 
 def _load(chat: Chat, rest: str) -> None:
-    loaded = Conversation.load(_path_of(rest, "/load"))
+    path = _path_of(rest, "/load")
+    loaded = Conversation.load(path)
+    chat.own_files.add(path)
     now = chat.conversation
     now.turns, now.system, now.model = loaded.turns, loaded.system, loaded.model or now.model
-    tell(f"{len(loaded.turns)} turns with {now.model}")
+    chat.tell(f"{len(loaded.turns)} turns with {now.model}")
 
 
 def _cost(chat: Chat, _rest: str) -> None:
     now, usage = chat.conversation, chat.conversation.usage
     doubt = f", and {now.unpriced} whose price is not known" if now.unpriced else ""
-    tell(f"{now.answers} answers, {usage.input_tokens} tokens in, {usage.output_tokens} out, {dollars(now.cost)}{doubt}")
+    chat.tell(f"{now.answers} answers, {usage.input_tokens} tokens in, {usage.output_tokens} out, {dollars(now.cost)}{doubt}")
 
 
 def _retry(chat: Chat, _rest: str) -> None:
@@ -210,7 +238,7 @@ def _retry(chat: Chat, _rest: str) -> None:
 
 def _clear(chat: Chat, _rest: str) -> None:
     chat.conversation.turns.clear()
-    tell("nothing was said")
+    chat.tell("nothing was said")
 
 
 def _path_of(rest: str, command: str) -> Path:
@@ -223,7 +251,7 @@ SLASH_COMMANDS: Mapping[str, tuple[Callable[[Chat, str], None], str]] = {
     "/help": (_help, "this list"),
     "/model": (_model, "tell the model, or take another: /model openai:gpt-4o"),
     "/system": (_system, "tell what the model is told beforehand, or change it; - for nothing"),
-    "/save": (_save, "write the conversation to a file"),
+    "/save": (_save, "write the conversation to a file; --force overwrites one"),
     "/load": (_load, "go on with one from a file"),
     "/cost": (_cost, "what the answers have cost so far"),
     "/retry": (_retry, "ask the last question again"),
@@ -241,11 +269,11 @@ SLASH_COMMANDS: Mapping[str, tuple[Callable[[Chat, str], None], str]] = {
     ),
     codes="0 ok, 1 from a pipe: a question or a command failed, 2 wrong usage, 130 interrupted",
 )
-@click.option("-m", "--model", help="A model, vendor:model or alias; else $LLMDISPATCHER_MODEL, else whichever fits best.")
+@model_option(ASKED_MODEL)
 @click.option("-s", "--system", metavar="TEXT", help="The system prompt.")
 @click.option("--load", type=FILE, metavar="FILE", help="Continue a conversation that /save has written.")
 @click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of each answer's tokens.")
-@click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0 to 2; else the model's default.")
+@click.option("--temperature", type=Number(0, 2), metavar="T", help="0 to 2; else the model's default.")
 @click.option("--timeout", type=Positive(), metavar="S", help="Seconds for each answer, retries included.  [default: 300]")
 @click.option("--simulate", is_flag=True, help="Ask simulated vendors; nothing is sent.")
 def command(settings: Settings, **given: Any) -> int:
@@ -262,4 +290,7 @@ def command(settings: Settings, **given: Any) -> int:
     conversation.fields = {name: given[name] for name in ("max_tokens", "temperature") if given[name] is not None}
     with open_session(settings, for_terminal(simulate=given["simulate"])) as session:
         session.warn_of_simulation(settings)
-        return run_chat(session.dispatcher, conversation, settings, given["timeout"])
+        own_files = {load} if load is not None else set()
+        return run_chat(
+            Chat(session.dispatcher, conversation, settings, given["timeout"], simulated=session.simulated, own_files=own_files)
+        )

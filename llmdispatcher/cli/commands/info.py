@@ -26,6 +26,9 @@ _EXTRAS = {
     "redis": ("redis",),
     "limits": ("limits",),
     "tokens": ("tiktoken",),
+    "schema": ("jsonschema_rs",),
+    "parquet": ("pyarrow",),
+    "plot": ("matplotlib",),
 }
 """The packages of each extra."""
 
@@ -41,7 +44,9 @@ def command(settings: Settings) -> int:
         tell_json(facts)
         return OK
     for name, value in (facts | {"data_folder": facts["data_folder"] or _NO_FOLDER}).items():
-        tell(f"{name.replace('_', ' '):<12} {_line(value)}")
+        lines = [f"{key}: {_line(part)}" for key, part in value.items()] if isinstance(value, dict) else [_line(value)]
+        for number, line in enumerate(lines):
+            tell(f"{name.replace('_', ' ') if not number else '':<13} {line}")
     return OK
 
 
@@ -75,8 +80,6 @@ def _versions(packages: tuple[str, ...]) -> str | None:
 
 
 def _line(value: Any) -> str:
-    if isinstance(value, dict):
-        return "; ".join(f"{name}: {_line(part)}" for name, part in value.items())
     if isinstance(value, list):
         return ", ".join(value) or "–"
     return str(value) if value is not None else "–"

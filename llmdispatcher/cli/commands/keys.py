@@ -6,11 +6,11 @@ import sys
 
 import click
 
-from .. import keychain
+from .. import keychain, values
 from ..options import Suite, make_command
 from ..settings import Settings
 from ..tables import print_records
-from ..terminal import OK, UsageError, is_typed, say
+from ..terminal import OK, UsageError, is_typed, say, tell_json
 
 command = Suite(
     "keys",
@@ -20,7 +20,7 @@ command = Suite(
 
 
 @make_command("set", suite=command, examples=("llmdispatcher keys set openai", "pass show openai | llmdispatcher keys set openai"))
-@click.argument("vendor", help="A vendor of the catalog.")
+@click.argument("vendor", shell_complete=values.VENDOR, help="A vendor of the catalog.")
 def put(settings: Settings, vendor: str) -> int:
     """Ask for a vendor's key, without showing it, and store it.
 
@@ -32,7 +32,9 @@ def put(settings: Settings, vendor: str) -> int:
     if not key.strip():
         raise UsageError("there is no key; type it, or pipe it in")
     keychain.put(name, key.strip())
-    if not settings.quiet:
+    if settings.json:
+        tell_json({"vendor": name, "key": keychain.mask(key.strip())})
+    elif not settings.quiet:
         say(f"kept in the keychain: {name} {keychain.mask(key.strip())}")
     return OK
 
@@ -47,11 +49,13 @@ def show(settings: Settings) -> int:
 
 
 @make_command("remove", suite=command, examples=("llmdispatcher keys remove openai",))
-@click.argument("vendor", help="A vendor whose key is in the keychain.")
+@click.argument("vendor", shell_complete=values.KEYCHAIN_VENDOR, help="A vendor whose key is in the keychain.")
 def remove(settings: Settings, vendor: str) -> int:
     """Delete a vendor's key."""
     name = keychain.vendor_name(vendor)
     keychain.remove(name)
-    if not settings.quiet:
+    if settings.json:
+        tell_json({"vendor": name, "removed": True})
+    elif not settings.quiet:
         say(f"forgotten: {name}")
     return OK

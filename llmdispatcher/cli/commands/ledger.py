@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,12 @@ import attrs
 import click
 
 from ...errors import InvalidRequest
-from ...types import dollars_text
 from .. import records
-from ..options import FILE, make_command
+from ..options import FILE, OVERWRITE, OneOf, WholeNumber, make_command
 from ..settings import Settings
-from ..tables import cell, print_records, print_rows
-from ..terminal import FAILED, OK, UsageError, complain, is_typed, plain, say, tell, tell_json
+from ..tables import cell, money_cells, print_records, print_rows
+from ..terminal import FAILED, OK, UsageError, complain, confirm, may_write, plain, say, tell, tell_json
+from .ask import dollars
 
 if TYPE_CHECKING:
     from ...accounting import Ledger, LedgerAttempt, LedgerCall
@@ -36,7 +35,6 @@ _STATUSES = ("open", "success", "error", "timeout", "rate_limited", "cancelled",
         "llmdispatcher init-db --sqlite calls.db",
         "llmdispatcher init-db --db postgresql://me@host/calls --yes",
     ),
-    codes="0 ok, 1 failed or declined, 2 wrong usage, 130 interrupted",
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask if the database holds tables of an application.")
 def init_db(settings: Settings, yes: bool) -> int:
@@ -62,17 +60,14 @@ def _migrate(settings: Settings, ledger: Ledger) -> int:
 
 
 def _may_make_tables(ledger: Ledger) -> bool:
-    """Whether tables may be made. Raises :class:`UsageError` if there are others and nobody can be asked."""
+    """Whether tables may be made beside others."""
     others = ledger.foreign_tables()
     if not others:
         return True
     named = plain(", ".join(others[:_MOST_NAMED])) + (", ..." if len(others) > _MOST_NAMED else "")
     count = "1 table that is" if len(others) == 1 else f"{len(others):,} tables that are"
-    text = f"{ledger.address.shown} holds {count} not the ledger's ({named})"
-    beside = "the ledger's tables (llmdispatcher_...) beside them"
-    if not is_typed():
-        raise UsageError(f"{text}; --yes makes {beside}, --db and --sqlite name another database")
-    return click.confirm(f"{text}. Make {beside}?", err=True)
+    text = f"{ledger.address.shown} holds {count} not the ledger's ({named}); the ledger's are made beside them"
+    return confirm(text, otherwise="--yes makes them, --db and --sqlite name another database")
 
 
 @make_command("migrate", examples=("llmdispatcher migrate", "llmdispatcher --db postgresql://me@host/calls migrate"))
@@ -96,10 +91,10 @@ def migrate(settings: Settings) -> int:
 )
 @click.argument("call_id", required=False, metavar="[ID]", help="One call, with all its attempts.")
 @click.option(
-    "-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="The number of rows at most."
+    "-n", "--limit", type=WholeNumber(1, 10_000), default=20, show_default=True, metavar="N", help="The number of rows at most."
 )
 @click.option("--before", metavar="ID", help="Only calls before this one, for the next page.")
-@click.option("--status", type=click.Choice(_STATUSES), help="Only calls with this status.")
+@click.option("--status", type=OneOf(_STATUSES), help="Only calls with this status.")
 @records.with_filters
 def calls(settings: Settings, **given: Any) -> int:
     """List the latest calls of the ledger, the latest first, or show one in full. The ledger holds neither prompts nor answers."""
@@ -108,8 +103,11 @@ def calls(settings: Settings, **given: Any) -> int:
     with records.open_ledger(settings) as ledger:
         found = ledger.list_recent_calls(limit=given["limit"], **records.filters_of(given, "status", "before"))
     heads = ("call", "begun (UTC)", "model", "status", "tokens in", "tokens out", "US$", "seconds")
-    if not print_records(settings, [call.as_dict() for call in found], heads, [_row(call) for call in found]):
-        tell("there is no call like that")
+    costs, _ = money_cells([call.cost for call in found])
+    rows = [_row(call, cost) for call, cost in zip(found, costs, strict=True)]
+    spare = ("seconds", "tokens out", "tokens in")
+    if not print_records(settings, [call.as_dict() for call in found], heads, rows, spare=spare):
+        say(f"llmdispatcher: there is no call like that{records.similar(given)}")
     return OK
 
 
@@ -125,38 +123,34 @@ def _show_call(settings: Settings, call_id: str) -> int:
         return OK
     for name, value in record.items():
         if value not in (None, {}, False):
-            tell(f"{name.replace('_', ' '):<22} {value}")
+            shown = dollars(call.cost) if name == "cost" else value
+            tell(f"{name.replace('_', ' '):<22} {shown}")
     if attempts:
         heads = ("attempt", "model", "status", "error", "http", "US$", "seconds")
-        print_rows(heads, [_attempt_row(one) for one in attempts], no_color=settings.no_color)
+        costs, _ = money_cells([one.cost for one in attempts])
+        rows = [_attempt_row(one, cost) for one, cost in zip(attempts, costs, strict=True)]
+        print_rows(heads, rows, no_color=settings.no_color, whole=("attempt", "model"), spare=("seconds", "http"))
     return OK
 
 
-def _row(call: LedgerCall) -> tuple[str, ...]:
+def _row(call: LedgerCall, cost: str) -> tuple[str, ...]:
     model = f"{call.vendor}:{call.model}" if call.vendor else call.model
     tokens = cell(call.input_tokens, ","), cell(call.output_tokens, ",")
-    cost, seconds = _dollars(call.cost), cell(call.latency, ".2f")
-    return call.id, f"{call.begun_at:%Y-%m-%d %H:%M:%S}", model, call.status, *tokens, cost, seconds
+    return call.id, f"{call.begun_at:%Y-%m-%d %H:%M:%S}", model, call.status, *tokens, cost, cell(call.latency, ".2f")
 
 
-def _attempt_row(one: LedgerAttempt) -> tuple[str, ...]:
-    model, cost, seconds = f"{one.vendor}:{one.model}", _dollars(one.cost), cell(one.latency, ".2f")
+def _attempt_row(one: LedgerAttempt, cost: str) -> tuple[str, ...]:
+    model, seconds = f"{one.vendor}:{one.model}", cell(one.latency, ".2f")
     return str(one.number), model, one.status, one.error_class or "–", cell(one.http_status), cost, seconds
-
-
-def _dollars(amount: Decimal | None) -> str:
-    return "–" if amount is None else dollars_text(amount, 6)
 
 
 @make_command(
     "export", examples=("llmdispatcher export calls.jsonl", "llmdispatcher export --start 2026-11-01 --format csv > calls.csv")
 )
 @click.argument("file", type=FILE, required=False, metavar="[FILE]", help="Where to; else stdout.")
-@click.option(
-    "--format", type=click.Choice(["jsonl", "json", "csv", "parquet"]), help="Else by the file's suffix; jsonl if it has none."
-)
+@click.option("--format", type=OneOf(["jsonl", "json", "csv", "parquet"]), help="Else by the file's suffix; jsonl if it has none.")
 @click.option("--attempts", is_flag=True, help="Write the attempts, too, in the JSON formats.")
-@click.option("--force", is_flag=True, help="Overwrite the file.")
+@OVERWRITE
 @records.with_filters
 def export_calls(settings: Settings, **given: Any) -> int:
     """Write the calls that have ended, the oldest first; a file is readable by its owner alone.
@@ -164,17 +158,19 @@ def export_calls(settings: Settings, **given: Any) -> int:
     `llmdispatcher import` reads such files. In CSV, text that a spreadsheet would take for a formula is quoted.
     """
     file = given["file"]
-    if file is not None and file.exists() and not given["force"]:
-        raise UsageError(f"{file} exists; choose another name, or --force to overwrite it")
     if file is None and given["format"] == "parquet":
         raise UsageError("--format parquet: it cannot go through a pipe; name a FILE")
     with records.open_ledger(settings) as ledger:
+        if file is not None and not may_write(file, force=given["force"]):
+            return FAILED
         target = sys.stdout if file is None else file
         try:
             report = ledger.export_usage_logs(target, given["format"], attempts=given["attempts"], **records.filters_of(given))
         except InvalidRequest as error:
             raise UsageError(error.message) from None
-    if not settings.quiet:
+    if settings.json and file is not None:
+        tell_json({"file": str(file), "calls": report.rows})
+    elif not settings.quiet:
         say(f"{report.rows:,} calls{f' in {file}' if file is not None else ''}")
     return OK
 
@@ -185,9 +181,7 @@ def export_calls(settings: Settings, **given: Any) -> int:
     codes="0 ok, 1 some rows are no calls (the rest was taken in), 2 wrong usage, 130 interrupted (run it again)",
 )
 @click.argument("file", type=FILE, help="JSON Lines, JSON, CSV or Parquet, as `export` writes them or llmring has logged them.")
-@click.option(
-    "--format", type=click.Choice(["jsonl", "json", "csv", "parquet"]), help="Else by the file's suffix, else by its content."
-)
+@click.option("--format", type=OneOf(["jsonl", "json", "csv", "parquet"]), help="Else by the file's suffix, else by its content.")
 def import_calls(settings: Settings, file: Path, format: str | None) -> int:
     """Add calls to the ledger, each once, however often they are imported."""
     if not file.is_file():

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ... import dispatcher as dispatching  # a door: what it offers is loaded when it is used
 from ...catalog import BUNDLED, Lockfile, claim_on, get_model, vendor_row, vendor_rows
-from ...dispatcher import read_config_file
 from ...errors import ConfigError, DispatchError, LockfileNotFound, ModelNotFound
 from ...types import closest_name
-from ..options import FILE, Positive, Suite, make_command
+from .. import values
+from ..options import FILE, OVERWRITE, Positive, Suite, make_command
 from ..settings import Settings
 from ..tables import cell, print_records
-from ..terminal import FAILED, OK, USAGE, UsageError, complain, tell, tell_json
+from ..terminal import FAILED, OK, USAGE, UsageError, complain, may_write, tell, tell_json
 
 if TYPE_CHECKING:
     from ...catalog import Registry
@@ -55,7 +57,7 @@ def registry_of(settings: Settings, given: str | None) -> Registry:
     """Return the registry of the option, the configuration or the environment, else the published one; nothing is asked yet."""
     from ...catalog import PUBLISHED, Registry  # late: only who asks one needs it
 
-    configured: Any = read_config_file(settings.config).fields.get("registry")
+    configured: Any = dispatching.read_config_file(settings.config).fields.get("registry")
     return Registry(given or configured or os.environ.get(REGISTRY) or PUBLISHED)
 
 
@@ -76,12 +78,12 @@ command = Suite(
 )
 @click.argument("file", type=FILE, required=False, metavar="[FILE]", help="Where; else llmdispatcher.lock, here.")
 @click.option("--bare", is_flag=True, help="Write no aliases; else fast, balanced and deep.")
-@click.option("--force", is_flag=True, help="Overwrite the file.")
+@OVERWRITE
 def init(settings: Settings, file: Path | None, bare: bool, force: bool) -> int:
     """Write a new lockfile with the profiles default, prod, staging and dev."""
     path = file or DEFAULT_FILE
-    if path.exists() and not force:
-        raise UsageError(f"{path} exists; --force replaces it, `llmdispatcher bind` changes it")
+    if not may_write(path, force=force):
+        return FAILED
     made = Lockfile.create_default(path)
     if not bare:
         bundled = Lockfile.load(BUNDLED)
@@ -89,7 +91,9 @@ def init(settings: Settings, file: Path | None, bare: bool, force: bool) -> int:
             made.bind(alias, models, profile="default")
     path.unlink(missing_ok=True)
     made.save()
-    if not settings.quiet:
+    if settings.json:
+        tell_json({"lockfile": str(path), "aliases": made.aliases("default")})
+    elif not settings.quiet:
         tell(f"{path}: {len(made.aliases('default'))} aliases")
     return OK
 
@@ -137,7 +141,14 @@ def _print_mistakes(settings: Settings, mistakes: list[str]) -> None:
     codes="0 all is there, 1 a package or a required alias is missing, 2 there is no lockfile or it is broken, 130 interrupted",
 )
 @LOCKFILE_OPTION
-@click.option("--require", "aliases", multiple=True, metavar="ALIAS", help="An alias that must exist; may be repeated.")
+@click.option(
+    "--require",
+    "aliases",
+    multiple=True,
+    metavar="ALIAS",
+    shell_complete=values.ALIAS,
+    help="An alias that must exist; may be repeated.",
+)
 def check(settings: Settings, lockfile: Path | None, aliases: tuple[str, ...]) -> int:
     """Check that the packages that a lockfile extends are installed, and that aliases exist."""
     try:
@@ -148,7 +159,7 @@ def check(settings: Settings, lockfile: Path | None, aliases: tuple[str, ...]) -
         return USAGE
     missing = [extension.problem for extension in found.extensions() if extension.problem is not None]
     missing += [
-        f"there is no {found.describe_missing(name, settings.profile)}"
+        f"there is not {found.describe_missing(name, settings.profile)}"
         for name in aliases
         if not found.has_alias(name, settings.profile)
     ]
@@ -170,12 +181,20 @@ def check(settings: Settings, lockfile: Path | None, aliases: tuple[str, ...]) -
 )
 @LOCKFILE_OPTION
 @REGISTRY_OPTION
-@click.option("--vendor", "vendors", multiple=True, metavar="NAME", help="Only this vendor; else all of the profile's models.")
+@click.option(
+    "--vendor",
+    "vendors",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=values.VENDOR,
+    help="Only this vendor; else all of the profile's models.",
+)
 def bump(settings: Settings, **given: Any) -> int:
     """Pin a profile to the versions of models and prices that the registry publishes now, and print what changes."""
     lockfile = own_lockfile(given["lockfile"])
     registry = registry_of(settings, given["registry"])
     profile = lockfile.contents.profile(lockfile.profile_in_use(settings.profile))
+    pinned: dict[str, dict[str, Any]] = {}
     failed = False
     for vendor in given["vendors"] or _vendors(profile):
         before = profile.registry_versions.get(vendor)
@@ -186,8 +205,12 @@ def bump(settings: Settings, **given: Any) -> int:
             failed = True
             continue
         lockfile.pin(vendor, now, profile=profile.name)
-        tell(f"{vendor}: {before if before is not None else 'not pinned'} → {now}")
+        pinned[vendor] = {"before": before, "now": now}
+        if not settings.json:
+            tell(f"{vendor}: {before if before is not None else 'not pinned'} → {now}")
     lockfile.save()
+    if settings.json:
+        tell_json({"lockfile": str(lockfile.path), "profile": profile.name, "versions": pinned})
     return FAILED if failed else OK
 
 
@@ -222,8 +245,14 @@ def doubt(model: str) -> str | None:
         "llmdispatcher bind summarizer --remove",
     ),
 )
-@click.argument("alias", help="Its name.")
-@click.argument("models", required=False, metavar='["M1,M2"]', help="Models, the first choice first, with commas between them.")
+@click.argument("alias", shell_complete=values.ALIAS, help="Its name.")
+@click.argument(
+    "models",
+    required=False,
+    metavar="[MODELS]",
+    shell_complete=values.MODELS,
+    help="Models, the first choice first, with commas between them.",
+)
 @click.option("--remove", is_flag=True, help="Remove the alias.")
 @LOCKFILE_OPTION
 def bind(settings: Settings, alias: str, models: str | None, remove: bool, lockfile: Path | None) -> int:
@@ -231,6 +260,7 @@ def bind(settings: Settings, alias: str, models: str | None, remove: bool, lockf
 
     If this folder has no lockfile, one is made.
     """
+    bound: Sequence[str] = ()
     if remove is (models is not None):
         raise UsageError('bind: give models, such as "openai:gpt-4o-mini,anthropic:claude-haiku-4-5", or --remove')
     found = _lockfile_to_change(lockfile)
@@ -243,9 +273,11 @@ def bind(settings: Settings, alias: str, models: str | None, remove: bool, lockf
         change = f"→ {', '.join(bound)}"
         for text in filter(None, map(doubt, bound)):
             complain(text)
-    path = found.save()
-    if not settings.quiet:
-        tell(f"{path}: {alias} {change} ({found.profile_in_use(settings.profile)})")
+    path, profile = found.save(), found.profile_in_use(settings.profile)
+    if settings.json:
+        tell_json({"lockfile": str(path), "profile": profile, "alias": alias, "models": [] if remove else list(bound)})
+    elif not settings.quiet:
+        tell(f"{path}: {alias} {change} ({profile})")
     return OK
 
 

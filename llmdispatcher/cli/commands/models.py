@@ -11,10 +11,11 @@ from typing import Any
 import attrs
 import click
 
+from ... import dispatcher as dispatching  # a door: what it offers is loaded when it is used
 from ...catalog import ABILITIES, ModelFacts, all_models, canonical, vendor_row, vendor_rows
-from ...dispatcher import read_config_file
 from ...runtime import SYSTEM_CLOCK
 from ...types import choices
+from .. import values
 from ..keychain import vendor_name
 from ..options import Positive, make_command
 from ..session import VendorChoice, open_session, real_vendors
@@ -35,13 +36,16 @@ _HEADS = ("model", "context", "output", "US$/M in", "US$/M out", "can")
     ),
     codes="0 ok, 1 no model matches, 2 wrong usage, 130 interrupted",
 )
-@click.argument("pattern", required=False, metavar="[GLOB]", help="Only models whose names or aliases match.")
-@click.option("--vendor", metavar="NAME", help="Only models of this vendor.")
+@click.argument(
+    "pattern", required=False, metavar="[GLOB]", shell_complete=values.MODEL, help="Only models whose names or aliases match."
+)
+@click.option("--vendor", metavar="NAME", shell_complete=values.VENDOR, help="Only models of this vendor.")
 @click.option(
     "--capability",
     "capabilities",
     multiple=True,
     metavar="WORD",
+    shell_complete=values.CAPABILITY,
     help="Only models with this capability, such as vision; may be repeated.",
 )
 @click.option("--all", "everything", is_flag=True, help="Retired models, and those of resellers, too.")
@@ -62,7 +66,7 @@ def command(settings: Settings, **given: Any) -> int:
     if settings.json:
         tell_json([_as_json(facts) for facts in found])
     elif found:
-        print_rows(_HEADS, [_row(facts) for facts in found], no_color=settings.no_color)
+        print_rows(_HEADS, [_row(facts) for facts in found], no_color=settings.no_color, spare=("can", "output", "context"))
         tell(f"{len(found)} models, {found[0].price_version}")
     if not found:
         near = _similar_names(given["pattern"] or "")
@@ -116,7 +120,7 @@ def _as_json(facts: ModelFacts) -> dict[str, Any]:
 def _list_live(settings: Settings, vendor: str | None, given: dict[str, Any]) -> int:
     if vendor is None:
         raise UsageError("--live: name the vendor to ask with --vendor")
-    ready = {canonical(one.name) for one in real_vendors(read_config_file(settings.config), VendorChoice())}
+    ready = {canonical(one.name) for one in real_vendors(dispatching.read_config_file(settings.config), VendorChoice())}
     if canonical(vendor) not in ready:
         raise UsageError(f"--live: {_remedy(vendor)}")
     with open_session(settings, VendorChoice()) as session:

@@ -12,10 +12,10 @@ import click
 from ... import accounting
 from ...runtime import from_environment, make_data_folder, own_file
 from .. import records
-from ..options import FILE, Suite, make_command
+from ..options import FILE, OVERWRITE, Suite, WholeNumber, make_command
 from ..settings import Settings
 from ..tables import print_records
-from ..terminal import FAILED, OK, UsageError, complain, plain, tell, tell_json
+from ..terminal import FAILED, OK, UsageError, complain, may_write, plain, say, tell, tell_json
 from .ask import dollars
 
 if TYPE_CHECKING:
@@ -141,15 +141,16 @@ def verify(settings: Settings, **given: Any) -> int:
 
 @make_command("list", suite=command, examples=("llmdispatcher receipts list", "llmdispatcher receipts list --limit 5 --json"))
 @click.option(
-    "-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="The number of rows at most."
+    "-n", "--limit", type=WholeNumber(1, 10_000), default=20, show_default=True, metavar="N", help="The number of rows at most."
 )
 def show(settings: Settings, limit: int) -> int:
     """List receipts, the newest first, and how many calls have none."""
     with records.open_ledger(settings) as ledger:
         found = accounting.Receipts(ledger).list(limit=limit)
     heads = ("number", "receipt", "signed (UTC)", "kind", "says")
-    if not print_records(settings, [receipt.as_dict() for receipt in found], heads, [_row(receipt) for receipt in found]):
-        tell("there is no receipt")
+    as_json, rows = [receipt.as_dict() for receipt in found], [_row(receipt) for receipt in found]
+    if not print_records(settings, as_json, heads, rows, whole=("number", "receipt"), spare=("kind",)):
+        say("llmdispatcher: there is no receipt")
     return OK
 
 
@@ -160,14 +161,16 @@ def show(settings: Settings, limit: int) -> int:
 )
 @click.argument("file", type=FILE, help="Where to; a name that ends in .jsonl or .json.")
 @click.option("--rows", is_flag=True, help="Write the certified rows of the calls, too, users included.")
-@click.option("--force", is_flag=True, help="Overwrite the file.")
+@OVERWRITE
 def export(settings: Settings, file: Path, rows: bool, force: bool) -> int:
     """Write the whole chain of receipts, for others to verify."""
-    if file.exists() and not force:
-        raise UsageError(f"{file} exists; choose another name, or --force to overwrite it")
     with records.open_ledger(settings) as ledger:
+        if not may_write(file, force=force):
+            return FAILED
         count = accounting.Receipts(ledger).export(file, rows=rows)
-    if not settings.quiet:
+    if settings.json:
+        tell_json({"file": str(file), "receipts": count})
+    elif not settings.quiet:
         tell(f"{file}: {count} receipts")
     return OK
 

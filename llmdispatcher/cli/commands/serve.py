@@ -20,17 +20,29 @@ from ..terminal import OK, UsageError, say, tell_json
     ),
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, envvar="PORT", help="The port.")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
 @click.option(
-    "--threads", type=click.IntRange(4, 4096), default=512, show_default=True, help="Requests at a time, in each process."
+    "--port", type=click.IntRange(1, 65535), default=8080, show_default=True, metavar="N", envvar="PORT", help="The port."
+)
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N", help="Processes.")
+@click.option(
+    "--threads",
+    type=click.IntRange(4, 4096),
+    default=512,
+    show_default=True,
+    metavar="N",
+    help="Requests at a time, in each process.",
 )
 @click.option("--simulate", is_flag=True, help="Let simulated vendors answer; nothing is sent anywhere.")
 @click.option(
     "--database", metavar="PLACE", help="The keys' database: a file of SQLite, or postgresql://...  [default: in the data folder]"
 )
 @click.option(
-    "--drain", type=click.FloatRange(min=0), default=600.0, show_default=True, help="Seconds for calls under way at the end."
+    "--drain",
+    type=click.FloatRange(min=0),
+    default=600.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds for calls under way at the end.",
 )
 @click.option("--server", type=click.Choice(["granian", "waitress"]), help="What serves.  [default: what is installed]")
 def command(settings: Settings, **given: object) -> int:

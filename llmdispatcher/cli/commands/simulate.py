@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..options import Positive, make_command
+from ..options import Number, Positive, WholeNumber, make_command
 from ..settings import Settings
 from ..terminal import UsageError, say
 
@@ -17,11 +17,22 @@ if TYPE_CHECKING:
 
 
 @make_command("simulate", examples=("llmdispatcher simulate", "llmdispatcher simulate --port 0 --error-rate 0.2 --latency 0.5"))
-@click.option("--port", type=click.IntRange(0, 65535), default=8100, show_default=True, help="The port; 0 takes a free one.")
-@click.option("--latency", type=click.FloatRange(min=0), default=0.1, show_default=True, help="Seconds before the first byte.")
-@click.option("--tokens-per-second", type=Positive(), default=100.0, show_default=True, help="The speed of the answers.")
-@click.option("--error-rate", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="The share of requests that fail.")
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed, the same answers and failures.")
+@click.option(
+    "--port", type=WholeNumber(0, 65535), default=8100, metavar="N", show_default=True, help="The port; 0 takes a free one."
+)
+@click.option("--latency", type=Number(min=0), default=0.1, metavar="S", show_default=True, help="Seconds before the first byte.")
+@click.option(
+    "--tokens-per-second", type=Positive(), default=100.0, metavar="N", show_default=True, help="The speed of the answers."
+)
+@click.option(
+    "--error-rate",
+    type=Number(0, 1),
+    default=0.0,
+    metavar="SHARE",
+    show_default=True,
+    help="The share of requests that fail.",
+)
+@click.option("--seed", type=int, default=0, metavar="N", show_default=True, help="The same seed, the same answers and failures.")
 def command(settings: Settings, **given: Any) -> int:
     """Serve OpenAI, Azure, Anthropic, Gemini and Ollama, all simulated, on one local port until Ctrl-C.
 
