@@ -133,5 +133,7 @@ class Positive(click.ParamType[float]):
         return number
 
 
+NO_FAILOVER = click.option("--no-failover", is_flag=True, help="Ask the first vendor of the route alone; it is still retried.")
+
 COUNT = click.IntRange(min=1)
 """A whole number above 0."""

@@ -615,6 +615,8 @@ class Dispatcher:
                 if candidates.later:
                     call.more = partial(self._more, moment)
             route = self._plan(request, candidates, moment)
+            if call.more is not None and route.steps and not self._fails_over(request):
+                call.more = None
             self._set_timeout(call, route, vectors)
             call.plan = self._attempt_loop.plan(route, call.started, whole=False)
             return route
@@ -668,6 +670,8 @@ class Dispatcher:
         route = plan(request, candidates.targets, self._preferences, moment, candidates.choice, reserve=candidates.reserve)
         if len(route.steps) > 1 and not moment.vectors:
             route = skip_unfit(request, route, self._router.vendors)
+        if len(route.steps) > 1 and not self._fails_over(request):
+            route = route.first_alone()
         if (alias := candidates.alias) is not None:
             route = attrs.evolve(route, alias=alias.name, profile=alias.profile, goes_on=alias.on)
         if not candidates.skipped:
@@ -676,6 +680,10 @@ class Dispatcher:
         skipped = [skip for skip in candidates.skipped if skip.vendor not in there]
         cause, hint = ("", "") if route.steps else (candidates.cause, candidates.hint)
         return attrs.evolve(route, skipped=(*skipped, *route.skipped), cause=cause, hint=hint)
+
+    def _fails_over(self, request: Request) -> bool:
+        """Whether others may be asked after the first target."""
+        return self.config.failover if request.failover is None else request.failover
 
     def _context(self, request: Request, *, streamed: bool, turn: int = 0, vectors: bool = False) -> RoutingContext:
         now = self._clock.monotonic()

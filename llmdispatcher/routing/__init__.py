@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .optimize import total_tokens as total_tokens
     from .planner import plan as plan
     from .requirements import ANY_WINDOW as ANY_WINDOW
+    from .requirements import FAILOVER as FAILOVER
     from .requirements import FALLBACK as FALLBACK
     from .requirements import MISSING as MISSING
     from .requirements import OVER_COST as OVER_COST
@@ -99,6 +100,7 @@ else:
                 "PINNED",
                 "RULE",
                 "SkippedTarget",
+                "FAILOVER",
                 "UNFIT",
                 "UNPRICED",
                 "UNREAD",

@@ -198,6 +198,7 @@ class Request:
     ``cache`` says whether a cache may answer: True, False, ``{"enabled", "ttl_seconds"}``, of which a time alone means True;
     ``None`` and ``{}`` leave it to the cache's rule.
     ``continue_broken`` says so of :class:`~llmdispatcher.Continuation`: another target goes on with a stream.
+    ``failover`` says whether other targets may be asked after the first (``None``: as the configuration says).
     ``functions`` and ``function_call`` are OpenAI's older words for ``tools`` and ``tool_choice``; a request that is made with them
     has the newer ones.
     Raises :class:`~llmdispatcher.InvalidRequest` with field, value and remedy.
@@ -243,6 +244,7 @@ class Request:
     drop_params: bool = attrs.field(default=False, kw_only=True, validator=request_fields.flag)
     cache: bool | Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, metadata=_optional(check_cache))
     continue_broken: bool | None = attrs.field(default=None, kw_only=True, metadata=_optional(request_fields.flag))
+    failover: bool | None = attrs.field(default=None, kw_only=True, metadata=_optional(request_fields.flag))
     mode: str | None = attrs.field(default=None, kw_only=True, metadata=_optional(_TEXT))
     profile: str | None = attrs.field(default=None, kw_only=True, metadata=_optional(_TEXT))
     origin: str | None = attrs.field(default=None, kw_only=True, metadata=_optional(_TEXT))

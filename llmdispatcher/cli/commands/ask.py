@@ -21,7 +21,7 @@ from ...batch import response_record
 from ...dispatcher import Dispatcher
 from ...errors import Cancelled, InvalidRequest
 from ...types import ANY_MODEL, Message, Part, Request, Response, TextPart, analyze_file, dollars_text, image
-from ..options import COUNT, FILE, Positive, make_command
+from ..options import COUNT, FILE, NO_FAILOVER, Positive, make_command
 from ..session import VendorChoice, for_terminal, open_session
 from ..settings import Settings
 from ..signals import Stop, catch_signals
@@ -169,6 +169,7 @@ def dollars(amount: Decimal | None) -> str:
 @click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of the answer's tokens.")
 @click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0 to 2; else the model's default.")
 @click.option("--timeout", type=Positive(), metavar="S", help="Seconds for everything, retries included.  [default: 300]")
+@NO_FAILOVER
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is complete, as through a pipe.")
 @click.option("--json-output", is_flag=True, help="Print the answer as JSON, with usage, cost and attempts; so does --json.")
 @click.option("--trace", is_flag=True, help="Print on stderr which models were asked, in which order, and why.")
@@ -190,7 +191,8 @@ def command(settings: Settings, **given: Any) -> int:
     )
     as_json = settings.json or given["json_output"]
     whole = as_json or given["no_stream"] or request.response_format is not None or not sys.stdout.isatty()
-    with catch_signals() as stop, open_session(settings, for_terminal(simulate=given["simulate"])) as session:
+    choice = for_terminal(simulate=given["simulate"], failover=not given["no_failover"])
+    with catch_signals() as stop, open_session(settings, choice) as session:
         session.warn_of_simulation(settings)
         try:
             if whole:
@@ -220,6 +222,7 @@ def command(settings: Settings, **given: Any) -> int:
 @click.option("--user", metavar="NAME", help="Whose question it is, for rules and sticky balancing.")
 @click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of the answer's tokens.")
 @click.option("--stream", is_flag=True, help="Explain a streamed call.")
+@NO_FAILOVER
 @click.option("--simulate", is_flag=True, help="Use simulated vendors.")
 def explain(settings: Settings, **given: Any) -> int:
     """Show which vendors and models would be asked, in which order and why, and why others would not.
@@ -236,7 +239,8 @@ def explain(settings: Settings, **given: Any) -> int:
         user=given["user"],
         max_tokens=given["max_tokens"],
     )
-    with open_session(settings, VendorChoice(simulate=given["simulate"], dry_for=(request.model,))) as session:
+    choice = VendorChoice(simulate=given["simulate"], failover=not given["no_failover"], dry_for=(request.model,))
+    with open_session(settings, choice) as session:
         session.warn_of_simulation(settings)
         plan = session.dispatcher.explain(request, streaming=given["stream"])
     if session.keys_assumed and not settings.quiet:

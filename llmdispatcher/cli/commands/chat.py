@@ -21,7 +21,7 @@ from ...dispatcher import Dispatcher
 from ...errors import Cancelled, ConfigError, DispatchError
 from ...runtime import user_path, write_file
 from ...types import Message, Request, Response, Usage
-from ..options import COUNT, FILE, Positive, make_command
+from ..options import COUNT, FILE, NO_FAILOVER, Positive, make_command
 from ..session import for_terminal, open_session
 from ..settings import Settings
 from ..signals import Stop, TerminatedBySignal, catch_signals
@@ -247,6 +247,7 @@ SLASH_COMMANDS: Mapping[str, tuple[Callable[[Chat, str], None], str]] = {
 @click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of each answer's tokens.")
 @click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0 to 2; else the model's default.")
 @click.option("--timeout", type=Positive(), metavar="S", help="Seconds for each answer, retries included.  [default: 300]")
+@NO_FAILOVER
 @click.option("--simulate", is_flag=True, help="Ask simulated vendors; nothing is sent.")
 def command(settings: Settings, **given: Any) -> int:
     """Chat with a model.
@@ -260,6 +261,6 @@ def command(settings: Settings, **given: Any) -> int:
     conversation.model = given["model"] or conversation.model or ask.model_of(None)
     conversation.system = given["system"] or conversation.system
     conversation.fields = {name: given[name] for name in ("max_tokens", "temperature") if given[name] is not None}
-    with open_session(settings, for_terminal(simulate=given["simulate"])) as session:
+    with open_session(settings, for_terminal(simulate=given["simulate"], failover=not given["no_failover"])) as session:
         session.warn_of_simulation(settings)
         return run_chat(session.dispatcher, conversation, settings, given["timeout"])
