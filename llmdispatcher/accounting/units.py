@@ -50,10 +50,10 @@ MOST_DAYS = {"day": 1, "week": 7, "month": 31}
 """The periods of whole days, with the most days that one has."""
 
 
-def first_day(period: str, day: date) -> date:
-    """The first day of the day, week (from Monday) or month that ``day`` is in."""
+def first_day(period: str, day: date, week_start: int = 0) -> date:
+    """The first day of the day, week or month that ``day`` is in; weeks begin on the weekday ``week_start``, Monday is 0."""
     if period == "week":
-        return day - timedelta(days=day.weekday())
+        return day - timedelta(days=(day.weekday() - week_start) % 7)
     return day.replace(day=1) if period == "month" else day
 
 

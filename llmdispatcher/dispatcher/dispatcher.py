@@ -29,6 +29,7 @@ from ..types import (
     EmbeddingRequest,
     Embeddings,
     EmbeddingSettings,
+    LimitWarning,
     ObserverLike,
     Outcome,
     Request,
@@ -108,6 +109,11 @@ class CallRecorder:
         tell(self._listeners.outcome, outcome)
         if self.ledger is not None:
             self.ledger.ended(outcome)
+
+    def warn(self, warning: LimitWarning) -> None:
+        """Most of a budget or a rate limit is used."""
+        logger.warning("%s", warning)
+        tell(self._listeners.warning, warning)
 
     def close(self) -> None:
         """Write down what is left; a ledger that was handed in stays open for others."""
@@ -198,7 +204,7 @@ class Dispatcher:
             continuation=self.config.continuation,
             cost=self.config.cost_optimization,
             strict_cost=self.config.strict_cost,
-            spending=spending_of(self.config.budgets, self._recorder.ledger, clock),
+            spending=spending_of(self.config.budgets, self._recorder.ledger, clock, self._recorder.warn),
             meant=self._router.suggest_models,
         )
         self.cache: AnswerCache | None = None
@@ -473,6 +479,18 @@ class Dispatcher:
         """
         spending = self._attempt_loop.spending
         return spending.statuses() if spending is not None else ()
+
+    def reset_budget(self, name: str, share: str | None = None) -> int:
+        """Have nothing spent in the present period of the budget of this name, and return how many accounts it had.
+
+        ``share`` (a user, a vendor, ...) resets the account of that share alone. What calls under way have reserved stays
+        reserved. In the database of a ledger this holds for all processes. Raises :class:`ConfigError` for a budget that is not
+        configured, and :class:`LedgerError` if the database cannot be used.
+        """
+        spending = self._attempt_loop.spending
+        if spending is None:
+            raise ConfigError("budget: there is none to reset; give Config(budgets=[Budget(limit=...)])")
+        return spending.reset(name, share)
 
     def get_stats(self) -> Stats:
         """The counts of all calls that have ended, as of one moment, and how many run and wait."""

@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from .outcome import AttemptStart as AttemptStart
     from .outcome import CallOrigin as CallOrigin
     from .outcome import CallStart as CallStart
+    from .outcome import LimitWarning as LimitWarning
     from .outcome import Observer as Observer
     from .outcome import ObserverLike as ObserverLike
     from .outcome import Outcome as Outcome
@@ -213,6 +214,7 @@ else:
             "outcome": (
                 "AttemptRecord",
                 "AttemptStart",
+                "LimitWarning",
                 "CallOrigin",
                 "CallStart",
                 "failure_fields",
