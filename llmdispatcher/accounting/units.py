@@ -1,7 +1,11 @@
-"""Units of the database: picodollars and microseconds, to and from Python's values. It loads nothing, not even SQLAlchemy."""
+"""Units of the database: picodollars, microseconds, names of accounts, to and from Python's values.
+
+It loads nothing, not even SQLAlchemy.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -65,3 +69,16 @@ def picodollars(money: Decimal) -> int:
 def dollars(pico: int) -> Decimal:
     """The exact ``Decimal`` of so many picodollars."""
     return Decimal(pico).scaleb(-12)
+
+
+_MOST_BYTES = 480
+
+
+def account_name(text: str) -> str:
+    """A text that any database takes; one that had to be changed ends with the digest of the original, so that it stays unique."""
+    if len(text) <= _MOST_BYTES and text.isascii() and "\0" not in text:
+        return text
+    exact, kept = text.encode("utf-8", "surrogatepass"), text.replace("\0", "").encode("utf-8", "replace")
+    if kept == exact and len(kept) <= _MOST_BYTES:
+        return text
+    return f"{kept[:_MOST_BYTES].decode('utf-8', 'ignore')}~{hashlib.sha256(exact).hexdigest()[:16]}"

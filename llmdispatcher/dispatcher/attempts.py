@@ -116,7 +116,7 @@ class AttemptLoop(AttemptPolicies):
             now = call.deadline.clock.monotonic()
             self._learn(attempt, None, now)
             usage = call.settle(attempt, embeddings.usage, embeddings)
-            attempt.resources.settle(usage.total_tokens, now)
+            attempt.resources.settle(usage, now)
             target = attempt.target
             return attrs.evolve(
                 embeddings, vendor=target.vendor, model=embeddings.model or target.model, usage=usage, latency=now - call.started
@@ -217,7 +217,7 @@ class AttemptLoop(AttemptPolicies):
             return call.ask(target, resources)
         call.pass_over(target, denial.reason)
         if denial.ready_at is not None:
-            schedule.limited(target, denial.ready_at, deadline.clock.monotonic())
+            schedule.limited(target, denial.ready_at, deadline.clock.monotonic(), denial.why)
         elif denial.over is not None:
             schedule.drop(denial.over)
             if not denial.over.try_elsewhere:
@@ -374,7 +374,7 @@ class AttemptLoop(AttemptPolicies):
         self._learn(attempt, None, now)
         response = call.succeed(attempt, response)
         self.shares.observe(attempt.target, now - attempt.started, response.usage.output_tokens)
-        attempt.resources.settle(response.usage.total_tokens, now)
+        attempt.resources.settle(response.usage, now)
         if response.rate_limit_remaining is not None:
             self.heard(attempt, response.rate_limit_remaining, now)
         return response
@@ -394,7 +394,7 @@ class AttemptLoop(AttemptPolicies):
         """Hear how a stream that had begun has ended."""
         now = call.deadline.clock.monotonic()
         self._learn(attempt, error, now)
-        attempt.resources.settle(usage.total_tokens, now)
+        attempt.resources.settle(usage, now)
 
 
 def _out_of_share(late: DeadlineExceeded, seconds: float, *, brief: bool) -> DispatchError:

@@ -200,7 +200,7 @@ class Dispatcher:
             budgets=Budgets(self.config.retry_budget),
             balancer=shares,
             hedges=Hedges(self.config.hedge) if self.config.hedge is not None else None,
-            limits=Limits(self.config.limits_storage),
+            limits=Limits(self.config.limits_storage, self._recorder.warn),
             continuation=self.config.continuation,
             cost=self.config.cost_optimization,
             strict_cost=self.config.strict_cost,
@@ -471,6 +471,14 @@ class Dispatcher:
         return self._attempt_loop.limits.status(
             Target(vendor=self._router.get_vendor(vendor).name, model=model), self._clock.monotonic()
         )
+
+    def reset_rate_limit(self, vendor: str, model: str | None = None) -> None:
+        """Forget what was asked of a vendor, so that its rate limits begin anew; ``model`` names one where each has its own count.
+
+        With a storage that holds for all processes. Calls in flight stay counted as such. Raises :class:`ConfigError` for a limit
+        that is not there, and :class:`VendorUnavailable` where the storage fails.
+        """
+        self._attempt_loop.limits.reset(self._router.get_vendor(vendor).name, model)
 
     def get_budgets(self) -> tuple[BudgetStatus, ...]:
         """How every account of every budget stands in its present period, in the order of the configuration.

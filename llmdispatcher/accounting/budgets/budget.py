@@ -7,8 +7,6 @@ returns about it.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
@@ -21,24 +19,15 @@ import attrs
 from ...catalog import canonical
 from ...errors import ConfigError
 from ...routing import shown
-from ...types import Usd, boolean, build, choices, non_blank, suggest, usd_amount
-from ..units import EPOCH, MOST, MOST_DAYS, first_day
+from ...types import Usd, boolean, build, choices, non_blank, optional_fraction, sliding_length, sliding_text, suggest, usd_amount
+from ..units import EPOCH, MOST, MOST_DAYS, account_name, first_day
 
 PERIODS = ("call", "hour", "day", "week", "month", "total")
 """One call; the present hour, day, week or month; all time."""
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
-_SLIDING = re.compile(r"([1-9]\d{0,8})\s*([mhdw])")
-_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-_LONGEST = timedelta(days=366)
 _GRAINS = 240
 """Accounts that a sliding period consists of; money is given free a grain late, never early."""
-
-
-def sliding_length(period: str) -> timedelta | None:
-    """How long a sliding period is ("24h", "30d"); ``None`` for a period of :data:`PERIODS`."""
-    found = _SLIDING.fullmatch(period) if period not in PERIODS else None
-    return int(found[1]) * _UNITS[found[2]] if found is not None else None
 
 
 @attrs.frozen
@@ -82,7 +71,6 @@ FACTS = SHARES[1:]
 
 MOST_HELD = Decimal(MOST).scaleb(-12)
 """US dollars that an account can hold, some nine million; larger amounts count as that."""
-_MOST_BYTES = 480
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -111,32 +99,15 @@ def _one_of(*words: str) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
 
 def _period(value: str | timedelta) -> str:
     """A period as its text: a name of :data:`PERIODS`, or a number and a unit for one that slides."""
-    if isinstance(value, timedelta):
-        minutes, rest = divmod(value, timedelta(minutes=1))
-        if rest or minutes < 1:
-            raise ConfigError(f"period: {value!r} is not a sliding period; give whole minutes, 1 or more")
-        value = f"{minutes}m" if minutes % 60 else f"{minutes // 60}h" if minutes % 1440 else f"{minutes // 1440}d"
-    if not isinstance(value, str):
-        raise ConfigError(f"period: {value!r} is not a period; give a name such as 'day', or a sliding one such as '24h' or '30d'")
-    text = value.strip().lower()
-    length = sliding_length(text)
-    if length is None and text not in PERIODS:
-        hint = choices(text, PERIODS, "use {}")
+    if isinstance(value, str) and value.strip().lower() in PERIODS:
+        return value.strip().lower()
+    text = sliding_text("period", value)
+    if text is None:
+        hint = choices(value, PERIODS, "use {}") if isinstance(value, str) else f"use {', '.join(map(repr, PERIODS))}"
         raise ConfigError(
             f"period: {value!r} is not known; {hint}, or a sliding period: minutes, hours, days or weeks, as '24h', '30d'"
         )
-    if length is not None and length > _LONGEST:
-        raise ConfigError(f"period: {value!r} is more than {_LONGEST.days} days; give a shorter one, or 'total' for ever")
-    return text.replace(" ", "")
-
-
-def _fraction(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not 0 < value <= 1:
-        raise ConfigError(
-            f"{attribute.name}: {value!r} is not a fraction of the limit; give one such as 0.8, or None for no warning"
-        )
+    return text
 
 
 def _zone(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -188,7 +159,7 @@ class Budget:
     strict: bool = attrs.field(default=False, validator=boolean)
     zone: str = attrs.field(default="UTC", validator=_zone)
     week_start: str = attrs.field(default="monday", validator=_one_of(*WEEKDAYS))
-    warn_at: float | None = attrs.field(default=None, validator=_fraction)
+    warn_at: float | None = attrs.field(default=None, validator=optional_fraction)
 
     def __attrs_post_init__(self) -> None:
         if self.week_start != WEEKDAYS[0] and self.period != "week":
@@ -235,16 +206,6 @@ class Budget:
     def share(self, facts: Mapping[str, str]) -> str:
         """Return whose account it is; empty for the account of all calls, and for calls that do not say."""
         return account_name(facts.get(self.per, "")) if self.per != "dispatcher" else ""
-
-
-def account_name(text: str) -> str:
-    """A text that any database takes; one that had to be changed ends with the digest of the original, so that it stays unique."""
-    if len(text) <= _MOST_BYTES and text.isascii() and "\0" not in text:
-        return text
-    exact, kept = text.encode("utf-8", "surrogatepass"), text.replace("\0", "").encode("utf-8", "replace")
-    if kept == exact and len(kept) <= _MOST_BYTES:
-        return text
-    return f"{kept[:_MOST_BYTES].decode('utf-8', 'ignore')}~{hashlib.sha256(exact).hexdigest()[:16]}"
 
 
 def _matches_fact(fact: str, value: str, pattern: str) -> bool:

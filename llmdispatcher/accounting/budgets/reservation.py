@@ -50,8 +50,8 @@ from ...types import (
     stored_param,
     unseen_model,
 )
-from ..units import micros, moment
-from .budget import WEEKDAYS, Budget, BudgetForecast, BudgetStatus, account_name, period_at, picodollars_up, plain_dollars
+from ..units import account_name, micros, moment
+from .budget import WEEKDAYS, Budget, BudgetForecast, BudgetStatus, period_at, picodollars_up, plain_dollars
 from .store import Account, AccountBalance, Booking, BudgetStore, BudgetStoreUnavailable, Claim, MemoryBudgetStore
 
 PER_REQUEST = 768

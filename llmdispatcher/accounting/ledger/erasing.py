@@ -16,8 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ...errors import InvalidRequest
-from ..budgets.budget import account_name
-from ..units import DAY
+from ..units import DAY, account_name
 from .call import ErasureReport, clean
 from .connections import insert_into, lock_table
 from .queries import ERASED, Connectable, reading, writing

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
 from ...dispatcher import Dispatcher, read_config_file
-from ...types import dollars_text
+from ...types import choices, dollars_text
 from .. import records
 from ..options import Suite, make_command
 from ..settings import Settings
-from ..tables import print_records
-from ..terminal import FAILED, OK, UsageError, is_typed, plain, tell, tell_json
+from ..tables import cell, print_records
+from ..terminal import FAILED, OK, CommandFailed, UsageError, is_typed, plain, say, tell, tell_json
 
 budgets = Suite("budgets", help="Show budgets, or reset one.", examples=("llmdispatcher --config app.toml budgets show",))
 
@@ -79,6 +80,95 @@ def reset_budget(settings: Settings, name: str, share: str | None, yes: bool) ->
         tell_json({"budget": name, "share": share, "accounts": count})
     elif not settings.quiet:
         tell(f"{plain(name)}: {count:,} accounts reset")
+    return OK
+
+
+limits = Suite("limits", help="Show shared rate limits, or reset one.", examples=("llmdispatcher --config app.toml limits show",))
+
+
+@contextmanager
+def _open_limits(settings: Settings) -> Iterator[tuple[Dispatcher, list[tuple[str, bool]]]]:
+    """A dispatcher with the vendors of the file, and those that have a shared limit, each with whether it is one of each model."""
+    file = read_config_file(settings.config)
+    with Dispatcher(file.config(ledger=None)) as dispatcher:
+        shared = []
+        for vendor in file.make_vendors():
+            dispatcher.register_vendor(vendor)
+            limit = vendor.rate_limit
+            if limit is not None and (limit.storage or dispatcher.config.limits_storage):
+                shared.append((vendor.name, limit.per_model))
+        if not shared:
+            raise UsageError(
+                "there are no shared limits: name the file that has vendors with a rate_limit, and limits_storage, with --config;"
+                " limits without a storage are kept in the process that asks"
+            )
+        yield dispatcher, shared
+
+
+_MODEL = click.option("-m", "--model", metavar="MODEL", help="The model, where each has a count of its own.")
+
+
+@make_command("show", suite=limits, examples=("llmdispatcher --config app.toml limits show",))
+@_MODEL
+def show_limits(settings: Settings, model: str | None) -> int:
+    """Show what is left of the rate limits that processes share, by vendor."""
+    found: list[dict[str, Any]] = []
+    with _open_limits(settings) as (dispatcher, shared):
+        for name, per_model in shared:
+            if per_model and model is None:
+                say(f"{name}: each model has its own count; --model names one")
+                continue
+            status = dispatcher.get_rate_limit_status(name, model or "")
+            if status.shared is False:
+                raise CommandFailed(f"{name}: the Redis server of its limits fails")
+            facts = {"vendor": name, "model": model if per_model else None}
+            minute = (
+                ("requests", status.requests_limit, status.requests_remaining),
+                ("tokens", status.tokens_limit, status.tokens_remaining),
+            )
+            found += [
+                {**facts, "unit": unit, "period": "minute", "limit": most, "remaining": left} for unit, most, left in minute if most
+            ]
+            found += [
+                {**facts, "unit": one.unit, "period": one.period, "limit": one.limit, "remaining": one.remaining}
+                for one in status.windows
+            ]
+    rows = [
+        (plain(one["vendor"]), one["unit"], one["period"], cell(one["remaining"], ","), cell(one["limit"], ",")) for one in found
+    ]
+    if not print_records(settings, found, ("vendor", "what", "in any", "left", "limit"), rows):
+        tell("there is nothing to show")
+    return OK
+
+
+@make_command(
+    "reset",
+    suite=limits,
+    examples=(
+        "llmdispatcher --config app.toml limits reset openai",
+        "llmdispatcher --config app.toml limits reset eu -m gpt-4o --yes",
+    ),
+    codes="0 ok, 1 failed or declined, 2 wrong usage, 130 interrupted",
+)
+@click.argument("vendor", help="The vendor's name in the file.")
+@_MODEL
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def reset_limit(settings: Settings, vendor: str, model: str | None, yes: bool) -> int:
+    """Forget what was asked of a vendor, for all processes that share its limits.
+
+    What the vendor itself has counted it has counted.
+    """
+    with _open_limits(settings) as (dispatcher, shared):
+        names = [name for name, _ in shared]
+        if vendor not in names:
+            raise UsageError(f"{vendor}: it has no shared limit; {choices(vendor, names, 'give {}')}")
+        if not _confirm(f"Reset the rate limits of {plain(vendor)}?", yes):
+            return FAILED
+        dispatcher.reset_rate_limit(vendor, model)
+    if settings.json:
+        tell_json({"vendor": vendor, "model": model})
+    elif not settings.quiet:
+        tell(f"{plain(vendor)}: its limits begin anew")
     return OK
 
 

@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import insert, select
 
 from llmdispatcher import InvalidRequest, LedgerError, Receipts, SigningKey, open_ledger
-from llmdispatcher.accounting.budgets.budget import account_name
 from llmdispatcher.accounting.ledger.schema import budgets, daily, reservations
 
 from ...cases import each
@@ -45,7 +44,7 @@ def test_a_user_is_erased_and_the_sums_stay(store):
         theirs = [row for row in rows if row["user"] == ANN]
         with ledger.transaction() as connection:
             account = {"name": "b", "begins": START, "ends": END, "spent": Decimal(5), "reserved": Decimal(0)}
-            connection.execute(insert(budgets), [{**account, "share": share} for share in (account_name(ANN), "bob")])
+            connection.execute(insert(budgets), [{**account, "share": share} for share in (ANN, "bob")])
             held = {
                 "id": "0" * 32,
                 "name": "b",
