@@ -183,9 +183,10 @@ def pruned_before(connection: sa.Connection) -> int:
 
 
 def erased_calls(connection: sa.Connection) -> frozenset[str]:
-    """The ids of the calls that receipts certify and whose user was erased."""
-    named = connection.scalars(sa.select(marks.c.name).where(marks.c.name.startswith(ERASED, autoescape=True)))
-    return frozenset([name.removeprefix(ERASED) for name in named])
+    """The ids of the calls that receipts certify and whose user was erased, as their rows show."""
+    empty = sa.and_(calls.c.user.is_(None), calls.c.id_at_origin.is_(None), calls.c.metadata.is_(None))
+    marked = marks.c.name == sa.literal_column(f"'{ERASED}'") + calls.c.id
+    return frozenset(connection.scalars(sa.select(calls.c.id).join(marks, marked).where(empty)))
 
 
 @contextmanager

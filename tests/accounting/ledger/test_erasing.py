@@ -7,10 +7,10 @@ from decimal import Decimal
 from random import Random
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from llmdispatcher import InvalidRequest, LedgerError, Receipts, SigningKey, open_ledger
-from llmdispatcher.accounting.ledger.schema import budgets, daily, reservations
+from llmdispatcher.accounting.ledger.schema import budgets, calls, daily, reservations
 
 from ...cases import each
 from ..conftest import IN_BOTH
@@ -102,6 +102,7 @@ def test_receipts_of_erased_calls_still_verify(store):
     with open_ledger(store) as ledger:
         chance = Random(4)
         rows = [made(chance, START + timedelta(hours=n), user=ANN, status="success") for n in range(3)]
+        rows.append(made(chance, END, user="bob", status="success", id_at_origin="case 7"))
         put(ledger, rows, [])
         receipts = Receipts(ledger, SigningKey.generate())
         receipts.create(since=START, until=END)
@@ -111,6 +112,13 @@ def test_receipts_of_erased_calls_still_verify(store):
         verification = receipts.verify()
         assert verification.valid
         assert ["calls_erased"] == [one.code for one in verification.warnings]
+        receipts.create(rows[3]["id"])
+        ledger.erase_user("bob")
+        assert receipts.verify().valid
+        with ledger.transaction() as connection:
+            connection.execute(update(calls).where(calls.c.id == rows[3]["id"]).values(cost=Decimal(9)))
+        (problem,) = receipts.verify().problems
+        assert ("call_altered", rows[3]["id"]) == (problem.code, problem.call_id)
 
 
 @each("user", ["", None, 7])
