@@ -111,8 +111,8 @@ class CallRecorder:
             self.ledger.ended(outcome)
 
     def warn(self, warning: LimitWarning) -> None:
-        """Most of a budget or a rate limit is used."""
-        logger.warning("%s", warning)
+        """Most of a budget or a rate limit is used. The log does not tell whose account it is, which may be a person's."""
+        logger.warning("%s", attrs.evolve(warning, share=""))
         tell(self._listeners.warning, warning)
 
     def close(self) -> None:

@@ -76,7 +76,6 @@ class _LimitCount:
 
     def __init__(self, key: tuple[str, ...], limit: RateLimit, shared: SharedLimits | None) -> None:
         self.key = ":".join(key)
-        self.name = ":".join(key[:2])
         self.limit = limit
         self.window = Window(limit.requests_per_minute, limit.tokens_per_minute)
         limited = limit.max_in_flight is not None or limit.adaptive is not None
@@ -212,9 +211,8 @@ class Limits:
             with self._lock:
                 found = count.due(now)
         for rule, used in found:
-            period = "in a minute" if rule.period == "minute" else f"in {rule.period}"
             self._warn(
-                LimitWarning(source="rate_limit", name=count.name, unit=rule.unit, limit=rule.most, used=used, period=period)
+                LimitWarning(source="rate_limit", name=count.key, unit=rule.unit, limit=rule.most, used=used, period=rule.period)
             )
 
     def _entered_first(self, ways: list[_Way], limit: RateLimit | None, place: RateLimitSlot) -> list[_Way]:
@@ -388,15 +386,17 @@ class Limits:
         Raises :class:`ConfigError` for a limit that is not there, and :class:`VendorUnavailable` where its storage fails.
         """
         limit = self._limits.get(vendor)
-        if limit is None and not any(key[0] == vendor for key in self._counts):
+        with self._lock:
+            known = {key for key in self._counts if key[0] == vendor}
+        if limit is None and not known:
             raise ConfigError(f"limits: {vendor!r} has no rate limit; give its vendor one, rate_limit=RateLimit(...)")
         by_model = limit is None or limit.per_model
         if model is not None and not by_model:
             raise ConfigError(f"limits: the models of {vendor!r} share one count; leave the model out")
         keys, address = self._keys.get(vendor), limit.storage or self._storage if limit is not None else None
         with self._lock:
-            chosen = {key for key in self._counts if key[0] == vendor and (model is None or key[1:2] == (model,))}
-            for key in chosen:
+            chosen = {key for key in known if model is None or key[1:2] == (model,)}
+            for key in chosen & self._counts.keys():
                 self._counts[key].clear()
         if limit is None or address is None:
             return

@@ -142,7 +142,6 @@ class _Counters:
     def __init__(self, address: str) -> None:
         limits, strategies = import_module("limits"), import_module("limits.strategies")
         self.storage = import_module("limits.storage").RedisStorage(address, key_prefix=PREFIX, **_patience())
-        self._client = self.storage.get_connection()
         self.moving = strategies.MovingWindowRateLimiter(self.storage)
         self.sliding = strategies.SlidingWindowCounterRateLimiter(self.storage)
         self._per_minute = limits.RateLimitItemPerMinute
@@ -164,7 +163,7 @@ class _Counters:
         for rule, (amount, grain) in zip(rules, facts, strict=True):
             warn = math.ceil(limit.warn_at * rule.most) if limit.warn_at is not None else 0
             given += [f"{rule.unit}/{rule.seconds:.0f}", rule.most, f"{rule.seconds:.0f}", amount, warn, grain]
-        answer: list[Any] = self._client.eval(SCRIPT, 1, self.hash_of(key), what, len(rules), *given)
+        answer: list[Any] = self.storage.get_connection().eval(SCRIPT, 1, self.hash_of(key), what, len(rules), *given)
         return answer
 
     def hash_of(self, key: str) -> Any:
@@ -173,7 +172,7 @@ class _Counters:
 
     def clear(self, key: str, limit: RateLimit) -> None:
         """Forget all that was counted."""
-        self._client.delete(self.hash_of(key))
+        self.storage.get_connection().delete(self.hash_of(key))
         for strategy, item in ((self.moving, self.requests(limit)), (self.sliding, self.tokens(limit))):
             if item is not None:
                 strategy.clear(item, key)

@@ -193,11 +193,11 @@ class AttemptStart:
 class LimitWarning:
     """So much of a budget or a rate limit is used that its ``warn_at`` is reached; told once in each period.
 
-    ``source`` is ``"budget"`` or ``"rate_limit"``, ``name`` the budget's name, or ``"vendor"`` or ``"vendor:model"``; ``share`` is
-    whose account it is, empty for all together. ``str()`` is for people.
-    ``unit`` is ``"usd"``, ``"requests"``, ``"tokens"``, ``"input_tokens"`` or
-    ``"output_tokens"``, in which ``limit`` and ``used`` count. ``ends`` is when the period ends, aware, UTC; ``None`` for one that
-    slides or has no end.
+    ``source`` is ``"budget"`` or ``"rate_limit"``, ``name`` the budget's name, or ``"vendor"`` or ``"vendor:model"`` (and
+    ``":key1"`` where keys are counted apart); ``share`` is whose account it is, empty for all together. ``unit`` is ``"usd"``,
+    ``"requests"``, ``"tokens"``, ``"input_tokens"`` or ``"output_tokens"``, in which ``limit`` and ``used`` count. ``period`` is a
+    name ("day", "minute") or a length ("30d"); ``ends`` is when it ends, aware, UTC, ``None`` for one that slides or has no end.
+    ``str()`` is for people.
     """
 
     source: str
@@ -216,7 +216,8 @@ class LimitWarning:
         if self.unit == "usd":
             amounts = f"${dollars_text(Decimal(self.used))} of ${dollars_text(Decimal(self.limit))}"
         until = f", until {self.ends:%Y-%m-%d %H:%M} UTC" if self.ends is not None else ""
-        return f"{what} {self.name!r}{whose}: {amounts} are used ({self.period}){until}"
+        within = f"this {self.period}" if self.ends is not None else f"in the last {self.period}"
+        return f"{what} {self.name!r}{whose}: {amounts} are used {'in all' if self.period == 'total' else within}{until}"
 
 
 class Observer:

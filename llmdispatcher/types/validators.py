@@ -149,7 +149,7 @@ def optional_fraction(_instance: Any, attribute: attrs.Attribute[Any], value: An
         )
 
 
-_SLIDING = re.compile(r"([1-9]\d{0,8})\s*([mhdw])")
+_SLIDING = re.compile(r"([1-9][0-9]{0,6})\s*([mhdw])")
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _LONGEST = timedelta(days=366)
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from llmdispatcher import Config, Dispatcher, InvalidRequest, Request, VendorUnavailable
+from llmdispatcher import (
+    Config,
+    Dispatcher,
+    InvalidRequest,
+    RateLimit,
+    RateLimitError,
+    Request,
+    StreamInterrupted,
+    VendorUnavailable,
+)
 from llmdispatcher.testing import FakeVendor
 
 from ..cases import each
@@ -69,3 +78,27 @@ def test_the_switch_is_checked(tmp_path):
     file.write_text('failover = false\n[vendors.openai]\napi_key = "k"\n', encoding="utf-8")
     with Dispatcher.from_file(file) as dispatcher:
         assert dispatcher.config.failover is False
+
+
+def test_a_stream_that_breaks_off_is_not_taken_elsewhere():
+    """Neither by a continuation; what was said is in the error."""
+    first, second = FakeVendor(["The answer", VendorUnavailable("gone")], name="openai"), FakeVendor("is 42.", name="azure")
+    settings = {"continuation": True, "default_vendor": "openai", "retry_policy": {"max_retries": 0}}
+    with dispatcher_of(first, second, failover=False, **settings) as dispatcher, pytest.raises(StreamInterrupted) as raised:
+        dispatcher.send_streaming(Request("m", "Hello")).response()
+    assert ("The answer", 0) == (raised.value.partial.content, second.hits)
+
+
+def test_a_limit_of_the_first_target_ends_the_call_with_its_name():
+    """A day's wait is longer than the deadline; with failover another target would be asked."""
+    first, second = FakeVendor("one", name="openai"), FakeVendor("two", name="azure")
+    first.rate_limit = RateLimit(requests_per_day=1)
+    with dispatcher_of(first, second, failover=False, default_vendor="openai") as dispatcher:
+        assert "one" == dispatcher.send(Request("m", "Hello")).content
+        with pytest.raises(RateLimitError, match="its rate limit of 1 requests in any 24h has no place") as raised:
+            dispatcher.send(Request("m", "Hello"))
+        assert 86_000 < raised.value.retry_after < 87_000
+        assert "0 of 1 requests in 24h left" in str(dispatcher.explain(Request("m", "Hello")))
+        assert "two" == dispatcher.send(Request("m", "Hello", failover=True)).content
+        dispatcher.reset_rate_limit("openai")
+        assert "one" == dispatcher.send(Request("m", "Hello")).content

@@ -105,7 +105,7 @@ def test_a_warning_comes_once_in_each_period():
     assert [] == limits.warnings
     place = limits.take(TARGET, 10, 8.0)
     (warning,) = limits.warnings
-    assert "rate limit 'openai': 8 of 10 requests are used (in 24h)" == str(warning)
+    assert "rate limit 'openai': 8 of 10 requests are used in the last 24h" == str(warning)
     limits.settle(place, 100, 9.0, 90)
     assert ["requests", "output_tokens"] == [one.unit for one in limits.warnings]
     assert taken(limits, 10.0)

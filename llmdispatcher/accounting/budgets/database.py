@@ -87,7 +87,10 @@ class BudgetWorker:
         """
         if self._prepared:
             patience = min(patience, PATIENCE)
-        self.submit(job)
+        if threading.current_thread() is self._thread:  # an observer that was told of a warning asks
+            self._run_transaction([job])
+        else:
+            self.submit(job)
         try:
             return job.future.result(max(0.0, patience))
         except TimeoutError:

@@ -380,7 +380,10 @@ def metadata_json(metadata: Mapping[str, Any]) -> str | None:
         return None
     try:
         if "tags" in metadata:
-            metadata = {"tags": metadata["tags"], **metadata}  # first, since what stands last is left out first
+            tags = metadata["tags"]
+            own = sorted(map(str, tags)) if isinstance(tags, set | frozenset) else tags
+            rest = {key: value for key, value in metadata.items() if key != "tags"}
+            metadata = {"tags": own, **rest}  # first, since what stands last is left out first
         kept = {clean(str(key)): _plain_value(value, MOST_DEPTH) for key, value in islice(metadata.items(), MOST_ITEMS)}
     except (ValueError, TypeError, RuntimeError):  # a key of a user's own class, a mapping that is changed meanwhile
         return None

@@ -282,7 +282,7 @@ def _record(kind: Any, row: Any) -> Any:
 BATCH = 1000
 """Calls that are deleted in one transaction."""
 
-_AGE = re.compile(r"([1-9]\d{0,5})\s*([hdw])")
+_AGE = re.compile(r"([0-9]{1,6})\s*([hdw])")
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 PAUSE = 0.01
 """Seconds between two batches, in which others can write."""

@@ -95,7 +95,7 @@ def test_a_warning_comes_once_in_each_period(place):
         first.used,
         first.period,
     )
-    assert "budget 'daily' of 'ann': $0.80 of $1.00 are used (day), until 2026-01-02 00:00 UTC" == str(first)
+    assert "budget 'daily' of 'ann': $0.80 of $1.00 are used this day, until 2026-01-02 00:00 UTC" == str(first)
     assert "bob" == second.share
     costed.clock.advance(86_400)
     costed.spend("0.85")
@@ -111,6 +111,16 @@ def test_a_sliding_period_warns_again_when_the_last_warning_has_slid_out(place):
         assert costed.spend(cost) is None
         costed.store.balances(["flush"], 0, 40.0)
         assert told == len(costed.warnings), hours
+
+
+def test_an_observer_may_ask_how_budgets_stand(place):
+    """Also in the thread that books, which would wait for itself."""
+    costed = CostedCalls(place, Budget(limit="1.00", warn_at=0.5))
+    heard = []
+    costed.store.on_warning = lambda claim, balance: heard.append((balance.spent, costed.spending.statuses()[0].spent))
+    costed.spend("0.6")
+    costed.status()
+    assert [(600_000_000_000, Decimal("0.6"))] == heard
 
 
 def test_a_reset_leaves_what_is_reserved(place):
@@ -180,6 +190,8 @@ def test_a_week_begins_on_the_day_that_was_chosen():
     [
         ({"period": "30 days"}, "period: '30 days' is not known; .* or a sliding period: minutes, hours, days or weeks"),
         ({"period": "0d"}, "period: '0d' is not known"),
+        ({"period": "9999999w"}, "period: '9999999w' is more than 366 days"),
+        ({"period": "999999999w"}, "period: '999999999w' is not known"),
         ({"period": "400d"}, "period: '400d' is more than 366 days; give a shorter one"),
         ({"period": timedelta(seconds=30)}, "give whole minutes"),
         ({"period": 30}, "period: 30 is not known"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 from random import Random
@@ -9,8 +10,9 @@ from random import Random
 import pytest
 from sqlalchemy import insert, select, update
 
-from llmdispatcher import InvalidRequest, LedgerError, Receipts, SigningKey, open_ledger
+from llmdispatcher import Dispatcher, InvalidRequest, LedgerError, Receipts, Request, SigningKey, open_ledger
 from llmdispatcher.accounting.ledger.schema import budgets, calls, daily, reservations
+from llmdispatcher.testing import FakeVendor
 
 from ...cases import each
 from ..conftest import IN_BOTH
@@ -83,6 +85,29 @@ def test_a_user_is_erased_and_the_sums_stay(store):
             assert ANN not in _texts(ledger, table)
         assert "'bob'" in _texts(ledger, budgets)
         assert 0 == ledger.erase_user(ANN).calls
+
+
+@IN_BOTH
+def test_calls_go_on_while_a_user_is_erased(store):
+    """Writers and the erasure wait for each other, and totals agree with the rows."""
+    with open_ledger(store, timeout=30.0) as ledger, Dispatcher(ledger=ledger) as dispatcher:
+        dispatcher.register_vendor(FakeVendor("Hello.", name="openai"))
+
+        def call(number):
+            dispatcher.send(Request("m", "Hi", user=ANN if number % 2 else "bob", metadata={"mail": ANN}))
+            ledger.record("openai", "gpt-4o", user=ANN, input_tokens=number)
+
+        with ThreadPoolExecutor(4) as threads:
+            calls_made = [threads.submit(call, number) for number in range(24)]
+            for _ in range(4):
+                ledger.erase_user(ANN)
+            for one in calls_made:
+                one.result()
+        report = ledger.erase_user(ANN)
+        assert () == report.left
+        assert {"": 36, "bob": 12} == {one.value: one.total_calls for one in ledger.get_usage_stats(by="user").buckets}
+        assert ledger.check_rollups().exact
+        assert (0, 0) == (ledger.stats().refused, ledger.stats().dropped)
 
 
 def test_nothing_of_the_user_is_left_in_the_file(tmp_path):

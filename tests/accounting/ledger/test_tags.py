@@ -60,5 +60,7 @@ def test_tags_are_kept_where_metadata_is_too_much(tmp_path):
             metadata={"long": "x" * 480, **{f"n{n}": "y" * 480 for n in range(9)}, "tags": ["a"]},
         )
         (call,) = ledger.list_recent_calls(tag="a")
+        ledger.record("openai", "gpt-4o", input_tokens=1, metadata={"tags": {"b", "c"}})
+        assert 1 == len(ledger.list_recent_calls(tag="c"))
     assert ["a"] == call.metadata["tags"]
     assert "n8" not in call.metadata
