@@ -7,6 +7,7 @@ writer waits long; the daily totals keep their sums.
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -102,20 +103,28 @@ def _has_tag_in_postgresql(element: HasTag, compiler: Any, **options: Any) -> st
     return f"EXISTS (SELECT 1 FROM json_array_elements{_PG_TAGS.format(metadata)} WHERE {same})"  # noqa: S608 - as above
 
 
-def tags_within(within: sa.ColumnElement[bool], dialect: str) -> sa.Subquery:
-    """The calls that fulfil a condition with their tags, as ``call`` and ``tag``: each tag of a call once."""
-    value: sa.ColumnElement[Any]
-    if dialect == "sqlite":
-        rows = sa.func.json_each(calls.c.metadata, sa.literal_column("'$.tags'")).table_valued(
-            "value", "type", joins_implicitly=True
-        )
-        value, is_text = rows.c.value, rows.c.type == "text"
-    else:
-        listed: sa.ColumnElement[Any] = sa.literal_column(_PG_TAGS.format(f"{calls.name}.metadata"))
-        rows = sa.func.json_array_elements(listed).table_valued("value", joins_implicitly=True)
-        value = sa.func.json_extract_path_text(sa.func.json_build_array(rows.c.value), "0")
-        is_text = sa.func.json_typeof(rows.c.value) == "string"
-    return sa.select(calls.c.id.label("call"), value.label("tag")).where(within, is_text, value != "").distinct().subquery()
+class TagsText(FunctionElement[str]):
+    """The ``tags`` of a call's metadata as JSON: few texts, if many calls have the same tags, so that they can be grouped by it."""
+
+    type = sa.Text()
+    inherit_cache = True
+
+
+@compiles(TagsText, "sqlite")
+def _tags_text_in_sqlite(element: TagsText, compiler: Any, **options: Any) -> str:
+    return f"json_quote(json_extract({compiler.process(element.clauses, **options)}, '$.tags'))"
+
+
+@compiles(TagsText, "postgresql")
+def _tags_text_in_postgresql(element: TagsText, compiler: Any, **options: Any) -> str:
+    return f"CAST({compiler.process(element.clauses, **options)}->'tags' AS TEXT)"
+
+
+def tags_of(text: str | None) -> list[str]:
+    """The tags in such a text, each once; ``""`` alone stands for none."""
+    value = json.loads(text) if text is not None else None
+    listed = value if isinstance(value, list) else [value]
+    return list(dict.fromkeys([tag for tag in listed if isinstance(tag, str) and tag])) or [""]
 
 
 def selection_of(options: Mapping[str, Any]) -> CallFilter:

@@ -21,7 +21,7 @@ from ..units import DAY, MOST_SUM, STATUSES, TOKENS, dollars, micros
 from .connections import insert_into, lock_table
 from .figures import MOST_RANKED, UsageBucket, UsageStats
 from .periods import Bucket, Span, buckets, span_of, zone_of
-from .queries import CallFilter, Connectable, give_way, or_empty, pruned_before, reading, selection_of, tags_within, writing
+from .queries import CallFilter, Connectable, TagsText, give_way, or_empty, pruned_before, reading, selection_of, tags_of, writing
 from .schema import DAILY_COUNTS, DAILY_KEY, DAILY_SUMS, calls, capped_sum, daily
 
 Sums = Counter[str]
@@ -87,11 +87,18 @@ def sums_from_calls(connection: sa.Connection, piece: Piece, selection: CallFilt
     """The sums of the calls that began in a piece of time."""
     within = sa.and_(ended_between(*piece), *selection.call_conditions())
     if TAG in keys:
-        tags = tags_within(within, connection.dialect.name)
-        tagged = calls.outerjoin(tags, tags.c.call == calls.c.id)
-        named = [or_empty(tags.c.tag) if name == TAG else or_empty(calls.c[name]) for name in keys]
-        return _query_sums(connection, row_columns(), within, named, tagged)
+        named = [TagsText(calls.c.metadata) if name == TAG else or_empty(calls.c[name]) for name in keys]
+        return _split_tags(_query_sums(connection, row_columns(), within, named), keys.index(TAG))
     return _query_sums(connection, row_columns(), within, [or_empty(calls.c[name]) for name in keys])
+
+
+def _split_tags(found: dict[Key, Sums], place: int) -> dict[Key, Sums]:
+    """Sums by each tag, of sums by all tags of a call; ``place`` is where in the keys they stand."""
+    split: dict[Key, Sums] = {}
+    for key, sums in found.items():
+        for tag in tags_of(key[place]):
+            split.setdefault((*key[:place], tag, *key[place + 1 :]), Sums()).update(sums)
+    return split
 
 
 def _query_sums(
@@ -99,14 +106,12 @@ def _query_sums(
     columns: Mapping[str, Any],
     within: sa.ColumnElement[bool],
     keys: Sequence[Any],
-    source: sa.FromClause | None = None,
 ) -> dict[Key, Sums]:
     named = [sa.func.sum(column).label(name) for name, column in columns.items() if name != "cost"]
     cost = columns["cost"]
     split = [sa.func.sum(cost // _SPLIT).label("cost_high"), sa.func.sum(cost % _SPLIT).label("cost_low")]
     keyed = [key.label(f"key_{place}") for place, key in enumerate(keys)]
     query = sa.select(*keyed, *named, *split).where(within).group_by(*keyed)
-    query = query if source is None else query.select_from(source)
     return {tuple(row[: len(keys)]): _to_integers(row._mapping) for row in connection.execute(query) if row._mapping["calls"]}
 
 
