@@ -7,6 +7,7 @@ rows agree at every moment. What is signed cannot be changed: the report says wh
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ def erase_user(database: Connectable, user: str, folder: Path, *, dry_run: bool)
             for table in (budgets, reservations):
                 connection.execute(sa.update(table).where(table.c.share == share).values(share=stranger))
         _empty_log(database)
-    left = _left(certified, under_way, folder)
+    left = _left(certified, under_way, _files_beside(database, folder))
     return ErasureReport(calls=count, days=len(days), accounts=accounts, certified=certified, left=tuple(left), dry_run=dry_run)
 
 
@@ -100,7 +101,15 @@ def _empty_log(database: Connectable) -> None:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _left(certified: int, under_way: int, folder: Path) -> list[str]:
+def _files_beside(database: Connectable, folder: Path) -> list[Path]:
+    """The files that hold rows which are not in the database: spools, refused rows, and broken files that were set aside."""
+    path = database.address.path
+    found = list(folder.glob("*.json*")) if folder.is_dir() else []
+    found += list(path.parent.glob(f"{glob.escape(path.name)}.broken-*")) if path is not None else []
+    return sorted([file for file in found if file.stat().st_size])
+
+
+def _left(certified: int, under_way: int, files: list[Path]) -> list[str]:
     """What still tells of the user, as sentences."""
     told = []
     if under_way:
@@ -110,6 +119,4 @@ def _left(certified: int, under_way: int, folder: Path) -> list[str]:
             f"receipts certify {certified} of the calls: they are signed, keep id_at_origin of single calls and a digest over the"
             " user, and cannot be changed"
         )
-    files = sorted(folder.glob("*.json*")) if folder.is_dir() else []
-    told += [f"{file} holds rows that are not in the database, perhaps the user's" for file in files if file.stat().st_size]
-    return told
+    return [*told, *[f"{file} holds rows that are not in the database, perhaps the user's" for file in files]]

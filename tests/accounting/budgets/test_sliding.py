@@ -62,6 +62,7 @@ def test_a_sliding_period_is_always_the_last_hours(place):
     assert isinstance(refused, BudgetExceeded)
     assert "are spent in the last 24h," in str(refused)
     assert "there is room again" in str(refused)
+    assert "there is room again" in costed.spending.forecast(ASK, [PRICED])[0].refusal
     assert timedelta(hours=12) <= refused.ends - costed.clock.now() <= timedelta(hours=12, minutes=6)
     costed.clock.advance(12 * 3600 - 1)  # midnight, or whatever the clocks say, changes nothing
     assert costed.spend("0.60") is not None

@@ -115,8 +115,18 @@ def test_nothing_of_the_user_is_left_in_the_file(tmp_path):
     place = tmp_path / "calls.db"
     with open_ledger(place) as ledger:
         chance = Random(2)
-        put(ledger, [made(chance, between(chance, START, END), user=ANN, id_at_origin=f"case of {ANN}") for _ in range(200)], [])
-        ledger.erase_user(ANN)
+        put(
+            ledger,
+            [
+                made(chance, between(chance, START, END), status="success", user=ANN, id_at_origin=f"case of {ANN}")
+                for _ in range(200)
+            ],
+            [],
+        )
+        broken = tmp_path / "calls.db.broken-20260101T000000000000"
+        broken.write_bytes(b"rows")
+        report = ledger.erase_user(ANN)
+        assert (f"{broken} holds rows that are not in the database, perhaps the user's",) == report.left
         bytes_left = b"".join(file.read_bytes() for file in tmp_path.glob("calls.db*") if file.is_file())
     assert ANN.encode() not in bytes_left
 
