@@ -63,13 +63,17 @@ def test_a_user_is_erased_after_a_yes(command, place):
     assert 2 == command("--sqlite", place, "erase-user", "").code
 
 
-def test_usage_by_tag(command, place):
+def test_usage_by_tag(command, place, openai):
     """As a table, as JSON, and of one tag alone."""
     found = json.loads(command("--sqlite", place, "usage", "--by", "tag", "--json").out)
     assert {"blue": 2, "green": 1} == {one["value"]: one["total_calls"] for one in found["buckets"]}
     assert "green" in command("--sqlite", place, "usage", "--by", "tag").out
     calls = json.loads(command("--sqlite", place, "calls", "--tag", "green", "--json").out)
     assert ["ann"] == [call["user"] for call in calls]
+    openai.responses = "Hello."
+    assert 0 == command("--sqlite", place, "ask", "Hi", "-m", "gpt-4o-mini", "--tag", "typed", "--tag", "green").code
+    found = json.loads(command("--sqlite", place, "usage", "--by", "tag", "--json").out)
+    assert {"blue": 2, "green": 2, "typed": 1} == {one["value"]: one["total_calls"] for one in found["buckets"]}
 
 
 BUDGETS = """

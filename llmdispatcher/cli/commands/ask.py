@@ -168,6 +168,7 @@ def dollars(amount: Decimal | None) -> str:
 @click.option("--schema", type=FILE, metavar="FILE", help="A file with a JSON schema for the answer.")
 @click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of the answer's tokens.")
 @click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0 to 2; else the model's default.")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag of the call in the ledger; may be repeated.")
 @click.option("--timeout", type=Positive(), metavar="S", help="Seconds for everything, retries included.  [default: 300]")
 @NO_FAILOVER
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is complete, as through a pipe.")
@@ -188,6 +189,7 @@ def command(settings: Settings, **given: Any) -> int:
         max_tokens=given["max_tokens"],
         temperature=given["temperature"],
         response_format=schema_of(given["schema"]),
+        metadata={"tags": list(given["tags"])} if given["tags"] else {},
     )
     as_json = settings.json or given["json_output"]
     whole = as_json or given["no_stream"] or request.response_format is not None or not sys.stdout.isatty()

@@ -46,6 +46,9 @@ def test_calls_are_summed_and_found_by_tag(store):
             assert len(names) == ledger.get_usage_stats(tag=tag, **asked).total_calls
             assert len(names) == len(ledger.export_usage_logs(tag=tag))
         assert ["blue"] == [one.value for one in ledger.get_usage_stats(by="tag", tag="blue", **asked).buckets if one.value < "c"]
+        ledger.prune(DAY + timedelta(days=1))
+        for by, complete in (("tag", False), ("model", True)):
+            assert complete == ledger.get_usage_stats(by=by, **asked).complete
         with pytest.raises(InvalidRequest, match="tag: 7 is no text"):
             ledger.list_recent_calls(tag=7)
 
