@@ -12,6 +12,8 @@ from decimal import Decimal
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PICO = 1_000_000_000_000
 _MICROSECOND = timedelta(microseconds=1)
+BUDGETS_LOCK = 5_463_789_210_011
+"""The key of PostgreSQL's advisory lock for the accounts of budgets."""
 MOST = 2**63 - 1
 """What a column of the database holds."""
 MOST_SUM = 9 * 10**18

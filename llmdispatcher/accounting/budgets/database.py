@@ -32,7 +32,7 @@ from ..._text import room_logger
 from ...errors import LedgerError
 from ...runtime import new_lock
 from ..ledger.connections import lock_key
-from ..units import MOST_SUM
+from ..units import BUDGETS_LOCK, MOST_SUM
 from .store import Account, AccountBalance, Booking, BudgetStoreUnavailable, Claim, Warned
 
 if TYPE_CHECKING:
@@ -217,7 +217,6 @@ KEPT = 400 * 86_400_000_000
 """Microseconds for which the accounts of past periods are kept."""
 _SLID_KEPT = 86_400_000_000
 """Microseconds for which accounts are kept that a sliding period has left; there are many of them."""
-_LOCK = 5_463_789_210_011
 _CLOSING = 2.0
 
 _WHERE = "name = :name AND share = :share AND begins = :begins"
@@ -313,7 +312,7 @@ class DatabaseBudgetStore:
         self._worker.close(_CLOSING)
 
     def _reserve(self, wanted: Booking, now: int, connection: Connection) -> AccountBalance | None:
-        lock_key(connection, _LOCK)
+        lock_key(connection, BUDGETS_LOCK)
         if now - self._swept_at >= SWEEP:
             self._sweep(now, connection)
         taken: list[Claim] = []
@@ -330,7 +329,7 @@ class DatabaseBudgetStore:
         return None
 
     def _balances(self, budgets: list[str], now: int, connection: Connection) -> list[AccountBalance]:
-        lock_key(connection, _LOCK)
+        lock_key(connection, BUDGETS_LOCK)
         self._sweep(now, connection)
         rows = connection.execute(_SELECT_RUNNING, {"names": budgets, "now": now}).all()
         return [AccountBalance(Account(name, share, begins, ends), spent, held) for name, share, begins, ends, spent, held in rows]
@@ -391,7 +390,7 @@ def _due(claim: Claim, connection: Connection) -> AccountBalance | None:
 
 def _reset(budget: str, share: str | None, now: int, connection: Connection) -> int:
     """Have nothing spent in the running accounts; what had expired is forgotten, so that a late settlement changes nothing."""
-    lock_key(connection, _LOCK)
+    lock_key(connection, BUDGETS_LOCK)
     facts = {"name": budget, "share": share or "", "any": int(share is None)}
     connection.execute(_FORGET_EXPIRED, {**facts, "yes": True})
     return connection.execute(_RESET, {**facts, "now": now, "no": False}).rowcount
@@ -399,7 +398,7 @@ def _reset(budget: str, share: str | None, now: int, connection: Connection) -> 
 
 def _settle(held: Booking, spent: int, booked: bool, connection: Connection) -> list[tuple[Claim, AccountBalance]]:
     """Settle each claim that is still held; an expired one counts as spent already. Return the warnings that are due."""
-    lock_key(connection, _LOCK)
+    lock_key(connection, BUDGETS_LOCK)
     for claim in held.claims:
         names = _key_of(claim.account)
         row = connection.execute(_DELETE_RESERVATION, {"id": held.id, **names}).one_or_none()

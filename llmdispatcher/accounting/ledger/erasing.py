@@ -17,18 +17,20 @@ from typing import Any
 import sqlalchemy as sa
 
 from ...errors import InvalidRequest
-from ..units import DAY, account_name
+from ...runtime import Clock
+from ..units import BUDGETS_LOCK, DAY, account_name
 from .call import ErasureReport, clean
-from .connections import insert_into, lock_table
-from .queries import ERASED, Connectable, reading, writing
+from .connections import insert_into, lock_key, lock_table
+from .queries import ERASED, PAUSE, Connectable, give_way, reading, writing
 from .schema import DAILY_KEY, DAILY_SUMS, budgets, calls, capped_sum, daily, marks, receipt_calls, reservations
 
 
-def erase_user(database: Connectable, user: str, folder: Path, *, dry_run: bool) -> ErasureReport:
+def erase_user(database: Connectable, clock: Clock, user: str, folder: Path, *, dry_run: bool) -> ErasureReport:
     """Erase a user from all tables; ``folder`` is where the ledger keeps rows beside the database."""
-    if not isinstance(user, str) or not user:
+    name = clean(user) if isinstance(user, str) else None
+    if not name:  # also a text that is empty in the database, where that stands for no user
         raise InvalidRequest(f"user: {user!r} is nobody; give the user's name as the requests had it")
-    name, share = clean(user) or "", account_name(user)
+    share = account_name(user)
     with reading(database) as connection:
         count, certified, under_way = _count(connection, name)
         days = _days(connection, name)
@@ -37,7 +39,9 @@ def erase_user(database: Connectable, user: str, folder: Path, *, dry_run: bool)
         for day in days:
             with _overwriting(database) as connection:
                 _erase_day(connection, name, day)
+            give_way(clock, PAUSE)
         with _overwriting(database) as connection:
+            lock_key(connection, BUDGETS_LOCK)
             stranger = f"erased-{os.urandom(8).hex()}"
             for table in (budgets, reservations):
                 connection.execute(sa.update(table).where(table.c.share == share).values(share=stranger))

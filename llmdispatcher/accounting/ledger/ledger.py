@@ -397,7 +397,7 @@ class Ledger:
             raise LedgerError("ledger: rows wait for its database, perhaps the user's; erase the user when it is back")
         from .erasing import erase_user
 
-        return erase_user(self, user, self._folder, dry_run=dry_run)
+        return erase_user(self, self.clock, user, self._folder, dry_run=dry_run)
 
     def log_call(self, vendor: str | None, model: str | None = None, **facts: Unpack[CallFields]) -> LoggedCall:
         """Log a call that is made without the dispatcher: ``with ledger.log_call("openai") as call: ...``.

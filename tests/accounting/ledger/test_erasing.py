@@ -156,7 +156,7 @@ def test_receipts_of_erased_calls_still_verify(store):
         assert ("call_altered", rows[3]["id"]) == (problem.code, problem.call_id)
 
 
-@each("user", ["", None, 7])
+@each("user", ["", "\0", None, 7])
 def test_somebody_must_be_named(user, ledger):
     """Nobody is not erased: that would be everybody without a name."""
     with pytest.raises(InvalidRequest, match="is nobody; give the user's name"):
