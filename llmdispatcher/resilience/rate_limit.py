@@ -2,7 +2,7 @@
 
 The window holds the calls of the last minute of one vendor or model, and what the vendor itself reports as left. All that is
 limited beside requests and tokens in a minute is counted in grains, a part of its period: what was used in a grain counts until all
-of it has left the period, so that a limit is reached a little early, and never exceeded. With several keys, a status combines those
+of it has left the period, so that a limit is never exceeded. With several keys, a status combines those
 of all keys.
 """
 
@@ -357,7 +357,10 @@ GRAINS = 240
 
 
 class SlidingCount:
-    """What was used of one limit, by grains; not safe under threads. A grain is known by its number since time began."""
+    """What was used of one limit, by grains; not safe under threads. A grain is known by its number since time began.
+
+    All that was used in a grain counts as if it were used when its last was.
+    """
 
     __slots__ = ("_grain", "_used", "rule", "total")
 
@@ -365,29 +368,31 @@ class SlidingCount:
         self.rule = rule
         self.total = 0
         self._grain = rule.seconds / GRAINS
-        self._used: dict[int, int] = {}
+        self._used: dict[int, tuple[int, float]] = {}
 
     def ready_at(self, amount: int, now: float) -> float:
         """Return the moment when so much fits; minus infinity if it fits now. More than the limit fits when nothing else counts."""
         self._forget(now)
         over, ready = self.total + min(amount, self.rule.most) - self.rule.most, -math.inf
-        for number, used in self._used.items():
+        for used, last in self._used.values():
             if over <= 0:
                 break
-            over, ready = over - used, self._ends(number)
+            over, ready = over - used, last + self.rule.seconds
         return ready
 
     def take(self, amount: int, now: float) -> int:
         """Count an amount; return the number of its grain."""
         number = int(now // self._grain)
-        self._used[number] = self._used.get(number, 0) + amount
+        used, last = self._used.get(number, (0, now))
+        self._used[number] = used + amount, max(last, now)
         self.total += amount
         return number
 
     def correct(self, number: int, more: int) -> None:
         """Count more, or less, in a grain that has not left the period."""
         if number in self._used:
-            self._used[number] += more
+            used, last = self._used[number]
+            self._used[number] = used + more, last
             self.total += more
 
     def clear(self) -> None:
@@ -398,13 +403,15 @@ class SlidingCount:
     def status(self, now: float) -> RateWindowStatus:
         """Return what is left."""
         self._forget(now)
-        rule, reset = self.rule, min([self._ends(number) - now for number, used in self._used.items() if used > 0], default=0.0)
+        rule, ends = self.rule, [last + self.rule.seconds - now for used, last in self._used.values() if used > 0]
         left = max(0, rule.most - self.total)
-        return RateWindowStatus(unit=rule.unit, period=rule.period, limit=rule.most, remaining=left, reset=reset)
+        return RateWindowStatus(unit=rule.unit, period=rule.period, limit=rule.most, remaining=left, reset=min(ends, default=0.0))
 
     def _forget(self, now: float) -> None:
-        while self._used and self._ends(number := next(iter(self._used))) <= now:
-            self.total -= self._used.pop(number)
-
-    def _ends(self, number: int) -> float:
-        return (number + 1) * self._grain + self.rule.seconds
+        while self._used:
+            number = next(iter(self._used))
+            used, last = self._used[number]
+            if last + self.rule.seconds > now:
+                return
+            del self._used[number]
+            self.total -= used

@@ -71,7 +71,7 @@ for i = 1, count do
   local at = 2 + (i - 1) * 6
   local rule = {name = ARGV[at + 1], most = tonumber(ARGV[at + 2]), seconds = tonumber(ARGV[at + 3]),
                 amount = tonumber(ARGV[at + 4]), warn = tonumber(ARGV[at + 5]), grain = tonumber(ARGV[at + 6]),
-                used = 0, grains = {}}
+                used = 0, grains = {}, held = {}}
   rule.width = rule.seconds / 240
   longest = math.max(longest, rule.seconds + rule.width)
   rules[i], named[rule.name] = rule, rule
@@ -79,8 +79,10 @@ end
 if what == 'settle' then
   for _, rule in ipairs(rules) do
     local field = rule.name .. '|' .. string.format('%.0f', rule.grain)
-    local held = redis.call('HGET', key, field)
-    if held then redis.call('HINCRBY', key, field, math.max(rule.amount, -tonumber(held))) end
+    local used, last = string.match(redis.call('HGET', key, field) or '', '^(.*):(.*)$')
+    if used then
+      redis.call('HSET', key, field, string.format('%.0f:', math.max(0, tonumber(used) + rule.amount)) .. last)
+    end
   end
   return {}
 end
@@ -89,12 +91,14 @@ for i = 1, #fields, 2 do
   local name, number = string.match(fields[i], '^(.*)|(%d+)$')
   local rule = named[name]
   if rule then
-    local ends = (tonumber(number) + 1) * rule.width + rule.seconds
+    local used, last = string.match(fields[i + 1], '^(.*):(.*)$')
+    local ends = tonumber(last) + rule.seconds
     if ends <= now then
       redis.call('HDEL', key, fields[i])
     else
-      rule.used = rule.used + tonumber(fields[i + 1])
-      rule.grains[#rule.grains + 1] = {ends, tonumber(fields[i + 1])}
+      rule.used = rule.used + tonumber(used)
+      rule.grains[#rule.grains + 1] = {ends, tonumber(used)}
+      rule.held[number] = tonumber(used)
     end
   elseif string.sub(fields[i], -1) == '!' then
     told[string.sub(fields[i], 1, -2)] = tonumber(fields[i + 1])
@@ -121,7 +125,8 @@ if wait > 0 then return {'0', string.format('%.6f', wait), tostring(last)} end
 answer[1] = '1'
 for i, rule in ipairs(rules) do
   local grain = string.format('%.0f', math.floor(now / rule.width))
-  redis.call('HINCRBY', key, rule.name .. '|' .. grain, rule.amount)
+  local sum = (rule.held[grain] or 0) + rule.amount
+  redis.call('HSET', key, rule.name .. '|' .. grain, string.format('%.0f:%.6f', sum, now))
   local used, warn = rule.used + rule.amount, '0'
   if rule.warn > 0 and used >= rule.warn and (told[rule.name] or 0) <= now then
     redis.call('HSET', key, rule.name .. '!', string.format('%.6f', now + rule.seconds))

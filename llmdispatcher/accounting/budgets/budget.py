@@ -27,7 +27,7 @@ PERIODS = ("call", "hour", "day", "week", "month", "total")
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 _GRAINS = 240
-"""Accounts that a sliding period consists of; money is given free a grain late, never early."""
+"""Accounts that a sliding period consists of; what is spent in one counts as if it were spent when its last was."""
 
 
 @attrs.frozen
@@ -194,10 +194,9 @@ class Budget:
         return length // _MICROSECOND if length is not None else 0
 
     def grain_at(self, now: int) -> tuple[int, int]:
-        """When the account of a sliding period that ``now`` is in begins, and when it does not count any more; microseconds."""
+        """When the account of a sliding period that ``now`` is in begins, and until when what is spent now counts; microseconds."""
         grain = max(1, self.slides // _GRAINS)
-        begins = now // grain * grain
-        return begins, begins + grain + self.slides
+        return now // grain * grain, now + self.slides
 
     def concerns(self, facts: Mapping[str, str]) -> bool:
         """Tell whether a call with these facts counts; a missing fact is an empty text."""

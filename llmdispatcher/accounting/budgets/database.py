@@ -248,12 +248,17 @@ _DELETE_PAST = (
     text("DELETE FROM llmdispatcher_reservations WHERE expired = :yes AND expires_at < :old"),
 )
 _SELECT_SLIDING = text(
-    "SELECT begins, spent, reserved, warned FROM llmdispatcher_budgets WHERE name = :name AND share = :share AND begins > :since"
+    "SELECT begins, ends, spent, reserved, warned FROM llmdispatcher_budgets"
+    " WHERE name = :name AND share = :share AND ends > :since"
 )
 _DELETE_SLID = text(
     "DELETE FROM llmdispatcher_budgets WHERE name = :name AND share = :share AND ends > 0 AND ends < :old AND reserved = 0"
 )
-_SELECT_WARNED = text(f"SELECT begins, spent, reserved, warned FROM llmdispatcher_budgets WHERE {_WHERE}")  # noqa: S608 - as above
+_RESERVE_SLIDING = text(
+    "UPDATE llmdispatcher_budgets SET reserved = reserved + :amount, ends = CASE WHEN ends < :ends THEN :ends ELSE ends END"
+    f" WHERE {_WHERE}"  # noqa: S608 - as above
+)
+_SELECT_WARNED = text(f"SELECT begins, ends, spent, reserved, warned FROM llmdispatcher_budgets WHERE {_WHERE}")  # noqa: S608 - as above
 _SET_WARNED = text(f"UPDATE llmdispatcher_budgets SET warned = :yes WHERE {_WHERE}")  # noqa: S608 - as above
 _OF_RESET = "name = :name AND (:any = 1 OR share = :share)"
 _FORGET_EXPIRED = text(f"DELETE FROM llmdispatcher_reservations WHERE expired = :yes AND {_OF_RESET}")  # noqa: S608 - as above
@@ -363,13 +368,13 @@ def _take_sliding(claim: Claim, amount: int, now: int, connection: Connection) -
     """The same for a sliding period, whose accounts are added up; the lock keeps others from adding to them meanwhile."""
     key = _key_of(claim.account)
     rows = connection.execute(_SELECT_SLIDING, {"name": key["name"], "share": key["share"], "since": claim.since}).all()
-    whole = AccountBalance.join(claim, [(begins, spent, held) for begins, spent, held, _ in rows], amount)
+    whole = AccountBalance.join(claim, [(ends, spent, held) for _, ends, spent, held, _ in rows], amount)
     if whole.spent + whole.reserved + amount > claim.limit:
         return whole
     if key["begins"] not in [row[0] for row in rows]:
         connection.execute(_OPEN_ACCOUNT, {**key, "ends": claim.account.ends})
         connection.execute(_DELETE_SLID, {"name": key["name"], "share": key["share"], "old": now - _SLID_KEPT})
-    connection.execute(_UPDATE_ACCOUNT, {**key, "spent": 0, "amount": -amount})
+    connection.execute(_RESERVE_SLIDING, {**key, "ends": claim.account.ends, "amount": amount})
     return None
 
 
@@ -379,9 +384,9 @@ def _due(claim: Claim, connection: Connection) -> AccountBalance | None:
     query, facts = (_SELECT_SLIDING, {**key, "since": claim.since}) if claim.since else (_SELECT_WARNED, key)
     facts = {name: value for name, value in facts.items() if name != "begins" or not claim.since}
     rows = connection.execute(query, facts).all()
-    if any(row[3] for row in rows):
+    if any(row[4] for row in rows):
         return None
-    balance = AccountBalance.join(claim, [(begins, spent, held) for begins, spent, held, _ in rows])
+    balance = AccountBalance.join(claim, [(ends, spent, held) for _, ends, spent, held, _ in rows])
     if balance.spent < claim.warn:
         return None
     connection.execute(_SET_WARNED, {**key, "yes": True})

@@ -565,7 +565,7 @@ class Spending:
         most, warn, slides = self._most[budget.name]
         if slides:
             begins, ends = budget.grain_at(now)
-            return Claim(Account(budget.name, share, begins, ends), most, now - (ends - begins), warn)
+            return Claim(Account(budget.name, share, begins, ends), most, now, warn)
         period = self._periods.get(budget.name)
         if period is None or now < period[0] or 0 < period[1] <= now:
             found = period_at(budget.period, budget.clocks, moment(now), WEEKDAYS.index(budget.week_start))
@@ -591,8 +591,8 @@ def spending_of(budgets: Sequence[Budget], ledger: Any, clock: Clock, warn: Warn
 def _joined(known: Iterable[AccountBalance], claim: Claim, amount: int = 0) -> AccountBalance:
     """What a sliding period holds, of the balances of its accounts."""
     account = claim.account
-    own = [one for one in known if (one.account.budget, one.account.share) == account.key[:2] and one.account.begins > claim.since]
-    return AccountBalance.join(claim, [(one.account.begins, one.spent, one.reserved) for one in own], amount)
+    own = [one for one in known if (one.account.budget, one.account.share) == account.key[:2] and one.account.ends > claim.since]
+    return AccountBalance.join(claim, [(one.account.ends, one.spent, one.reserved) for one in own], amount)
 
 
 def _present(found: Sequence[AccountBalance], present: Mapping[str, Claim]) -> list[AccountBalance]:

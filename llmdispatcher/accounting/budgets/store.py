@@ -33,7 +33,8 @@ class Account:
 class Claim:
     """An account to reserve from, which may hold ``limit`` picodollars, spent and reserved together.
 
-    Of a sliding period all accounts of the budget and share that begin after ``since`` may hold so much together. When so much is
+    Of a sliding period all accounts of the budget and share that end after ``since``, which is now, may hold so much together; the
+    account's end moves with each reservation. When so much is
     spent as ``warn`` (picodollars, 0 for never), a warning is due.
     """
 
@@ -57,15 +58,14 @@ class AccountBalance:
 
     @classmethod
     def join(cls, claim: Claim, held: Iterable[tuple[int, int, int]], amount: int = 0) -> AccountBalance:
-        """What a sliding period holds in all, of its accounts as (begins, spent, reserved), and when it has room for ``amount``."""
+        """What a sliding period holds in all, of its accounts as (ends, spent, reserved), and when it has room for ``amount``."""
         rows = sorted(held)
         spent, reserved = sum([row[1] for row in rows]), sum([row[2] for row in rows])
         over, free_at = spent + reserved + amount - claim.limit, 0
-        counts_for = claim.account.ends - claim.account.begins
-        for begins, row_spent, row_reserved in rows if amount <= claim.limit else ():
+        for ends, row_spent, row_reserved in rows if amount <= claim.limit else ():
             if over <= 0:
                 break
-            over, free_at = over - row_spent - row_reserved, begins + counts_for
+            over, free_at = over - row_spent - row_reserved, ends
         return cls(claim.account, spent, reserved, free_at)
 
 
@@ -162,7 +162,9 @@ class MemoryBudgetStore:
                 change[key] = (spent, reserved + wanted.amount)
                 if claim.since:
                     self._slid.setdefault(key[:2], {})[key] = None
-                self._accounts[key] = claim.account
+                known = self._accounts.get(key)
+                if known is None or known.ends < claim.account.ends:
+                    self._accounts[key] = claim.account
             change[wanted.id] = wanted
             state.update(change)
             if len(state) >= self._tidy_at:
@@ -192,9 +194,10 @@ class MemoryBudgetStore:
 
     def _whole(self, claim: Claim, amount: int = 0) -> AccountBalance:
         """What the accounts of a sliding period hold together; those that it has left are forgotten here."""
-        keys = {key: None for key in self._slid.get(claim.account.key[:2], ()) if key[2] > claim.since}
-        self._slid[claim.account.key[:2]] = keys
-        return AccountBalance.join(claim, [(key[2], *self._state.get(key, _NOTHING)) for key in keys], amount)
+        own = {key: self._accounts[key].ends for key in self._slid.get(claim.account.key[:2], ()) if key in self._accounts}
+        held = [(ends, *self._state.get(key, _NOTHING)) for key, ends in own.items() if ends > claim.since]
+        self._slid[claim.account.key[:2]] = {key: None for key, ends in own.items() if ends > claim.since}
+        return AccountBalance.join(claim, held, amount)
 
     def _due(self, claim: Claim) -> AccountBalance | None:
         """What is spent, if that asks for a warning which was not given in this period."""
@@ -205,7 +208,7 @@ class MemoryBudgetStore:
         balance = self._whole(claim) if claim.since else AccountBalance(account, *self._state.get(account.key, _NOTHING))
         if balance.spent < claim.warn:
             return None
-        self._warned[account.key[:2]] = account.begins
+        self._warned[account.key[:2]] = account.ends if claim.since else account.begins
         return balance
 
     def reset(self, budget: str, share: str | None, now: int, patience: float = 0.0) -> int:
