@@ -255,8 +255,8 @@ _DELETE_SLID = text(
     "DELETE FROM llmdispatcher_budgets WHERE name = :name AND share = :share AND ends > 0 AND ends < :old AND reserved = 0"
 )
 _RESERVE_SLIDING = text(
-    "UPDATE llmdispatcher_budgets SET reserved = reserved + :amount, ends = CASE WHEN ends < :ends THEN :ends ELSE ends END"
-    f" WHERE {_WHERE}"  # noqa: S608 - as above
+    "UPDATE llmdispatcher_budgets SET reserved = reserved + :amount,"  # noqa: S608 - as above
+    f" ends = CASE WHEN ends < :ends THEN :ends ELSE ends END WHERE {_WHERE}"
 )
 _SELECT_WARNED = text(f"SELECT begins, ends, spent, reserved, warned FROM llmdispatcher_budgets WHERE {_WHERE}")  # noqa: S608 - as above
 _SET_WARNED = text(f"UPDATE llmdispatcher_budgets SET warned = :yes WHERE {_WHERE}")  # noqa: S608 - as above
