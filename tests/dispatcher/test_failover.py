@@ -98,7 +98,7 @@ def test_a_limit_of_the_first_target_ends_the_call_with_its_name():
         with pytest.raises(RateLimitError, match="its rate limit of 1 requests in any 24h has no place") as raised:
             dispatcher.send(Request("m", "Hello"))
         assert 86_000 < raised.value.retry_after < 87_000
-        assert "0 of 1 requests in 24h left" in str(dispatcher.explain(Request("m", "Hello")))
+        assert "0 of 1 requests in any 24h left" in str(dispatcher.explain(Request("m", "Hello")))
         assert "two" == dispatcher.send(Request("m", "Hello", failover=True)).content
         dispatcher.reset_rate_limit("openai")
         assert "one" == dispatcher.send(Request("m", "Hello")).content

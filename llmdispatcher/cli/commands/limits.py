@@ -47,11 +47,12 @@ def show_budgets(settings: Settings) -> int:
             dollars_text(one.spent),
             dollars_text(one.reserved),
             dollars_text(one.limit),
+            one.period,
             f"{one.ends:%Y-%m-%d %H:%M}" if one.ends is not None else "–",
         )
         for one in found
     ]
-    heads = ("budget", "whose", "US$ spent", "reserved", "limit", "until (UTC)")
+    heads = ("budget", "whose", "US$ spent", "reserved", "limit", "period", "until (UTC)")
     if not print_records(settings, [one.as_dict() for one in found], heads, rows):
         tell("no account is in use")
     return OK
