@@ -262,9 +262,9 @@ _SELECT_WARNED = text(f"SELECT begins, ends, spent, reserved, warned FROM llmdis
 _SET_WARNED = text(f"UPDATE llmdispatcher_budgets SET warned = :yes WHERE {_WHERE}")  # noqa: S608 - as above
 _OF_RESET = "name = :name AND (:any = 1 OR share = :share)"
 _FORGET_EXPIRED = text(f"DELETE FROM llmdispatcher_reservations WHERE expired = :yes AND {_OF_RESET}")  # noqa: S608 - as above
-_RESET = text(
-    f"UPDATE llmdispatcher_budgets SET spent = 0, warned = :no WHERE {_OF_RESET} AND (ends = 0 OR ends > :now)"  # noqa: S608 - as above
-)
+_RUNNING = f"{_OF_RESET} AND (ends = 0 OR ends > :now)"
+_RESET = text(f"UPDATE llmdispatcher_budgets SET spent = 0, warned = :no WHERE {_RUNNING}")  # noqa: S608 - as above
+_COUNT_SHARES = text(f"SELECT count(DISTINCT share) FROM llmdispatcher_budgets WHERE {_RUNNING}")  # noqa: S608 - as above
 _SELECT_RUNNING = text(
     "SELECT name, share, begins, ends, spent, reserved FROM llmdispatcher_budgets"
     " WHERE name IN :names AND (ends = 0 OR ends > :now)"
@@ -398,7 +398,8 @@ def _reset(budget: str, share: str | None, now: int, connection: Connection) -> 
     lock_key(connection, BUDGETS_LOCK)
     facts = {"name": budget, "share": share or "", "any": int(share is None)}
     connection.execute(_FORGET_EXPIRED, {**facts, "yes": True})
-    return connection.execute(_RESET, {**facts, "now": now, "no": False}).rowcount
+    connection.execute(_RESET, {**facts, "now": now, "no": False})
+    return int(connection.execute(_COUNT_SHARES, {**facts, "now": now}).scalar_one())
 
 
 def _settle(held: Booking, spent: int, booked: bool, connection: Connection) -> list[tuple[Claim, AccountBalance]]:

@@ -117,7 +117,7 @@ class BudgetStore(Protocol):
     def reset(self, budget: str, share: str | None, now: int, patience: float) -> int:
         """Have nothing spent in the accounts of a budget (all, or those of one share) whose period has not ended.
 
-        Returns how many there are; what is reserved stays. Raises :class:`BudgetStoreUnavailable`.
+        Returns how many shares have one; what is reserved stays. Raises :class:`BudgetStoreUnavailable`.
         """
 
     def close(self) -> None:
@@ -224,7 +224,7 @@ class MemoryBudgetStore:
             self._state.update({key: (0, self._state.get(key, _NOTHING)[1]) for key in chosen})
             for key in chosen:
                 self._warned.pop(key[:2], None)
-            return len(chosen)
+            return len({key[:2] for key in chosen})
 
     def balances(self, budgets: Sequence[str], now: int, patience: float = 0.0) -> list[AccountBalance]:
         """Return the accounts of these budgets whose period has not ended."""

@@ -130,6 +130,9 @@ def test_a_reset_leaves_what_is_reserved(place):
     for period in ("month", "30d"):
         costed = CostedCalls(place, Budget(limit="1.00", period=period, per="user", name=period, warn_at=0.5))
         bob = Request("gpt-4o", "hi", max_tokens=100, user="bob")
+        assert costed.spend("0.0001") is None
+        assert costed.spend("0.0001", bob) is None
+        costed.clock.advance(20_000)  # into another grain
         held = Reservation(CallBudget(ASK), costed.spending)
         assert costed.spending.reserve(held, PRICED, (), Deadline.after(40.0, clock=costed.clock)) is None
         assert costed.spend("0.99") is None
