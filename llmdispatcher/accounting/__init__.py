@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .budgets.reservation import Reservation as Reservation
     from .budgets.reservation import Spending as Spending
     from .budgets.reservation import spending_of as spending_of
+    from .ledger.call import ErasureReport as ErasureReport
     from .ledger.call import LedgerAttempt as LedgerAttempt
     from .ledger.call import LedgerCall as LedgerCall
     from .ledger.figures import UsageBucket as UsageBucket
@@ -37,7 +38,7 @@ else:
         {
             "budgets.budget": ("Budget", "BudgetForecast", "budgets_of", "BudgetStatus"),
             "budgets.reservation": ("Reservation", "CallBudget", "Spending", "spending_of"),
-            "ledger.call": ("LedgerAttempt", "LedgerCall"),
+            "ledger.call": ("ErasureReport", "LedgerAttempt", "LedgerCall"),
             "ledger.figures": ("UsageBucket", "UsageStats"),
             "ledger.ledger": ("Ledger", "open_ledger"),
             "ledger.writer": ("LedgerStats",),

@@ -231,6 +231,7 @@ _UNSENT = (
     "id_at_origin",
     "cache",
     "continue_broken",
+    "failover",
     "mode",
     "profile",
     "functions",

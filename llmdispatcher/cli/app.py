@@ -44,6 +44,10 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "import": ("ledger:import_calls", "Add the calls of a file."),
         "init-db": ("ledger:init_db", "Create the ledger."),
         "migrate": ("ledger:migrate", "Bring the ledger's tables up to date."),
+        "prune": ("ledger:prune", "Delete old calls; their sums stay."),
+        "erase-user": ("ledger:erase_user", "Erase a user from the ledger."),
+        "budgets": ("limits:budgets", "Show budgets, or reset one."),
+        "limits": ("limits:limits", "Show shared rate limits, or reset one."),
         "receipts": ("receipts", "Sign what calls cost, and verify receipts."),
     },
     "Models by name": {

@@ -154,6 +154,8 @@ class Number(click.FloatRange):
     name = "number"
 
 
+NO_FAILOVER = click.option("--no-failover", is_flag=True, help="Ask the first vendor of the route alone; it is still retried.")
+
 COUNT = WholeNumber(min=1)
 """A whole number above 0."""
 

@@ -34,6 +34,7 @@ FILTERS = {
     "alias": "Only calls that asked for this alias.",
     "vendor": "Only calls that this vendor answered.",
     "model": "Only this model's, or vendor:model's.",
+    "tag": "Only calls with this tag.",
 }
 """By name: the text of the option."""
 

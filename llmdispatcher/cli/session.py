@@ -98,13 +98,15 @@ class VendorChoice:
     dry_for: Sequence[str] | None = None
     """The models to plan for without sending, which needs no key; ``None`` for a command that sends."""
     limit: RateLimit | None = None
+    failover: bool = True
+    """False: only the first target is asked, whatever the configuration says."""
     timeout: float | None = None
     """Seconds for each call unless the call or the configuration says; ``None`` for the library's default."""
 
 
-def for_terminal(*, simulate: bool) -> VendorChoice:
+def for_terminal(*, simulate: bool, failover: bool = True) -> VendorChoice:
     """For a person at a terminal, who sees the answer arrive and can stop it: it may take long."""
-    return VendorChoice(simulate=simulate, timeout=300.0)
+    return VendorChoice(simulate=simulate, failover=failover, timeout=300.0)
 
 
 @attrs.frozen(kw_only=True)
@@ -180,6 +182,8 @@ def _config_fields(
         own["ledger"] = None if simulated and not settings.database_given else ledger
     if settings.profile is not None:
         own["profile"] = settings.profile
+    if not choice.failover:
+        own["failover"] = False
     return own
 
 

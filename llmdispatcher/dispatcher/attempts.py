@@ -43,6 +43,7 @@ from ..resilience import (
     standing,
 )
 from ..routing import (
+    FAILOVER,
     FALLBACK,
     NO_MODEL,
     OVER_COST,
@@ -74,7 +75,7 @@ logger = room_logger("dispatcher")
 T = TypeVar("T")
 _MOST_TOLD = 1024
 Ask = Callable[[Call, Attempt, VendorInfo, Request], T]
-_LEFT_OUT = frozenset({FALLBACK, OVER_COST, UNPRICED, WINDOW, UNFIT, *CAPABILITIES})
+_LEFT_OUT = frozenset({FAILOVER, FALLBACK, OVER_COST, UNPRICED, WINDOW, UNFIT, *CAPABILITIES})
 """Codes of reasons why a vendor that is there was not asked although another failed."""
 _SILENT = frozenset({"first_byte", "idle", "total"})
 
@@ -216,7 +217,7 @@ class AttemptLoop(AttemptPolicies):
             return call.ask(target, resources)
         call.pass_over(target, denial.reason)
         if denial.ready_at is not None:
-            schedule.limited(target, denial.ready_at, deadline.clock.monotonic())
+            schedule.limited(target, denial.ready_at, deadline.clock.monotonic(), denial.why)
         elif denial.over is not None:
             schedule.drop(denial.over)
             if not denial.over.try_elsewhere:

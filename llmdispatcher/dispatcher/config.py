@@ -166,6 +166,8 @@ class Config:
     no limit. ``fallback_vendor`` is asked where the others fail. For a model that it does not have it is asked for
     ``fallback_model``, else for its own ``default_model``; without both ("nearest") for its model that is nearest by price, window
     and abilities, which is logged once. ``None`` or False: only for models that it has.
+    With ``failover=False`` only the first target of a route is asked, and asked again as ``retry_policy`` says; no other, neither
+    after a failure nor beside it. A request may say otherwise.
     ``guards`` see every request before it is sent and every answer before it is handed on (docs/structured.md).
     ``balance`` (a strategy's name, or a :class:`~llmdispatcher.Balance`) makes vendors that no rule or optimizer
     has placed share the calls. ``mode`` ("fast", "sophisticated", "cost_saving", "auto", or a name in ``modes``, which adds
@@ -216,6 +218,7 @@ class Config:
     health_interval: float | None = attrs.field(default=None, validator=_interval)
     ledger: Any = attrs.field(default=None, repr=False, converter=_place, validator=_ledger)
     origin: str | None = attrs.field(default=None, validator=optional_non_blank)
+    failover: bool = attrs.field(default=True, validator=boolean)
     strict_cost: bool = attrs.field(default=False, validator=boolean)
 
     def __attrs_post_init__(self) -> None:

@@ -29,6 +29,7 @@ from ..types import (
     EmbeddingRequest,
     Embeddings,
     EmbeddingSettings,
+    LimitWarning,
     ObserverLike,
     Outcome,
     Request,
@@ -109,6 +110,11 @@ class CallRecorder:
             tell(self._listeners.outcome, outcome)
         if self.ledger is not None:
             self.ledger.ended(outcome)
+
+    def warn(self, warning: LimitWarning) -> None:
+        """Most of a budget or a rate limit is used. The log does not tell whose account it is, which may be a person's."""
+        logger.warning("%s", attrs.evolve(warning, share=""))
+        tell(self._listeners.warning, warning)
 
     def close(self) -> None:
         """Write down what is left; a ledger that was handed in stays open for others."""
@@ -197,11 +203,11 @@ class Dispatcher:
             budgets=Budgets(self.config.retry_budget),
             balancer=shares,
             hedges=Hedges(self.config.hedge) if self.config.hedge is not None else None,
-            limits=Limits(self.config.limits_storage),
+            limits=Limits(self.config.limits_storage, self._recorder.warn),
             continuation=self.config.continuation,
             cost=self.config.cost_optimization,
             strict_cost=self.config.strict_cost,
-            spending=spending_of(self.config.budgets, self._recorder.ledger, clock),
+            spending=spending_of(self.config.budgets, self._recorder.ledger, clock, self._recorder.warn),
             meant=self._router.suggest_models,
         )
         self.cache: AnswerCache | None = None
@@ -469,6 +475,14 @@ class Dispatcher:
             Target(vendor=self._router.get_vendor(vendor).name, model=model), self._clock.monotonic()
         )
 
+    def reset_rate_limit(self, vendor: str, model: str | None = None) -> None:
+        """Forget what was asked of a vendor, so that its rate limits begin anew; ``model`` names one where each has its own count.
+
+        With a storage that holds for all processes. Calls in flight stay counted as such. Raises :class:`ConfigError` for a limit
+        that is not there, and :class:`VendorUnavailable` where the storage fails.
+        """
+        self._attempt_loop.limits.reset(self._router.get_vendor(vendor).name, model)
+
     def get_budgets(self) -> tuple[BudgetStatus, ...]:
         """How every account of every budget stands in its present period, in the order of the configuration.
 
@@ -476,6 +490,18 @@ class Dispatcher:
         """
         spending = self._attempt_loop.spending
         return spending.statuses() if spending is not None else ()
+
+    def reset_budget(self, name: str, share: str | None = None) -> int:
+        """Have nothing spent in the present period of the budget of this name, and return how many accounts it had.
+
+        ``share`` (a user, a vendor, ...) resets the account of that share alone. What calls under way have reserved stays
+        reserved. In the database of a ledger this holds for all processes. Raises :class:`ConfigError` for a budget that is not
+        configured, and :class:`LedgerError` if the database cannot be used.
+        """
+        spending = self._attempt_loop.spending
+        if spending is None:
+            raise ConfigError("budget: there is none to reset; give Config(budgets=[Budget(limit=...)])")
+        return spending.reset(name, share)
 
     def get_stats(self) -> Stats:
         """The counts of all calls that have ended, as of one moment, and how many run and wait."""
@@ -616,6 +642,8 @@ class Dispatcher:
                 if candidates.later:
                     call.more = partial(self._more, moment)
             route = self._plan(request, candidates, moment)
+            if call.more is not None and route.steps and not self._fails_over(request):
+                call.more = None
             self._set_timeout(call, route, vectors)
             call.plan = self._attempt_loop.plan(route, call.started, whole=False)
             return route
@@ -661,6 +689,8 @@ class Dispatcher:
         route = plan(request, candidates.targets, self._preferences, moment, candidates.choice, reserve=candidates.reserve)
         if len(route.steps) > 1 and not moment.vectors:
             route = skip_unfit(request, route, self._router.vendors)
+        if len(route.steps) > 1 and not self._fails_over(request):
+            route = route.first_alone()
         if (alias := candidates.alias) is not None:
             route = attrs.evolve(route, alias=alias.name, profile=alias.profile, goes_on=alias.on)
         if not candidates.skipped:
@@ -669,6 +699,10 @@ class Dispatcher:
         skipped = [skip for skip in candidates.skipped if skip.vendor not in there]
         cause, hint = ("", "") if route.steps else (candidates.cause, candidates.hint)
         return attrs.evolve(route, skipped=(*skipped, *route.skipped), cause=cause, hint=hint)
+
+    def _fails_over(self, request: Request) -> bool:
+        """Whether others may be asked after the first target."""
+        return self.config.failover if request.failover is None else request.failover
 
     def _context(self, request: Request, *, streamed: bool, turn: int = 0, vectors: bool = False) -> RoutingContext:
         now = self._clock.monotonic()

@@ -17,7 +17,7 @@ from ..accounting import CallBudget, Reservation, Spending
 from ..catalog import Target
 from ..errors import BudgetExceeded, DispatchError, VendorUnavailable
 from ..resilience import FREE, Breakers, Budgets, Cooldowns, Limits, NextAttempt, RateLimitSlot, standing
-from ..routing import Balancer, total_tokens
+from ..routing import Balancer, input_tokens, output_tokens
 from ..runtime import Deadline, KeyAssignment
 from ..types import Request, Usage
 from ..vendors import VendorInfo
@@ -37,11 +37,15 @@ class AttemptPolicies:
 
 
 class Denial(NamedTuple):
-    """Why a target is not asked now: its limits have no place before ``ready_at``, a budget is ``over``, or its circuit is open."""
+    """Why a target is not asked now: its limits have no place before ``ready_at``, a budget is ``over``, or its circuit is open.
+
+    ``why`` names the limit, if it is not one of a minute.
+    """
 
     reason: str
     ready_at: float | None = None
     over: BudgetExceeded | None = None
+    why: str = ""
 
 
 class AttemptResources:
@@ -65,9 +69,10 @@ class AttemptResources:
         now = clock.monotonic()
         if policies.limits.in_use:
             self.slot = self.slot or RateLimitSlot(deadline.at)
-            taken = policies.limits.take(target, total_tokens(request), now, self.slot)
+            output = output_tokens(request)
+            taken = policies.limits.take(target, input_tokens(request) + output, now, self.slot, output)
             if isinstance(taken, float):
-                return Denial(_full(taken - now), ready_at=taken)
+                return Denial(_full(taken - now, self.slot.why), ready_at=taken, why=self.slot.why)
         if budget is not None and policies.spending is not None:
             over = self._reserve(policies.spending, budget, target, deadline)
             now = clock.monotonic()
@@ -129,11 +134,12 @@ class AttemptResources:
             policies.balancer.end(target)
 
     def settle(self, usage: Usage, now: float) -> None:
-        """Replace the estimate in the limits by the tokens that the answer used; none keeps the estimate."""
+        """Replace the estimate in the limits by the tokens that the answer used; no tokens keep the estimate."""
         if self.slot is not None:
-            self._policies.limits.settle(self.slot, usage.total_tokens or None, now)
+            self._policies.limits.settle(self.slot, usage.total_tokens or None, now, usage.output_tokens)
 
 
-def _full(seconds: float) -> str:
-    """Why a target without a place in its limits is not asked now."""
-    return f"its limits have no place for another {seconds:.1f} s" if seconds < math.inf else "its limits have no place now"
+def _full(seconds: float, why: str) -> str:
+    """Why a target without a place in its limits is not asked now; ``why`` names the limit, if it is not one of a minute."""
+    text = f"its limits have no place for another {seconds:.1f} s" if seconds < math.inf else "its limits have no place now"
+    return f"{text} ({why})" if why else text

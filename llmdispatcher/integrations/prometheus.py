@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 
-from llmdispatcher import AttemptRecord, Observer, Outcome
+from llmdispatcher import AttemptRecord, LimitWarning, Observer, Outcome
 
 SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600)
 """The bounds of the histograms."""
@@ -35,6 +35,9 @@ class Prometheus(Observer):
         self._failovers = Counter(f"{prefix}_failovers", "Attempts in place of another target.", by_target, registry=registry)
         self._tokens = Counter(f"{prefix}_tokens", "Tokens of answers.", (*by_target, "kind"), registry=registry)
         self._cost = Counter(f"{prefix}_cost_dollars", "US dollars of all attempts.", by_target, registry=registry)
+        self._warnings = Counter(
+            f"{prefix}_limit_warnings", "Warnings of limits.", ("source", "name", "unit", "period"), registry=registry
+        )
         self._seconds = Histogram(f"{prefix}_call_seconds", "Seconds of a call.", ("vendor",), buckets=SECONDS, registry=registry)
         self._attempt_seconds = Histogram(
             f"{prefix}_attempt_seconds", "Seconds of an attempt.", by_target, buckets=SECONDS, registry=registry
@@ -76,6 +79,11 @@ class Prometheus(Observer):
             for kind, count in kinds.items():
                 if count:
                     self._tokens.labels(*target, kind).inc(count)
+
+    def on_warning(self, warning: LimitWarning) -> None:
+        """Count a budget or rate limit of which most is used; whose account it is has no label."""
+        name, _ = self._label(warning.name, "")
+        self._warnings.labels(warning.source, name, warning.unit, warning.period).inc()
 
     def _label(self, vendor: str, model: str) -> tuple[str, str]:
         target = vendor, model

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ..catalog import Target
-from ..errors import DispatchError
+from ..errors import ConfigError, DispatchError, VendorUnavailable
 from ..runtime import Deadline, new_lock
-from ..types import RateLimitRemaining
+from ..types import LimitWarning, RateLimitRemaining
 from .concurrency import Capacity, ConcurrencyLimiter, ConcurrencySlot
-from .rate_limit import PATIENCE, WINDOW, Keys, RateLimit, RateLimitStatus, Window, WindowEntry
+from .rate_limit import PATIENCE, WINDOW, Keys, LimitRule, RateLimit, RateLimitStatus, SlidingCount, Window, WindowEntry
 
 if TYPE_CHECKING:
     from .shared_rate_limit import SharedLimits, Taken
@@ -52,10 +52,11 @@ _Way = tuple[int | None, tuple[str, ...]]
 class RateLimitSlot(ConcurrencySlot):
     """The place of one call in the limits; the call settles it with what it really used. ``until`` is the call's deadline.
 
-    ``key`` is the number of the key that it is a place of, ``full`` holds the rooms that had none for it.
+    ``key`` is the number of the key that it is a place of, ``full`` holds the rooms that had none for it, and ``why`` tells which
+    limit had none.
     """
 
-    __slots__ = ("count", "entry", "full", "key", "receipt", "until")
+    __slots__ = ("count", "entry", "full", "grains", "key", "output", "receipt", "until", "why")
 
     def __init__(self, until: float = math.inf) -> None:
         super().__init__()
@@ -65,28 +66,62 @@ class RateLimitSlot(ConcurrencySlot):
         self.receipt: Taken | None = None
         self.key: int | None = None
         self.full: list[ConcurrencyLimiter] = []
+        self.output = 0
+        self.grains: list[int] = []
+        self.why = ""
 
 
 class _LimitCount:
     """What is counted under one key: requests, tokens, and calls in flight."""
 
-    def __init__(self, key: str, limit: RateLimit, shared: SharedLimits | None) -> None:
-        self.key = key
+    def __init__(self, key: tuple[str, ...], limit: RateLimit, shared: SharedLimits | None) -> None:
+        self.key = ":".join(key)
         self.limit = limit
         self.window = Window(limit.requests_per_minute, limit.tokens_per_minute)
         limited = limit.max_in_flight is not None or limit.adaptive is not None
         self.room = ConcurrencyLimiter(Capacity(limit.max_in_flight, limit.adaptive)) if limited else None
         self.shared = shared
+        self.others = [SlidingCount(rule) for rule in limit.other_rules]
+        self.warned: dict[LimitRule, float] = {}
+        """Until when a limit is not warned of again."""
+
+    def ready_at(self, tokens: int, output: int, now: float) -> tuple[float, LimitRule | None]:
+        """When all other limits than those of the minute have room, and which is the last."""
+        ready, last = -math.inf, None
+        for count in self.others:
+            at = count.ready_at(count.rule.amount(tokens, output), now)
+            if at > max(ready, now):
+                ready, last = at, count.rule
+        return ready, last
+
+    def clear(self) -> None:
+        """Forget all that was asked."""
+        self.window.clear()
+        self.warned.clear()
+        for count in self.others:
+            count.clear()
+
+    def due(self, now: float) -> list[tuple[LimitRule, int]]:
+        """The limits of which so much is used that a warning is due, with what is used; they count as told."""
+        share, found = self.limit.warn_at or 1.0, []
+        used = [(rule, self.window.used(rule.unit)) for rule in self.limit.minute_rules]
+        for rule, amount in [*used, *[(count.rule, count.total) for count in self.others]]:
+            if amount >= share * rule.most and self.warned.get(rule, now) <= now:
+                self.warned[rule] = now + rule.seconds
+                found.append((rule, amount))
+        return found
 
 
 class Limits:
     """The counts of all vendors that have a limit or have reported one; safe under threads and after a fork, bounded.
 
-    ``storage`` is that of all limits that have none of their own. Raises :class:`ConfigError` where its extra is missing.
+    ``storage`` is that of all limits that have none of their own, ``warn`` hears when most of a limit is used. Raises
+    :class:`ConfigError` where its extra is missing.
     """
 
-    def __init__(self, storage: str | None = None) -> None:
+    def __init__(self, storage: str | None = None, warn: Callable[[LimitWarning], None] = lambda _: None) -> None:
         self._storage = storage
+        self._warn = warn
         self._limits: dict[str, RateLimit] = {}
         self._keys: dict[str, Keys] = {}
         self._lock = new_lock()
@@ -107,8 +142,12 @@ class Limits:
         self._limits[vendor] = limit
         self.in_use = True
 
-    def take(self, target: Target, tokens: int, now: float, place: RateLimitSlot | None = None) -> RateLimitSlot | float | None:
+    def take(
+        self, target: Target, tokens: int, now: float, place: RateLimitSlot | None = None, output: int = 0
+    ) -> RateLimitSlot | float | None:
         """A place for a call now, or the moment when there may be one, or ``None`` where no limit is known.
+
+        The call is estimated to have so many ``tokens``, ``output`` of them output.
 
         The moment is infinite where it cannot be known: too many calls are in flight, and one of them must end (:meth:`wait`).
         ``place`` receives what is taken; with one of its own the caller can give it back even where this is interrupted.
@@ -117,6 +156,7 @@ class Limits:
         if limit is None and ways[0][1] not in self._counts:
             return None
         place = RateLimitSlot() if place is None else place
+        place.output = output
         if place.room is not None and ways[0][0] is not None:
             ways = self._entered_first(ways, limit, place)
         return self._first(place, ways, limit, tokens, now)
@@ -142,18 +182,38 @@ class Limits:
                 place.full.append(count.room)
                 return math.inf
             count.window.forget(now)
-            ready = count.window.ready_at(tokens)
+            ready, place.why = count.window.ready_at(tokens), ""
+            if count.others:
+                later, rule = count.ready_at(tokens, place.output, now)
+                if rule is not None and later > ready:
+                    ready, place.why = later, str(rule)
             if ready > now:
                 self._leave(place)
                 return ready
             place.count, place.entry, place.key = count, count.window.take(tokens, now), number
+            if count.others:
+                place.grains = [other.take(other.rule.amount(tokens, place.output), now) for other in count.others]
         shared = _in_time(place, now) if count.shared is not None else None
-        taken = shared.take(count.key, count.limit, tokens, now) if shared is not None else None
+        taken = shared.take(count.key, count.limit, tokens, now, place.output) if shared is not None else None
         if isinstance(taken, float):
             self.give_back(place, now)
             return taken
         place.receipt = taken
+        if count.limit.warn_at is not None:
+            self._tell(count, now, taken)
         return None
+
+    def _tell(self, count: _LimitCount, now: float, taken: Taken | None) -> None:
+        """Report the limits of which most is used: of a storage what all processes have used, else what this one has."""
+        if taken is not None:
+            found = list(taken.warnings)
+        else:
+            with self._lock:
+                found = count.due(now)
+        for rule, used in found:
+            self._warn(
+                LimitWarning(source="rate_limit", name=count.key, unit=rule.unit, limit=rule.most, used=used, period=rule.period)
+            )
 
     def _entered_first(self, ways: list[_Way], limit: RateLimit | None, place: RateLimitSlot) -> list[_Way]:
         """The count first whose place in flight the call has waited for."""
@@ -172,7 +232,7 @@ class Limits:
     def move(self, place: RateLimitSlot, target: Target, numbers: Sequence[int], error: DispatchError, now: float) -> int | None:
         """A place with another key, for a call whose key was refused: that used a request, and no tokens."""
         tokens = place.entry.tokens if place.entry is not None else 0
-        self.settle(place, 0, now)
+        self.settle(place, 0, now, 0)
         self.ended(place, error)
         place.room = None
         key, limit = self._key(target)
@@ -223,21 +283,29 @@ class Limits:
                 queued.setdefault(room, target)
         return None
 
-    def settle(self, place: RateLimitSlot, used: int | None, now: float = 0.0) -> None:
-        """Put what a call really used in the place of its estimate; ``None`` keeps the estimate."""
+    def settle(self, place: RateLimitSlot, used: int | None, now: float = 0.0, output: int = 0) -> None:
+        """Put what a call really used in the place of its estimate, ``output`` of it output; ``None`` keeps the estimate."""
         if used is None or place.count is None or place.entry is None:
             return
         with self._lock:
+            before = place.entry.tokens
             place.count.window.correct(place.entry, used)
-        receipt, place.receipt = place.receipt, None
+            for other, number in zip(place.count.others, place.grains, strict=True) if place.grains else ():
+                other.correct(number, other.rule.amount(used, output) - other.rule.amount(before, place.output))
+        receipt, place.receipt, place.grains = place.receipt, None, []
         if receipt is not None and (shared := _in_time(place, now)) is not None:
-            shared.settle(receipt, used, now)
+            shared.settle(receipt, used, now, output)
+        if place.count.limit.warn_at is not None and receipt is None:
+            self._tell(place.count, now, None)
 
     def give_back(self, place: RateLimitSlot, now: float = 0.0) -> None:
         """Give the place back, since the call was not made."""
         with self._lock:
             if place.count is not None and place.entry is not None:
                 place.count.window.drop(place.entry)
+                for other, number in zip(place.count.others, place.grains, strict=True) if place.grains else ():
+                    other.correct(number, -other.rule.amount(place.entry.tokens, place.output))
+                place.grains = []
             self._leave(place)
         receipt, place.receipt = place.receipt, None
         if receipt is not None and (shared := _in_time(place, now)) is not None:
@@ -295,7 +363,10 @@ class Limits:
             reset, room = count.window.reset(now), count.room
             places = room.capacity.places if room is not None else math.inf
             busy, waiting = (len(room.seats), len(room.queue)) if room is not None else (None, 0)
+            windows = [other.status(now) for other in count.others]
         shared = count.shared.left(count.key, count.limit, now) if count.shared is not None else None
+        if shared is not None and windows:
+            windows = [attrs.evolve(own, remaining=min(own.remaining, left)) for own, left in zip(windows, shared[2], strict=True)]
         return RateLimitStatus(
             requests_limit=count.limit.requests_per_minute,
             requests_remaining=_less(requests, shared[0] if shared else None),
@@ -306,7 +377,42 @@ class Limits:
             in_flight=busy,
             waiting=waiting,
             shared=None if count.shared is None else shared is not None,
+            windows=tuple(windows),
         )
+
+    def reset(self, vendor: str, model: str | None = None) -> None:
+        """Forget what was asked of a vendor, or of one of its models where those count for themselves; calls in flight stay.
+
+        Raises :class:`ConfigError` for a limit that is not there, and :class:`VendorUnavailable` where its storage fails.
+        """
+        limit = self._limits.get(vendor)
+        with self._lock:
+            known = {key for key in self._counts if key[0] == vendor}
+        if limit is None and not known:
+            raise ConfigError(f"limits: {vendor!r} has no rate limit; give its vendor one, rate_limit=RateLimit(...)")
+        by_model = limit is None or limit.per_model
+        if model is not None and not by_model:
+            raise ConfigError(f"limits: the models of {vendor!r} share one count; leave the model out")
+        keys, address = self._keys.get(vendor), limit.storage or self._storage if limit is not None else None
+        with self._lock:
+            chosen = {key for key in known if model is None or key[1:2] == (model,)}
+            for key in chosen & self._counts.keys():
+                self._counts[key].clear()
+        if limit is None or address is None:
+            return
+        if by_model and model is None and not chosen:
+            raise ConfigError(f"limits: each model of {vendor!r} has its own count; name the model")
+        base = (vendor,) if not by_model else (vendor, model) if model is not None else None
+        if base is not None:
+            numbers = range(1, keys.key_count + 1) if keys is not None else ()
+            chosen |= {_way_of_key(base, number)[1] for number in numbers} or {base}
+        done = [self._open_storage(address).reset(":".join(key), limit) for key in sorted(chosen)]
+        if not all(done):
+            raise VendorUnavailable(
+                f"the rate limit of {vendor!r} is not reset: its Redis server fails; try again when it is back",
+                vendor=vendor,
+                sent=False,
+            )
 
     def close(self) -> None:
         """Give back the connections of the storages."""
@@ -335,9 +441,9 @@ class Limits:
 
     def _new(self, key: tuple[str, ...], limit: RateLimit | None) -> _LimitCount:
         limit = limit or RateLimit()
-        counted = limit.requests_per_minute is not None or limit.tokens_per_minute is not None
+        counted = limit.minute_rules or limit.other_rules
         address = limit.storage or self._storage
-        return _LimitCount(":".join(key), limit, self._open_storage(address) if counted and address is not None else None)
+        return _LimitCount(key, limit, self._open_storage(address) if counted and address is not None else None)
 
     def _open_storage(self, address: str) -> SharedLimits:
         """The count on a server; its module is loaded only now, and opens nothing before the first call."""

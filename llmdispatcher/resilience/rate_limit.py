@@ -1,7 +1,9 @@
-"""``RateLimit`` and ``RateLimitStatus`` as values, and the window of one minute.
+"""``RateLimit`` and ``RateLimitStatus`` as values, the window of one minute, and counts in longer periods.
 
-The window holds the calls of the last minute of one vendor or model, and what the vendor itself reports as left. With several keys,
-a status combines those of all keys.
+The window holds the calls of the last minute of one vendor or model, and what the vendor itself reports as left. All that is
+limited beside requests and tokens in a minute is counted in grains, a part of its period: what was used in a grain counts until all
+of it has left the period, so that a limit is never exceeded. With several keys, a status combines those
+of all keys.
 """
 
 from __future__ import annotations
@@ -9,12 +11,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from datetime import timedelta
+from typing import Any, NamedTuple, Protocol
 
 import attrs
 
 from ..errors import ConfigError
-from ..types import ServerAddress, boolean, build, secret_address, suggest
+from ..types import ServerAddress, boolean, build, optional_fraction, secret_address, sliding_length, sliding_text, suggest
 from .concurrency import AdaptiveConcurrency, some
 
 PATIENCE = 0.1
@@ -35,10 +38,89 @@ def _adaptive(value: AdaptiveConcurrency | Mapping[str, Any] | bool | None) -> A
     return build(AdaptiveConcurrency, {} if value is True else value, "adaptive")
 
 
+UNITS = ("requests", "tokens", "input_tokens", "output_tokens")
+"""What is counted; ``tokens`` are input and output together."""
+MINUTE, DAY = 60.0, 86_400.0
+"""Seconds."""
+
+
+class LimitRule(NamedTuple):
+    """At most so much of a unit in any period of so many seconds."""
+
+    unit: str
+    most: int
+    seconds: float
+
+    @property
+    def period(self) -> str:
+        """The period as a text."""
+        minutes = int(self.seconds / MINUTE)
+        return (
+            "minute"
+            if minutes == 1
+            else f"{minutes}m"
+            if minutes % 60
+            else f"{minutes // 60}h"
+            if minutes < 2880 or minutes % 1440
+            else f"{minutes // 1440}d"
+        )
+
+    def __str__(self) -> str:
+        return f"{self.most:,} {self.unit.replace('_', ' ')} in {'a' if self.period == 'minute' else 'any'} {self.period}"
+
+    def amount(self, tokens: int, output: int) -> int:
+        """What a call of so many tokens, ``output`` of them output, counts."""
+        match self.unit:
+            case "requests":
+                return 1
+            case "tokens":
+                return tokens
+            case "input_tokens":
+                return tokens - output
+        return output
+
+
+def _window_period(value: str | timedelta) -> str:
+    text = sliding_text("period", value)
+    if text is None:
+        raise ConfigError(f"period: {value!r} is not a period; give minutes, hours, days or weeks, such as '24h' or '30d'")
+    return text
+
+
+@suggest
+@attrs.frozen(kw_only=True)
+class RateWindow:
+    """At most so many requests and tokens in any ``period``, such as "1h", "24h" or "30d"; ``None`` is no limit."""
+
+    period: str = attrs.field(converter=_window_period)
+    requests: int | None = attrs.field(default=None, validator=some)
+    tokens: int | None = attrs.field(default=None, validator=some)
+    input_tokens: int | None = attrs.field(default=None, validator=some)
+    output_tokens: int | None = attrs.field(default=None, validator=some)
+
+    def __attrs_post_init__(self) -> None:
+        if all(getattr(self, unit) is None for unit in UNITS):
+            raise ConfigError(f"period: {self.period!r} has no limit; give one of {', '.join(UNITS)} with it")
+
+
+def _windows(value: Sequence[RateWindow | Mapping[str, Any]] | None) -> tuple[RateWindow, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str | Mapping | RateWindow) or not isinstance(value, Sequence):
+        raise ConfigError(
+            f"windows: {type(value).__name__} is not a list of windows; give [RateWindow(period='30d', requests=...)]"
+        )
+    return tuple([build(RateWindow, one, f"windows[{number}]") for number, one in enumerate(value)])
+
+
 @suggest
 @attrs.frozen(kw_only=True)
 class RateLimit:
-    """At most so many requests and tokens (input and output) in any minute, and calls in flight; ``None`` is no limit.
+    """At most so many requests and tokens in any minute or 24 hours, and calls in flight; ``None`` is no limit.
+
+    ``tokens`` are input and output together; ``input_tokens`` and ``output_tokens`` are limited apart. ``windows`` are other
+    periods (:class:`RateWindow`). When ``warn_at`` of a limit, a fraction such as 0.8, is used, observers and the log are told,
+    once in each period.
 
     ``adaptive`` (True, or an :class:`AdaptiveConcurrency`) finds out how many calls in flight the vendor takes; ``max_in_flight``
     is then the most. ``per_model`` counts each model for itself, as most vendors do; else the vendor's models share one count.
@@ -53,6 +135,46 @@ class RateLimit:
     adaptive: AdaptiveConcurrency | None = attrs.field(default=None, converter=_adaptive)
     storage: str | None = attrs.field(default=None, repr=False, converter=secret_address, validator=server)
     per_key: bool = attrs.field(default=False, validator=boolean)
+    input_tokens_per_minute: int | None = attrs.field(default=None, validator=some)
+    output_tokens_per_minute: int | None = attrs.field(default=None, validator=some)
+    requests_per_day: int | None = attrs.field(default=None, validator=some)
+    tokens_per_day: int | None = attrs.field(default=None, validator=some)
+    input_tokens_per_day: int | None = attrs.field(default=None, validator=some)
+    output_tokens_per_day: int | None = attrs.field(default=None, validator=some)
+    windows: tuple[RateWindow, ...] = attrs.field(default=(), converter=_windows)
+    warn_at: float | None = attrs.field(default=None, validator=optional_fraction)
+
+    @property
+    def minute_rules(self) -> tuple[LimitRule, ...]:
+        """The limits that :class:`Window` counts."""
+        found = (("requests", self.requests_per_minute), ("tokens", self.tokens_per_minute))
+        return tuple([LimitRule(unit, most, MINUTE) for unit, most in found if most is not None])
+
+    @property
+    def other_rules(self) -> tuple[LimitRule, ...]:
+        """All other limits, each period of a unit once: the smallest."""
+        found = [(unit, getattr(self, f"{unit}_per_minute"), MINUTE) for unit in UNITS[2:]]
+        found += [(unit, getattr(self, f"{unit}_per_day"), DAY) for unit in UNITS]
+        for window in self.windows:
+            length = sliding_length(window.period)
+            assert length is not None, "its converter has checked it"
+            found += [(unit, getattr(window, unit), length.total_seconds()) for unit in UNITS]
+        rules: dict[tuple[str, float], LimitRule] = {}
+        for unit, most, seconds in found:
+            if most is not None and most < rules.get((unit, seconds), LimitRule(unit, most + 1, seconds)).most:
+                rules[unit, seconds] = LimitRule(unit, most, seconds)
+        return tuple(rules.values())
+
+
+@attrs.frozen(kw_only=True)
+class RateWindowStatus:
+    """How much of a limit in one period is left; ``reset`` is seconds until the oldest amount is forgotten, 0 without any."""
+
+    unit: str
+    period: str
+    limit: int
+    remaining: int
+    reset: float = 0.0
 
 
 @attrs.frozen(kw_only=True)
@@ -62,6 +184,7 @@ class RateLimitStatus:
     ``in_flight`` calls are under way, of ``in_flight_limit`` (as it is now, where it adapts itself), and ``waiting`` ones wait for
     them. ``shared`` is ``None`` without a storage, False while it fails and our own count goes on alone. Where each of several
     keys counts for itself, ``keys`` has their states in the order in which the keys were given, and the rest is of all together.
+    ``windows`` has the limits of other periods than a minute, and those of input and output apart.
     """
 
     requests_limit: int | None
@@ -74,6 +197,7 @@ class RateLimitStatus:
     waiting: int = 0
     shared: bool | None = None
     keys: tuple[RateLimitStatus, ...] = ()
+    windows: tuple[RateWindowStatus, ...] = ()
 
     @classmethod
     def combine(cls, keys: Sequence[RateLimitStatus]) -> RateLimitStatus:
@@ -84,7 +208,17 @@ class RateLimitStatus:
             waiting=max([key.waiting for key in keys]),
             shared=None if keys[0].shared is None else all(key.shared for key in keys),
             keys=tuple(keys),
+            windows=tuple([_combine_windows(several) for several in zip(*[key.windows for key in keys], strict=True)]),
         )
+
+
+def _combine_windows(several: Sequence[RateWindowStatus]) -> RateWindowStatus:
+    return attrs.evolve(
+        several[0],
+        limit=sum([one.limit for one in several]),
+        remaining=sum([one.remaining for one in several]),
+        reset=min([one.reset for one in several if one.reset > 0], default=0.0),
+    )
 
 
 _SUMMED = ("requests_limit", "requests_remaining", "tokens_limit", "tokens_remaining", "in_flight_limit", "in_flight")
@@ -107,7 +241,7 @@ class Keys(Protocol):
         """Return the numbers of the keys that may be used now, the best first; at least one."""
 
 
-WINDOW = 60.0
+WINDOW = MINUTE
 """Seconds."""
 
 
@@ -188,6 +322,18 @@ class Window:
                 self.tokens -= entry.tokens
                 return
 
+    def used(self, unit: str) -> int:
+        """Requests, or tokens, in the last minute."""
+        return len(self.entries) if unit == "requests" else self.tokens
+
+    def clear(self) -> None:
+        """Forget all calls, and what the vendor says."""
+        for entry in self.entries:
+            entry.past = True
+        self.entries.clear()
+        self.tokens = 0
+        self.remaining = {}
+
     def left(self) -> tuple[int | None, int | None]:
         """Requests and tokens that are left; ``None`` is no limit."""
         return (
@@ -204,3 +350,68 @@ def _rest(limit: int | None, used: int, remaining: tuple[int, float] | None) -> 
     amounts = [max(0, limit - used)] if limit is not None else []
     amounts += [remaining[0]] if remaining is not None else []
     return min(amounts, default=None)
+
+
+GRAINS = 240
+"""Parts of a period in which amounts are counted together."""
+
+
+class SlidingCount:
+    """What was used of one limit, by grains; not safe under threads. A grain is known by its number since time began.
+
+    All that was used in a grain counts as if it were used when its last was.
+    """
+
+    __slots__ = ("_grain", "_used", "rule", "total")
+
+    def __init__(self, rule: LimitRule) -> None:
+        self.rule = rule
+        self.total = 0
+        self._grain = rule.seconds / GRAINS
+        self._used: dict[int, tuple[int, float]] = {}
+
+    def ready_at(self, amount: int, now: float) -> float:
+        """Return the moment when so much fits; minus infinity if it fits now. More than the limit fits when nothing else counts."""
+        self._forget(now)
+        over, ready = self.total + min(amount, self.rule.most) - self.rule.most, -math.inf
+        for used, last in self._used.values():
+            if over <= 0:
+                break
+            over, ready = over - used, last + self.rule.seconds
+        return ready
+
+    def take(self, amount: int, now: float) -> int:
+        """Count an amount; return the number of its grain."""
+        number = int(now // self._grain)
+        used, last = self._used.get(number, (0, now))
+        self._used[number] = used + amount, max(last, now)
+        self.total += amount
+        return number
+
+    def correct(self, number: int, more: int) -> None:
+        """Count more, or less, in a grain that has not left the period."""
+        if number in self._used:
+            used, last = self._used[number]
+            self._used[number] = used + more, last
+            self.total += more
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._used.clear()
+        self.total = 0
+
+    def status(self, now: float) -> RateWindowStatus:
+        """Return what is left."""
+        self._forget(now)
+        rule, ends = self.rule, [last + self.rule.seconds - now for used, last in self._used.values() if used > 0]
+        left = max(0, rule.most - self.total)
+        return RateWindowStatus(unit=rule.unit, period=rule.period, limit=rule.most, remaining=left, reset=min(ends, default=0.0))
+
+    def _forget(self, now: float) -> None:
+        while self._used:
+            number = next(iter(self._used))
+            used, last = self._used[number]
+            if last + self.rule.seconds > now:
+                return
+            del self._used[number]
+            self.total -= used

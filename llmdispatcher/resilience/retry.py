@@ -324,7 +324,7 @@ class RetrySchedule:
         self._places: list[_Place] = []
         self._asking: tuple[int, _Place | None] = (0, None)
         self._put_off: list[tuple[int, Target]] = []
-        self._limited: tuple[Target, float] | None = None
+        self._limited: tuple[Target, float, str] | None = None
         self._dropped: DispatchError | None = None
         self._anybody_failed = self._resorting = self._stays = False
         self._overflowed = 0
@@ -417,10 +417,10 @@ class RetrySchedule:
             self._postpone(target, parked.worth(now), now)
         return parked is not None
 
-    def limited(self, target: Target, until: float, now: float) -> None:
+    def limited(self, target: Target, until: float, now: float, why: str = "") -> None:
         """Put off the turn of ``target``, uncounted, until its rate limit has a place; infinite: until a call in flight ends."""
         if until < math.inf:
-            held = (target, until)
+            held = (target, until, why)
             self._limited = held if self._limited is None else min(self._limited, held, key=lambda held: held[1])
         self._postpone(target, until, now).crowded = until == math.inf
 
@@ -470,9 +470,10 @@ class RetrySchedule:
         if self._dropped is not None:
             return self._dropped
         if self._limited is not None:
-            target, until = self._limited
+            target, until, why = self._limited
+            limit = f"its rate limit of {why}" if why else "its rate limit"
             return RateLimitError(
-                f"its rate limit has no place for another {until - now:.1f} s",
+                f"{limit} has no place for another {until - now:.1f} s",
                 remedy=f"come back then, or {ANOTHER_VENDOR}",
                 vendor=target.vendor,
                 model=target.model,

@@ -1,14 +1,18 @@
 """Rate limits that processes share: requests and tokens counted on a Redis server by the package ``limits``, an extra.
 
 Requests are counted one by one (its moving window: never more than the limit in any minute), tokens in two counters (its sliding
-window, where a call of 100,000 tokens costs no more work than one of ten). A server that fails, or takes too long, is left alone
+window, where a call of 100,000 tokens costs no more work than one of ten). A limit that has any other rule, or a warning, is
+counted by :data:`SCRIPT`, all of its rules at once, in grains like those of :class:`SlidingCount` and by the server's clock: it is
+never exceeded. A server that fails, or takes too long, is left alone
 for :data:`REST`; meanwhile each process uses its own count. A client belongs to the process that made it.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, TypeVar
@@ -19,7 +23,7 @@ from .._text import room_logger
 from ..errors import ConfigError
 from ..runtime import SYSTEM_CLOCK, new_lock
 from ..types import ServerAddress
-from .rate_limit import PATIENCE, WINDOW, RateLimit
+from .rate_limit import PATIENCE, WINDOW, LimitRule, RateLimit
 
 T = TypeVar("T")
 logger = room_logger("resilience")
@@ -52,6 +56,89 @@ class Taken:
     limit: RateLimit
     tokens: int
     at: float
+    output: int = 0
+    grains: tuple[int, ...] = ()
+    warnings: tuple[tuple[LimitRule, int], ...] = ()
+    """The limits of which so much is used that a warning is due, with what all processes have used."""
+
+
+SCRIPT = """
+local key, what, count = KEYS[1], ARGV[1], tonumber(ARGV[2])
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
+local rules, named, longest = {}, {}, 0
+for i = 1, count do
+  local at = 2 + (i - 1) * 6
+  local rule = {name = ARGV[at + 1], most = tonumber(ARGV[at + 2]), seconds = tonumber(ARGV[at + 3]),
+                amount = tonumber(ARGV[at + 4]), warn = tonumber(ARGV[at + 5]), grain = tonumber(ARGV[at + 6]),
+                used = 0, grains = {}, held = {}}
+  rule.width = rule.seconds / 240
+  longest = math.max(longest, rule.seconds + rule.width)
+  rules[i], named[rule.name] = rule, rule
+end
+if what == 'settle' then
+  for _, rule in ipairs(rules) do
+    local field = rule.name .. '|' .. string.format('%.0f', rule.grain)
+    local used, last = string.match(redis.call('HGET', key, field) or '', '^(.*):(.*)$')
+    if used then
+      redis.call('HSET', key, field, string.format('%.0f:', math.max(0, tonumber(used) + rule.amount)) .. last)
+    end
+  end
+  return {}
+end
+local told, fields = {}, redis.call('HGETALL', key)
+for i = 1, #fields, 2 do
+  local name, number = string.match(fields[i], '^(.*)|(%d+)$')
+  local rule = named[name]
+  if rule then
+    local used, last = string.match(fields[i + 1], '^(.*):(.*)$')
+    local ends = tonumber(last) + rule.seconds
+    if ends <= now then
+      redis.call('HDEL', key, fields[i])
+    else
+      rule.used = rule.used + tonumber(used)
+      rule.grains[#rule.grains + 1] = {ends, tonumber(used)}
+      rule.held[number] = tonumber(used)
+    end
+  elseif string.sub(fields[i], -1) == '!' then
+    told[string.sub(fields[i], 1, -2)] = tonumber(fields[i + 1])
+  end
+end
+local answer = {}
+if what == 'look' then
+  for i, rule in ipairs(rules) do answer[i] = string.format('%.0f', rule.used) end
+  return answer
+end
+local wait, last = 0, 0
+for i, rule in ipairs(rules) do
+  local over = rule.used + math.min(rule.amount, rule.most) - rule.most
+  if over > 0 then
+    table.sort(rule.grains, function(one, other) return one[1] < other[1] end)
+    for _, grain in ipairs(rule.grains) do
+      if over <= 0 then break end
+      over = over - grain[2]
+      if grain[1] - now > wait then wait, last = grain[1] - now, i end
+    end
+  end
+end
+if wait > 0 then return {'0', string.format('%.6f', wait), tostring(last)} end
+answer[1] = '1'
+for i, rule in ipairs(rules) do
+  local grain = string.format('%.0f', math.floor(now / rule.width))
+  local sum = (rule.held[grain] or 0) + rule.amount
+  redis.call('HSET', key, rule.name .. '|' .. grain, string.format('%.0f:%.6f', sum, now))
+  local used, warn = rule.used + rule.amount, '0'
+  if rule.warn > 0 and used >= rule.warn and (told[rule.name] or 0) <= now then
+    redis.call('HSET', key, rule.name .. '!', string.format('%.6f', now + rule.seconds))
+    warn = string.format('%.0f', used)
+  end
+  answer[#answer + 1] = grain
+  answer[#answer + 1] = warn
+end
+redis.call('PEXPIRE', key, math.ceil(longest * 1000))
+return answer
+"""
+"""Counts a limit's rules in one hash, a field for each grain, and one for each rule that was warned of."""
 
 
 class _Counters:
@@ -73,6 +160,34 @@ class _Counters:
         """The limit of tokens as the package knows it; ``None`` where there is none."""
         most = limit.tokens_per_minute
         return None if most is None else self._per_minute(most, namespace="tokens")
+
+    def run_script(self, what: str, key: str, limit: RateLimit, facts: Sequence[tuple[int, int]]) -> list[Any]:
+        """Run :data:`SCRIPT` for all rules of a limit; ``facts`` has the amount and the grain of each."""
+        given: list[Any] = []
+        rules = rules_of(limit)
+        for rule, (amount, grain) in zip(rules, facts, strict=True):
+            warn = math.ceil(limit.warn_at * rule.most) if limit.warn_at is not None else 0
+            given += [f"{rule.unit}/{rule.seconds:.0f}", rule.most, f"{rule.seconds:.0f}", amount, warn, grain]
+        answer: list[Any] = self.storage.get_connection().eval(SCRIPT, 1, self.hash_of(key), what, len(rules), *given)
+        return answer
+
+    def hash_of(self, key: str) -> Any:
+        """The key of the hash that :data:`SCRIPT` counts in."""
+        return self.storage.prefixed_key(f"rules/{key}")
+
+    def clear(self, key: str, limit: RateLimit) -> None:
+        """Forget all that was counted."""
+        self.storage.get_connection().delete(self.hash_of(key))
+        for strategy, item in ((self.moving, self.requests(limit)), (self.sliding, self.tokens(limit))):
+            if item is not None:
+                strategy.clear(item, key)
+
+
+@lru_cache(maxsize=256)
+def rules_of(limit: RateLimit) -> tuple[LimitRule, ...]:
+    """The rules that :data:`SCRIPT` counts: all; none for a limit of requests and tokens in a minute alone, without a warning."""
+    others = limit.other_rules
+    return (*limit.minute_rules, *others) if others or limit.warn_at is not None else ()
 
 
 def _patience() -> dict[str, Any]:
@@ -97,31 +212,53 @@ class SharedLimits:
         self._rests_until = self._quiet_until = 0.0
         self._slow = 0
 
-    def take(self, key: str, limit: RateLimit, tokens: int, now: float) -> Taken | float | None:
+    def take(self, key: str, limit: RateLimit, tokens: int, now: float, output: int = 0) -> Taken | float | None:
         """A receipt, the moment when there may be a place, or ``None`` where the server fails."""
+        if rules_of(limit):
+            return self._ask(lambda counters: _take_by_rules(counters, Taken(key, limit, tokens, now, output)), now)
         return self._ask(lambda counters: _take(counters, Taken(key, limit, _most(tokens, limit), now)), now)
 
-    def settle(self, receipt: Taken, used: int, now: float) -> None:
+    def settle(self, receipt: Taken, used: int, now: float, output: int = 0) -> None:
         """Put what was really used in the place of the estimate."""
+        if receipt.grains:
+            changes = [rule.amount(used, output) - rule.amount(receipt.tokens, receipt.output) for rule in rules_of(receipt.limit)]
+            self._ask(lambda counters: _change(counters, receipt, changes), now)
+            return
         more = _most(used, receipt.limit) - receipt.tokens
         if receipt.limit.tokens_per_minute is not None and more:
             self._ask(lambda counters: _correct(counters, receipt, more, now), now)
 
     def give_back(self, receipt: Taken, now: float) -> None:
         """The call was not made after all."""
+        if receipt.grains:
+            changes = [-rule.amount(receipt.tokens, receipt.output) for rule in rules_of(receipt.limit)]
+            self._ask(lambda counters: _change(counters, receipt, changes), now)
+            return
         self._ask(lambda counters: _return(counters, receipt, now), now)
 
-    def left(self, key: str, limit: RateLimit, now: float) -> tuple[int | None, int | None] | None:
-        """Requests and tokens that are left, or ``None`` where the server fails."""
+    def left(self, key: str, limit: RateLimit, now: float) -> tuple[int | None, int | None, tuple[int, ...]] | None:
+        """Requests and tokens that are left in this minute, and what all other rules leave; ``None`` where the server fails."""
+        if rules_of(limit):
+            return self._ask(lambda counters: _left_by_rules(counters, key, limit), now)
 
-        def look(counters: _Counters) -> tuple[int | None, int | None]:
+        def look(counters: _Counters) -> tuple[int | None, int | None, tuple[int, ...]]:
             requests, tokens = counters.requests(limit), counters.tokens(limit)
             return (
                 None if requests is None else max(0, counters.moving.get_window_stats(requests, key).remaining),
                 None if tokens is None else max(0, counters.sliding.get_window_stats(tokens, key).remaining),
+                (),
             )
 
         return self._ask(look, now)
+
+    def reset(self, key: str, limit: RateLimit) -> bool:
+        """Forget all that was counted; tell whether the server did."""
+
+        def clear(counters: _Counters) -> bool:
+            counters.clear(key, limit)
+            return True
+
+        return self._ask(clear, SYSTEM_CLOCK.monotonic()) or False
 
     def close(self) -> None:
         """Close the connections of this process."""
@@ -200,6 +337,29 @@ def _take(counters: _Counters, wanted: Taken) -> Taken | float:
         wait: float = counters.moving.get_window_stats(requests, wanted.key).reset_time - SYSTEM_CLOCK.now().timestamp()
         return wanted.at + min(max(_SOON, wait), WINDOW)
     return wanted
+
+
+def _take_by_rules(counters: _Counters, wanted: Taken) -> Taken | float:
+    rules = rules_of(wanted.limit)
+    facts = [(rule.amount(wanted.tokens, wanted.output), 0) for rule in rules]
+    taken, *rest = counters.run_script("take", wanted.key, wanted.limit, facts)
+    if int(taken) == 0:
+        return wanted.at + max(_SOON, float(rest[0]))
+    used = [int(amount) for amount in rest[1::2]]
+    warnings = [(rule, amount) for rule, amount in zip(rules, used, strict=True) if amount]
+    return attrs.evolve(wanted, grains=tuple([int(grain) for grain in rest[::2]]), warnings=tuple(warnings))
+
+
+def _change(counters: _Counters, receipt: Taken, changes: Sequence[int]) -> None:
+    counters.run_script("settle", receipt.key, receipt.limit, list(zip(changes, receipt.grains, strict=True)))
+
+
+def _left_by_rules(counters: _Counters, key: str, limit: RateLimit) -> tuple[int | None, int | None, tuple[int, ...]]:
+    rules = rules_of(limit)
+    used = counters.run_script("look", key, limit, [(0, 0)] * len(rules))
+    left = [max(0, rule.most - int(amount)) for rule, amount in zip(rules, used, strict=True)]
+    first = {rule.unit: amount for rule, amount in zip(limit.minute_rules, left, strict=False)}
+    return first.get("requests"), first.get("tokens"), tuple(left[len(limit.minute_rules) :])
 
 
 def _minutes(counters: _Counters, item: Any, key: str) -> tuple[int, float, int, float]:

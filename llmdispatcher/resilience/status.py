@@ -95,4 +95,5 @@ def _left(status: RateLimitStatus | None) -> list[str]:
         )
         if left is not None
     ]
+    told += [f"{one.remaining:,} of {one.limit:,} {one.unit.replace('_', ' ')} in any {one.period} left" for one in status.windows]
     return [", ".join(told)] if told else []

@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from .optimize import LatencyOptimization as LatencyOptimization
     from .optimize import Ranking as Ranking
     from .optimize import input_tokens as input_tokens
+    from .optimize import output_tokens as output_tokens
     from .optimize import shown as shown
     from .optimize import tokens_of as tokens_of
-    from .optimize import total_tokens as total_tokens
     from .planner import plan as plan
     from .requirements import ANY_WINDOW as ANY_WINDOW
+    from .requirements import FAILOVER as FAILOVER
     from .requirements import FALLBACK as FALLBACK
     from .requirements import MISSING as MISSING
     from .requirements import OVER_COST as OVER_COST
@@ -83,12 +84,12 @@ else:
             "optimize": (
                 "CostOptimization",
                 "input_tokens",
+                "output_tokens",
                 "Latencies",
                 "LatencyOptimization",
                 "Ranking",
                 "shown",
                 "tokens_of",
-                "total_tokens",
             ),
             "planner": ("plan",),
             "requirements": (
@@ -99,6 +100,7 @@ else:
                 "PINNED",
                 "RULE",
                 "SkippedTarget",
+                "FAILOVER",
                 "UNFIT",
                 "UNPRICED",
                 "UNREAD",

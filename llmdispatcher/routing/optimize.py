@@ -148,15 +148,11 @@ def tokens_of(request: Request, target: Target | None = None) -> Usage:
     At a ``target`` that counts thoughts in the limit of its answer, their room is counted too.
     """
     room = room_for_thoughts(request, target.kind or "", target.model) if target is not None else 0
-    return Usage(input_tokens=input_tokens(request), output_tokens=_output_tokens(request) + room * (request.n or 1))
+    return Usage(input_tokens=input_tokens(request), output_tokens=output_tokens(request) + room * (request.n or 1))
 
 
-def total_tokens(request: Request) -> int:
-    """The sum of the tokens of :func:`tokens_of`."""
-    return input_tokens(request) + _output_tokens(request)
-
-
-def _output_tokens(request: Request) -> int:
+def output_tokens(request: Request) -> int:
+    """Tokens that the answers may have: what the request allows, or an assumption."""
     if not request.extra_params:
         return (request.n or 1) * (ASSUMED_OUTPUT_TOKENS if request.max_tokens is None else request.max_tokens)
     said = TokenLimits.of(request.extra_params)

@@ -14,6 +14,7 @@ from .optimize import CostOptimization, input_tokens, tokens_of
 OVER_COST, UNPRICED, WINDOW, OUTPUT, RULE = "cost", "price", "window", "output", "rule"
 MISSING, UNREGISTERED, UNREAD, PINNED, FALLBACK = "missing", "unregistered", "unread", "pinned", "fallback"
 UNFIT = "unfit"
+FAILOVER = "failover"
 """Codes of reasons: over ``max_cost``, of unknown price where that is not enough, conversation or answer too long, a setting that
 could not be followed, no key or address, no vendor of that name, a list of models that was not read yet, another vendor named by
 the request, a fallback vendor of which no model is known, settings that a target behind the first does not take."""
@@ -30,8 +31,8 @@ class SkippedTarget:
     """A target that is not asked, and why.
 
     ``code`` is ``"cost"``, ``"price"``, ``"window"``, ``"output"``, ``"rule"``, ``"missing"``, ``"unregistered"``, ``"unread"``
-    (its list of models would be read first), ``"pinned"``, ``"fallback"``, ``"unfit"`` or the capability that it lacks; empty for
-    other reasons.
+    (its list of models would be read first), ``"pinned"``, ``"fallback"``, ``"failover"`` (it is off), ``"unfit"`` or the
+    capability that it lacks; empty for other reasons.
     ``model`` and ``at``, the seconds from the beginning of the call, are given for a target of the route that was skipped when its
     turn came; a vendor that is not on the route has neither.
     """

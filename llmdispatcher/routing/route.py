@@ -21,7 +21,19 @@ from ..errors import (
 from .balance import Balancer
 from .modes import Modes, Placing
 from .optimize import CostOptimization, Latencies, LatencyOptimization, Ranking
-from .requirements import EMBEDDINGS, MISSING, OVER_COST, PINNED, RULE, UNPRICED, UNREAD, UNREGISTERED, WINDOW, SkippedTarget
+from .requirements import (
+    EMBEDDINGS,
+    FAILOVER,
+    MISSING,
+    OVER_COST,
+    PINNED,
+    RULE,
+    UNPRICED,
+    UNREAD,
+    UNREGISTERED,
+    WINDOW,
+    SkippedTarget,
+)
 from .rules import RuleTable
 
 NO_MODEL = "does not have"
@@ -91,6 +103,12 @@ class Route:
     def transient_only(self) -> bool:
         """Whether only a failure that passes leads on to the next target, or one that ``goes_on`` names."""
         return self.choice is Selection.POOL
+
+    def first_alone(self) -> Route:
+        """The route without failover: its first target; the others are skipped."""
+        first, *others = self.steps
+        left_out = [SkippedTarget(step.target.vendor, f"{step.target}: failover is off", FAILOVER) for step in others]
+        return attrs.evolve(self, steps=(first,), skipped=(*self.skipped, *left_out))
 
     def __str__(self) -> str:
         lines = [self.heading]

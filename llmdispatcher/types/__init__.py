@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from .outcome import AttemptStart as AttemptStart
     from .outcome import CallOrigin as CallOrigin
     from .outcome import CallStart as CallStart
+    from .outcome import LimitWarning as LimitWarning
     from .outcome import Observer as Observer
     from .outcome import ObserverLike as ObserverLike
     from .outcome import Outcome as Outcome
@@ -137,10 +138,13 @@ if TYPE_CHECKING:
     from .validators import mapping as mapping
     from .validators import non_blank as non_blank
     from .validators import non_negative_integer as non_negative_integer
+    from .validators import optional_fraction as optional_fraction
     from .validators import optional_model as optional_model
     from .validators import optional_non_blank as optional_non_blank
     from .validators import optional_seconds as optional_seconds
     from .validators import seconds_or_auto as seconds_or_auto
+    from .validators import sliding_length as sliding_length
+    from .validators import sliding_text as sliding_text
     from .validators import string_tuple as string_tuple
     from .validators import usd_amount as usd_amount
 else:
@@ -213,6 +217,7 @@ else:
             "outcome": (
                 "AttemptRecord",
                 "AttemptStart",
+                "LimitWarning",
                 "CallOrigin",
                 "CallStart",
                 "failure_fields",
@@ -252,7 +257,10 @@ else:
                 "mapping",
                 "non_blank",
                 "non_negative_integer",
+                "optional_fraction",
                 "optional_model",
+                "sliding_length",
+                "sliding_text",
                 "optional_non_blank",
                 "optional_seconds",
                 "seconds_or_auto",

@@ -11,7 +11,7 @@ import attrs
 
 from .._text import room_logger
 from ..errors import ConfigError, DispatchError, FailureClass
-from .response import CostDetails, Usage
+from .response import CostDetails, Usage, dollars_text
 
 if TYPE_CHECKING:
     from .request import Request
@@ -189,10 +189,42 @@ class AttemptStart:
     headers: dict[str, str] = attrs.field(factory=dict, repr=False)
 
 
+@attrs.frozen(kw_only=True)
+class LimitWarning:
+    """So much of a budget or a rate limit is used that its ``warn_at`` is reached; told once in each period.
+
+    ``source`` is ``"budget"`` or ``"rate_limit"``, ``name`` the budget's name, or ``"vendor"`` or ``"vendor:model"`` (and
+    ``":key1"`` where keys are counted apart); ``share`` is whose account it is, empty for all together. ``unit`` is ``"usd"``,
+    ``"requests"``, ``"tokens"``, ``"input_tokens"`` or ``"output_tokens"``, in which ``limit`` and ``used`` count. ``period`` is a
+    name ("day", "minute") or a length ("30d"); ``ends`` is when it ends, aware, UTC, ``None`` for one that slides or has no end.
+    ``str()`` is for people.
+    """
+
+    source: str
+    name: str
+    unit: str
+    limit: Decimal | int
+    used: Decimal | int
+    period: str
+    share: str = ""
+    ends: datetime | None = None
+
+    def __str__(self) -> str:
+        what = "rate limit" if self.source == "rate_limit" else self.source
+        whose = f" of {self.share!r}" if self.share else ""
+        amounts = f"{self.used:,} of {self.limit:,} {self.unit}"
+        if self.unit == "usd":
+            amounts = f"${dollars_text(Decimal(self.used))} of ${dollars_text(Decimal(self.limit))}"
+        until = f", until {self.ends:%Y-%m-%d %H:%M} UTC" if self.ends is not None else ""
+        within = f"this {self.period}" if self.ends is not None else f"in the last {self.period}"
+        return f"{what} {self.name!r}{whose}: {amounts} are used {'in all' if self.period == 'total' else within}{until}"
+
+
 class Observer:
     """Hears of calls and attempts, when they begin and how they end; override what you need.
 
-    Each method is called in the thread of the call, or of its stream; an exception is logged and does not affect the call.
+    Each method is called in the thread of the call, or of its stream (:meth:`on_warning` also in that of the budgets); an exception
+    is logged and does not affect the call.
     """
 
     def on_call_start(self, start: CallStart) -> None:
@@ -207,6 +239,9 @@ class Observer:
     def on_outcome(self, outcome: Outcome) -> None:
         """A call has ended."""
 
+    def on_warning(self, warning: LimitWarning) -> None:
+        """Most of a budget or a rate limit is used, as its ``warn_at`` says."""
+
 
 ObserverLike = Callable[[Outcome], None] | Observer
 """A function that is called with every outcome, an :class:`Observer`, or any object with one of its methods."""
@@ -219,9 +254,10 @@ class Listeners(NamedTuple):
     attempt_start: tuple[Callable[[AttemptStart], None], ...]
     attempt: tuple[Callable[[AttemptRecord], None], ...]
     outcome: tuple[Callable[[Outcome], None], ...]
+    warning: tuple[Callable[[LimitWarning], None], ...] = ()
 
 
-_METHODS = ("on_call_start", "on_attempt_start", "on_attempt", "on_outcome")
+_METHODS = ("on_call_start", "on_attempt_start", "on_attempt", "on_outcome", "on_warning")
 
 
 def split_observers(observers: Iterable[ObserverLike]) -> Listeners:
@@ -238,7 +274,7 @@ def split_observers(observers: Iterable[ObserverLike]) -> Listeners:
             if not callable(observer):
                 told = " nor ".join([f"{name}()" for name in _METHODS])
                 raise ConfigError(f"observers[{number}]: {type(observer).__name__} is no function, and has neither {told}")
-            methods = [None, None, None, observer]
+            methods = [None, None, None, observer, None]
         for place, (name, method) in enumerate(zip(_METHODS, methods, strict=True)):
             if callable(method) and getattr(method, "__func__", None) is not vars(Observer)[name]:  # which does nothing
                 found[place].append(method)

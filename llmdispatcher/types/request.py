@@ -177,9 +177,9 @@ class Request:
     the lockfile (in its profile ``profile``), or is ``"auto"`` (with a ``mode`` also empty): any model that the registered vendors
     are known to have. ``mode`` ("fast", "sophisticated", "cost_saving", "auto", or one of the configuration's) says what to
     look for. ``messages`` are :class:`~llmdispatcher.Message` objects or plain dicts; a string is one user message.
-    ``metadata`` is for routing and observers and is not sent; ``extra_params`` is merged last into the vendor's JSON, top
-    level. It replaces neither model, messages nor stream, says nothing else than a field that is set, and holds no settings of a
-    client, such as a key or a timeout.
+    ``metadata`` is for routing, observers and the ledger, and is not sent; its ``"tags"``, a list of texts, are what usage can be
+    summed by. ``extra_params`` is merged last into the vendor's JSON, top level. It replaces neither model, messages nor stream,
+    says nothing else than a field that is set, and holds no settings of a client, such as a key or a timeout.
     ``origin`` is the application that asks, ``id_at_origin`` its own name for what the call is for; neither is sent.
     ``temperature`` is 0–2, ``top_p`` 0–1, ``max_tokens`` ≥ 1 output tokens (of the answer: models that
     count thoughts there get room for them on top), ``n`` ≥ 1 answers (``response.choices``).
@@ -198,6 +198,7 @@ class Request:
     ``cache`` says whether a cache may answer: True, False, ``{"enabled", "ttl_seconds"}``, of which a time alone means True;
     ``None`` and ``{}`` leave it to the cache's rule.
     ``continue_broken`` says so of :class:`~llmdispatcher.Continuation`: another target goes on with a stream.
+    ``failover`` says whether other targets may be asked after the first (``None``: as the configuration says).
     ``functions`` and ``function_call`` are OpenAI's older words for ``tools`` and ``tool_choice``; a request that is made with them
     has the newer ones.
     Raises :class:`~llmdispatcher.InvalidRequest` with field, value and remedy.
@@ -243,6 +244,7 @@ class Request:
     drop_params: bool = attrs.field(default=False, kw_only=True, validator=request_fields.flag)
     cache: bool | Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, metadata=_optional(check_cache))
     continue_broken: bool | None = attrs.field(default=None, kw_only=True, metadata=_optional(request_fields.flag))
+    failover: bool | None = attrs.field(default=None, kw_only=True, metadata=_optional(request_fields.flag))
     mode: str | None = attrs.field(default=None, kw_only=True, metadata=_optional(_TEXT))
     profile: str | None = attrs.field(default=None, kw_only=True, metadata=_optional(_TEXT))
     origin: str | None = attrs.field(default=None, kw_only=True, metadata=_optional(_TEXT))

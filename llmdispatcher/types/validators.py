@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
@@ -135,3 +137,39 @@ def build(kind: type[T], value: Any, path: str) -> T:
         return kind(**value)
     except ConfigError as error:
         raise ConfigError(f"{path}.{error.message}") from None
+
+
+def optional_fraction(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A fraction of a limit, more than 0 and at most 1, or ``None``."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not 0 < value <= 1:
+        raise ConfigError(
+            f"{attribute.name}: {value!r} is not a fraction of the limit; give one such as 0.8, or None for no warning"
+        )
+
+
+_SLIDING = re.compile(r"([1-9][0-9]{0,6})\s*([mhdw])")
+_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+_LONGEST = timedelta(days=366)
+
+
+def sliding_length(period: str) -> timedelta | None:
+    """How long a sliding period is, such as "24h" or "30d"; ``None`` for another text."""
+    found = _SLIDING.fullmatch(period)
+    return int(found[1]) * _UNITS[found[2]] if found is not None else None
+
+
+def sliding_text(field: str, value: str | timedelta) -> str | None:
+    """A sliding period as its text, ``None`` for what is none. Raises :class:`ConfigError` for one that is too short or long."""
+    if isinstance(value, timedelta):
+        minutes, rest = divmod(value, timedelta(minutes=1))
+        if rest or minutes < 1:
+            raise ConfigError(f"{field}: {value!r} is not a sliding period; give whole minutes, 1 or more")
+        text = f"{minutes}m" if minutes % 60 else f"{minutes // 60}h" if minutes % 1440 else f"{minutes // 1440}d"
+    else:
+        text = value.strip().lower().replace(" ", "") if isinstance(value, str) else ""
+    length = sliding_length(text)
+    if length is not None and length > _LONGEST:
+        raise ConfigError(f"{field}: {value!r} is more than {_LONGEST.days} days; give a shorter one")
+    return text if length is not None else None

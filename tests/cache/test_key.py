@@ -76,13 +76,14 @@ FULL = Request(
     drop_params=True,
     cache=True,
     continue_broken=True,
+    failover=False,
     mode="fast",
     origin="shop",
     id_at_origin="order 7",
     profile="prod",
     wire_format="openai_chat",
 )
-UNSENT = {"model", "metadata", "origin", "id_at_origin", "cache", "continue_broken", "mode", "profile"}
+UNSENT = {"model", "metadata", "origin", "id_at_origin", "cache", "continue_broken", "failover", "mode", "profile"}
 
 
 def leaves(value, path=()):
@@ -176,7 +177,14 @@ def test_switches_count(field):
 def test_what_is_not_sent_does_not_count():
     """Metadata, the cache's own switches and the name that the model was asked by."""
     same = attrs.evolve(
-        FULL, metadata={"trace": 2}, cache=False, continue_broken=False, mode=None, profile=None, model="openai:gpt-4o"
+        FULL,
+        metadata={"trace": 2},
+        cache=False,
+        continue_broken=False,
+        failover=None,
+        mode=None,
+        profile=None,
+        model="openai:gpt-4o",
     )
 
     assert key_of(FULL, PLACE) == key_of(same, PLACE)

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from llmdispatcher import Config, Dispatcher, DispatchError, OpenAIVendor, Request, RetryPolicy, VendorUnavailable
+from llmdispatcher import Config, Dispatcher, DispatchError, OpenAIVendor, RateLimit, Request, RetryPolicy, VendorUnavailable
 from llmdispatcher.integrations.logging import CallLogging
 from llmdispatcher.testing import FakeVendor, VendorSimulator
 
@@ -54,6 +54,22 @@ def test_metrics():
     assert 1 == value("first_token_seconds_count", vendor="openai", model="gpt-4o")
     assert 5 == sum(value("call_seconds_count", vendor=vendor) for vendor in ("openai", ""))
     assert "secret" not in text
+
+
+def test_warnings_are_counted():
+    """By limit, and not by whose account it is."""
+    client = pytest.importorskip("prometheus_client", reason="prometheus-client is not installed; scripts/test installs it")
+    from llmdispatcher.integrations.prometheus import Prometheus
+
+    registry = client.CollectorRegistry()
+    made = FakeVendor("Hello.", name="openai")
+    made.rate_limit = RateLimit(requests_per_day=2, warn_at=0.5)
+    with Dispatcher(observers=[Prometheus(registry)]) as dispatcher:
+        dispatcher.register_vendor(made)
+        for _ in range(2):
+            dispatcher.send(Request("m", "Hi", user="ann"))
+    labels = {"source": "rate_limit", "name": "openai", "unit": "requests", "period": "24h"}
+    assert 1 == registry.get_sample_value("llmdispatcher_limit_warnings_total", labels)
 
 
 def test_labels_are_bounded():

@@ -6,11 +6,12 @@ import os
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
 
-from llmdispatcher import Config, ConfigError, Dispatcher, RateLimit, Request
+from llmdispatcher import Config, ConfigError, Dispatcher, RateLimit, Request, VendorUnavailable
 from llmdispatcher.catalog import Target
 from llmdispatcher.resilience import Limits, RateLimitSlot
 from llmdispatcher.resilience import shared_rate_limit as shared_limits
@@ -347,3 +348,103 @@ def test_a_wrong_address_is_told_without_its_password():
         Limits("redis://user:geheim#1@host")
 
     assert "geheim" not in str(told.value)
+
+
+DAYS = {"requests_per_day": 5, "input_tokens_per_day": 100, "output_tokens_per_minute": 60}
+
+
+def test_days_and_both_kinds_of_tokens_are_shared(server, opened):
+    """Two that count together; an estimate is replaced, and what was not sent is given back, in all rules at once."""
+    first, second = (opened(server.url, **DAYS) for _ in range(2))
+    place = first.take(TARGET, 70, 100.0, output=30)
+    assert isinstance(second.take(TARGET, 30, 100.0, output=20), RateLimitSlot)
+    assert 0 < second.take(TARGET, 20, 100.0, output=20) - 100 <= 60  # of output, of which 50 are taken
+    second.give_back(second.take(TARGET, 50, 100.0, output=0), 100.0)
+    first.settle(place, 100, 101.0, 10)
+    assert isinstance(second.take(TARGET, 30, 101.0, output=30), RateLimitSlot)
+    left = {one.unit: one.remaining for one in first.status(TARGET, 101.0).windows}
+    assert {"requests": 2, "input_tokens": 0, "output_tokens": 0} == left
+    wait = second.take(TARGET, 1, 101.0) - 101.0
+    assert 86_000 <= wait <= 86_400
+
+
+def test_what_has_left_its_period_counts_no_more(server, opened, admin):
+    """The oldest grain goes as a whole; the hash ends with the longest period."""
+    limits = opened(server.url, requests_per_day=2)
+    for _ in range(2):
+        assert isinstance(take(limits), RateLimitSlot)
+    (key,) = admin.keys("*rules*")
+    assert 86_400_000 < admin.pttl(key) <= 86_761_000
+    _forget_own(limits)
+    ((field, value),) = admin.hgetall(key).items()
+    used, last = value.decode().split(":")
+    for age, has_place in ((86_000, False), (86_401, True)):
+        admin.delete(key)
+        admin.hset(key, field, f"{used}:{float(last) - age}")
+        assert has_place == isinstance(take(limits), RateLimitSlot), age
+        _forget_own(limits)
+
+
+def _forget_own(limits):
+    """Have the process itself count nothing."""
+    for count in limits._counts.values():
+        count.clear()
+
+
+def test_one_of_all_processes_warns(server):
+    """Once in a period, with what all have used; also where the minute is limited alone."""
+    for settings, most in (({"requests_per_day": 10}, 10), ({"requests_per_minute": 8}, 8)):
+        warnings = []
+        several = [Limits(server.url, warnings.append) for _ in range(2)]
+        for limits in several:
+            limits.set(f"v{most}", RateLimit(warn_at=0.5, **settings))
+        for number in range(most):
+            assert isinstance(several[number % 2].take(Target(vendor=f"v{most}", model="m"), 1, 100.0), RateLimitSlot)
+        assert isinstance(several[0].take(Target(vendor=f"v{most}", model="m"), 1, 100.0), float)
+        (warning,) = warnings
+        assert (most, most // 2) == (warning.limit, warning.used)
+        for limits in several:
+            limits.close()
+
+
+def test_a_reset_holds_for_all(server, opened):
+    """Of the limits of a minute, too."""
+    for settings in ({"requests_per_day": 1}, {"requests_per_minute": 1, "tokens_per_minute": 10}):
+        first, second = (opened(server.url, **settings) for _ in range(2))
+        assert ["place", True] == [kinds([take(first)])[0], isinstance(take(second), float)]
+        second.reset("openai")
+        assert isinstance(take(second), RateLimitSlot)
+        first.reset("openai")
+
+
+def test_a_reset_that_the_server_does_not_take_is_an_error(opened):
+    """Else it would hold in this process alone."""
+    with pytest.raises(VendorUnavailable, match="'openai' is not reset: its Redis server fails"):
+        opened(NOBODY, requests_per_day=1).reset("openai")
+
+
+def test_without_the_server_each_process_counts_days_for_itself(opened):
+    """As minutes are."""
+    limits = opened(NOBODY, requests_per_day=2)
+    assert ["place", "place", True] == [*kinds([take(limits), take(limits)]), isinstance(take(limits), float)]
+
+
+def _take_of_a_day(address, counted):
+    limits = Limits(address)
+    limits.set("openai", RateLimit(requests_per_day=50, tokens_per_day=200))
+    with ThreadPoolExecutor(8) as threads:
+        places = list(threads.map(lambda _: limits.take(TARGET, 3, time.monotonic()), range(40)))
+    counted.put(len([place for place in places if isinstance(place, RateLimitSlot)]))
+    limits.close()
+
+
+def test_processes_and_threads_never_exceed_a_day(server, opened):
+    """Of many calls exactly as many go as there is room for."""
+    spawn = multiprocessing.get_context("fork")
+    counted = spawn.SimpleQueue()
+    children = [spawn.Process(target=_take_of_a_day, args=(server.url, counted)) for _ in range(3)]
+    for child in children:
+        child.start()
+    assert 50 == sum(counted.get() for _ in children)
+    for child in children:
+        child.join(PATIENCE)

@@ -32,8 +32,8 @@ from ..._text import room_logger
 from ...errors import LedgerError
 from ...runtime import new_lock
 from ..ledger.connections import lock_key
-from ..units import MOST_SUM
-from .store import Account, AccountBalance, Booking, BudgetStoreUnavailable, Claim
+from ..units import BUDGETS_LOCK, MOST_SUM
+from .store import Account, AccountBalance, Booking, BudgetStoreUnavailable, Claim, Warned
 
 if TYPE_CHECKING:
     from ..ledger.ledger import Ledger
@@ -87,7 +87,10 @@ class BudgetWorker:
         """
         if self._prepared:
             patience = min(patience, PATIENCE)
-        self.submit(job)
+        if threading.current_thread() is self._thread:  # an observer that was told of a warning asks
+            self._run_transaction([job])
+        else:
+            self.submit(job)
         try:
             return job.future.result(max(0.0, patience))
         except TimeoutError:
@@ -212,7 +215,8 @@ SWEEP = 60_000_000
 """Microseconds between two searches for expired reservations."""
 KEPT = 400 * 86_400_000_000
 """Microseconds for which the accounts of past periods are kept."""
-_LOCK = 5_463_789_210_011
+_SLID_KEPT = 86_400_000_000
+"""Microseconds for which accounts are kept that a sliding period has left; there are many of them."""
 _CLOSING = 2.0
 
 _WHERE = "name = :name AND share = :share AND begins = :begins"
@@ -243,6 +247,24 @@ _DELETE_PAST = (
     text("DELETE FROM llmdispatcher_budgets WHERE ends > 0 AND ends < :old AND reserved = 0"),
     text("DELETE FROM llmdispatcher_reservations WHERE expired = :yes AND expires_at < :old"),
 )
+_SELECT_SLIDING = text(
+    "SELECT begins, ends, spent, reserved, warned FROM llmdispatcher_budgets"
+    " WHERE name = :name AND share = :share AND ends > :since"
+)
+_DELETE_SLID = text(
+    "DELETE FROM llmdispatcher_budgets WHERE name = :name AND share = :share AND ends > 0 AND ends < :old AND reserved = 0"
+)
+_RESERVE_SLIDING = text(
+    "UPDATE llmdispatcher_budgets SET reserved = reserved + :amount,"  # noqa: S608 - as above
+    f" ends = CASE WHEN ends < :ends THEN :ends ELSE ends END WHERE {_WHERE}"
+)
+_SELECT_WARNED = text(f"SELECT begins, ends, spent, reserved, warned FROM llmdispatcher_budgets WHERE {_WHERE}")  # noqa: S608 - as above
+_SET_WARNED = text(f"UPDATE llmdispatcher_budgets SET warned = :yes WHERE {_WHERE}")  # noqa: S608 - as above
+_OF_RESET = "name = :name AND (:any = 1 OR share = :share)"
+_FORGET_EXPIRED = text(f"DELETE FROM llmdispatcher_reservations WHERE expired = :yes AND {_OF_RESET}")  # noqa: S608 - as above
+_RUNNING = f"{_OF_RESET} AND (ends = 0 OR ends > :now)"
+_RESET = text(f"UPDATE llmdispatcher_budgets SET spent = 0, warned = :no WHERE {_RUNNING}")  # noqa: S608 - as above
+_COUNT_SHARES = text(f"SELECT count(DISTINCT share) FROM llmdispatcher_budgets WHERE {_RUNNING}")  # noqa: S608 - as above
 _SELECT_RUNNING = text(
     "SELECT name, share, begins, ends, spent, reserved FROM llmdispatcher_budgets"
     " WHERE name IN :names AND (ends = 0 OR ends > :now)"
@@ -258,6 +280,7 @@ class DatabaseBudgetStore:
     def __init__(self, ledger: Ledger) -> None:
         self._worker = BudgetWorker(ledger.transaction, ledger.migrate)
         self._swept_at = 0
+        self.on_warning: Warned | None = None
         weakref.finalize(self, self._worker.close, _CLOSING)
 
     def reserve(self, wanted: Booking, now: int, patience: float) -> AccountBalance | None:
@@ -268,7 +291,21 @@ class DatabaseBudgetStore:
 
     def settle(self, held: Booking, spent: int, *, booked: bool = True) -> None:
         """Replace a reservation by what was spent, soon."""
-        self._worker.submit(Job(partial(_settle, held, spent, booked), lasting=True))
+        job = Job(partial(_settle, held, spent, booked), lasting=True)
+        if self.on_warning is not None:
+            job.future.add_done_callback(self._tell)
+        self._worker.submit(job)
+
+    def _tell(self, settled: Future[Any]) -> None:
+        """Report the warnings of a settlement, when its transaction is done."""
+        if not settled.cancelled() and settled.exception() is None and self.on_warning is not None:
+            for claim, balance in settled.result():
+                self.on_warning(claim, balance)
+
+    def reset(self, budget: str, share: str | None, now: int, patience: float) -> int:
+        """Have nothing spent in the running accounts of a budget."""
+        done: int = self._worker.run(Job(partial(_reset, budget, share, now)), patience)
+        return done
 
     def balances(self, budgets: Sequence[str], now: int, patience: float) -> list[AccountBalance]:
         """Return the accounts of these budgets whose period has not ended."""
@@ -280,16 +317,16 @@ class DatabaseBudgetStore:
         self._worker.close(_CLOSING)
 
     def _reserve(self, wanted: Booking, now: int, connection: Connection) -> AccountBalance | None:
-        lock_key(connection, _LOCK)
+        lock_key(connection, BUDGETS_LOCK)
         if now - self._swept_at >= SWEEP:
             self._sweep(now, connection)
         taken: list[Claim] = []
         for claim in wanted.claims:
-            if not _take(claim, wanted.amount, connection):
+            short = _take_sliding(claim, wanted.amount, now, connection) if claim.since else _take(claim, wanted.amount, connection)
+            if short is not None:
                 for other in taken:
                     connection.execute(_UPDATE_ACCOUNT, {**_key_of(other.account), "spent": 0, "amount": wanted.amount})
-                found = connection.execute(_SELECT_BALANCE, _key_of(claim.account)).one_or_none()
-                return AccountBalance(claim.account, *(found or (0, 0)))
+                return short
             taken.append(claim)
         for claim in taken:
             row = {"id": wanted.id, "amount": wanted.amount, "until": wanted.until, "no": False}
@@ -297,7 +334,7 @@ class DatabaseBudgetStore:
         return None
 
     def _balances(self, budgets: list[str], now: int, connection: Connection) -> list[AccountBalance]:
-        lock_key(connection, _LOCK)
+        lock_key(connection, BUDGETS_LOCK)
         self._sweep(now, connection)
         rows = connection.execute(_SELECT_RUNNING, {"names": budgets, "now": now}).all()
         return [AccountBalance(Account(name, share, begins, ends), spent, held) for name, share, begins, ends, spent, held in rows]
@@ -315,18 +352,59 @@ def _key_of(account: Account) -> dict[str, Any]:
     return {"name": account.budget, "share": account.share, "begins": account.begins}
 
 
-def _take(claim: Claim, amount: int, connection: Connection) -> bool:
-    """Reserve if there is room; open an account that is not there. Return whether there was room."""
+def _take(claim: Claim, amount: int, connection: Connection) -> AccountBalance | None:
+    """Reserve if there is room, and open an account that is not there; return what the account holds where there is none."""
     wanted = {**_key_of(claim.account), "amount": amount, "most": claim.limit}
     if connection.execute(_RESERVE, wanted).rowcount:
-        return True
+        return None
     opened = connection.execute(_OPEN_ACCOUNT, {**_key_of(claim.account), "ends": claim.account.ends}).rowcount
-    return bool(opened > 0 and connection.execute(_RESERVE, wanted).rowcount)
+    if opened > 0 and connection.execute(_RESERVE, wanted).rowcount:
+        return None
+    found = connection.execute(_SELECT_BALANCE, _key_of(claim.account)).one_or_none()
+    return AccountBalance(claim.account, *(found or (0, 0)))
 
 
-def _settle(held: Booking, spent: int, booked: bool, connection: Connection) -> None:
-    """Settle each claim that is still held; an expired one counts as spent already."""
-    lock_key(connection, _LOCK)
+def _take_sliding(claim: Claim, amount: int, now: int, connection: Connection) -> AccountBalance | None:
+    """The same for a sliding period, whose accounts are added up; the lock keeps others from adding to them meanwhile."""
+    key = _key_of(claim.account)
+    rows = connection.execute(_SELECT_SLIDING, {"name": key["name"], "share": key["share"], "since": claim.since}).all()
+    whole = AccountBalance.join(claim, [(ends, spent, held) for _, ends, spent, held, _ in rows], amount)
+    if whole.spent + whole.reserved + amount > claim.limit:
+        return whole
+    if key["begins"] not in [row[0] for row in rows]:
+        connection.execute(_OPEN_ACCOUNT, {**key, "ends": claim.account.ends})
+        connection.execute(_DELETE_SLID, {"name": key["name"], "share": key["share"], "old": now - _SLID_KEPT})
+    connection.execute(_RESERVE_SLIDING, {**key, "ends": claim.account.ends, "amount": amount})
+    return None
+
+
+def _due(claim: Claim, connection: Connection) -> AccountBalance | None:
+    """What is spent, if that asks for a warning which no process has given in this period; it counts as given from now on."""
+    key = _key_of(claim.account)
+    query, facts = (_SELECT_SLIDING, {**key, "since": claim.since}) if claim.since else (_SELECT_WARNED, key)
+    facts = {name: value for name, value in facts.items() if name != "begins" or not claim.since}
+    rows = connection.execute(query, facts).all()
+    if any(row[4] for row in rows):
+        return None
+    balance = AccountBalance.join(claim, [(ends, spent, held) for _, ends, spent, held, _ in rows])
+    if balance.spent < claim.warn:
+        return None
+    connection.execute(_SET_WARNED, {**key, "yes": True})
+    return balance
+
+
+def _reset(budget: str, share: str | None, now: int, connection: Connection) -> int:
+    """Have nothing spent in the running accounts; what had expired is forgotten, so that a late settlement changes nothing."""
+    lock_key(connection, BUDGETS_LOCK)
+    facts = {"name": budget, "share": share or "", "any": int(share is None)}
+    connection.execute(_FORGET_EXPIRED, {**facts, "yes": True})
+    connection.execute(_RESET, {**facts, "now": now, "no": False})
+    return int(connection.execute(_COUNT_SHARES, {**facts, "now": now}).scalar_one())
+
+
+def _settle(held: Booking, spent: int, booked: bool, connection: Connection) -> list[tuple[Claim, AccountBalance]]:
+    """Settle each claim that is still held; an expired one counts as spent already. Return the warnings that are due."""
+    lock_key(connection, BUDGETS_LOCK)
     for claim in held.claims:
         names = _key_of(claim.account)
         row = connection.execute(_DELETE_RESERVATION, {"id": held.id, **names}).one_or_none()
@@ -338,3 +416,4 @@ def _settle(held: Booking, spent: int, booked: bool, connection: Connection) -> 
         elif not booked:
             connection.execute(_OPEN_ACCOUNT, {**names, "ends": claim.account.ends})
             connection.execute(_UPDATE_ACCOUNT, {**names, "spent": spent, "amount": 0})
+    return [(claim, balance) for claim in held.claims if claim.warn and (balance := _due(claim, connection)) is not None]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -26,7 +26,7 @@ import attrs
 
 from ..._text import room_logger
 from ...catalog import Target, room_for_thoughts
-from ...errors import BudgetExceeded, DispatchError
+from ...errors import BudgetExceeded, ConfigError, DispatchError, LedgerError
 from ...routing import ANY_WINDOW, shown
 from ...runtime import Clock, Deadline, KeyAssignment
 from ...types import (
@@ -34,6 +34,7 @@ from ...types import (
     AudioPart,
     FilePart,
     ImagePart,
+    LimitWarning,
     Message,
     OtherPart,
     Price,
@@ -44,12 +45,13 @@ from ...types import (
     ToolCall,
     VendorTool,
     VideoPart,
+    choices,
     predictions_in,
     stored_param,
     unseen_model,
 )
-from ..units import micros, moment
-from .budget import Budget, BudgetForecast, BudgetStatus, period_at, picodollars_up, plain_dollars
+from ..units import account_name, micros, moment
+from .budget import WEEKDAYS, Budget, BudgetForecast, BudgetStatus, period_at, picodollars_up, plain_dollars
 from .store import Account, AccountBalance, Booking, BudgetStore, BudgetStoreUnavailable, Claim, MemoryBudgetStore
 
 PER_REQUEST = 768
@@ -376,6 +378,8 @@ LEASE = 600.0
 WITHOUT_DEADLINE = 86_400.0
 """Seconds that a call without a deadline is assumed to take at most."""
 
+Warn = Callable[[LimitWarning], None]
+
 
 @attrs.frozen
 class _Charge:
@@ -392,13 +396,16 @@ class _Charge:
 class Spending:
     """The budgets of a dispatcher and the store that they are kept in; safe under threads and after a fork."""
 
-    def __init__(self, budgets: Sequence[Budget], clock: Clock, store: BudgetStore | None = None) -> None:
+    def __init__(self, budgets: Sequence[Budget], clock: Clock, store: BudgetStore | None = None, warn: Warn | None = None) -> None:
         self.budgets = tuple(budgets)
         self.store = store if store is not None else MemoryBudgetStore()
+        self._named = {budget.name: budget for budget in self.budgets}
+        if warn is not None and any(budget.warned_from for budget in self.budgets):
+            self.store.on_warning = lambda claim, balance: warn(_warning(self._named[claim.account.budget], balance))
         self.by_key = any(budget.per == "key" or "key" in budget.match for budget in self.budgets)
         """Whether any budget depends on which of a vendor's keys is shown."""
         self._by_call = any(budget.period == "call" for budget in self.budgets)
-        self._most = {budget.name: budget.most for budget in self.budgets}
+        self._most = {budget.name: (budget.most, budget.warned_from, budget.slides) for budget in self.budgets}
         self._clock = clock
         self._periods: dict[str, tuple[int, int]] = {}
 
@@ -478,15 +485,36 @@ class Spending:
             found = self.store.balances(list(lasting), now, PATIENCE) if lasting else []
         except BudgetStoreUnavailable as unavailable:
             raise BudgetExceeded(f"budgets cannot be looked at: {unavailable}", sent=False) from unavailable
-        present = {name: self._account(budget, "", now) for name, budget in lasting.items()}
-        found = [one for one in found if one.account.begins == present[one.account.budget].begins]
+        present = {name: self._claim(budget, "", now) for name, budget in lasting.items()}
+        found = _present(found, present)
         seen = {one.account.key for one in found}
         idle = [
-            AccountBalance(one, 0, 0) for one in present.values() if lasting[one.budget].per == "dispatcher" and one.key not in seen
+            AccountBalance(one.account, 0, 0)
+            for name, one in present.items()
+            if lasting[name].per == "dispatcher" and one.account.key not in seen
         ]
         place = list(lasting).index
         ordered = sorted([*found, *idle], key=lambda one: (place(one.account.budget), one.account.share))
         return tuple([_status(lasting[one.account.budget], one) for one in ordered])
+
+    def reset(self, name: str, share: str | None) -> int:
+        """Have nothing spent in a budget's present period, in all accounts or in that of one share; return their number.
+
+        Raises :class:`ConfigError` for a budget that is not configured, :class:`LedgerError` if the store is unavailable.
+        """
+        budget = self._named.get(name) if isinstance(name, str) else None
+        lasting = [one.name for one in self.budgets if one.period != "call"]
+        if budget is None or budget.period == "call":
+            told = "is counted by call, and has nothing to reset" if budget is not None else "is not configured"
+            raise ConfigError(
+                f"budget: {name!r} {told}; {choices(str(name), lasting, 'give {}') if lasting else 'there is no other'}"
+            )
+        if share is not None and not isinstance(share, str):
+            raise ConfigError(f"share: {share!r} is not a text; give whose account it is, or None for all")
+        try:
+            return self.store.reset(name, account_name(share) if share is not None else None, micros(self._clock.now()), PATIENCE)
+        except BudgetStoreUnavailable as unavailable:
+            raise LedgerError(f"budget {name!r} is not reset: {unavailable}; try again when it is back") from unavailable
 
     def forecast(self, request: Request, targets: Iterable[Target]) -> tuple[BudgetForecast, ...]:
         """What asking each of these targets would reserve now, and what would be in the way; reserves nothing."""
@@ -511,6 +539,8 @@ class Spending:
         held = {one.account.key: one for one in known}
         for _, claim in charge.claims:
             balance = held.get(claim.account.key, AccountBalance(claim.account, 0, 0))
+            if claim.since:
+                balance = _joined(known, claim, charge.amount)
             if balance.spent + balance.reserved + charge.amount > claim.limit:
                 return _exceeded_error(charge, balance)
         return None
@@ -527,43 +557,87 @@ class Spending:
             if refusing is not None:
                 return _unpriced_error(refusing, target)
         amount, at = picodollars_up(bound(call.measure, call.request, target, now)) if priced else 0, micros(now)
-        claims = [(budget, Claim(self._account(budget, budget.share(facts), at), self._most[budget.name])) for budget in concerned]
+        claims = [(budget, self._claim(budget, budget.share(facts), at)) for budget in concerned]
         return _Charge(target, claims, amount, at, call.request.max_tokens is not None)
 
-    def _account(self, budget: Budget, share: str, now: int) -> Account:
-        """An account in the present period; a period is computed once."""
+    def _claim(self, budget: Budget, share: str, now: int) -> Claim:
+        """A claim on an account in the present period; a period is computed once."""
+        most, warn, slides = self._most[budget.name]
+        if slides:
+            begins, ends = budget.grain_at(now)
+            return Claim(Account(budget.name, share, begins, ends), most, now, warn)
         period = self._periods.get(budget.name)
         if period is None or now < period[0] or 0 < period[1] <= now:
-            found = period_at(budget.period, budget.clocks, moment(now))
+            found = period_at(budget.period, budget.clocks, moment(now), WEEKDAYS.index(budget.week_start))
             period = self._periods[budget.name] = (micros(found.begins), micros(found.ends) if found.ends is not None else 0)
-        return Account(budget.name, share, *period)
+        return Claim(Account(budget.name, share, *period), most, 0, warn)
 
     def close(self) -> None:
         """Close the store's connections."""
         self.store.close()
 
 
-def spending_of(budgets: Sequence[Budget], ledger: Any, clock: Clock) -> Spending | None:
+def spending_of(budgets: Sequence[Budget], ledger: Any, clock: Clock, warn: Warn | None = None) -> Spending | None:
     """The spending of these budgets, ``None`` without any; kept in the ledger's database if it has one, else in memory."""
     if not budgets:
         return None
     if not hasattr(ledger, "transaction"):
-        return Spending(budgets, clock)
+        return Spending(budgets, clock, warn=warn)
     from .database import DatabaseBudgetStore  # late: it needs SQLAlchemy
 
-    return Spending(budgets, clock, DatabaseBudgetStore(ledger))
+    return Spending(budgets, clock, DatabaseBudgetStore(ledger), warn)
+
+
+def _joined(known: Iterable[AccountBalance], claim: Claim, amount: int = 0) -> AccountBalance:
+    """What a sliding period holds, of the balances of its accounts."""
+    account = claim.account
+    own = [one for one in known if (one.account.budget, one.account.share) == account.key[:2] and one.account.ends > claim.since]
+    return AccountBalance.join(claim, [(one.account.ends, one.spent, one.reserved) for one in own], amount)
+
+
+def _present(found: Sequence[AccountBalance], present: Mapping[str, Claim]) -> list[AccountBalance]:
+    """The balances of the present periods, by share; ``present`` has a claim of each budget."""
+    kept = []
+    sliding: dict[tuple[str, str], list[AccountBalance]] = {}
+    for one in found:
+        claim = present[one.account.budget]
+        if claim.since:
+            sliding.setdefault((one.account.budget, one.account.share), []).append(one)
+        elif one.account.begins == claim.account.begins:
+            kept.append(one)
+    for (budget, share), several in sliding.items():
+        claim = present[budget]
+        kept.append(_joined(several, attrs.evolve(claim, account=attrs.evolve(claim.account, share=share))))
+    return kept
 
 
 def _status(budget: Budget, balance: AccountBalance) -> BudgetStatus:
-    account = balance.account
+    account, slides = balance.account, budget.slides
+    begins = account.ends - 2 * slides if slides else account.begins
     return BudgetStatus(
         budget=budget.name,
         share=account.share,
         limit=budget.limit,
         spent=plain_dollars(balance.spent),
         reserved=plain_dollars(balance.reserved),
-        begins=moment(account.begins),
-        ends=moment(account.ends) if account.ends else None,
+        begins=moment(begins),
+        ends=moment(account.ends) if account.ends and not slides else None,
+        period=budget.period,
+    )
+
+
+def _warning(budget: Budget, balance: AccountBalance) -> LimitWarning:
+    """What observers are told when ``warn_at`` of a budget is spent."""
+    status = _status(budget, balance)
+    return LimitWarning(
+        source="budget",
+        name=budget.name,
+        share=status.share,
+        unit="usd",
+        limit=status.limit,
+        used=status.spent,
+        period=budget.period,
+        ends=status.ends,
     )
 
 
@@ -572,18 +646,21 @@ def _exceeded_error(charge: _Charge, balance: AccountBalance) -> BudgetExceeded:
     budget = next(budget for budget, claim in charge.claims if claim.account.key == balance.account.key)
     status = _status(budget, balance)
     whose = f" of {status.share!r}" if status.share else ""
-    when = f"; its period ends {status.ends:%Y-%m-%d %H:%M:%S} UTC" if status.ends is not None else ""
+    again = balance.free_at or (0 if budget.slides else balance.account.ends)
+    ends = moment(again) if again else None
+    within = f" in the last {budget.period}" if budget.slides else ""
+    when = f"; {'there is room again' if within else 'its period ends'} {ends:%Y-%m-%d %H:%M:%S} UTC" if ends is not None else ""
     return BudgetExceeded(
-        f"budget {budget.name!r}{whose}: {shown(status.spent)} of {shown(budget.limit)} are spent, {shown(status.reserved)} are"
-        f" reserved, and this may cost up to {shown(plain_dollars(charge.amount))}{when};"
+        f"budget {budget.name!r}{whose}: {shown(status.spent)} of {shown(budget.limit)} are spent{within},"
+        f" {shown(status.reserved)} are reserved, and this may cost up to {shown(plain_dollars(charge.amount))}{when};"
         f" {'shorten the request or its' if charge.limited else 'set'} max_tokens, or raise limit",
         budget=budget.name,
         limit=budget.limit,
         spent=status.spent,
         reserved=status.reserved,
         needed=plain_dollars(charge.amount),
-        ends=status.ends,
-        retry_after=max(0, balance.account.ends - charge.at) / 1e6 if balance.account.ends else None,
+        ends=ends,
+        retry_after=max(0, again - charge.at) / 1e6 if again else None,
         try_elsewhere=budget.on_exceed == "next_target",
         sent=False,
         vendor=charge.target.vendor,

@@ -150,11 +150,28 @@ class ExportReport:
 
 @attrs.frozen(kw_only=True)
 class PruneReport:
-    """How many rows retention has deleted, all from before ``before``; the daily totals stay."""
+    """How many rows retention has deleted, or would delete (``dry_run``), all from before ``before``; the daily totals stay."""
 
     before: datetime
     calls: int = 0
     attempts: int = 0
+    dry_run: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class ErasureReport:
+    """What the erasure of a user has changed, or would change (``dry_run``).
+
+    ``calls`` have no user, ``id_at_origin`` and metadata any more, the totals of ``days`` are those of no user, ``accounts`` of
+    budgets have another name. ``certified`` of the calls have receipts. ``left`` says what still tells of the user, and why.
+    """
+
+    calls: int = 0
+    days: int = 0
+    accounts: int = 0
+    certified: int = 0
+    left: tuple[str, ...] = ()
+    dry_run: bool = False
 
 
 def _json_record(record: Any) -> dict[str, Any]:
@@ -362,6 +379,11 @@ def metadata_json(metadata: Mapping[str, Any]) -> str | None:
     if not metadata:
         return None
     try:
+        if "tags" in metadata:
+            tags = metadata["tags"]
+            own = sorted(map(str, tags)) if isinstance(tags, set | frozenset) else tags
+            rest = {key: value for key, value in metadata.items() if key != "tags"}
+            metadata = {"tags": own, **rest}  # first, since what stands last is left out first
         kept = {clean(str(key)): _plain_value(value, MOST_DEPTH) for key, value in islice(metadata.items(), MOST_ITEMS)}
     except (ValueError, TypeError, RuntimeError):  # a key of a user's own class, a mapping that is changed meanwhile
         return None

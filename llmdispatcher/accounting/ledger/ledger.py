@@ -20,6 +20,7 @@ from .address import Address, address, address_of
 from .call import (
     AttemptView,
     CallView,
+    ErasureReport,
     ExportReport,
     ImportReport,
     LedgerAttempt,
@@ -67,6 +68,7 @@ class CallOptions(SpanOptions, total=False):
     profile: str | None
     vendor: str | None
     model: str | None
+    tag: str | None
 
 
 class StatsOptions(CallOptions, total=False):
@@ -163,7 +165,7 @@ class Ledger:
         self.strict_accounting = strict_accounting
         self._timeout = timeout
         _require_packages(self.address, driver=engine is None)
-        folder = user_path(spool, "spool") if spool is not None else self.address.spool
+        self._folder = folder = user_path(spool, "spool") if spool is not None else self.address.spool
         self._database = _LedgerDatabase(self.address, timeout, durable=strict_accounting, engine=engine)
         self._writer = Writer(partial(self._database.row_writer, folder / "refused.json"), Spool(folder, max_spool_bytes))
         weakref.finalize(self, self._writer.retire).atexit = False
@@ -270,13 +272,14 @@ class Ledger:
         """Return the usage from ``start`` to ``end``, in total and in buckets; without them of the last ``days``, today included.
 
         A day as ``end`` ("2026-11-21") is included as a whole, a moment is not. Days, weeks and months are those of
-        ``timezone`` (UTC). ``origin``, ``id_at_origin``, ``user``, ``alias``, ``profile``, ``vendor`` and ``model`` select
-        calls; ``""`` selects those without one. ``group_by`` ("day", "week", "month") makes a bucket of each period, ``by``
-        ("model", "vendor", "origin", "alias", "user") one of each value, both together one of each value in each period.
+        ``timezone`` (UTC). ``origin``, ``id_at_origin``, ``user``, ``alias``, ``profile``, ``vendor``, ``model`` and ``tag``
+        select calls; ``""`` selects those without one. ``group_by`` ("day", "week", "month") makes a bucket of each period, ``by``
+        ("model", "vendor", "origin", "alias", "user", "tag") one of each value, both together one of each value in each period.
+        Tags are the texts in ``metadata["tags"]``; a call with two of them counts in both buckets, and once in the total.
 
         Whole days in UTC come from daily totals, so that a month of ten million calls takes less than a second; the rest, and
-        queries by ``id_at_origin`` or ``profile``, are summed from the rows. Raises :class:`~llmdispatcher.InvalidRequest` for
-        arguments that mean nothing.
+        queries by ``id_at_origin``, ``profile`` or ``tag``, are summed from the rows. Raises
+        :class:`~llmdispatcher.InvalidRequest` for arguments that mean nothing.
         """
         from .usage import usage_stats
 
@@ -368,8 +371,10 @@ class Ledger:
 
         return Import(self, progress).run(source, format)
 
-    def prune(self, older_than: timedelta | When, progress: Progress | None = None) -> PruneReport:
+    def prune(self, older_than: timedelta | When, progress: Progress | None = None, *, dry_run: bool = False) -> PruneReport:
         """Delete the calls, and their attempts, of all days (UTC) before that age or day; daily totals stay exact.
+
+        An age is a ``timedelta`` or a text such as "90d" (``h``, ``d`` or ``w``). With ``dry_run`` they are counted and stay.
 
         Deletes batches of a thousand, so that others can write in between. Calls in progress stay, and no call of those days can be
         imported or recorded any more, since it may be one that was deleted. An SQLite file does not shrink, but its space is used
@@ -377,7 +382,22 @@ class Ledger:
         """
         from .queries import prune
 
-        return prune(self, self.clock, older_than, progress)
+        return prune(self, self.clock, older_than, progress, dry_run=dry_run)
+
+    def erase_user(self, user: str, *, dry_run: bool = False) -> ErasureReport:
+        """Erase a user: the calls stay, for the sums, without user, ``id_at_origin`` and metadata; accounts of budgets are renamed.
+
+        ``user`` is the name that requests had. The user's daily totals become those of no user. Receipts are signed and stay as
+        they are; :meth:`ErasureReport.left <llmdispatcher.accounting.ErasureReport>` tells what cannot be erased here. A budget of
+        each user begins anew for that name. Rows that wait for the database are written before. With ``dry_run`` nothing is
+        changed. Raises :class:`~llmdispatcher.InvalidRequest` for no name, and :class:`~llmdispatcher.LedgerError` where rows
+        cannot be written.
+        """
+        if not self.flush():
+            raise LedgerError("ledger: rows wait for its database, perhaps the user's; erase the user when it is back")
+        from .erasing import erase_user
+
+        return erase_user(self, self.clock, user, self._folder, dry_run=dry_run)
 
     def log_call(self, vendor: str | None, model: str | None = None, **facts: Unpack[CallFields]) -> LoggedCall:
         """Log a call that is made without the dispatcher: ``with ledger.log_call("openai") as call: ...``.

@@ -7,6 +7,8 @@ writer waits long; the daily totals keep their sums.
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -16,6 +18,8 @@ from typing import Any, Protocol
 import attrs
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from ...catalog import canonical
 from ...errors import InvalidRequest, LedgerError
@@ -35,6 +39,8 @@ _NONE: sa.ColumnElement[str] = sa.literal_column("''")  # no parameter: PostgreS
 class CallFilter:
     """Calls that have all of these facts; ``None`` matches any, ``""`` none. ``model`` may pin the vendor, ``openai:gpt-4o``.
 
+    ``tag`` is one of the texts in ``metadata["tags"]``.
+
     Raises :class:`~llmdispatcher.InvalidRequest` for an unknown status, and for a value that is no text.
     """
 
@@ -46,6 +52,7 @@ class CallFilter:
     vendor: str | None = None
     model: str | None = None
     status: str | None = None
+    tag: str | None = None
 
     def __attrs_post_init__(self) -> None:
         for name, value in attrs.asdict(self).items():
@@ -57,7 +64,7 @@ class CallFilter:
     @property
     def needs_rows(self) -> bool:
         """Whether the daily totals cannot distinguish these calls."""
-        return any(getattr(self, name) is not None for name in ("id_at_origin", "profile", "status"))
+        return any(getattr(self, name) is not None for name in ("id_at_origin", "profile", "status", "tag"))
 
     def call_conditions(self) -> list[sa.ColumnElement[bool]]:
         """The conditions on the rows of ``calls``."""
@@ -69,19 +76,72 @@ class CallFilter:
         return [_matches(daily.c, name, value) for name, value in options.items() if value is not None]
 
 
+_PG_TAGS = (
+    "(CASE json_typeof({0}->'tags') WHEN 'array' THEN {0}->'tags' WHEN 'string' THEN json_build_array({0}->'tags')"
+    " ELSE '[]'::json END)"
+)
+"""The tags in metadata as a list, in PostgreSQL; there may be one text instead of a list."""
+
+
+class HasTag(FunctionElement[bool]):
+    """Whether a call has a tag: the texts in the ``tags`` of its metadata; with NULL for the tag, whether it has any."""
+
+    type = sa.Boolean()
+    inherit_cache = True
+
+
+@compiles(HasTag, "sqlite")
+def _has_tag_in_sqlite(element: HasTag, compiler: Any, **options: Any) -> str:
+    metadata, tag = [compiler.process(clause, **options) for clause in element.clauses]
+    return f"EXISTS (SELECT 1 FROM json_each({metadata}, '$.tags') WHERE type = 'text' AND value = coalesce({tag}, value))"  # noqa: S608 - SQL of ours
+
+
+@compiles(HasTag, "postgresql")
+def _has_tag_in_postgresql(element: HasTag, compiler: Any, **options: Any) -> str:
+    metadata, tag = [compiler.process(clause, **options) for clause in element.clauses]
+    same = f"json_typeof(value) = 'string' AND value #>> '{{}}' = coalesce({tag}, value #>> '{{}}')"
+    return f"EXISTS (SELECT 1 FROM json_array_elements{_PG_TAGS.format(metadata)} WHERE {same})"  # noqa: S608 - as above
+
+
+class TagsText(FunctionElement[str]):
+    """The ``tags`` of a call's metadata as JSON: few texts, if many calls have the same tags, so that they can be grouped by it."""
+
+    type = sa.Text()
+    inherit_cache = True
+
+
+@compiles(TagsText, "sqlite")
+def _tags_text_in_sqlite(element: TagsText, compiler: Any, **options: Any) -> str:
+    return f"json_quote(json_extract({compiler.process(element.clauses, **options)}, '$.tags'))"
+
+
+@compiles(TagsText, "postgresql")
+def _tags_text_in_postgresql(element: TagsText, compiler: Any, **options: Any) -> str:
+    return f"CAST({compiler.process(element.clauses, **options)}->'tags' AS TEXT)"
+
+
+def tags_of(text: str | None) -> list[str]:
+    """The tags in such a text, each once; ``""`` alone stands for none."""
+    value = json.loads(text) if text is not None else None
+    listed = value if isinstance(value, list) else [value]
+    return list(dict.fromkeys([tag for tag in listed if isinstance(tag, str) and tag])) or [""]
+
+
 def selection_of(options: Mapping[str, Any]) -> CallFilter:
     """The calls that the options of a query select."""
     return CallFilter(**{field.name: options[field.name] for field in attrs.fields(CallFilter) if field.name in options})
 
 
-def or_empty(column: sa.Column[Any]) -> sa.ColumnElement[str]:
+def or_empty(column: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
     """A text of a call as the daily totals have it: '' for NULL."""
     return sa.func.coalesce(column, _NONE)
 
 
 def _matches(columns: Any, name: str, value: str) -> sa.ColumnElement[bool]:
-    column = columns[name]
     value = clean(value) or ""  # as it was written
+    if name == "tag":
+        return HasTag(calls.c.metadata, sa.literal(value)) if value else ~HasTag(calls.c.metadata, sa.null())
+    column = columns[name]
     if value == "":
         return or_empty(column) == ""
     vendor, _, model = value.partition(":")
@@ -94,6 +154,8 @@ def _matches(columns: Any, name: str, value: str) -> sa.ColumnElement[bool]:
 
 PRUNED = "pruned"
 """The mark of the microsecond before which rows have been deleted."""
+ERASED = "erased:"
+"""How the mark of a call begins that a receipt certifies and whose user was erased; its id follows."""
 
 
 class Connectable(Protocol):
@@ -127,6 +189,13 @@ def writing(database: Connectable) -> Iterator[sa.Connection]:
 def pruned_before(connection: sa.Connection) -> int:
     """The microsecond before which rows have been deleted; 0 if none were."""
     return connection.scalar(sa.select(marks.c.value).where(marks.c.name == PRUNED)) or 0
+
+
+def erased_calls(connection: sa.Connection) -> frozenset[str]:
+    """The ids of the calls that receipts certify and whose user was erased, as their rows show."""
+    empty = sa.and_(calls.c.user.is_(None), calls.c.id_at_origin.is_(None), calls.c.metadata.is_(None))
+    marked = marks.c.name == sa.literal_column(f"'{ERASED}'") + calls.c.id
+    return frozenset(connection.scalars(sa.select(calls.c.id).join(marks, marked).where(empty)))
 
 
 @contextmanager
@@ -222,15 +291,26 @@ def _record(kind: Any, row: Any) -> Any:
 BATCH = 1000
 """Calls that are deleted in one transaction."""
 
+_AGE = re.compile(r"([0-9]{1,6})\s*([hdw])")
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 PAUSE = 0.01
 """Seconds between two batches, in which others can write."""
 
 
 def prune(
-    database: Connectable, clock: Clock, older_than: timedelta | When, progress: Callable[[int, int | None], None] | None
+    database: Connectable,
+    clock: Clock,
+    older_than: timedelta | When,
+    progress: Callable[[int, int | None], None] | None,
+    *,
+    dry_run: bool = False,
 ) -> PruneReport:
-    """Delete the calls of all days before an age or a day, batch by batch."""
+    """Delete the calls of all days before an age or a day, batch by batch; or count them."""
     before = _prune_limit(clock.now(), older_than)
+    if dry_run:
+        with reading(database) as connection:
+            of_calls, of_attempts = _count_old(connection, before)
+        return PruneReport(before=moment(before), calls=of_calls, attempts=of_attempts, dry_run=True)
     with writing(database) as connection:
         _note_pruned(connection, before)
     deleted_calls = deleted_attempts = 0
@@ -254,12 +334,27 @@ def give_way(clock: Clock, seconds: float) -> None:
 
 def _prune_limit(now: datetime, older_than: timedelta | When) -> int:
     """The midnight in UTC before the given moment, since totals are of whole days."""
+    age = _AGE.fullmatch(older_than.strip().lower()) if isinstance(older_than, str) else None
+    if age is not None:
+        older_than = timedelta(**{_UNITS[age[2]]: int(age[1])})
     if isinstance(older_than, int | float):
         raise InvalidRequest(f"older_than: {older_than!r} is not an age; give one like timedelta(days={older_than!r}), or a day")
-    limit = now - older_than if isinstance(older_than, timedelta) else first_moment(older_than, UTC, "older_than")
+    try:
+        limit = now - older_than if isinstance(older_than, timedelta) else first_moment(older_than, UTC, "older_than")
+    except OverflowError:
+        raise InvalidRequest(f"older_than: {older_than} ago is out of the calendar; give a shorter age, or a day") from None
     if not 0 <= micros(limit) <= micros(now):
-        raise InvalidRequest(f"older_than: {limit.isoformat()} is not in the past; give an age like timedelta(days=90), or a day")
+        raise InvalidRequest(
+            f"older_than: {limit.isoformat()} is not in the past; give an age like '90d' or timedelta(days=90), or a day"
+        )
     return micros(limit) // DAY * DAY
+
+
+def _count_old(connection: sa.Connection, before: int) -> tuple[int, int]:
+    old = sa.and_(sa.type_coerce(calls.c.begun_at, sa.BigInteger) < before, calls.c.status != "open")
+    of_calls = connection.scalar(sa.select(sa.func.count()).select_from(calls).where(old)) or 0
+    within = attempts.c.call_id.in_(sa.select(calls.c.id).where(old))
+    return of_calls, connection.scalar(sa.select(sa.func.count()).select_from(attempts).where(within)) or 0
 
 
 def _note_pruned(connection: sa.Connection, before: int) -> None:

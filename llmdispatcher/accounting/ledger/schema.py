@@ -225,11 +225,14 @@ budgets = sa.Table(
     sa.Column("ends", Moment, nullable=False),
     sa.Column("spent", Money, nullable=False),
     sa.Column("reserved", Money, nullable=False),
+    sa.Column("warned", sa.Boolean, nullable=False, server_default=sa.false()),
     sqlite_with_rowid=False,
 )
 """The accounts of budgets, one for each share and period; the epoch stands for a beginning or an end that there is not.
 
 ``share`` is whose it is (a user, a vendor), '' for all together. ``reserved`` is the sum of the reservations that have not expired.
+A sliding period has many accounts: each counts until its ``ends``, all of them together. ``warned``: that so much is spent that a
+warning is due has been told.
 """
 
 reservations = sa.Table(

@@ -21,7 +21,7 @@ from ..units import DAY, MOST_SUM, STATUSES, TOKENS, dollars, micros
 from .connections import insert_into, lock_table
 from .figures import MOST_RANKED, UsageBucket, UsageStats
 from .periods import Bucket, Span, buckets, span_of, zone_of
-from .queries import CallFilter, Connectable, give_way, or_empty, pruned_before, reading, selection_of, writing
+from .queries import CallFilter, Connectable, TagsText, give_way, or_empty, pruned_before, reading, selection_of, tags_of, writing
 from .schema import DAILY_COUNTS, DAILY_KEY, DAILY_SUMS, calls, capped_sum, daily
 
 Sums = Counter[str]
@@ -60,7 +60,7 @@ def ended_between(since: int, until: int) -> sa.ColumnElement[bool]:
 
 def sums_of_span(connection: sa.Connection, span: Span, selection: CallFilter, keys: Sequence[str] = ()) -> dict[Key, Sums]:
     """The sums of a span by the values of ``keys``: whole days from ``daily``, the rest of the first and last day from the rows."""
-    days, pieces = split_span(span, selection)
+    days, pieces = split_span(span, selection, keys)
     found = sums_from_daily(connection, days, selection, keys) if days else {}
     for piece in pieces:
         for key, sums in sums_from_calls(connection, piece, selection, keys).items():
@@ -68,10 +68,10 @@ def sums_of_span(connection: sa.Connection, span: Span, selection: CallFilter, k
     return found
 
 
-def split_span(span: Span, selection: CallFilter) -> tuple[range, list[Piece]]:
+def split_span(span: Span, selection: CallFilter, keys: Sequence[str] = ()) -> tuple[range, list[Piece]]:
     """The whole days that ``daily`` can answer, and the pieces of the span for which rows are needed."""
     since, until = micros(span.start), micros(span.end)
-    days = range(0) if selection.needs_rows else range(-(-since // DAY), until // DAY)
+    days = range(0) if selection.needs_rows or TAG in keys else range(-(-since // DAY), until // DAY)
     pieces = [(since, days.start * DAY), (days.stop * DAY, until)] if days else [(since, until)]
     return days, [(begin, end) for begin, end in pieces if begin < end]
 
@@ -86,11 +86,26 @@ def sums_from_daily(connection: sa.Connection, days: range, selection: CallFilte
 def sums_from_calls(connection: sa.Connection, piece: Piece, selection: CallFilter, keys: Sequence[str] = ()) -> dict[Key, Sums]:
     """The sums of the calls that began in a piece of time."""
     within = sa.and_(ended_between(*piece), *selection.call_conditions())
+    if TAG in keys:
+        named = [TagsText(calls.c.metadata) if name == TAG else or_empty(calls.c[name]) for name in keys]
+        return _split_tags(_query_sums(connection, row_columns(), within, named), keys.index(TAG))
     return _query_sums(connection, row_columns(), within, [or_empty(calls.c[name]) for name in keys])
 
 
+def _split_tags(found: dict[Key, Sums], place: int) -> dict[Key, Sums]:
+    """Sums by each tag, of sums by all tags of a call; ``place`` is where in the keys they stand."""
+    split: dict[Key, Sums] = {}
+    for key, sums in found.items():
+        for tag in tags_of(key[place]):
+            split.setdefault((*key[:place], tag, *key[place + 1 :]), Sums()).update(sums)
+    return split
+
+
 def _query_sums(
-    connection: sa.Connection, columns: Mapping[str, Any], within: sa.ColumnElement[bool], keys: Sequence[Any]
+    connection: sa.Connection,
+    columns: Mapping[str, Any],
+    within: sa.ColumnElement[bool],
+    keys: Sequence[Any],
 ) -> dict[Key, Sums]:
     named = [sa.func.sum(column).label(name) for name, column in columns.items() if name != "cost"]
     cost = columns["cost"]
@@ -220,7 +235,8 @@ def _days(connection: sa.Connection) -> list[int]:
         since = (first // DAY + 1) * DAY
 
 
-DIMENSIONS = ("model", "vendor", "origin", "alias", "user")
+TAG = "tag"
+DIMENSIONS = ("model", "vendor", "origin", "alias", "user", TAG)
 """What usage can be broken down by."""
 
 _SECOND = 1_000_000
@@ -304,7 +320,7 @@ def _buckets(connection: sa.Connection, query: UsageQuery) -> Iterator[UsageBuck
 def _by_period(connection: sa.Connection, query: UsageQuery) -> list[tuple[Bucket, dict[Any, Sums]]]:
     """Each period with its sums by the other key; whole days in UTC take one query together."""
     periods = buckets(query.span, query.group_by or "day", query.zone)
-    days, _pieces = split_span(query.span, query.selection)
+    days, _pieces = split_span(query.span, query.selection, query.keys)
     together: dict[int, dict[Any, Sums]] = {}
     if query.group_by == "day" and days:
         for (day, *key), sums in sums_from_daily(connection, days, query.selection, ("day", *query.keys)).items():
@@ -371,6 +387,6 @@ def _rows_to_scan(connection: sa.Connection, query: UsageQuery) -> int:
 
 def _is_complete(connection: sa.Connection, query: UsageQuery) -> bool:
     """Whether every row that the query needs is still there."""
-    pruned, (_days, pieces) = pruned_before(connection), split_span(query.span, query.selection)
+    pruned, (_days, pieces) = pruned_before(connection), split_span(query.span, query.selection, query.keys)
     gone = [range(since // DAY, -(-min(until, pruned) // DAY)) for since, until in pieces if since < pruned]
     return not any(sums_from_daily(connection, days, CallFilter()) for days in gone)

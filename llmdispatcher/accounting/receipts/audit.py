@@ -10,7 +10,7 @@ import attrs
 from sqlalchemy import Connection, func, select
 
 from ...errors import InvalidRequest
-from ..ledger.queries import pruned_before
+from ..ledger.queries import erased_calls, pruned_before
 from ..ledger.schema import receipt_calls, receipts
 from ..units import micros
 from . import store
@@ -131,23 +131,32 @@ def _stray_problems(connection: Connection) -> Iterator[Problem]:
 
 
 class _RetentionFilter:
-    """Turns missing rows into one warning if retention may have deleted them: they cannot be compared any more."""
+    """Turns missing rows into one warning if retention may have deleted them, and altered ones if their user was erased.
+
+    They cannot be compared any more.
+    """
 
     def __init__(self, connection: Connection, check: ChainCheck) -> None:
         self._before = pruned_before(connection)
+        self._erased = erased_calls(connection)
         self._check = check
 
     def filter(self, problems: Iterable[Problem], document: Any, position: int) -> Iterator[Problem]:
-        """The problems without those of deleted rows."""
-        gone = 0
+        """The problems without those of deleted rows, and of rows whose user was erased."""
+        gone = erased = 0
         for one in problems:
-            if one.code == "call_missing" and self._is_pruned(document, one.call_id or ""):
+            if one.code == "call_altered" and one.call_id in self._erased and _may_be_erasure(one):
+                erased += 1
+            elif one.code == "call_missing" and self._is_pruned(document, one.call_id or ""):
                 gone += 1
             else:
                 yield one
         if gone:
             text = f"{gone} rows of its calls were deleted by retention"
             self._check.warnings.append(problem(document, position, "calls_pruned", text))
+        if erased:
+            text = f"the user of {erased} of its calls was erased"
+            self._check.warnings.append(problem(document, position, "calls_erased", text))
 
     def _is_pruned(self, document: dict[str, Any], call_id: str) -> bool:
         """Whether the call may have begun before the mark, by the first half of its id, within the receipt's span."""
@@ -160,3 +169,8 @@ class _RetentionFilter:
         except ValueError:
             begun = end
         return (begun if start <= begun <= end else end) < self._before
+
+
+def _may_be_erasure(altered: Problem) -> bool:
+    """Whether a row differs by what an erasure takes out; a receipt of one call shows the other fields."""
+    return altered.field in (None, "call.id_at_origin") and "," not in altered.text

@@ -63,6 +63,7 @@ WARNINGS = {
     "clock_back": "it has an earlier time than the receipt before it",
     "took_over": "its key took over without a word of the one before",
     "calls_pruned": "rows of its calls were deleted by retention, and cannot be compared any more",
+    "calls_erased": "the user of its calls was erased, and their rows cannot be compared any more",
 }
 """The codes of warnings: what may be in order."""
 

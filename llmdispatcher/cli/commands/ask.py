@@ -21,7 +21,7 @@ from ..._text import escaped
 from ...errors import Cancelled, InvalidRequest
 from ...types import ANY_MODEL, Message, Part, Request, Response, TextPart, analyze_file, dollars_text, image
 from .. import values
-from ..options import ASKED_MODEL, COUNT, FILE, Number, Positive, make_command, model_option
+from ..options import ASKED_MODEL, COUNT, FILE, NO_FAILOVER, Number, Positive, make_command, model_option
 from ..session import VendorChoice, for_terminal, open_session
 from ..settings import Settings
 from ..signals import Stop, catch_signals
@@ -191,7 +191,9 @@ def dollars(amount: Decimal | None) -> str:
 @click.option("--schema", type=FILE, metavar="FILE", help="A file with a JSON schema for the answer.")
 @click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of the answer's tokens.")
 @click.option("--temperature", type=Number(0, 2), metavar="T", help="0 to 2; else the model's default.")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag of the call in the ledger; may be repeated.")
 @click.option("--timeout", type=Positive(), metavar="S", help="Seconds for everything, retries included.  [default: 300]")
+@NO_FAILOVER
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is complete, as through a pipe.")
 @click.option("--json-output", is_flag=True, help="Print the answer as JSON, with usage, cost and attempts; so does --json.")
 @click.option("--trace", is_flag=True, help="Print on stderr which models were asked, in which order, and why.")
@@ -210,10 +212,12 @@ def command(settings: Settings, **given: Any) -> int:
         max_tokens=given["max_tokens"],
         temperature=given["temperature"],
         response_format=schema_of(given["schema"]),
+        metadata={"tags": list(given["tags"])} if given["tags"] else {},
     )
     as_json = settings.json or given["json_output"]
     whole = as_json or given["no_stream"] or request.response_format is not None or not sys.stdout.isatty()
-    with catch_signals() as stop, open_session(settings, for_terminal(simulate=given["simulate"])) as session:
+    choice = for_terminal(simulate=given["simulate"], failover=not given["no_failover"])
+    with catch_signals() as stop, open_session(settings, choice) as session:
         session.warn_of_simulation(settings)
         try:
             if whole:
@@ -243,6 +247,7 @@ def command(settings: Settings, **given: Any) -> int:
 @click.option("--user", metavar="NAME", help="Whose question it is, for rules and sticky balancing.")
 @click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of the answer's tokens.")
 @click.option("--stream", is_flag=True, help="Explain a streamed call.")
+@NO_FAILOVER
 @click.option("--simulate", is_flag=True, help="Use simulated vendors.")
 def explain(settings: Settings, **given: Any) -> int:
     """Show which vendors and models would be asked, in which order and why, and why others would not.
@@ -259,7 +264,8 @@ def explain(settings: Settings, **given: Any) -> int:
         user=given["user"],
         max_tokens=given["max_tokens"],
     )
-    with open_session(settings, VendorChoice(simulate=given["simulate"], dry_for=(request.model,))) as session:
+    choice = VendorChoice(simulate=given["simulate"], failover=not given["no_failover"], dry_for=(request.model,))
+    with open_session(settings, choice) as session:
         session.warn_of_simulation(settings)
         plan = session.dispatcher.explain(request, streaming=given["stream"])
     if session.keys_assumed and not settings.quiet:

@@ -24,7 +24,7 @@ from ...errors import ConfigError, DispatchError, InvalidRequest
 from ...resilience import AdaptiveConcurrency, RateLimit
 from ...types import dollars_text
 from ..estimates import may_begin, plain_number, print_estimates, with_price_options
-from ..options import COUNT, FILE, GLOBALS, Positive, make_command, model_option
+from ..options import COUNT, FILE, GLOBALS, NO_FAILOVER, Positive, make_command, model_option
 from ..session import Session, VendorChoice, open_session
 from ..settings import Settings
 from ..signals import GRACE, Stop, catch_signals
@@ -52,6 +52,7 @@ class Options:
     resume: bool
     model: str | None
     substitute: bool
+    no_failover: bool
     workers: int
     rpm: int | None
     tpm: int | None
@@ -111,6 +112,7 @@ class Options:
     metavar="S",
     help="Seconds for each prompt, all retries and failovers included; else the configuration's, or what it may need, 60 to 600.",
 )
+@NO_FAILOVER
 @click.option("--limit", type=COUNT, metavar="N", help="Only the first N prompts.")
 @click.option(
     "--max-failures",
@@ -249,6 +251,7 @@ def _vendors(options: Options, lines: list[batch.PromptLine]) -> VendorChoice:
         simulate=options.simulate,
         or_simulate=options.or_simulate,
         substitute=options.substitute,
+        failover=not options.no_failover,
         dry_for=tuple(models) if options.dry_run else None,
         limit=limit,
     )

@@ -21,7 +21,7 @@ from ..._text import escaped
 from ...errors import Cancelled, ConfigError, DispatchError
 from ...runtime import user_path, write_file
 from ...types import Message, Request, Response, Usage
-from ..options import ASKED_MODEL, COUNT, FILE, Number, Positive, make_command, model_option
+from ..options import ASKED_MODEL, COUNT, FILE, NO_FAILOVER, Number, Positive, make_command, model_option
 from ..session import for_terminal, open_session
 from ..settings import Settings
 from ..signals import Stop, TerminatedBySignal, catch_signals
@@ -275,6 +275,7 @@ SLASH_COMMANDS: Mapping[str, tuple[Callable[[Chat, str], None], str]] = {
 @click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of each answer's tokens.")
 @click.option("--temperature", type=Number(0, 2), metavar="T", help="0 to 2; else the model's default.")
 @click.option("--timeout", type=Positive(), metavar="S", help="Seconds for each answer, retries included.  [default: 300]")
+@NO_FAILOVER
 @click.option("--simulate", is_flag=True, help="Ask simulated vendors; nothing is sent.")
 def command(settings: Settings, **given: Any) -> int:
     """Chat with a model.
@@ -288,7 +289,7 @@ def command(settings: Settings, **given: Any) -> int:
     conversation.model = given["model"] or conversation.model or ask.model_of(None)
     conversation.system = given["system"] or conversation.system
     conversation.fields = {name: given[name] for name in ("max_tokens", "temperature") if given[name] is not None}
-    with open_session(settings, for_terminal(simulate=given["simulate"])) as session:
+    with open_session(settings, for_terminal(simulate=given["simulate"], failover=not given["no_failover"])) as session:
         session.warn_of_simulation(settings)
         own_files = {load} if load is not None else set()
         return run_chat(

@@ -1,4 +1,6 @@
-"""``init-db``, ``migrate``, ``calls``, ``export``, ``import``: make the ledger, show its calls, and take calls out and in."""
+"""``init-db``, ``migrate``, ``calls``, ``export``, ``import``, ``prune``, ``erase-user``: make the ledger, show its calls, take
+calls out and in, and delete what is old or somebody's.
+"""
 
 from __future__ import annotations
 
@@ -195,3 +197,77 @@ def import_calls(settings: Settings, file: Path, format: str | None) -> int:
     elif not settings.quiet:
         say(f"{report.imported:,} calls taken in, {report.known:,} were known, {report.failed:,} are not calls")
     return FAILED if report.failed else OK
+
+
+@make_command(
+    "prune",
+    examples=(
+        "llmdispatcher prune --older-than 90d --dry-run",
+        "llmdispatcher prune --older-than 2026-01-01",
+        "llmdispatcher --db postgresql://me@host/calls prune --older-than 52w --yes",
+    ),
+    codes="0 ok, 1 failed or declined, 2 wrong usage, 130 interrupted (run it again)",
+)
+@click.option("--older-than", required=True, metavar="AGE|DAY", help="An age (90d, 12w, 48h), or a day such as 2026-01-01.")
+@click.option("--dry-run", is_flag=True, help="Count what would be deleted, and delete nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def prune(settings: Settings, older_than: str, dry_run: bool, yes: bool) -> int:
+    """Delete the calls and attempts of all days (UTC) before an age or a day. The sums by day stay.
+
+    Asks before it deletes. Calls of those days cannot be imported any more.
+    """
+    with records.open_ledger(settings) as ledger:
+        try:
+            report = ledger.prune(older_than, dry_run=True)
+        except InvalidRequest as error:
+            raise UsageError(f"--older-than: {error.message.removeprefix('older_than: ')}") from None
+        what = f"{report.calls:,} calls and {report.attempts:,} attempts from before {report.before:%Y-%m-%d} UTC"
+        if not dry_run and report.calls:
+            if not _may_delete(f"Delete {what} in {ledger.address.shown}?", yes):
+                return FAILED
+            report = ledger.prune(older_than)
+            what = f"{report.calls:,} calls and {report.attempts:,} attempts from before {report.before:%Y-%m-%d} UTC"
+    if settings.json:
+        tell_json(attrs.asdict(report) | {"before": report.before.isoformat()})
+    elif not settings.quiet:
+        tell(f"{what}: {'would be deleted' if dry_run else 'deleted'}")
+    return OK
+
+
+@make_command(
+    "erase-user",
+    examples=("llmdispatcher erase-user ann@example.com --dry-run", "llmdispatcher erase-user ann@example.com"),
+    codes="0 ok, 1 failed or declined, 2 wrong usage, 130 interrupted (run it again)",
+)
+@click.argument("user", help="The user as the requests named it.")
+@click.option("--dry-run", is_flag=True, help="Count what would be erased, and change nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def erase_user(settings: Settings, user: str, dry_run: bool, yes: bool) -> int:
+    """Erase a user from the ledger: calls stay for the sums, without user, id_at_origin and metadata.
+
+    Asks before it changes anything, and tells what cannot be erased: receipts are signed, and exports, logs and caches are not in
+    the ledger.
+    """
+    with records.open_ledger(settings) as ledger:
+        try:
+            report = ledger.erase_user(user, dry_run=True)
+        except InvalidRequest as error:
+            raise UsageError(error.message) from None
+        what = f"{report.calls:,} calls and {report.accounts:,} accounts of budgets"
+        if not dry_run and (report.calls or report.days or report.accounts):
+            if not _may_delete(f"Erase {plain(user)} from {what} in {ledger.address.shown}?", yes):
+                return FAILED
+            report = ledger.erase_user(user)
+    if settings.json:
+        tell_json(attrs.asdict(report))
+        return OK
+    if not settings.quiet:
+        tell(f"{what}: {'would be erased' if dry_run else 'erased'}")
+        for text in report.left:
+            say(f"not erased: {text}")
+    return OK
+
+
+def _may_delete(question: str, yes: bool) -> bool:
+    """Whether to go on. Raises :class:`UsageError` if nobody can be asked."""
+    return yes or confirm(question.removesuffix("?"), otherwise="--yes does so, --dry-run only tells")

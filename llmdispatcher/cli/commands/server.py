@@ -78,7 +78,7 @@ def list_keys(settings: Settings, database: str | None) -> int:
     "revoke",
     suite=key,
     examples=("llmdispatcher server key revoke 3f2a…",),
-    codes="0 revoked, 1 there is no such key, 2 wrong usage",
+    codes="0 revoked, 1 there is no such key, 2 wrong usage, 130 interrupted",
 )
 @click.argument("key_id", metavar="ID", help="The id, which `list` shows.")
 @_PLACE

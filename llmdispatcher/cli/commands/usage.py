@@ -39,7 +39,7 @@ def sparkline(amounts: Sequence[Decimal], width: int) -> str:
 
 
 _PERIODS = ("day", "week", "month")
-_BY = ("model", "vendor", "origin", "alias", "user")
+_BY = ("model", "vendor", "origin", "alias", "user", "tag")
 
 
 @make_command(

@@ -13,7 +13,7 @@ from llmdispatcher.accounting.budgets import database as worker
 from llmdispatcher.accounting.budgets.database import SWEEP, DatabaseBudgetStore
 from llmdispatcher.accounting.budgets.store import BudgetStoreUnavailable, Claim, MemoryBudgetStore
 
-from .conftest import NOW, PATIENCE, account, opened, reservation, totals
+from .conftest import NOW, PATIENCE, account, in_child, opened, reservation, totals
 
 KEY = ("b", "", 0)
 
@@ -93,17 +93,6 @@ def test_a_hundred_threads_never_overshoot(store):
     assert {KEY: (142 * 3, 0)} == totals(store)
 
 
-def _in_child(work):
-    """The exit status of ``work`` in a forked child."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os._exit(work())
-        except BaseException:
-            os._exit(99)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"], indirect=True)
 def test_four_processes_never_overshoot(store):
@@ -114,7 +103,7 @@ def test_four_processes_never_overshoot(store):
         return len([n for n in range(40) if store.reserve(reservation(os.getpid() * 1000 + n, 7), NOW, PATIENCE) is None])
 
     with ThreadPoolExecutor(4) as threads:
-        statuses = list(threads.map(lambda _: _in_child(work), range(4)))
+        statuses = list(threads.map(lambda _: in_child(work), range(4)))
 
     assert 142 == sum(statuses), statuses
     assert {KEY: (0, 1000)} == totals(store)
@@ -129,7 +118,7 @@ def test_a_child_does_not_hold_what_its_parent_has_reserved():
         store.reserve(one, NOW)
     store.settle(spent, 100)
 
-    assert 0 == _in_child(lambda: 0 if totals(store) == {KEY: (100, 0)} else 1)
+    assert 0 == in_child(lambda: 0 if totals(store) == {KEY: (100, 0)} else 1)
     assert {KEY: (100, 300)} == totals(store)
 
 

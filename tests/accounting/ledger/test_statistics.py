@@ -61,8 +61,16 @@ def counted(rows, zone, start, end, group_by, by):
     for row in rows:
         if start <= row["begun_at"] < end:
             period = row["begun_at"].astimezone(zone).strftime(NAMES[group_by]) if group_by else None
-            found.setdefault((period, row[by] or "" if by else None), []).append(row)
+            for value in values(row, by):
+                found.setdefault((period, value), []).append(row)
     return {key: figures(of_key) for key, of_key in found.items()}
+
+
+def values(row, by):
+    """Under what a row is counted; a row with several tags under each."""
+    if by == "tag":
+        return (row["metadata"] or {}).get("tags") or [""]
+    return [row[by] or "" if by else None]
 
 
 def plain(bucket):
@@ -86,6 +94,8 @@ def test_any_question_against_a_plain_count(ledger):
     """Random spans, zones, periods, filters and keys: buckets, whole and distinct values are those of the rows."""
     chance = Random(0)
     rows = [made(chance, between(chance, FIRST, LAST)) for _ in range(300)]
+    for row in rows[::3]:
+        row["metadata"] = {"tags": chance.choice([["a"], ["a", "b"], []])}
     put(ledger, rows)
     ended = [row for row in rows if row["status"] != "open"]
     assert ledger.check_rollups().exact

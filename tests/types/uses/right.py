@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from llmdispatcher import (
     OpenAIVendor,
     Outcome,
     RateLimit,
+    RateWindow,
     Request,
     Response,
     ResponseCache,
@@ -71,6 +73,13 @@ Config(
 )
 Config(ledger=Ledger("calls.db"), lockfile=True, registry="https://example.com")
 Budget(limit=Decimal(5), match={"user": "u-*"})
+Budget(limit="5.00", period=timedelta(days=30), warn_at=0.8)
+Budget(limit="5.00", period="week", week_start="sunday")
+RateLimit(
+    requests_per_day=3, input_tokens_per_minute=3, windows=[RateWindow(period="30d", requests=3), {"period": "1h", "tokens": 3}]
+)
+Request("m", "Hi", failover=False)
+Config(failover=False)
 RoutingCondition(requires=["vision"])
 dispatcher = Dispatcher(config, observers=[seen], ledger="calls.db")
 Dispatcher({"timeout": 3}).register_vendor(

@@ -12,6 +12,7 @@ from llmdispatcher import (
     Message,
     OpenAIVendor,
     RateLimit,
+    RateWindow,
     Request,
     ResponseCache,
     RetryPolicy,
@@ -43,6 +44,11 @@ Config(strict_cost="yes")  # wrong
 Balance(strategy=3)  # wrong
 Balance(weights={"a": "2"})  # wrong
 Budget(limit=None)  # wrong
+Budget(limit=3, period=30)  # wrong
+Budget(limit=3, warn_at="80%")  # wrong
+RateLimit(requests_per_day="many")  # wrong
+RateLimit(windows=RateWindow(period="30d", requests=3))  # wrong
+Config(failover="no")  # wrong
 CostOptimization(max_cost=[1])  # wrong
 ResponseCache(store=3)  # wrong
 ResponseCache(finish_reasons="stop")  # wrong

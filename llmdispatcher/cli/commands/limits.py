@@ -1,0 +1,182 @@
+"""``budgets`` and ``limits``: show what is used of shared budgets and rate limits, and reset one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from ...dispatcher import Dispatcher, read_config_file
+from ...types import choices, dollars_text
+from .. import records
+from ..options import Suite, make_command
+from ..settings import Settings
+from ..tables import cell, print_records
+from ..terminal import FAILED, OK, CommandFailed, UsageError, is_typed, plain, say, tell, tell_json
+
+budgets = Suite("budgets", help="Show budgets, or reset one.", examples=("llmdispatcher --config app.toml budgets show",))
+
+
+@contextmanager
+def _open_budgets(settings: Settings) -> Iterator[Dispatcher]:
+    """A dispatcher with the budgets of the configuration, and the ledger that keeps them."""
+    file = read_config_file(settings.config)
+    config = file.config()
+    if not config.budgets:
+        raise UsageError("there are no budgets: name the file that has [[budgets]] with --config")
+    ledger = records.ledger_address(settings, file.fields.get("ledger"))
+    if ledger is None:
+        raise UsageError(
+            "budgets without a ledger are kept in the process that spends; --db, --sqlite or `ledger` in the file names a database"
+        )
+    with Dispatcher(file.config(ledger=ledger)) as dispatcher:
+        yield dispatcher
+
+
+@make_command("show", suite=budgets, examples=("llmdispatcher --config app.toml budgets show",))
+def show_budgets(settings: Settings) -> int:
+    """Show how every account of every budget in the ledger's database stands."""
+    with _open_budgets(settings) as dispatcher:
+        found = dispatcher.get_budgets()
+    rows = [
+        (
+            plain(one.budget),
+            plain(one.share) or "–",
+            dollars_text(one.spent),
+            dollars_text(one.reserved),
+            dollars_text(one.limit),
+            one.period,
+            f"{one.ends:%Y-%m-%d %H:%M}" if one.ends is not None else "–",
+        )
+        for one in found
+    ]
+    heads = ("budget", "whose", "US$ spent", "reserved", "limit", "period", "until (UTC)")
+    if not print_records(settings, [one.as_dict() for one in found], heads, rows):
+        tell("no account is in use")
+    return OK
+
+
+@make_command(
+    "reset",
+    suite=budgets,
+    examples=("llmdispatcher --config app.toml budgets reset team", "llmdispatcher budgets reset daily --share ann --yes"),
+    codes="0 ok, 1 failed or declined, 2 wrong usage, 130 interrupted",
+)
+@click.argument("name", help="The name of the budget.")
+@click.option("--share", metavar="NAME", help="Only the account of this user, vendor, ...; else all.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def reset_budget(settings: Settings, name: str, share: str | None, yes: bool) -> int:
+    """Have nothing spent in the present period of a budget, for all processes that share it.
+
+    What calls under way have reserved stays reserved.
+    """
+    with _open_budgets(settings) as dispatcher:
+        whose = f" of {plain(share)}" if share is not None else ""
+        if not _confirm(f"Reset the budget {plain(name)!r}{whose}?", yes):
+            return FAILED
+        count = dispatcher.reset_budget(name, share)
+    if settings.json:
+        tell_json({"budget": name, "share": share, "accounts": count})
+    elif not settings.quiet:
+        tell(f"{plain(name)}: {count:,} accounts reset")
+    return OK
+
+
+limits = Suite("limits", help="Show shared rate limits, or reset one.", examples=("llmdispatcher --config app.toml limits show",))
+
+
+@contextmanager
+def _open_limits(settings: Settings) -> Iterator[tuple[Dispatcher, list[tuple[str, bool]]]]:
+    """A dispatcher with the vendors of the file, and those that have a shared limit, each with whether it is one of each model."""
+    file = read_config_file(settings.config)
+    with Dispatcher(file.config(ledger=None)) as dispatcher:
+        shared = []
+        for vendor in file.make_vendors():
+            dispatcher.register_vendor(vendor)
+            limit = vendor.rate_limit
+            if limit is not None and (limit.storage or dispatcher.config.limits_storage):
+                shared.append((vendor.name, limit.per_model))
+        if not shared:
+            raise UsageError(
+                "there are no shared limits: name the file that has vendors with a rate_limit, and limits_storage, with --config;"
+                " limits without a storage are kept in the process that asks"
+            )
+        yield dispatcher, shared
+
+
+_MODEL = click.option("-m", "--model", metavar="MODEL", help="The model, where each has a count of its own.")
+
+
+@make_command("show", suite=limits, examples=("llmdispatcher --config app.toml limits show",))
+@_MODEL
+def show_limits(settings: Settings, model: str | None) -> int:
+    """Show what is left of the rate limits that processes share, by vendor."""
+    found: list[dict[str, Any]] = []
+    with _open_limits(settings) as (dispatcher, shared):
+        for name, per_model in shared:
+            if per_model and model is None:
+                say(f"{name}: each model has its own count; --model names one")
+                continue
+            status = dispatcher.get_rate_limit_status(name, model or "")
+            if status.shared is False:
+                raise CommandFailed(f"{name}: the Redis server of its limits fails")
+            facts = {"vendor": name, "model": model if per_model else None}
+            minute = (
+                ("requests", status.requests_limit, status.requests_remaining),
+                ("tokens", status.tokens_limit, status.tokens_remaining),
+            )
+            found += [
+                {**facts, "unit": unit, "period": "minute", "limit": most, "remaining": left} for unit, most, left in minute if most
+            ]
+            found += [
+                {**facts, "unit": one.unit, "period": one.period, "limit": one.limit, "remaining": one.remaining}
+                for one in status.windows
+            ]
+    rows = [
+        (plain(one["vendor"]), one["unit"], one["period"], cell(one["remaining"], ","), cell(one["limit"], ",")) for one in found
+    ]
+    if not print_records(settings, found, ("vendor", "what", "in any", "left", "limit"), rows):
+        tell("there is nothing to show")
+    return OK
+
+
+@make_command(
+    "reset",
+    suite=limits,
+    examples=(
+        "llmdispatcher --config app.toml limits reset openai",
+        "llmdispatcher --config app.toml limits reset eu -m gpt-4o --yes",
+    ),
+    codes="0 ok, 1 failed or declined, 2 wrong usage, 130 interrupted",
+)
+@click.argument("vendor", help="The vendor's name in the file.")
+@_MODEL
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def reset_limit(settings: Settings, vendor: str, model: str | None, yes: bool) -> int:
+    """Forget what was asked of a vendor, for all processes that share its limits.
+
+    What the vendor itself has counted it has counted.
+    """
+    with _open_limits(settings) as (dispatcher, shared):
+        names = [name for name, _ in shared]
+        if vendor not in names:
+            raise UsageError(f"{vendor}: it has no shared limit; {choices(vendor, names, 'give {}')}")
+        if not _confirm(f"Reset the rate limits of {plain(vendor)}?", yes):
+            return FAILED
+        dispatcher.reset_rate_limit(vendor, model)
+    if settings.json:
+        tell_json({"vendor": vendor, "model": model})
+    elif not settings.quiet:
+        tell(f"{plain(vendor)}: its limits begin anew")
+    return OK
+
+
+def _confirm(question: str, yes: bool) -> bool:
+    """Whether to go on. Raises :class:`UsageError` if nobody can be asked."""
+    if yes:
+        return True
+    if not is_typed():
+        raise UsageError(f"{question} --yes does so")
+    return click.confirm(question, err=True)
