@@ -46,7 +46,7 @@ ENDS = {
 def test_every_end_of_every_command_has_its_code(command, monkeypatch):
     """Whatever the command is; with one line of a reason, and no traceback."""
     for name, found in COMMANDS.items():
-        needed = ["1" if param.type.name != "choice" else "bash" for param in found.params if needs(param)]
+        needed = [word for param in found.params if param.required for word in needed_words(param)]
         for kind, (end, code) in ENDS.items():
             monkeypatch.setattr(found, "callback", partial(finish, end))
             ended = command(*name.split(), *needed)
@@ -62,9 +62,10 @@ def finish(end, /, **_given):
     raise end
 
 
-def needs(param):
-    """Whether a command cannot be run without a parameter."""
-    return isinstance(param, click.Argument) and param.required
+def needed_words(param):
+    """The words of a parameter that a command cannot be run without."""
+    value = "bash" if param.type.name == "choice" else "1"
+    return [param.opts[0], value] if isinstance(param, click.Option) else [value]
 
 
 def test_what_no_command_takes_is_wrong_usage(command):

@@ -36,8 +36,6 @@ STEPS = (
     ("calls", 0, "success"),
     ("export logs.jsonl", 0, "6"),
     ("import logs.jsonl", 0, "6"),
-    ("export logs.jsonl", 0, "4"),
-    ("import logs.jsonl", 0, "4"),
     ("prune --older-than 90d", 0, "0 calls"),
     ("erase-user nobody", 0, "0 calls"),
     ("budgets show --config settings.toml", 2, "there are no budgets"),

@@ -206,7 +206,6 @@ def import_calls(settings: Settings, file: Path, format: str | None) -> int:
         "llmdispatcher prune --older-than 2026-01-01",
         "llmdispatcher --db postgresql://me@host/calls prune --older-than 52w --yes",
     ),
-    codes="0 ok, 1 failed or declined, 2 wrong usage, 130 interrupted (run it again)",
 )
 @click.option("--older-than", required=True, metavar="AGE|DAY", help="An age (90d, 12w, 48h), or a day such as 2026-01-01.")
 @click.option("--dry-run", is_flag=True, help="Count what would be deleted, and delete nothing.")
@@ -237,7 +236,6 @@ def prune(settings: Settings, older_than: str, dry_run: bool, yes: bool) -> int:
 @make_command(
     "erase-user",
     examples=("llmdispatcher erase-user ann@example.com --dry-run", "llmdispatcher erase-user ann@example.com"),
-    codes="0 ok, 1 failed or declined, 2 wrong usage, 130 interrupted (run it again)",
 )
 @click.argument("user", help="The user as the requests named it.")
 @click.option("--dry-run", is_flag=True, help="Count what would be erased, and change nothing.")

@@ -14,7 +14,7 @@ from .. import records
 from ..options import Suite, make_command
 from ..settings import Settings
 from ..tables import cell, print_records
-from ..terminal import FAILED, OK, CommandFailed, UsageError, is_typed, plain, say, tell, tell_json
+from ..terminal import FAILED, OK, CommandFailed, UsageError, confirm, plain, say, tell, tell_json
 
 budgets = Suite("budgets", help="Show budgets, or reset one.", examples=("llmdispatcher --config app.toml budgets show",))
 
@@ -62,7 +62,6 @@ def show_budgets(settings: Settings) -> int:
     "reset",
     suite=budgets,
     examples=("llmdispatcher --config app.toml budgets reset team", "llmdispatcher budgets reset daily --share ann --yes"),
-    codes="0 ok, 1 failed or declined, 2 wrong usage, 130 interrupted",
 )
 @click.argument("name", help="The name of the budget.")
 @click.option("--share", metavar="NAME", help="Only the account of this user, vendor, ...; else all.")
@@ -149,7 +148,6 @@ def show_limits(settings: Settings, model: str | None) -> int:
         "llmdispatcher --config app.toml limits reset openai",
         "llmdispatcher --config app.toml limits reset eu -m gpt-4o --yes",
     ),
-    codes="0 ok, 1 failed or declined, 2 wrong usage, 130 interrupted",
 )
 @click.argument("vendor", help="The vendor's name in the file.")
 @_MODEL
@@ -175,8 +173,4 @@ def reset_limit(settings: Settings, vendor: str, model: str | None, yes: bool) -
 
 def _confirm(question: str, yes: bool) -> bool:
     """Whether to go on. Raises :class:`UsageError` if nobody can be asked."""
-    if yes:
-        return True
-    if not is_typed():
-        raise UsageError(f"{question} --yes does so")
-    return click.confirm(question, err=True)
+    return yes or confirm(question.removesuffix("?"), otherwise="--yes does so")
