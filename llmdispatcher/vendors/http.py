@@ -213,7 +213,13 @@ class Endpoint:
     def create(cls, row: VendorRow, config: VendorConfig, key_header: Mapping[str, str], url: str) -> Endpoint:
         """Bring row, settings and key together."""
         transport = Transport(
-            url, pool_size=config.pool_size, proxy=config.proxy, ca_bundle=config.ca_bundle, trust_env=config.trust_env
+            url,
+            pool_size=config.pool_size,
+            proxy=config.proxy,
+            ca_bundle=config.ca_bundle,
+            client_cert=config.client_cert,
+            ssl_context=config.ssl_context,
+            trust_env=config.trust_env,
         )
         common = {
             "Content-Type": "application/json",

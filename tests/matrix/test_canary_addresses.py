@@ -220,7 +220,7 @@ def test_a_proxy_tells_no_password(password, scheme, given, nothing_told, monkey
 
 
 @pytest.mark.parametrize(
-    "proxy", ["http://app:can%D0%B0ry@127.0.0.1:1", "http://canary@h:none", "socks5://app:canary@h", "app:canary@h/x"]
+    "proxy", ["http://app:can%D0%B0ry@127.0.0.1:1", "http://canary@h:none", "socks6://app:canary@h", "app:canary@h/x"]
 )
 def test_a_proxy_that_cannot_be_used_is_not_shown(proxy, nothing_told):
     """It is refused when the first call is made, by a ConfigError."""
