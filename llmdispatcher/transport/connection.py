@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Mapping
+from socket import AF_INET
 from types import FunctionType
 from typing import Any
 
@@ -80,7 +81,7 @@ class PlainConnection(HTTPConnection):
             addresses = RESOLVER.addresses(host, port, context)
             if context.admit is not None:
                 context.admit(addresses)
-            host = str(addresses[0][3][0])
+            host = next((str(where[0]) for family, _, _, where in addresses if family == AF_INET), str(addresses[0][3][0]))
         context.setting = proxy.field
         try:
             addresses = RESOLVER.addresses(proxy.host, proxy.port, context)

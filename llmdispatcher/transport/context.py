@@ -311,7 +311,8 @@ def clean(error: DispatchError) -> DispatchError:
 
 def hang_up_error(context: IoContext) -> DispatchError:
     """The error for a connection that the peer has closed."""
-    return context.ended() or _broken_error("the vendor closed the connection", context)
+    peer = "vendor" if context.setting == "base_url" else "proxy"
+    return context.ended() or _broken_error(f"the {peer} closed the connection", context)
 
 
 def _causes(foreign: BaseException) -> Iterator[BaseException]:

@@ -48,7 +48,7 @@ class Transport:
         *,
         limits: IoLimits = IoLimits(),  # noqa: B008 - a frozen value
         pool_size: int = 128,
-        proxy: str | None = None,
+        proxy: str | Proxy | None = None,
         ca_bundle: str | None = None,
         client_cert: ClientCert | None = None,
         ssl_context: SslContext | None = None,
@@ -59,7 +59,9 @@ class Transport:
         self._origin = Origin.of(base_url)
         self._checker = RequestChecker(self._origin)
         self._pool_size = pool_size
-        self._proxy = Proxy.of(proxy) if proxy else environment_proxy(base_url) if trust_env else None
+        self._proxy = Proxy.of(proxy) if isinstance(proxy, str) and proxy else proxy or None
+        if self._proxy is None and trust_env:
+            self._proxy = environment_proxy(base_url)
         self._place = (
             self._origin.authority if self._proxy is None else f"{self._origin.authority} by the proxy {self._proxy.authority}"
         )

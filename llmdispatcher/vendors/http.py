@@ -584,7 +584,7 @@ class HttpVendor:
         if self._config.drop_params and not request.drop_params:
             request = attrs.evolve(request, drop_params=True)
         if self._config.fetch_remote is not None:
-            request = fetch_remote(request, self._config.fetch_remote, deadline, kind, codec.name)
+            request = fetch_remote(request, self._config.fetch_remote, deadline, kind, codec.name, trust_env=self._config.trust_env)
         names = ToolNames.of(request, traits.limits.get("tool_name"))
         if request.max_tokens and "max_completion_tokens" in traits.quirks:
             request = _roomy(request, kind)
