@@ -37,6 +37,11 @@ def _dimensions(_instance: Any, _attribute: Any, value: int | None) -> None:
         raise InvalidRequest(f"dimensions: {value!r} is not a whole number > 0; omit it for the model's default")
 
 
+def _headers(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None:
+        request_fields.headers(instance, attribute, value)
+
+
 class EmbeddingSettings(TypedDict, total=False):
     """The fields of :class:`EmbeddingRequest` beside model and texts, as keywords of a call."""
 
@@ -44,6 +49,7 @@ class EmbeddingSettings(TypedDict, total=False):
     user: str | None
     metadata: Mapping[str, Any]
     extra_params: Mapping[str, Any]
+    headers: Mapping[str, str] | None
     drop_params: bool
     profile: str | None
     wire_format: str | None
@@ -55,8 +61,9 @@ class EmbeddingRequest:
     """Texts to be made vectors of; there may be more than a vendor takes at once (:meth:`batches`).
 
     ``dimensions`` is the length of a vector where the model leaves a choice. ``extra_params`` is merged last into the vendor's
-    JSON, such as Google's ``taskType``. ``profile`` is that of the lockfile, where ``model`` is an
-    alias. ``drop_params`` leaves out what a vendor has no place for; ``wire_format`` is the one that a request was read from.
+    JSON, such as Google's ``taskType``; ``headers`` are what they are in a :class:`Request`. ``profile`` is that of the lockfile,
+    where ``model`` is an alias. ``drop_params`` leaves out what a vendor has no place for; ``wire_format`` is the one that a
+    request was read from.
     """
 
     model: str = attrs.field(validator=_model)
@@ -65,6 +72,7 @@ class EmbeddingRequest:
     user: str | None = attrs.field(default=None, kw_only=True)
     metadata: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.mapping)
     extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.further)
+    headers: Mapping[str, str] | None = attrs.field(default=None, kw_only=True, repr=False, validator=_headers)
     drop_params: bool = attrs.field(default=False, kw_only=True)
     profile: str | None = attrs.field(default=None, kw_only=True)
     wire_format: str | None = attrs.field(default=None, kw_only=True)

@@ -36,7 +36,7 @@ from ..catalog import (
 )
 from ..errors import ConfigError, DeadlineExceeded, DispatchError, InvalidRequest, MalformedReply, ModelNotFound, VendorUnavailable
 from ..resilience import RateLimit
-from ..runtime import SYSTEM_CLOCK, AttemptMetrics, Clock, Deadline, new_lock
+from ..runtime import SYSTEM_CLOCK, AttemptMetrics, Clock, Deadline, from_environment, new_lock
 from ..transport import IoLimits, Transport, clean, fetch_remote
 from ..types import (
     EFFORTS,
@@ -78,6 +78,8 @@ from ..wire import (
 from .bounds import bounds_of, size_of_vectors
 from .config import VendorConfig, VendorSettings
 from .credentials import Credentials, addresses, check_key, check_version
+from .headers import CallHeaders, merge_headers
+from .secrets import Secrets
 
 LAST_WORDS = 5.0
 """Seconds to wait after a complete answer: only its usage or the end mark may still come."""
@@ -225,9 +227,10 @@ class Endpoint:
             "Content-Type": "application/json",
             "User-Agent": f"llmdispatcher/{__version__}",
             **dict(row.headers),
+            **{name: text for name, variable in row.header_env if (text := from_environment((variable,))) is not None},
             **key_header,
-            **config.headers,
         }
+        common = merge_headers(common, config.headers)
         return cls(
             transport=transport,
             limits=_limits(config, None),
@@ -317,7 +320,7 @@ def _settings(request: Request) -> tuple[Any, ...]:
     return (request.extra_params or None, request.user is None, request.prompt_cache_key is None, *_stated(request))
 
 
-_OF_ONE_CALL = ("messages", "metadata", "extra_params", "user", "prompt_cache_key", "origin", "id_at_origin", "cache")
+_OF_ONE_CALL = ("messages", "metadata", "extra_params", "headers", "user", "prompt_cache_key", "origin", "id_at_origin", "cache")
 _stated = attrgetter(*[field.name for field in attrs.fields(Request) if field.name not in _OF_ONE_CALL])
 _ABSENT = (NameClaim.FOREIGN, NameClaim.CLOSED)
 """Claims on a model that a vendor does not have."""
@@ -458,23 +461,24 @@ class HttpVendor:
         """One answer in one piece."""
         call, codec, bounds, names, dropped = self._encode(request, deadline, stream=False)
         reply = self.open(call, deadline)
-        response = self._decode(reply, deadline, partial(codec.decode, members=bounds.members))
+        response = self._decode(reply, deadline, partial(codec.decode, members=bounds.members), call.secrets)
         if names.sent:
             response = names.restore(response)
         if response.finish_reason not in _ENDS or response.other_choices:
-            self._refuse_unusable(response, reply)
+            self._refuse_unusable(response, reply, call.secrets)
         identity, left = request_id(reply.headers), rate_limit_remaining(reply.headers, self._clock.now())
         if identity is not None:
             identity = self._credentials.mask_id(identity)
+            identity = Secrets(call.secrets).mask(identity) if call.secrets else identity
         if identity is None and left is None and not dropped:
             return response
         return replace(response, request_id=identity, rate_limit_remaining=left, dropped=dropped)
 
-    def _refuse_unusable(self, response: Response, reply: HttpReply) -> None:
+    def _refuse_unusable(self, response: Response, reply: HttpReply, secrets: tuple[str, ...]) -> None:
         try:
             _ends_in(response.choices)
         except DispatchError as error:
-            raise clean(self._complete_error(error, reply)) from None
+            raise clean(self._complete_error(error, reply, secrets)) from None
 
     def stream(self, request: Request, deadline: Deadline) -> ChunkStream:
         """One answer in pieces."""
@@ -482,7 +486,8 @@ class HttpVendor:
         reply = self.open(call, deadline, streamed=True)
         progress, decoder = self._config.progress_timeout, codec.decoder()
         decoder.bounds = bounds
-        stream = ChunkStream(reply, names.wrap(decoder), self._clock, progress, self._complete_error, answers=request.n or 1)
+        explained = partial(self._complete_error, secrets=call.secrets) if call.secrets else self._complete_error
+        stream = ChunkStream(reply, names.wrap(decoder), self._clock, progress, explained, answers=request.n or 1)
         stream.meter, stream.dropped = deadline.meter, dropped
         return stream
 
@@ -521,6 +526,7 @@ class HttpVendor:
         for batch in request.batches(codec.largest):
             size = self._config.max_body or size_of_vectors(batch)
             call = self.call(codec.path(batch.model), codec.encode(batch), model=batch.model, size=size)
+            call = self._with_headers(call, request.headers)[0] if request.headers else call
             pieces.append(self._read(call, deadline, partial(codec.decode, request=batch)))
             deadline.widen()
         return Embeddings.join(pieces)
@@ -540,6 +546,7 @@ class HttpVendor:
         call = self.call(
             counting.path(request.model), counting.encode(adapt_request(request, traits), traits.quirks), model=request.model
         )
+        call = self._with_headers(call, request.headers)[0] if request.headers else call
         return self._read(call, deadline, counting.decode)
 
     def list_models(self, deadline: Deadline) -> tuple[str, ...]:
@@ -556,16 +563,16 @@ class HttpVendor:
 
     def _read(self, call: HttpCall, deadline: Deadline, decode: Callable[[bytes], T]) -> T:
         """One exchange, its body read and decoded."""
-        return self._decode(self.open(call, deadline), deadline, decode)
+        return self._decode(self.open(call, deadline), deadline, decode, call.secrets)
 
-    def _decode(self, reply: HttpReply, deadline: Deadline, decode: Callable[[bytes], T]) -> T:
+    def _decode(self, reply: HttpReply, deadline: Deadline, decode: Callable[[bytes], T], secrets: tuple[str, ...]) -> T:
         body = reply.read()
         try:
             answer = decode(body)
             deadline.check()  # the decoding takes time, too
             return answer
         except DispatchError as error:
-            failure = clean(self._complete_error(error, reply))
+            failure = clean(self._complete_error(error, reply, secrets))
         del body  # what the vendor said may hold the key, and a crash reporter writes the frames of an error down
         raise failure
 
@@ -594,12 +601,21 @@ class HttpVendor:
             body = _body(codec, named, traits, stream)
         else:
             body, dropped = telling_dropped(partial(_body, codec, named, traits, stream))
-        if dropped and deadline.meter is not None:
-            deadline.meter.dropped = dropped
         bounds, most = bounds_of(kind, request, self._config.max_body), self._config.max_body
         size = most or (bounds.streamed if stream else bounds.size)
         call = self.call(codec.path(request.model, stream), body, model=request.model, stream=stream, size=size)
+        if request.headers:
+            call, foreign = self._with_headers(call, request.headers)
+            dropped += foreign
+        if dropped and deadline.meter is not None:
+            deadline.meter.dropped = dropped
         return call, codec, bounds, names, dropped
+
+    def _with_headers(self, call: HttpCall, given: Mapping[str, str]) -> tuple[HttpCall, tuple[str, ...]]:
+        """The call with the headers of a request, and what was dropped of them."""
+        own = CallHeaders(given, self._row, self._config.headers)
+        call = attrs.evolve(call, headers=merge_headers(call.headers, own.sent), secrets=own.secrets)
+        return call, own.dropped
 
     def objection(self, request: Request) -> str:
         """Why this vendor would refuse the request before, or right after, it is sent; empty where no reason is known.
@@ -665,20 +681,20 @@ class HttpVendor:
             reply = endpoint.transport.open(call, deadline, limits)
             if reply.ok:
                 return reply
-            error = self._refusal(reply)
+            error = self._refusal(reply, call.secrets)
             other = self._credentials.replace_key(call.headers, error, lease)
             if other is None:
                 raise error
             call = attrs.evolve(call, headers={**call.headers, **other})
 
-    def _refusal(self, reply: HttpReply) -> DispatchError:
+    def _refusal(self, reply: HttpReply, secrets: tuple[str, ...]) -> DispatchError:
         error = fault(reply.status, reply.headers, reply.read(), self._clock.now())
         if isinstance(error, ModelNotFound) and self._lacks_version():
             hint = "check the model's name; if that is right: " if is_about_model(error) else "nothing is at this path: "
             error.remedy = f"{hint}does base_url lack /v1?"
         elif reply.status in _NO_PATH and self._credentials.url() != self._row.base_url and not is_about_model(error):
             error.remedy = "nothing that can be asked is at this path; check base_url"
-        return self._complete_error(error, reply)
+        return self._complete_error(error, reply, secrets)
 
     def _lacks_version(self) -> bool:
         """Whether the address is one of the user's that lacks the version which servers of OpenAI's format have in it."""
@@ -686,11 +702,15 @@ class HttpVendor:
         is_compatible = self._row.codec.startswith("openai") and self.kind != "azure"
         return is_compatible and _VERSION.search(usual) is not None and _VERSION.search(self._credentials.url() or "/v1") is None
 
-    def _complete_error(self, error: DispatchError, reply: HttpReply) -> DispatchError:
+    def _complete_error(self, error: DispatchError, reply: HttpReply, secrets: tuple[str, ...] = ()) -> DispatchError:
         """The error with the call's id, and without keys and other secrets, which some vendors echo in their text."""
         if type(error) is MalformedReply and error.remedy is None and self._credentials.url() != self._row.base_url:
             error.remedy = "see whether base_url is the address of an API of this format"
-        return error.with_facts(request_id=request_id(reply.headers)).masked(self._credentials.mask)
+        own = Secrets(secrets) if secrets else None
+        mask = self._credentials.mask
+        return error.with_facts(request_id=request_id(reply.headers)).masked(
+            mask if own is None else lambda text: own.mask(mask(text))
+        )
 
     def _connect(self) -> Endpoint:
         """Read what the environment gives and make ready to talk; opens nothing yet."""
