@@ -74,7 +74,7 @@ def needs_of(request: Request, *, streamed: bool) -> frozenset[str]:
 class Requirements:
     """One request as routing sees it: what it uses, how long it is, what it may cost."""
 
-    __slots__ = ("_tokens", "cost", "input_tokens", "needs", "request", "strict_cost")
+    __slots__ = ("_holders", "_tokens", "cost", "input_tokens", "needs", "request", "strict_cost")
 
     def __init__(
         self, request: Request, cost: CostOptimization | None, needs: frozenset[str], *, strict_cost: bool = False
@@ -84,7 +84,17 @@ class Requirements:
         self.needs = needs
         self.cost = cost
         self._tokens: Usage | None = None
+        self._holders: frozenset[str] | None = None
         self.input_tokens = input_tokens(request)
+
+    @property
+    def holders(self) -> frozenset[str]:
+        """The vendors that have the files which the request names."""
+        if self._holders is None:
+            contents = [message.content for message in self.request.messages if type(message.content) is tuple]
+            parts = [part for content in contents for part in content if isinstance(part, ImagePart | FilePart)]
+            self._holders = frozenset([part.vendor for part in parts if part.vendor is not None])
+        return self._holders
 
     @property
     def tokens(self) -> Usage:
@@ -112,6 +122,9 @@ class Requirements:
         if self.needs and not self.needs.isdisjoint(target.lacks):
             need = min(self.needs & target.lacks)
             return SkippedTarget(target.vendor, f"{target.model} has no {need}", need)
+        elsewhere = next((name for name in self.holders if name != target.vendor), None) if self.needs else None
+        if elsewhere is not None:
+            return SkippedTarget(target.vendor, f"the request names a file that {elsewhere} has", PINNED)
         if 0 < target.context_window < self.input_tokens:
             reason = f"about {self.input_tokens} tokens do not fit the window of {target.context_window} of {target.model}"
             return SkippedTarget(target.vendor, reason, WINDOW)

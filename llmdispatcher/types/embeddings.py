@@ -37,11 +37,6 @@ def _dimensions(_instance: Any, _attribute: Any, value: int | None) -> None:
         raise InvalidRequest(f"dimensions: {value!r} is not a whole number > 0; omit it for the model's default")
 
 
-def _headers(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None:
-        request_fields.headers(instance, attribute, value)
-
-
 class EmbeddingSettings(TypedDict, total=False):
     """The fields of :class:`EmbeddingRequest` beside model and texts, as keywords of a call."""
 
@@ -72,7 +67,7 @@ class EmbeddingRequest:
     user: str | None = attrs.field(default=None, kw_only=True)
     metadata: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.mapping)
     extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.further)
-    headers: Mapping[str, str] | None = attrs.field(default=None, kw_only=True, repr=False, validator=_headers)
+    headers: Mapping[str, str] | None = attrs.field(default=None, kw_only=True, repr=False, validator=request_fields.headers)
     drop_params: bool = attrs.field(default=False, kw_only=True)
     profile: str | None = attrs.field(default=None, kw_only=True)
     wire_format: str | None = attrs.field(default=None, kw_only=True)

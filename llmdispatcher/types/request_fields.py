@@ -172,30 +172,31 @@ _CREDENTIALS = frozenset({"api-key", "authorization", "cookie", "x-api-key", "x-
 
 
 def headers(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    """Headers that a call may have of its own. No value is in an error."""
-    mapping(_instance, attribute, value)
+    """Headers that a call may have of its own, or ``None``."""
+    if value is not None:
+        check_headers(attribute.name, value)
+
+
+def check_headers(field: str, value: Any) -> None:
+    """Raise :class:`InvalidRequest` for headers that no call may have of its own. No value is in an error."""
+    if not isinstance(value, (dict, Mapping)):
+        raise InvalidRequest(f"{field}: {type(value).__name__} is not a mapping; give a dict")
     names = [name.lower() if isinstance(name, str) else name for name in value]
     if len(names) > MOST_HEADERS:
-        raise InvalidRequest(f"{attribute.name}: {len(names)} headers are more than {MOST_HEADERS}; leave some out")
+        raise InvalidRequest(f"{field}: {len(names)} headers are more than {MOST_HEADERS}; leave some out")
     for name, text in value.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise InvalidRequest(f"{attribute.name}: {str(name)[:80]!r} is no name of a header; give one such as 'X-Trace'")
+            raise InvalidRequest(f"{field}: {str(name)[:80]!r} is no name of a header; give one such as 'X-Trace'")
         if name.lower() in _HEADERS_OF_HTTP:
-            raise InvalidRequest(f"{attribute.name}: {name!r} belongs to the connection or the format; leave it out")
+            raise InvalidRequest(f"{field}: {name!r} belongs to the connection or the format; leave it out")
         if name.lower() in _CREDENTIALS:
-            raise InvalidRequest(
-                f"{attribute.name}: {name!r} is a credential, which a request has none of; give the vendor its api_key"
-            )
+            raise InvalidRequest(f"{field}: {name!r} is a credential, which a request has none of; give the vendor its api_key")
         if names.count(name.lower()) > 1:
-            raise InvalidRequest(f"{attribute.name}: {name!r} is there twice; its case makes no difference")
+            raise InvalidRequest(f"{field}: {name!r} is there twice; its case makes no difference")
         if not isinstance(text, str) or not _HEADER_VALUE.fullmatch(text):
-            raise InvalidRequest(
-                f"{attribute.name}[{name!r}]: the value is no text that a header can carry; give latin-1 in one line"
-            )
+            raise InvalidRequest(f"{field}[{name!r}]: the value is no text that a header can carry; give latin-1 in one line")
     if sum(len(name) + len(text) for name, text in value.items()) > MOST_HEADER_TEXT:
-        raise InvalidRequest(
-            f"{attribute.name}: they have more than {MOST_HEADER_TEXT:,} characters; send such data in the messages"
-        )
+        raise InvalidRequest(f"{field}: they have more than {MOST_HEADER_TEXT:,} characters; send such data in the messages")
 
 
 def kinds(*kinds: type, remedy: str) -> Any:

@@ -14,7 +14,10 @@ _FAMILIES: Mapping[str, Collection[str]] = {
     "openai-": ("openai", "azure", "local"),
     "x-goog-": ("gemini",),
 }
-"""Beginnings of names that mean something to one API alone: its format, or the vendors of the catalog that speak it."""
+"""Beginnings of names that mean something to one API alone: its format, or the vendors of the catalog that speak it.
+
+Gateways refuse what they do not know, and some vendors charge another organization for it.
+"""
 
 
 def merge_headers(own: Mapping[str, str], further: Mapping[str, str]) -> dict[str, str]:
@@ -49,3 +52,9 @@ class CallHeaders:
 def _is_foreign(name: str, row: VendorRow) -> bool:
     """Whether a header is another API's."""
     return any(name.startswith(start) and row.codec not in whose and row.name not in whose for start, whose in _FAMILIES.items())
+
+
+def with_beta(headers: Mapping[str, str], beta: str) -> dict[str, str]:
+    """The headers with one more beta of Anthropic's."""
+    asked = next((text for name, text in headers.items() if name.lower() == "anthropic-beta"), "")
+    return dict(headers) if beta in asked else merge_headers(headers, {"anthropic-beta": f"{asked},{beta}" if asked else beta})
