@@ -495,3 +495,19 @@ def test_a_file_is_asked_for_at_its_vendor_alone():
                 skipped = [one for one in dispatcher.explain(asked).skipped if one.vendor == "anthropic"]
                 assert "the request names a file that openai has" in skipped[0].reason
             assert [] == simulator.requests
+
+
+@each("kind", [*SERVERS])
+def test_the_simulator_keeps_files_as_the_vendors_do(kind):
+    """Uploaded, used in a message, deleted; a wrong key is refused."""
+    maker, _path, model, _id = SERVERS[kind]
+    with VendorSimulator(responses="hello", keys=[KEY]) as simulator:
+        with closing(maker(api_key=KEY, base_url=getattr(simulator, f"{kind}_url"))) as made:
+            uploaded = made.upload_file(PDF, name="a.pdf")
+            assert [(PDF, "a.pdf", "application/pdf")] == [(one.data, one.name, one.media_type) for one in simulator.files]
+            assert "hello" == made.send(Request(model, [Message.user("What?", uploaded.part)]), Deadline.after(30)).content
+            made.delete_file(uploaded)
+            assert [] == simulator.files
+        stranger = maker(api_key="another-key", base_url=getattr(simulator, f"{kind}_url"))
+        with closing(stranger), pytest.raises(AuthenticationError):
+            stranger.upload_file(PDF)
