@@ -13,10 +13,11 @@ from .optimize import CostOptimization, input_tokens, tokens_of
 
 OVER_COST, UNPRICED, WINDOW, OUTPUT, RULE = "cost", "price", "window", "output", "rule"
 MISSING, UNREGISTERED, UNREAD, PINNED, FALLBACK = "missing", "unregistered", "unread", "pinned", "fallback"
-UNFIT = "unfit"
+UNFIT, FILE = "unfit", "file"
 """Codes of reasons: over ``max_cost``, of unknown price where that is not enough, conversation or answer too long, a setting that
 could not be followed, no key or address, no vendor of that name, a list of models that was not read yet, another vendor named by
-the request, a fallback vendor of which no model is known, settings that a target behind the first does not take."""
+the request, a fallback vendor of which no model is known, settings that a target behind the first does not take, a file that
+another vendor has."""
 EMBEDDINGS = "embeddings"
 ANY_WINDOW = 2_000_000
 """Tokens of a model's context window where nobody knows it."""
@@ -30,8 +31,8 @@ class SkippedTarget:
     """A target that is not asked, and why.
 
     ``code`` is ``"cost"``, ``"price"``, ``"window"``, ``"output"``, ``"rule"``, ``"missing"``, ``"unregistered"``, ``"unread"``
-    (its list of models would be read first), ``"pinned"``, ``"fallback"``, ``"unfit"`` or the capability that it lacks; empty for
-    other reasons.
+    (its list of models would be read first), ``"pinned"``, ``"fallback"``, ``"unfit"``, ``"file"`` or the capability that it
+    lacks; empty for other reasons.
     ``model`` and ``at``, the seconds from the beginning of the call, are given for a target of the route that was skipped when its
     turn came; a vendor that is not on the route has neither.
     """
@@ -124,7 +125,7 @@ class Requirements:
             return SkippedTarget(target.vendor, f"{target.model} has no {need}", need)
         elsewhere = next((name for name in self.holders if name != target.vendor), None) if self.needs else None
         if elsewhere is not None:
-            return SkippedTarget(target.vendor, f"the request names a file that {elsewhere} has", PINNED)
+            return SkippedTarget(target.vendor, f"the request names a file that {elsewhere} has", FILE)
         if 0 < target.context_window < self.input_tokens:
             reason = f"about {self.input_tokens} tokens do not fit the window of {target.context_window} of {target.model}"
             return SkippedTarget(target.vendor, reason, WINDOW)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import responses
 
 from llmdispatcher import Cancellation, Cancelled, ConfigError, Deadline, VendorUnavailable
 from llmdispatcher.testing import LoopbackServer
@@ -228,3 +230,26 @@ def test_a_login_that_no_handshake_can_carry_is_refused(proxy):
     """When the transport is made, and without a word of it."""
     with pytest.raises(ConfigError, match=r"^proxy: its address cannot be read"):
         Transport("http://vendor.test", proxy=proxy)
+
+
+@each("kind, secure", [("http", False), ("http", True), ("https", True), ("socks5h", False)])
+def test_tools_that_replace_requests_let_calls_through_a_proxy(proxied, kind, secure):
+    """``responses`` sees the call, and what it passes on takes the same way."""
+    with proxied(kind, ok, secure=secure, login=LOGIN) as (line, proxy), responses.RequestsMock() as mock:
+        mock.add_passthru(f"http{'s' if secure else ''}://127.0.0.1")
+        proxy.login = True
+        assert b'{"ok": true}' == line.get()
+        assert b'{"ok": true}' == line.get()
+    assert {":".join(LOGIN)} == set(proxy.logins)
+
+
+def test_many_threads_share_the_connections_through_a_proxy(proxied):
+    """Each gets its own answer."""
+
+    def echo(peer, request):
+        peer.reply(200, request.body)
+
+    with proxied("https", echo, secure=True) as (line, proxy), ThreadPoolExecutor(8) as threads:
+        bodies = [b"%d" % number * 50_000 for number in range(40)]
+        assert bodies == list(threads.map(lambda body: line.get(body=body), bodies))
+        assert proxy.server.connections <= 8
