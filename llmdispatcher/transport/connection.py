@@ -7,7 +7,7 @@ Pool, proxy and TLS are chosen once for an origin. urllib3 does the pools, OpenS
 from __future__ import annotations
 
 import queue
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from socket import AF_INET
 from types import FunctionType
 from typing import Any
@@ -37,10 +37,10 @@ _SMALL = 65536
 
 @attrs.frozen(kw_only=True)
 class OriginRoute:
-    """How an origin is reached. ``tls`` are the contexts of its own connections and of those to a proxy."""
+    """How an origin is reached. ``tls`` gives the context of a new connection to it, ``proxy_tls`` is that of one to a proxy."""
 
     proxy: Proxy | None = None
-    tls: SslContext | None = None
+    tls: Callable[[], SslContext] | None = None
     proxy_tls: SslContext | None = None
     forwards: bool = False
     """Whether the proxy reads the requests and passes them on."""
@@ -185,9 +185,9 @@ class TLSConnection(PlainConnection, HTTPSConnection):
     """HTTP over TLS."""
 
     def _new_conn(self) -> Any:
-        sock = super()._new_conn()
         assert self.route.tls is not None
-        sock = secure(sock, self.route.tls, self.host, active.context)
+        tls = self.route.tls()  # first: what cannot be loaded needs no connection
+        sock = secure(super()._new_conn(), tls, self.host, active.context)
         self.is_verified = True  # or the context's maker does not want it to be
         return sock
 

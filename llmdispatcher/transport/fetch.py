@@ -153,7 +153,7 @@ def fetch(url: str, allow: RemoteFetch, deadline: Deadline, *, trust_env: bool =
     except (InvalidRequest, Cancelled, DeadlineExceeded):
         raise
     except DispatchError as error:
-        if proxy is not None and error.sent is False:
+        if proxy is not None and error.sent is False and (error.phase != "tls" or proxy.field in error.message):
             raise _refusal(_told_of_proxy(error, proxy, allow)) from None
         what = f"failed ({error.phase})" if error.phase is not None else f"is malformed, or longer than {allow.max_bytes} bytes"
         raise _refusal(f"the answer of {host} {what}; send the bytes themselves") from None
@@ -177,9 +177,10 @@ def _check(url: str, allow: RemoteFetch) -> tuple[SplitResult, str]:
 
 def _told_of_proxy(error: DispatchError, proxy: Proxy, allow: RemoteFetch) -> str:
     """What a failure before the answer says, and how the proxy can be asked by name."""
-    if allow.proxy_resolves or not proxy.resolves or error.status == _LOGIN or error.phase not in ("dns", "connect"):
-        return error.message
-    return f"{error.message}; if the proxy refuses private addresses itself, fetch_remote.proxy_resolves=True gives it the name"
+    told = error.message.partition("; check base_url")[0]
+    if allow.proxy_resolves or error.status == _LOGIN or error.phase == "tls":
+        return told
+    return f"{told}; if the proxy refuses private addresses itself, fetch_remote.proxy_resolves=True gives it the name"
 
 
 def _check_name(host: str, allow: RemoteFetch) -> None:

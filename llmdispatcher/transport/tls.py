@@ -46,8 +46,34 @@ def tls_context(bundles: Sequence[tuple[str, str]] = ()) -> ssl.SSLContext:
     return context
 
 
-def client_context(bundles: Sequence[tuple[str, str]], cert: ClientCert) -> ssl.SSLContext:
-    """A context of its own that shows a client certificate. Raises :class:`ConfigError` where that cannot be loaded."""
+class ClientContexts:
+    """Contexts that show a client certificate: another one after its files have changed, as they do when it is renewed."""
+
+    def __init__(self, bundles: Sequence[tuple[str, str]], cert: ClientCert) -> None:
+        self._bundles = bundles
+        self._cert = cert
+        self._held: tuple[tuple[Any, ...], ssl.SSLContext] | None = None
+
+    def current(self) -> ssl.SSLContext:
+        """The context for a new connection. Raises :class:`ConfigError` where the certificate was never readable."""
+        held, files = self._held, self._stamp()
+        if held is None or held[0] != files:
+            try:
+                held = self._held = files, _client_context(self._bundles, self._cert)
+            except ConfigError:
+                if held is None:
+                    raise
+        return held[1]  # while one of two files is renewed already, the old ones do
+
+    def _stamp(self) -> tuple[Any, ...]:
+        try:
+            found = [user_path(path, "client_cert").stat() for path in self._cert[:2]]
+        except (OSError, ValueError):
+            return ()
+        return tuple([(status.st_mtime_ns, status.st_size, status.st_ino) for status in found])
+
+
+def _client_context(bundles: Sequence[tuple[str, str]], cert: ClientCert) -> ssl.SSLContext:
     context = _make_context(tuple(bundles) or (("ca_bundle", DEFAULT_CA_BUNDLE_PATH),))
     paths = [str(user_path(path, "client_cert")) for path in cert[:2]]
     try:

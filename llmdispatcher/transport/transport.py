@@ -17,7 +17,7 @@ from .http1 import inflater_for
 from .proxies import Proxy, environment_bundles, environment_proxy
 from .request import Origin, RequestChecker
 from .sockets import DeadlineSocket
-from .tls import ClientCert, SslContext, client_context, tls_context
+from .tls import ClientCert, ClientContexts, SslContext, tls_context
 
 logger = room_logger("transport")
 
@@ -164,11 +164,12 @@ class Transport:
 
     def _make_route(self) -> OriginRoute:
         """Load the certificates that are needed."""
-        proxy, tls, proxy_tls = self._proxy, None, None
-        if self._origin.scheme == "https":
-            tls = self._ssl_context or (
-                client_context(self._bundles, self._client_cert) if self._client_cert else tls_context(self._bundles)
-            )
+        proxy, proxy_tls, tls = self._proxy, None, None
+        if self._origin.scheme == "https" and self._client_cert:
+            tls = ClientContexts(self._bundles, self._client_cert).current
+        elif self._origin.scheme == "https":
+            context = self._ssl_context or tls_context(self._bundles)
+            tls = lambda: context  # noqa: E731 - a name would say no more
         if proxy is not None and proxy.scheme == "https":
             proxy_tls = self._ssl_context or tls_context(self._bundles)
         resolves = proxy is not None and proxy.resolves and self._admit is None

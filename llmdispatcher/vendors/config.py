@@ -29,6 +29,7 @@ from ..types import (
     string_tuple,
     suggest,
 )
+from .raw import check_size
 from .secrets import PUBLIC_HEADERS
 
 
@@ -94,9 +95,8 @@ def _api(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigError(f"{attribute.name}: {value!r} is not an API; use 'chat' or 'responses', or leave the choice to the model")
 
 
-def _size(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise ConfigError(f"{attribute.name}: {value!r} is not a number of bytes; give a whole number ≥ 1, such as 16_777_216")
+def _size(_instance: Any, _attribute: attrs.Attribute[Any], value: Any) -> None:
+    check_size(value)
 
 
 def _fetch(value: RemoteFetch | Mapping[str, Any] | bool | None) -> RemoteFetch | None:

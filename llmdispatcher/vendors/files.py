@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, Protocol
@@ -86,7 +87,7 @@ class Upload:
         if not data:
             raise InvalidRequest("file: it is empty, or a part without data; give a path, bytes, an open file, or a part with data")
         if len(data) > MOST_BYTES:
-            raise InvalidRequest(f"file: {len(data):,} bytes are more than {MOST_BYTES:,}; divide it")
+            raise InvalidRequest(f"file: it has more than {MOST_BYTES:,} bytes; divide it")
         name = name or named or "file"
         if not isinstance(name, str) or not name.isprintable() or len(name) > 255:
             raise InvalidRequest("name: it is no name of a file; give up to 255 printable characters")
@@ -116,19 +117,24 @@ class Upload:
 def _read(file: Any) -> tuple[bytes, str | None]:
     if isinstance(file, bytes | bytearray | memoryview):
         return bytes(file), None
+    if isinstance(file, str) and file.lower().startswith(("http://", "https://")):
+        raise InvalidRequest("file: an address is not uploaded; give the bytes, or the address in the message itself")
     if isinstance(file, str | os.PathLike):
         path = user_path(file, "file")
         try:
-            if path.stat().st_size > MOST_BYTES:
-                raise InvalidRequest(f"file: {path.name!r} has more than {MOST_BYTES:,} bytes; divide it")
-            return path.read_bytes(), path.name
+            if stat.S_ISREG(path.stat().st_mode):  # a pipe or a device may never end
+                with path.open("rb") as opened:
+                    return opened.read(MOST_BYTES + 1), path.name
+            why = "it is a folder, a pipe or a device"
         except (OSError, ValueError) as error:
-            raise InvalidRequest(f"file: {os.fspath(file)!r} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    data = file.read(MOST_BYTES + 1) if hasattr(file, "read") else None
+            why = getattr(error, "strerror", None) or "it is no path"
+        raise InvalidRequest(f"file: {path.name!r} cannot be read: {why}; give the path of a file, or its bytes")
+    try:
+        data = file.read(MOST_BYTES + 1) if hasattr(file, "read") else None
+    except (OSError, ValueError) as error:
+        raise InvalidRequest(f"file: it cannot be read: {getattr(error, 'strerror', None) or 'it is closed'}") from None
     if not isinstance(data, bytes):
-        raise InvalidRequest(
-            f"file: {type(file).__name__} is no file; give a path, bytes, a file open for bytes, or a part with data"
-        )
+        raise InvalidRequest(f"file: {type(file).__name__} is no file; give a path, bytes, a file open for bytes, or a part")
     name = getattr(file, "name", None)
     return data, os.path.basename(name) if isinstance(name, str) else None  # noqa: PTH119 - the name alone, of whatever was opened
 

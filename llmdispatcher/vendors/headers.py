@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 
 from ..catalog import VendorRow
-from ..errors import InvalidRequest
+from ..errors import ConfigError, InvalidRequest
+from ..runtime import from_environment
 from ..types import Secret
 from .secrets import PUBLIC_HEADERS, of_header
 
+_CARRIED = re.compile(r"[!-~]{1,256}")
 _FAMILIES: Mapping[str, Collection[str]] = {
     "anthropic-": ("anthropic_messages",),
     "openai-": ("openai", "azure", "local"),
@@ -24,6 +27,15 @@ def merge_headers(own: Mapping[str, str], further: Mapping[str, str]) -> dict[st
     """The headers of both; of one name, in whatever case, the further one."""
     names = {name.lower() for name in further}
     return {**{name: text for name, text in own.items() if name.lower() not in names}, **further}
+
+
+def environment_headers(row: VendorRow) -> dict[str, str]:
+    """The headers of a vendor that variables of the environment give. Raises :class:`ConfigError` with the variable's name."""
+    found = {name: text for name, variable in row.header_env if (text := from_environment((variable,))) is not None}
+    for name, variable in row.header_env:
+        if not _CARRIED.fullmatch(found.get(name, "x")):
+            raise ConfigError(f"{variable}: it has blanks or letters that no header can carry; copy it again, or unset it")
+    return found
 
 
 class CallHeaders:

@@ -37,7 +37,7 @@ from ..catalog import (
 )
 from ..errors import ConfigError, DispatchError, InvalidRequest, MalformedReply, ModelNotFound
 from ..resilience import BackoffStrategy, RateLimit, RetryPolicy
-from ..runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, from_environment, new_lock
+from ..runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, new_lock
 from ..transport import IoLimits, Transport, clean, fetch_remote
 from ..types import (
     EFFORTS,
@@ -78,8 +78,8 @@ from .chunk_stream import ENDS, ChunkStream, ends_in
 from .config import VendorConfig, VendorSettings
 from .credentials import Credentials, addresses, check_key, check_version
 from .files import ANTHROPIC_BETA, Source, Upload, UploadedFile, files_api
-from .headers import CallHeaders, merge_headers, with_beta
-from .raw import Query, VendorReply, check_target, encode_body, retry
+from .headers import CallHeaders, environment_headers, merge_headers, with_beta
+from .raw import Query, VendorReply, check_size, check_target, encode_body, retry
 from .secrets import Secrets
 
 STREAM_SILENCE = 60.0
@@ -116,7 +116,7 @@ class Endpoint:
             "Content-Type": "application/json",
             "User-Agent": f"llmdispatcher/{__version__}",
             **dict(row.headers),
-            **{name: text for name, variable in row.header_env if (text := from_environment((variable,))) is not None},
+            **environment_headers(row),
             **key_header,
         }
         common = merge_headers(common, config.headers)
@@ -462,6 +462,7 @@ class HttpVendor:
         """
         target, body = check_target(method, path, params), encode_body(json, data)
         check_headers("headers", headers or {})
+        check_size(max_body)
         own = CallHeaders(headers or {}, self._row, self._config.headers)
         further = own.sent if content_type is None else {"Content-Type": content_type, **own.sent}
         deadline = Deadline.after(timeout, clock=self._clock, cancellation=cancel)

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlencode
 
 import attrs
 
-from ..errors import DispatchError, FailureClass, InvalidRequest, MalformedReply
+from ..errors import ConfigError, DispatchError, FailureClass, InvalidRequest, MalformedReply
 from ..resilience import RetryPolicy
 from ..runtime import Deadline
 from ..types import json_encoder, parse_text
@@ -67,6 +67,12 @@ def check_target(method: str, path: str, params: Query | None) -> str:
         raise InvalidRequest("params: give a dict of texts, numbers, True and False")
     words = {f"{name}": f"{value}".lower() if isinstance(value, bool) else f"{value}" for name, value in params.items()}
     return f"{path}{'&' if '?' in path else '?'}{urlencode(words)}" if words else path
+
+
+def check_size(most: int | None) -> None:
+    """Raise :class:`ConfigError` for what is no number of bytes."""
+    if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+        raise ConfigError(f"max_body: {most!r} is not a number of bytes; give a whole number ≥ 1, such as 16_777_216")
 
 
 def encode_body(json: Any, data: bytes | None) -> bytes:

@@ -191,3 +191,35 @@ def test_a_variable_that_holds_no_certificates_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     with pytest.raises(ConfigError, match=r"^SSL_CERT_DIR: "):
         Transport("https://vendor.test", trust_env=True).open(HttpCall(url="https://vendor.test", headers={}), Deadline.after(60.0))
+
+
+def test_a_renewed_client_certificate_is_used(authority, mutual_tls, client_files, ca_file, tmp_path):
+    """By the next connection; while only one of two files is new, the old ones are."""
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+
+    def who(peer, _request):
+        peer.reply(200, peer.sock.getpeercert()["serialNumber"].encode())
+        return True
+
+    def write(issued, *, certificate=True, private=True):
+        if certificate:
+            issued.cert_chain_pems[0].write_to_path(str(cert))
+        if private:
+            issued.private_key_pem.write_to_path(str(key))
+
+    old, new = authority.issue_cert("robot@example.org"), authority.issue_cert("robot@example.org")
+    write(old)
+    with LoopbackServer(who, tls=mutual_tls[ssl.TLSVersion.TLSv1_3]) as server:
+        transport = Transport(server.url, ca_bundle=ca_file, client_cert=(str(cert), str(key)))
+
+        def serial():
+            return transport.open(HttpCall(url=server.url, headers={}), Deadline.after(60.0)).read()
+
+        first = serial()
+        write(new, private=False)
+        assert first == serial()
+        write(new)
+        assert first != serial()
+        cert.unlink()
+        assert serial()
+        transport.close()

@@ -9,6 +9,7 @@ import pytest
 from llmdispatcher import (
     AnthropicVendor,
     Config,
+    ConfigError,
     Deadline,
     Dispatcher,
     DispatchError,
@@ -177,5 +178,8 @@ def test_organization_and_project_go_to_openai_alone(simulator, monkeypatch):
     assert ("org-1", "proj-3") == sent(OpenAIVendor(api_key=KEY, base_url=url), headers={"OpenAI-Project": "proj-3"})
     assert (None, None) == sent(OpenAICompatibleVendor(name="mine", api_key=KEY, base_url=url))
     assert (None, None) == sent(vendor("groq", api_key=KEY, base_url=url))
+    monkeypatch.setenv("OPENAI_ORG_ID", "org 1")
+    with pytest.raises(ConfigError, match="OPENAI_ORG_ID: "):
+        sent(OpenAIVendor(api_key=KEY, base_url=url))
     monkeypatch.setenv("OPENAI_ORG_ID", " ")
     assert (None, "proj-1") == sent(OpenAIVendor(api_key=KEY, base_url=url))
