@@ -24,7 +24,7 @@ from ..errors import VendorUnavailable
 from ..types import HttpCall
 from .body import Body, wrap_mocked
 from .context import FOREIGN, HANG_UPS, IoContext, StaleConnection, active, hang_up_error, translate
-from .dns import RESOLVER
+from .dns import RESOLVER, Address
 from .http1 import HeadReader, framing_of
 from .proxies import Proxy, open_tunnel
 from .request import Origin, Prepared
@@ -68,6 +68,9 @@ class PlainConnection(HTTPConnection):
         addresses = RESOLVER.addresses(host, port, context)
         if context.admit is not None:
             context.admit(addresses)
+        return self._dial(host, port, addresses, context)
+
+    def _dial(self, host: str, port: int, addresses: tuple[Address, ...], context: IoContext) -> Any:
         context.phase = "connect"
         sock, address = dial(addresses, self.socket_options or (), context)
         if address is not addresses[0]:
@@ -88,8 +91,7 @@ class PlainConnection(HTTPConnection):
         except VendorUnavailable as error:
             text = f"{context.host}: the proxy's name cannot be resolved; check {proxy.field} and the network"
             raise VendorUnavailable(text, phase="dns", sent=False, timed_out=error.timed_out) from None
-        context.phase = "connect"
-        sock: Any = dial(addresses, self.socket_options or (), context)[0]
+        sock = self._dial(proxy.host, proxy.port, addresses, context)
         if route.proxy_tls is not None:
             sock = secure(sock, route.proxy_tls, proxy.host, context)
         if not route.forwards:

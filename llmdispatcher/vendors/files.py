@@ -19,7 +19,7 @@ import attrs
 
 from ..errors import InvalidRequest, MalformedReply, VendorUnavailable
 from ..runtime import Deadline, user_path
-from ..types import FilePart, ImagePart, media_type_of, name_in_path
+from ..types import FilePart, ImagePart, media_type_of
 from .raw import VendorReply
 
 MOST_BYTES = 512 << 20
@@ -27,6 +27,7 @@ MOST_BYTES = 512 << 20
 ANTHROPIC_BETA = "files-api-2025-04-14"
 """What requests of the version 2023-06-01 have to ask for, messages that name a file too."""
 _POLL_SECONDS = 1.0
+_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,255}")
 _GOOGLE_NAME = re.compile(r"(?:.*/)?(files/[A-Za-z0-9_-]{1,64})")
 Source = str | os.PathLike[str] | bytes | BinaryIO | FilePart | ImagePart
 
@@ -62,7 +63,7 @@ class Ask(Protocol):
         *,
         json: Any = None,
         data: bytes | None = None,
-        headers: Mapping[str, str] = {},
+        headers: Mapping[str, str] = ...,
     ) -> VendorReply:
         """The answer."""
 
@@ -92,8 +93,10 @@ class Upload:
         if not isinstance(name, str) or not name.isprintable() or len(name) > 255:
             raise InvalidRequest("name: it is no name of a file; give up to 255 printable characters")
         media_type = media_type or media_type_of(data, name) or "application/octet-stream"
-        if not re.fullmatch(r"[\w.+-]{1,64}/[\w.+-]{1,64}", media_type, re.ASCII):
-            raise InvalidRequest(f"media_type: {media_type[:80]!r} is not one; give one such as 'application/pdf'")
+        if not isinstance(media_type, str) or not re.fullmatch(r"[\w.+-]{1,64}/[\w.+-]{1,64}", media_type, re.ASCII):
+            raise InvalidRequest(f"media_type: {str(media_type)[:80]!r} is not one; give one such as 'application/pdf'")
+        if purpose is not None and (not isinstance(purpose, str) or not re.fullmatch(r"[\w-]{1,64}", purpose, re.ASCII)):
+            raise InvalidRequest(f"purpose: {str(purpose)[:80]!r} is not one; give one such as 'user_data', or leave it out")
         if expires_after is not None and (
             isinstance(expires_after, bool) or not isinstance(expires_after, int) or expires_after < 1
         ):
@@ -237,12 +240,18 @@ def _of_google(file_id: str) -> tuple[str, Mapping[str, str]]:
     return f"/{name[1]}", {}
 
 
-_OPENAI = FilesApi(_to_openai, lambda file_id: (f"/files/{name_in_path(file_id, safe='')}", {}))
+def _checked(file_id: str) -> str:
+    if not _ID.fullmatch(file_id):
+        raise InvalidRequest(f"file: {file_id[:80]!r} is not the id of a file; give the UploadedFile, or its id")
+    return file_id
+
+
+_OPENAI = FilesApi(_to_openai, lambda file_id: (f"/files/{_checked(file_id)}", {}))
 _APIS: Mapping[str, FilesApi] = {
     "openai_chat": _OPENAI,
     "openai_responses": _OPENAI,
     "anthropic_messages": FilesApi(
-        _to_anthropic, lambda file_id: (f"/v1/files/{name_in_path(file_id, safe='')}", {"anthropic-beta": ANTHROPIC_BETA})
+        _to_anthropic, lambda file_id: (f"/v1/files/{_checked(file_id)}", {"anthropic-beta": ANTHROPIC_BETA})
     ),
     "gemini": FilesApi(_to_google, _of_google),
 }

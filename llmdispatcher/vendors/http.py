@@ -16,7 +16,7 @@ from functools import cached_property, partial
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar, Unpack, cast
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import attrs
 
@@ -495,7 +495,9 @@ class HttpVendor:
     def delete_file(self, file: UploadedFile | str, *, timeout: float | None = 60.0, cancel: Cancellation | None = None) -> None:
         """Delete a file at the vendor, by what :meth:`upload_file` returned or by its id."""
         api = files_api(self.kind, self._row.codec)
-        path, headers = api.delete(file.id if isinstance(file, UploadedFile) else file)
+        if not isinstance(file, str | UploadedFile):
+            raise InvalidRequest(f"file: {type(file).__name__} is no file of a vendor; give the UploadedFile, or its id")
+        path, headers = api.delete(file if isinstance(file, str) else file.id)
         self._ask("DELETE", path, Deadline.after(timeout, clock=self._clock, cancellation=cancel), headers=headers)
 
     def _ask(
@@ -513,8 +515,9 @@ class HttpVendor:
         place, _, rest = path.rpartition(":")
         url = endpoint.address("", path)
         if place == "upload":
-            head, _, version = endpoint.address("", "").rpartition("/")
-            url = f"{head}/upload/{version}{rest}"
+            parts = urlsplit(endpoint.address("", ""))
+            head, _, version = parts.path.rpartition("/")
+            url = urljoin(url, f"{head}/upload{'/' if version else ''}{version}{rest}")
         elif place == "origin":
             url = urljoin(url, rest)
         call = HttpCall(method=method, url=url, headers=headers, body=encode_body(json, data))

@@ -454,6 +454,8 @@ def test_betas_are_joined_and_asked_for_only_where_they_are_needed():
         ({"file": None}, "NoneType is no file"),
         ({"file": PDF, "name": "a\r\nb"}, "name: "),
         ({"file": PDF, "media_type": "text/plain\r\nX: y"}, "media_type: "),
+        ({"file": PDF, "media_type": 5}, "media_type: "),
+        ({"file": PDF, "purpose": "x\r\n\r\ny"}, "purpose: "),
         ({"file": PDF, "expires_after": 0}, "expires_after: 0"),
     ],
 )
@@ -464,6 +466,16 @@ def test_what_is_no_file_is_refused(given, told):
             made.upload_file(**given)
         assert told in str(caught.value), str(caught.value)
         assert [] == requests
+
+
+@each("file", ["", "..", "../models", "a/b", "a b", "a?b", "a\r\nb", "x" * 500, None, 5, b"file-1", FilePart(file_id="file-1")])
+def test_what_is_no_id_is_not_deleted(file):
+    """Of any vendor: nothing is sent."""
+    for maker, path, _model, _id in SERVERS.values():
+        with api(reply({}), maker, path) as (made, requests):
+            with pytest.raises(InvalidRequest, match=r"file: "):
+                made.delete_file(file)
+            assert [] == requests
 
 
 def test_who_keeps_no_files_says_so():
