@@ -328,7 +328,7 @@ def _causes(foreign: BaseException) -> Iterator[BaseException]:
 
 
 def _tls_error(cause: ssl.SSLError, context: IoContext) -> DispatchError:
-    alert = (cause.reason or "").partition("_ALERT_")[2]
+    alert = (getattr(cause, "reason", None) or "").partition("_ALERT_")[2]  # errors of Python's own have none
     if alert in _ABOUT_CERTIFICATE or (alert == "HANDSHAKE_FAILURE" and context.phase == "tls"):
         return _certificate_error(alert, context)
     if context.phase != "tls" or isinstance(cause, HANG_UPS):

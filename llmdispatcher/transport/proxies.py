@@ -152,9 +152,10 @@ def _can_be_sent(login: tuple[str, str], scheme: str) -> bool:
 
 def environment_proxy(url: str) -> Proxy | None:
     """The proxy for a URL from HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY (lower case first), as they are now."""
-    scheme, proxies = urlsplit(url).scheme, getproxies_environment()
-    field = scheme if proxies.get(scheme) else "all"
-    if not proxies.get(field) or should_bypass_proxies(url, no_proxy=None):
+    scheme = urlsplit(url).scheme
+    proxies = {name: Secret(address) for name, address in getproxies_environment().items() if address}
+    field = scheme if scheme in proxies else "all"
+    if field not in proxies or should_bypass_proxies(url, no_proxy=None):
         return None
     return Proxy.of(proxies[field], f"{field.upper()}_PROXY")
 

@@ -144,17 +144,20 @@ def test_settings_show_no_password():
     assert ("a.pem", "b.pem", "hunter22") == config.client_cert
 
 
-def test_from_env_goes_by_the_environments_proxy(office, proxy_of, monkeypatch):
-    """Address, key, proxy and CAs, all of variables."""
-    proxy = proxy_of("socks5h")
+@each("kind, variable", [("socks5h", "ALL_PROXY"), ("https", "HTTPS_PROXY"), ("http", "https_proxy"), ("socks5", "all_proxy")])
+def test_from_env_goes_by_the_environments_proxy(office, proxy_of, monkeypatch, kind, variable):
+    """Address, key, proxy and CAs, all of variables; NO_PROXY leaves a host out."""
+    proxy = proxy_of(kind)
     with VendorSimulator(responses="hello", tls=office[1][False]) as simulator:
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
         monkeypatch.setenv("OPENAI_BASE_URL", simulator.openai_url)
-        monkeypatch.setenv("ALL_PROXY", proxy.url().replace("socks5h", "socks"))
+        monkeypatch.setenv(variable, proxy.url().replace("socks5h", "socks"))
         monkeypatch.setenv("SSL_CERT_FILE", str(office[0] / "ca.pem"))
-        with Dispatcher.from_env() as dispatcher:
-            assert "hello" == dispatcher.send(Request("openai:gpt-4o-mini", "hi"), timeout=30).content
-    assert 1 == len(proxy.asked)
+        for asked in (1, 1):
+            with Dispatcher.from_env() as dispatcher:
+                assert "hello" == dispatcher.send(Request("openai:gpt-4o-mini", "hi"), timeout=30).content
+            assert asked == len(proxy.asked)
+            monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 @each("kind, secure", [("http", True), ("http", False), ("https", True), ("https", False), ("socks5h", True)])
