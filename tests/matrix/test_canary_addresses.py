@@ -230,7 +230,7 @@ def test_a_proxy_that_cannot_be_used_is_not_shown(proxy, given, nothing_told, mo
     with Dispatcher() as dispatcher:
         settings = {"proxy": proxy} if given == "argument" else {}
         dispatcher.register_vendor(OpenAIVendor(api_key=KEY, base_url="http://vendor.test", **settings))
-        with pytest.raises(ConfigError, match="(?i)proxy: ") as raised:
+        with pytest.raises(ConfigError, match=r"(?i)proxy: ") as raised:
             dispatcher.send(Request("gpt-4o-mini", "hi"))
 
     nothing_told(told_of_error(raised.value).replace("can%D0%B0ry", "canary"))
