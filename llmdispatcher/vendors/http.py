@@ -36,7 +36,7 @@ from ..catalog import (
     vendor_rows,
 )
 from ..errors import ConfigError, DispatchError, InvalidRequest, MalformedReply, ModelNotFound
-from ..resilience import BackoffStrategy, RateLimit, RetryPolicy
+from ..resilience import RateLimit
 from ..runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, new_lock
 from ..transport import IoLimits, Transport, clean, fetch_remote
 from ..types import (
@@ -466,10 +466,9 @@ class HttpVendor:
         own = CallHeaders(headers or {}, self._row, self._config.headers)
         further = own.sent if content_type is None else {"Content-Type": content_type, **own.sent}
         deadline = Deadline.after(timeout, clock=self._clock, cancellation=cancel)
-        policy = RetryPolicy(max_retries=max_retries, backoff_strategy=BackoffStrategy.JITTER)
         url = (self._endpoint or self._connect()).address("", target)
         call = HttpCall(method=method, url=url, headers=further, body=body, max_body=max_body, secrets=own.secrets)
-        return self._exchange(call, deadline, policy)
+        return self._exchange(call, deadline, max_retries)
 
     def upload_file(  # noqa: PLR0913 - as above
         self,
@@ -521,9 +520,9 @@ class HttpVendor:
         elif place == "origin":
             url = urljoin(url, rest)
         call = HttpCall(method=method, url=url, headers=headers, body=encode_body(json, data))
-        return self._exchange(call, deadline, RetryPolicy(max_retries=2, backoff_strategy=BackoffStrategy.JITTER))
+        return self._exchange(call, deadline, max_retries=2)
 
-    def _exchange(self, call: HttpCall, deadline: Deadline, policy: RetryPolicy) -> VendorReply:
+    def _exchange(self, call: HttpCall, deadline: Deadline, max_retries: int) -> VendorReply:
         """Send a call that has only headers of its own, until it is answered or finally refused."""
         endpoint = self._endpoint or self._connect()
 
@@ -543,7 +542,7 @@ class HttpVendor:
             identity = None if identity is None else self._credentials.mask_id(identity)
             return VendorReply(status=reply.status, headers=reply.headers, content=content, request_id=identity)
 
-        return retry(call.method, once, deadline, policy)
+        return retry(call.method, once, deadline, max_retries)
 
     def _read(self, call: HttpCall, deadline: Deadline, decode: Callable[[bytes], T]) -> T:
         """One exchange, its body read and decoded."""

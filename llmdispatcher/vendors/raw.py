@@ -10,7 +10,6 @@ from urllib.parse import unquote, urlencode
 import attrs
 
 from ..errors import ConfigError, DispatchError, FailureClass, InvalidRequest, MalformedReply
-from ..resilience import RetryPolicy
 from ..runtime import Deadline
 from ..types import json_encoder, parse_text
 
@@ -98,11 +97,14 @@ def _no_json(value: Any) -> Any:
 _to_json = json_encoder(_no_json, ensure_ascii=False, allow_nan=False)
 
 
-def retry(method: str, ask: Callable[[], VendorReply], deadline: Deadline, policy: RetryPolicy) -> VendorReply:
-    """Ask until there is an answer, within the deadline and the policy's number of retries.
+def retry(method: str, ask: Callable[[], VendorReply], deadline: Deadline, max_retries: int) -> VendorReply:
+    """Ask until there is an answer, within the deadline and so many retries.
 
     A request that may have arrived is sent again only where its method allows that.
     """
+    from ..resilience import BackoffStrategy, RetryPolicy  # late: a vendor alone needs no retries, and backoff loads asyncio
+
+    policy = RetryPolicy(max_retries=max_retries, backoff_strategy=BackoffStrategy.JITTER)
     failures = 0
     while True:
         try:
