@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import threading
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 
@@ -188,9 +187,10 @@ def test_failures_that_may_pass_are_tried_again(method, status, sent):
         peer.reply(status, b"{}", ("Retry-After", "0"))
         return None
 
-    with api(answer) as (made, requests), pytest.raises(DispatchError):
+    clock = ManualClock()
+    with api(answer, clock=clock) as (made, requests), pytest.raises(DispatchError):
         made.request(method, "/x", max_retries=2, timeout=60)
-    assert sent == len(requests)
+    assert (sent, sent - 1) == (len(requests), len(clock.sleeps))
 
 
 def test_a_wait_beyond_the_deadline_is_not_begun():
@@ -402,12 +402,8 @@ def test_google_is_asked_until_it_has_read_the_file():
     """A file that it cannot process is an error."""
     server, clock = FileServer(["PROCESSING", "PROCESSING", "ACTIVE"]), ManualClock()
     with api(server.google, GoogleVendor, "/v1beta", clock=clock) as (made, _requests):
-        done = threading.Thread(target=lambda: made.upload_file(PDF))
-        done.start()
-        while done.is_alive():
-            clock.advance(1.0)
-            done.join(0.01)
-        assert 2 == server.polls
+        made.upload_file(PDF)
+        assert (2, [1.0, 1.0]) == (server.polls, clock.sleeps)
     failed = api(FileServer(["FAILED"]).google, GoogleVendor, "/v1beta")
     with failed as (made, _requests), pytest.raises(VendorUnavailable, match="could not process the file"):
         made.upload_file(PDF)
