@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from typing import Literal
 
 from .._text import room_logger
 from ..errors import ConfigError, MalformedReply
@@ -34,7 +35,7 @@ class Transport:
     usual CAs, for the proxy too; ``client_cert`` is shown to the vendor alone. ``ssl_context`` stands in for all of these, for
     vendor and proxy. At most ``pool_size`` connections are open at once, and a call that finds all busy waits. There are no
     cookies, no netrc, no redirects and no retries. With ``trust_env``, a proxy or CA bundle that is not given comes from the
-    standard environment variables, now. Limits run on the clock of each call's deadline.
+    standard environment variables, now; ``proxy=False`` uses none. Limits run on the clock of each call's deadline.
     ``admit`` judges the resolved addresses before any is connected to. A proxy gets such an address instead of the name;
     without ``admit`` it gets the name, unless its scheme is socks4 or socks5. Raises :class:`~llmdispatcher.ConfigError` for a URL
     that cannot be.
@@ -48,7 +49,7 @@ class Transport:
         *,
         limits: IoLimits = IoLimits(),  # noqa: B008 - a frozen value
         pool_size: int = 128,
-        proxy: str | Proxy | None = None,
+        proxy: str | Proxy | Literal[False] | None = None,
         ca_bundle: str | None = None,
         client_cert: ClientCert | None = None,
         ssl_context: SslContext | None = None,
@@ -60,7 +61,7 @@ class Transport:
         self._checker = RequestChecker(self._origin)
         self._pool_size = pool_size
         self._proxy = Proxy.of(proxy) if isinstance(proxy, str) and proxy else proxy or None
-        if self._proxy is None and trust_env:
+        if self._proxy is None and trust_env and proxy is not False:
             self._proxy = environment_proxy(base_url)
         self._place = (
             self._origin.authority if self._proxy is None else f"{self._origin.authority} by the proxy {self._proxy.authority}"

@@ -134,6 +134,17 @@ def _tls(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         )
 
 
+def _proxy_address(value: str | Literal[False] | None) -> Any:
+    return secret_address(value) if isinstance(value, str) else value
+
+
+def _proxy(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not False and value is not None and (not isinstance(value, str) or not value.strip()):
+        raise ConfigError(
+            f"{attribute.name}: it is empty or no text; give an address, False for none, or leave it out to read the environment"
+        )
+
+
 _Keys = str | Callable[[], str] | Sequence[str | Callable[[], str]]
 
 
@@ -164,7 +175,7 @@ class VendorSettings(TypedDict, total=False):
     ca_bundle: str | os.PathLike[str] | None
     client_cert: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
     ssl_context: SslContext | None
-    proxy: str | None
+    proxy: str | Literal[False] | None
 
 
 @suggest
@@ -185,9 +196,10 @@ class VendorConfig:
     kind; without it each model is asked by the one that it needs. ``drop_params`` leaves out, with a log line, what the vendor
     cannot express. ``fetch_remote`` (True, or a :class:`~llmdispatcher.RemoteFetch`) lets what a request names by address
     be fetched where the vendor cannot. ``api_version`` is Azure's; ``trust_env`` reads proxy and CA bundle from the standard
-    environment variables. ``proxy`` is the address of an HTTP or SOCKS proxy. ``ca_bundle`` is a PEM file, or a folder, with the
-    CAs to trust; ``client_cert`` a PEM file with certificate and key, (certificate, key), or (certificate, key, password).
-    ``ssl_context``, an :class:`ssl.SSLContext`, stands in for both, and is not changed.
+    environment variables. ``proxy`` is the address of an HTTP or SOCKS proxy; False is none, whatever the environment says.
+    ``ca_bundle`` is a PEM file, or a folder, with the CAs to trust; ``client_cert`` a PEM file with certificate and key,
+    (certificate, key), or (certificate, key, password). ``ssl_context``, an :class:`ssl.SSLContext`, stands in for both, and is
+    not changed.
     """
 
     api_key: str | tuple[str, ...] | Callable[[], str] | None = attrs.field(
@@ -216,7 +228,7 @@ class VendorConfig:
     ca_bundle: str | None = attrs.field(default=None, converter=_path, validator=optional_non_blank)
     client_cert: ClientCert | None = attrs.field(default=None, converter=_cert, validator=_certificate)
     ssl_context: SslContext | None = attrs.field(default=None, validator=_tls)
-    proxy: str | None = attrs.field(default=None, repr=False, converter=secret_address, validator=_secret)
+    proxy: str | Literal[False] | None = attrs.field(default=None, repr=False, converter=_proxy_address, validator=_proxy)
 
     @pool_size.validator
     def _some(self, _attribute: Any, value: int) -> None:

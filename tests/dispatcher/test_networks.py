@@ -114,6 +114,8 @@ def test_a_file_has_it_all(office, proxy_of, tmp_path, monkeypatch, kind):
             "vendors.openai.ssl_context: str is not an ssl.SSLContext; for files use ca_bundle and client_cert",
         ),
         ("proxy = 5", "vendors.openai.proxy: "),
+        ("proxy = true", "vendors.openai.proxy: it is empty or no text; give an address, False for none"),
+        ('proxy = ""', "vendors.openai.proxy: it is empty or no text; give an address, False for none"),
         ('fetch_remote = { proxy = "" }', "fetch_remote.proxy: it is empty"),
         ('fetch_remote = { proxy_resolves = "yes" }', "fetch_remote.proxy_resolves: 'yes' is neither True nor False"),
     ],
@@ -158,6 +160,11 @@ def test_from_env_goes_by_the_environments_proxy(office, proxy_of, monkeypatch, 
                 assert "hello" == dispatcher.send(Request("openai:gpt-4o-mini", "hi"), timeout=30).content
             assert asked == len(proxy.asked)
             monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.delenv("NO_PROXY")
+        with Dispatcher() as dispatcher:
+            dispatcher.register_vendor(OpenAIVendor(proxy=False))
+            assert "hello" == dispatcher.send(Request("gpt-4o-mini", "hi"), timeout=30).content
+        assert 1 == len(proxy.asked)
 
 
 @each("kind, secure", [("http", True), ("http", False), ("https", True), ("https", False), ("socks5h", True)])

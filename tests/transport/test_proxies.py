@@ -253,3 +253,17 @@ def test_many_threads_share_the_connections_through_a_proxy(proxied):
         bodies = [b"%d" % number * 50_000 for number in range(40)]
         assert bodies == list(threads.map(lambda body: line.get(body=body), bodies))
         assert proxy.server.connections <= 8
+
+
+def test_a_proxy_whose_name_is_unknown_is_told_by_its_setting(monkeypatch):
+    """And not by the vendor's address, which nobody has looked up."""
+
+    def unknown(host, *_rest, **_options):
+        raise socket.gaierror(socket.EAI_NONAME, f"unknown: {host}")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    transport = Transport("https://vendor.test", proxy="socks5h://proxy.test")
+    with pytest.raises(
+        VendorUnavailable, match=r"proxy.test:1080: the proxy's name cannot be resolved; check proxy and"
+    ):
+        transport.open(HttpCall(url="https://vendor.test/x", headers={}), Deadline.after(30.0))
