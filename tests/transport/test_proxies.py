@@ -263,7 +263,5 @@ def test_a_proxy_whose_name_is_unknown_is_told_by_its_setting(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     transport = Transport("https://vendor.test", proxy="socks5h://proxy.test")
-    with pytest.raises(
-        VendorUnavailable, match=r"proxy.test:1080: the proxy's name cannot be resolved; check proxy and"
-    ):
+    with pytest.raises(VendorUnavailable, match=r"proxy.test:1080: the proxy's name cannot be resolved; check proxy and"):
         transport.open(HttpCall(url="https://vendor.test/x", headers={}), Deadline.after(30.0))
