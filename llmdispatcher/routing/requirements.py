@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from ..catalog import Target, room_for_thoughts
+from ..catalog import Target, canonical, room_for_thoughts
 from ..types import AudioPart, FilePart, ImagePart, Request, Usage, stored_param, unseen_model
 from .optimize import CostOptimization, input_tokens, tokens_of
 
@@ -123,7 +123,9 @@ class Requirements:
         if self.needs and not self.needs.isdisjoint(target.lacks):
             need = min(self.needs & target.lacks)
             return SkippedTarget(target.vendor, f"{target.model} has no {need}", need)
-        elsewhere = next((name for name in self.holders if name != target.vendor), None) if self.needs else None
+        elsewhere = (
+            next((name for name in self.holders if canonical(name) != canonical(target.vendor)), None) if self.needs else None
+        )
         if elsewhere is not None:
             return SkippedTarget(target.vendor, f"the request names a file that {elsewhere} has", FILE)
         if 0 < target.context_window < self.input_tokens:

@@ -204,3 +204,5 @@ def test_a_file_that_another_vendor_has_is_not_asked_for_here():
                     send(Request("claude-sonnet-4-6", [Message.user("What?", part)]))
                 assert isinstance(caught.value, InvalidRequest), type(caught.value)
         assert [] == simulator.requests
+        own = FilePart(file_id="file_1", media_type="application/pdf", vendor="Anthropic")
+        assert "hello" == dispatcher.send(Request("claude-sonnet-4-6", [Message.user("What?", own)]), timeout=30).content
