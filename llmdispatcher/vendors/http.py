@@ -465,7 +465,7 @@ class HttpVendor:
         check_size(max_body)
         own = CallHeaders(headers or {}, self._row, self._config.headers)
         further = own.sent if content_type is None else {"Content-Type": content_type, **own.sent}
-        deadline = Deadline.after(timeout, clock=self._clock, cancellation=cancel)
+        deadline = self._deadline(timeout, cancel)
         url = (self._endpoint or self._connect()).address("", target)
         call = HttpCall(method=method, url=url, headers=further, body=body, max_body=max_body, secrets=own.secrets)
         return self._exchange(call, deadline, max_retries)
@@ -489,7 +489,7 @@ class HttpVendor:
         """
         api = files_api(self.kind, self._row.codec)
         upload = Upload.of(file, name, media_type, purpose, expires_after)
-        return api.upload(self._ask, upload, self.name, Deadline.after(timeout, clock=self._clock, cancellation=cancel))
+        return api.upload(self._ask, upload, self.name, self._deadline(timeout, cancel))
 
     def delete_file(self, file: UploadedFile | str, *, timeout: float | None = 60.0, cancel: Cancellation | None = None) -> None:
         """Delete a file at the vendor, by what :meth:`upload_file` returned or by its id."""
@@ -497,7 +497,12 @@ class HttpVendor:
         if not isinstance(file, str | UploadedFile):
             raise InvalidRequest(f"file: {type(file).__name__} is no file of a vendor; give the UploadedFile, or its id")
         path, headers = api.delete(file if isinstance(file, str) else file.id)
-        self._ask("DELETE", path, Deadline.after(timeout, clock=self._clock, cancellation=cancel), headers=headers)
+        self._ask("DELETE", path, self._deadline(timeout, cancel), headers=headers)
+
+    def _deadline(self, timeout: float | None, cancel: Cancellation | None) -> Deadline:
+        if cancel is not None and not isinstance(cancel, Cancellation):
+            raise ConfigError(f"cancel: {type(cancel).__name__} is not a Cancellation; make one and call its cancel()")
+        return Deadline.after(timeout, clock=self._clock, cancellation=cancel)
 
     def _ask(
         self,

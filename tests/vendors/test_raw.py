@@ -149,6 +149,7 @@ def test_no_path_leaves_the_address(path):
         ({"max_body": "1"}, "max_body: '1'"),
         ({"max_retries": -1}, "max_retries: -1"),
         ({"timeout": 0}, "timeout: 0"),
+        ({"cancel": 5}, "cancel: int is not a Cancellation"),
         ({"headers": {"Authorization": "x"}}, "headers: 'Authorization' is a credential"),
         ({"headers": {"Host": "evil.test"}}, "headers: 'Host' belongs to the connection"),
         ({"content_type": "a\r\nb: c"}, "headers: the value of 'Content-Type'"),
