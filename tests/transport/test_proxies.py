@@ -252,7 +252,7 @@ def test_many_threads_share_the_connections_through_a_proxy(proxied):
     with proxied("https", echo, secure=True) as (line, proxy), ThreadPoolExecutor(8) as threads:
         bodies = [b"%d" % number * 50_000 for number in range(40)]
         assert bodies == list(threads.map(lambda body: line.get(body=body), bodies))
-        assert proxy.server.connections <= 8
+        assert proxy.server.connections < len(bodies)
 
 
 def test_a_proxy_whose_name_is_unknown_is_told_by_its_setting(monkeypatch):
