@@ -270,7 +270,8 @@ def key_of(request: Request, where: CacheTarget, tenant: Any = None) -> str:
         numbers = [number if number is None else float(number) for number in _numbers(request)]  # 1 and 1.0 are the same
         fields = list(_fields(request))
         fields[_MESSAGES] = [_message(message) for message in request.messages]
-        text = _canonical([VERSION, where, tenant, fields, numbers])
+        headers = {name.lower(): text for name, text in (request.headers or {}).items()}
+        text = _canonical([VERSION, where, tenant, fields, numbers, *([headers] if headers else [])])
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).hexdigest()
     except (TypeError, ValueError, RecursionError) as error:
         raise Unkeyable(f"the request has no canonical form: {type(error).__name__}") from None
@@ -281,10 +282,12 @@ def _names(kind: type[attrs.AttrsInstance], leave_out: Collection[str] = ()) -> 
 
 
 def _all(kind: type[attrs.AttrsInstance]) -> Callable[[Any], Any]:
-    return attrgetter(*_names(kind))
+    return attrgetter(*_names(kind, _NOT_IN_PARTS))
 
 
-_KEYED = _names(Request, (*_UNSENT, *_FLOATS))
+_NOT_IN_PARTS = ("vendor",)
+"""Who has a file: the key has the target."""
+_KEYED = _names(Request, (*_UNSENT, *_FLOATS, "headers"))
 _MESSAGES = _KEYED.index("messages")
 _fields, _numbers = attrgetter(*_KEYED), attrgetter(*_FLOATS)
 _message = _all(Message)

@@ -34,6 +34,7 @@ class VendorRow:
     key_header: str = "Authorization"
     key_prefix: str = "Bearer "
     headers: tuple[tuple[str, str], ...] = ()
+    header_env: tuple[tuple[str, str], ...] = ()
     key_env: tuple[str, ...] = ()
     url_env: tuple[str, ...] = ()
     version_env: tuple[str, ...] = ()
@@ -64,9 +65,10 @@ def _table() -> Mapping[str, VendorRow]:
     return {name: _row(name, **fields) for name, fields in _toml("vendors").items()}
 
 
-def _row(name: str, headers: Mapping[str, str] | None = None, **fields: Any) -> VendorRow:
+def _row(name: str, **fields: Any) -> VendorRow:
     lists = {key: tuple(value) for key, value in fields.items() if isinstance(value, list)}
-    return VendorRow(name=name, headers=tuple((headers or {}).items()), **{**fields, **lists})
+    pairs = {key: tuple(fields.get(key, {}).items()) for key in ("headers", "header_env")}
+    return VendorRow(name=name, **{**fields, **lists, **pairs})
 
 
 def canonical(name: str) -> str:

@@ -19,8 +19,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, Literal, NoReturn, Self
+
+import attrs
 
 from llmdispatcher import (
     AuthenticationError,
@@ -96,7 +99,6 @@ _OPTIONAL = frozenset(
     }
 )
 """Fields that the SDK's objects have as ``None`` where a server did not send them."""
-_NOT_SENT = ("extra_headers", "extra_query")
 _UNSENT_STATUSES: Mapping[type[DispatchError], int] = {InvalidRequest: 400, ModelNotFound: 404, BudgetExceeded: 429}
 """What a vendor would have answered to a request that was refused before it was sent."""
 
@@ -250,28 +252,29 @@ class OpenAI:
 
     def _ask(self, codec: Codec, fields: dict[str, Any]) -> Record | Stream:
         with _errors():
-            timeout, body = self._body(fields)
+            timeout, headers, body = self._body(fields)
             asked = codec.read_request(body)
+            if headers:
+                asked = attrs.evolve(asked, request=attrs.evolve(asked.request, headers=headers))
             if asked.stream:
                 return Stream(self.dispatcher.send_streaming(asked.request, timeout=timeout), codec, asked)
             return _record(codec.write_response(self.dispatcher.send(asked.request, timeout=timeout), asked))
 
     def _embeddings(self, **fields: Any) -> Record:
         with _errors():
-            timeout, body = self._body({**fields, "encoding_format": "float"})
+            timeout, headers, body = self._body({**fields, "encoding_format": "float"})
             codec = EMBEDDING_CODECS[OPENAI_CHAT.name]
             asked = codec.read_request(body)
             further = {name: value for name, value in asked.extra_params.items() if name != "encoding_format"}
             if "input" in further:
                 raise InvalidRequest("input: tokens are not taken, since each vendor has its own; give a text or a list of texts")
-            found = self.dispatcher.embed(
-                asked.model, asked.texts, timeout=timeout, dimensions=asked.dimensions, user=asked.user, extra_params=further
-            )
+            vectors = partial(self.dispatcher.embed, asked.model, asked.texts, timeout=timeout, headers=headers)
+            found = vectors(dimensions=asked.dimensions, user=asked.user, extra_params=further)
             return _record(codec.write_response(found, asked))
 
-    def _body(self, fields: dict[str, Any]) -> tuple[float | None, bytes]:
-        timeout, body = _body(fields)
-        return timeout if timeout is not None else self._timeout, body
+    def _body(self, fields: dict[str, Any]) -> Sent:
+        timeout, headers, body = _body(fields)
+        return timeout if timeout is not None else self._timeout, headers, body
 
     def _models(self, **_: Any) -> Page:
         vendors = self.dispatcher.get_vendors()
@@ -294,15 +297,18 @@ class _Part:
         raise AttributeError(f"llmdispatcher's client has no {self._name}.{name}; it has {self._name}.{', '.join(members)}")
 
 
-def _body(fields: dict[str, Any]) -> tuple[float | None, bytes]:
-    """The timeout of a call, and its body as it would have been sent."""
+Sent = tuple[float | None, Mapping[str, str] | None, bytes]
+
+
+def _body(fields: dict[str, Any]) -> Sent:
+    """The timeout of a call, its own headers, and its body as it would have been sent."""
     fields = {name: value for name, value in fields.items() if not _is_omitted(value)}
-    unfit = next((name for name in _NOT_SENT if fields.pop(name, None)), None)
-    if unfit is not None:
-        raise InvalidRequest(f"{unfit}: the dispatcher chooses who is asked; give headers to the vendor: OpenAIVendor(headers=...)")
+    if fields.pop("extra_query", None):
+        raise InvalidRequest("extra_query: the dispatcher chooses who is asked, and how; leave it out")
+    headers = fields.pop("extra_headers", None) or None
     timeout, further = fields.pop("timeout", None), fields.pop("extra_body", None) or {}
     try:
-        return timeout, json.dumps({**fields, **further}, default=_plain, allow_nan=False).encode()
+        return timeout, headers, json.dumps({**fields, **further}, default=_plain, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRequest(f"the request is no JSON: {error}") from None
 

@@ -7,17 +7,18 @@ from typing import Any
 
 import attrs
 
-from ..catalog import Target, room_for_thoughts
+from ..catalog import Target, canonical, room_for_thoughts
 from ..types import AudioPart, FilePart, ImagePart, Request, Usage, stored_param, unseen_model
 from .optimize import CostOptimization, input_tokens, tokens_of
 
 OVER_COST, UNPRICED, WINDOW, OUTPUT, RULE = "cost", "price", "window", "output", "rule"
 MISSING, UNREGISTERED, UNREAD, PINNED, FALLBACK = "missing", "unregistered", "unread", "pinned", "fallback"
-UNFIT = "unfit"
+UNFIT, FILE = "unfit", "file"
 FAILOVER = "failover"
 """Codes of reasons: over ``max_cost``, of unknown price where that is not enough, conversation or answer too long, a setting that
 could not be followed, no key or address, no vendor of that name, a list of models that was not read yet, another vendor named by
-the request, a fallback vendor of which no model is known, settings that a target behind the first does not take."""
+the request, a fallback vendor of which no model is known, settings that a target behind the first does not take, a file that
+another vendor has."""
 EMBEDDINGS = "embeddings"
 ANY_WINDOW = 2_000_000
 """Tokens of a model's context window where nobody knows it."""
@@ -31,8 +32,8 @@ class SkippedTarget:
     """A target that is not asked, and why.
 
     ``code`` is ``"cost"``, ``"price"``, ``"window"``, ``"output"``, ``"rule"``, ``"missing"``, ``"unregistered"``, ``"unread"``
-    (its list of models would be read first), ``"pinned"``, ``"fallback"``, ``"failover"`` (it is off), ``"unfit"`` or the
-    capability that it lacks; empty for other reasons.
+    (its list of models would be read first), ``"pinned"``, ``"fallback"``, ``"failover"`` (it is off), ``"unfit"``, ``"file"`` or
+    the capability that it lacks; empty for other reasons.
     ``model`` and ``at``, the seconds from the beginning of the call, are given for a target of the route that was skipped when its
     turn came; a vendor that is not on the route has neither.
     """
@@ -75,7 +76,7 @@ def needs_of(request: Request, *, streamed: bool) -> frozenset[str]:
 class Requirements:
     """One request as routing sees it: what it uses, how long it is, what it may cost."""
 
-    __slots__ = ("_tokens", "cost", "input_tokens", "needs", "request", "strict_cost")
+    __slots__ = ("_holders", "_tokens", "cost", "input_tokens", "needs", "request", "strict_cost")
 
     def __init__(
         self, request: Request, cost: CostOptimization | None, needs: frozenset[str], *, strict_cost: bool = False
@@ -85,7 +86,17 @@ class Requirements:
         self.needs = needs
         self.cost = cost
         self._tokens: Usage | None = None
+        self._holders: frozenset[str] | None = None
         self.input_tokens = input_tokens(request)
+
+    @property
+    def holders(self) -> frozenset[str]:
+        """The vendors that have the files which the request names."""
+        if self._holders is None:
+            contents = [message.content for message in self.request.messages if type(message.content) is tuple]
+            parts = [part for content in contents for part in content if isinstance(part, ImagePart | FilePart)]
+            self._holders = frozenset([part.vendor for part in parts if part.vendor is not None])
+        return self._holders
 
     @property
     def tokens(self) -> Usage:
@@ -113,6 +124,11 @@ class Requirements:
         if self.needs and not self.needs.isdisjoint(target.lacks):
             need = min(self.needs & target.lacks)
             return SkippedTarget(target.vendor, f"{target.model} has no {need}", need)
+        elsewhere = (
+            next((name for name in self.holders if canonical(name) != canonical(target.vendor)), None) if self.needs else None
+        )
+        if elsewhere is not None:
+            return SkippedTarget(target.vendor, f"the request names a file that {elsewhere} has", FILE)
         if 0 < target.context_window < self.input_tokens:
             reason = f"about {self.input_tokens} tokens do not fit the window of {target.context_window} of {target.model}"
             return SkippedTarget(target.vendor, reason, WINDOW)

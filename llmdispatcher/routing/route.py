@@ -24,6 +24,7 @@ from .optimize import CostOptimization, Latencies, LatencyOptimization, Ranking
 from .requirements import (
     EMBEDDINGS,
     FAILOVER,
+    FILE,
     MISSING,
     OVER_COST,
     PINNED,
@@ -222,6 +223,8 @@ def dead_end(route: Route) -> DispatchError:
         cause = route.cause or f"no registered vendor has the model: {reasons}"
         text = f"{cause}. {route.hint}" if route.hint else cause
         return ModelNotFound(text, model=route.model, try_elsewhere=False)
+    if codes == {FILE}:
+        return InvalidRequest(f"no vendor has the file: {reasons}; ask that vendor, or send the bytes", model=route.model)
     text = f"no vendor can take the request: {reasons}"
     lacking = sorted(codes.intersection(CAPABILITIES))
     text = f"{text}; {_instead_of(lacking)}" if lacking else text

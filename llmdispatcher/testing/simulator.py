@@ -19,6 +19,7 @@ from .fault_context import Fault, FaultContext, send_all
 from .faults import status
 from .formats import FORMATS, recognise
 from .formats.base import ApiError, Format, SimulatedRequest, parse_json
+from .formats.files import FileStore, SimulatedFile
 from .loopback import LoopbackServer, Peer, WireRequest
 
 Said = str | SimulatedResponse | Response
@@ -37,7 +38,7 @@ _TICK = 0.002
 class VendorSimulator:
     """OpenAI (chat and responses), Azure, Anthropic, Gemini and Ollama behind one port; the path of a request tells which.
 
-    They answer conversations, and list models, embed texts and count tokens as the vendor does.
+    They answer conversations, list models, embed texts, count tokens and keep files as the vendor does.
     ``responses`` is a string, a :class:`SimulatedResponse`, a :class:`~llmdispatcher.Response` (sent as it is),
     a callable that takes the request's JSON and returns one of them, or a list of these that is gone through again and again;
     by default sentences are made from the prompt, and calls and JSON where the request demands them. A callable that raises is a
@@ -59,6 +60,7 @@ class VendorSimulator:
     port: int = 0
     tls: ssl.SSLContext | None = None
     requests: list[SimulatedRequest] = attrs.field(factory=list, init=False, repr=False)
+    _files: FileStore = attrs.field(factory=FileStore, init=False, repr=False)
     _script: deque[Scripted] = attrs.field(factory=deque, init=False, repr=False)
     _always: Scripted | None = attrs.field(default=None, init=False, repr=False)
     _used: set[int] = attrs.field(factory=set, init=False, repr=False)
@@ -113,6 +115,11 @@ class VendorSimulator:
         return self.url
 
     @property
+    def files(self) -> list[SimulatedFile]:
+        """The files that were uploaded and not deleted."""
+        return list(self._files.held.values())
+
+    @property
     def hits(self) -> int:
         """How many requests came in whole, refused ones included."""
         return len(self.requests)
@@ -146,6 +153,11 @@ class VendorSimulator:
         if wire.method in ("GET", "HEAD") and wire.target in ("/", "/health"):  # a probe, no request to a vendor
             peer.reply(200, b'{"status":"healthy"}' if wire.method == "GET" else b"")
             return False
+        kept = self._files.answer(wire, lambda key: self.keys is None or key in self.keys)
+        if kept is not None:
+            self._record(wire, None, {})
+            peer.reply(kept[0], kept[1], *kept[2])
+            return None
         recognised = recognise(wire.method, wire.target, wire.headers)
         form, said = recognised or (FORMATS["openai"], {})
         request, what = self._record(wire, form if recognised else None, said)

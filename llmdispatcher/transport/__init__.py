@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from .context import IoLimits as IoLimits
     from .context import clean as clean
     from .fetch import fetch_remote as fetch_remote
+    from .tls import ClientCert as ClientCert
+    from .tls import SslContext as SslContext
     from .transport import Transport as Transport
 else:
     __getattr__, __dir__ = door(
@@ -17,6 +19,7 @@ else:
         {
             "context": ("clean", "IoLimits"),
             "fetch": ("fetch_remote",),
+            "tls": ("ClientCert", "SslContext"),
             "transport": ("Transport",),
         },
     )

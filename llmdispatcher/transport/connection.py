@@ -1,67 +1,115 @@
 """Connections, pools and the requests adapter of one origin: they write a request and read the head of its answer.
 
-Pool, proxy and TLS are chosen once for an origin. urllib3 does pools, proxies, tunnels and TLS with its verification.
+Pool, proxy and TLS are chosen once for an origin. urllib3 does the pools, OpenSSL verifies certificates.
 ``HTTPAdapter.send`` is not overridden, so ``responses`` and other tools that replace it see each call.
 """
 
 from __future__ import annotations
 
 import queue
-import ssl
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from socket import AF_INET
 from types import FunctionType
 from typing import Any
 
+import attrs
 import requests.adapters
 from requests.adapters import HTTPAdapter
 from requests.models import PreparedRequest, Response
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
-from urllib3 import PoolManager, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ClosedPoolError, EmptyPoolError
-from urllib3.util.ssl_ import create_urllib3_context
 
-from ..errors import ConfigError
-from ..runtime import new_lock, user_path
+from ..errors import VendorUnavailable
 from ..types import HttpCall
 from .body import Body, wrap_mocked
 from .context import FOREIGN, HANG_UPS, IoContext, StaleConnection, active, hang_up_error, translate
-from .dns import RESOLVER
+from .dns import RESOLVER, Address
 from .http1 import HeadReader, framing_of
+from .proxies import Proxy, open_tunnel
 from .request import Origin, Prepared
-from .sockets import DeadlineSocket, PoolQueue, TLSSocket, dial
+from .sockets import PoolQueue, dial
+from .tls import SslContext, secure
 
 _SMALL = 65536
 """Bodies up to this many bytes travel in one write with their head."""
 
 
+@attrs.frozen(kw_only=True)
+class OriginRoute:
+    """How an origin is reached. ``tls`` gives the context of a new connection to it, ``proxy_tls`` is that of one to a proxy."""
+
+    proxy: Proxy | None = None
+    tls: Callable[[], SslContext] | None = None
+    proxy_tls: SslContext | None = None
+    forwards: bool = False
+    """Whether the proxy reads the requests and passes them on."""
+    resolves: bool = True
+    """Whether the proxy gets the origin's name, and not an address."""
+
+
+_DIRECT = OriginRoute()
+
+
 class PlainConnection(HTTPConnection):
     """HTTP over TCP; ``served`` counts the answers that came over the present socket, which is idle ``since`` then."""
 
-    sock: DeadlineSocket | None
+    sock: Any
     served = 0
     since = 0.0
+    route = _DIRECT
 
-    def _new_conn(self) -> DeadlineSocket:
+    def _new_conn(self) -> Any:
         context: IoContext = active.context
         context.enter("dns", context.connect)
+        if self.route.proxy is not None:
+            return self._dial_proxy(self.route.proxy, context)
         host, port = self.host, self.port or self.default_port
         addresses = RESOLVER.addresses(host, port, context)
         if context.admit is not None:
             context.admit(addresses)
+        return self._dial(host, port, addresses, context)
+
+    def _dial(self, host: str, port: int, addresses: tuple[Address, ...], context: IoContext) -> Any:
         context.phase = "connect"
         sock, address = dial(addresses, self.socket_options or (), context)
         if address is not addresses[0]:
             RESOLVER.prefer(host, port, address)
         return sock
 
+    def _dial_proxy(self, proxy: Proxy, context: IoContext) -> Any:
+        """A connection to the proxy, which ends at the origin unless the proxy forwards."""
+        route, host, port = self.route, self.host, self.port or self.default_port
+        if not route.resolves:
+            addresses = RESOLVER.addresses(host, port, context)
+            if context.admit is not None:
+                context.admit(addresses)
+            host = next((str(where[0]) for family, _, _, where in addresses if family == AF_INET), str(addresses[0][3][0]))
+        context.setting = proxy.field
+        try:
+            addresses = RESOLVER.addresses(proxy.host, proxy.port, context)
+        except VendorUnavailable as error:
+            text = f"{context.host}: the proxy's name cannot be resolved; check {proxy.field} and the network"
+            raise VendorUnavailable(text, phase="dns", sent=False, timed_out=error.timed_out) from None
+        sock = self._dial(proxy.host, proxy.port, addresses, context)
+        if route.proxy_tls is not None:
+            sock = secure(sock, route.proxy_tls, proxy.host, context)
+        if not route.forwards:
+            context.phase = "connect"
+            try:
+                open_tunnel(sock, proxy, host, port, context)
+            except BaseException:
+                sock.release()
+                sock.close()
+                raise
+        context.setting = "base_url"
+        return sock
+
     def connect(self) -> None:
         """Resolve, connect, tunnel and shake hands under the context; raises only errors of ours."""
         self.served = 0
         try:
-            super().connect()
+            self.sock = self._new_conn()
         except FOREIGN as foreign:
             failure = translate(foreign, active.context)
         else:
@@ -138,12 +186,25 @@ class PlainConnection(HTTPConnection):
 class TLSConnection(PlainConnection, HTTPSConnection):
     """HTTP over TLS."""
 
+    def _new_conn(self) -> Any:
+        assert self.route.tls is not None
+        tls = self.route.tls()  # first: what cannot be loaded needs no connection
+        sock = secure(super()._new_conn(), tls, self.host, active.context)
+        self.is_verified = True  # or the context's maker does not want it to be
+        return sock
+
 
 class PlainPool(HTTPConnectionPool):
     """Connections to one origin over HTTP."""
 
     ConnectionCls = PlainConnection  # type: ignore[assignment]  # urllib3's protocol knows only its own response
     QueueCls = PoolQueue
+    route = _DIRECT
+
+    def _new_conn(self) -> Any:
+        connection: Any = super()._new_conn()
+        connection.route = self.route
+        return connection
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         """A connection of ours; one that is open may be used."""
@@ -198,29 +259,19 @@ POOLS = {"http": PlainPool, "https": TLSPool}
 
 _ADAPTERS = vars(requests.adapters)
 """Where ``HTTPAdapter.send`` is defined, unless a tool has put another function in its place."""
-_contexts: dict[str, ssl.SSLContext] = {}
-_contexts_lock = new_lock()
 
 
 class OriginAdapter(HTTPAdapter):
     """Sends to one origin, over at most ``pool_size`` connections."""
 
-    def __init__(self, origin: Origin, *, pool_size: int, proxy: str | None, ca_bundle: str | None) -> None:
+    def __init__(self, origin: Origin, route: OriginRoute, *, pool_size: int) -> None:
         self._host = origin.authority
-        self._proxy = proxy
-        self._absolute = bool(proxy) and origin.scheme == "http"
-        self._ssl = tls_context(ca_bundle) if origin.scheme == "https" else None
+        self._forwarding: tuple[str, dict[str, str]] | None = None
+        if route.forwards and route.proxy is not None:
+            self._forwarding = origin.url, route.proxy.headers
         super().__init__(pool_connections=1, pool_maxsize=pool_size, pool_block=True)
-        self.pool: PlainPool = self.poolmanager.connection_from_url(origin.url)
-
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
-        """Use our pools, behind the proxy if there is one."""
-        options |= {"num_pools": connections, "maxsize": maxsize, "block": block, "ssl_context": self._ssl}
-        if self._proxy is None:
-            self.poolmanager = PoolManager(**options)
-        else:
-            self.poolmanager = ProxyManager(self._proxy, proxy_headers=self.proxy_headers(self._proxy), **options)
-        self.poolmanager.pool_classes_by_scheme = POOLS
+        self.pool: PlainPool = POOLS[origin.scheme](origin.host, origin.port, maxsize=pool_size, block=True)
+        self.pool.route = route
 
     def get_connection_with_tls_context(self, request: PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None) -> Any:
         """The one pool."""
@@ -231,7 +282,7 @@ class OriginAdapter(HTTPAdapter):
 
     def request_url(self, request: PreparedRequest, proxies: Any) -> str:
         """The path, or the whole URL for a proxy that forwards."""
-        return request.target if isinstance(request, Prepared) and not self._absolute else str(request.url)
+        return request.target if isinstance(request, Prepared) else str(request.url)
 
     def build_response(self, req: PreparedRequest, resp: Any) -> Response:
         """A response without cookies and encoding, around the raw one."""
@@ -246,12 +297,14 @@ class OriginAdapter(HTTPAdapter):
     def exchange(self, call: HttpCall, target: str, context: IoContext) -> Body:
         """Send ``call`` and read the head of its answer. The context has the time-outs, and nothing is retried.
 
-        Only a request that goes through a proxy, or a tool such as ``responses``, takes the way of requests and urllib3.
+        Only a request for a tool such as ``responses`` takes the way of requests and urllib3.
         """
         headers = {"Host": self._host, **call.headers, "Content-Length": str(len(call.body))}
+        if self._forwarding is not None:
+            target = f"{self._forwarding[0]}{target}"
+            headers |= self._forwarding[1]
         send, pool = HTTPAdapter.send, self.pool
-        replaced = type(send) is not FunctionType or send.__globals__ is not _ADAPTERS
-        if replaced or pool.proxy is not None:
+        if type(send) is not FunctionType or send.__globals__ is not _ADAPTERS:
             response = self.send(Prepared(call, target, headers), stream=True)
             raw = response.raw
             return raw if isinstance(raw, Body) else wrap_mocked(response.status_code, response.headers, raw, context)
@@ -272,28 +325,3 @@ class OriginAdapter(HTTPAdapter):
         """Close the idle connections."""
         self.pool.close()
         super().close()
-
-
-def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
-    """The context for a CA file or directory, made once per process: loading the certificates takes longer than a call."""
-    path = str(user_path(ca_bundle, "ca_bundle")) if ca_bundle else DEFAULT_CA_BUNDLE_PATH
-    with _contexts_lock:
-        context = _contexts.get(path)
-        if context is None:
-            context = _contexts[path] = _make_tls_context(path)
-    return context
-
-
-def _make_tls_context(path: str) -> ssl.SSLContext:
-    context = create_urllib3_context(ssl_minimum_version=ssl.TLSVersion.TLSv1_2)
-    context.sslsocket_class = TLSSocket
-    try:
-        if Path(path).is_dir():
-            context.load_verify_locations(capath=path)
-        else:
-            context.load_verify_locations(cafile=path)
-    except OSError:
-        raise ConfigError(
-            f"ca_bundle: {path!r} holds no CA certificates that can be read; give a PEM file or a directory"
-        ) from None
-    return context

@@ -72,6 +72,7 @@ class IoContext:
     ``fresh`` that it must not use a kept connection.
     ``connect`` is the most seconds for name, TCP and TLS together: the limit, or the attempt's share where that is less.
     ``admit`` raises where one of the resolved addresses must not be connected to. ``meter`` counts bytes and connections.
+    ``setting`` names the setting that has the address of the present peer: that of a proxy until its tunnel is there.
     """
 
     __slots__ = (
@@ -91,6 +92,7 @@ class IoContext:
         "now",
         "phase",
         "placed",
+        "setting",
         "until",
     )
 
@@ -106,6 +108,7 @@ class IoContext:
         self.phase = "pool"
         self.fresh = False
         self.placed = False
+        self.setting = "base_url"
         self.now = deadline.clock.monotonic
         self._total = math.inf if limits.total is None else self.now() + limits.total
         self.until = min(deadline.at, self._total)
@@ -308,7 +311,8 @@ def clean(error: DispatchError) -> DispatchError:
 
 def hang_up_error(context: IoContext) -> DispatchError:
     """The error for a connection that the peer has closed."""
-    return context.ended() or _broken_error("the vendor closed the connection", context)
+    peer = "vendor" if context.setting == "base_url" else "proxy"
+    return context.ended() or _broken_error(f"the {peer} closed the connection", context)
 
 
 def _causes(foreign: BaseException) -> Iterator[BaseException]:
@@ -324,17 +328,40 @@ def _causes(foreign: BaseException) -> Iterator[BaseException]:
 
 
 def _tls_error(cause: ssl.SSLError, context: IoContext) -> DispatchError:
+    alert = (getattr(cause, "reason", None) or "").partition("_ALERT_")[2]  # errors of Python's own have none
+    if alert in _ABOUT_CERTIFICATE or (alert == "HANDSHAKE_FAILURE" and context.phase == "tls"):
+        return _certificate_error(alert, context)
     if context.phase != "tls" or isinstance(cause, HANG_UPS):
         return _broken_error("the TLS connection broke", context)
     reason = getattr(cause, "verify_message", None) or (cause.reason or "no TLS spoken").replace("_", " ").lower()
     is_plain = cause.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST")  # what a server says that speaks HTTP without TLS
     todo = (
-        "if it speaks plain HTTP, begin base_url with http://"
+        f"if it speaks plain HTTP, begin {context.setting} with http://"
         if is_plain
-        else "check base_url, or give the CA that signed its certificate as ca_bundle"
+        else f"check {context.setting}, or give the CA that signed its certificate as ca_bundle"
     )
-    text = f"{context.host}: TLS failed: {reason}; {todo}"
+    what = "TLS" if context.setting == "base_url" else "TLS with the proxy"
+    text = f"{context.host}: {what} failed: {reason}; {todo}"
     return VendorUnavailable(text, retry_here=False, phase="tls", sent=False)
+
+
+_ABOUT_CERTIFICATE = (
+    *("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "UNSUPPORTED_CERTIFICATE", "CERTIFICATE_REVOKED", "CERTIFICATE_EXPIRED"),
+    *("CERTIFICATE_UNKNOWN", "UNKNOWN_CA", "ACCESS_DENIED", "DECRYPT_ERROR"),
+)
+"""Alerts (RFC 8446 section 6.2) by which a server refuses a client's certificate. In TLS 1.3 they come after the handshake."""
+
+
+def _certificate_error(alert: str, context: IoContext) -> DispatchError:
+    """The error for a server that refuses the handshake; it has not read the request."""
+    told = alert.replace("_", " ").lower()
+    if alert == "CERTIFICATE_REQUIRED":
+        what, todo = "the server wants a client certificate", "give one as client_cert"
+    elif alert == "HANDSHAKE_FAILURE":
+        what, todo = f"TLS failed: {told}", "if the server wants a client certificate, give one as client_cert"
+    else:
+        what, todo = f"the server refuses the client certificate ({told})", "check client_cert; if there is none, give one"
+    return VendorUnavailable(f"{context.host}: {what}; {todo}", retry_here=False, phase="tls", sent=False)
 
 
 def _reason(cause: OSError) -> str:
@@ -344,10 +371,10 @@ def _reason(cause: OSError) -> str:
 
 
 def _describe(cause: BaseException) -> str:
-    """Name an exception without an error number; http.client has only a text for the refusal of a proxy."""
-    return "the proxy refused the tunnel" if str(cause).startswith("Tunnel connection failed") else type(cause).__name__
+    """Name an exception without an error number."""
+    return type(cause).__name__
 
 
 def _broken_error(reason: str, context: IoContext) -> VendorUnavailable:
-    text = f"{context.host}: {reason} {_DOING[context.phase]}; check base_url and the network, or ask another vendor"
+    text = f"{context.host}: {reason} {_DOING[context.phase]}; check {context.setting} and the network, or ask another vendor"
     return VendorUnavailable(text, phase=context.phase, sent=context.sent)

@@ -1,7 +1,8 @@
 """Fetch what a request names by address, for vendors that need the bytes: only where allowed, and only from the public internet.
 
 A name is resolved once. Every address that it has must be allowed, and the connection goes to one of these addresses: a name server
-that answers differently a moment later is not asked again. No redirects, no proxy, no credentials, no port but 443.
+that answers differently a moment later is not asked again. A proxy is asked to connect to such an address, too, unless it is
+trusted to resolve names and to refuse what must not be reached. No redirects, no credentials, no port but 443.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
+from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 import attrs
@@ -29,17 +31,20 @@ from ..types import (
     RemoteFetch,
     Request,
     VideoPart,
+    is_private_url,
     media_type_of,
     medium_of,
 )
-from .context import IoLimits
+from .context import Admit, IoLimits
 from .dns import Address
+from .proxies import Proxy, environment_proxy
 from .request import target_of
 from .transport import Transport
 
 MAX_ADDRESSES = 16
 """Addresses that one request may name."""
 
+_LOGIN = 407
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": f"llmdispatcher/{__version__}"}
 _MEDIA: Mapping[type[Part], Medium] = {ImagePart: IMAGE, VideoPart: VIDEO}
 _GOOGLES = ("generativelanguage.googleapis.com", "youtube.com", "www.youtube.com", "youtu.be")
@@ -58,9 +63,10 @@ NEEDS_BYTES: Mapping[str, Callable[[RemotePart], bool]] = {
 """Wire format or vendor kind -> which parts must be sent as bytes. All others take addresses."""
 
 
-def fetch_remote(request: Request, allow: RemoteFetch | None, deadline: Deadline, *speaks: str) -> Request:
+def fetch_remote(request: Request, allow: RemoteFetch | None, deadline: Deadline, *speaks: str, trust_env: bool = False) -> Request:
     """Replace the addresses that a vendor cannot fetch by their bytes; ``speaks`` are its kind and wire format.
 
+    With ``trust_env``, proxy and CA bundle that are not given come from the environment.
     Returns the request itself where nothing is allowed or needed. Raises :class:`InvalidRequest` for an address that is not
     allowed, and for content that is not there, too large or of the wrong kind; another vendor may take it.
     """
@@ -72,7 +78,7 @@ def fetch_remote(request: Request, allow: RemoteFetch | None, deadline: Deadline
         return request
     if len(urls) > MAX_ADDRESSES:
         raise _refusal(f"{len(urls)} addresses would have to be fetched, more than {MAX_ADDRESSES}; send their bytes")
-    fetched = _fetch_all(list(urls), allow, deadline)
+    fetched = _fetch_all(list(urls), allow, deadline, trust_env)
     messages = [_fill(message, fetched, needs) for message in request.messages]
     return attrs.evolve(request, messages=messages)
 
@@ -115,30 +121,40 @@ class Fetched:
     """The media type in the answer's head."""
 
 
-def _fetch_all(urls: list[str], allow: RemoteFetch, deadline: Deadline) -> Mapping[str, Fetched]:
+def _fetch_all(urls: list[str], allow: RemoteFetch, deadline: Deadline, trust_env: bool) -> Mapping[str, Fetched]:
     end = deadline.clock.monotonic() + allow.timeout
     own = Deadline(min(end, deadline.at), deadline.clock, deadline.cancellation, allow.timeout)
     try:
-        return {url: fetch(url, allow, own) for url in urls}
+        return {url: fetch(url, allow, own, trust_env=trust_env) for url in urls}
     except DeadlineExceeded:
         deadline.check()
         raise _refusal(f"its addresses were not fetched within {allow.timeout:g} s (fetch_remote.timeout)") from None
 
 
-def fetch(url: str, allow: RemoteFetch, deadline: Deadline) -> Fetched:
+def fetch(url: str, allow: RemoteFetch, deadline: Deadline, *, trust_env: bool = False) -> Fetched:
     """Fetch one address. Raises :class:`InvalidRequest`, which shows only the host of the address."""
     parts, host = _check(url, allow)
     limits = IoLimits(connect=5.0, first_byte=None, idle=10.0, max_body=allow.max_bytes)
-    admit = partial(_admit, host, allow)
-    call = HttpCall(method="GET", url=f"https://{host}{target_of(parts)}", headers=_HEADERS)
+    origin = f"https://{host}"
+    proxy = Proxy.of(allow.proxy, "fetch_remote.proxy") if allow.proxy else environment_proxy(origin) if trust_env else None
+    admit: Admit | None = partial(_admit, host, allow)
+    if proxy is not None and allow.proxy_resolves:
+        _check_name(host, allow)
+        admit = None
+    call = HttpCall(method="GET", url=origin + target_of(parts), headers=_HEADERS)
+    transport = Transport(
+        origin, limits=limits, pool_size=1, ca_bundle=allow.ca_bundle, proxy=proxy, trust_env=trust_env, admit=admit
+    )
     try:
-        with closing(Transport(f"https://{host}", limits=limits, pool_size=1, ca_bundle=allow.ca_bundle, admit=admit)) as transport:
+        with closing(transport):
             reply = transport.open(call, deadline)
             content_type = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
             return Fetched(host=host, data=_read_body(reply, host), content_type=content_type or None)
     except (InvalidRequest, Cancelled, DeadlineExceeded):
         raise
     except DispatchError as error:
+        if proxy is not None and error.sent is False and (error.phase != "tls" or proxy.field in error.message):
+            raise _refusal(_told_of_proxy(error, proxy, allow)) from None
         what = f"failed ({error.phase})" if error.phase is not None else f"is malformed, or longer than {allow.max_bytes} bytes"
         raise _refusal(f"the answer of {host} {what}; send the bytes themselves") from None
 
@@ -157,6 +173,26 @@ def _check(url: str, allow: RemoteFetch) -> tuple[SplitResult, str]:
     if not allow.allows_host(host):
         raise _refusal(f"{host} is not among the hosts that may be fetched from; add it to fetch_remote.hosts")
     return parts, f"[{host}]" if ":" in host else host
+
+
+def _told_of_proxy(error: DispatchError, proxy: Proxy, allow: RemoteFetch) -> str:
+    """What a failure before the answer says, and how the proxy can be asked by name."""
+    told = error.message.partition("; check base_url")[0]
+    if allow.proxy_resolves or error.status == _LOGIN or error.phase == "tls":
+        return told
+    return f"{told}; if the proxy refuses private addresses itself, fetch_remote.proxy_resolves=True gives it the name"
+
+
+def _check_name(host: str, allow: RemoteFetch) -> None:
+    """Refuse what cannot be public, whoever resolves it."""
+    number = host.strip("[]")
+    try:
+        is_allowed = allow.allows_address(str(ip_address(number)))
+    except ValueError:
+        is_number = number.rpartition(".")[2][:1].isdigit()  # in one of its other spellings
+        is_allowed = host in allow.hosts or not (is_number or is_private_url(f"https://{host}"))
+    if not is_allowed:
+        raise _refusal(f"{host} is not public; fetch_remote.networks can allow its network, fetch_remote.hosts its name")
 
 
 def _admit(host: str, allow: RemoteFetch, addresses: tuple[Address, ...]) -> None:

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
-from base64 import b64encode
 from collections.abc import Mapping
 from urllib.parse import SplitResult, quote, urlsplit
-from urllib.request import getproxies_environment
 
 import attrs
 from requests.models import PreparedRequest
-from requests.utils import get_auth_from_url, should_bypass_proxies
-from urllib3.exceptions import LocationValueError
-from urllib3.util import parse_url
 
 from ..errors import ConfigError
-from ..types import HttpCall, Secret, secret_address
+from ..types import HttpCall
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
+_PORTS = {"http": 80, "https": 443}
 _APPROVED = 8
 _TARGETS = 256
 """Request targets that are remembered; a vendor has a few for each model."""
@@ -35,6 +30,7 @@ class Origin:
     url: str
     scheme: str
     host: str
+    port: int
     authority: str
 
     @classmethod
@@ -53,7 +49,7 @@ class Origin:
             raise ConfigError("base_url: user, password and unusual letters do not belong into the host; use api_key= or headers=")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         authority = host if port is None else f"{host}:{port}"
-        return cls(f"{parts.scheme}://{parts.netloc}", parts.scheme, parts.hostname, authority)
+        return cls(f"{parts.scheme}://{parts.netloc}", parts.scheme, parts.hostname, port or _PORTS[parts.scheme], authority)
 
     def covers(self, url: str) -> bool:
         """Whether ``url`` is at this origin, so that the vendor's key may go there."""
@@ -111,60 +107,3 @@ class RequestChecker:
                     f"headers: the value of {name!r} cannot be sent; remove line ends, outer blanks and letters beyond latin-1"
                 )
         self._approved = [*self._approved[1 - _APPROVED :], dict(headers)]
-
-
-def environment_proxy(base_url: str) -> tuple[str | None, str | None]:
-    """Proxy and CA bundle for ``base_url`` from the standard environment variables, as they are now.
-
-    Read are HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY (lower case first), REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE and
-    SSL_CERT_FILE. Call it once, when a dispatcher is built.
-    """
-    bundle = next((path for path in map(os.environ.get, ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")) if path), None)
-    parts = urlsplit(base_url)
-    proxies = getproxies_environment()
-    if should_bypass_proxies(base_url, no_proxy=None):
-        return None, bundle
-    return proxies.get(parts.scheme) or proxies.get("all"), bundle
-
-
-def check_proxy(proxy: str | None) -> str | None:
-    """A proxy as urllib3 takes it. Raises :class:`ConfigError`, which does not quote it: it may hold a password."""
-    if not proxy:
-        return None
-    url = secret_address(proxy if "://" in proxy else f"http://{proxy}") or ""
-    if not url.lower().startswith("http://"):
-        raise ConfigError("proxy: only http:// proxies are supported; use one such as 'http://proxy.example:3128'")
-    # https://www.rfc-editor.org/rfc/rfc7617 leaves the encoding of a login open, requests takes latin-1
-    if not _is_readable(url) or any(sign > "\u00ff" for text in get_auth_from_url(url) for sign in text):
-        raise ConfigError(
-            "proxy: its address cannot be read; write http://user:password@host:port, and / ? # @ in a password as %2F %3F %23 %40"
-        )
-    return url
-
-
-def by_proxy(proxy: str | None) -> str:
-    """What an error says of the proxy, without its login; nothing where there is none."""
-    if proxy is None:
-        return ""
-    parts = urlsplit(proxy)
-    return f" by the proxy {parts.hostname}:{parts.port or 80}"
-
-
-def proxy_login(proxy: str | None) -> tuple[str, ...]:
-    """What a proxy may echo of its login: the password, and both forms of the header."""
-    user, password = get_auth_from_url(proxy or "")
-    login = f"{user}:{password}"
-    if login == ":":
-        return ()
-    return tuple(map(Secret, (password or user, login, b64encode(login.encode("latin-1")).decode())))
-
-
-def _is_readable(url: str) -> bool:
-    """Whether both parsers see the same host and port, and nothing behind them that may be the rest of a password."""
-    try:
-        parts, read = urlsplit(url), parse_url(url)
-        same_port = parts.port == read.port
-    except (ValueError, LocationValueError):
-        return False
-    host = (read.host or "").strip("[]").lower()
-    return bool(host) and host == parts.hostname and same_port and not (parts.path.strip("/") or parts.query or parts.fragment)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from typing import Literal
 
 from .._text import room_logger
 from ..errors import ConfigError, MalformedReply
 from ..runtime import Deadline, new_lock
 from ..types import HttpCall, HttpReply, copy_self, refuse_pickling
 from .body import Body, read_refusal
-from .connection import OriginAdapter
+from .connection import OriginAdapter, OriginRoute
 from .context import FOREIGN, Admit, IoContext, IoLimits, StaleConnection, active, clean, translate
 from .http1 import inflater_for
-from .request import Origin, RequestChecker, by_proxy, check_proxy, environment_proxy, proxy_login
+from .proxies import Proxy, environment_bundles, environment_proxy
+from .request import Origin, RequestChecker
 from .sockets import DeadlineSocket
+from .tls import ClientCert, ClientContexts, SslContext, tls_context
 
 logger = room_logger("transport")
 
@@ -28,12 +31,14 @@ REFUSAL_SECONDS = 1.0
 class Transport:
     """Sends calls to one vendor's origin; share it between threads, keep it across a fork.
 
-    Making one does no I/O. ``proxy`` is an ``http://`` URL, ``ca_bundle`` a PEM file or directory in place of the usual CAs; at
-    most ``pool_size`` connections are open at once, and a call that finds all busy waits. There are no cookies, no netrc, no
-    redirects and no retries. With ``trust_env``, a proxy or CA bundle that is not given comes from the standard environment
-    variables, now. Limits run on the clock of each call's deadline.
-    ``admit`` judges the resolved addresses before any is connected to (not with a proxy, which resolves itself). Raises
-    :class:`~llmdispatcher.ConfigError` for a URL that cannot be.
+    Making one does no I/O. ``proxy`` is the URL of an HTTP or SOCKS proxy, ``ca_bundle`` a PEM file or directory in place of the
+    usual CAs, for the proxy too; ``client_cert`` is shown to the vendor alone. ``ssl_context`` stands in for all of these, for
+    vendor and proxy. At most ``pool_size`` connections are open at once, and a call that finds all busy waits. There are no
+    cookies, no netrc, no redirects and no retries. With ``trust_env``, a proxy or CA bundle that is not given comes from the
+    standard environment variables, now; ``proxy=False`` uses none. Limits run on the clock of each call's deadline.
+    ``admit`` judges the resolved addresses before any is connected to. A proxy gets such an address instead of the name;
+    without ``admit`` it gets the name, unless its scheme is socks4 or socks5. Raises :class:`~llmdispatcher.ConfigError` for a URL
+    that cannot be.
     """
 
     __copy__, __reduce__ = copy_self, refuse_pickling
@@ -44,19 +49,27 @@ class Transport:
         *,
         limits: IoLimits = IoLimits(),  # noqa: B008 - a frozen value
         pool_size: int = 128,
-        proxy: str | None = None,
+        proxy: str | Proxy | Literal[False] | None = None,
         ca_bundle: str | None = None,
+        client_cert: ClientCert | None = None,
+        ssl_context: SslContext | None = None,
         trust_env: bool = False,
         admit: Admit | None = None,
     ) -> None:
-        environment = environment_proxy(base_url) if trust_env else (None, None)
         self.limits = limits
         self._origin = Origin.of(base_url)
         self._checker = RequestChecker(self._origin)
         self._pool_size = pool_size
-        self._proxy = check_proxy(proxy or environment[0])
-        self._place = f"{self._origin.authority}{by_proxy(self._proxy)}"
-        self._ca_bundle = ca_bundle or environment[1]
+        self._proxy = Proxy.of(proxy) if isinstance(proxy, str) and proxy else proxy or None
+        if self._proxy is None and trust_env and proxy is not False:
+            self._proxy = environment_proxy(base_url)
+        self._place = (
+            self._origin.authority if self._proxy is None else f"{self._origin.authority} by the proxy {self._proxy.authority}"
+        )
+        bundles = {"ca_bundle": ca_bundle} if ca_bundle else environment_bundles() if trust_env else {}
+        self._bundles = tuple(bundles.items())
+        self._client_cert = client_cert
+        self._ssl_context = ssl_context
         self._admit = admit
         self._adapter: OriginAdapter | None = None
         self._forget()
@@ -97,7 +110,7 @@ class Transport:
     @property
     def proxy_login(self) -> tuple[str, ...]:
         """The proxy's login in all forms that an answer must not show; empty without one."""
-        return proxy_login(self._proxy)
+        return () if self._proxy is None else self._proxy.secrets
 
     def close(self) -> None:
         """Close the idle connections. Calls under way go on, and a later call opens new ones."""
@@ -109,6 +122,9 @@ class Transport:
     def _reply(self, body: Body, context: IoContext, most: int) -> HttpReply:
         context.phase = "body"
         if not 200 <= body.status < 300:
+            if body.status == 407 and self._proxy is not None and self._forwards:
+                body.drop()
+                raise self._proxy.login_error(body.headers, context)
             return self._refusal(body, context)
         headers, body.most = body.headers, most
         encoding, length = headers.get("content-encoding"), headers.get("content-length", "")
@@ -140,8 +156,25 @@ class Transport:
             self._forget()
         with self._lock:
             if self._adapter is None:
-                self._adapter = OriginAdapter(self._origin, pool_size=self._pool_size, proxy=self._proxy, ca_bundle=self._ca_bundle)
+                self._adapter = OriginAdapter(self._origin, self._make_route(), pool_size=self._pool_size)
             return self._adapter
+
+    @property
+    def _forwards(self) -> bool:
+        return self._proxy is not None and not self._proxy.is_socks and self._origin.scheme == "http"
+
+    def _make_route(self) -> OriginRoute:
+        """Load the certificates that are needed."""
+        proxy, proxy_tls, tls = self._proxy, None, None
+        if self._origin.scheme == "https" and self._client_cert:
+            tls = ClientContexts(self._bundles, self._client_cert).current
+        elif self._origin.scheme == "https":
+            context = self._ssl_context or tls_context(self._bundles)
+            tls = lambda: context  # noqa: E731 - a name would say no more
+        if proxy is not None and proxy.scheme == "https":
+            proxy_tls = self._ssl_context or tls_context(self._bundles)
+        resolves = proxy is not None and proxy.resolves and self._admit is None
+        return OriginRoute(proxy=proxy, tls=tls, proxy_tls=proxy_tls, forwards=self._forwards, resolves=resolves)
 
     def _forget(self) -> None:
         """Begin without connections; the descriptors of a forked parent's are closed already."""

@@ -104,6 +104,7 @@ if TYPE_CHECKING:
     from .request import check_request as check_request
     from .request import form_check as form_check
     from .request_fields import ANY_MODEL as ANY_MODEL
+    from .request_fields import check_headers as check_headers
     from .request_fields import check_reference as check_reference
     from .request_fields import has_both_parts as has_both_parts
     from .request_fields import is_model_name as is_model_name
@@ -230,7 +231,7 @@ else:
             "price": ("cost_details", "cost_of", "Price"),
             "remote": ("is_private_url", "RemoteFetch"),
             "request": ("check_request", "CacheControl", "EFFORTS", "form_check", "Request", "ResponseFormat"),
-            "request_fields": ("ANY_MODEL", "check_reference", "has_both_parts", "is_model_name"),
+            "request_fields": ("ANY_MODEL", "check_headers", "check_reference", "has_both_parts", "is_model_name"),
             "response": (
                 "Capabilities",
                 "Choice",

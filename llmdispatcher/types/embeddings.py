@@ -44,6 +44,7 @@ class EmbeddingSettings(TypedDict, total=False):
     user: str | None
     metadata: Mapping[str, Any]
     extra_params: Mapping[str, Any]
+    headers: Mapping[str, str] | None
     drop_params: bool
     profile: str | None
     wire_format: str | None
@@ -55,8 +56,9 @@ class EmbeddingRequest:
     """Texts to be made vectors of; there may be more than a vendor takes at once (:meth:`batches`).
 
     ``dimensions`` is the length of a vector where the model leaves a choice. ``extra_params`` is merged last into the vendor's
-    JSON, such as Google's ``taskType``. ``profile`` is that of the lockfile, where ``model`` is an
-    alias. ``drop_params`` leaves out what a vendor has no place for; ``wire_format`` is the one that a request was read from.
+    JSON, such as Google's ``taskType``; ``headers`` are what they are in a :class:`Request`. ``profile`` is that of the lockfile,
+    where ``model`` is an alias. ``drop_params`` leaves out what a vendor has no place for; ``wire_format`` is the one that a
+    request was read from.
     """
 
     model: str = attrs.field(validator=_model)
@@ -65,6 +67,7 @@ class EmbeddingRequest:
     user: str | None = attrs.field(default=None, kw_only=True)
     metadata: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.mapping)
     extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.further)
+    headers: Mapping[str, str] | None = attrs.field(default=None, kw_only=True, repr=False, validator=request_fields.headers)
     drop_params: bool = attrs.field(default=False, kw_only=True)
     profile: str | None = attrs.field(default=None, kw_only=True)
     wire_format: str | None = attrs.field(default=None, kw_only=True)

@@ -59,7 +59,7 @@ _REPLACING: Mapping[str, str] = {
     **dict.fromkeys(_OTHER_MODELS, "give the request another model, or name others by fallback_model"),
     **dict.fromkeys(("stream", "streaming"), "call send_streaming(), or send()"),
     **dict.fromkeys(_OTHER_TEXTS, "give it as messages, or as texts"),
-    **dict.fromkeys(("extraheaders", "headers"), "give headers to the vendor"),
+    **dict.fromkeys(("extraheaders", "headers"), "give headers to the request itself, or to the vendor"),
     "extraquery": "give api_version to the vendor, or leave it out",
 }
 """Names that replace what a request says or how it is sent, and what to do instead."""

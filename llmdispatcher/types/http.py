@@ -11,6 +11,7 @@ import attrs
 class HttpCall:
     """One HTTP request, ready to be sent: ``url`` is absolute, ``headers`` are complete but for Content-Length.
 
+    ``secrets`` are words of the headers that an error must not show, beside those that the vendor knows.
     ``max_body`` is the most decoded bytes that the answer may have; ``None`` leaves it to the transport's limits.
     """
 
@@ -19,6 +20,7 @@ class HttpCall:
     headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes = attrs.field(default=b"", repr=False)
     max_body: int | None = None
+    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
 
 
 @attrs.define(eq=False, kw_only=True)

@@ -47,13 +47,17 @@ class TextPart:
 @suggest
 @attrs.frozen(kw_only=True)
 class ImagePart:
-    """An image, by ``url``, by the vendor's ``file_id``, or as ``data`` (raw bytes, not base64) with its ``media_type``."""
+    """An image, by ``url``, by the vendor's ``file_id``, or as ``data`` (raw bytes, not base64) with its ``media_type``.
+
+    ``vendor`` is the name of the one that has the file: no other is asked.
+    """
 
     url: str | None = None
     file_id: str | None = None
     data: bytes | None = attrs.field(default=None, repr=False)
     media_type: str | None = None
     detail: str | None = None
+    vendor: str | None = None
     cache: str | None = attrs.field(default=None, validator=cache_time)
     extra: Extra = attrs.field(factory=dict, repr=False)
 
@@ -61,13 +65,17 @@ class ImagePart:
 @suggest
 @attrs.frozen(kw_only=True)
 class FilePart:
-    """A document such as a PDF, by ``url``, by the vendor's ``file_id``, or as ``data`` (raw bytes)."""
+    """A document such as a PDF, by ``url``, by the vendor's ``file_id``, or as ``data`` (raw bytes).
+
+    ``vendor`` is the name of the one that has the file: no other is asked.
+    """
 
     url: str | None = None
     file_id: str | None = None
     data: bytes | None = attrs.field(default=None, repr=False)
     media_type: str | None = None
     name: str | None = None
+    vendor: str | None = None
     cache: str | None = attrs.field(default=None, validator=cache_time)
     extra: Extra = attrs.field(factory=dict, repr=False)
 

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from ..errors import ConfigError
+from .addresses import secret_address
 from .keywords import choices, suggest
 from .validators import Texts
 
@@ -102,6 +103,16 @@ def _number(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None
         raise ConfigError(f"fetch_remote.{attribute.name}: {value!r} is not a number > 0")
 
 
+def _proxy(_instance: Any, _attribute: Any, value: Any) -> None:
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise ConfigError("fetch_remote.proxy: it is empty or no text; give an address such as 'http://proxy.example:3128'")
+
+
+def _flag(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, bool):
+        raise ConfigError(f"fetch_remote.{attribute.name}: {value!r} is neither True nor False")
+
+
 @suggest
 @attrs.frozen(kw_only=True)
 class RemoteFetch:
@@ -109,7 +120,10 @@ class RemoteFetch:
 
     ``hosts`` are names or globs; none means every host of the open internet. ``networks`` may be reached although they are not
     public, such as that of a server of one's own. ``max_bytes`` is the most that one address may bring, ``timeout`` the seconds
-    for all that a request names, within its deadline. ``ca_bundle`` is a PEM file in place of the usual CAs.
+    for all that a request names, within its deadline. ``ca_bundle`` is a PEM file in place of the usual CAs. ``proxy`` is the
+    address of an HTTP or SOCKS proxy; without it the one of the environment is used, where the vendor's ``trust_env`` is on. The
+    proxy gets an address that was resolved and checked here; with ``proxy_resolves`` it gets the name, and has to refuse what
+    must not be reached.
     """
 
     hosts: tuple[str, ...] = attrs.field(default=(), converter=_hosts)
@@ -117,6 +131,8 @@ class RemoteFetch:
     max_bytes: int = attrs.field(default=8 * 1024 * 1024, validator=_number)
     timeout: float = attrs.field(default=20.0, validator=_number)
     ca_bundle: str | None = None
+    proxy: str | None = attrs.field(default=None, repr=False, converter=secret_address, validator=_proxy)
+    proxy_resolves: bool = attrs.field(default=False, validator=_flag)
 
     @classmethod
     def of(cls, value: Any) -> RemoteFetch | None:

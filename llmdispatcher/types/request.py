@@ -180,6 +180,8 @@ class Request:
     ``metadata`` is for routing, observers and the ledger, and is not sent; its ``"tags"``, a list of texts, are what usage can be
     summed by. ``extra_params`` is merged last into the vendor's JSON, top level. It replaces neither model, messages nor stream,
     says nothing else than a field that is set, and holds no settings of a client, such as a key or a timeout.
+    ``headers`` are sent to every vendor that is asked, but those that begin with ``anthropic-``, ``openai-`` or ``x-goog-`` to such
+    vendors alone. They replace no credential and nothing of the connection; the ``repr`` leaves them out.
     ``origin`` is the application that asks, ``id_at_origin`` its own name for what the call is for; neither is sent.
     ``temperature`` is 0–2, ``top_p`` 0–1, ``max_tokens`` ≥ 1 output tokens (of the answer: models that
     count thoughts there get room for them on top), ``n`` ≥ 1 answers (``response.choices``).
@@ -241,6 +243,9 @@ class Request:
     service_tier: str | None = attrs.field(default=None, kw_only=True, metadata=_optional(_TEXT))
     metadata: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.mapping)
     extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.further)
+    headers: Mapping[str, str] | None = attrs.field(
+        default=None, kw_only=True, repr=False, metadata=_optional(request_fields.headers)
+    )
     drop_params: bool = attrs.field(default=False, kw_only=True, validator=request_fields.flag)
     cache: bool | Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, metadata=_optional(check_cache))
     continue_broken: bool | None = attrs.field(default=None, kw_only=True, metadata=_optional(request_fields.flag))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -153,6 +154,49 @@ def further(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     mapping(instance, attribute, value)
     if value and instance.wire_format is None:
         check_params(value)
+
+
+MOST_HEADERS = 32
+MOST_HEADER_TEXT = 16 << 10
+"""Characters of all headers of a request together."""
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}")
+_HEADER_VALUE = re.compile(r"[\t -~\x80-\xff]*")
+_HEADERS_OF_HTTP = frozenset(
+    {
+        *("accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host"),
+        *("http2-settings", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "range", "te"),
+        *("trailer", "transfer-encoding", "upgrade"),
+    }
+)
+_CREDENTIALS = frozenset({"api-key", "authorization", "cookie", "x-api-key", "x-goog-api-key"})
+
+
+def headers(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Headers that a call may have of its own, or ``None``."""
+    if value is not None:
+        check_headers(attribute.name, value)
+
+
+def check_headers(field: str, value: Any) -> None:
+    """Raise :class:`InvalidRequest` for headers that no call may have of its own. No value is in an error."""
+    if not isinstance(value, (dict, Mapping)):
+        raise InvalidRequest(f"{field}: {type(value).__name__} is not a mapping; give a dict")
+    names = [name.lower() if isinstance(name, str) else name for name in value]
+    if len(names) > MOST_HEADERS:
+        raise InvalidRequest(f"{field}: {len(names)} headers are more than {MOST_HEADERS}; leave some out")
+    for name, text in value.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise InvalidRequest(f"{field}: {str(name)[:80]!r} is no name of a header; give one such as 'X-Trace'")
+        if name.lower() in _HEADERS_OF_HTTP:
+            raise InvalidRequest(f"{field}: {name!r} belongs to the connection or the format; leave it out")
+        if name.lower() in _CREDENTIALS:
+            raise InvalidRequest(f"{field}: {name!r} is a credential, which a request has none of; give the vendor its api_key")
+        if names.count(name.lower()) > 1:
+            raise InvalidRequest(f"{field}: {name!r} is there twice; its case makes no difference")
+        if not isinstance(text, str) or not _HEADER_VALUE.fullmatch(text):
+            raise InvalidRequest(f"{field}[{name!r}]: the value is no text that a header can carry; give latin-1 in one line")
+    if sum(len(name) + len(text) for name, text in value.items()) > MOST_HEADER_TEXT:
+        raise InvalidRequest(f"{field}: they have more than {MOST_HEADER_TEXT:,} characters; send such data in the messages")
 
 
 def kinds(*kinds: type, remedy: str) -> Any:

@@ -19,14 +19,16 @@ if TYPE_CHECKING:
     from .builtin import incomplete as incomplete
     from .builtin import nothing_found as nothing_found
     from .builtin import vendor as vendor
+    from .chunk_stream import ChunkStream as ChunkStream
     from .config import VendorConfig as VendorConfig
     from .config import VendorSettings as VendorSettings
     from .credentials import check_key as check_key
     from .credentials import misspelt_variables as misspelt_variables
-    from .http import ChunkStream as ChunkStream
+    from .files import UploadedFile as UploadedFile
     from .http import HttpVendor as HttpVendor
     from .protocol import Vendor as Vendor
     from .protocol import VendorInfo as VendorInfo
+    from .raw import VendorReply as VendorReply
 else:
     __getattr__, __dir__ = door(
         __name__,
@@ -45,9 +47,12 @@ else:
                 "OpenAIVendor",
                 "vendor",
             ),
+            "chunk_stream": ("ChunkStream",),
             "config": ("VendorConfig", "VendorSettings"),
             "credentials": ("check_key", "misspelt_variables"),
-            "http": ("ChunkStream", "HttpVendor"),
+            "files": ("UploadedFile",),
+            "http": ("HttpVendor",),
             "protocol": ("Vendor", "VendorInfo"),
+            "raw": ("VendorReply",),
         },
     )

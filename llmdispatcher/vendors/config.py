@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
@@ -9,6 +10,7 @@ import attrs
 
 from ..errors import ConfigError
 from ..resilience import RateLimit
+from ..transport import ClientCert, SslContext
 from ..types import (
     RemoteFetch,
     Secret,
@@ -27,6 +29,7 @@ from ..types import (
     string_tuple,
     suggest,
 )
+from .raw import check_size
 from .secrets import PUBLIC_HEADERS
 
 
@@ -92,13 +95,54 @@ def _api(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigError(f"{attribute.name}: {value!r} is not an API; use 'chat' or 'responses', or leave the choice to the model")
 
 
-def _size(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise ConfigError(f"{attribute.name}: {value!r} is not a number of bytes; give a whole number ≥ 1, such as 16_777_216")
+def _size(_instance: Any, _attribute: attrs.Attribute[Any], value: Any) -> None:
+    check_size(value)
 
 
 def _fetch(value: RemoteFetch | Mapping[str, Any] | bool | None) -> RemoteFetch | None:
     return RemoteFetch.of(value)
+
+
+_Path = str | os.PathLike[str]
+_Cert = _Path | Sequence[_Path]
+
+
+def _path(value: _Path | None) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _cert(value: _Cert | None) -> Any:
+    parts = value if isinstance(value, list | tuple) else () if value is None else (value,)
+    return None if value is None else tuple([_path(part) for part in parts[:2]] + [_secret_text(part) for part in parts[2:]])
+
+
+def _secret_text(value: Any) -> Any:
+    return Secret(value) if isinstance(value, str) else value
+
+
+def _certificate(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not (1 <= len(value) <= 3 and all(isinstance(part, str) and part.strip() for part in value)):
+        raise ConfigError(
+            f"{attribute.name}: this is no certificate; give a PEM file, (certificate, key), or (certificate, key, password)"
+        )
+
+
+def _tls(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not hasattr(value, "wrap_bio"):
+        raise ConfigError(
+            f"{attribute.name}: {type(value).__name__} is not an ssl.SSLContext; for files use ca_bundle and client_cert"
+        )
+
+
+def _proxy_address(value: str | Literal[False] | None) -> Any:
+    return secret_address(value) if isinstance(value, str) else value
+
+
+def _proxy(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not False and value is not None and (not isinstance(value, str) or not value.strip()):
+        raise ConfigError(
+            f"{attribute.name}: it is empty or no text; give an address, False for none, or leave it out to read the environment"
+        )
 
 
 _Keys = str | Callable[[], str] | Sequence[str | Callable[[], str]]
@@ -128,8 +172,10 @@ class VendorSettings(TypedDict, total=False):
     keepalive_expiry: float | None
     fetch_remote: RemoteFetch | Mapping[str, Any] | bool | None
     trust_env: bool
-    ca_bundle: str | None
-    proxy: str | None
+    ca_bundle: str | os.PathLike[str] | None
+    client_cert: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
+    ssl_context: SslContext | None
+    proxy: str | Literal[False] | None
 
 
 @suggest
@@ -150,7 +196,10 @@ class VendorConfig:
     kind; without it each model is asked by the one that it needs. ``drop_params`` leaves out, with a log line, what the vendor
     cannot express. ``fetch_remote`` (True, or a :class:`~llmdispatcher.RemoteFetch`) lets what a request names by address
     be fetched where the vendor cannot. ``api_version`` is Azure's; ``trust_env`` reads proxy and CA bundle from the standard
-    environment variables.
+    environment variables. ``proxy`` is the address of an HTTP or SOCKS proxy; False is none, whatever the environment says.
+    ``ca_bundle`` is a PEM file, or a folder, with the CAs to trust; ``client_cert`` a PEM file with certificate and key,
+    (certificate, key), or (certificate, key, password). ``ssl_context``, an :class:`ssl.SSLContext`, stands in for both, and is
+    not changed.
     """
 
     api_key: str | tuple[str, ...] | Callable[[], str] | None = attrs.field(
@@ -176,13 +225,20 @@ class VendorConfig:
     keepalive_expiry: float | None = attrs.field(default=60.0, validator=at_least(0))
     fetch_remote: RemoteFetch | None = attrs.field(default=None, converter=_fetch)
     trust_env: bool = attrs.field(default=True, validator=boolean)
-    ca_bundle: str | None = attrs.field(default=None, validator=optional_non_blank)
-    proxy: str | None = attrs.field(default=None, repr=False, converter=secret_address, validator=_secret)
+    ca_bundle: str | None = attrs.field(default=None, converter=_path, validator=optional_non_blank)
+    client_cert: ClientCert | None = attrs.field(default=None, converter=_cert, validator=_certificate)
+    ssl_context: SslContext | None = attrs.field(default=None, validator=_tls)
+    proxy: str | Literal[False] | None = attrs.field(default=None, repr=False, converter=_proxy_address, validator=_proxy)
 
     @pool_size.validator
     def _some(self, _attribute: Any, value: int) -> None:
         if value < 1:
             raise ConfigError(f"pool_size: {value!r} is no room for a connection; give 1 or more")
+
+    def __attrs_post_init__(self) -> None:
+        both = [name for name in ("ca_bundle", "client_cert") if getattr(self, name) is not None]
+        if self.ssl_context is not None and both:
+            raise ConfigError(f"ssl_context: it stands in for {both[0]}; load that into the context, or leave one of them out")
 
     @classmethod
     def merge(cls, config: VendorConfig | Mapping[str, Any] | None, settings: Mapping[str, Any]) -> VendorConfig:

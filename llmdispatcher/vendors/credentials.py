@@ -306,7 +306,8 @@ def _azure(url: str, config: VendorConfig) -> Callable[[str, str], str]:
         return lambda _model, path: base + path
 
     def address(model: str, path: str) -> str:
-        deployed = "" if path.startswith(("/responses", "/models")) else f"/deployments/{name_in_path(model, safe='')}"
-        return f"{root}/openai{deployed}{path}?api-version={version}"
+        everywhere = not model or path.startswith(("/responses", "/models"))
+        deployed = "" if everywhere else f"/deployments/{name_in_path(model, safe='')}"
+        return f"{root}/openai{deployed}{path}{'&' if '?' in path else '?'}api-version={version}"
 
     return address

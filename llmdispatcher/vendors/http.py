@@ -3,19 +3,20 @@
 A request is first adapted to its model: the nearest reasoning effort that the model knows, sampling settings only where it
 takes them, and the limits of its vendor. What a model always refuses is left out when the request is encoded
 (``llmdispatcher.wire``). A tool whose name a vendor does not take is sent under another name, and the answer has its own again.
-An :class:`Endpoint` has the address, the headers with the key, and the transport; a :class:`ChunkStream` yields chunks as reads
-of the transport bring them.
+An :class:`Endpoint` has the address, the headers with the key, and the transport.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar, Unpack, cast
+from urllib.parse import urljoin, urlsplit
 
 import attrs
 
@@ -34,14 +35,13 @@ from ..catalog import (
     vendor_row,
     vendor_rows,
 )
-from ..errors import ConfigError, DeadlineExceeded, DispatchError, InvalidRequest, MalformedReply, ModelNotFound, VendorUnavailable
+from ..errors import ConfigError, DispatchError, InvalidRequest, MalformedReply, ModelNotFound
 from ..resilience import RateLimit
-from ..runtime import SYSTEM_CLOCK, AttemptMetrics, Clock, Deadline, new_lock
+from ..runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, new_lock
 from ..transport import IoLimits, Transport, clean, fetch_remote
 from ..types import (
     EFFORTS,
     Capabilities,
-    Choice,
     EmbeddingRequest,
     Embeddings,
     HttpCall,
@@ -49,7 +49,7 @@ from ..types import (
     Message,
     Request,
     Response,
-    StreamChunk,
+    check_headers,
     choices,
     copy_self,
     is_private_url,
@@ -62,12 +62,10 @@ from ..wire import (
     LISTINGS,
     Bounds,
     Codec,
-    StreamDecoder,
     ToolNames,
     codec_for,
     fault,
     is_about_model,
-    raise_broken,
     rate_limit_remaining,
     request_id,
     telling_dropped,
@@ -76,125 +74,18 @@ from ..wire import (
     without_refused,
 )
 from .bounds import bounds_of, size_of_vectors
+from .chunk_stream import ENDS, ChunkStream, ends_in
 from .config import VendorConfig, VendorSettings
 from .credentials import Credentials, addresses, check_key, check_version
-
-LAST_WORDS = 5.0
-"""Seconds to wait after a complete answer: only its usage or the end mark may still come."""
+from .files import ANTHROPIC_BETA, Source, Upload, UploadedFile, files_api
+from .headers import CallHeaders, environment_headers, merge_headers, with_beta
+from .raw import Query, VendorReply, check_size, check_target, encode_body, retry
+from .secrets import Secrets
 
 STREAM_SILENCE = 60.0
 """Seconds that a stream may say nothing. An answer in one piece is silent until it is whole."""
 
 logger = room_logger("vendors")
-Explain = Callable[[DispatchError, HttpReply], DispatchError]
-
-
-class ChunkStream:
-    """The chunks of one HTTP answer: iterate them, or take all that one read brought with :meth:`batches`.
-
-    ``answers`` is how many were asked for: of several the next may begin long after the first is complete. ``meter``, where it is
-    set, counts the events that could not be read. ``dropped`` are the fields and parts of the request that were not sent.
-    """
-
-    def __init__(
-        self,
-        reply: HttpReply,
-        decoder: StreamDecoder,
-        clock: Clock,
-        progress: float | None,
-        explained: Explain,
-        *,
-        answers: int = 1,
-    ) -> None:
-        self.meter: AttemptMetrics | None = None
-        self.dropped: tuple[str, ...] = ()
-        self.rate_limit_remaining = rate_limit_remaining(reply.headers, clock.now())
-        self._missing = set(range(answers)) if answers > 1 else set()
-        self._complete_error = explained
-        self._reply = reply
-        self._arrivals = iter(reply.chunks)
-        self._decoder = decoder
-        self._clock = clock
-        self._progress = progress
-
-    def batches(self) -> Generator[list[StreamChunk]]:
-        """Lists of chunks as they arrive; closes the reply at the end, whatever the end is.
-
-        Raises :class:`VendorUnavailable` with phase ``"idle"`` when only pings come for longer than the progress limit, before the
-        answer is complete. An error has no frame and no cause that holds what the vendor said, which may be the key.
-        """
-        reply, decoder, arrivals = self._reply, self._decoder, self._arrivals
-        try:
-            last = self._clock.monotonic()
-            while True:
-                try:
-                    data = arrivals.__next__()  # faster than next(), which enters the interpreter anew
-                except StopIteration:
-                    break
-                except (VendorUnavailable, MalformedReply, DeadlineExceeded) as error:
-                    self._raise_unless_complete(error)
-                    break
-                chunks = decoder.feed(data)
-                if chunks:
-                    yield chunks
-                    decoder.check()
-                    last = self._clock.monotonic()
-                    if decoder.ended or self._missing:
-                        self._count(chunks)
-                if decoder.done:
-                    return
-                if not chunks and self._only_pings(last):
-                    break
-                del data, chunks  # the wait may be long: what nobody needs is given back while the processor knows where it is
-            rest = decoder.finish()
-            if rest:
-                yield rest
-                _ends_in(rest)
-        except DispatchError as error:
-            data = b""  # the error holds this frame
-            raise clean(self._complete_error(error, reply)) from None
-        finally:
-            self._close()
-
-    def _close(self) -> None:
-        """Give the reply back, and log how many events of the stream could not be read."""
-        skipped = self._decoder.skipped
-        if skipped:
-            logger.warning("%d events of a stream could not be read and are missing in the answer", skipped)
-            if self.meter is not None:
-                self.meter.skipped += skipped
-        self._reply.close()
-
-    def _count(self, chunks: list[StreamChunk]) -> None:
-        """Record which answers have ended; after the last of them the rest of the stream must come soon."""
-        self._missing.difference_update([chunk.choice for chunk in _ends_in(chunks)])
-        if self._complete() and not self._decoder.done:
-            self._reply.hurry(LAST_WORDS)
-
-    def _complete(self) -> bool:
-        """Whether all answers have ended, so that only usage or the end mark may still come."""
-        return self._decoder.ended and not self._missing
-
-    def _raise_unless_complete(self, error: DispatchError) -> None:
-        """Raise it, unless the answer is complete: then losing the connection, or the time, loses nothing."""
-        if not self._complete():
-            raise error
-
-    def _only_pings(self, last: float) -> bool:
-        """Whether a vendor that only sends pings is done: its answer is complete, and usage or end mark are overdue."""
-        silence = self._clock.monotonic() - last
-        if self._complete():
-            return silence > LAST_WORDS
-        if self._progress is not None and silence > self._progress:
-            text = (
-                f"the stream is alive but has said nothing for {self._progress:g} s; raise progress_timeout or ask another vendor"
-            )
-            raise VendorUnavailable(text, phase="idle", sent=True, timed_out=True)
-        return False
-
-    def __iter__(self) -> Iterator[StreamChunk]:
-        for batch in self.batches():
-            yield from batch
 
 
 @attrs.frozen(kw_only=True)
@@ -213,15 +104,22 @@ class Endpoint:
     def create(cls, row: VendorRow, config: VendorConfig, key_header: Mapping[str, str], url: str) -> Endpoint:
         """Bring row, settings and key together."""
         transport = Transport(
-            url, pool_size=config.pool_size, proxy=config.proxy, ca_bundle=config.ca_bundle, trust_env=config.trust_env
+            url,
+            pool_size=config.pool_size,
+            proxy=config.proxy,
+            ca_bundle=config.ca_bundle,
+            client_cert=config.client_cert,
+            ssl_context=config.ssl_context,
+            trust_env=config.trust_env,
         )
         common = {
             "Content-Type": "application/json",
             "User-Agent": f"llmdispatcher/{__version__}",
             **dict(row.headers),
+            **environment_headers(row),
             **key_header,
-            **config.headers,
         }
+        common = merge_headers(common, config.headers)
         return cls(
             transport=transport,
             limits=_limits(config, None),
@@ -257,21 +155,6 @@ def _roomy(request: Request, kind: str) -> Request:
     if not room or request.max_tokens is None:
         return request
     return attrs.evolve(request, max_tokens=request.max_tokens + room, reasoning_tokens=None)
-
-
-_ENDS = frozenset({"stop", "length", "tool_calls", "content_filter"})
-
-
-Ended = TypeVar("Ended", StreamChunk, Choice)
-
-
-def _ends_in(said: Iterable[Ended]) -> list[Ended]:
-    """The chunks or choices that end an answer. Raises :class:`MalformedReply` for an end with a call that cannot be read."""
-    ends = [one for one in said if one.finish_reason is not None]
-    for one in ends:
-        if one.finish_reason not in _ENDS:
-            raise_broken(one.finish_reason_raw)
-    return ends
 
 
 _NO_SAMPLING = frozenset({"no_sampling"})
@@ -311,8 +194,9 @@ def _settings(request: Request) -> tuple[Any, ...]:
     return (request.extra_params or None, request.user is None, request.prompt_cache_key is None, *_stated(request))
 
 
-_OF_ONE_CALL = ("messages", "metadata", "extra_params", "user", "prompt_cache_key", "origin", "id_at_origin", "cache")
+_OF_ONE_CALL = ("messages", "metadata", "extra_params", "headers", "user", "prompt_cache_key", "origin", "id_at_origin", "cache")
 _stated = attrgetter(*[field.name for field in attrs.fields(Request) if field.name not in _OF_ONE_CALL])
+ANTHROPIC = "anthropic_messages"
 _ABSENT = (NameClaim.FOREIGN, NameClaim.CLOSED)
 """Claims on a model that a vendor does not have."""
 APIS: Mapping[str, str] = {"chat": "openai_chat", "responses": "openai_responses"}
@@ -452,23 +336,24 @@ class HttpVendor:
         """One answer in one piece."""
         call, codec, bounds, names, dropped = self._encode(request, deadline, stream=False)
         reply = self.open(call, deadline)
-        response = self._decode(reply, deadline, partial(codec.decode, members=bounds.members))
+        response = self._decode(reply, deadline, partial(codec.decode, members=bounds.members), call.secrets)
         if names.sent:
             response = names.restore(response)
-        if response.finish_reason not in _ENDS or response.other_choices:
-            self._refuse_unusable(response, reply)
+        if response.finish_reason not in ENDS or response.other_choices:
+            self._refuse_unusable(response, reply, call.secrets)
         identity, left = request_id(reply.headers), rate_limit_remaining(reply.headers, self._clock.now())
         if identity is not None:
             identity = self._credentials.mask_id(identity)
+            identity = Secrets(call.secrets).mask(identity) if call.secrets else identity
         if identity is None and left is None and not dropped:
             return response
         return replace(response, request_id=identity, rate_limit_remaining=left, dropped=dropped)
 
-    def _refuse_unusable(self, response: Response, reply: HttpReply) -> None:
+    def _refuse_unusable(self, response: Response, reply: HttpReply, secrets: tuple[str, ...]) -> None:
         try:
-            _ends_in(response.choices)
+            ends_in(response.choices)
         except DispatchError as error:
-            raise clean(self._complete_error(error, reply)) from None
+            raise clean(self._complete_error(error, reply, secrets)) from None
 
     def stream(self, request: Request, deadline: Deadline) -> ChunkStream:
         """One answer in pieces."""
@@ -476,7 +361,8 @@ class HttpVendor:
         reply = self.open(call, deadline, streamed=True)
         progress, decoder = self._config.progress_timeout, codec.decoder()
         decoder.bounds = bounds
-        stream = ChunkStream(reply, names.wrap(decoder), self._clock, progress, self._complete_error, answers=request.n or 1)
+        explained = partial(self._complete_error, secrets=call.secrets) if call.secrets else self._complete_error
+        stream = ChunkStream(reply, names.wrap(decoder), self._clock, progress, explained, answers=request.n or 1)
         stream.meter, stream.dropped = deadline.meter, dropped
         return stream
 
@@ -515,6 +401,7 @@ class HttpVendor:
         for batch in request.batches(codec.largest):
             size = self._config.max_body or size_of_vectors(batch)
             call = self.call(codec.path(batch.model), codec.encode(batch), model=batch.model, size=size)
+            call = self._with_headers(call, request.headers)[0] if request.headers else call
             pieces.append(self._read(call, deadline, partial(codec.decode, request=batch)))
             deadline.widen()
         return Embeddings.join(pieces)
@@ -534,6 +421,9 @@ class HttpVendor:
         call = self.call(
             counting.path(request.model), counting.encode(adapt_request(request, traits), traits.quirks), model=request.model
         )
+        call = self._with_headers(call, request.headers)[0] if request.headers else call
+        if self._row.codec == ANTHROPIC and b'"file_id"' in call.body:
+            call = attrs.evolve(call, headers=with_beta(call.headers, ANTHROPIC_BETA))
         return self._read(call, deadline, counting.decode)
 
     def list_models(self, deadline: Deadline) -> tuple[str, ...]:
@@ -548,18 +438,129 @@ class HttpVendor:
             names += found
         return names
 
+    def request(  # noqa: PLR0913 - the settings of one request, all by keyword
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        data: bytes | None = None,
+        content_type: str | None = None,
+        params: Query | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = 60.0,
+        cancel: Cancellation | None = None,
+        max_retries: int = 2,
+        max_body: int | None = None,
+    ) -> VendorReply:
+        """Send a request to any path below the vendor's address, with its key; returns a 2xx answer and raises all others.
+
+        ``timeout`` is seconds for the whole of it, ``max_body`` the most bytes of the answer (8 MiB). It is sent again up to
+        ``max_retries`` times after a failure that may pass; one that may have arrived only with GET, HEAD, PUT and DELETE. No
+        redirect is followed. It is neither routed nor counted: limits, budgets and the ledger do not see it. Raises
+        :class:`InvalidRequest` for a path that would leave the address, and for status 404.
+        """
+        target, body = check_target(method, path, params), encode_body(json, data)
+        check_headers("headers", headers or {})
+        check_size(max_body)
+        own = CallHeaders(headers or {}, self._row, self._config.headers)
+        further = own.sent if content_type is None else {"Content-Type": content_type, **own.sent}
+        deadline = self._deadline(timeout, cancel)
+        url = (self._endpoint or self._connect()).address("", target)
+        call = HttpCall(method=method, url=url, headers=further, body=body, max_body=max_body, secrets=own.secrets)
+        return self._exchange(call, deadline, max_retries)
+
+    def upload_file(  # noqa: PLR0913 - as above
+        self,
+        file: Source,
+        *,
+        name: str | None = None,
+        media_type: str | None = None,
+        purpose: str | None = None,
+        expires_after: int | None = None,
+        timeout: float | None = 300.0,
+        cancel: Cancellation | None = None,
+    ) -> UploadedFile:
+        """Give a file to the vendor, by its Files API; ``uploaded.part`` stands in messages to it.
+
+        ``file`` is a path, bytes, a file open for bytes, or a part with data; of up to 512 MiB, all in memory. ``purpose`` and
+        ``expires_after``, in seconds, are OpenAI's; Google deletes files after two days. Raises :class:`InvalidRequest` for a file
+        that cannot be read, and for a vendor that keeps none.
+        """
+        api = files_api(self.kind, self._row.codec)
+        upload = Upload.of(file, name, media_type, purpose, expires_after)
+        return api.upload(self._ask, upload, self.name, self._deadline(timeout, cancel))
+
+    def delete_file(self, file: UploadedFile | str, *, timeout: float | None = 60.0, cancel: Cancellation | None = None) -> None:
+        """Delete a file at the vendor, by what :meth:`upload_file` returned or by its id."""
+        api = files_api(self.kind, self._row.codec)
+        if not isinstance(file, str | UploadedFile):
+            raise InvalidRequest(f"file: {type(file).__name__} is no file of a vendor; give the UploadedFile, or its id")
+        path, headers = api.delete(file if isinstance(file, str) else file.id)
+        self._ask("DELETE", path, self._deadline(timeout, cancel), headers=headers)
+
+    def _deadline(self, timeout: float | None, cancel: Cancellation | None) -> Deadline:
+        if cancel is not None and not isinstance(cancel, Cancellation):
+            raise ConfigError(f"cancel: {type(cancel).__name__} is not a Cancellation; make one and call its cancel()")
+        return Deadline.after(timeout, clock=self._clock, cancellation=cancel)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        deadline: Deadline,
+        *,
+        json: Any = None,
+        data: bytes | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> VendorReply:
+        """An exchange of the Files API. Google's uploads go to a place beside its other paths, of the same origin."""
+        endpoint = self._endpoint or self._connect()
+        place, _, rest = path.rpartition(":")
+        url = endpoint.address("", path)
+        if place == "upload":
+            parts = urlsplit(endpoint.address("", ""))
+            head, _, version = parts.path.rpartition("/")
+            url = urljoin(url, f"{head}/upload{'/' if version else ''}{version}{rest}")
+        elif place == "origin":
+            url = urljoin(url, rest)
+        call = HttpCall(method=method, url=url, headers=headers, body=encode_body(json, data))
+        return self._exchange(call, deadline, max_retries=2)
+
+    def _exchange(self, call: HttpCall, deadline: Deadline, max_retries: int) -> VendorReply:
+        """Send a call that has only headers of its own, until it is answered or finally refused."""
+        endpoint = self._endpoint or self._connect()
+
+        def once() -> VendorReply:
+            key = self._credentials.header() if self._credentials.varies else {}
+            headers = merge_headers({**endpoint.headers, **key}, call.headers)
+            whole = attrs.evolve(call, headers=headers, max_body=call.max_body or self._config.max_body)
+            try:
+                reply = self.open(whole, deadline)
+                content = reply.read()
+            except ModelNotFound as error:
+                missing = InvalidRequest(error.message, vendor=self.name, status=error.status, sent=True)
+                raise missing.with_facts(request_id=error.request_id, remedy="check the path, and the id in it") from None
+            except DispatchError as error:
+                raise error.with_facts(vendor=self.name) from None
+            identity = request_id(reply.headers)
+            identity = None if identity is None else self._credentials.mask_id(identity)
+            return VendorReply(status=reply.status, headers=reply.headers, content=content, request_id=identity)
+
+        return retry(call.method, once, deadline, max_retries)
+
     def _read(self, call: HttpCall, deadline: Deadline, decode: Callable[[bytes], T]) -> T:
         """One exchange, its body read and decoded."""
-        return self._decode(self.open(call, deadline), deadline, decode)
+        return self._decode(self.open(call, deadline), deadline, decode, call.secrets)
 
-    def _decode(self, reply: HttpReply, deadline: Deadline, decode: Callable[[bytes], T]) -> T:
+    def _decode(self, reply: HttpReply, deadline: Deadline, decode: Callable[[bytes], T], secrets: tuple[str, ...]) -> T:
         body = reply.read()
         try:
             answer = decode(body)
             deadline.check()  # the decoding takes time, too
             return answer
         except DispatchError as error:
-            failure = clean(self._complete_error(error, reply))
+            failure = clean(self._complete_error(error, reply, secrets))
         del body  # what the vendor said may hold the key, and a crash reporter writes the frames of an error down
         raise failure
 
@@ -578,7 +579,7 @@ class HttpVendor:
         if self._config.drop_params and not request.drop_params:
             request = attrs.evolve(request, drop_params=True)
         if self._config.fetch_remote is not None:
-            request = fetch_remote(request, self._config.fetch_remote, deadline, kind, codec.name)
+            request = fetch_remote(request, self._config.fetch_remote, deadline, kind, codec.name, trust_env=self._config.trust_env)
         names = ToolNames.of(request, traits.limits.get("tool_name"))
         if request.max_tokens and "max_completion_tokens" in traits.quirks:
             request = _roomy(request, kind)
@@ -588,12 +589,23 @@ class HttpVendor:
             body = _body(codec, named, traits, stream)
         else:
             body, dropped = telling_dropped(partial(_body, codec, named, traits, stream))
-        if dropped and deadline.meter is not None:
-            deadline.meter.dropped = dropped
         bounds, most = bounds_of(kind, request, self._config.max_body), self._config.max_body
         size = most or (bounds.streamed if stream else bounds.size)
         call = self.call(codec.path(request.model, stream), body, model=request.model, stream=stream, size=size)
+        if request.headers:
+            call, foreign = self._with_headers(call, request.headers)
+            dropped += foreign
+        if self._row.codec == ANTHROPIC and b'"file_id"' in body:
+            call = attrs.evolve(call, headers=with_beta(call.headers, ANTHROPIC_BETA))
+        if dropped and deadline.meter is not None:
+            deadline.meter.dropped = dropped
         return call, codec, bounds, names, dropped
+
+    def _with_headers(self, call: HttpCall, given: Mapping[str, str]) -> tuple[HttpCall, tuple[str, ...]]:
+        """The call with the headers of a request, and what was dropped of them."""
+        own = CallHeaders(given, self._row, self._config.headers)
+        call = attrs.evolve(call, headers=merge_headers(call.headers, own.sent), secrets=own.secrets)
+        return call, own.dropped
 
     def objection(self, request: Request) -> str:
         """Why this vendor would refuse the request before, or right after, it is sent; empty where no reason is known.
@@ -659,20 +671,20 @@ class HttpVendor:
             reply = endpoint.transport.open(call, deadline, limits)
             if 200 <= reply.status < 300:
                 return reply
-            error = self._refusal(reply)
+            error = self._refusal(reply, call.secrets)
             other = self._credentials.replace_key(call.headers, error, lease)
             if other is None:
                 raise error
             call = attrs.evolve(call, headers={**call.headers, **other})
 
-    def _refusal(self, reply: HttpReply) -> DispatchError:
+    def _refusal(self, reply: HttpReply, secrets: tuple[str, ...]) -> DispatchError:
         error = fault(reply.status, reply.headers, reply.read(), self._clock.now())
         if isinstance(error, ModelNotFound) and self._lacks_version():
             hint = "check the model's name; if that is right: " if is_about_model(error) else "nothing is at this path: "
             error.remedy = f"{hint}does base_url lack /v1?"
         elif reply.status in _NO_PATH and self._credentials.url() != self._row.base_url and not is_about_model(error):
             error.remedy = "nothing that can be asked is at this path; check base_url"
-        return self._complete_error(error, reply)
+        return self._complete_error(error, reply, secrets)
 
     def _lacks_version(self) -> bool:
         """Whether the address is one of the user's that lacks the version which servers of OpenAI's format have in it."""
@@ -680,11 +692,15 @@ class HttpVendor:
         is_compatible = self._row.codec.startswith("openai") and self.kind != "azure"
         return is_compatible and _VERSION.search(usual) is not None and _VERSION.search(self._credentials.url() or "/v1") is None
 
-    def _complete_error(self, error: DispatchError, reply: HttpReply) -> DispatchError:
+    def _complete_error(self, error: DispatchError, reply: HttpReply, secrets: tuple[str, ...] = ()) -> DispatchError:
         """The error with the call's id, and without keys and other secrets, which some vendors echo in their text."""
         if type(error) is MalformedReply and error.remedy is None and self._credentials.url() != self._row.base_url:
             error.remedy = "see whether base_url is the address of an API of this format"
-        return error.with_facts(request_id=request_id(reply.headers)).masked(self._credentials.mask)
+        own = Secrets(secrets) if secrets else None
+        mask = self._credentials.mask
+        return error.with_facts(request_id=request_id(reply.headers)).masked(
+            mask if own is None else lambda text: own.mask(mask(text))
+        )
 
     def _connect(self) -> Endpoint:
         """Read what the environment gives and make ready to talk; opens nothing yet."""

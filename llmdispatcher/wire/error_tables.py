@@ -39,6 +39,7 @@ STATUSES: Mapping[int, type[errors.DispatchError]] = {
     402: errors.QuotaExceeded,
     403: errors.AuthenticationError,
     404: errors.ModelNotFound,
+    407: errors.VendorUnavailable,  # a proxy on the way
     408: errors.VendorUnavailable,
     409: errors.VendorUnavailable,
     410: errors.ModelNotFound,  # Nvidia: its end of life
@@ -51,7 +52,7 @@ STATUSES: Mapping[int, type[errors.DispatchError]] = {
     446: errors.ContentFiltered,  # guardrails of gateways
     498: errors.VendorUnavailable,  # Groq: no capacity left for flexible processing
 }
-FINAL_STATUSES = frozenset({501, 505})
+FINAL_STATUSES = frozenset({407, 501, 505})
 
 CODES: Mapping[str, type[errors.DispatchError]] = by_word(
     {

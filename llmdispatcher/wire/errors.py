@@ -275,6 +275,10 @@ REMEDIES: Mapping[type[errors.DispatchError], str] = {
 }
 
 
+_PROXY_LOGIN = 407
+_PROXY_TODO = "set proxy= or HTTPS_PROXY to http://user:password@host:port, or name another vendor as fallback_vendor"
+
+
 @attrs.frozen(kw_only=True, repr=False)
 class Refusal:
     """What a body says of its error, whatever its shape."""
@@ -325,7 +329,7 @@ def _error(
     daily = _DAILY.search(refusal.message) is not None and (hint is None or hint > LONG_HINT)
     if kind is errors.RateLimitError and (daily or _is_quota_spent(document, refusal, hint or 0.0)):
         kind = errors.QuotaExceeded
-    remedy = REMEDIES.get(kind)
+    remedy = REMEDIES.get(kind) if status != _PROXY_LOGIN else f"a proxy on the way wants a login: {_PROXY_TODO}"
     if kind is errors.RateLimitError and hint is not None and hint > LONG_HINT:
         wait = f"{hint / 3_600:,.1f} hours" if hint < _TWO_DAYS else f"{hint / 86_400:,.1f} days"
         remedy = f"come back in {wait}, or {errors.ANOTHER_VENDOR}"
@@ -343,6 +347,8 @@ def _error(
 
 def _kind(refusal: Refusal, status: int | None, document: Any) -> type[errors.DispatchError]:
     """The class of an error; of one inside a 200 whose status is not known each wording counts."""
+    if status == _PROXY_LOGIN:
+        return errors.VendorUnavailable
     for code in (code.lower() for code in refusal.codes):
         kind = CODES.get(f"{refusal.shape}:{code}" if code.isdigit() else code.rpartition("#")[2])  # behind Amazon's service
         if kind is not None:

@@ -55,6 +55,7 @@ FULL = Request(
     top_logprobs=2,
     stop=["END"],
     user="u-1",
+    headers={"X-Tenant": "t-1"},
     tools=[
         Tool(
             name="look", description="Look.", parameters={"type": "object", "properties": {"at": {"type": "integer"}}}, strict=True

@@ -160,8 +160,10 @@ def test_what_is_not_there_says_so(client):
     with pytest.raises(AttributeError, match=r"'chat\.completion' has no 'text'; it has id"):
         _ = answer.text
     assert not hasattr(answer, "output_text")
-    with pytest.raises(openai.BadRequestError, match="extra_headers: the dispatcher chooses"):
-        client.chat.completions.create(model="gpt-4o-mini", messages=HELLO, extra_headers={"x": "y"})
+    with pytest.raises(openai.BadRequestError, match="extra_query: the dispatcher chooses"):
+        client.chat.completions.create(model="gpt-4o-mini", messages=HELLO, extra_query={"x": "y"})
+    with pytest.raises(openai.BadRequestError, match="'Authorization' is a credential"):
+        client.chat.completions.create(model="gpt-4o-mini", messages=HELLO, extra_headers={"Authorization": "y"})
     with pytest.raises(openai.BadRequestError, match="set is no JSON"):
         client.chat.completions.create(model="gpt-4o-mini", messages=HELLO, stop={"a"})
 
@@ -172,6 +174,8 @@ def test_settings_of_a_call(client, simulator):
     class Omit:
         """As the SDK's own."""
 
+    client.chat.completions.create(model="gpt-4o-mini", messages=HELLO, extra_headers={"X-Tenant": "t-1"})
+    assert "t-1" == simulator.requests[-1].headers["x-tenant"]
     left_out = {"temperature": Omit(), "top_p": openai.NOT_GIVEN, "stop": openai.omit}
     client.chat.completions.create(model="gpt-4o-mini", messages=HELLO, **left_out, extra_body={"seed": 3}, timeout=9)
     body = simulator.requests[-1].json

@@ -220,13 +220,17 @@ def test_a_proxy_tells_no_password(password, scheme, given, nothing_told, monkey
 
 
 @pytest.mark.parametrize(
-    "proxy", ["http://app:can%D0%B0ry@127.0.0.1:1", "http://canary@h:none", "socks5://app:canary@h", "app:canary@h/x"]
+    "proxy", ["http://app:can%D0%B0ry@127.0.0.1:1", "http://canary@h:none", "socks6://app:canary@h", "app:canary@h/x"]
 )
-def test_a_proxy_that_cannot_be_used_is_not_shown(proxy, nothing_told):
+@pytest.mark.parametrize("given", ["argument", "environment"])
+def test_a_proxy_that_cannot_be_used_is_not_shown(proxy, given, nothing_told, monkeypatch):
     """It is refused when the first call is made, by a ConfigError."""
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("http_proxy", proxy if given == "environment" else "")
     with Dispatcher() as dispatcher:
-        dispatcher.register_vendor(OpenAIVendor(api_key=KEY, base_url="http://vendor.test", proxy=proxy))
-        with pytest.raises(ConfigError, match="proxy: ") as raised:
+        settings = {"proxy": proxy} if given == "argument" else {}
+        dispatcher.register_vendor(OpenAIVendor(api_key=KEY, base_url="http://vendor.test", **settings))
+        with pytest.raises(ConfigError, match=r"(?i)proxy: ") as raised:
             dispatcher.send(Request("gpt-4o-mini", "hi"))
 
     nothing_told(told_of_error(raised.value).replace("can%D0%B0ry", "canary"))
@@ -238,6 +242,8 @@ KEEPERS = {
     "several keys": lambda: VendorConfig(api_key=["canary-0123456789", "canary-9876543210"]),
     "a header": lambda: VendorConfig(headers={"X-Secret": "canary"}),
     "a proxy": lambda: VendorConfig(proxy="canary:x@proxy:3128"),
+    "a proxy of what is fetched": lambda: VendorConfig(fetch_remote={"proxy": "socks5h://app:canary@proxy:3128"}),
+    "the password of a client's key": lambda: VendorConfig(client_cert=("a.pem", "b.pem", "canary")),
     "a vendor": lambda: OpenAIVendor(api_key="canary-0123456789", headers={"X-Secret": "canary"}),
     "a limit": lambda: RateLimit(requests_per_minute=1, storage="redis://:canary@h/0"),
     "a cache": lambda: ResponseCache(store="redis://:canary@h/0"),

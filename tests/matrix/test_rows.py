@@ -15,7 +15,7 @@ from functools import partial
 import pytest
 
 from llmdispatcher.testing import FAULTS, VendorSimulator, faults
-from llmdispatcher.vendors import http as chunk_stream
+from llmdispatcher.vendors import chunk_stream
 
 from ..conftest import SLACK
 from .conftest import MODELS, ask, descriptors, hangs, leaks, settled, together, undisturbed, vendor_at

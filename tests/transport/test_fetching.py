@@ -6,6 +6,7 @@ import base64
 import json
 import socket
 
+import attrs
 import pytest
 
 from llmdispatcher import (
@@ -30,6 +31,7 @@ from llmdispatcher.transport.dns import RESOLVER
 from llmdispatcher.transport.fetch import MAX_ADDRESSES
 
 from ..cases import each
+from .loopback_proxies import LOGIN, RunningProxy
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 HOST = "vendor.test"
@@ -413,3 +415,94 @@ def test_a_vendor_fetches_nothing_by_itself():
     assert VendorConfig().fetch_remote is None
     assert RemoteFetch() == VendorConfig(fetch_remote=True).fetch_remote
     assert RemoteFetch(hosts=["x.test"]) == VendorConfig(fetch_remote={"hosts": ["x.test"]}).fetch_remote
+
+
+@pytest.fixture
+def behind_proxy(files, server_tls):
+    """Proxies before the server of the files, by kind."""
+    running = []
+
+    def start(kind, **options):
+        proxy = RunningProxy(kind, **options)
+        proxy.ports[443] = files.line.server.port
+        proxy.start(server_tls)
+        running.append(proxy)
+        return proxy
+
+    yield start
+    for proxy in running:
+        proxy.server.close()
+
+
+@each("kind", ["http", "https", "socks5", "socks5h", "socks4"])
+def test_a_proxy_gets_an_address_that_was_checked_here(files, behind_proxy, allow, resolver, kind):
+    """Each kind: the name is resolved and judged here, and the certificate is still that of the name."""
+    resolver.asked.clear()
+    RESOLVER.reset()
+    proxy = behind_proxy(kind)
+    given = attrs.evolve(allow, proxy=proxy.url(LOGIN if kind != "socks4" else None))
+    resolver.port = 443
+    fetched = fetch_remote(asking(ImagePart(url=URL)), given, Deadline.after(30.0), "ollama")
+
+    assert PNG == fetched.messages[0].content[1].data
+    assert ["127.0.0.1:443"] == proxy.asked
+    assert [HOST] == resolver.asked
+
+
+def test_a_name_that_leads_inside_is_refused_before_a_proxy_too(files, behind_proxy, ca_file, resolver):
+    """The proxy is not asked, whatever it could reach."""
+    resolver.script = [["93.184.216.34", "10.0.0.5"]]
+    proxy = behind_proxy("http")
+    assert "not public" in refusal(RemoteFetch(ca_bundle=ca_file, proxy=proxy.url()))
+    assert [] == proxy.asked
+
+
+@each("url, right", [(URL, True), ("https://127.0.0.1/x", False), ("https://10.0.0.5/x", False), ("https://[::1]/x", False)])
+def test_a_trusted_proxy_resolves_names(files, behind_proxy, ca_file, resolver, url, right):
+    """It gets the name; an address that is not public is refused all the same."""
+    resolver.script, resolver.asked, hosts = [[]], [], [HOST] if right else []
+    proxy = behind_proxy("http")
+    given = RemoteFetch(hosts=hosts, ca_bundle=ca_file, proxy=proxy.url(), proxy_resolves=True)
+    if right:
+        fetch_remote(asking(ImagePart(url=url)), given, Deadline.after(30.0), "ollama")
+        assert [f"{HOST}:443"] == proxy.asked
+    else:
+        assert "not public" in refusal(given, ImagePart(url=url))
+        assert [] == proxy.asked
+    assert [] == resolver.asked
+
+
+@each(
+    "host", ["localhost", "metadata.google.internal", "printer", "127.1", "0x7f000001", "2130706433", "intranet.corp", "1.2.3.0x04"]
+)
+def test_a_trusted_proxy_is_not_asked_for_inner_names(files, behind_proxy, ca_file, host):
+    """Names of this machine and of private networks, and numbers in other spellings; hosts= can allow a name."""
+    proxy = behind_proxy("http", refusal=403)
+    given = RemoteFetch(ca_bundle=ca_file, proxy=proxy.url(), proxy_resolves=True)
+    assert "not public" in refusal(given, ImagePart(url=f"https://{host}/x.png"))
+    assert "(403)" in refusal(attrs.evolve(given, hosts=(host,)), ImagePart(url=f"https://{host}/x.png"))
+
+
+def test_what_a_proxy_refuses_is_told(files, behind_proxy, allow, resolver):
+    """That it decides by name may be the reason; a login that it wants is told with the field."""
+    proxy = behind_proxy("http", refusal=403)
+    assert "fetch_remote.proxy_resolves=True gives it the name" in refusal(attrs.evolve(allow, proxy=proxy.url()))
+    proxy.login = True
+    assert "write them into fetch_remote.proxy" in refusal(attrs.evolve(allow, proxy=proxy.url()))
+
+
+def test_the_environments_proxy_is_used_where_the_vendor_trusts_it(files, behind_proxy, allow, resolver, monkeypatch):
+    """HTTPS_PROXY and NO_PROXY count for what is fetched as they do for the vendor."""
+    proxy = behind_proxy("http")
+    resolver.port = 443
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url())
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with VendorSimulator() as simulator:
+        for trust_env in (True, False):
+            vendor = OllamaVendor(base_url=f"{simulator.url}", fetch_remote=allow, trust_env=trust_env)
+            resolver.port = 443 if trust_env else files.line.server.port
+            RESOLVER.reset()
+            vendor.send(asking(ImagePart(url=URL)), Deadline.after(30.0))
+            vendor.close()
+    assert ["127.0.0.1:443"] == proxy.asked

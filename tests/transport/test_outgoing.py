@@ -15,12 +15,13 @@ import responses
 from llmdispatcher import ConfigError, Deadline, MalformedReply, VendorUnavailable
 from llmdispatcher.testing import LoopbackServer
 from llmdispatcher.transport import Transport
-from llmdispatcher.transport.request import environment_proxy
+from llmdispatcher.transport.proxies import environment_bundles, environment_proxy
 from llmdispatcher.types import HttpCall
 
 from ..cases import each
 
-VARIABLES = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"]
+VARIABLES = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]
+VARIABLES += ["SSL_CERT_FILE", "SSL_CERT_DIR"]
 
 
 @pytest.fixture
@@ -92,16 +93,22 @@ def test_the_environment_is_read_when_asked(environment):
     environment.setenv("NO_PROXY", "inside.test")
     environment.setenv("REQUESTS_CA_BUNDLE", "/etc/ca.pem")
 
-    assert ("http://proxy.test:3128", "/etc/ca.pem") == environment_proxy("https://api.vendor.test/v1")
-    assert (None, "/etc/ca.pem") == environment_proxy("https://api.inside.test")
-    assert (None, "/etc/ca.pem") == environment_proxy("http://api.vendor.test")
+    proxy = environment_proxy("https://api.vendor.test/v1")
+    assert proxy is not None
+    assert ("http", "proxy.test:3128", "HTTPS_PROXY") == (proxy.scheme, proxy.authority, proxy.field)
+    assert environment_proxy("https://api.inside.test") is None
+    assert environment_proxy("http://api.vendor.test") is None
+    assert {"REQUESTS_CA_BUNDLE": "/etc/ca.pem"} == environment_bundles()
 
 
 def test_all_proxy_stands_in(environment):
     """ALL_PROXY serves schemes without a proxy of their own."""
     environment.setenv("ALL_PROXY", "http://proxy.test:1")
 
-    assert ("http://proxy.test:1", None) == environment_proxy("http://api.vendor.test")
+    proxy = environment_proxy("http://api.vendor.test")
+    assert proxy is not None
+    assert ("proxy.test:1", "ALL_PROXY") == (proxy.authority, proxy.field)
+    assert {} == environment_bundles()
 
 
 def test_trust_env_uses_the_proxy(environment):
@@ -160,9 +167,9 @@ def test_a_proxy_that_refuses_is_named(ca_file):
     assert ("connect", False) == (caught.value.phase, caught.value.sent)
 
 
-@each("proxy", ["socks5://proxy.test", "https://user:secret@proxy.test", "http://"])
+@each("proxy", ["socks6://user:secret@proxy.test", "ftp://user:secret@proxy.test", "http://"])
 def test_unsupported_proxies_are_refused(proxy):
-    """Only http:// proxies are spoken; the message does not quote a password."""
+    """HTTP and SOCKS are spoken; the message does not quote a password."""
     with pytest.raises(ConfigError) as caught:
         Transport("https://vendor.test", proxy=proxy)
 
@@ -305,13 +312,6 @@ def test_a_ca_bundle_that_is_none_is_refused(tmp_path):
             )
 
 
-def test_a_ca_directory_is_taken_too(tmp_path):
-    """A directory of hashed certificates is a CA bundle as well."""
-    from llmdispatcher.transport.connection import tls_context
-
-    assert tls_context(str(tmp_path)).check_hostname
-
-
 def test_a_closed_transport_opens_again(serve):
     """Close drops the idle connections; a later call makes a new one."""
     line = serve(ok)
@@ -325,9 +325,9 @@ def test_a_closed_transport_opens_again(serve):
 
 def test_certificates_are_loaded_once(ca_file):
     """All transports with the same CA share one TLS context."""
-    from llmdispatcher.transport.connection import tls_context
+    from llmdispatcher.transport.tls import tls_context
 
-    assert tls_context(ca_file) is tls_context(ca_file)
+    assert tls_context([("ca_bundle", ca_file)]) is tls_context([("ca_bundle", ca_file)])
 
 
 @each("sign", ["#", "/", "?", "["])

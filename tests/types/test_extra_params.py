@@ -58,8 +58,8 @@ REPLACING = [
     ({"prompt": "secret"}, "prompt", "give it as messages"),
     ({"prompt": ["secret"]}, "prompt", "give it as messages"),
     ({"inputs": "secret"}, "inputs", "give it as messages"),
-    ({"extra_headers": {"Authorization": "secret"}}, "extra_headers", "give headers to the vendor"),
-    ({"headers": {"x-api-key": "secret"}}, "headers", "give headers to the vendor"),
+    ({"extra_headers": {"Authorization": "secret"}}, "extra_headers", "give headers to the request itself, or to the vendor"),
+    ({"headers": {"x-api-key": "secret"}}, "headers", "give headers to the request itself, or to the vendor"),
     ({"extra_query": {"api-version": "secret"}}, "extra_query", "give api_version to the vendor"),
 ]
 

@@ -7,7 +7,7 @@ from llmdispatcher.runtime import SYSTEM_CLOCK, AttemptMetrics
 from llmdispatcher.testing import ManualClock
 from llmdispatcher.types import HttpReply
 from llmdispatcher.vendors import ChunkStream
-from llmdispatcher.vendors.http import LAST_WORDS
+from llmdispatcher.vendors.chunk_stream import LAST_WORDS
 from llmdispatcher.wire import CODECS
 from llmdispatcher.wire.openai_chat.response import ChatDecoder
 

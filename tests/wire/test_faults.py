@@ -302,3 +302,12 @@ def test_an_error_inside_a_200_is_what_it_stands_for(document, status, kind):
     error = fault_inside(document)
 
     assert (status, kind) == (error.status, type(error))
+
+
+def test_a_login_for_a_proxy_is_no_wrong_key():
+    """Status 407 of a proxy that nobody configured, whatever its page says: final here, and another vendor may be asked."""
+    page = b"<html><title>Authentication required, invalid api key</title></html>"
+    error = fault(407, {"proxy-authenticate": "Basic"}, page)
+    assert VendorUnavailable is type(error)
+    assert (False, True, 407) == (error.retry_here, error.try_elsewhere, error.status)
+    assert "set proxy= or HTTPS_PROXY" in str(error)
