@@ -32,7 +32,9 @@ from ..types import (
     closest_name,
     data_url,
     detect_media_type,
+    lacks_object,
     media_type,
+    put_into_object,
 )
 from .decoding import mapping
 from .encoding import LEADING_ROLES, leave_out, logger, only_texts, own, tell_dropped, update, written
@@ -153,6 +155,16 @@ def describe_form(request: Request, *, instead: Mapping[str, Any] | None) -> Req
     return attrs.evolve(request, response_format=instead, messages=(Message.system(text), *request.messages))
 
 
+def form_of_object(request: Request) -> Request:
+    """Ask for an object that has the answer in it, where the form is none of an object and the vendor wants one."""
+    form = request.response_format
+    described = mapping(mapping(form).get("json_schema"))
+    if request.wire_format is not None or not lacks_object(described.get("schema")):
+        return request
+    fit = {**described, "schema": put_into_object(described["schema"])}
+    return update(request, response_format={**mapping(form), "json_schema": fit})
+
+
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
 
 
@@ -191,7 +203,7 @@ def check_schemas(request: Request) -> Request:
         return request
     tools = tuple([_check_tool(request, tool) if isinstance(tool, Tool) else tool for tool in request.tools])
     described = mapping(mapping(form).get("json_schema"))
-    if getattr(form, "kind", None) is None and described.get("strict") is True:  # a class's schema is written so that it fits
+    if described.get("strict") is True:
         fit = fit_schema(described.get("schema"), OPENAI_STRICT)
         if fit is None:
             leave_out(request, "strict", "response_format: strict", NOT_STRICT)
