@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from .http import HttpVendor as HttpVendor
     from .protocol import Vendor as Vendor
     from .protocol import VendorInfo as VendorInfo
+    from .secrets import PUBLIC_HEADERS as PUBLIC_HEADERS
+    from .secrets import Secrets as Secrets
+    from .secrets import of_header as of_header
 else:
     __getattr__, __dir__ = door(
         __name__,
@@ -49,5 +52,6 @@ else:
             "credentials": ("check_key", "misspelt_variables"),
             "http": ("ChunkStream", "HttpVendor"),
             "protocol": ("Vendor", "VendorInfo"),
+            "secrets": ("of_header", "PUBLIC_HEADERS", "Secrets"),
         },
     )
