@@ -31,6 +31,7 @@ from ..types import (
     bare,
     fields_of,
     form_check,
+    has_fields,
     is_model,
     is_named_tuple,
     lacks_object,
@@ -179,7 +180,7 @@ def build_value(value: Any, hint: Any, name: str, late: Late | None = None) -> A
     except Exception as foreign:  # noqa: BLE001 - cattrs passes on whatever the class's own checks raise
         told = list(_failures(foreign, ""))
         detail = "; ".join([f"{name}{place}: {words}" for place, words in told])
-        raise Unfit(f"{name}{_public(told[0][0], hint)} is refused by {type_name(hint)}", detail) from None
+        raise Unfit(f"{name}{_public(told[0][0], hint)} is refused by {type_name(bare(hint)[0])}", detail) from None
     finally:
         _late.reset(before)
 
@@ -306,7 +307,7 @@ def _is_union(hint: Any) -> bool:
 
 
 def _one_of(options: tuple[Any, ...], value: Any, _hint: Any) -> Any:
-    """The first of several types whose schema the value fits; if there is none, the first that Pydantic can make it fit."""
+    """The first of several types whose schema the value fits and that takes it; then those that Pydantic can make it fit."""
     late = _late.get()
     failure: Exception | None = None
     tried = []
@@ -320,7 +321,7 @@ def _one_of(options: tuple[Any, ...], value: Any, _hint: Any) -> Any:
             try:
                 return None if value is None else _converter().structure(value, bare(option)[0])
             except Exception as foreign:
-                if not is_model(bare(option)[0]):
+                if has_fields(bare(option)[0]) and not is_model(bare(option)[0]):  # whose forms may have forms in them again
                     raise
                 failure = failure or foreign
     raise failure or Unfit("no form fits")  # in a place whose schema is wider than its type

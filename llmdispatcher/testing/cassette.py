@@ -56,6 +56,8 @@ _SHAPED = re.compile(
     r"|(?:AKIA|ASIA)[A-Z0-9]{16}|ya29\.[\w-]{20,}|gh[pousr]_\w{20,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,})"
 )
 """Keys by the forms that vendors give them."""
+_LONE = re.compile("[\ud800-\udfff]")
+"""Halves of a character, which JSON can hold and UTF-8 cannot."""
 _MOST_DIFFERENCES = 5
 _LONGEST_VALUE = 80
 
@@ -212,6 +214,7 @@ class Cassette:
         kept = self._exchanges if self.mode != "all" else []
         entries = [_to_json(exchange, None) for exchange in kept] + [_to_json(one, mask) for one in self._recorded]
         text = json.dumps({"cassette": 1, "exchanges": entries}, ensure_ascii=False, indent=1) + "\n"
+        text = _LONE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         written = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
@@ -293,7 +296,7 @@ def _content(body: bytes) -> dict[str, Any]:
 
 def _bytes_of(content: Mapping[str, Any]) -> bytes:
     if "json" in content:
-        return json.dumps(content["json"], ensure_ascii=False, separators=(",", ":")).encode()
+        return json.dumps(content["json"], separators=(",", ":")).encode()
     if "base64" in content:
         return base64.b64decode(content["base64"])
     return str(content.get("text", "")).encode()
@@ -410,7 +413,7 @@ def _read(path: Path) -> list[_Exchange]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         return [_exchange_of(entry) for entry in _entries(document)]
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigError(f"cassette: {path} cannot be read ({type(error).__name__}: {error}); record it anew") from None
 
 

@@ -125,6 +125,7 @@ if TYPE_CHECKING:
     from .schema import FunctionTool as FunctionTool
     from .schema import bare as bare
     from .schema import fields_of as fields_of
+    from .schema import has_fields as has_fields
     from .schema import is_model as is_model
     from .schema import is_named_tuple as is_named_tuple
     from .schema import lacks_object as lacks_object
@@ -253,17 +254,19 @@ else:
                 "Usage",
             ),
             "schema": (
-                *(
-                    "bare",
-                    "fields_of",
-                    "FunctionTool",
-                    "is_model",
-                    "is_named_tuple",
-                    "lacks_object",
-                    "model_adapter",
-                    "put_into_object",
-                ),
-                *("ROOT", "schema_of", "tool", "type_name"),
+                "bare",
+                "fields_of",
+                "FunctionTool",
+                "has_fields",
+                "is_model",
+                "is_named_tuple",
+                "lacks_object",
+                "model_adapter",
+                "put_into_object",
+                "ROOT",
+                "schema_of",
+                "tool",
+                "type_name",
             ),
             "secret": ("MASK", "copy_self", "refuse_pickling", "Secret"),
             "validators": (

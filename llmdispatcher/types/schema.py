@@ -56,7 +56,7 @@ _LISTS = (
     *(collections.abc.Sequence, collections.abc.MutableSequence, collections.abc.Set, collections.abc.MutableSet),
     *(collections.abc.Iterable, collections.abc.Collection),
 )
-_DICTS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+_DICTS = (dict, collections.OrderedDict, collections.abc.Mapping, collections.abc.MutableMapping)
 _WRAPPERS = (Required, NotRequired, Final, getattr(typing, "ReadOnly", Final))
 """What stands around a type and says something of its field."""
 _LIMITS = {
@@ -374,6 +374,8 @@ class _Maker:
 
     def _container(self, hint: Any, origin: Any, arguments: tuple[Any, ...], where: str) -> Schema:
         """The schema of a list or dict of something. Raises :class:`InvalidRequest` for what is none."""
+        if not arguments and (origin in _LISTS or origin in _DICTS):  # typing.List and the like, or tuple[()]
+            return {"type": "array", "items": {}} if origin in _LISTS else {"type": "object"}
         if origin is tuple:
             return self._tuple(arguments, where)
         if origin in _LISTS:
@@ -497,6 +499,8 @@ def _class_description(kind: type) -> str | None:
 
 
 def _enumeration(values: list[Any]) -> Schema:
+    if not values:
+        raise InvalidRequest("a choice among no values; give the enumeration members")
     kinds = {type(value) for value in values}
     if len(kinds) == 1 and (kind := _JSON_TYPES.get(kinds.pop())) is not None:
         return {"type": kind, "enum": values}

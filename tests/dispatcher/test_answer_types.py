@@ -9,6 +9,7 @@ import json
 import pickle
 import subprocess
 import sys
+import typing
 from datetime import date, time
 from decimal import Decimal
 from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, NotRequired, TypedDict, TypeVar
@@ -64,6 +65,16 @@ class Person(pydantic.BaseModel):
 class Tree(pydantic.BaseModel):
     value: int
     below: list[Tree] = []
+
+
+class Cat(pydantic.BaseModel):
+    kind: Literal["cat"]
+    lives: int = 9
+
+
+class Dog(pydantic.BaseModel):
+    kind: Literal["dog"]
+    name: str = pydantic.Field(alias="dogName")
 
 
 class Strict(pydantic.BaseModel):
@@ -146,6 +157,14 @@ def ask(form, text, **options):
         (Annotated[list[Color], "Which?"], ["red"], [Color.RED]),
         (Digits, 7, 7),
         (tuple[int, Color], [1, "red"], (1, Color.RED)),
+        (typing.List, [1, "a"], [1, "a"]),  # noqa: UP006 - what is tested
+        (date | str, "soon", "soon"),
+        (date | str, "2026-01-01", date(2026, 1, 1)),
+        (
+            Annotated[Cat | Dog, pydantic.Field(discriminator="kind")],
+            {"kind": "dog", "dogName": "Rex"},
+            Dog(kind="dog", dogName="Rex"),
+        ),
         (set[int], [1, 2], {1, 2}),
         (Decimal, 1.5, Decimal("1.5")),
         (time, "12:30:00", time(12, 30)),
@@ -403,6 +422,24 @@ def test_values_become_json():
     told = to_json_value(value)
     assert json.loads(json.dumps(told)) == told
     assert ({"x": 1, "y": 2}, {"number": 3}, {"item": "1.20", "more": []}) == tuple(told[1:4])
+
+
+@each("form", [Person, list[Person], Person | Address, Color, Team, Box[Person], Tree, Cat | Dog, dict[str, int], Decimal, Point])
+def test_every_vendor_is_asked_for_it(form):
+    """And what fits the schema that it was sent becomes a value of the type."""
+    with VendorSimulator() as simulator, Dispatcher() as dispatcher:
+        for make, _schema_in, _expected in VENDORS.values():
+            made = make(simulator)
+            if made.name not in dispatcher.get_vendors():
+                dispatcher.register_vendor(made)
+        for model in (
+            "openai:gpt-4o",
+            "anthropic:claude-haiku-4-5",
+            "google:gemini-2.5-flash",
+            "ollama:llama3",
+            "anthropic:claude-3-haiku-20240307",
+        ):
+            assert dispatcher.send(Request(model, "x", response_format=form)).parsed is not None
 
 
 def test_a_class_that_makes_no_schema_is_refused():

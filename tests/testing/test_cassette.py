@@ -335,6 +335,19 @@ def test_one_is_in_use_at_a_time(tmp_path):
         pass
 
 
+def test_any_text_is_written_and_read(tmp_path):
+    """Halves of a character too, which JSON can hold and a file cannot."""
+    body = b'{"choices": [{"index": 0, "message": {"content": "a\\ud83d \xe6\x97\xa5"}, "finish_reason": "stop"}]}'
+    said = []
+    with LoopbackServer(lambda peer, _request: peer.reply(200, body)) as server:
+        for mode in ("once", "none"):
+            with Cassette(tmp_path / "one.json", mode=mode), only_openai(server) as dispatcher:
+                said.append(dispatcher.send(Request("openai:gpt-4o", "日本")).content)
+
+    assert said[0] == said[1] != ""
+    assert "日本" in (tmp_path / "one.json").read_text(encoding="utf-8")
+
+
 def test_threads_share_it(simulator, tmp_path):
     """Each exchange is recorded and replayed once."""
     path = tmp_path / "one.json"
@@ -402,6 +415,31 @@ def test_the_fixture(simulator, pytester):
     pytester.runpytest_inprocess("-p", "no:xdist").assert_outcomes(passed=3)
     pytester.makeini("[pytest]\ncassette_mode = recrod\n")
     pytester.runpytest_inprocess("-p", "no:xdist", "-k", "one").stdout.fnmatch_lines(["*mode: 'recrod' is not known*"])
+
+
+FIXTURES = """
+    from llmdispatcher import Dispatcher, OpenAIVendor, RateLimitError, Request
+
+    def test_simulators(vendor_simulator, make_vendor_simulator):
+        vendor_simulator.responses = "one"
+        for simulator, answer in ((vendor_simulator, "one"), (make_vendor_simulator(responses="two"), "two")):
+            with Dispatcher() as dispatcher:
+                dispatcher.register_vendor(OpenAIVendor(base_url=simulator.openai_url, api_key="a-key-of-tests"))
+                assert answer == dispatcher.send(Request("gpt-4o", "hello")).content
+
+    def test_doubles(fake_vendor, manual_clock):
+        fake_vendor.script(RateLimitError("slow down", retry_after=7), "now")
+        with Dispatcher(clock=manual_clock) as dispatcher:
+            dispatcher.register_vendor(fake_vendor)
+            assert "now" == dispatcher.send(Request("m", "hello"), timeout=60).content
+        assert 7 in manual_clock.sleeps
+"""
+
+
+def test_a_project_of_its_own_has_the_fixtures(pytester):
+    """Without a line in its conftest."""
+    pytester.makepyfile(test_own=FIXTURES)
+    pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:xdist").assert_outcomes(passed=2)
 
 
 def test_all_fixtures_are_listed(pytester):
