@@ -197,7 +197,7 @@ def _failures(foreign: BaseException, place: str) -> Iterator[tuple[str, str]]:
             yield from _failures(inner, place + _step(inner))
         return
     errors = getattr(foreign, "errors", None)
-    if type(foreign).__name__ != "ValidationError" or not callable(errors):
+    if not type(foreign).__module__.startswith("pydantic") or not callable(errors):
         yield place, f"{type(foreign).__name__}: {foreign}"
         return
     for error in errors():  # as Pydantic has them
