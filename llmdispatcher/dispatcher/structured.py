@@ -6,6 +6,7 @@ cattrs makes the instances, and Pydantic those of its own classes; both are impo
 from __future__ import annotations
 
 import contextvars
+import dataclasses
 import functools
 import json
 import re
@@ -32,8 +33,10 @@ from ..types import (
     fields_of,
     form_check,
     has_fields,
+    is_alias,
     is_model,
     is_named_tuple,
+    is_typed_dict,
     lacks_object,
     mismatch,
     model_adapter,
@@ -256,7 +259,9 @@ def _converter() -> Any:
     for kind, made_of in ((time_of_day, time_of_day.fromisoformat), (UUID, UUID), (Decimal, lambda number: Decimal(str(number)))):
         converter.register_structure_hook(kind, functools.partial(_made_of, made_of))
         converter.register_unstructure_hook(kind, str)
-    converter.register_structure_hook_func(_is_typed_dict, _dict_of)
+    converter.register_structure_hook_func(_is_generic, _instance_of)
+    converter.register_structure_hook_func(is_typed_dict, _dict_of)
+    converter.register_structure_hook_func(is_alias, lambda value, hint: converter.structure(value, bare(hint)[0]))
     cols = import_module("cattrs.cols")
     converter.register_structure_hook_factory(is_named_tuple, cols.namedtuple_dict_structure_factory)
     converter.register_unstructure_hook_factory(is_named_tuple, cols.namedtuple_dict_unstructure_factory)
@@ -265,8 +270,17 @@ def _converter() -> Any:
     return converter
 
 
-def _is_typed_dict(hint: Any) -> bool:
-    return typing.is_typeddict(typing.get_origin(hint) or hint)
+def _is_generic(hint: Any) -> bool:
+    origin = typing.get_origin(hint) or hint
+    has_variables = bool(typing.get_args(hint) or getattr(origin, "__parameters__", ()))
+    return has_variables and (attrs.has(origin) or dataclasses.is_dataclass(origin)) and not is_model(origin)
+
+
+def _instance_of(value: Any, hint: Any) -> Any:
+    """An instance of a generic class; cattrs does not see its variables in types within types."""
+    origin = typing.get_origin(hint) or hint
+    names = {field.name: field.alias for field in attrs.fields(origin)} if attrs.has(origin) else {}
+    return origin(**{names.get(name, name): made for name, made in _dict_of(value, hint).items()})
 
 
 def _dict_of(value: Any, hint: Any) -> dict[str, Any]:

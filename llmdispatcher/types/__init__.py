@@ -126,8 +126,10 @@ if TYPE_CHECKING:
     from .schema import bare as bare
     from .schema import fields_of as fields_of
     from .schema import has_fields as has_fields
+    from .schema import is_alias as is_alias
     from .schema import is_model as is_model
     from .schema import is_named_tuple as is_named_tuple
+    from .schema import is_typed_dict as is_typed_dict
     from .schema import lacks_object as lacks_object
     from .schema import model_adapter as model_adapter
     from .schema import put_into_object as put_into_object
@@ -258,8 +260,10 @@ else:
                 "fields_of",
                 "FunctionTool",
                 "has_fields",
+                "is_alias",
                 "is_model",
                 "is_named_tuple",
+                "is_typed_dict",
                 "lacks_object",
                 "model_adapter",
                 "put_into_object",

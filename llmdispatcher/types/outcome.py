@@ -227,7 +227,7 @@ _NO_FACTS = ("text", "partial", "response", "run", "trace", "failures", "retry_h
 
 def _facts_of(kind: type[DispatchError]) -> dict[str, str]:
     """The facts of a class of errors that JSON can hold, with their annotations."""
-    found = {name: str(hint) for one in reversed(kind.__mro__) for name, hint in vars(one).get("__annotations__", {}).items()}
+    found = {name: str(hint) for one in reversed(kind.__mro__) for name, hint in getattr(one, "__annotations__", {}).items()}
     return {name: hint for name, hint in found.items() if name[0] != "_" and name not in _NO_FACTS}
 
 

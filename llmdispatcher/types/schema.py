@@ -110,15 +110,25 @@ def type_name(hint: Any) -> str:
 
 def is_type(value: Any) -> bool:
     """Whether a value is a class, or what annotations can say besides, such as ``list[int]``, a union or ``Literal``."""
-    named = "TypeAliasType" in (type(value).__name__, type(typing.get_origin(value)).__name__)
-    return isinstance(value, type | typing.NewType) or named or typing.get_origin(value) is not None
+    return isinstance(value, type | typing.NewType) or is_alias(value) or typing.get_origin(value) is not None
 
 
 def has_fields(hint: Any) -> bool:
     """Whether a type is a class whose instances an object in JSON can stand for."""
     return isinstance(hint, type) and (
-        attrs.has(hint) or dataclasses.is_dataclass(hint) or typing.is_typeddict(hint) or is_model(hint) or is_named_tuple(hint)
+        attrs.has(hint) or dataclasses.is_dataclass(hint) or is_typed_dict(hint) or is_model(hint) or is_named_tuple(hint)
     )
+
+
+def is_typed_dict(hint: Any) -> bool:
+    """Whether a type is a ``TypedDict``, of ``typing`` or of typing_extensions, a generic one with its types too."""
+    origin = typing.get_origin(hint) or hint
+    return isinstance(origin, type) and issubclass(origin, dict) and hasattr(origin, "__total__")
+
+
+def is_alias(hint: Any) -> bool:
+    """Whether a type was named by ``type X = ...`` or ``TypeAliasType``, a generic one with its types too."""
+    return "TypeAliasType" in (type(hint).__name__, type(typing.get_origin(hint)).__name__)
 
 
 def is_named_tuple(hint: Any) -> bool:
@@ -222,7 +232,7 @@ def _unwrapped(hint: Any) -> tuple[Any, tuple[Any, ...]]:
         if origin is typing.Annotated:
             notes += hint.__metadata__
             hint = hint.__origin__
-        elif origin in _WRAPPERS:
+        elif origin in _WRAPPERS or getattr(origin, "_name", None) == "ReadOnly":  # of typing_extensions
             hint = typing.get_args(hint)[0]
         elif hasattr(hint, "__supertype__"):
             hint = hint.__supertype__
@@ -275,11 +285,21 @@ def hints_of(thing: Any, where: str) -> dict[str, Any]:
 def fields_of(kind: Any) -> Iterator[Field]:
     """The fields of a class that a caller gives; those of a generic class have the types that it was given."""
     origin = typing.get_origin(kind) or kind
-    given = dict(zip(getattr(origin, "__parameters__", ()), typing.get_args(kind), strict=False))
+    given = _variables_of(kind)
     hints = hints_of(origin, origin.__name__)
     for name, required, metadata in _declarations(origin):
         hint = _filled(hints.get(name, Any), given)
         yield Field(name=name, hint=hint, required=required, description=metadata.get("description"))
+
+
+def _variables_of(kind: Any) -> dict[Any, Any]:
+    """What a generic class and those above it were given for their variables."""
+    origin = typing.get_origin(kind) or kind
+    given = dict(zip(getattr(origin, "__parameters__", ()), typing.get_args(kind), strict=False))
+    for base in getattr(origin, "__orig_bases__", ()):
+        if typing.get_origin(base) not in (None, typing.Generic):
+            given = {variable: _filled(hint, given) for variable, hint in _variables_of(base).items()} | given
+    return given
 
 
 def _filled(hint: Any, given: Mapping[Any, Any]) -> Any:

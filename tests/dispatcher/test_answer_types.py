@@ -19,6 +19,7 @@ import annotated_types
 import attrs
 import pydantic
 import pytest
+import typing_extensions
 
 from llmdispatcher import (
     AnthropicVendor,
@@ -113,6 +114,30 @@ class Box(Generic[T]):
     more: list[T] = attrs.field(factory=list)
 
 
+@attrs.frozen
+class Link(Generic[T]):
+    value: T
+    further: Link[T] | None = None
+    _private: int = 0
+
+
+@dataclasses.dataclass
+class Base(Generic[T]):
+    thing: T
+
+
+@dataclasses.dataclass
+class Derived(Base[Color]):
+    more: int = 0
+
+
+class Extended(typing_extensions.TypedDict):
+    city: typing_extensions.ReadOnly[str]
+
+
+Many = typing_extensions.TypeAliasType("Many", list[T], type_params=(T,))
+
+
 @dataclasses.dataclass
 class Team:
     lead: Person
@@ -157,6 +182,10 @@ def ask(form, text, **options):
         (Annotated[list[Color], "Which?"], ["red"], [Color.RED]),
         (Digits, 7, 7),
         (tuple[int, Color], [1, "red"], (1, Color.RED)),
+        (Link[Color], {"value": "red", "further": {"value": "blue"}}, Link(Color.RED, Link(Color.BLUE))),
+        (Derived, {"thing": "red"}, Derived(Color.RED)),
+        (list[Extended], [{"city": "Oslo"}], [{"city": "Oslo"}]),
+        (list[Many[Color]], [["red"]], [[Color.RED]]),
         (typing.List, [1, "a"], [1, "a"]),  # noqa: UP006 - what is tested
         (date | str, "soon", "soon"),
         (date | str, "2026-01-01", date(2026, 1, 1)),
