@@ -24,6 +24,8 @@ from llmdispatcher import (
     StreamInterrupted,
 )
 from llmdispatcher.testing import Cassette, LoopbackServer, UnmatchedRequest, VendorSimulator, faults
+from llmdispatcher.testing.cassette import MODES
+from llmdispatcher.testing.plugin import _MODES as plugin_modes
 from llmdispatcher.transport import Transport
 from llmdispatcher.types import HttpCall
 
@@ -296,7 +298,8 @@ def test_what_must_agree_can_be_chosen(simulator, tmp_path):
     ],
 )
 def test_wrong_settings_are_refused(settings, told):
-    """When it is made."""
+    """When it is made; the option of pytest takes the same modes."""
+    assert MODES == plugin_modes
     with pytest.raises(ConfigError) as caught:
         Cassette("one.json", **settings)
     assert str(caught.value).startswith(told)
