@@ -461,8 +461,10 @@ def _compare(old: Any, new: Any, place: str) -> Iterator[str]:
                 yield f"{inner}: asked {_shown(new[name])}, not recorded"
             else:
                 yield from _compare(old[name], new[name], inner)
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for number, (one, other) in enumerate(zip(old, new, strict=True)):
+    elif isinstance(old, list) and isinstance(new, list):
+        if len(old) != len(new):
+            yield f"{place}: recorded {len(old)} entries, asked {len(new)}"
+        for number, (one, other) in enumerate(zip(old, new, strict=False)):
             yield from _compare(one, other, f"{place}[{number}]")
     elif not _agrees(old, new):
         yield f"{place}: recorded {_shown(old)}, asked {_shown(new)}"

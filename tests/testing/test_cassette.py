@@ -17,6 +17,7 @@ from llmdispatcher import (
     Deadline,
     Dispatcher,
     GoogleVendor,
+    Message,
     OllamaVendor,
     OpenAIVendor,
     RateLimitError,
@@ -108,6 +109,8 @@ def test_a_request_that_is_not_recorded_is_told_with_the_nearest(simulator, tmp_
     assert '\n  body.messages[0].content: recorded "hello", asked "hallo"\n' in text
     assert "\n  body.temperature: asked 0.5, not recorded\n" in text
     assert "pytest --cassette-mode=new" in text
+    with pytest.raises(UnmatchedRequest, match=r"body\.messages: recorded 1 entries, asked 2\n  body\.messages\[0\]\.content: "):
+        replay(simulator, path, Request("openai:gpt-4o", [Message.user("hi"), Message.assistant("ho")]))
     assert KEY not in text
 
 
