@@ -6,7 +6,6 @@ cattrs makes the instances, and Pydantic those of its own classes; both are impo
 from __future__ import annotations
 
 import contextvars
-import dataclasses
 import functools
 import json
 import re
@@ -273,7 +272,7 @@ def _converter() -> Any:
 def _is_generic(hint: Any) -> bool:
     origin = typing.get_origin(hint) or hint
     has_variables = bool(typing.get_args(hint) or getattr(origin, "__parameters__", ()))
-    return has_variables and (attrs.has(origin) or dataclasses.is_dataclass(origin)) and not is_model(origin)
+    return has_variables and has_fields(origin) and not is_model(origin) and not is_typed_dict(origin)
 
 
 def _instance_of(value: Any, hint: Any) -> Any:

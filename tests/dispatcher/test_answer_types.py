@@ -103,6 +103,11 @@ class Point(NamedTuple):
     y: int = 2
 
 
+class Pair(NamedTuple, Generic[T]):
+    one: T
+    other: T | None = None
+
+
 class Movie(TypedDict):
     title: str
     year: NotRequired[int]
@@ -183,6 +188,7 @@ def ask(form, text, **options):
         (Digits, 7, 7),
         (tuple[int, Color], [1, "red"], (1, Color.RED)),
         (Link[Color], {"value": "red", "further": {"value": "blue"}}, Link(Color.RED, Link(Color.BLUE))),
+        (list[Pair[Color]], [{"one": "red"}], [Pair(Color.RED)]),
         (Derived, {"thing": "red"}, Derived(Color.RED)),
         (list[Extended], [{"city": "Oslo"}], [{"city": "Oslo"}]),
         (list[Many[Color]], [["red"]], [[Color.RED]]),
