@@ -24,6 +24,7 @@ from ..types import (
     Part,
     ReasoningPart,
     Request,
+    ResponseFormat,
     TextPart,
     Tool,
     ToolCall,
@@ -161,8 +162,9 @@ def form_of_object(request: Request) -> Request:
     described = mapping(mapping(form).get("json_schema"))
     if request.wire_format is not None or not lacks_object(described.get("schema")):
         return request
-    fit = {**described, "schema": put_into_object(described["schema"])}
-    return update(request, response_format={**mapping(form), "json_schema": fit})
+    made = ResponseFormat({**mapping(form), "json_schema": {**described, "schema": put_into_object(described["schema"])}})
+    made.kind = getattr(form, "kind", None)
+    return update(request, response_format=made)
 
 
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
@@ -205,7 +207,7 @@ def check_schemas(request: Request) -> Request:
     described = mapping(mapping(form).get("json_schema"))
     if described.get("strict") is True:
         fit = fit_schema(described.get("schema"), OPENAI_STRICT)
-        if fit is None:
+        if fit is None and getattr(form, "kind", None) is None:  # nobody asked for strict mode with a type
             leave_out(request, "strict", "response_format: strict", NOT_STRICT)
         changed = {"strict": False} if fit is None else {"schema": fit}
         form = {**mapping(form), "json_schema": {**described, **changed}}

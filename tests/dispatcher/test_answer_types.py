@@ -372,6 +372,23 @@ def test_a_model_with_free_fields_is_not_strict():
     assert "x" == ask(Open, '{"name": "a", "more": "x"}').more
 
 
+class Both(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(json_schema_extra={"allOf": [{"required": ["name"]}, {"minProperties": 1}]})
+    name: str
+
+
+@each("form", [Both, list[Both]])
+def test_what_strict_mode_cannot_say_is_asked_for_without_it(form, vendor_simulator):
+    """Nobody has asked for strict mode."""
+    make, _, _ = VENDORS["openai"]
+    with Dispatcher() as dispatcher:
+        dispatcher.register_vendor(make(vendor_simulator))
+        dispatcher.send(Request("gpt-4o-mini", "x", response_format=form))
+
+    described = vendor_simulator.requests[-1].json["response_format"]["json_schema"]
+    assert (False, "object") == (described["strict"], described["schema"]["type"])
+
+
 def test_two_models_of_one_name_stay_apart():
     """Their definitions get names of their own; equal ones are there once."""
 
