@@ -32,6 +32,7 @@ from ..types import (
     LimitWarning,
     ObserverLike,
     Outcome,
+    Parsed,
     Request,
     Response,
     Usage,
@@ -289,7 +290,9 @@ class Dispatcher:
         return self._router.check()
 
     @_asking
-    def send(self, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None) -> Response:
+    def send(
+        self, request: Request[Parsed], *, timeout: float | None = None, cancel: Cancellation | None = None
+    ) -> Response[Parsed]:
         """Answer a request; blocks for at most ``timeout`` seconds (the configuration's, where not given).
 
         Raises a :class:`DispatchError`: the vendor's own failure, or :class:`AllTargetsFailed` where several were asked, or
@@ -299,8 +302,8 @@ class Dispatcher:
 
     @_asking
     def send_streaming(
-        self, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
-    ) -> StreamingResponse:
+        self, request: Request[Parsed], *, timeout: float | None = None, cancel: Cancellation | None = None
+    ) -> StreamingResponse[Parsed]:
         """Answer a request piece by piece; returns at once, vendor trouble is raised by reading the stream.
 
         With ``Config(admission=...)`` it first waits for a place, and may raise :class:`Overloaded`.
@@ -309,37 +312,47 @@ class Dispatcher:
 
     @_asking
     def send_to_vendor(
-        self, vendor: str, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
-    ) -> Response:
+        self, vendor: str, request: Request[Parsed], *, timeout: float | None = None, cancel: Cancellation | None = None
+    ) -> Response[Parsed]:
         """Answer a request by this vendor and no other, with the same retries."""
         return self._answer(request, timeout, cancel, self._router.get_vendor(vendor).name)
 
     @_asking
     def send_streaming_to_vendor(
-        self, vendor: str, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
-    ) -> StreamingResponse:
+        self, vendor: str, request: Request[Parsed], *, timeout: float | None = None, cancel: Cancellation | None = None
+    ) -> StreamingResponse[Parsed]:
         """Answer piece by piece by this vendor and no other, with the same retries before the first output."""
         return self._stream(request, timeout, cancel, self._router.get_vendor(vendor).name)
 
     @overload
     def map(
         self,
-        requests: Iterable[Request],
+        requests: Iterable[Request[Parsed]],
         *,
         max_workers: int = ...,
         timeout: float | None = ...,
         return_errors: Literal[False] = ...,
-    ) -> Iterator[Response]: ...
+    ) -> Iterator[Response[Parsed]]: ...
 
     @overload
     def map(
-        self, requests: Iterable[Request], *, max_workers: int = ..., timeout: float | None = ..., return_errors: Literal[True]
-    ) -> Iterator[Response | DispatchError]: ...
+        self,
+        requests: Iterable[Request[Parsed]],
+        *,
+        max_workers: int = ...,
+        timeout: float | None = ...,
+        return_errors: Literal[True],
+    ) -> Iterator[Response[Parsed] | DispatchError]: ...
 
     @_asking
     def map(
-        self, requests: Iterable[Request], *, max_workers: int = 8, timeout: float | None = None, return_errors: bool = False
-    ) -> Iterator[Response | DispatchError]:
+        self,
+        requests: Iterable[Request[Parsed]],
+        *,
+        max_workers: int = 8,
+        timeout: float | None = None,
+        return_errors: bool = False,
+    ) -> Iterator[Response[Parsed] | DispatchError]:
         """Answer many requests with ``max_workers`` threads; yields results in the order of the requests, as they become ready.
 
         ``requests`` may be endless: no more than a few per worker are taken in advance, by the caller's thread, so it must not

@@ -43,11 +43,11 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self
 
 from ..errors import Cancelled, DispatchError, Overloaded, StreamInterrupted
 from ..runtime import Channel, ChannelClosed, Deadline, new_lock, on_fork
-from ..types import ChunkSource, Fold, Response, StreamChunk, Usage
+from ..types import ChunkSource, Fold, Parsed, Response, StreamChunk, Usage
 
 _LINGER = 0.1
 """Seconds to stay when there is nothing to watch: a thread costs more to start than to keep for a moment."""
@@ -414,7 +414,7 @@ def interrupted(error: BaseException, partial: Response) -> DispatchError:
     return failure
 
 
-class StreamingResponse:
+class StreamingResponse(Generic[Parsed]):
     """An answer while it arrives: iterate it, or read its channels; keep the handle as long as you read.
 
     ``content_channel`` yields :class:`~llmdispatcher.StreamChunk`, ``error_channel`` at most one error,
@@ -473,11 +473,11 @@ class StreamingResponse:
         return self.usage.cost
 
     @property
-    def partial(self) -> Response:
+    def partial(self) -> Response[Parsed]:
         """The answer as far as it has come, whether or not it was read, whether or not the stream failed."""
         return self._state.response or self._state.fold.response()
 
-    def response(self) -> Response:
+    def response(self) -> Response[Parsed]:
         """The whole answer; waits for the end, reads what nobody has read, and raises what went wrong."""
         state = self._state.here()
         state.begin()

@@ -1,6 +1,6 @@
-"""Structured responses: text to JSON, and JSON to what the requested schema or class describes.
+"""Structured responses: text to JSON, and JSON to what the requested schema or type describes.
 
-cattrs makes the instances; it is imported when the first one is made.
+cattrs makes the instances, and Pydantic those of its own classes; both are imported when the first one is made.
 """
 
 from __future__ import annotations
@@ -11,15 +11,38 @@ import json
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import time as time_of_day
+from decimal import Decimal
 from importlib import import_module
-from typing import Any, Union
+from typing import Any, Literal, Union
 
 import attrs
 
 from ..errors import MalformedReply
 from ..runtime import Clock, Deadline
-from ..types import Late, Message, Request, Response, ResponseFormat, bare, form_check, mismatch, parse_text, schema_of
+from ..types import (
+    ROOT,
+    Late,
+    Message,
+    Request,
+    Response,
+    ResponseFormat,
+    bare,
+    fields_of,
+    form_check,
+    has_fields,
+    is_alias,
+    is_model,
+    is_named_tuple,
+    is_typed_dict,
+    lacks_object,
+    mismatch,
+    model_adapter,
+    parse_text,
+    schema_of,
+    type_name,
+)
 
 _late: contextvars.ContextVar[Late | None] = contextvars.ContextVar("late", default=None)
 """What ends the checks that cattrs asks for while it makes an instance."""
@@ -101,6 +124,20 @@ def late_by(deadline: Deadline | None) -> Late | None:
 
 def _parsed(form: Mapping[str, Any], text: str, late: Late | None) -> Any:
     value = read_json(text)
+    described = form.get("json_schema") or {}
+    if isinstance(value, dict) and value.keys() == {ROOT} and lacks_object(described.get("schema")):
+        try:  # some vendors are asked for an object that has the answer in it
+            return _fit(form, value[ROOT], late)
+        except Unfit as error:
+            failure = error
+        try:
+            return _fit(form, value, late)
+        except Unfit:
+            raise failure from None
+    return _fit(form, value, late)
+
+
+def _fit(form: Mapping[str, Any], value: Any, late: Late | None) -> Any:
     kind = form.kind if isinstance(form, ResponseFormat) else None
     if kind is not None:
         return build_value(value, kind, "the answer", late)
@@ -143,8 +180,9 @@ def build_value(value: Any, hint: Any, name: str, late: Late | None = None) -> A
     try:
         return _converter().structure(value, bare(hint)[0])
     except Exception as foreign:  # noqa: BLE001 - cattrs passes on whatever the class's own checks raise
-        told = "; ".join(_messages_of(foreign))
-        raise Unfit(f"{name} is refused by {getattr(hint, '__name__', hint)}", f"{name}: {told}") from None
+        told = list(_failures(foreign, ""))
+        detail = "; ".join([f"{name}{place}: {words}" for place, words in told])
+        raise Unfit(f"{name}{_public(told[0][0], hint)} is refused by {type_name(bare(hint)[0])}", detail) from None
     finally:
         _late.reset(before)
 
@@ -154,18 +192,58 @@ def to_json_value(value: Any) -> Any:
     return _converter().unstructure(value)
 
 
-def _messages_of(foreign: BaseException) -> list[str]:
-    """Return the messages of the checks that failed, without those that cattrs adds."""
+def _failures(foreign: BaseException, place: str) -> Iterator[tuple[str, str]]:
+    """The places below ``place`` of what failed, and the words of the checks, without those that cattrs adds."""
     if isinstance(foreign, BaseExceptionGroup):
-        return [text for inner in foreign.exceptions for text in _messages_of(inner)]
-    return [f"{type(foreign).__name__}: {foreign}"]
+        for inner in foreign.exceptions:
+            yield from _failures(inner, place + _step(inner))
+        return
+    errors = getattr(foreign, "errors", None)
+    if not type(foreign).__module__.startswith("pydantic") or not callable(errors):
+        yield place, f"{type(foreign).__name__}: {foreign}"
+        return
+    for error in errors():  # as Pydantic has them
+        steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in error["loc"]]
+        yield place + "".join(steps), error["msg"]
 
 
-def _schema(hint: Any) -> Any:
+def _step(inner: BaseException) -> str:
+    """The place of a failure in what is around it, by the note that cattrs has made on it."""
+    for note in getattr(inner, "__notes__", ()):
+        if (name := getattr(note, "name", None)) is not None:
+            return f".{name}"
+        if (index := getattr(note, "index", None)) is not None:
+            return f"[{index}]" if isinstance(index, int) else f".{index}"
+    return ""
+
+
+def _public(place: str, hint: Any) -> str:
+    """A place without keys that the schema does not name, which are the answer's own."""
+    named = set(_names_in(schema_of(hint)))
+    steps = re.findall(r"\[\d+\]|\.[^.\[]+", place)
+    return "".join([step if step[0] == "[" or step[1:] in named else ".*" for step in steps])
+
+
+def _names_in(schema: Any) -> Iterator[str]:
+    """The names of all fields in a schema."""
+    if isinstance(schema, list):
+        for inner in schema:
+            yield from _names_in(inner)
+    elif isinstance(schema, dict):
+        for name, inner in schema.items():
+            if name in ("properties", "$defs") and isinstance(inner, dict):
+                yield from inner if name == "properties" else ()
+                yield from _names_in(list(inner.values()))
+            else:
+                yield from _names_in(inner)
+
+
+def _schema(hint: Any, models: Literal["closed", "open"] = "open") -> Any:
+    """The schema by which values are checked; what Pydantic checks itself is open in it."""
     try:
-        return _schemas(hint)
+        return _schemas(hint, models=models)
     except TypeError:  # a type that cannot be remembered
-        return schema_of(hint)
+        return schema_of(hint, models=models)
 
 
 _schemas = functools.lru_cache(maxsize=256)(schema_of)
@@ -176,7 +254,65 @@ def _converter() -> Any:
     converter = import_module("cattrs.preconf.json").make_converter()
     converter.register_structure_hook_func(lambda hint: hint is object, lambda value, _hint: value)
     converter.register_structure_hook_factory(_is_union, lambda hint: functools.partial(_one_of, typing.get_args(hint)))
+    UUID = import_module("uuid").UUID  # noqa: N806 - a class
+    for kind, made_of in ((time_of_day, time_of_day.fromisoformat), (UUID, UUID), (Decimal, lambda number: Decimal(str(number)))):
+        converter.register_structure_hook(kind, functools.partial(_made_of, made_of))
+        converter.register_unstructure_hook(kind, str)
+    converter.register_structure_hook_func(_is_generic, _instance_of)
+    converter.register_structure_hook_func(is_typed_dict, _dict_of)
+    converter.register_structure_hook_func(is_alias, lambda value, hint: converter.structure(value, bare(hint)[0]))
+    cols = import_module("cattrs.cols")
+    converter.register_structure_hook_factory(is_named_tuple, cols.namedtuple_dict_structure_factory)
+    converter.register_unstructure_hook_factory(is_named_tuple, cols.namedtuple_dict_unstructure_factory)
+    converter.register_structure_hook_func(is_model, _validate)
+    converter.register_unstructure_hook_func(is_model, _dump)
     return converter
+
+
+def _is_generic(hint: Any) -> bool:
+    origin = typing.get_origin(hint) or hint
+    has_variables = bool(typing.get_args(hint) or getattr(origin, "__parameters__", ()))
+    return has_variables and has_fields(origin) and not is_model(origin) and not is_typed_dict(origin)
+
+
+def _instance_of(value: Any, hint: Any) -> Any:
+    """An instance of a generic class; cattrs does not see its variables in types within types."""
+    origin = typing.get_origin(hint) or hint
+    names = {field.name: field.alias for field in attrs.fields(origin)} if attrs.has(origin) else {}
+    return origin(**{names.get(name, name): made for name, made in _dict_of(value, hint).items()})
+
+
+def _dict_of(value: Any, hint: Any) -> dict[str, Any]:
+    """A ``TypedDict``; cattrs does not see which keys may be left out where annotations are texts."""
+    made, failures = {}, []
+    for field in fields_of(hint):
+        if field.name in value:
+            try:
+                made[field.name] = _converter().structure(value[field.name], bare(field.hint)[0])
+            except Exception as foreign:  # noqa: BLE001 - as in build_value
+                foreign.add_note(import_module("cattrs.errors").AttributeValidationNote("", field.name, field.hint))
+                failures.append(foreign)
+    if failures:
+        raise ExceptionGroup("some fields do not fit", failures)
+    return made
+
+
+def _made_of(make: Callable[[Any], Any], value: Any, _hint: Any) -> Any:
+    return make(value)
+
+
+def _validate(value: Any, kind: Any) -> Any:
+    """An instance of a class of Pydantic, by its own rules for JSON."""
+    text = json.dumps(value)
+    if hasattr(kind, "model_validate_json"):
+        return kind.model_validate_json(text)
+    return model_adapter(kind).validate_json(text)
+
+
+def _dump(value: Any) -> Any:
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json", by_alias=True)
+    return model_adapter(type(value)).dump_python(value, mode="json", by_alias=True)
 
 
 def _is_union(hint: Any) -> bool:
@@ -184,11 +320,21 @@ def _is_union(hint: Any) -> bool:
 
 
 def _one_of(options: tuple[Any, ...], value: Any, _hint: Any) -> Any:
-    """The first of several types whose schema the value fits."""
+    """The first of several types whose schema the value fits and that takes it; then those that Pydantic can make it fit."""
     late = _late.get()
-    for option in options:
-        if late is not None and late():
-            raise Unfit("the check takes too long")
-        if mismatch(value, _schema(option), late=late) is None:
-            return None if value is None else _converter().structure(value, option)
-    raise Unfit("no form fits")  # in a place whose schema is wider than its type
+    failure: Exception | None = None
+    tried = []
+    for models in ("closed", "open"):
+        for option in options:
+            if late is not None and late():
+                raise Unfit("the check takes too long")
+            if option in tried or mismatch(value, _schema(option, models), late=late) is not None:
+                continue
+            tried.append(option)
+            try:
+                return None if value is None else _converter().structure(value, bare(option)[0])
+            except Exception as foreign:
+                if has_fields(bare(option)[0]) and not is_model(bare(option)[0]):  # whose forms may have forms in them again
+                    raise
+                failure = failure or foreign
+    raise failure or Unfit("no form fits")  # in a place whose schema is wider than its type

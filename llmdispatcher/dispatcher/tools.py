@@ -231,11 +231,15 @@ def arguments_of(wanted: FunctionTool, call: ToolCall, late: Late | None = None)
     if call.kind == "custom":  # free text, for a function of one parameter
         return dict.fromkeys(list(wanted.parameters.get("properties") or ("input",))[:1], call.arguments)
     value = read_json(call.arguments, "the text") if call.arguments.strip() else {}
-    wrong = mismatch({} if value is None else value, {"type": "object", **wanted.parameters}, "the object", late)
+    types = wanted.arguments
+    told = wanted.parameters.get("properties") or {}
+    checked = {name: {} if name in types else schema for name, schema in told.items()}  # the others are checked by their types
+    schema = {"type": "object", **wanted.parameters, "properties": checked}
+    wrong = mismatch({} if value is None else value, schema, "the object", late)
     if wrong is not None:
         raise Unfit(wrong)
-    types = wanted.arguments
-    return {name: build_value(given, types[name], name, late) if name in types else given for name, given in (value or {}).items()}
+    given = (value or {}).items()
+    return {name: build_value(one, types[name], f"the object.{name}", late) if name in types else one for name, one in given}
 
 
 def _to_content(value: Any) -> Content:

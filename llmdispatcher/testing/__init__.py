@@ -1,4 +1,4 @@
-"""Public test tools: a simulator of every vendor, faults, a fake vendor, a manual clock, a raw server."""
+"""Public test tools: a simulator of every vendor, faults, a fake vendor, cassettes, a manual clock, a raw server."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from .._lazy import door
 if TYPE_CHECKING:
     from . import faults
     from .answers import SimulatedResponse
+    from .cassette import Cassette, UnmatchedRequest
     from .doubles import FakeVendor, ManualClock
     from .faults import FAULTS, PEER_FAULTS, UNREACHABLE, Fault
     from .formats import ApiError, SimulatedRequest
@@ -19,6 +20,7 @@ else:
         __name__,
         {
             "answers": ("SimulatedResponse",),
+            "cassette": ("Cassette", "UnmatchedRequest"),
             "doubles": ("FakeVendor", "ManualClock"),
             "faults": ("FAULTS", "PEER_FAULTS", "UNREACHABLE", "Fault"),
             "formats": ("ApiError", "SimulatedRequest"),
@@ -33,6 +35,7 @@ __all__ = [
     "PEER_FAULTS",
     "UNREACHABLE",
     "ApiError",
+    "Cassette",
     "FakeVendor",
     "Fault",
     "LoopbackServer",
@@ -40,6 +43,7 @@ __all__ = [
     "Peer",
     "SimulatedRequest",
     "SimulatedResponse",
+    "UnmatchedRequest",
     "VendorSimulator",
     "WireRequest",
     "faults",

@@ -13,10 +13,21 @@ from typing import Any
 import attrs
 
 from ..catalog import NameClaim
-from ..errors import to_raise
+from ..errors import ConfigError, to_raise
 from ..runtime import Deadline
-from ..types import Capabilities, Request, Response, StreamChunk, ToolCallDelta, Usage, fold, suggest
-from .answers import count_tokens, pieces
+from ..types import (
+    Capabilities,
+    EmbeddingRequest,
+    Embeddings,
+    Request,
+    Response,
+    StreamChunk,
+    ToolCallDelta,
+    Usage,
+    fold,
+    suggest,
+)
+from .answers import count_tokens, draw, pieces
 
 # Seconds between two looks at the clock of a blocked wait, which can wait for the gate only, not for the clock as well.
 _LOOK_AGAIN = 0.002
@@ -114,11 +125,17 @@ class FakeVendor:
 
     A response is a string, a :class:`Response`, an exception of which a copy is raised, a callable that takes the request and
     returns any of these, or a list of chunks (:class:`StreamChunk` or strings) that may end in an exception. ``latency`` seconds
-    pass on the deadline's clock before it speaks, so a ``ManualClock`` makes them free. ``seen`` lists the requests, ``hits``
-    counts them; a long run clears ``seen`` now and then. It has every model, unless its ``capabilities`` list some.
+    pass on the deadline's clock before it speaks, so a ``ManualClock`` makes them free. It has every model, unless its
+    ``capabilities`` list some.
+
+    ``vectors`` are the answer to :meth:`embed`, ``models`` to :meth:`list_models`, ``tokens`` to :meth:`count_tokens`: a value, an
+    exception, or a callable that takes the request and returns one of them. Without them vectors are made of the texts, the models
+    are those that its ``capabilities`` name, and tokens are a quarter of the characters, as in the usage of its answers.
+
+    ``seen`` lists the last ``keep`` requests, those for vectors too; ``hits`` counts all of them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a double's settings, all by keyword
         self,
         *responses: Any,
         name: str = "fake",
@@ -126,21 +143,27 @@ class FakeVendor:
         latency: float = 0.0,
         cycle: bool = False,
         available: bool = True,
+        vectors: Any = None,
+        models: Any = None,
+        tokens: Any = None,
+        keep: int = 1_000,
     ) -> None:
+        if isinstance(keep, bool) or not isinstance(keep, int) or keep < 0:
+            raise ConfigError(f"keep: {keep!r} is not a whole number ≥ 0")
         self.name = name
         self.capabilities = capabilities or Capabilities()
         self.latency = latency
         self.available = available
-        self.seen: list[Request] = []
+        self.vectors = vectors
+        self.models = models
+        self.tokens = tokens
+        self.hits = 0
+        self.seen: list[Any] = []
+        self._keep = keep
         self._cycle = cycle
         self._answers = responses or (DEFAULT_ANSWER,)
         self._next = 0
         self._lock = threading.Lock()
-
-    @property
-    def hits(self) -> int:
-        """How often it was asked."""
-        return len(self.seen)
 
     def claim_on(self, model: str) -> NameClaim:
         """Claim every model, or those that its ``capabilities`` list."""
@@ -166,9 +189,40 @@ class FakeVendor:
         """Return ``available``."""
         return self.available
 
+    def embed(self, request: EmbeddingRequest, deadline: Deadline) -> Embeddings:
+        """Return ``vectors``, or for each text a vector of its own of length 1: equal texts have equal vectors."""
+        with self._lock:
+            self._record(request)
+        self._wait_latency(deadline)
+        given = _given(self.vectors, request)
+        if isinstance(given, Embeddings):
+            return attrs.evolve(given, vendor=given.vendor or self.name, model=given.model or request.model)
+        vectors = [_vector(text, request.dimensions or _DIMENSIONS) for text in request.texts] if given is None else given
+        used = Usage(input_tokens=sum(map(count_tokens, request.texts)))
+        return Embeddings(vectors=tuple(map(tuple, vectors)), model=request.model, vendor=self.name, usage=used)
+
+    def list_models(self, deadline: Deadline) -> tuple[str, ...]:
+        """Return ``models``, or the names of models among its ``capabilities``."""
+        self._wait_latency(deadline)
+        given = _given(self.models, None)
+        return tuple([name for name in self.capabilities.models if not _GLOB & {*name}]) if given is None else tuple(given)
+
+    def count_tokens(self, request: Request, deadline: Deadline) -> int | None:
+        """Return ``tokens``, or those that its answer would report as input; ``None`` where a callable says so."""
+        self._wait_latency(deadline)
+        if self.tokens is None:
+            return _usage(request, "").input_tokens
+        given = _given(self.tokens, request)
+        return None if given is None else int(given)
+
+    def _record(self, request: Request | EmbeddingRequest) -> None:
+        self.hits += 1
+        self.seen.append(request)
+        del self.seen[: max(0, len(self.seen) - self._keep)]
+
     def _take(self, request: Request) -> Any:
         with self._lock:
-            self.seen.append(request)
+            self._record(request)
             now, after = self._next, self._next + 1
             if after == len(self._answers):
                 after = 0 if self._cycle else now
@@ -203,6 +257,26 @@ class FakeVendor:
 
     def __repr__(self) -> str:
         return f"FakeVendor(name={self.name!r}, hits={self.hits})"
+
+
+_DIMENSIONS = 8
+_GLOB = frozenset("*?[")
+
+
+def _given(told: Any, request: Any) -> Any:
+    """What a test has given as an answer, whether or not a callable makes it. Raises an exception that was given."""
+    if callable(told) and not isinstance(told, type):
+        told = told(request) if request is not None else told()
+    if isinstance(told, BaseException):
+        raise to_raise(told)
+    return told
+
+
+def _vector(text: str, dimensions: int) -> tuple[float, ...]:
+    """Numbers that depend on the text alone."""
+    numbers = [draw(place, text) - 0.5 for place in range(dimensions)]
+    length = math.hypot(*numbers) or 1.0
+    return tuple([number / length for number in numbers])
 
 
 def _to_chunks(answer: Iterable[Any]) -> Iterator[StreamChunk]:

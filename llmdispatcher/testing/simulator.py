@@ -45,8 +45,9 @@ class VendorSimulator:
     500, and shows as its thread's exception. ``latency`` seconds pass before the first byte, ``tokens_per_second`` sets the
     pace of a stream (and the length of a whole answer); ``None`` is at once. ``error_rate`` of the requests get one of
     ``errors``, the same ones for the same ``seed``. ``keys`` are accepted, others get the vendor's 401; by default any key is
-    good, but there must be one. ``models`` are globs of the models that it has. ``tls`` makes the addresses https. It starts
-    at the first use of an address or of ``with``; :meth:`close` ends every connection and thread.
+    good, but there must be one. ``models`` are globs of the models that it has. ``tls`` makes the addresses https. ``requests``
+    lists the last ``keep`` requests, :attr:`hits` counts all of them. It starts at the first use of an address or of ``with``;
+    :meth:`close` ends every connection and thread.
     """
 
     responses: Answers | None = None
@@ -59,10 +60,12 @@ class VendorSimulator:
     models: Sequence[str] = ("*",)
     port: int = 0
     tls: ssl.SSLContext | None = None
+    keep: int = 10_000
     requests: list[SimulatedRequest] = attrs.field(factory=list, init=False, repr=False)
     _files: FileStore = attrs.field(factory=FileStore, init=False, repr=False)
     _script: deque[Scripted] = attrs.field(factory=deque, init=False, repr=False)
     _always: Scripted | None = attrs.field(default=None, init=False, repr=False)
+    _hits: int = attrs.field(default=0, init=False, repr=False)
     _used: set[int] = attrs.field(factory=set, init=False, repr=False)
     _changed: threading.Condition = attrs.field(factory=threading.Condition, init=False, repr=False)
     _server: LoopbackServer | None = attrs.field(default=None, init=False, repr=False)
@@ -122,7 +125,7 @@ class VendorSimulator:
     @property
     def hits(self) -> int:
         """How many requests came in whole, refused ones included."""
-        return len(self.requests)
+        return self._hits
 
     @property
     def connections(self) -> int:
@@ -147,7 +150,7 @@ class VendorSimulator:
     def await_hits(self, count: int, timeout: float = 5.0) -> bool:
         """Wait until so many requests have come in; False if they did not in time."""
         with self._changed:
-            return self._changed.wait_for(lambda: len(self.requests) >= count, timeout)
+            return self._changed.wait_for(lambda: self._hits >= count, timeout)
 
     def _handle(self, peer: Peer, wire: WireRequest) -> bool | None:
         if wire.method in ("GET", "HEAD") and wire.target in ("/", "/health"):  # a probe, no request to a vendor
@@ -177,7 +180,7 @@ class VendorSimulator:
         parsed, asked = parse_json(wire.body), form.read(wire.body, wire.target) if form is not None else None
         fields = parsed if isinstance(parsed, dict) else {}
         with self._changed:
-            number = len(self.requests)
+            number = self._hits
             request = SimulatedRequest(
                 format=form.name if form is not None else "",
                 path=wire.target,
@@ -192,7 +195,9 @@ class VendorSimulator:
                 id=blake2b(repr((self.seed, number)).encode(), digest_size=12).hexdigest(),
             )
             self._used.add(wire.connection)
+            self._hits += 1
             self.requests.append(request)
+            del self.requests[: max(0, len(self.requests) - self.keep)]
             self._changed.notify_all()
             scripted = self._script and form is not None and not form.is_list
             return request, (self._script.popleft() if scripted else self._always)

@@ -115,6 +115,7 @@ if TYPE_CHECKING:
     from .response import Choice as Choice
     from .response import Citation as Citation
     from .response import CostDetails as CostDetails
+    from .response import Parsed as Parsed
     from .response import RateLimitRemaining as RateLimitRemaining
     from .response import Response as Response
     from .response import Usage as Usage
@@ -122,10 +123,21 @@ if TYPE_CHECKING:
     from .response import plausible as plausible
     from .response import plausible_cost as plausible_cost
     from .response import replace as replace
+    from .schema import ROOT as ROOT
     from .schema import FunctionTool as FunctionTool
     from .schema import bare as bare
+    from .schema import fields_of as fields_of
+    from .schema import has_fields as has_fields
+    from .schema import is_alias as is_alias
+    from .schema import is_model as is_model
+    from .schema import is_named_tuple as is_named_tuple
+    from .schema import is_typed_dict as is_typed_dict
+    from .schema import lacks_object as lacks_object
+    from .schema import model_adapter as model_adapter
+    from .schema import put_into_object as put_into_object
     from .schema import schema_of as schema_of
     from .schema import tool as tool
+    from .schema import type_name as type_name
     from .secret import MASK as MASK
     from .secret import Secret as Secret
     from .secret import copy_self as copy_self
@@ -241,6 +253,7 @@ else:
                 "EXACT",
                 "MOST_COST",
                 "MOST_TOKENS",
+                "Parsed",
                 "plausible",
                 "plausible_cost",
                 "RateLimitRemaining",
@@ -248,7 +261,23 @@ else:
                 "Response",
                 "Usage",
             ),
-            "schema": ("bare", "FunctionTool", "schema_of", "tool"),
+            "schema": (
+                "bare",
+                "fields_of",
+                "FunctionTool",
+                "has_fields",
+                "is_alias",
+                "is_model",
+                "is_named_tuple",
+                "is_typed_dict",
+                "lacks_object",
+                "model_adapter",
+                "put_into_object",
+                "ROOT",
+                "schema_of",
+                "tool",
+                "type_name",
+            ),
             "secret": ("MASK", "copy_self", "refuse_pickling", "Secret"),
             "validators": (
                 "at_least",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import attrs
 
 from .._text import room_logger
-from ..errors import ConfigError, DispatchError, FailureClass
-from .response import CostDetails, Usage, dollars_text
+from ..errors import AllTargetsFailed, ConfigError, DispatchError, FailureClass, InvalidRequest
+from .response import CostDetails, Usage, dollars_text, from_json, json_converter
 
 if TYPE_CHECKING:
     from .request import Request
@@ -95,6 +96,13 @@ class AttemptRecord:
         details = self.cost_details.as_dict() if self.cost_details is not None else None
         return {"target": self.target, **attrs.asdict(self, recurse=False), **money, "cost_details": details}
 
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> AttemptRecord:
+        """Read what :meth:`as_dict` gave. Raises :class:`InvalidRequest` with the paths of the mistakes."""
+        own = {name: value for name, value in fields.items() if name != "target"}
+        record: AttemptRecord = from_json(own, cls, "AttemptRecord")
+        return record
+
 
 def failure_fields(error: DispatchError) -> Mapping[str, Any]:
     """The fields of a record that describe an error."""
@@ -150,6 +158,77 @@ class Outcome:
     def cost(self) -> Decimal | None:
         """US dollars, where they are known."""
         return self.usage.cost if self.usage is not None else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the outcome for JSON, ``cost`` besides; US dollars are texts.
+
+        ``error`` has its class as ``type``, its words and its facts, without what a model said. Of ``metadata``, what JSON cannot
+        hold is a text.
+        """
+        usage = json_converter().unstructure(self.usage, Usage) if self.usage is not None else None
+        return {
+            **attrs.asdict(self, recurse=False),
+            "error": _error_as_dict(self.error) if self.error is not None else None,
+            "attempts": [attempt.as_dict() for attempt in self.attempts],
+            "usage": usage,
+            "cost": f"{self.cost:f}" if self.cost is not None else None,
+            "metadata": json.loads(json.dumps(dict(self.metadata), default=str, skipkeys=True)),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Outcome:
+        """Read what :meth:`as_dict` gave. Raises :class:`InvalidRequest` with the paths of the mistakes."""
+        own = {name: value for name, value in fields.items() if name not in ("cost", "error", "attempts")}
+        error, attempts = fields.get("error"), tuple([AttemptRecord.from_dict(one) for one in fields.get("attempts", ())])
+        read: Outcome = from_json({**own, "error": None, "attempts": []}, cls, "Outcome")
+        return attrs.evolve(read, error=_error_from_dict(error) if error is not None else None, attempts=attempts)
+
+
+def _error_as_dict(error: DispatchError) -> dict[str, Any]:
+    """The class, the words and the facts of an error; of the facts those that JSON can hold and that are no answer of a model."""
+    told: dict[str, Any] = {"type": type(error).__name__, "message": error.message, "failure_class": str(error.failure_class)}
+    for name in _facts_of(type(error)):
+        value = getattr(error, name)
+        if isinstance(value, Decimal):
+            value = f"{value:f}"
+        told |= {} if value is None else {name: value.isoformat() if isinstance(value, datetime) else value}
+    if isinstance(error, AllTargetsFailed):
+        told["failures"] = [_error_as_dict(failure) for failure in error.failures]
+    return told
+
+
+def _error_from_dict(fields: Mapping[str, Any]) -> DispatchError:
+    name = fields.get("type")
+    kind = next((one for one in _classes(DispatchError) if one.__name__ == name), None)
+    if kind is None or not isinstance(fields.get("message"), str):
+        raise InvalidRequest(
+            f"outcome.error: {name!r} with its message is no error of this library; give what Outcome.as_dict() gave"
+        )
+    error = kind(fields["message"])
+    for fact, hint in _facts_of(kind).items():
+        value = fields.get(fact)
+        if isinstance(value, str) and hint.startswith(("Decimal", "datetime")):
+            value = Decimal(value) if hint.startswith("Decimal") else datetime.fromisoformat(value)
+        if value is not None:
+            setattr(error, fact, value)
+    if isinstance(error, AllTargetsFailed):
+        error.failures = tuple([_error_from_dict(failure) for failure in fields.get("failures", ())])
+    return error
+
+
+def _classes(kind: type[DispatchError]) -> Iterator[type[DispatchError]]:
+    yield kind
+    for inner in kind.__subclasses__():
+        yield from _classes(inner)
+
+
+_NO_FACTS = ("text", "partial", "response", "run", "trace", "failures", "retry_here", "try_elsewhere")
+
+
+def _facts_of(kind: type[DispatchError]) -> dict[str, str]:
+    """The facts of a class of errors that JSON can hold, with their annotations."""
+    found = {name: str(hint) for one in reversed(kind.__mro__) for name, hint in getattr(one, "__annotations__", {}).items()}
+    return {name: hint for name, hint in found.items() if name[0] != "_" and name not in _NO_FACTS}
 
 
 @attrs.frozen(kw_only=True)

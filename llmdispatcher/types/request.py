@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import partial
-from typing import Any
+from types import UnionType
+from typing import Any, Generic
 
 import attrs
 
@@ -22,7 +23,8 @@ from .extra_params import check_agreement
 from .json_check import SCHEMA_WORDS, Check, schema_check
 from .keywords import REQUEST_REMEDIES, choices, suggest
 from .message import Message, Tool, VendorTool, cache_time
-from .schema import has_fields, is_strict, schema_of
+from .response import Parsed, TypeForm
+from .schema import bare, has_fields, is_strict, is_type, schema_of, type_name
 
 KEYS = ("enabled", "ttl_seconds")
 
@@ -71,15 +73,15 @@ _FORMS = ("json_schema", "json_object", "text")
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
 
 
-class ResponseFormat(dict[str, Any]):
-    """A response format in OpenAI's shape that remembers the class it was made of; ``None`` where it was a schema."""
+class ResponseFormat(dict[str, Any], Generic[Parsed]):
+    """A response format in OpenAI's shape that remembers the type it was made of; ``None`` where it was a schema."""
 
-    kind: type | None = None
+    kind: Any = None
 
     @classmethod
-    def of_class(cls, kind: type) -> ResponseFormat:
-        """The form of an answer that makes an instance of ``kind``; strict where the vendors' strict modes can take it."""
-        made = cls._describe(kind.__name__, schema_of(kind, strict=True))
+    def of_type(cls, kind: Any) -> ResponseFormat:
+        """The form of an answer that makes a value of ``kind``; strict where the vendors' strict modes can take it."""
+        made = cls._describe(type_name(bare(kind)[0]).strip("[]"), schema_of(kind, strict=True))
         made.kind = kind
         return made
 
@@ -96,24 +98,26 @@ class ResponseFormat(dict[str, Any]):
         return cls(type="json_schema", json_schema=described)
 
 
-def to_response_format(value: Any) -> Any:
+def to_response_format(
+    value: TypeForm[Parsed] | UnionType | Mapping[str, Any] | None,
+) -> ResponseFormat[Parsed] | Mapping[str, Any] | None:
     """A request's ``response_format`` as codecs read it; what is neither class nor schema stays as it is."""
     if value is None or isinstance(value, ResponseFormat):
         return value
     if isinstance(value, Mapping):
         return ResponseFormat.of_schema(value) if _is_bare_schema(value) else value
-    if has_fields(value):
-        return ResponseFormat.of_class(value)
-    if isinstance(value, type) and hasattr(value, "model_json_schema"):
-        raise InvalidRequest(
-            f"response_format: {value.__name__} is a class of Pydantic; give its schema, {value.__name__}.model_json_schema(), and"
-            " validate response.content"
-        )
     if has_fields(type(value)):
         raise InvalidRequest(f"response_format: it is an object of {type(value).__name__}; give the class itself")
+    if value in (Any, object, type(None)):
+        raise InvalidRequest(f"response_format: {type_name(value)} is any answer; leave it out, or give {{'type': 'json_object'}}")
+    if is_type(value):
+        try:
+            return ResponseFormat.of_type(value)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"response_format: {error.message}") from None
     raise InvalidRequest(
-        f"response_format: {getattr(value, '__name__', type(value).__name__)} is no form of an answer; give a class made with"
-        " attrs, dataclasses or TypedDict, a JSON schema, or {'type': 'json_object'}"
+        f"response_format: {type(value).__name__} is no form of an answer; give a class made with attrs, dataclasses, TypedDict or"
+        " Pydantic, a type such as list[str], a JSON schema, or {'type': 'json_object'}"
     )
 
 
@@ -170,7 +174,7 @@ _TEXT = request_fields.kinds(str, remedy="give a text")
 
 @partial(suggest, remedies=REQUEST_REMEDIES)
 @attrs.frozen(slots=False)
-class Request:
+class Request(Generic[Parsed]):
     """One question to a model of any vendor.
 
     ``model`` is a bare name (``"gpt-4o"``), pins the vendor (``"openai:gpt-4o"``), names a pool of the configuration or an alias of
@@ -190,9 +194,10 @@ class Request:
     be told the thoughts ("auto", "concise", "detailed", "none"). ``prompt_cache`` ("5m", "1h") lets the vendor remember the prompt
     where that must be asked for; ``prompt_cache_key`` groups requests that share one.
 
-    ``response_format`` is a class (attrs, dataclass, ``TypedDict``) or a JSON schema, and ``response.parsed`` then what the answer
-    stands for; or OpenAI's ``{"type": "json_object"}`` or ``{"type": "json_schema", "json_schema": {"name", "schema", "strict"}}``,
-    for every vendor. ``reask`` is how often a model whose answer has another form is told so and asked again.
+    ``response_format`` is a type (a class made with attrs, dataclasses, ``TypedDict`` or Pydantic, an enumeration, ``list[City]``,
+    ``City | None``) or a JSON schema, and ``response.parsed`` then what the answer stands for; or OpenAI's
+    ``{"type": "json_object"}`` or ``{"type": "json_schema", "json_schema": {"name", "schema", "strict"}}``, for every vendor.
+    ``reask`` is how often a model whose answer has another form is told so and asked again.
 
     What a vendor's format cannot express is an :class:`InvalidRequest` that names it, or with ``drop_params`` left out, logged and
     told in ``response.dropped``. ``wire_format`` is the wire format that a request was read from: its ``extra_params`` are for that
@@ -229,7 +234,9 @@ class Request:
         metadata=_optional(request_fields.kinds(str, Mapping, remedy="give 'auto', 'none', 'required', a name or a dict")),
     )
     parallel_tool_calls: bool | None = attrs.field(default=None, kw_only=True, metadata=_optional(request_fields.flag))
-    response_format: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, converter=to_response_format)
+    response_format: ResponseFormat[Parsed] | Mapping[str, Any] | None = attrs.field(
+        default=None, kw_only=True, converter=to_response_format
+    )
     reask: int = attrs.field(default=0, kw_only=True, validator=request_fields.count)
     reasoning_effort: str | None = attrs.field(
         default=None, kw_only=True, metadata=_optional(request_fields.one_of(None, *EFFORTS))

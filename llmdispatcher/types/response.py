@@ -12,7 +12,7 @@ from decimal import Context, Decimal, InvalidOperation
 from functools import cache
 from importlib import import_module
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
@@ -21,6 +21,14 @@ from .keywords import suggest
 from .message import Message, Part, ReasoningPart, ToolCall
 
 Value = TypeVar("Value")
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm as TypeForm  # which type checkers know without the package
+    from typing_extensions import TypeVar as DefaultTypeVar
+
+    Parsed = DefaultTypeVar("Parsed", default=Any)
+else:
+    Parsed, TypeForm = TypeVar("Parsed"), type
+"""The type of what an answer stands for, for type checkers: the one given as ``response_format``."""
 
 EXACT = Context(prec=60)
 """Sums of money are made here: the thread's own decimal context may have a precision that rounds them."""
@@ -299,7 +307,7 @@ class Choice:
 
 @suggest
 @attrs.frozen(kw_only=True, slots=False)
-class Response:
+class Response(Generic[Parsed]):
     """One finished answer.
 
     ``model`` is the vendor's bare model name, ``vendor`` the vendor's registered name. ``finish_reason`` is one of
@@ -327,7 +335,7 @@ class Response:
     other_choices: tuple[Choice, ...] = ()
     service_tier: str | None = None
     rate_limit_remaining: RateLimitRemaining | None = attrs.field(default=None, repr=False)
-    parsed: Any = None
+    parsed: Parsed = attrs.field(default=None)
     response_id: str | None = None
     request_id: str | None = None
     created_at: datetime | None = None
@@ -371,23 +379,29 @@ class Response:
         US dollars are texts, bytes are base64, each part has a ``type``. ``parsed`` and ``trace`` are left out: the first is an
         object of yours, the second has an ``as_dict()`` of its own.
         """
-        written: dict[str, Any] = _converter().unstructure(replace(self, parsed=None, trace=None), Response)
+        written: dict[str, Any] = json_converter().unstructure(replace(self, parsed=None, trace=None), Response)
         return written
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Response:
         """Read what :meth:`as_dict` gave. Raises :class:`InvalidRequest` with the paths of the mistakes."""
-        try:
-            response: Response = _converter().structure(fields, cls)
-        except Exception as foreign:  # noqa: BLE001 - whatever classes and their checks raise
-            mistakes = [text.rpartition(" @ ") for text in import_module("cattrs").transform_error(foreign, path="response")]
-            told = "; ".join([f"{path}: {what}" for what, _at, path in mistakes])
-            raise InvalidRequest(f"{told}; give what Response.as_dict() gave") from None
+        response: Response = from_json(fields, Response[Any], "Response")
         return response
 
 
+def from_json(fields: Any, kind: Any, name: str) -> Any:
+    """An object of a class out of what its ``as_dict()`` gave. Raises :class:`InvalidRequest` with the paths of the mistakes."""
+    try:
+        return json_converter().structure(fields, kind)
+    except Exception as foreign:  # noqa: BLE001 - whatever classes and their checks raise
+        mistakes = [text.rpartition(" @ ") for text in import_module("cattrs").transform_error(foreign, path=name.lower())]
+        told = "; ".join([f"{path}: {what}" for what, _at, path in mistakes])
+        raise InvalidRequest(f"{told}; give what {name}.as_dict() gave") from None
+
+
 @cache
-def _converter() -> Any:
+def json_converter() -> Any:
+    """Write values of this package as JSON can hold them, and read them again: US dollars as texts, bytes as base64."""
     made = import_module("cattrs.preconf.json").make_converter(omit_if_default=True, forbid_extra_keys=True)
     made.register_unstructure_hook(bytes, lambda data: base64.b64encode(data).decode())
     made.register_structure_hook(bytes, lambda text, _kind: base64.b64decode(text, validate=True))

@@ -1,9 +1,10 @@
 """JSON schemas of Python's types, and tools made from Python functions.
 
-Supported are ``str``, ``int``, ``float``, ``bool``, ``None``, ``Any``, dates, ``Literal``, enumerations, lists, sets, tuples, dicts
-with text keys, unions, and classes made with attrs, dataclasses or ``TypedDict``; ``Annotated[T, "..."]`` describes any of them. A
-class that contains itself is put under ``$defs``. A tool's schema comes from the function's annotations, its descriptions from the
-docstring.
+Supported are ``str``, ``int``, ``float``, ``bool``, ``None``, ``Any``, dates and times, ``Decimal``, ``UUID``, ``Literal``,
+enumerations, lists, sets, tuples, dicts, unions, and classes made with attrs, dataclasses, ``TypedDict``, ``NamedTuple`` or
+Pydantic, generic ones too. ``Annotated`` describes any of them, by a text or by constraints such as ``annotated_types.Ge(0)``.
+The schema of a class of Pydantic is its own ``model_json_schema()``. A class that contains itself is put under ``$defs``. A tool's
+schema comes from the function's annotations, its descriptions from the docstring.
 """
 
 from __future__ import annotations
@@ -13,17 +14,21 @@ import dataclasses
 import enum
 import functools
 import inspect
+import operator
 import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from datetime import date, datetime
-from typing import Any, Literal, NotRequired, Required, Union, overload
+from datetime import date, datetime, time
+from decimal import Decimal
+from importlib import import_module
+from typing import Any, Final, Literal, NotRequired, Required, TypeVar, Union, overload
 
 import attrs
 
 from ..errors import InvalidRequest
 from .message import Tool
+from .patterns import Costly, cheap_pattern
 
 Schema = dict[str, Any]
 
@@ -38,11 +43,34 @@ _SCALARS: Mapping[Any, Schema] = {
     object: {},
     datetime: {"type": "string", "format": "date-time"},
     date: {"type": "string", "format": "date"},
+    time: {"type": "string", "format": "time"},
+    Decimal: {"anyOf": [{"type": "number"}, {"type": "string"}]},
     list: {"type": "array", "items": {}},
+    set: {"type": "array", "items": {}},
+    frozenset: {"type": "array", "items": {}},
+    tuple: {"type": "array", "items": {}},
     dict: {"type": "object"},
 }
-_LISTS = (list, set, frozenset, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
-_DICTS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+_LISTS = (
+    *(list, set, frozenset, collections.deque),
+    *(collections.abc.Sequence, collections.abc.MutableSequence, collections.abc.Set, collections.abc.MutableSet),
+    *(collections.abc.Iterable, collections.abc.Collection),
+)
+_DICTS = (dict, collections.OrderedDict, collections.abc.Mapping, collections.abc.MutableMapping)
+_WRAPPERS = (Required, NotRequired, Final, getattr(typing, "ReadOnly", Final))
+"""What stands around a type and says something of its field."""
+_LIMITS = {
+    "ge": "minimum",
+    "le": "maximum",
+    "gt": "exclusiveMinimum",
+    "lt": "exclusiveMaximum",
+    "multiple_of": "multipleOf",
+    "min_length": "minLength",
+    "max_length": "maxLength",
+    "pattern": "pattern",
+}
+"""The attributes of constraints, as annotated_types and Pydantic name them, and the keywords of a schema."""
+_LENGTHS = {"array": ("minItems", "maxItems"), "object": ("minProperties", "maxProperties")}
 _JSON_TYPES: Mapping[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 
@@ -56,12 +84,16 @@ class Field:
     description: str | None = None
 
 
-def schema_of(hint: Any, *, strict: bool = False) -> Schema:
+Models = Literal["whole", "closed", "open"]
+"""How much a schema says of Pydantic's classes: what they say; that, and that there are no other fields; or nothing."""
+
+
+def schema_of(hint: Any, *, strict: bool = False, models: Models = "whole") -> Schema:
     """The schema of a type. With ``strict`` every field is required, as OpenAI's strict mode wants it, defaults or not.
 
     Raises :class:`InvalidRequest` that names what has no schema.
     """
-    return _Maker(strict=strict).build(lambda maker: maker.schema(hint, getattr(hint, "__name__", str(hint))))
+    return _Maker(strict=strict, models=models).build(lambda maker: maker.schema(hint, type_name(hint)))
 
 
 def object_schema(fields: list[Field], where: str, *, strict: bool = False, more: bool = False) -> Schema:
@@ -69,9 +101,100 @@ def object_schema(fields: list[Field], where: str, *, strict: bool = False, more
     return _Maker(strict=strict).build(lambda maker: maker.object(fields, where, more=more))
 
 
+def type_name(hint: Any) -> str:
+    """A type's name, without the names of modules."""
+    if isinstance(hint, type) and not typing.get_args(hint):
+        return hint.__name__
+    return re.sub(r"(?:\w+\.)+(?:<locals>\.)?(?=\w)", "", str(hint))
+
+
+def is_type(value: Any) -> bool:
+    """Whether a value is a class, or what annotations can say besides, such as ``list[int]``, a union or ``Literal``."""
+    return isinstance(value, type | typing.NewType) or is_alias(value) or typing.get_origin(value) is not None
+
+
 def has_fields(hint: Any) -> bool:
     """Whether a type is a class whose instances an object in JSON can stand for."""
-    return isinstance(hint, type) and (attrs.has(hint) or dataclasses.is_dataclass(hint) or typing.is_typeddict(hint))
+    return isinstance(hint, type) and (
+        attrs.has(hint) or dataclasses.is_dataclass(hint) or is_typed_dict(hint) or is_model(hint) or is_named_tuple(hint)
+    )
+
+
+def is_typed_dict(hint: Any) -> bool:
+    """Whether a type is a ``TypedDict``, of ``typing`` or of typing_extensions, a generic one with its types too."""
+    origin = typing.get_origin(hint) or hint
+    return isinstance(origin, type) and issubclass(origin, dict) and hasattr(origin, "__total__")
+
+
+def is_alias(hint: Any) -> bool:
+    """Whether a type was named by ``type X = ...`` or ``TypeAliasType``, a generic one with its types too."""
+    return "TypeAliasType" in (type(hint).__name__, type(typing.get_origin(hint)).__name__)
+
+
+def is_named_tuple(hint: Any) -> bool:
+    """Whether a type is a tuple with names."""
+    return isinstance(hint, type) and issubclass(hint, tuple) and hasattr(hint, "_field_defaults")
+
+
+def is_model(hint: Any) -> bool:
+    """Whether a type is a class of Pydantic, or of a library like it: one that makes its schema and checks values itself."""
+    if not isinstance(hint, type) or typing.get_origin(hint) is not None:
+        return False
+    return callable(getattr(hint, "model_json_schema", None)) or "__pydantic_validator__" in vars(hint)
+
+
+def model_adapter(kind: type) -> Any:
+    """What Pydantic makes of one of its dataclasses, which lack the methods of models."""
+    return import_module("pydantic").TypeAdapter(kind)
+
+
+ROOT = "answer"
+"""The field of the object in which a list, a choice or a number is asked for where a vendor wants an object."""
+
+
+def lacks_object(schema: Any) -> bool:
+    """Whether what a schema describes is no object, or may be something else."""
+    if not isinstance(schema, Mapping):
+        return False
+    target = _follow(schema, schema.get("$ref"))
+    if isinstance(target.get("type"), str | list | tuple):
+        return target["type"] not in ("object", ["object"], ("object",))
+    return "properties" not in target and not target.keys().isdisjoint({"enum", "const", "anyOf", "oneOf", "items", "prefixItems"})
+
+
+def _follow(schema: Mapping[str, Any], ref: Any) -> Mapping[str, Any]:
+    """What a reference to a definition means, that of another one too; the schema itself where there is none."""
+    met: set[str] = set()
+    found = schema
+    while isinstance(ref, str) and ref.startswith("#/$defs/") and ref not in met:
+        met.add(ref)
+        inner = (schema.get("$defs") or {}).get(ref.removeprefix("#/$defs/"))
+        found = inner if isinstance(inner, Mapping) else {}
+        ref = found.get("$ref")
+    return found
+
+
+def put_into_object(schema: Mapping[str, Any]) -> Schema:
+    """A schema of an object that has the value under :data:`ROOT` and nothing else."""
+    definitions = {name: _moved(schema[name]) for name in ("$defs", "definitions", "$schema") if name in schema}
+    inner = _moved({name: value for name, value in schema.items() if name not in definitions})
+    return {"type": "object", "properties": {ROOT: inner}, "required": [ROOT], "additionalProperties": False, **definitions}
+
+
+_DEFINED = ("#/$defs/", "#/definitions/")
+
+
+def _moved(schema: Any) -> Any:
+    """A schema whose references are right one level further down."""
+    if isinstance(schema, list | tuple):
+        return [_moved(inner) for inner in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    made = {name: inner if name in ("enum", "const", "default", "examples") else _moved(inner) for name, inner in schema.items()}
+    ref = made.get("$ref")
+    if isinstance(ref, str) and ref[:1] == "#" and not ref.startswith(_DEFINED):
+        made["$ref"] = f"#/properties/{ROOT}{ref[1:]}"
+    return made
 
 
 def is_strict(schema: Any) -> bool:
@@ -97,20 +220,58 @@ def first_paragraph(docstring: str | None) -> str | None:
 
 def bare(hint: Any) -> tuple[Any, str | None]:
     """A type without what hangs on it (``Annotated``, ``NewType``, ``type`` aliases, ``Required``), and its description."""
-    description: str | None = None
+    hint, notes = _unwrapped(hint)
+    return hint, next((text for note in notes if (text := _text_of(note)) is not None), None)
+
+
+def _unwrapped(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """A type, and all that was annotated to it."""
+    notes: tuple[Any, ...] = ()
     while True:
         origin = typing.get_origin(hint)
         if origin is typing.Annotated:
-            description = description or next((text for text in hint.__metadata__ if isinstance(text, str)), None)
+            notes += hint.__metadata__
             hint = hint.__origin__
-        elif origin in (Required, NotRequired):
+        elif origin in _WRAPPERS or getattr(origin, "_name", None) == "ReadOnly":  # of typing_extensions
             hint = typing.get_args(hint)[0]
         elif hasattr(hint, "__supertype__"):
             hint = hint.__supertype__
         elif type(hint).__name__ == "TypeAliasType":
             hint = hint.__value__
+        elif type(origin).__name__ == "TypeAliasType":
+            hint = origin.__value__[typing.get_args(hint)]
         else:
-            return hint, description
+            return hint, notes
+
+
+def _text_of(note: Any) -> str | None:
+    """What a note says: a text, or the description of Pydantic's ``Field`` and of ``Doc``."""
+    if isinstance(note, str):
+        return note
+    said = getattr(note, "description", None) or getattr(note, "documentation", None)
+    return said if isinstance(said, str) else None
+
+
+def _limits_of(notes: tuple[Any, ...], kind: Any) -> Schema:
+    """The keywords of the constraints among the notes of a type."""
+    found: Schema = {}
+    for note in notes:
+        for one in (note, *getattr(note, "metadata", ())):
+            for name, keyword in _LIMITS.items():
+                limit = getattr(one, name, None)
+                if isinstance(limit, str) and name == "pattern":
+                    _check_pattern(limit)
+                if isinstance(limit, int | float | str) and not isinstance(limit, bool):
+                    least, most = _LENGTHS.get(kind, ("minLength", "maxLength"))
+                    found[{"minLength": least, "maxLength": most}.get(keyword, keyword)] = limit
+    return found
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        cheap_pattern(pattern)
+    except (Costly, re.error) as error:
+        raise InvalidRequest(f"pattern: {pattern!r} cannot be checked ({error}); check it in the class itself") from None
 
 
 def hints_of(thing: Any, where: str) -> dict[str, Any]:
@@ -121,11 +282,34 @@ def hints_of(thing: Any, where: str) -> dict[str, Any]:
         raise InvalidRequest(f"{where}: its annotations cannot be read ({foreign}); use names that its module knows") from None
 
 
-def fields_of(kind: type) -> Iterator[Field]:
-    """The fields of a class that a caller gives."""
-    hints = hints_of(kind, kind.__name__)
-    for name, required, metadata in _declarations(kind):
-        yield Field(name=name, hint=hints.get(name, Any), required=required, description=metadata.get("description"))
+def fields_of(kind: Any) -> Iterator[Field]:
+    """The fields of a class that a caller gives; those of a generic class have the types that it was given."""
+    origin = typing.get_origin(kind) or kind
+    given = _variables_of(kind)
+    hints = hints_of(origin, origin.__name__)
+    for name, required, metadata in _declarations(origin):
+        hint = _filled(hints.get(name, Any), given)
+        yield Field(name=name, hint=hint, required=required, description=metadata.get("description"))
+
+
+def _variables_of(kind: Any) -> dict[Any, Any]:
+    """What a generic class and those above it were given for their variables."""
+    origin = typing.get_origin(kind) or kind
+    given = dict(zip(getattr(origin, "__parameters__", ()), typing.get_args(kind), strict=False))
+    for base in getattr(origin, "__orig_bases__", ()):
+        if typing.get_origin(base) not in (None, typing.Generic):
+            given = {variable: _filled(hint, given) for variable, hint in _variables_of(base).items()} | given
+    return given
+
+
+def _filled(hint: Any, given: Mapping[Any, Any]) -> Any:
+    """A type with others in place of its variables; a variable that nobody gave is anything that it is bound to."""
+    if isinstance(hint, TypeVar):
+        return given.get(
+            hint, hint.__bound__ or (functools.reduce(operator.or_, hint.__constraints__) if hint.__constraints__ else Any)
+        )
+    variables = getattr(hint, "__parameters__", ())
+    return hint[tuple([_filled(one, given) for one in variables])] if variables and not isinstance(hint, type) else hint
 
 
 def _declarations(kind: type) -> Iterator[tuple[str, bool, Mapping[str, Any]]]:
@@ -138,6 +322,9 @@ def _declarations(kind: type) -> Iterator[tuple[str, bool, Mapping[str, Any]]]:
             if item.init:
                 given = item.default is not dataclasses.MISSING or item.default_factory is not dataclasses.MISSING
                 yield item.name, not given, item.metadata
+    elif is_named_tuple(kind):
+        for name in kind._fields:  # type: ignore[attr-defined]  # as all of them have
+            yield name, name not in kind._field_defaults, {}  # type: ignore[attr-defined]  # as all of them have
     else:
         required: frozenset[str] = getattr(kind, "__required_keys__", frozenset())
         for name, hint in typing.get_type_hints(kind, include_extras=True).items():
@@ -148,15 +335,19 @@ def _declarations(kind: type) -> Iterator[tuple[str, bool, Mapping[str, Any]]]:
 class _Maker:
     """Makes one schema; remembers which classes are being made, so that one that contains itself is seen."""
 
-    def __init__(self, *, strict: bool) -> None:
+    def __init__(self, *, strict: bool, models: Models = "whole") -> None:
         self._strict = strict
-        self._making: list[type] = []
-        self._again: dict[type, str] = {}
+        self._models = models
+        self._making: list[Any] = []
+        self._again: dict[Any, str] = {}
         self._defs: dict[str, Schema] = {}
 
     def build(self, make: Callable[[_Maker], Schema]) -> Schema:
         """What ``make`` makes, with the definitions that it refers to; a reference at the root is what it refers to."""
-        made = make(self)
+        try:
+            made = make(self)
+        except RecursionError:
+            raise InvalidRequest("a type is nested too deeply, or is an alias of itself; make a class of what repeats") from None
         if not self._defs:
             return made
         root = self._defs[made["$ref"].rpartition("/")[2]] if "$ref" in made else made
@@ -164,8 +355,12 @@ class _Maker:
 
     def schema(self, hint: Any, where: str) -> Schema:
         """The schema of one type, with its description."""
-        hint, description = bare(hint)
+        hint, notes = _unwrapped(hint)
         made = self._bare(hint, where)
+        if not notes:
+            return made
+        description = next((text for note in notes if (text := _text_of(note)) is not None), None)
+        made = {**made, **_limits_of(notes, made.get("type"))}
         return made if description is None else {**made, "description": description}
 
     def object(self, fields: list[Field], where: str, *, more: bool = False) -> Schema:
@@ -182,25 +377,78 @@ class _Maker:
     def _bare(self, hint: Any, where: str) -> Schema:
         if _is_known(hint):
             return dict(_SCALARS[hint])
+        if is_uuid(hint):
+            return {"type": "string", "format": "uuid"}
         origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-        if origin is Literal:
-            return _enumeration([value.value if isinstance(value, enum.Enum) else value for value in arguments])
-        if isinstance(hint, type) and issubclass(hint, enum.Enum):
-            return _enumeration([member.value for member in hint])
-        if has_fields(hint):
+        if (values := _values_of(hint)) is not None:
+            return _enumeration(values)
+        if is_model(hint):
+            return self._model(hint, where)
+        if has_fields(origin or hint):
             return self._class(hint)
+        if isinstance(hint, TypeVar):
+            return self.schema(_filled(hint, {}), where)
         if origin in (Union, types.UnionType):
             return {"anyOf": [self.schema(option, where) for option in arguments]}
+        return self._container(hint, origin, arguments, where)
+
+    def _container(self, hint: Any, origin: Any, arguments: tuple[Any, ...], where: str) -> Schema:
+        """The schema of a list or dict of something. Raises :class:`InvalidRequest` for what is none."""
+        if not arguments and (origin in _LISTS or origin in _DICTS):  # typing.List and the like, or tuple[()]
+            return {"type": "array", "items": {}} if origin in _LISTS else {"type": "object"}
         if origin is tuple:
             return self._tuple(arguments, where)
         if origin in _LISTS:
             return {"type": "array", "items": self.schema(arguments[0], f"{where}[]")}
-        if origin in _DICTS and bare(arguments[0])[0] is str:
+        if origin in _DICTS and _is_key(arguments[0]):
             return {"type": "object", "additionalProperties": self.schema(arguments[1], f"{where}{{}}")}
+        if isinstance(hint, type) and hasattr(hint, "__fields__") and hasattr(hint, "parse_obj"):
+            raise InvalidRequest(f"{where}: {hint.__name__} is a class of Pydantic 1; make it one of Pydantic 2")
         raise InvalidRequest(
-            f"{where}: {getattr(hint, '__name__', hint)} has no JSON schema; use str, int, float, bool, lists, dicts with text"
-            " keys, Literal, an Enum, or a class made with attrs, dataclasses or TypedDict"
+            f"{where}: {type_name(hint)} has no JSON schema; use str, int, float, bool, lists, dicts with text"
+            " keys, Literal, an Enum, or a class made with attrs, dataclasses, TypedDict or Pydantic"
         )
+
+    def _model(self, kind: type, where: str) -> Schema:
+        """The schema that a class of Pydantic makes of itself."""
+        if self._models == "open":
+            return {}
+        try:
+            made = dict(kind.model_json_schema() if hasattr(kind, "model_json_schema") else model_adapter(kind).json_schema())
+        except Exception as foreign:  # noqa: BLE001 - Pydantic has many classes of errors
+            told = " ".join(str(foreign).split("\n")[0].split())[:200]
+            raise InvalidRequest(f"{where}: {kind.__name__} makes no JSON schema ({told})") from None
+        definitions = made.pop("$defs", {})
+        names = dict.fromkeys(definitions, "")
+        for name, inner in definitions.items():  # two models may have the same definition, or others of the same name
+            same = self._defs.get(name) == self._of_model(inner, {})
+            taken = set() if same else {*self._defs, *self._again.values(), *names.values()}
+            names[name] = next(one for number in range(len(taken) + 1) if (one := f"{name}{number or ''}") not in taken)
+        for name, inner in definitions.items():
+            self._defs[names[name]] = self._of_model(inner, names)
+        root: Schema = self._of_model(made, names)
+        return root
+
+    def _of_model(self, schema: Any, names: Mapping[str, str]) -> Any:
+        """A part of a model's schema under the names that its definitions have here, and strict where that is wanted."""
+        if isinstance(schema, list):
+            return [self._of_model(inner, names) for inner in schema]
+        if not isinstance(schema, dict):
+            return schema
+        made = {name: inner if name in _VALUES else self._of_model(inner, names) for name, inner in schema.items()}
+        if isinstance(schema.get("properties"), dict):
+            made["properties"] = {name: self._of_model(inner, names) for name, inner in schema["properties"].items()}
+            if self._strict:
+                made["required"] = list(schema["properties"])
+            if self._strict or self._models == "closed":
+                made.setdefault("additionalProperties", False)
+        if self._strict and made.get("default", made) is None:
+            del made["default"]
+        if isinstance(schema.get("$ref"), str):
+            made["$ref"] = f"#/$defs/{names.get(name := schema['$ref'].rpartition('/')[2], name)}"
+        if isinstance(schema.get("discriminator"), dict):
+            del made["discriminator"]  # which is OpenAPI's, and refers to definitions by other names
+        return made
 
     def _tuple(self, items: tuple[Any, ...], where: str) -> Schema:
         """Strict mode knows no places, only how many there are."""
@@ -213,13 +461,13 @@ class _Maker:
         kinds = [schema for number, schema in enumerate(made) if schema not in made[:number]]
         return {"type": "array", "items": kinds[0] if len(kinds) == 1 else {"anyOf": kinds}, **bounds}
 
-    def _class(self, kind: type) -> Schema:
+    def _class(self, kind: Any) -> Schema:
         if kind in self._again or kind in self._making:
             return {"$ref": f"#/$defs/{self._again.setdefault(kind, self._name(kind))}"}
         self._making.append(kind)
-        made = self.object(list(fields_of(kind)), kind.__name__)
+        made = self.object(list(fields_of(kind)), type_name(kind))
         self._making.pop()
-        description = _class_description(kind)
+        description = _class_description(typing.get_origin(kind) or kind)
         if description is not None:
             made["description"] = description
         if kind not in self._again:
@@ -227,9 +475,33 @@ class _Maker:
         self._defs[self._again[kind]] = made
         return {"$ref": f"#/$defs/{self._again[kind]}"}
 
-    def _name(self, kind: type) -> str:
-        taken = set(self._again.values())
-        return next(name for number in range(len(taken) + 1) if (name := f"{kind.__name__}{number or ''}") not in taken)
+    def _name(self, kind: Any) -> str:
+        taken = {*self._again.values(), *self._defs}
+        plain = _NOT_IN_NAMES.sub("_", type_name(kind)).strip("_")
+        return next(name for number in range(len(taken) + 1) if (name := f"{plain}{number or ''}") not in taken)
+
+
+_VALUES = frozenset({"enum", "const", "default", "examples"})
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
+
+
+def _values_of(hint: Any) -> list[Any] | None:
+    """The values of ``Literal`` or of an enumeration; ``None`` for any other type."""
+    if typing.get_origin(hint) is Literal:
+        return [value.value if isinstance(value, enum.Enum) else value for value in typing.get_args(hint)]
+    return [member.value for member in hint] if isinstance(hint, type) and issubclass(hint, enum.Enum) else None
+
+
+def _is_key(hint: Any) -> bool:
+    """Whether a text in JSON can stand for a key of this type."""
+    hint = bare(hint)[0]
+    values = _values_of(hint)
+    return hint in (str, int, date) or is_uuid(hint) if values is None else all(isinstance(value, str) for value in values)
+
+
+def is_uuid(hint: Any) -> bool:
+    """Whether a type is ``uuid.UUID``, whose module is loaded by those who use it."""
+    return isinstance(hint, type) and (hint.__module__, hint.__name__) == ("uuid", "UUID")
 
 
 def _is_known(hint: Any) -> bool:
@@ -242,10 +514,13 @@ def _is_known(hint: Any) -> bool:
 def _class_description(kind: type) -> str | None:
     """What a class says of itself; dataclasses and TypedDicts that say nothing have made-up or inherited words."""
     text = kind.__dict__.get("__doc__")
-    return None if not text or text.startswith((f"{kind.__name__}(", "dict(")) else first_paragraph(text)
+    made_up = (f"{kind.__name__}(", "dict(")
+    return None if not text or text.startswith(made_up) else first_paragraph(text)
 
 
 def _enumeration(values: list[Any]) -> Schema:
+    if not values:
+        raise InvalidRequest("a choice among no values; give the enumeration members")
     kinds = {type(value) for value in values}
     if len(kinds) == 1 and (kind := _JSON_TYPES.get(kinds.pop())) is not None:
         return {"type": kind, "enum": values}
@@ -332,7 +607,7 @@ def _make_tool(function: Callable[..., Any], *, name: str | None, description: s
         parameters=parameters,
         strict=strict,
         function=function,
-        arguments={field.name: bare(field.hint)[0] for field in fields},
+        arguments={field.name: field.hint for field in fields},
     )
 
 

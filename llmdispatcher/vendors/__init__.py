@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from .protocol import Vendor as Vendor
     from .protocol import VendorInfo as VendorInfo
     from .raw import VendorReply as VendorReply
+    from .secrets import PUBLIC_HEADERS as PUBLIC_HEADERS
+    from .secrets import Secrets as Secrets
+    from .secrets import of_header as of_header
 else:
     __getattr__, __dir__ = door(
         __name__,
@@ -54,5 +57,6 @@ else:
             "http": ("HttpVendor",),
             "protocol": ("Vendor", "VendorInfo"),
             "raw": ("VendorReply",),
+            "secrets": ("of_header", "PUBLIC_HEADERS", "Secrets"),
         },
     )

@@ -24,6 +24,7 @@ from ..types import (
     Part,
     ReasoningPart,
     Request,
+    ResponseFormat,
     TextPart,
     Tool,
     ToolCall,
@@ -32,7 +33,9 @@ from ..types import (
     closest_name,
     data_url,
     detect_media_type,
+    lacks_object,
     media_type,
+    put_into_object,
 )
 from .decoding import mapping
 from .encoding import LEADING_ROLES, leave_out, logger, only_texts, own, tell_dropped, update, written
@@ -153,6 +156,17 @@ def describe_form(request: Request, *, instead: Mapping[str, Any] | None) -> Req
     return attrs.evolve(request, response_format=instead, messages=(Message.system(text), *request.messages))
 
 
+def form_of_object(request: Request) -> Request:
+    """Ask for an object that has the answer in it, where the form is none of an object and the vendor wants one."""
+    form = request.response_format
+    described = mapping(mapping(form).get("json_schema"))
+    if request.wire_format is not None or not lacks_object(described.get("schema")):
+        return request
+    made = ResponseFormat({**mapping(form), "json_schema": {**described, "schema": put_into_object(described["schema"])}})
+    made.kind = getattr(form, "kind", None)
+    return update(request, response_format=made)
+
+
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
 
 
@@ -191,9 +205,9 @@ def check_schemas(request: Request) -> Request:
         return request
     tools = tuple([_check_tool(request, tool) if isinstance(tool, Tool) else tool for tool in request.tools])
     described = mapping(mapping(form).get("json_schema"))
-    if getattr(form, "kind", None) is None and described.get("strict") is True:  # a class's schema is written so that it fits
+    if described.get("strict") is True:
         fit = fit_schema(described.get("schema"), OPENAI_STRICT)
-        if fit is None:
+        if fit is None and getattr(form, "kind", None) is None:  # nobody asked for strict mode with a type
             leave_out(request, "strict", "response_format: strict", NOT_STRICT)
         changed = {"strict": False} if fit is None else {"schema": fit}
         form = {**mapping(form), "json_schema": {**described, **changed}}

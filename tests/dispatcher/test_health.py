@@ -31,7 +31,9 @@ def test_each_vendor_says_how_it_is(monkeypatch):
         for name, server in (("well", well), ("refused", refused), ("broken", broken)):
             dispatcher.register_vendor(OpenAIVendor(name=name, api_key=KEY, base_url=server.url, trust_env=False))
         dispatcher.register_vendor(OpenAIVendor(name="keyless", base_url=well.url))
-        dispatcher.register_vendor(FakeVendor("hi"))
+        own = FakeVendor("hi")
+        own.list_models = None  # as an object of five members
+        dispatcher.register_vendor(own)
         health = dispatcher.health_check()
 
     assert {

@@ -291,7 +291,7 @@ def test_what_a_class_refuses_is_told():
 
     halve.__annotations__["even"] = Even
 
-    assert "The arguments do not fit halve: even: ValueError: odd." == outcome(halve, '{"even": {"number": 3}}').content
+    assert "The arguments do not fit halve: the object.even: ValueError: odd." == outcome(halve, '{"even": {"number": 3}}').content
 
 
 def test_an_unknown_function_is_told():

@@ -29,7 +29,7 @@ def test_block_runs(block, vendors, capsys, tmp_path, monkeypatch):
     """Every block of Python in the README and in docs runs as it stands, in a folder of its own, since some write files."""
     monkeypatch.chdir(tmp_path)
     code = "\n" * (block.line - 1) + block.code
-    exec(compile(code, block.page, "exec"), {"__name__": "example"})
+    exec(compile(code, block.page, "exec", dont_inherit=True), {"__name__": "example"})
 
     assert "Error" not in capsys.readouterr().out
 

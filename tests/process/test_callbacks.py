@@ -194,7 +194,7 @@ def test_a_tokenizer_that_fails_is_done_without(monkeypatch):
     monkeypatch.setitem(sys.modules, "tiktoken", types.SimpleNamespace(get_encoding=lambda _name: encoding))
     tokens_module._counter.cache_clear()
     with Dispatcher() as dispatcher:
-        dispatcher.register_vendor(FakeVendor())
+        dispatcher.register_vendor(FakeVendor(tokens=lambda _request: None))
         count = dispatcher.count_tokens(ASK)
     tokens_module._counter.cache_clear()
 

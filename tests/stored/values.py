@@ -113,7 +113,9 @@ def _dispatcher(simulator: VendorSimulator, ledger: Ledger, heard: list[Outcome]
     dispatcher.register_vendor(
         OpenAIVendor(api_key="sk-0123456789abcdef", base_url=simulator.openai_url, trust_env=False, rate_limit=limit)
     )
-    dispatcher.register_vendor(FakeVendor("Something else.", name="other"))
+    other = FakeVendor("Something else.", name="other", tokens=lambda _request: None)
+    other.list_models = None  # as an object of five members
+    dispatcher.register_vendor(other)
     return dispatcher
 
 

@@ -7,8 +7,12 @@ import pytest
 
 from llmdispatcher import (
     Capabilities,
+    ConfigError,
     Deadline,
     DeadlineExceeded,
+    Dispatcher,
+    EmbeddingRequest,
+    Embeddings,
     RateLimitError,
     Request,
     Response,
@@ -18,6 +22,8 @@ from llmdispatcher import (
 )
 from llmdispatcher.testing import FakeVendor, ManualClock
 from llmdispatcher.types import fold
+
+from ..cases import each
 
 REQUEST = Request("model-1", "Hello there")
 
@@ -205,3 +211,79 @@ def test_requests_are_counted_exactly():
 
     assert (400, set(map(str, range(400)))) == (vendor.hits, set(answers))
     assert "FakeVendor(name='fake', hits=400)" == repr(vendor)
+
+
+def asked_by(vendor):
+    """A dispatcher with one vendor."""
+    dispatcher = Dispatcher({"retry_policy": {"max_retries": 0}})
+    dispatcher.register_vendor(vendor)
+    return dispatcher
+
+
+def test_texts_have_vectors():
+    """Equal ones equal vectors, of length 1 and of as many numbers as were asked for."""
+    with asked_by(FakeVendor()) as dispatcher:
+        made = dispatcher.embed("m", ["a", "b", "a"], dimensions=3)
+
+    assert made.vectors[0] == made.vectors[2] != made.vectors[1]
+    assert [3, 3, 3] == [len(vector) for vector in made.vectors]
+    assert pytest.approx(1) == sum(number * number for number in made.vectors[0])
+    assert ("fake", "m", 3) == (made.vendor, made.model, made.usage.input_tokens)
+
+
+@each(
+    "given",
+    [
+        [[1.0, 0.0]],
+        Embeddings(vectors=((1.0, 0.0),)),
+        lambda request: [[1.0, 0.0] for _ in request.texts],
+        lambda _request: Embeddings(vectors=((1.0, 0.0),)),
+    ],
+)
+def test_vectors_can_be_given(given):
+    """As numbers, as the whole answer, or by a function of the request."""
+    with asked_by(FakeVendor(vectors=given)) as dispatcher:
+        assert ((1.0, 0.0),) == dispatcher.embed("m", "a").vectors
+
+
+def test_its_models_and_tokens_are_told():
+    """Those that its capabilities name, and those that its answers count; or what a test gives."""
+    with asked_by(FakeVendor(capabilities=Capabilities(models=("m-1", "n-*")))) as dispatcher:
+        assert ("m-1",) == dispatcher.list_models("fake")
+        assert (3, "vendor") == ((count := dispatcher.count_tokens(Request("m-1", "Hello there"))).tokens, count.source)
+        assert 3 == dispatcher.send(Request("m-1", "Hello there")).usage.input_tokens
+    with asked_by(FakeVendor(models=["a", "b"], tokens=lambda request: len(request.messages))) as dispatcher:
+        assert ("a", "b") == dispatcher.list_models("fake")
+        assert 1 == dispatcher.count_tokens(REQUEST).tokens
+
+
+@each(
+    "settings, ask",
+    [
+        ({"vectors": VendorUnavailable("down")}, lambda dispatcher: dispatcher.embed("m", "a")),
+        ({"models": VendorUnavailable("down")}, lambda dispatcher: dispatcher.list_models("fake")),
+        ({"tokens": VendorUnavailable("down")}, lambda dispatcher: dispatcher.count_tokens(REQUEST)),
+    ],
+)
+def test_they_can_fail(settings, ask):
+    """Again and again."""
+    with asked_by(FakeVendor(**settings)) as dispatcher:
+        for _ in range(2):
+            with pytest.raises(VendorUnavailable, match="down"):
+                ask(dispatcher)
+
+
+def test_the_record_is_bounded():
+    """By the setting; all requests are counted."""
+    vendor = FakeVendor(keep=3)
+    for number in range(5):
+        vendor.send(Request("m", str(number)), Deadline.after(9))
+    vendor.embed(EmbeddingRequest("m", ["x"]), Deadline.after(9))
+
+    assert (6, ["3", "4"], ("x",)) == (vendor.hits, [one.messages[0].text for one in vendor.seen[:2]], vendor.seen[2].texts)
+    silent = FakeVendor(keep=0)
+    sent(silent)
+    assert (1, []) == (silent.hits, silent.seen)
+    for wrong in (-1, 1.5, True, None):
+        with pytest.raises(ConfigError, match="keep: "):
+            FakeVendor(keep=wrong)

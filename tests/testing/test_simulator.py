@@ -56,6 +56,13 @@ def test_what_came_in_is_recorded():
     assert (6, "k") == (sim.hits, sim.requests[2].headers["x-api-key"])
 
 
+def test_the_record_is_bounded():
+    """All requests are counted, and answered in their order."""
+    with VendorSimulator(responses=["a", "b", "c", "d"], keep=2) as sim:
+        assert ["a", "b", "c", "d"] == [said(ask(sim)) for _ in range(4)]
+        assert (4, [2, 3], True) == (sim.hits, [one.number for one in sim.requests], sim.await_hits(4, 0))
+
+
 def test_a_script_is_for_the_next_requests():
     """One each, in order; then all is as before."""
     with VendorSimulator(responses="usual") as sim:

@@ -265,11 +265,10 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         InvalidRequest,
         "response_format: it is an object of Hedge; give the class itself",
     ),
-    "class of Pydantic as a form": (
-        lambda: Request("m", "x", response_format=type("Weather", (), {"model_json_schema": None})),
+    "class of Pydantic 1 as a form": (
+        lambda: Request("m", "x", response_format=type("Weather", (), {"__fields__": {}, "parse_obj": None})),
         InvalidRequest,
-        "response_format: Weather is a class of Pydantic; give its schema, Weather.model_json_schema(), and"
-        " validate response.content",
+        "response_format: Weather: Weather is a class of Pydantic 1; make it one of Pydantic 2",
     ),
     "method without its object": (
         lambda: Request("m", "x", tools=[_Own.is_available]),  # type: ignore[list-item]  # the mistake

@@ -1,15 +1,18 @@
 """What a vendor can do beyond the five members of the protocol."""
 
-from llmdispatcher import Dispatcher, Request
+from llmdispatcher import Capabilities, Dispatcher, Request
 from llmdispatcher.testing import FakeVendor
 
 
-class Listening(FakeVendor):
-    """Notes which members are looked for that it lacks."""
+class Listening:
+    """Five members of a vendor; notes which others are looked for."""
+
+    name, capabilities = "mine", Capabilities()
 
     def __init__(self):
         self.missed = []
-        super().__init__("Hello.", name="mine")
+        inner = FakeVendor("Hello.", name="mine")
+        self.send, self.stream, self.is_available = inner.send, inner.stream, inner.is_available
 
     def __getattr__(self, name):
         self.missed.append(name)

@@ -117,7 +117,9 @@ def test_a_vendor_that_makes_none_is_passed_over(serve):
     side = serve(as_openai)
     with Dispatcher() as made:
         made.register_vendor(AnthropicVendor(api_key=KEY, base_url=side.url))
-        made.register_vendor(FakeVendor("hi"))
+        chats = FakeVendor("hi")
+        chats.can_embed = False
+        made.register_vendor(chats)
         with pytest.raises(InvalidRequest, match="no registered vendor of 'text-embedding-9' makes vectors"):
             made.embed("text-embedding-9", ["a"])
         made.register_vendor(OpenAIVendor(api_key=KEY, base_url=side.url, trust_env=False))

@@ -42,7 +42,7 @@ from ..encoding import (
 )
 from ..limits import with_ids, with_valid_ids
 from ..schemas import ANTHROPIC, NOT_STRICT, fit_schema, object_schema
-from ..shaping import adapt_request, cache_control, inline
+from ..shaping import adapt_request, cache_control, form_of_object, inline
 from .fields import CHOICES, NAME, STRUCTURE
 
 _OWN = (None, NAME)
@@ -269,6 +269,8 @@ def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset
 
 def _payload(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     """All fields but ``stream``."""
+    if request.response_format is not None:
+        request = form_of_object(request)
     request = adapt_request(request, quirks, NAME)
     for name in _NOWHERE:
         if getattr(request, name):

@@ -47,7 +47,16 @@ from ..encoding import (
 )
 from ..limits import with_ids, with_valid_ids
 from ..schemas import ensure_object
-from ..shaping import adapt_request, cache_control, describe_form, inline_url, named_form, results_of_text, without_effort
+from ..shaping import (
+    adapt_request,
+    cache_control,
+    describe_form,
+    form_of_object,
+    inline_url,
+    named_form,
+    results_of_text,
+    without_effort,
+)
 from ..words import words
 from .fields import AS, BARE, FIELD, LEGACY, NAME, REASONING, SOUND, how, is_legacy, with_own, written_audio
 
@@ -289,6 +298,8 @@ def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset
 
 def _prepare(request: Request, quirks: frozenset[str]) -> Request:
     """The request as this format's servers take it. Vendors that know no JSON schemas get a schema as text, in a message."""
+    if request.response_format is not None:
+        request = form_of_object(request)
     if "no_json_schema" in quirks and (request.response_format or {}).get("type") == "json_schema":
         request = describe_form(request, instead={"type": "json_object"})
     request = adapt_request(request, quirks, NAME)

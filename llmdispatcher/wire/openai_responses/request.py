@@ -45,7 +45,7 @@ from ..encoding import (
 from ..limits import with_ids, with_valid_ids
 from ..openai_chat.fields import written_audio
 from ..schemas import ensure_object
-from ..shaping import adapt_request, inline_url, without_effort
+from ..shaping import adapt_request, form_of_object, inline_url, without_effort
 
 NAME = "openai_responses"
 CALLS: Mapping[str, tuple[str, str]] = {"function_call": ("function", "arguments"), "custom_tool_call": ("custom", "input")}
@@ -223,6 +223,8 @@ _FORCED = "is refused by this model"
 
 def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
     """The JSON body of a request. Stop sequences, seed, penalties, ``n`` and ``top_k`` have no place in this format."""
+    if request.response_format is not None:
+        request = form_of_object(request)
     request = without_effort(adapt_request(request, quirks - {"text_results"}, NAME), quirks)  # pictures have a place in results
     messages = (with_ids if request.wire_format == NAME else with_valid_ids)(request.messages, _IDS)
     if messages is not request.messages:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal, TypedDict
+
+import attrs
 
 from llmdispatcher import (
     Admission,
@@ -98,6 +102,26 @@ request = Request(
 Message("assistant", tool_calls=[ToolCall(id="c", name="f", arguments="{}")])
 response: Response = dispatcher.send(request, timeout=3)
 text: str = response.content
+
+
+class City(TypedDict):
+    name: str
+
+
+class Size(enum.Enum):
+    SMALL = "small"
+
+
+Answer = City | None
+city: City = dispatcher.send(Request("gpt-4o", "Where?", response_format=City)).parsed
+cities: list[City] = dispatcher.send_to_vendor("openai", Request("gpt-4o", "Where?", response_format=list[City])).parsed
+size: Size = dispatcher.send_streaming(Request("gpt-4o", "How big?", response_format=Size)).response().parsed
+asked: Request[City | None] = Request("gpt-4o", "Where?", response_format=City | None)
+maybe: City | None = dispatcher.send(attrs.evolve(asked, model="gpt-5")).parsed
+several: list[City] = [answer.parsed for answer in dispatcher.map([Request("gpt-4o", "Where?", response_format=City)])]
+Request("gpt-4o", "Where?", response_format=Answer)
+Request("gpt-4o", "Yes?", response_format=Literal["yes", "no"])
+Request("gpt-4o", "Where?", response_format={"type": "array", "items": {"type": "string"}})
 cost: Decimal | None = response.usage.cost
 EmbeddingRequest("text-embedding-3-small", ["a", "b"])
 with dispatcher.send_streaming(Request("gpt-4o", "Hello", stop=["a", "b"])) as stream:

@@ -80,3 +80,6 @@ dispatcher.send(Request("m", "x"), timeout="3")  # wrong
 dispatcher.send(Request("m", "x"), max_tokens=3)  # wrong
 print(dispatcher.send(Request("m", "x")).text)  # wrong
 print(dispatcher.send_streaming(Request("m", "x")).content)  # wrong
+Request("gpt-4o", "x", response_format=3)  # wrong
+Request("gpt-4o", "x", response_format="json")  # wrong
+number: int = Dispatcher().send(Request("gpt-4o", "x", response_format=list[int])).parsed  # wrong
