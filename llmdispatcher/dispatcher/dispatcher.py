@@ -194,7 +194,7 @@ class Dispatcher:
             budgets=Budgets(self.config.retry_budget),
             balancer=shares,
             hedges=Hedges(self.config.hedge) if self.config.hedge is not None else None,
-            limits=Limits(self.config.limits_storage),
+            limits=Limits(self.config.limits_storage, self.config.limits_prefix),
             continuation=self.config.continuation,
             cost=self.config.cost_optimization,
             strict_cost=self.config.strict_cost,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .rate_limit import RateLimit as RateLimit
     from .rate_limit import RateLimitStatus as RateLimitStatus
     from .rate_limit import server as server
+    from .rate_limit import shared_address as shared_address
     from .retry import BackoffStrategy as BackoffStrategy
     from .retry import Budgets as Budgets
     from .retry import Cooldowns as Cooldowns
@@ -46,7 +47,7 @@ else:
             "concurrency": ("AdaptiveConcurrency",),
             "hedge": ("Hedge", "Hedges"),
             "limits": ("Limits", "RateLimitSlot"),
-            "rate_limit": ("RateLimit", "RateLimitStatus", "server"),
+            "rate_limit": ("RateLimit", "RateLimitStatus", "server", "shared_address"),
             "retry": (
                 "BackoffStrategy",
                 "Budgets",

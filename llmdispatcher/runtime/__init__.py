@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .forks import new_lock as new_lock
     from .forks import on_fork as on_fork
     from .parallel import fan_out as fan_out
+    from .redis import RedisClients as RedisClients
 else:
     __getattr__, __dir__ = door(
         __name__,
@@ -51,5 +52,6 @@ else:
             "files": ("delete_file", "lock", "make_file", "open_file", "write_file"),
             "forks": ("new_lock", "on_fork"),
             "parallel": ("fan_out",),
+            "redis": ("RedisClients",),
         },
     )

@@ -101,7 +101,6 @@ LATE = {
         *("is_there", "foreign_tables"),
         *("connections", "row_writer"),  # under the lock that a fork waits for
     },
-    "cache/cache.py": {"__init__"},
     "cache/stores.py": {"_make_opener", "inspect_store"},  # the constructor of a cache; a question of the command line
     "catalog/lockfile/aliases.py": {"_read"},  # a lockfile is read when the first name is looked up
     "catalog/lockfile/lockfile.py": {"text_of"},  # a lockfile is saved
