@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .budgets.reservation import spending_of as spending_of
     from .ledger.call import LedgerAttempt as LedgerAttempt
     from .ledger.call import LedgerCall as LedgerCall
+    from .ledger.figures import LedgerModel as LedgerModel
+    from .ledger.figures import ModelsReport as ModelsReport
     from .ledger.figures import UsageBucket as UsageBucket
     from .ledger.figures import UsageStats as UsageStats
     from .ledger.ledger import Ledger as Ledger
@@ -38,7 +40,7 @@ else:
             "budgets.budget": ("Budget", "BudgetForecast", "budgets_of", "BudgetStatus"),
             "budgets.reservation": ("Reservation", "CallBudget", "Spending", "spending_of"),
             "ledger.call": ("LedgerAttempt", "LedgerCall"),
-            "ledger.figures": ("UsageBucket", "UsageStats"),
+            "ledger.figures": ("LedgerModel", "ModelsReport", "UsageBucket", "UsageStats"),
             "ledger.ledger": ("Ledger", "open_ledger"),
             "ledger.writer": ("LedgerStats",),
             "receipts.keys": ("ENVIRONMENT", "PublicKey", "PublicKeys", "SigningKey"),

@@ -38,7 +38,7 @@ MOST = 8
 """Connections, and threads that ask, at once; further calls wait for one within their time-out."""
 _LONGEST = 60.0
 """Seconds to empty the table, and to count it."""
-_LOCK = 5_463_789_210_008
+_LOCK = 5_463_789_210_020
 """The key of PostgreSQL's advisory lock, under which the table is made, shortened and emptied; any number that nobody else uses."""
 
 _NOW = "extract(epoch FROM statement_timestamp())"
