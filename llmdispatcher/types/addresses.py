@@ -108,8 +108,9 @@ class ServerAddress:
                 f"{field}: the address of Sentinels needs the name of the service that they watch, and may have the number of a"
                 " database: redis+sentinel://host:26379,host2:26379/service/0"
             )
-        if found.kind == "cluster" and found.path not in ("", "/", "/0"):
-            raise ConfigError(f"{field}: a Redis Cluster has the database 0 alone; leave out what stands behind its hosts")
+        others = [value for name, value in found.query if name == "db" and value != "0"]
+        if found.kind == "cluster" and (others or found.path not in ("", "/", "/0")):
+            raise ConfigError(f"{field}: a Redis Cluster has the database 0 alone; leave the number of another out")
         if found.kind == "server" and found.scheme != "unix" and _DATABASE.fullmatch(found.path) is None:
             raise ConfigError(f"{field}: what stands behind the host is the number of a database, such as redis://host:6379/0")
         if found.kind != "server" and any(not name for name, _ in found.hosts):

@@ -1,6 +1,7 @@
 """Entries in a PostgreSQL database: a real server, also behind PgBouncer, and an application's engine."""
 
 import contextlib
+import json
 import logging
 import os
 import threading
@@ -13,6 +14,7 @@ from llmdispatcher import Config, ConfigError, Dispatcher, Request, ResponseCach
 from llmdispatcher.cache import inspect_store
 from llmdispatcher.cache import postgres as stored
 from llmdispatcher.cache.postgres import PostgresStore, StoreResting
+from llmdispatcher.cli.main import main
 from llmdispatcher.testing import FakeVendor
 from tests.cases import each
 
@@ -177,6 +179,22 @@ def test_races_in_a_database(url):
     made.close()
 
     assert (["done"] * 24, False) == (results, "errors" in counts(made))
+
+
+def test_the_command_line_counts_and_empties_it(postgres, opened, capsys):
+    """Of one schema; where there is no table it says so, and makes none."""
+    url = postgres.database()
+    opened(url, schema="llm").put("k", b"1234", 60)
+    codes = [main(["cache", word, url, "--schema", "llm", *more]) for word, *more in (["info", "--json"], ["clear", "--yes"])]
+    out = capsys.readouterr().out
+    missing = main(["cache", "info", url.replace("tester@", "tester:geheim@")])
+    err = capsys.readouterr().err
+
+    assert ([0, 0], 2) == (codes, missing)
+    assert (1, 4, url) == tuple(json.loads(out)[name] for name in ("entries", "size", "store"))
+    assert [(0,)] == run(url, "SELECT count(*) FROM llm.llmdispatcher_answers")
+    assert "holds no answers that can be read (UndefinedTable)" in err
+    assert "geheim" not in err
 
 
 def test_who_may_not_make_tables_uses_one_that_is_there(postgres, opened):

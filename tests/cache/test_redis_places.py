@@ -51,6 +51,7 @@ def test_a_cluster_has_answers_and_counts(redis_cluster, patient, caplog):
     node = driver.cluster.ClusterNode("127.0.0.1", redis_cluster.servers[2].port)
     client = driver.RedisCluster(startup_nodes=[node], password=PASSWORD)
     decoding = driver.RedisCluster(startup_nodes=[node], password=PASSWORD, decode_responses=True)
+    client.flushall(target_nodes="primaries")
     places = [{"store": redis_cluster.url}, {"client": client}, {"client": decoding}]
     with caplog.at_level(logging.DEBUG):
         made = [cache(store_timeout=PATIENCE, prefix="app*:", **place) for place in places]
@@ -82,6 +83,7 @@ def test_a_cluster_has_answers_and_counts(redis_cluster, patient, caplog):
 def test_keys_of_one_operation_are_in_one_slot(redis_cluster, patient):
     """Both keys of a count of tokens, whatever the model is called, with and without a tag of the user's."""
     client = driver.RedisCluster.from_url(f"redis://:{QUOTED}@127.0.0.1:{redis_cluster.servers[0].port}")
+    client.flushall(target_nodes="primaries")
     slots = {}
     for prefix in ("", "app:", "{app}:"):
         take(redis_cluster.url, prefix)
@@ -249,6 +251,7 @@ def pools_of(client):
         ("redis+sentinel://:geheim@host:26379", "needs the name of the service"),
         ("redis+sentinel://:geheim@host:26379/service/db", "needs the name of the service"),
         ("redis+cluster://:geheim@host:6379/1", "the database 0 alone"),
+        ("redis+cluster://:geheim@host?db=2", "the database 0 alone"),
         ("redis+cluster://:geheim@", "a host is missing"),
         ("redis+cluster://:geheim@a:1,,b:2", "a host is missing"),
         ("redis://:geheim@host/name", "number of a database"),
