@@ -95,6 +95,30 @@ def test_keys_of_one_operation_are_in_one_slot(redis_cluster, patient):
     assert {"": 1, "app:": 1, "{app}:": 1} == {prefix: len(found) for prefix, found in slots.items()}
 
 
+def test_a_slot_that_moves_is_followed(redis_cluster, clock):
+    """A client that knew its old place is sent to the new one."""
+    store = redis.RedisStore(redis.clients_of(ResponseCache(store=redis_cluster.url), PATIENCE), clock)
+    store.put("k", b"v", 60)
+    store.clear()
+    client = store._clients.own()
+    slot = client.keyslot(f"{redis.PREFIX}k")
+    owner = client.get_node_from_key(f"{redis.PREFIX}k").port
+    nodes = {server.port: driver.Redis(port=server.port, password=PASSWORD) for server in redis_cluster.servers}
+    ids = {port: node.cluster("myid") for port, node in nodes.items()}
+    other = next(port for port in nodes if port != owner)
+    nodes[other].execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[owner])
+    nodes[owner].execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[other])
+    for port in (other, owner):
+        nodes[port].execute_command("CLUSTER SETSLOT", slot, "NODE", ids[other])
+    for node in nodes.values():
+        node.close()
+    store.put("k", b"w", 60)
+    found = store.get("k")
+    store.close()
+
+    assert b"w" == found
+
+
 def test_a_node_that_is_gone_costs_misses_and_no_call(redis_cluster, monkeypatch, clock):
     """A cluster without one of its masters serves nothing, or a part; back again, all of it is used."""
     made, vendor = cache(clock, store=redis_cluster.url, store_timeout=PATIENCE), Vendor()
