@@ -12,7 +12,6 @@ thread asks, and the call waits for it no longer than the time-out. A database t
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -21,10 +20,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple, SupportsBytes, TypeVar
 
-import attrs
-
 from ..errors import ConfigError
-from ..runtime import SYSTEM_CLOCK, Clock, new_lock
+from ..runtime import SYSTEM_CLOCK, Clock, TimedCalls, new_lock
 from ..types import DatabaseAddress, copy_self, refuse_pickling
 from .settings import ResponseCache
 from .store import StoreResting, StoreStats
@@ -81,15 +78,6 @@ def check_installed(settings: ResponseCache) -> None:
         import_module("psycopg")
 
 
-@attrs.define(eq=False)
-class _Question:
-    """One question, and its answer when the gate is open."""
-
-    gate: threading.Lock
-    answer: Any = None
-    error: BaseException | None = None
-
-
 class PostgresStore:
     """At most so many entries in a table, which all processes share that name the same database and schema."""
 
@@ -103,7 +91,7 @@ class PostgresStore:
         self._table = TABLE if schema is None else f"{schema}.{TABLE}"
         self._clock = clock
         self._lock = new_lock()
-        self._permits = threading.Semaphore(MOST)
+        self._calls = TimedCalls(MOST)
         self._idle: list[_Session] = []
         self._pid = os.getpid()
         self._rests_until = 0.0
@@ -153,71 +141,50 @@ class PostgresStore:
         """Let a thread ask, and wait for it. Raises :class:`TimeoutError` when it takes too long, and what the driver raises."""
         if self._clock.monotonic() < self._rests_until:
             raise StoreResting
-        patience = self._settings.store_timeout if patience is None else patience
-        until = SYSTEM_CLOCK.monotonic() + patience
-        permits = self._own_permits()
+        self._forget_parents()
         try:
-            if not permits.acquire(timeout=patience):
-                raise TimeoutError
-            question = _Question(threading.Lock())
-            question.gate.acquire()
-            try:
-                threading.Thread(
-                    target=self._run, args=(question, work, permits, make), name="llmdispatcher-cache", daemon=True
-                ).start()
-            except BaseException:
-                permits.release()
-                raise
-            if not question.gate.acquire(timeout=max(0.0, until - SYSTEM_CLOCK.monotonic())):
-                raise TimeoutError
-            if question.error is not None:
-                raise question.error
+            return self._calls.run(partial(self._run, work, make), patience or self._settings.store_timeout)
         except Exception:
             self._rests_until, self._is_ready = self._clock.monotonic() + REST, False
             raise
-        return question.answer  # type: ignore[no-any-return]  # as work has returned it
 
-    def _own_permits(self) -> threading.Semaphore:
-        """The permits of this process; a forked child begins with none in use, and without connections."""
+    def _forget_parents(self) -> None:
+        """Begin without connections in a forked child: those that there are belong to the parent."""
         with self._lock:
             if self._pid != os.getpid():
                 _inherited.extend(self._idle)
-                self._idle, self._permits, self._pid = [], threading.Semaphore(MOST), os.getpid()
+                self._idle, self._pid = [], os.getpid()
                 weakref.finalize(self, _close_all, self._idle, self._pid)
                 if self._settings.engine is not None:
                     _inherited.append(self._settings.engine.pool)
                     self._settings.engine.dispose(close=False)
-            return self._permits
 
-    def _run(self, question: _Question, work: Callable[[_Session], Any], permits: threading.Semaphore, make: bool) -> None:
+    def _run(self, work: Callable[[_Session], T], make: bool) -> T:
         """Ask on a connection that is idle, or on a new one; also after one that the server has closed meanwhile."""
+        session = self._take_idle()
+        if session is None and self._settings.engine is None:
+            return self._try(self._open(), work, make)
         try:
-            session = self._take_idle()
-            is_old = session is not None or self._settings.engine is not None
-            if not self._try(question, session or self._open(), work, make) and is_old:
-                self._try(question, self._open(), work, make)
-        except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits
-            question.error = error
-        finally:
-            permits.release()
-            question.gate.release()
+            return self._try(session or self._open(), work, make)
+        except Exception:  # noqa: BLE001 - if it has another reason, that comes again
+            return self._try(self._open(), work, make)
 
-    def _try(self, question: _Question, session: _Session, work: Callable[[_Session], Any], make: bool) -> bool:
+    def _try(self, session: _Session, work: Callable[[_Session], T], make: bool) -> T:
         try:
             if make and not self._is_ready:
                 self._make_table(session)
-            question.answer, question.error = work(session), None
-        except Exception as error:  # noqa: BLE001 - as above
-            question.error = error
+            answer = work(session)
+        except BaseException:
             session.close()
             self.close()  # the others are as old
-            return False
+            raise
         with self._lock:
-            if len(self._idle) < MOST and self._settings.engine is None:
+            keep = len(self._idle) < MOST and self._settings.engine is None
+            if keep:
                 self._idle.append(session)
-                return True
-        session.close()
-        return True
+        if not keep:
+            session.close()
+        return answer
 
     def _take_idle(self) -> _Session | None:
         with self._lock:

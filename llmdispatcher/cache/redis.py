@@ -26,6 +26,8 @@ PREFIX = f"llmdispatcher:answer:{VERSION}:"
 REST = 1.0
 """Seconds that a failed server is not asked."""
 
+_LONGEST = 60.0
+"""Seconds to go through all keys."""
 _PAGE = 500
 
 
@@ -70,17 +72,17 @@ class RedisStore:
 
     def clear(self) -> None:
         """Delete all entries with these keys, page by page, and nothing else."""
-        self._ask(lambda client: _clear(client, self._prefix))
+        self._ask(lambda client: _clear(client, self._prefix), _LONGEST)
 
     def close(self) -> None:
         """Close the connections of this process."""
         self._clients.close()
 
-    def _ask(self, ask: Callable[[Any], T]) -> T:
+    def _ask(self, ask: Callable[[Any], T], seconds: float | None = None) -> T:
         if self._clock.monotonic() < self._rests_until:
             raise StoreResting
         try:
-            answer = ask(self._clients.own())
+            answer = self._clients.ask(ask, seconds)
         except Exception:
             self._rests_until = self._clock.monotonic() + REST
             raise
@@ -108,7 +110,8 @@ def inspect_server(settings: ResponseCache) -> StoreStats:
     clients = clients_of(settings, 5.0)
     redis = import_module("redis")
     try:
-        with clients.opened() as client:
-            return StoreStats(entries=sum(1 for _ in _names(client, settings.prefix + PREFIX)))
+        return StoreStats(entries=clients.ask(lambda client: sum(1 for _ in _names(client, settings.prefix + PREFIX)), _LONGEST))
     except (redis.RedisError, OSError) as error:
         raise ConfigError(f"cache.store: the server cannot be asked ({type(error).__name__})") from None
+    finally:
+        clients.close()

@@ -164,7 +164,7 @@ class ResponseCache:
     ``max_entries`` holds for memory (the one unused for longest goes), file and database (the one that expires first goes); a Redis
     server has its own ``maxmemory-policy``. ``tenant`` is a key of ``Request.metadata`` or a function of the request: two tenants
     never share an answer, and a request without one is not cached. ``store_timeout`` is the seconds that a store may hold up a
-    call; a ``client`` has time-outs of its own.
+    call.
     """
 
     enabled: bool = attrs.field(default=True, validator=boolean)

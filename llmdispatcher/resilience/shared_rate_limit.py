@@ -134,7 +134,7 @@ class SharedLimits:
                 self._rests_until = now + REST
         begun = SYSTEM_CLOCK.monotonic()
         try:
-            answer = ask(self._own_counters())
+            answer = self._clients.ask(lambda client: ask(self._counters_of(client)))
         except Exception as foreign:  # noqa: BLE001 - no failure of a server is a failure of a call
             self._complain(type(foreign).__name__, now)
             return None
@@ -154,9 +154,8 @@ class SharedLimits:
         if speak:
             logger.warning("the shared rate limits: their server fails (%s); each process goes on with its own count", what)
 
-    def _own_counters(self) -> _Counters:
+    def _counters_of(self, client: Any) -> _Counters:
         """The limiters of this process's client."""
-        client = self._clients.own()
         with self._lock:
             if self._counters is not None and self._client is client:
                 return self._counters

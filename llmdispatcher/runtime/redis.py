@@ -2,21 +2,27 @@
 
 A client belongs to the process that made it; a forked child makes its own and leaves the inherited one alone. A client that an
 application has made is used as it is: redis-py sees to its forks, and nobody here closes it.
+
+A client of one server keeps the time-out that it is made with. That of a cluster or of Sentinels may ask several servers in turn,
+and an application's own may have any retries: a thread asks them, and a call waits for it no longer than the time-out.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import ConfigError
 from .forks import new_lock
+from .parallel import TimedCalls
 
 _inherited: list[Any] = []
 """Clients of a parent process, kept so that they are not closed here: that would write to the parent's connections."""
+MOST = 32
+"""Threads that ask at once."""
+T = TypeVar("T")
 _OF_SENTINEL = "sentinel_"
 """How the parameters of an address begin that are for the Sentinels, and not for the servers that they watch."""
 
@@ -47,7 +53,18 @@ class RedisClients:
         self._lock = new_lock()
         self._client: Any = None
         self._pid = os.getpid()
+        self._timeout = timeout
+        self._calls = TimedCalls(MOST) if client is not None or kind != "server" else None
         self._settings = {} if client is not None else self._read(url, field, timeout)
+
+    def ask(self, work: Callable[[Any], T], seconds: float | None = None) -> T:
+        """Return what ``work`` returns of this process's client; ``seconds`` is for work that may take longer than the time-out.
+
+        Raises redis-py's errors, and :class:`TimeoutError`.
+        """
+        if self._calls is None:
+            return work(self.own())
+        return self._calls.run(lambda: work(self.own()), self._timeout if seconds is None else seconds)
 
     def own(self) -> Any:
         """Return the client of this process. That of a cluster asks a node at once, and raises redis-py's errors."""
@@ -76,14 +93,6 @@ class RedisClients:
         client.close()
         for sentinel in getattr(getattr(client, "sentinel_of", None), "sentinels", ()):
             sentinel.close()
-
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[Any]:
-        """The client for a ``with``, after which its connections are closed."""
-        try:
-            yield self.own()
-        finally:
-            self.close()
 
     def _read(self, url: str, field: str, timeout: float) -> dict[str, Any]:
         """The settings of a connection: a time-out is not retried, and a connection that the server has closed is opened again."""

@@ -313,7 +313,7 @@ def test_a_forked_child_has_connections_of_its_own(url, clock):
 
 
 def askers():
-    return {thread for thread in threading.enumerate() if thread.name == "llmdispatcher-cache"}
+    return {thread for thread in threading.enumerate() if thread.name == "llmdispatcher-timed"}
 
 
 def test_no_more_threads_and_connections_than_it_may_have(url, opened):

@@ -4,6 +4,7 @@ import logging
 import shutil
 import socket
 import threading
+import time
 from contextlib import suppress
 
 import pytest
@@ -192,6 +193,22 @@ def test_places_that_say_nothing_are_asked_once(clock, scheme, path):
 
     assert (["Rayleigh."] * 3, 3) == (answers, vendor.asked)
     assert 1 <= asked <= 4
+
+
+def test_a_client_with_its_own_patience_holds_up_no_call(clock, silent):
+    """By its defaults redis-py asks a server that says nothing for a minute."""
+    client = driver.Redis(port=silent)
+    limits = Limits(client)
+    limits.set("openai", RateLimit(**LIMIT))
+    made = cache(clock, client=client, store_timeout=0.05)
+    begun = time.monotonic()
+    answer = made.send(cache_request(), Vendor())
+    taken = limits.take(TARGET, 10, 100.0)
+    seconds = time.monotonic() - begun
+
+    assert ("Rayleigh.", True) == (answer.content, isinstance(taken, RateLimitSlot))
+    assert seconds < PATIENCE / 2
+    assert (True, False) == (counts(made)["errors"] > 0, limits.status(TARGET, 100.0).shared)
 
 
 def test_an_application_keeps_its_client(redis_server, redis_sentinel, patient):
