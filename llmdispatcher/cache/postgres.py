@@ -282,8 +282,8 @@ def inspect_database(settings: ResponseCache) -> StoreStats:
         return store.count()
     except Exception as error:  # noqa: BLE001 - a driver of the application's may raise anything
         raise ConfigError(
-            f"cache.store: {settings.place} holds no answers that can be read ({type(error).__name__}); a first answer makes the"
-            " table"
+            f"cache.store: {settings.place} cannot be reached, or holds no answers yet ({type(error).__name__}); a first answer"
+            " makes the table"
         ) from None
     finally:
         store.close()

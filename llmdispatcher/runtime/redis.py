@@ -53,9 +53,9 @@ class RedisClients:
         self._lock = new_lock()
         self._client: Any = None
         self._pid = os.getpid()
-        self._timeout = timeout
         self._calls = TimedCalls(MOST) if client is not None or kind != "server" else None
         self._settings = {} if client is not None else self._read(url, field, timeout)
+        self._timeout = max(timeout, self._settings.get("socket_timeout", timeout))
 
     def ask(self, work: Callable[[Any], T], seconds: float | None = None) -> T:
         """Return what ``work`` returns of this process's client; ``seconds`` is for work that may take longer than the time-out.

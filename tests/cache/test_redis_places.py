@@ -353,6 +353,13 @@ def test_what_is_no_client_or_prefix_is_refused(settings, words):
     assert str(error.value).startswith(words)
 
 
+def test_places_that_are_down_cannot_be_counted():
+    """The command line says so, and not what redis-py raises, which is not always its own error."""
+    for text in ("redis://127.0.0.1:1/0", "redis+cluster://127.0.0.1:1", "redis+sentinel://127.0.0.1:1/mymaster"):
+        with pytest.raises(ConfigError, match=r"^cache.store: the server cannot be asked \("):
+            inspect_store(ResponseCache(store=text))
+
+
 def test_limits_refuse_what_is_no_client_or_prefix():
     """As the cache does."""
     for make in (lambda: Config(limits_storage=driver.asyncio.Redis()), lambda: RateLimit(storage=object())):
