@@ -181,7 +181,7 @@ def _json_value(value: Any) -> Any:
     if isinstance(value, frozenset | tuple):
         return sorted(value)
     if isinstance(value, Decimal):
-        return f"{value.normalize():f}"
+        return f"{value:f}"
     return value.isoformat() if isinstance(value, date) else value
 
 

@@ -150,6 +150,8 @@ def _model(row: Mapping[str, Any]) -> LedgerModel:
     fields = {name: value for name, value in row.items() if name != "price"}
     for name in ("capabilities", "lacks"):
         fields[name] = frozenset(fields[name])
+    for name in _AMOUNTS:
+        fields[name] = Decimal(f"{fields[name].normalize():f}") if fields[name] is not None else None
     for name in ("released", "deprecated"):
         fields[name] = date.fromisoformat(fields[name]) if fields[name] is not None else None
     return LedgerModel(**{**fields, "aliases": tuple(fields["aliases"])}, price_row=row["price"])
