@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .ledger.call import ErasureReport as ErasureReport
     from .ledger.call import LedgerAttempt as LedgerAttempt
     from .ledger.call import LedgerCall as LedgerCall
+    from .ledger.figures import LedgerModel as LedgerModel
+    from .ledger.figures import ModelsReport as ModelsReport
     from .ledger.figures import UsageBucket as UsageBucket
     from .ledger.figures import UsageStats as UsageStats
     from .ledger.ledger import Ledger as Ledger
@@ -39,7 +41,7 @@ else:
             "budgets.budget": ("Budget", "BudgetForecast", "budgets_of", "BudgetStatus"),
             "budgets.reservation": ("Reservation", "CallBudget", "Spending", "spending_of"),
             "ledger.call": ("ErasureReport", "LedgerAttempt", "LedgerCall"),
-            "ledger.figures": ("UsageBucket", "UsageStats"),
+            "ledger.figures": ("LedgerModel", "ModelsReport", "UsageBucket", "UsageStats"),
             "ledger.ledger": ("Ledger", "open_ledger"),
             "ledger.writer": ("LedgerStats",),
             "receipts.keys": ("ENVIRONMENT", "PublicKey", "PublicKeys", "SigningKey"),

@@ -16,7 +16,7 @@ from ..errors import DispatchError
 from ..runtime import Clock, Deadline
 from ..types import ChunkSource, Request, Response, StreamChunk, copy_self, refuse_pickling, unfold
 from .entry import CacheTarget, Entry, Hit, Unkeyable, as_hit, decode_hit, key_of
-from .settings import REDIS, CacheCounters, CacheStats, ResponseCache, attempts_in
+from .settings import CacheCounters, CacheStats, ResponseCache, attempts_in
 from .single_flight import SharedCall, SharedResult, SingleFlight, Tee, Teed, Tees
 from .stores import SafeStore
 
@@ -127,16 +127,12 @@ class _Slot:
 class AnswerCache:
     """Cached responses; safe to share between threads and after a fork.
 
-    Nothing is opened before the first use. Raises :class:`ConfigError` for a Redis server without the extra ``redis``.
+    Nothing is opened before the first use. Raises :class:`ConfigError` where the extra of the store is missing.
     """
 
     __copy__, __reduce__ = copy_self, refuse_pickling
 
     def __init__(self, settings: ResponseCache, clock: Clock) -> None:
-        if settings.store.startswith(REDIS):
-            from .redis import check_installed
-
-            check_installed()
         self.settings = settings
         self._tally = CacheCounters()
         self._store = SafeStore(settings, clock, self._tally)

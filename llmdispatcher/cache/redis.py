@@ -1,23 +1,23 @@
-"""Entries on a Redis server: one key each, which the server expires. Needs the extra ``redis``.
+"""Entries on Redis servers: one key each, which the server expires. Needs the extra ``redis``.
 
-A client belongs to the process that made it; a forked child makes its own and leaves the inherited one alone. A server that fails
-is not asked again for :data:`REST`, so a server that is down costs a call at most one time-out.
+The client, of one server, a cluster or the master that Sentinels name, is of ``runtime/redis.py``. Servers that fail are not asked
+again for :data:`REST`, so servers that are down cost a call at most one time-out. Each operation has one key, so that a cluster
+can keep its keys wherever it likes; only :meth:`RedisStore.clear` asks all masters.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
+import re
 from collections.abc import Callable
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, SupportsBytes, TypeVar
 
 from ..errors import ConfigError
-from ..runtime import Clock, new_lock
-from ..types import copy_self, refuse_pickling
+from ..runtime import Clock, RedisClients
+from ..types import ServerAddress, copy_self, refuse_pickling
 from .entry import VERSION
-from .store import StoreStats
+from .settings import ResponseCache
+from .store import StoreResting, StoreStats
 
 T = TypeVar("T")
 
@@ -25,13 +25,9 @@ PREFIX = f"llmdispatcher:answer:{VERSION}:"
 REST = 1.0
 """Seconds that a failed server is not asked."""
 
+_LONGEST = 60.0
+"""Seconds to go through all keys."""
 _PAGE = 500
-_inherited: list[Any] = []
-"""Clients of a parent process, kept so that they are not closed here: that would write to the parent's connections."""
-
-
-class Resting(ConnectionError):
-    """The server has just failed, and is not asked."""
 
 
 def check_installed() -> None:
@@ -40,78 +36,66 @@ def check_installed() -> None:
         raise ConfigError("cache.store: a Redis server needs the extra 'redis'; install llmdispatcher[redis], or use a file")
 
 
+def clients_of(settings: ResponseCache, timeout: float) -> RedisClients:
+    """The clients for the settings. Raises :class:`ConfigError` for a wrong parameter of the address."""
+    check_installed()
+    if settings.client is not None:
+        return RedisClients("", field="cache.client", timeout=timeout, client=settings.client)
+    found = ServerAddress.redis(settings.store, "cache.store")
+    return RedisClients(
+        found.first_url, field="cache.store", timeout=timeout, kind=found.kind, hosts=found.hosts, service=found.service
+    )
+
+
 class RedisStore:
-    """Entries on a server, shared by all its clients; its own ``maxmemory-policy`` bounds their number."""
+    """Entries on servers, shared by all their clients; the servers' own ``maxmemory-policy`` bounds their number."""
 
     __copy__, __reduce__ = copy_self, refuse_pickling
 
-    def __init__(self, url: str, timeout: float, clock: Clock) -> None:
-        self._url = url
-        self._timeout = timeout
+    def __init__(self, clients: RedisClients, clock: Clock, prefix: str = "") -> None:
+        self._clients = clients
+        self._prefix = f"{prefix}{PREFIX}"
         self._clock = clock
-        self._lock = new_lock()
-        self._client: Any = None
-        self._pid = os.getpid()
         self._rests_until = 0.0
 
     def get(self, key: str) -> bytes | None:
         """Return the entry if the server has it."""
-        entry: bytes | None = self._ask(lambda client: client.get(PREFIX + key))
-        return entry
+        entry: bytes | str | None = self._ask(lambda client: client.get(self._prefix + key))
+        return entry.encode() if isinstance(entry, str) else entry  # an application's client may decode what it reads
 
     def put(self, key: str, entry: SupportsBytes, ttl: float) -> int:
         """Store an entry, which the server expires."""
         data = bytes(entry)
-        self._ask(lambda client: client.set(PREFIX + key, data, px=max(1, round(ttl * 1000))))
+        self._ask(lambda client: client.set(self._prefix + key, data, px=max(1, round(ttl * 1000))))
         return 0
 
     def clear(self) -> None:
-        """Delete all entries of the library, page by page, and nothing else."""
-        self._ask(_clear)
+        """Delete all entries with these keys, page by page, and nothing else."""
+        self._ask(lambda client: _clear(client, self._prefix), _LONGEST)
 
     def close(self) -> None:
         """Close the connections of this process."""
-        with self._lock:
-            client, self._client = self._client, None
-        if client is not None and self._pid == os.getpid():
-            client.close()
+        self._clients.close()
 
-    def _ask(self, ask: Callable[[Any], T]) -> T:
+    def _ask(self, ask: Callable[[Any], T], seconds: float | None = None) -> T:
         if self._clock.monotonic() < self._rests_until:
-            raise Resting
+            raise StoreResting
         try:
-            answer = ask(self._own())
+            answer = self._clients.ask(ask, seconds)
         except Exception:
             self._rests_until = self._clock.monotonic() + REST
             raise
         return answer
 
-    def _own(self) -> Any:
-        """The client of this process."""
-        with self._lock:
-            if self._pid != os.getpid():
-                _inherited.append(self._client)
-                self._client, self._pid, self._rests_until = None, os.getpid(), 0.0
-            client = self._client
-        if client is not None:
-            return client
-        made = self._connect()
-        with self._lock:
-            self._client = self._client or made
-            return self._client
 
-    def _connect(self) -> Any:
-        """A client without a connection. A closed connection is opened again, a time-out is not retried."""
-        redis = import_module("redis")
-        once = import_module("redis.retry").Retry(import_module("redis.backoff").NoBackoff(), 1, (redis.ConnectionError,))
-        return redis.Redis.from_url(
-            self._url, socket_timeout=self._timeout, socket_connect_timeout=self._timeout, retry=once, decode_responses=False
-        )
+def _names(client: Any, prefix: str) -> Any:
+    """The keys that begin so, of all masters; signs of a pattern in them are themselves."""
+    return client.scan_iter(match=re.sub(r"([\\*?\[\]^])", r"\\\1", prefix) + "*", count=_PAGE)
 
 
-def _clear(client: Any) -> None:
+def _clear(client: Any, prefix: str) -> None:
     page: list[Any] = []
-    for name in client.scan_iter(match=f"{PREFIX}*", count=_PAGE):
+    for name in _names(client, prefix):
         page.append(name)
         if len(page) == _PAGE:
             client.unlink(*page)
@@ -120,12 +104,12 @@ def _clear(client: Any) -> None:
         client.unlink(*page)
 
 
-def inspect_server(url: str) -> StoreStats:
-    """Count the entries on a server. Raises :class:`ConfigError` if it cannot be asked."""
-    check_installed()
-    redis = import_module("redis")
+def inspect_server(settings: ResponseCache) -> StoreStats:
+    """Count the entries on servers. Raises :class:`ConfigError` if they cannot be asked."""
+    clients = clients_of(settings, 5.0)
     try:
-        with contextlib.closing(redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)) as client:
-            return StoreStats(entries=sum(1 for _ in client.scan_iter(f"{PREFIX}*", count=1000)))
-    except (redis.RedisError, OSError, ValueError, TypeError) as error:  # the last two of a parameter behind the ?
+        return StoreStats(entries=clients.ask(lambda client: sum(1 for _ in _names(client, settings.prefix + PREFIX)), _LONGEST))
+    except Exception as error:  # noqa: BLE001 - not all errors of redis-py are a RedisError
         raise ConfigError(f"cache.store: the server cannot be asked ({type(error).__name__})") from None
+    finally:
+        clients.close()

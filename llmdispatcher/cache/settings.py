@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -15,8 +15,10 @@ from ..types import (
     EXACT,
     CacheControl,
     Choice,
+    DatabaseAddress,
     Request,
     Response,
+    Secret,
     ServerAddress,
     Texts,
     at_least,
@@ -24,10 +26,17 @@ from ..types import (
     is_server,
     mask_store,
     non_negative_integer,
+    redis_client,
+    redis_prefix,
+    secret_address,
     stored_param,
     string_tuple,
     suggest,
 )
+
+if TYPE_CHECKING:
+    from redis import Redis, RedisCluster
+    from sqlalchemy import Engine
 
 
 @attrs.frozen(kw_only=True)
@@ -79,8 +88,7 @@ class CacheCounters:
 
 
 MEMORY = "memory"
-REDIS = ("redis://", "rediss://", "unix://")
-"""The beginnings of a Redis server's address."""
+_STORES = "'memory', the path of a file, 'redis://host:6379/0' or 'postgresql://user@host/name'"
 
 
 def _above_zero(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -98,13 +106,31 @@ def _some(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 def _place(value: str | Path) -> Any:
     """A path as text; a server's address in its normal form."""
     value = str(value) if isinstance(value, Path) else value
-    return ServerAddress.of(value, "store").url if isinstance(value, str) and is_server(value) else value
+    if not isinstance(value, str) or not is_server(value):
+        return value
+    if DatabaseAddress.is_one(value):
+        found = DatabaseAddress.of(value, "store")
+        return Secret(value, found.shown) if isinstance(secret_address(value), Secret) else value
+    return ServerAddress.redis(value, "store").url if ServerAddress.is_redis(value) else ServerAddress.of(value, "store").url
 
 
 def _store(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if not isinstance(value, str) or not value.strip() or value == ":memory:" or ("://" in value and not value.startswith(REDIS)):
+    known = isinstance(value, str) and ("://" not in value or ServerAddress.is_redis(value) or DatabaseAddress.is_one(value))
+    if not known or not value.strip() or value == ":memory:":
         told = repr(mask_store(value)) if value is None or isinstance(value, str) else type(value).__name__
-        raise ConfigError(f"{attribute.name}: {told} is no store; use 'memory', the path of a file, or 'redis://host:6379/0'")
+        raise ConfigError(f"{attribute.name}: {told} is no store; use {_STORES}")
+
+
+def _engine(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and (dialect := DatabaseAddress.dialect_of(value)) != "postgresql":
+        raise ConfigError(
+            f"{attribute.name}: {dialect!r} is no database for a cache; give an engine of PostgreSQL, or the path of a file"
+        )
+
+
+def _schema(_instance: Any, _attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None:
+        DatabaseAddress.quote_schema(value)
 
 
 def _tenant(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -124,15 +150,21 @@ def attempts_in(response: Response) -> Sequence[Any]:
 @suggest
 @attrs.frozen(kw_only=True)
 class ResponseCache:
-    """How answers are remembered. ``ttl`` is seconds; ``store`` is ``"memory"``, the path of an SQLite file, or ``"redis://…"``.
+    """How answers are remembered. ``ttl`` is seconds.
+
+    ``store`` is ``"memory"``, the path of an SQLite file, Redis servers (``"redis://…"``, ``"redis+cluster://…"``,
+    ``"redis+sentinel://…"``) or a database (``"postgresql://…"``). Instead of it, ``client`` is a client of redis-py or ``engine``
+    SQLAlchemy's engine of PostgreSQL, which an application has made; they are used and never closed. ``prefix`` stands before the
+    keys on Redis servers; ``schema`` is where the table is in PostgreSQL, created if it is missing.
 
     By rule a request is cached whose ``temperature`` is not said or at most ``max_temperature`` (``None``: any), which has no tools
     unless ``tools``, and which continues nothing that the vendor keeps. ``Request.cache`` overrules that; ``enabled=False``
     overrules all. Kept are whole answers: no refusal, no finish reason but ``finish_reasons``, no more than ``max_entry_bytes``.
 
-    ``max_entries`` holds for memory (the one unused for longest goes) and file (the one that expires first goes); a Redis server
-    has its own ``maxmemory-policy``. ``tenant`` is a key of ``Request.metadata`` or a function of the request: two tenants never
-    share an answer, and a request without one is not cached. ``store_timeout`` is the seconds that a store may hold up a call.
+    ``max_entries`` holds for memory (the one unused for longest goes), file and database (the one that expires first goes); a Redis
+    server has its own ``maxmemory-policy``. ``tenant`` is a key of ``Request.metadata`` or a function of the request: two tenants
+    never share an answer, and a request without one is not cached. ``store_timeout`` is the seconds that a store may hold up a
+    call.
     """
 
     enabled: bool = attrs.field(default=True, validator=boolean)
@@ -145,6 +177,36 @@ class ResponseCache:
     store: str = attrs.field(default=MEMORY, converter=_place, validator=_store)
     store_timeout: float = attrs.field(default=0.25, validator=_above_zero)
     tenant: str | Callable[[Request], Any] | None = attrs.field(default=None, validator=_tenant)
+    client: Redis | RedisCluster | None = attrs.field(default=None, repr=False, validator=redis_client)
+    prefix: str = attrs.field(default="", validator=redis_prefix)
+    engine: Engine | None = attrs.field(default=None, repr=False, validator=_engine)
+    schema: str | None = attrs.field(default=None, validator=_schema)
+
+    def __attrs_post_init__(self) -> None:
+        """Raise :class:`ConfigError` for settings that contradict each other."""
+        places = [name for name in ("client", "engine") if getattr(self, name) is not None]
+        if len(places) > 1 or (places and self.store != MEMORY):
+            raise ConfigError(f"{places[0]}: another place is given, too; give one of store, client and engine")
+        if self.prefix and self.kind != "redis":
+            raise ConfigError("prefix: it stands before keys on a Redis server; name one with store or client, or leave it out")
+        if self.schema is not None and self.kind != "postgresql":
+            raise ConfigError("schema: it is for PostgreSQL; name a database with store or engine, or leave it out")
+
+    @property
+    def kind(self) -> str:
+        """What the store is: "memory", "file", "redis" or "postgresql"."""
+        if self.client is not None or ServerAddress.is_redis(self.store):
+            return "redis"
+        if self.engine is not None or DatabaseAddress.is_one(self.store):
+            return "postgresql"
+        return MEMORY if self.store == MEMORY else "file"
+
+    @property
+    def place(self) -> str:
+        """Where the store is, without a password."""
+        if self.engine is not None:
+            return DatabaseAddress.describe(self.engine)
+        return "the application's client of Redis" if self.client is not None else str(mask_store(self.store))
 
     def ttl_of(self, request: Request) -> float | None:
         """Return the seconds for which a response to this request may be reused, ``None`` if it may not."""

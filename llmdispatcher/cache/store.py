@@ -70,6 +70,10 @@ class StoreBroken(Exception):
     """The store does not work in this process any more, such as a file that is no database; the cache stops asking it."""
 
 
+class StoreResting(ConnectionError):
+    """The server has just failed, and is not asked."""
+
+
 class Store(Protocol):
     """A store of entries; safe under threads and after a fork."""
 

@@ -10,11 +10,16 @@ from typing import SupportsBytes, TypeVar
 from .._text import room_logger
 from ..errors import ConfigError
 from ..runtime import Clock, new_lock
-from ..types import mask_store
 from .entry import Hit, decode_hit
-from .settings import MEMORY, REDIS, CacheCounters, ResponseCache
+from .settings import MEMORY, CacheCounters, ResponseCache
 from .store import MemoryStore, Store, StoreBroken, StoreStats
 
+_REMEDIES = {
+    MEMORY: "",
+    "file": "; see that {} is a cache in a folder that is there and can be written",
+    "redis": "; see that a Redis server answers at {}",
+    "postgresql": "; see that {} can be reached, and that a table may be made or is there",
+}
 T = TypeVar("T")
 logger = room_logger("cache")
 
@@ -31,10 +36,7 @@ class SafeStore:
         self._lock = new_lock()
         self._make = _make_opener(settings, clock)
         self._most = settings.max_entry_bytes
-        is_file = settings.store != MEMORY and not settings.store.startswith(REDIS)
-        self._remedy = f"; see that {settings.store} is a cache in a folder that is there and can be written" if is_file else ""
-        is_server = settings.store.startswith(REDIS)
-        self._remedy = f"; see that a Redis server answers at {mask_store(settings.store)}" if is_server else self._remedy
+        self._remedy = _REMEDIES[settings.kind].format(settings.place)
         self._store: Store | None = None
         self._off = False
         self._quiet_until = 0.0
@@ -119,26 +121,34 @@ def _make_opener(settings: ResponseCache, clock: Clock) -> Callable[[], Store]:
 
     Its module is loaded now, not at the first call: a fork in the middle of an import leaves the child a lock that stays locked.
     """
-    if settings.store == MEMORY:
-        return partial(MemoryStore, settings.max_entries, clock)
-    if settings.store.startswith(REDIS):
-        from .redis import RedisStore
+    if settings.kind == "redis":
+        from .redis import RedisStore, clients_of
 
-        return partial(RedisStore, settings.store, settings.store_timeout, clock)
-    from .sqlite import SqliteStore
+        return partial(RedisStore, clients_of(settings, settings.store_timeout), clock, settings.prefix)
+    if settings.kind == "postgresql":
+        from .postgres import PostgresStore, check_installed
 
-    return partial(SqliteStore, settings.store, settings.max_entries, settings.store_timeout, clock)
+        check_installed(settings)
+        return partial(PostgresStore, settings, clock)
+    if settings.kind == "file":
+        from .sqlite import SqliteStore
+
+        return partial(SqliteStore, settings.store, settings.max_entries, settings.store_timeout, clock)
+    return partial(MemoryStore, settings.max_entries, clock)
 
 
-def inspect_store(store: str) -> StoreStats:
-    """Count the entries in a file or on a Redis server. Raises :class:`ConfigError` if there is no such store."""
-    if store == MEMORY:
-        raise ConfigError("cache.store: what is in memory ends with its process; name a file or a Redis server")
-    address = ResponseCache(store=store).store
-    if address.startswith(REDIS):
+def inspect_store(settings: ResponseCache) -> StoreStats:
+    """Count the entries in a file or on a server. Raises :class:`ConfigError` if there is no such store."""
+    if settings.kind == MEMORY:
+        raise ConfigError("cache.store: what is in memory ends with its process; name a file or a server")
+    if settings.kind == "redis":
         from .redis import inspect_server
 
-        return inspect_server(address)
+        return inspect_server(settings)
+    if settings.kind == "postgresql":
+        from .postgres import inspect_database
+
+        return inspect_database(settings)
     from .sqlite import inspect_file
 
-    return inspect_file(Path(address))
+    return inspect_file(Path(settings.store))

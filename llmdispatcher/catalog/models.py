@@ -431,6 +431,13 @@ def list_models(vendor: str | None = None, capabilities: Iterable[str] = (), *, 
     return tuple([facts for facts in found if wanted <= facts.capabilities and (not active_only or facts.is_active(today))])
 
 
+def models_with(rows: Mapping[str, Rows], version: Mapping[str, str]) -> tuple[ModelFacts, ...]:
+    """Return all models, of whatever vendor, as they are with a registry's rows over the package's; changes nothing."""
+    found = CatalogSnapshot(Layer(rows, version), current_snapshot().own)
+    names = [*(row.name for row in vendor_rows()), *found.vendors()]
+    return tuple([facts for name in names for facts in found.listed(name)])
+
+
 def get_model(ref: str) -> ModelFacts:
     """Return the catalog's facts of a model, by ``"vendor:model"`` or by the model's bare name; aliases count.
 

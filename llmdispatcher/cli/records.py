@@ -69,6 +69,21 @@ def ledger_to_make(settings: Settings) -> Ledger:
 
 
 @contextmanager
+def open_named_ledger(settings: Settings, configured: Any = None) -> Iterator[Ledger | None]:
+    """Open the ledger that calls are logged in, ``None`` if there is none. Raises :class:`UsageError` if one is named in vain."""
+    address = ledger_address(settings, configured)
+    if address is None:
+        yield None
+        return
+    with accounting.Ledger(address) as ledger:
+        if not ledger.is_there():
+            raise UsageError(
+                f"{ledger.address.shown}: there is no ledger; `llmdispatcher init-db` makes one, --db and --sqlite name another"
+            )
+        yield ledger
+
+
+@contextmanager
 def open_ledger(settings: Settings, *, make: bool = False) -> Iterator[Ledger]:
     """Open the ledger and bring it up to date. Raises :class:`UsageError` if there is none, unless *make*."""
     database, why = settings.database, None

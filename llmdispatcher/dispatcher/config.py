@@ -13,7 +13,7 @@ from ..accounting import Budget, budgets_of
 from ..cache import ResponseCache
 from ..catalog import NameClaim, Source, canonical, claim_on, owner, parse_source, vendor_row, vendor_rows
 from ..errors import ConfigError
-from ..resilience import Admission, CircuitBreaker, Hedge, RetryBudget, RetryPolicy, admission_of, server
+from ..resilience import Admission, CircuitBreaker, Hedge, RetryBudget, RetryPolicy, admission_of, server, shared_address
 from ..routing import (
     Balance,
     Balancer,
@@ -36,6 +36,7 @@ from ..types import (
     integer,
     optional_model,
     optional_non_blank,
+    redis_prefix,
     seconds_or_auto,
     secret_address,
     suggest,
@@ -44,6 +45,8 @@ from ..vendors import HttpVendor, VendorInfo
 from .guards import check_guards
 
 if TYPE_CHECKING:
+    from redis import Redis, RedisCluster
+
     from ..catalog import Registry
     from .call import CallLog
 
@@ -94,7 +97,9 @@ def _budget(value: RetryBudget | Mapping[str, Any] | None) -> RetryBudget:
     return build(RetryBudget, {} if value is None else value, "retry_budget")
 
 
-def _cache(value: ResponseCache | Mapping[str, Any] | bool | None) -> ResponseCache | None:
+def _cache(value: ResponseCache | Mapping[str, Any] | str | os.PathLike[str] | bool | None) -> ResponseCache | None:
+    if isinstance(value, str | os.PathLike):
+        return build(ResponseCache, {"store": value}, "cache")
     return _switched(ResponseCache, value, "cache")
 
 
@@ -178,8 +183,10 @@ class Config:
     of its own, and ``profile`` says which of its profiles holds where a request does not; it is read at the first call.
     ``registry`` (an address, a folder, or a :class:`~llmdispatcher.Registry`) publishes the models and prices that count.
     ``continuation`` (True, or a :class:`~llmdispatcher.Continuation`) lets another
-    target go on with a stream that broke off. ``limits_storage``, the address of a Redis server, shares the counts of rate limits
-    with other processes. ``admission`` (a number of calls, True for 2,000, or an
+    target go on with a stream that broke off. ``cache`` (True, a store such as a path, ``"redis://…"`` or ``"postgresql://…"``, or
+    a :class:`~llmdispatcher.ResponseCache`) remembers answers. ``limits_storage``, the address of Redis servers or an application's
+    client of redis-py, shares the counts of rate limits with other processes, under keys that begin with ``limits_prefix``.
+    ``admission`` (a number of calls, True for 2,000, or an
     :class:`~llmdispatcher.Admission`) lets only so many be under way at once. ``budgets`` are amounts of money
     (:class:`~llmdispatcher.Budget`) that calls reserve from before they are sent. ``health_interval``, in seconds,
     lets a thread ask each vendor's list of models so often, and tell the circuit breaker (:mod:`~llmdispatcher.dispatcher.health`).
@@ -211,7 +218,9 @@ class Config:
     latency_optimization: LatencyOptimization | None = attrs.field(default=None, converter=_latency)
     lockfile: Source = attrs.field(default=False, converter=parse_source)
     profile: str | None = attrs.field(default=None, validator=optional_non_blank)
-    limits_storage: str | None = attrs.field(default=None, repr=False, converter=secret_address, validator=server)
+    limits_storage: str | Redis | RedisCluster | None = attrs.field(
+        default=None, repr=False, converter=shared_address, validator=server
+    )
     admission: Admission | None = attrs.field(default=None, converter=admission_of)
     registry: Any = attrs.field(default=None, converter=_registry)
     budgets: tuple[Budget, ...] = attrs.field(default=(), converter=budgets_of)
@@ -220,6 +229,7 @@ class Config:
     origin: str | None = attrs.field(default=None, validator=optional_non_blank)
     failover: bool = attrs.field(default=True, validator=boolean)
     strict_cost: bool = attrs.field(default=False, validator=boolean)
+    limits_prefix: str = attrs.field(default="", validator=redis_prefix)
 
     def __attrs_post_init__(self) -> None:
         vendor, model = self.fallback_vendor, self.fallback_model

@@ -204,7 +204,7 @@ class Dispatcher:
             budgets=Budgets(self.config.retry_budget),
             balancer=shares,
             hedges=Hedges(self.config.hedge) if self.config.hedge is not None else None,
-            limits=Limits(self.config.limits_storage, self._recorder.warn),
+            limits=Limits(self.config.limits_storage, self.config.limits_prefix, self._recorder.warn),
             continuation=self.config.continuation,
             cost=self.config.cost_optimization,
             strict_cost=self.config.strict_cost,

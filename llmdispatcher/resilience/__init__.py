@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .rate_limit import RateWindow as RateWindow
     from .rate_limit import RateWindowStatus as RateWindowStatus
     from .rate_limit import server as server
+    from .rate_limit import shared_address as shared_address
     from .retry import BackoffStrategy as BackoffStrategy
     from .retry import Budgets as Budgets
     from .retry import Cooldowns as Cooldowns
@@ -48,7 +49,7 @@ else:
             "concurrency": ("AdaptiveConcurrency",),
             "hedge": ("Hedge", "Hedges"),
             "limits": ("Limits", "RateLimitSlot"),
-            "rate_limit": ("RateLimit", "RateLimitStatus", "RateWindow", "RateWindowStatus", "server"),
+            "rate_limit": ("RateLimit", "RateLimitStatus", "RateWindow", "RateWindowStatus", "server", "shared_address"),
             "retry": (
                 "BackoffStrategy",
                 "Budgets",

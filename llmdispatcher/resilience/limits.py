@@ -15,7 +15,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -115,30 +115,31 @@ class _LimitCount:
 class Limits:
     """The counts of all vendors that have a limit or have reported one; safe under threads and after a fork, bounded.
 
-    ``storage`` is that of all limits that have none of their own, ``warn`` hears when most of a limit is used. Raises
-    :class:`ConfigError` where its extra is missing.
+    ``storage`` and ``prefix`` are those of all limits that have none of their own, ``warn`` hears when most of a limit is used.
+    Raises :class:`ConfigError` where the extra is missing.
     """
 
-    def __init__(self, storage: str | None = None, warn: Callable[[LimitWarning], None] = lambda _: None) -> None:
+    def __init__(self, storage: Any = None, prefix: str = "", warn: Callable[[LimitWarning], None] = lambda _: None) -> None:
         self._storage = storage
+        self._prefix = prefix
         self._warn = warn
         self._limits: dict[str, RateLimit] = {}
         self._keys: dict[str, Keys] = {}
         self._lock = new_lock()
         self._counts: dict[tuple[str, ...], _LimitCount] = {}
-        self._storages: dict[str, SharedLimits] = {}
+        self._storages: dict[Any, SharedLimits] = {}
         self._pid = os.getpid()
         self.in_use = False
         """Whether there is any limit at all; without one a call needs no place."""
         if storage is not None:
-            self._open_storage(storage)
+            self._open_storage(storage, None)
 
     def set(self, vendor: str, limit: RateLimit, keys: Keys | None = None) -> None:
         """Limit what a vendor is asked, by each of its ``keys`` where the limit says so."""
         if limit.per_key and keys is not None and keys.key_count > 1:
             self._keys[vendor] = keys
         if limit.storage is not None:
-            self._open_storage(limit.storage)
+            self._open_storage(limit.storage, limit.prefix)
         self._limits[vendor] = limit
         self.in_use = True
 
@@ -406,7 +407,7 @@ class Limits:
         if base is not None:
             numbers = range(1, keys.key_count + 1) if keys is not None else ()
             chosen |= {_way_of_key(base, number)[1] for number in numbers} or {base}
-        done = [self._open_storage(address).reset(":".join(key), limit) for key in sorted(chosen)]
+        done = [self._open_storage(address, limit.prefix).reset(":".join(key), limit) for key in sorted(chosen)]
         if not all(done):
             raise VendorUnavailable(
                 f"the rate limit of {vendor!r} is not reset: its Redis server fails; try again when it is back",
@@ -442,16 +443,18 @@ class Limits:
     def _new(self, key: tuple[str, ...], limit: RateLimit | None) -> _LimitCount:
         limit = limit or RateLimit()
         counted = limit.minute_rules or limit.other_rules
-        address = limit.storage or self._storage
-        return _LimitCount(key, limit, self._open_storage(address) if counted and address is not None else None)
+        place = self._storage if limit.storage is None else limit.storage
+        return _LimitCount(key, limit, self._open_storage(place, limit.prefix) if counted and place is not None else None)
 
-    def _open_storage(self, address: str) -> SharedLimits:
-        """The count on a server; its module is loaded only now, and opens nothing before the first call."""
-        stored = self._storages.get(address)
+    def _open_storage(self, place: Any, prefix: str | None) -> SharedLimits:
+        """The count on servers; its module is loaded only now, and opens nothing before the first call."""
+        prefix = self._prefix if prefix is None else prefix
+        of = (place if isinstance(place, str) else id(place), prefix)  # a client is kept alive by its count
+        stored = self._storages.get(of)
         if stored is None:
             from .shared_rate_limit import SharedLimits
 
-            stored = self._storages.setdefault(address, SharedLimits(address))
+            stored = self._storages.setdefault(of, SharedLimits(place, prefix))
         return stored
 
     def _forget_calls_of_parent(self) -> None:

@@ -12,24 +12,49 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import attrs
 
 from ..errors import ConfigError
-from ..types import ServerAddress, boolean, build, optional_fraction, secret_address, sliding_length, sliding_text, suggest
+from ..types import (
+    ServerAddress,
+    boolean,
+    build,
+    optional_fraction,
+    redis_client,
+    redis_prefix,
+    secret_address,
+    sliding_length,
+    sliding_text,
+    suggest,
+)
 from .concurrency import AdaptiveConcurrency, some
+
+if TYPE_CHECKING:
+    from redis import Redis, RedisCluster
 
 PATIENCE = 0.1
 """Seconds that a storage may hold up a call at each question."""
-SERVERS = ("redis", "rediss")
+
+
+def shared_address(value: str | Redis | RedisCluster | None) -> Any:
+    """A setting that names Redis servers, as it is kept; an application's client stays as it is."""
+    return secret_address(value) if isinstance(value, str) else value
 
 
 def server(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    """The address of a server, or ``None``; a wrong one is not shown, since it may hold a password."""
-    if value is None or (isinstance(value, str) and ServerAddress.of(value, attribute.name).scheme in SERVERS):
-        return
-    raise ConfigError(f"{attribute.name}: the value is no storage; give the address of a Redis server, redis://host:6379/0")
+    """The address of Redis servers, a client of theirs, or ``None``; a wrong address is not shown: it may hold a password."""
+    if isinstance(value, str):
+        ServerAddress.redis(value, attribute.name)
+    else:
+        redis_client(_instance, attribute, value)
+
+
+def prefix(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """The beginning of keys, or ``None``."""
+    if value is not None:
+        redis_prefix(_instance, attribute, value)
 
 
 def _adaptive(value: AdaptiveConcurrency | Mapping[str, Any] | bool | None) -> AdaptiveConcurrency | None:
@@ -125,7 +150,9 @@ class RateLimit:
     ``adaptive`` (True, or an :class:`AdaptiveConcurrency`) finds out how many calls in flight the vendor takes; ``max_in_flight``
     is then the most. ``per_model`` counts each model for itself, as most vendors do; else the vendor's models share one count.
     ``per_key`` counts each of several keys for itself, and takes the next when one is used up; all numbers are of one key.
-    ``storage``, the address of a Redis server, shares requests and tokens with other processes; needs the extra ``limits``.
+    ``storage``, the address of Redis servers (also ``redis+cluster://…``, ``redis+sentinel://…``) or an application's client of
+    redis-py, shares requests and tokens with other processes; needs the extra ``limits``. ``prefix`` stands before its keys there;
+    ``None`` takes that of the dispatcher's ``limits_prefix``.
     """
 
     requests_per_minute: int | None = attrs.field(default=None, validator=some)
@@ -133,7 +160,7 @@ class RateLimit:
     per_model: bool = attrs.field(default=False, validator=boolean)
     max_in_flight: int | None = attrs.field(default=None, validator=some)
     adaptive: AdaptiveConcurrency | None = attrs.field(default=None, converter=_adaptive)
-    storage: str | None = attrs.field(default=None, repr=False, converter=secret_address, validator=server)
+    storage: str | Redis | RedisCluster | None = attrs.field(default=None, repr=False, converter=shared_address, validator=server)
     per_key: bool = attrs.field(default=False, validator=boolean)
     input_tokens_per_minute: int | None = attrs.field(default=None, validator=some)
     output_tokens_per_minute: int | None = attrs.field(default=None, validator=some)
@@ -143,6 +170,7 @@ class RateLimit:
     output_tokens_per_day: int | None = attrs.field(default=None, validator=some)
     windows: tuple[RateWindow, ...] = attrs.field(default=(), converter=_windows)
     warn_at: float | None = attrs.field(default=None, validator=optional_fraction)
+    prefix: str | None = attrs.field(default=None, validator=prefix)
 
     @property
     def minute_rules(self) -> tuple[LimitRule, ...]:

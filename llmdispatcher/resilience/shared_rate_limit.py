@@ -3,14 +3,14 @@
 Requests are counted one by one (its moving window: never more than the limit in any minute), tokens in two counters (its sliding
 window, where a call of 100,000 tokens costs no more work than one of ten). A limit that has any other rule, or a warning, is
 counted by :data:`SCRIPT`, all of its rules at once, in grains like those of :class:`SlidingCount` and by the server's clock: it is
-never exceeded. A server that fails, or takes too long, is left alone
-for :data:`REST`; meanwhile each process uses its own count. A client belongs to the process that made it.
+never exceeded. A server that fails, or takes too long, is left alone for :data:`REST`; meanwhile each process uses its own count.
+The client is of ``runtime/redis.py``. A script has one key, or two with the same tag in braces, so that they are in one slot of a
+cluster.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib import import_module
@@ -21,7 +21,7 @@ import attrs
 
 from .._text import room_logger
 from ..errors import ConfigError
-from ..runtime import SYSTEM_CLOCK, new_lock
+from ..runtime import SYSTEM_CLOCK, RedisClients, new_lock
 from ..types import ServerAddress
 from .rate_limit import PATIENCE, WINDOW, LimitRule, RateLimit
 
@@ -44,8 +44,6 @@ _LATE = 0.2
 """Seconds; the first call of a minute begins a little before the minute that it opens on the server."""
 _JUST_NOW = 1.0
 """Seconds within which a request that was not sent is taken off the count: the newest entry is then as good as its own."""
-_inherited: list[Any] = []
-"""Clients of a parent process, kept from being closed here: that would speak on the parent's connections."""
 
 
 @attrs.frozen
@@ -142,11 +140,13 @@ return answer
 
 
 class _Counters:
-    """The client and the limiters of one process."""
+    """The limiters of one client."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, client: Any, prefix: str) -> None:
         limits, strategies = import_module("limits"), import_module("limits.strategies")
-        self.storage = import_module("limits.storage").RedisStorage(address, key_prefix=PREFIX, **_patience())
+        self.storage = import_module("limits.storage").RedisStorage("redis://", key_prefix=prefix)
+        self.storage.storage = client  # of whatever kind; the one that it makes itself is for a single server
+        self.storage.initialize_storage("")
         self.moving = strategies.MovingWindowRateLimiter(self.storage)
         self.sliding = strategies.SlidingWindowCounterRateLimiter(self.storage)
         self._per_minute = limits.RateLimitItemPerMinute
@@ -190,25 +190,22 @@ def rules_of(limit: RateLimit) -> tuple[LimitRule, ...]:
     return (*limit.minute_rules, *others) if others or limit.warn_at is not None else ()
 
 
-def _patience() -> dict[str, Any]:
-    """How long to wait for the server: a connection that it has closed is tried again, a time-out is not."""
-    once = import_module("redis.retry").Retry(
-        import_module("redis.backoff").NoBackoff(), 1, (import_module("redis").ConnectionError,)
-    )
-    return {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, "retry": once}
-
-
 class SharedLimits:
-    """The count on one server; never raises. Raises :class:`ConfigError`, when made, where the extra is missing."""
+    """The count on Redis servers; never raises. ``place`` is their address, or an application's client.
 
-    def __init__(self, address: str) -> None:
+    Raises :class:`ConfigError`, when made, where the extra is missing, and for a wrong parameter of the address.
+    """
+
+    def __init__(self, place: Any, prefix: str = "") -> None:
         for package in ("limits", "redis"):
             if find_spec(package) is None:
                 raise ConfigError(f"storage: limits on a Redis server need {package!r}; install llmdispatcher[limits]")
-        self._address = address
+        self._clients = _clients_of(place)
+        import_module("limits.strategies")  # now, since a fork may come later
+        self._prefix = f"{prefix}{PREFIX}"
         self._lock = new_lock()
-        self._counters: _Counters | None = _counters_of(address)
-        self._pid = os.getpid()
+        self._counters: _Counters | None = None
+        self._client: Any = None
         self._rests_until = self._quiet_until = 0.0
         self._slow = 0
 
@@ -262,10 +259,7 @@ class SharedLimits:
 
     def close(self) -> None:
         """Close the connections of this process."""
-        with self._lock:
-            counters, self._counters = self._counters, None
-        if counters is not None and self._pid == os.getpid():
-            counters.storage.get_connection().close()
+        self._clients.close()
 
     def _ask(self, ask: Callable[[_Counters], T], now: float) -> T | None:
         """Return the server's answer; ``None`` where it fails, or has just failed. After a rest one call at a time tries."""
@@ -275,9 +269,9 @@ class SharedLimits:
             trying = self._rests_until > 0
             if trying:
                 self._rests_until = now + REST
-        own, begun = self._own_counters(), SYSTEM_CLOCK.monotonic()
+        begun = SYSTEM_CLOCK.monotonic()
         try:
-            answer = ask(own)
+            answer = self._clients.ask(lambda client: ask(self._counters_of(client)))
         except Exception as foreign:  # noqa: BLE001 - no failure of a server is a failure of a call
             self._complain(type(foreign).__name__, now)
             return None
@@ -297,29 +291,25 @@ class SharedLimits:
         if speak:
             logger.warning("the shared rate limits: their server fails (%s); each process goes on with its own count", what)
 
-    def _own_counters(self) -> _Counters:
-        """The client of this process."""
+    def _counters_of(self, client: Any) -> _Counters:
+        """The limiters of this process's client."""
         with self._lock:
-            if self._pid != os.getpid():
-                _inherited.append(self._counters)
-                self._counters, self._pid = None, os.getpid()
-            counters = self._counters
-        if counters is not None:
-            return counters
-        made = _counters_of(self._address)
+            if self._counters is not None and self._client is client:
+                return self._counters
+        made = _Counters(client, self._prefix)
         with self._lock:
-            self._counters = self._counters or made
-            return self._counters
+            self._counters, self._client = made, client
+        return made
 
 
-def _counters_of(address: str) -> _Counters:
-    """A client that has not connected yet."""
-    try:
-        return _Counters(ServerAddress.of(address, "storage").url)
-    except ValueError:
-        raise ConfigError(
-            "storage: the value is not the address of a Redis server, such as redis://host:6379/0"
-        ) from None  # it may hold the password
+def _clients_of(place: Any) -> RedisClients:
+    """The clients for an address, or the one that an application has made."""
+    if not isinstance(place, str):
+        return RedisClients("", field="storage", timeout=TIMEOUT, client=place)
+    found = ServerAddress.redis(place, "storage")
+    return RedisClients(
+        found.first_url, field="storage", timeout=TIMEOUT, kind=found.kind, hosts=found.hosts, service=found.service
+    )
 
 
 def _most(tokens: int, limit: RateLimit) -> int:

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from .files import write_file as write_file
     from .forks import new_lock as new_lock
     from .forks import on_fork as on_fork
+    from .parallel import TimedCalls as TimedCalls
     from .parallel import fan_out as fan_out
+    from .redis import RedisClients as RedisClients
 else:
     __getattr__, __dir__ = door(
         __name__,
@@ -50,6 +52,7 @@ else:
             ),
             "files": ("delete_file", "lock", "make_file", "open_file", "write_file"),
             "forks": ("new_lock", "on_fork"),
-            "parallel": ("fan_out",),
+            "parallel": ("fan_out", "TimedCalls"),
+            "redis": ("RedisClients",),
         },
     )

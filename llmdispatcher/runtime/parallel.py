@@ -1,9 +1,10 @@
-"""Run many calls at once and return their results in order: a bounded window of daemon threads over an iterable."""
+"""Calls in daemon threads: many at once whose results come in order, and single ones that are waited for no longer than given."""
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
+import os
 import queue
 import threading
 from collections import deque
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from ..errors import ConfigError, DispatchError, Overloaded
+from .deadline import SYSTEM_CLOCK
+from .forks import new_lock
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -95,3 +98,48 @@ def _result(job: _Job, return_errors: bool) -> A | DispatchError:
     if return_errors and isinstance(job.error, DispatchError):
         return job.error
     raise job.error
+
+
+class TimedCalls:
+    """Calls to a server whose client keeps no time-out: each runs in a thread, at most ``most`` at once.
+
+    A call that takes longer goes on in its thread, and its result is lost. In a forked child none is under way.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = new_lock()
+        self._permits = threading.Semaphore(most)
+        self._pid = os.getpid()
+
+    def run(self, work: Callable[[], A], seconds: float) -> A:
+        """Return the result, or raise what the call raises; :class:`TimeoutError` when that takes longer, threads included."""
+        until = SYSTEM_CLOCK.monotonic() + seconds
+        with self._lock:
+            if self._pid != os.getpid():
+                self._permits, self._pid = threading.Semaphore(self._most), os.getpid()
+            permits = self._permits
+        if not permits.acquire(timeout=seconds):
+            raise TimeoutError
+        job, context = _Job(), contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(_answer, work, job, permits), name="llmdispatcher-timed", daemon=True)
+        try:
+            thread.start()
+        except BaseException:
+            permits.release()
+            raise
+        if not job.ready.wait(max(0.0, until - SYSTEM_CLOCK.monotonic())):
+            raise TimeoutError
+        if job.error is not None:
+            raise job.error
+        return job.answer  # type: ignore[return-value]  # as put there by _answer
+
+
+def _answer(work: Callable[[], object], job: _Job, permits: threading.Semaphore) -> None:
+    try:
+        job.answer = work()
+    except BaseException as error:  # noqa: BLE001  # handed to the caller, in whose thread it is raised
+        job.error = error
+    finally:
+        permits.release()
+        job.ready.set()

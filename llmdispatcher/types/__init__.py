@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from .addresses import is_server as is_server
     from .addresses import mask_store as mask_store
     from .addresses import name_in_path as name_in_path
+    from .addresses import redis_client as redis_client
+    from .addresses import redis_prefix as redis_prefix
     from .addresses import secret_address as secret_address
     from .chunk import ChunkSource as ChunkSource
     from .chunk import Fold as Fold
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from .content import media_type_of as media_type_of
     from .content import medium_of as medium_of
     from .content import video as video
+    from .databases import DatabaseAddress as DatabaseAddress
     from .embeddings import EmbeddingRequest as EmbeddingRequest
     from .embeddings import Embeddings as Embeddings
     from .embeddings import EmbeddingSettings as EmbeddingSettings
@@ -164,7 +167,16 @@ else:
     __getattr__, __dir__ = door(
         __name__,
         {
-            "addresses": ("ServerAddress", "base_url", "is_server", "name_in_path", "secret_address", "mask_store"),
+            "addresses": (
+                "ServerAddress",
+                "base_url",
+                "is_server",
+                "name_in_path",
+                "redis_client",
+                "redis_prefix",
+                "secret_address",
+                "mask_store",
+            ),
             "chunk": ("ChunkSource", "Fold", "fold", "StreamChunk", "ToolCallDelta", "unfold"),
             "content": (
                 "analyze_file",
@@ -181,6 +193,7 @@ else:
                 "VIDEO",
                 "video",
             ),
+            "databases": ("DatabaseAddress",),
             "embeddings": ("EmbeddingRequest", "Embeddings", "EmbeddingSettings"),
             "extra_params": (
                 "check_params",

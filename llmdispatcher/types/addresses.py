@@ -1,18 +1,21 @@
-"""Addresses that a user writes: a vendor's base URL, a Redis server, a model's name in a path.
+"""Addresses that a user writes: a vendor's base URL, Redis servers, a model's name in a path.
 
-That of a ledger's database is read in ``accounting/ledger/address.py``, since it means what it means to libpq. No error here
-shows an address, which may hold a password.
+That of a PostgreSQL database is read in ``databases.py``, since it means what it means to libpq. No error here shows an address,
+which may hold a password.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from inspect import iscoroutinefunction
 from typing import Any, Self
 from urllib.parse import quote, unquote, urlsplit
 
 import attrs
 
 from ..errors import ConfigError, InvalidRequest
+from .databases import DatabaseAddress
 from .secret import Secret
 
 _PARTS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))?", re.DOTALL)
@@ -36,13 +39,32 @@ _NO_PASSWORD = re.compile(
 _HARMLESS = re.compile(r"(?:\w{2,8}:/*)?(?:[A-Za-z0-9-]{1,19}\.)+[A-Za-z]{2,19}(?::\d{1,5})?(?:/[\w.-]{0,19})*")
 """A host that lacks its ``https://``; a key that stands where an address should looks otherwise."""
 _MOST = 512
+_REDIS: Mapping[str, int] = {
+    "redis": 6379,
+    "rediss": 6379,
+    "unix": 0,
+    "redis+cluster": 6379,
+    "rediss+cluster": 6379,
+    "redis+sentinel": 26379,
+    "rediss+sentinel": 26379,
+}
+"""The schemes of Redis, with the port of a host that names none."""
+_REDIS_FORMS = (
+    "redis://host:6379/0, rediss://... (TLS), unix:///run/redis.sock, redis+cluster://host:6379,host2:6379"
+    " or redis+sentinel://host:26379,host2:26379/service/0"
+)
+_DATABASE = re.compile(r"/?(\d{0,5})")
+_SERVICE = re.compile(r"/([^/]+)(?:/(\d{0,5}))?")
+_PREFIX = re.compile(r"[^{}]*(?:\{[^{}]+\}[^{}]*)?")
+"""The beginning of keys: a tag in braces, by which a cluster chooses the slot of a key, is whole and not empty."""
 
 
 @attrs.frozen(kw_only=True)
 class ServerAddress:
     """The address of a Redis server, such as ``redis://user:password@host:6379/0`` or ``unix:///run/redis.sock?db=1``.
 
-    User and password are decoded, ``path`` is as it was written; ``host`` has its port, and is empty where there is a socket.
+    User and password are decoded, ``path`` is as it was written; ``host`` has its port, and is empty where there is a socket. The
+    schemes ``...+cluster`` and ``...+sentinel`` have several hosts, with commas between them.
     """
 
     scheme: str
@@ -61,7 +83,8 @@ class ServerAddress:
         who, at, host = found[2].rpartition("@")
         user, colon, password = who.partition(":")
         pairs = [pair.partition("=") for pair in (found[4] or "").split("&") if pair]
-        if not _is_host(host) or not all(middle for _, middle, _ in pairs):
+        hosts = host.split(",") if found[1].lower().endswith(("+cluster", "+sentinel")) else [host]
+        if not all(map(_is_host, hosts)) or not all(middle for _, middle, _ in pairs):
             raise _unreadable(field)
         return cls(
             scheme=found[1].lower(),
@@ -71,6 +94,60 @@ class ServerAddress:
             path=found[3],
             query=tuple([(unquote(name), Secret(unquote(value))) for name, _, value in pairs]),
         )
+
+    @classmethod
+    def redis(cls, text: str, field: str) -> Self:
+        """Read the address of Redis servers. Raises :class:`ConfigError` for one that names no server, service or database."""
+        found = cls.of(text, field)
+        if found.scheme not in _REDIS:
+            raise ConfigError(
+                f"{field}: this is not an address of Redis (it is not shown, it may hold a password); use {_REDIS_FORMS}"
+            )
+        if found.kind == "sentinel" and _SERVICE.fullmatch(found.path) is None:
+            raise ConfigError(
+                f"{field}: the address of Sentinels needs the name of the service that they watch, and may have the number of a"
+                " database: redis+sentinel://host:26379,host2:26379/service/0"
+            )
+        others = [value for name, value in found.query if name == "db" and value != "0"]
+        if found.kind == "cluster" and (others or found.path not in ("", "/", "/0")):
+            raise ConfigError(f"{field}: a Redis Cluster has the database 0 alone; leave the number of another out")
+        if found.kind == "server" and found.scheme != "unix" and _DATABASE.fullmatch(found.path) is None:
+            raise ConfigError(f"{field}: what stands behind the host is the number of a database, such as redis://host:6379/0")
+        if found.kind != "server" and any(not name for name, _ in found.hosts):
+            raise ConfigError(f"{field}: a host is missing; use {_REDIS_FORMS}")
+        return found
+
+    @staticmethod
+    def is_redis(text: str) -> bool:
+        """Whether a text begins as the address of Redis servers."""
+        return "://" in text and text.partition("://")[0].strip().lower() in _REDIS
+
+    @property
+    def kind(self) -> str:
+        """What Redis servers they are: "server", "cluster", or "sentinel"."""
+        return self.scheme.partition("+")[2] or "server"
+
+    @property
+    def hosts(self) -> tuple[tuple[str, int], ...]:
+        """The hosts, without brackets, and their ports."""
+        pairs = [re.fullmatch(r"\[?(.*?)\]?(?::(\d*))?", host) for host in self.host.split(",")]
+        return tuple([(pair[1], int(pair[2] or _REDIS[self.scheme])) for pair in pairs if pair is not None])
+
+    @property
+    def service(self) -> str:
+        """The name of the service that Sentinels watch, else empty."""
+        found = _SERVICE.fullmatch(self.path) if self.kind == "sentinel" else None
+        return unquote(found[1]) if found is not None else ""
+
+    @property
+    def first_url(self) -> str:
+        """The address of one server as redis-py reads it: of a cluster or Sentinels, of the first host."""
+        if self.kind == "server":
+            return self.url
+        found = _SERVICE.fullmatch(self.path) if self.kind == "sentinel" else None
+        database = (found[2] or "0") if found is not None else "0"
+        first = self.host.partition(",")[0]
+        return attrs.evolve(self, scheme=self.scheme.partition("+")[0], host=first, path=f"/{database}").url
 
     @property
     def url(self) -> str:
@@ -106,7 +183,32 @@ def is_server(text: str) -> bool:
 
 def mask_store(store: Any) -> Any:
     """A store, or the setting that names one, as it may be shown: a server's address without its password."""
+    if isinstance(store, Secret):
+        return store.shown
+    if isinstance(store, str) and DatabaseAddress.is_one(store):
+        return DatabaseAddress.of(store, "store").shown
     return ServerAddress.of(store, "store").shown if isinstance(store, str) and is_server(store) else store
+
+
+def redis_client(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Validate a client of redis-py that an application has made, or ``None``."""
+    if value is None:
+        return
+    if not all(callable(getattr(value, name, None)) for name in ("get", "set", "scan_iter", "unlink", "register_script")):
+        raise ConfigError(
+            f"{attribute.name}: {type(value).__name__} is no client of Redis; give a redis.Redis or redis.RedisCluster"
+        )
+    if iscoroutinefunction(getattr(type(value), "execute_command", None)):
+        raise ConfigError(f"{attribute.name}: this is a client for asyncio; give a redis.Redis or redis.RedisCluster")
+
+
+def redis_prefix(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Validate what stands before all keys on a Redis server."""
+    if not isinstance(value, str) or not value.isprintable() or " " in value or len(value) > _MOST or not _PREFIX.fullmatch(value):
+        raise ConfigError(
+            f"{attribute.name}: {value!r} cannot stand before keys; give a text such as 'app:', without blanks, and with no braces"
+            " but one whole tag such as '{app}:', which puts all keys into one slot of a cluster"
+        )
 
 
 def secret_address(value: str | None) -> str | None:

@@ -7,16 +7,21 @@ import time
 import attrs
 import pytest
 
-from llmdispatcher import ConfigError
+from llmdispatcher import ConfigError, ResponseCache
 from llmdispatcher.cache import redis
-from llmdispatcher.cache.redis import RedisStore, Resting
+from llmdispatcher.cache.redis import RedisStore, StoreResting
+from llmdispatcher.runtime import redis as clients
 
 from .conftest import ANSWER, PATIENCE, REQUEST, Vendor, cache, cache_request, counts, in_threads
 
 
+def store_at(url, clock, seconds=PATIENCE):
+    return RedisStore(redis.clients_of(ResponseCache(store=url), seconds), clock)
+
+
 @pytest.fixture
 def store(redis_server, clock):
-    made = RedisStore(redis_server.url, PATIENCE, clock)
+    made = store_at(redis_server.url, clock)
     made.clear()
     yield made
     made.close()
@@ -31,7 +36,7 @@ def test_an_entry_is_kept(store):
 
 def test_the_server_counts_the_time(store, monkeypatch):
     """In thousandths of a second."""
-    client, told = store._own(), []
+    client, told = store._clients.own(), []
     keep = client.set
     monkeypatch.setattr(client, "set", lambda *what, **when: told.append(when) or keep(*what, **when))
     store.put("k", b"v", 100.25)
@@ -43,7 +48,7 @@ def test_the_server_counts_the_time(store, monkeypatch):
 
 def test_clearing_touches_nothing_else(store):
     """However many there are: only what begins as ours does."""
-    client = store._own()
+    client = store._clients.own()
     client.set("somebody's", "v")
     for number in range(redis._PAGE + 10):
         store.put(str(number), b"v", 60)
@@ -85,11 +90,11 @@ def test_races_on_a_server(store, redis_server):
 def test_a_forked_child_has_a_client_of_its_own(store):
     """The parent's is not spoken on, and works on."""
     store.put("k", b"v", 60)
-    parents = store._own()
+    parents = store._clients.own()
     child = os.fork()
     if child == 0:
         try:
-            fine = store.get("k") == b"v" and store._own() is not parents and redis._inherited == [parents]
+            fine = store.get("k") == b"v" and store._clients.own() is not parents and clients._inherited == [parents]
             store.put("child", b"v", 60)
             os._exit(0 if fine else 1)
         finally:
@@ -97,7 +102,7 @@ def test_a_forked_child_has_a_client_of_its_own(store):
 
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert [b"v", b"v"] == [store.get("k"), store.get("child")]
-    assert parents is store._own()
+    assert parents is store._clients.own()
 
 
 def test_a_server_that_comes_back_is_used_again(store, redis_server, clock):
@@ -119,7 +124,7 @@ def test_a_server_that_comes_back_is_used_again(store, redis_server, clock):
 def test_a_connection_that_the_server_closed_is_made_anew(store):
     """A server closes what is idle; that is no failure."""
     store.put("k", b"v", 60)
-    killer = store._connect()
+    killer = store._clients._connect()
     killer.client_kill_filter(_type="normal", skipme=True)
     killer.close()
 
@@ -164,11 +169,11 @@ def test_a_server_that_is_not_there_is_named_without_its_password(clock, caplog)
 def test_a_server_that_failed_rests(clock):
     """It is not even asked."""
     pytest.importorskip("redis", reason="the extra 'redis' is not installed")
-    made = RedisStore("redis://127.0.0.1:1/0", 0.2, clock)
+    made = store_at("redis://127.0.0.1:1/0", clock, 0.2)
     with pytest.raises(Exception, match=r"127\.0\.0\.1"):
         made.get("k")
 
-    with pytest.raises(Resting):
+    with pytest.raises(StoreResting):
         made.get("k")
 
 

@@ -17,7 +17,7 @@ from importlib import import_module
 
 import pytest
 
-from llmdispatcher import Ledger, open_ledger
+from llmdispatcher import Ledger, list_models, open_ledger
 from llmdispatcher.cli.commands import usage as picture
 from llmdispatcher.cli.plots import Plot, ticks_of
 from llmdispatcher.cli.records import ledger_address
@@ -475,6 +475,26 @@ def test_the_registry_is_fetched(command, registry):
     assert "fresh" in ended.out
     assert 7 == told["openai"]["version"]
     assert 1 == command("json-refresh", "--registry", registry / "openai").code
+
+
+def test_what_is_published_is_written_into_the_ledger(command, registry, away):
+    """Of ``init-db`` it has what the library knows; only a ledger that is named must be there."""
+    assert 2 == command("json-refresh", "--registry", registry, "--sqlite", "calls.db").code
+    assert 0 == command("init-db", "--sqlite", "calls.db").code
+    with Ledger("calls.db") as ledger:
+        before = ledger.get_model("openai", "gpt-4o-mini"), ledger.get_model("openai", "gpt-next")
+    told = json.loads(command("json-refresh", "--registry", registry, "--sqlite", "calls.db", "--json").out)["ledger"]
+    out = command("json-refresh", "--registry", registry, "--sqlite", "calls.db").out
+    assert 0 == command("init-db", "--sqlite", "calls.db").code
+    with Ledger("calls.db") as ledger:
+        after = ledger.get_model("openai", "gpt-next")
+
+    assert (True, None) == (before[0] is not None, before[1])
+    assert (1, str(away / "calls.db")) == (told["added"], told["database"])
+    assert "0 of them new and 0 changed; 0 are gone" in out
+    assert "registry openai 7" == after.price_version
+    assert "ledger" not in json.loads(command("json-refresh", "--registry", registry, "--json").out)
+    assert not [facts for facts in list_models("openai") if facts.model == "gpt-next"]
 
 
 def test_a_profile_is_pinned_to_the_registry(command, registry, away):

@@ -15,7 +15,7 @@ from .started import Pty
 STEPS = (
     ("info", 0, "llmdispatcher +\\d"),
     ("init-db", 0, "ledger"),
-    ("migrate", 0, "schema 0006"),
+    ("migrate", 0, "schema 00"),
     ("vendors", 0, "openai"),
     ("models gpt-4o*", 0, "128,000"),
     ("explain --model gpt-4o-mini", 0, "openai:gpt-4o-mini"),

@@ -98,10 +98,9 @@ LATE = {
     "accounting/ledger/ledger.py": {  # questions and the way to the database, which no call waits for
         *("migrate", "get_usage_stats", "list_recent_calls", "get_call", "get_attempts", "record", "_record_behind"),
         *("export_usage_logs", "import_usage_logs", "prune", "log_call", "log_llm_call", "rebuild_rollups", "check_rollups"),
-        *("is_there", "foreign_tables"),
+        *("is_there", "foreign_tables", "refresh_models", "list_models", "get_model"),
         *("connections", "row_writer"),  # under the lock that a fork waits for
     },
-    "cache/cache.py": {"__init__"},
     "cache/stores.py": {"_make_opener", "inspect_store"},  # the constructor of a cache; a question of the command line
     "catalog/lockfile/aliases.py": {"_read"},  # a lockfile is read when the first name is looked up
     "catalog/lockfile/lockfile.py": {"text_of"},  # a lockfile is saved

@@ -16,6 +16,7 @@ from llmdispatcher.catalog import Target
 from llmdispatcher.resilience import Limits, RateLimitSlot
 from llmdispatcher.resilience import shared_rate_limit as shared_limits
 from llmdispatcher.resilience.shared_rate_limit import REST, SharedLimits
+from llmdispatcher.runtime import redis as clients
 from llmdispatcher.testing import FakeVendor
 
 from ..conftest import PATIENCE, SLACK
@@ -187,7 +188,7 @@ def test_a_forked_child_has_a_client_of_its_own(server, opened):
     child = os.fork()
     if child == 0:
         try:
-            fine = isinstance(take(limits), RateLimitSlot) and len(shared_limits._inherited) == 1
+            fine = isinstance(take(limits), RateLimitSlot) and len(clients._inherited) == 1
             os._exit(0 if fine else 1)
         finally:
             os._exit(2)

@@ -139,9 +139,9 @@ _FOREIGN = {
 
 
 def _foreign_tables(connection: sa.Connection) -> list[str]:
-    """The tables that are not the ledger's; in a database of up to version 0004 its tables have names without a prefix."""
+    """The tables that are not the ledger's, nor of a cache beside it; up to version 0004 its tables have names without a prefix."""
     names = set(connection.scalars(sa.text(_FOREIGN[connection.dialect.name])))
-    ours = {VERSION_TABLE, *metadata.tables}
+    ours = {VERSION_TABLE, f"{PREFIX}answers", *metadata.tables}
     if VERSION_TABLE in names and calls.name not in names:
         ours |= {name.removeprefix(PREFIX) for name in metadata.tables}
     return sorted(names - ours)

@@ -1,14 +1,15 @@
-"""Usage statistics as values: the totals of a time span, and of each of its buckets."""
+"""What queries return, as values: the totals of a time span and of each of its buckets, and models with their prices."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 import attrs
 
-from ...types import EXACT
+from ...types import EXACT, Price
 
 MOST_RANKED = 100_000
 """Percentiles are computed of at most this many calls; for more they would read every row."""
@@ -128,3 +129,70 @@ class UsageStats(UsageFigures):
         names = ("timezone", "group_by", "by", "unique_models", "unique_origins", "p50_latency", "p95_latency", "complete")
         own = {"start": self.start.isoformat(), "end": self.end.isoformat()} | {name: getattr(self, name) for name in names}
         return {"summary": own | super().as_dict(), "buckets": [bucket.as_dict() for bucket in self.buckets]}
+
+
+@attrs.frozen(kw_only=True)
+class LedgerModel:
+    """A model in a ledger's database; for the fields see :class:`~llmdispatcher.ModelFacts`, from which it was written.
+
+    Prices are US dollars for a million tokens, ``None`` where they are not known; ``price_row`` has all of the price, as the
+    catalog has it. ``inactive_from`` is when its vendor ceased to serve it, as far as was known, ``None`` if it does;
+    ``updated_at`` is when something of it last changed here.
+    """
+
+    vendor: str
+    model: str
+    kind: str = "chat"
+    context_window: int | None = None
+    max_tokens: int | None = None
+    capabilities: frozenset[str] = frozenset()
+    lacks: frozenset[str] = frozenset()
+    aliases: tuple[str, ...] = ()
+    input_price: Decimal | None = None
+    output_price: Decimal | None = None
+    cache_read_price: Decimal | None = None
+    cache_write_price: Decimal | None = None
+    price_row: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    price_version: str | None = None
+    released: date | None = None
+    deprecated: date | None = None
+    source: str | None = None
+    source_date: str | None = None
+    inactive_from: datetime | None = None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def ref(self) -> str:
+        """``"vendor:model"``, as a request can name it."""
+        return f"{self.vendor}:{self.model}"
+
+    @property
+    def price(self) -> Price | None:
+        """The whole price, with its bands, tiers and hours; ``None`` if it is not known."""
+        return Price.from_row(self.price_row) if self.price_row is not None else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON can hold them; US dollars, days and times are texts, sets are sorted lists."""
+        return {field.name: _json_value(getattr(self, field.name)) for field in attrs.fields(type(self))}
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, frozenset | tuple):
+        return sorted(value)
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    return value.isoformat() if isinstance(value, date) else value
+
+
+@attrs.frozen(kw_only=True)
+class ModelsReport:
+    """What a refresh of the models did: how many the catalog knows, and how many rows were ``added``, ``changed`` and ``ended``.
+
+    ``ended`` are those that the catalog no longer has; their rows stay, with ``inactive_from``.
+    """
+
+    models: int
+    added: int
+    changed: int
+    ended: int

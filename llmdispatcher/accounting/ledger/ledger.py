@@ -38,10 +38,11 @@ from .writer import LedgerStats, Writer
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
+    from ...catalog import ModelFacts
     from .connections import Connections
     from .database import RowWriter
     from .external import LoggedCall
-    from .figures import UsageStats
+    from .figures import LedgerModel, ModelsReport, UsageStats
     from .periods import When
     from .usage import Progress, RollupCheck
 
@@ -398,6 +399,34 @@ class Ledger:
         from .erasing import erase_user
 
         return erase_user(self, self.clock, user, self._folder, dry_run=dry_run)
+
+    def refresh_models(self, models: Iterable[ModelFacts] | None = None) -> ModelsReport:
+        """Write models and prices into the database, by default all that the catalog knows now; creates or updates the tables.
+
+        They are for queries in SQL and for :meth:`list_models`; costs come from the catalog all the same. ``models`` may be those
+        of a registry (:meth:`Registry.models() <llmdispatcher.Registry.models>`). Rows of others stay, as inactive. Safe from many
+        processes at once. Raises :class:`LedgerError`.
+        """
+        self.migrate()
+        from .models import refresh
+
+        return refresh(self, self.clock, models)
+
+    def list_models(self, vendor: str | None = None, *, active_only: bool = True) -> list[LedgerModel]:
+        """Return the models in the database, of one vendor or of all, in the order of their names.
+
+        Unless ``active_only`` is False, models that their vendor serves no longer are left out. Raises
+        :class:`~llmdispatcher.InvalidRequest` for a vendor that is no name.
+        """
+        from .models import list_all
+
+        return list_all(self, self.clock, vendor, active_only=active_only)
+
+    def get_model(self, vendor: str, model: str) -> LedgerModel | None:
+        """Return a model in the database, by its name or an alias, served or not; ``None`` if it is not there."""
+        from .models import find
+
+        return find(self, vendor, model)
 
     def log_call(self, vendor: str | None, model: str | None = None, **facts: Unpack[CallFields]) -> LoggedCall:
         """Log a call that is made without the dispatcher: ``with ledger.log_call("openai") as call: ...``.

@@ -216,6 +216,27 @@ receipt_calls = sa.Table(
 sa.Index(f"ix_{PREFIX}receipt_calls_sequence", receipt_calls.c.sequence)
 sa.Index(f"ix_{PREFIX}receipts_receipt_type", receipts.c.receipt_type)
 
+models = sa.Table(
+    f"{PREFIX}models",
+    metadata,
+    *[sa.Column(name, sa.Text, primary_key=True) for name in ("vendor", "model")],
+    sa.Column("kind", sa.Text, nullable=False),
+    *[sa.Column(name, sa.BigInteger) for name in ("context_window", "max_tokens")],
+    *[sa.Column(name, sa.JSON, nullable=False) for name in ("capabilities", "lacks", "aliases")],
+    *[sa.Column(name, Money) for name in ("input_price", "output_price", "cache_read_price", "cache_write_price")],
+    sa.Column("price", sa.JSON(none_as_null=True)),
+    sa.Column("price_version", sa.Text),
+    *[sa.Column(name, sa.Text) for name in ("released", "deprecated", "source", "source_date")],  # days as "2026-11-21"
+    sa.Column("inactive_from", Moment),
+    *[sa.Column(name, Moment, nullable=False) for name in ("created_at", "updated_at")],
+    sqlite_with_rowid=False,
+)
+"""The models that the catalog knew when they were last written; the catalog never reads them.
+
+Prices are US dollars for a million tokens, ``price`` has all of it as the catalog's rows do. ``inactive_from`` is NULL for a model
+that its vendor serves; ``updated_at`` is when its row last changed.
+"""
+
 budgets = sa.Table(
     f"{PREFIX}budgets",
     metadata,

@@ -16,12 +16,14 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from os import PathLike
+from typing import Any
 
 from ..._text import room_logger
 from ...errors import Cancelled, DispatchError, RegistryStale, VendorUnavailable
 from ...runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, new_lock
 from ...types import suggest
-from ..models import apply_registry
+from ..facts import ModelFacts
+from ..models import apply_registry, models_with
 from .document import Edition, checksum_holds, read_edition, read_json
 from .source import (
     MANIFEST,
@@ -328,10 +330,21 @@ class Registry:
         """
         held = self.editions()
         if held and held != self._shown:
-            rows = {vendor: catalog_rows(edition, str(self.source)) for vendor, edition in held.items()}
-            apply_registry(rows, {vendor: f"registry {vendor} {edition.version}" for vendor, edition in held.items()})
+            apply_registry(*self._layer(held))
             self._shown = held
         return bool(held)
+
+    def models(self) -> tuple[ModelFacts, ...]:
+        """Return all models as they are with the editions in use over the catalog, served or not; sends no request.
+
+        Nothing counts by it: :meth:`apply` puts the editions over the catalog.
+        """
+        return models_with(*self._layer(self.editions()))
+
+    def _layer(self, held: Mapping[str, Edition]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+        """The rows of editions, and their versions, by vendor."""
+        rows = {vendor: catalog_rows(edition, str(self.source)) for vendor, edition in held.items()}
+        return rows, {vendor: f"registry {vendor} {edition.version}" for vendor, edition in held.items()}
 
     def begin(self, user: object, deadline: Deadline) -> None:
         """Begin a call of ``user``, a dispatcher: from now on a thread keeps the catalog up to date. Only the first calls wait."""

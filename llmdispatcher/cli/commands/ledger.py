@@ -42,18 +42,21 @@ _STATUSES = ("open", "success", "error", "timeout", "rate_limited", "cancelled",
 def init_db(settings: Settings, yes: bool) -> int:
     """Make the ledger's tables, in the user's own SQLite file, or in the database that is named; idempotent.
 
+    A new ledger gets the models and prices that the library knows; `json-refresh` brings them up to date.
     Asks before it writes into a database that holds other tables, as an application's DATABASE_URL may. Once the user's own ledger
     is there, `ask`, `chat` and `batch` write every call into it, never a prompt or an answer.
     """
     with records.ledger_to_make(settings) as ledger:
         if not yes and not ledger.is_there() and not _may_make_tables(ledger):
             return FAILED
-        return _migrate(settings, ledger)
+        return _migrate(settings, ledger, fill=True)
 
 
-def _migrate(settings: Settings, ledger: Ledger) -> int:
-    """Bring the tables up to date and print their version."""
+def _migrate(settings: Settings, ledger: Ledger, *, fill: bool = False) -> int:
+    """Bring the tables up to date and print their version; ``fill`` a ledger that has no models with those of the catalog."""
     version, shown = ledger.migrate(), ledger.address.shown
+    if fill and not ledger.list_models(active_only=False):
+        ledger.refresh_models()
     if settings.json:
         tell_json({"database": shown, "schema": version})
     elif not settings.quiet:

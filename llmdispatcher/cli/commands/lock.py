@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
 from ... import dispatcher as dispatching  # a door: what it offers is loaded when it is used
 from ...catalog import BUNDLED, Lockfile, claim_on, get_model, vendor_row, vendor_rows
 from ...errors import ConfigError, DispatchError, LockfileNotFound, ModelNotFound
 from ...types import closest_name
-from .. import values
+from .. import records, values
 from ..options import FILE, OVERWRITE, Positive, Suite, make_command
 from ..settings import Settings
 from ..tables import cell, print_records
@@ -38,6 +39,9 @@ REGISTRY_OPTION = click.option(
     "--registry", metavar="URL|DIR", help=f"The registry; else that of --config, of ${REGISTRY}, or the published one."
 )
 """The option of every command that asks a registry."""
+
+
+_HEADS = ("vendor", "version", "state", "reason")
 
 
 def find_lockfile(path: Path | None) -> Lockfile:
@@ -308,7 +312,11 @@ def aliases(settings: Settings, lockfile: Path | None) -> int:
 
 @make_command(
     "json-refresh",
-    examples=("llmdispatcher json-refresh", "llmdispatcher json-refresh --registry https://registry.example.com --json"),
+    examples=(
+        "llmdispatcher json-refresh",
+        "llmdispatcher json-refresh --registry https://registry.example.com --json",
+        "llmdispatcher --sqlite calls.db json-refresh",
+    ),
     codes="0 all are fresh, 1 a vendor is not (what was known of it counts on), 2 wrong usage, 130 interrupted",
 )
 @REGISTRY_OPTION
@@ -316,14 +324,22 @@ def aliases(settings: Settings, lockfile: Path | None) -> int:
 def json_refresh(settings: Settings, **given: Any) -> int:
     """Ask the registry now, and keep what it publishes on this machine, for every program that uses the same registry.
 
-    A registry that is unavailable, broken or hostile changes nothing: earlier data still counts.
+    A registry that is unavailable, broken or hostile changes nothing: earlier data still counts. Models and prices as they count
+    then are written into the ledger, if there is one, for queries in SQL.
     """
-    registry = registry_of(settings, given["registry"])
-    try:
-        states = registry.refresh(timeout=given["timeout"])
-    finally:
-        registry.close()
+    with records.open_named_ledger(settings, dispatching.read_config_file(settings.config).fields.get("ledger")) as ledger:
+        registry = registry_of(settings, given["registry"])
+        try:
+            states = registry.refresh(timeout=given["timeout"])
+        finally:
+            registry.close()
+        written = None
+        if ledger is not None:
+            report = ledger.refresh_models(registry.models())
+            written = {"database": ledger.address.shown, **attrs.asdict(report)}
     rows = [(name, cell(state.version), state.state, state.reason) for name, state in states.items()]
-    as_json = {name: state.as_dict() for name, state in states.items()}
-    print_records(settings, as_json, ("vendor", "version", "state", "reason"), rows)
+    as_json: dict[str, Any] = {name: state.as_dict() for name, state in states.items()}
+    print_records(settings, as_json | ({} if written is None else {"ledger": written}), _HEADS, rows)
+    if written is not None and not (settings.json or settings.quiet):
+        tell("{database}: {models:,} models, {added:,} of them new and {changed:,} changed; {ended:,} are gone".format(**written))
     return OK if states and all(state.version is not None and state.source == "registry" for state in states.values()) else FAILED

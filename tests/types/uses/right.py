@@ -69,7 +69,9 @@ config = Config(
 )
 Config(
     retry_policy=RetryPolicy(),
-    cache=ResponseCache(store=Path("answers.db"), finish_reasons=["stop"]),
+    cache=ResponseCache(store=Path("answers.db"), finish_reasons=["stop"], schema=None, client=None),
+    limits_storage=None,
+    limits_prefix="app:",
     balance=Balance(strategy=lambda now: now.targets[:1]),
 )
 Config(

@@ -26,7 +26,9 @@ Config(retry_policy=3)  # wrong
 Config(circuit_breaker=True)  # wrong
 Config(routing_rules=RoutingRule(vendor="a"))  # wrong
 Config(routing_rules=["openai"])  # wrong
-Config(cache="memory")  # wrong
+Config(cache=3)  # wrong
+ResponseCache(client="redis://host")  # wrong
+RateLimit(storage=3)  # wrong
 Config(hedge=2.0)  # wrong
 Config(guards=3)  # wrong
 Config(balance=3)  # wrong
