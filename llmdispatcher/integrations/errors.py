@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 from llmdispatcher import AllTargetsFailed, DispatchError
+
+Shape = tuple[tuple[type[Exception], ...], Mapping[str, Any]]
+"""Classes of another library, and further attributes."""
+
+
+@contextmanager
+def errors_shaped(shape_of: Callable[[DispatchError], Shape | None]) -> Iterator[None]:
+    """Raise each error in the shape that the function gives for it, or as it is."""
+    try:
+        yield
+    except DispatchError as error:
+        shape = shape_of(error)
+        made = raised_as(error, *shape[0], **shape[1]) if shape is not None else error
+        raise made from made.__cause__
 
 
 def cause_of(error: DispatchError) -> DispatchError:
@@ -17,7 +32,7 @@ def cause_of(error: DispatchError) -> DispatchError:
 def raised_as(error: DispatchError, *shapes: type[Exception], **facts: Any) -> DispatchError:
     """Return the same failure as an object of its own class and of other libraries' ``shapes``, for handlers of either.
 
-    ``facts`` are further attributes. Raise it ``from`` its own ``__cause__``.
+    ``facts`` are further attributes.
     """
     if isinstance(error, shapes[0]):
         vars(error).update(facts)

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import llmdispatcher as ours
 from llmdispatcher import DispatchError
-from llmdispatcher.integrations.errors import cause_of, raised_as
+from llmdispatcher.integrations.errors import Shape, cause_of, errors_shaped
 
 
 class OpenAIError(Exception):
@@ -148,35 +148,29 @@ class _Headers(dict[str, str]):
         return super().get(name.lower(), default)
 
 
-@contextmanager
-def errors_of_sdk() -> Iterator[None]:
-    """Raise the library's errors as the SDK's too."""
-    try:
-        yield
-    except DispatchError as error:
-        made = as_sdk_error(error)
-        raise made from made.__cause__
+errors_of_sdk = partial(errors_shaped, lambda error: _shape_of(error))
+"""Raise the library's errors as the SDK's too: ``with errors_of_sdk(): ...``."""
 
 
-def as_sdk_error(error: DispatchError) -> DispatchError:
-    """Return an error that is of the SDK's class too."""
+def _shape_of(error: DispatchError) -> Shape:
+    """The SDK's class, that of the package itself too where it is imported, and the attributes."""
     cause = cause_of(error)
-    shape, status = _shape_of(cause)
+    shape, status = _class_and_status(cause)
     real = getattr(sys.modules.get("openai"), shape.__name__, None)
     shapes = (shape, real) if isinstance(real, type) and issubclass(real, Exception) else (shape,)
-    facts = {"retry-after": _whole(error.retry_after), "x-request-id": cause.request_id}
-    answer = SimpleNamespace(status_code=status, headers=_Headers({name: fact for name, fact in facts.items() if fact is not None}))
+    told = {"retry-after": _whole(error.retry_after), "x-request-id": cause.request_id}
+    headers = _Headers({name: fact for name, fact in told.items() if fact is not None})
     said = {"message": cause.message, "code": cause.code, "type": cause.code, "param": None}
-    body = said if cause.status is not None else None
-    further = {"code": cause.code, "type": cause.code, "param": None, "request": None}
-    return raised_as(error, *shapes, status_code=status, response=answer, body=body, **further)
+    facts: dict[str, Any] = {"code": cause.code, "type": cause.code, "param": None, "request": None, "status_code": status}
+    facts |= {"response": SimpleNamespace(status_code=status, headers=headers), "body": said if cause.status is not None else None}
+    return shapes, facts
 
 
 def _whole(seconds: float | None) -> str | None:
     return f"{math.ceil(seconds)}" if seconds is not None else None
 
 
-def _shape_of(error: DispatchError) -> tuple[type[OpenAIError], int | None]:
+def _class_and_status(error: DispatchError) -> tuple[type[OpenAIError], int | None]:
     """The SDK's class, and the status, of an error; without a status there was no answer."""
     for kind, shape in _OTHERS:
         if isinstance(error, kind):
