@@ -112,8 +112,12 @@ class LLMProxyService:
     def register_provider(self, name: str, provider: LLMProviderBase | Vendor) -> None:
         """Add a provider, or put it in the place of the one of that name; a request with its name as the model is for it alone."""
         vendor = provider.to_vendor(name) if isinstance(provider, LLMProviderBase) else provider
-        if vendor.name != name:
-            raise ConfigError(f"name: {name!r} is not the vendor's, {vendor.name!r}; give the same")
+        own = getattr(vendor, "name", None)
+        if own != name:
+            told = f"its name is {own!r}, and not {name!r}" if own is not None else f"{type(provider).__name__} is no provider"
+            raise ConfigError(
+                f"provider: {told}; give a provider such as OpenAIProvider(ModelConfig(...)), or a vendor of that name"
+            )
         with self._lock:
             made = self._made[-1]
             if made.get_vendor(name) is not None:  # calls under way end in the dispatcher that they began in
@@ -189,6 +193,8 @@ class LLMProxyService:
 
     def _read(self, request: LLMRequest) -> tuple[str | None, Request]:
         """Who alone is asked, and what."""
+        if not isinstance(request, LLMRequest):
+            raise ours.InvalidRequest(f"request: {type(request).__name__} is not an LLMRequest; use create_chat_request()")
         asked, config = request.to_request(), self._configs.get(request.model)
         if config is not None:
             return request.model, attrs.evolve(asked, model=config.model_name)

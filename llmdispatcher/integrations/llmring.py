@@ -27,10 +27,10 @@ from llmdispatcher import ModelNotFound as ModelNotFoundError
 from llmdispatcher import RateLimitError as ProviderRateLimitError
 from llmdispatcher import VendorUnavailable as APINetworkError
 from llmdispatcher.integrations.errors import Shape, cause_of, errors_shaped
-from llmdispatcher.integrations.llmring_database import APIService, LLMDatabase, LLMModel, Records, SQLiteDatabase
+from llmdispatcher.integrations.llmring_database import APIService, LLMDatabase, LLMModel, Records, SQLiteDatabase, cost_of
 from llmdispatcher.integrations.usage import UsageRecord
 from llmdispatcher.runtime import from_environment
-from llmdispatcher.types import CostDetails, Part, cost_details, suggest
+from llmdispatcher.types import Part, suggest
 
 __all__ = ["APIAuthenticationError", "APINetworkError", "APIRateLimitError", "APIService", "AsyncDatabaseManager"]
 __all__ += ["CircuitBreakerError", "LLMDatabase", "LLMModel", "LLMRequest", "LLMResponse", "LLMRing", "LLMRingSQLite", "Message"]
@@ -144,7 +144,18 @@ class LLMRing(Records):
         dispatcher: Dispatcher | None = None,
     ) -> None:
         self.origin = origin
-        api_url = api_url or from_environment(("LLMRING_API_URL",))
+        places = {
+            "db_connection_string": db_connection_string,
+            "db_manager": db_manager,
+            "api_url": api_url,
+            "api_service": api_service,
+        }
+        others = {"lockfile_path": lockfile_path, "registry_url": registry_url} if dispatcher is not None else {}
+        given = [name for name, value in {**others, **places}.items() if value is not None]
+        if len(given) > (dispatcher is None):
+            beside = "the dispatcher has them already" if dispatcher is not None else "give one of them"
+            raise ConfigError(f"{', '.join(given)}: {beside}")
+        api_url = api_url or (from_environment(("LLMRING_API_URL",)) if dispatcher is None and not given else None)
         if enable_db_logging and (api_service is not None or api_url or use_local_db):
             self._owned = api_service is None
             self.ledger = (api_service or APIService(api_url, api_key)).ledger
@@ -161,6 +172,10 @@ class LLMRing(Records):
 
     def chat(self, request: LLMRequest, id_at_origin: str | None = None) -> LLMResponse | Iterator[StreamChunk]:
         """Answer a request: whole, or with ``stream=True`` in chunks (``.delta``; the last has the usage)."""
+        if not isinstance(request, LLMRequest):
+            raise ours.InvalidRequest(
+                f"request: {type(request).__name__} is not an LLMRequest; make one, or call complete(model=...)"
+            )
         asked = request.to_request(self.origin, id_at_origin)
         with _errors():
             if request.stream:
@@ -191,7 +206,8 @@ class LLMRing(Records):
 
         Raises :class:`~llmdispatcher.CostUnknown` where nobody knows.
         """
-        details = _details_of(response)
+        own = response.response.usage if response.response is not None else None
+        details = cost_of(own, response.usage, response.model)
         into = {f"{name}_cost": details[name] for name in ("cache_read", "cache_write", "cache_write_long")}
         total = {"input_cost": details.input + sum(into.values()), "output_cost": details.output + details.reasoning, **into}
         total |= {"reasoning_cost": details.reasoning, "total_cost": details.total}
@@ -220,19 +236,6 @@ class LLMRingSQLite(LLMRing):
 def _chunks(stream: ours.StreamingResponse) -> Iterator[StreamChunk]:
     with _errors(), stream:
         yield from stream
-
-
-def _details_of(response: LLMResponse) -> CostDetails:
-    own = response.response
-    if own is not None and own.usage.cost_details is not None:
-        return own.usage.cost_details
-    price = ours.get_model(response.model).price if own is None else None
-    if price is None:
-        why = own.usage.cost_status if own is not None else "no_price"
-        raise ours.CostUnknown(f"{response.model}: the cost is not known ({why})", cost_status=why)
-    return cost_details(
-        ours.Usage(input_tokens=response.usage["prompt_tokens"], output_tokens=response.usage["completion_tokens"]), price
-    )
 
 
 def analyze_image(file_path: str, prompt: str) -> list[Part]:

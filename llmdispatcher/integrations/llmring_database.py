@@ -12,13 +12,21 @@ from typing import Any, NoReturn, Self
 import attrs
 
 import llmdispatcher as ours
-from llmdispatcher import ConfigError, Ledger, LedgerCall, ModelNotFound, Receipt, Receipts, SigningKey, UsageStats
+from llmdispatcher import ConfigError, Ledger, LedgerCall, ModelNotFound, Receipt, Receipts, SigningKey, Usage, UsageStats
 from llmdispatcher.runtime import make_data_folder, own_file
+from llmdispatcher.types import CostDetails, cost_details
 
 logger = logging.getLogger("llmdispatcher.integrations")
 
 _WORDS: Mapping[str, str] = {"function_calling": "tools", "json_mode": "json_schema", "parallel_tool_calls": "tools"}
 """Capabilities that the catalog has other words for."""
+_SETTINGS = frozenset(
+    {
+        *("temperature", "max_tokens", "top_p", "stream", "stop_sequences", "tools_used", "json_mode", "response_format"),
+        *("seed", "tool_choice", "parallel_tool_calls"),
+    }
+)
+"""What llmring writes down of a request."""
 
 
 @attrs.frozen(kw_only=True)
@@ -63,11 +71,29 @@ class LLMModel:
         )
 
 
+def cost_of(known: Usage | None, usage: Mapping[str, Any], model: str) -> CostDetails:
+    """Return the cost of a usage of the dispatcher's, else of counts of tokens by the catalog's price.
+
+    Raises :class:`~llmdispatcher.CostUnknown`.
+    """
+    if known is not None and known.cost_details is not None:
+        return known.cost_details
+    price = ours.get_model(model).price if known is None else None
+    if price is None or not {"prompt_tokens", "completion_tokens"} <= usage.keys():
+        why = known.cost_status if known is not None else "no_price" if price is None else "no_usage"
+        raise ours.CostUnknown(f"{model}: the cost is not known ({why})", cost_status=why)
+    return cost_details(Usage(input_tokens=usage["prompt_tokens"], output_tokens=usage["completion_tokens"]), price)
+
+
+def _several(words: Iterable[str]) -> list[str]:
+    return [words] if isinstance(words, str) else [*words]
+
+
 class Records:
     """The catalog's models, and the calls of a ledger, which is up to date when it is asked."""
 
     ledger: Ledger | None = None
-    _owned = False
+    _owned = _has_tables = False
 
     def list_models(
         self,
@@ -78,8 +104,8 @@ class Records:
         capabilities: Iterable[str] = (),
     ) -> list[LLMModel]:
         """Return the models of these vendors, or of all, that have all the capabilities, in llmring's words or the catalog's."""
-        words = [_WORDS.get(word, word) for word in capabilities]
-        vendors = [name for name in (provider, *providers) if name is not None]
+        words = [_WORDS.get(word, word) for word in _several(capabilities)]
+        vendors = [name for name in (provider, *_several(providers)) if name is not None]
         found = [ours.list_models(name, words, active_only=active_only) for name in vendors or (None,)]
         return [LLMModel.of(facts) for several in found for facts in several]
 
@@ -119,6 +145,9 @@ class Records:
     def _calls(self, method: str) -> Ledger:
         if self.ledger is None:
             raise ConfigError(f"{method}: there is no database; give db_connection_string, or use LLMRingSQLite")
+        if not self._has_tables:
+            self.ledger.migrate()
+            self._has_tables = True
         self.ledger.flush()
         return self.ledger
 
@@ -127,6 +156,10 @@ class LLMDatabase(Records):
     """A database by its address, or ``db_manager``, which is used and never closed."""
 
     def __init__(self, connection_string: str | None = None, db_manager: Ledger | None = None, schema: str | None = None) -> None:
+        if db_manager is not None and not isinstance(db_manager, Ledger):
+            raise ConfigError(
+                f"db_manager: {type(db_manager).__name__} is no database here; give a Ledger, such as AsyncDatabaseManager"
+            )
         self._owned = db_manager is None
         self.ledger = db_manager if db_manager is not None else Ledger(connection_string, schema=schema)
 
@@ -154,10 +187,13 @@ class LLMDatabase(Records):
     ) -> str:
         """Write down a call, and return its id; further facts are those of :meth:`llmdispatcher.Ledger.record`.
 
-        A missing cost is computed from the catalog.
+        A missing cost is computed from the catalog. Settings such as ``temperature`` become metadata; an error's text is not kept.
         """
         latency = response_time_ms / 1000 if response_time_ms is not None else None
-        known = {"latency": latency, "cost": estimated_cost}
+        facts.pop("error_message", None)
+        known = {"latency": latency, "cost": estimated_cost, "error_class": facts.pop("error_type", None)}
+        settings = {name: facts.pop(name) for name in _SETTINGS & facts.keys()}
+        known["metadata"] = {**settings, **(facts.pop("metadata", None) or {})}
         tokens = {"input_tokens": prompt_tokens, "output_tokens": completion_tokens}
         return self._calls("record_api_call").record(provider, model_name, **{**known, **tokens, **facts}).id
 

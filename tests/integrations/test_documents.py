@@ -286,6 +286,24 @@ def test_moving_and_the_whole_flow_of_document_002(simulator, capsys):
     assert re.search(r"Total requests: 0\nReceipt ID: rcpt_\w+\nSignature: ed25519:", said)
 
 
+def test_calls_that_are_written_down_by_hand(tmp_path, monkeypatch):
+    """Into a new database; settings become metadata, the text of an error is not kept."""
+    monkeypatch.chdir(tmp_path)
+    for database in (llmring.SQLiteDatabase("own.db"), llmring.LLMDatabase(db_manager=llmring.AsyncDatabaseManager("other.db"))):
+        facts = {"temperature": 0.5, "tools_used": True, "error_type": "RateLimitError", "error_message": "sk-1", "status": "error"}
+        made = database.record_api_call(provider="openai", model_name="gpt-4o-mini", prompt_tokens=9, origin="a", **facts)
+        [call] = database.list_recent_calls("a")
+        database.close()
+        database.ledger.close()
+
+        assert (made, "RateLimitError", {"temperature": 0.5, "tools_used": True}) == (
+            call.id,
+            call.error_class,
+            dict(call.metadata),
+        )
+        assert "sk-1" not in str(call)
+
+
 def test_what_is_not_there_in_process_is_told(simulator):
     """By its name, and with what to use."""
     with llmring.LLMRing() as ring:
@@ -295,6 +313,17 @@ def test_what_is_not_there_in_process_is_told(simulator):
             (lambda: llmring.APIService().get_registry("2020.01.01"), "version: there is 2026"),
             (lambda: ring.resolve_alias("nothing"), "nothing"),
             (lambda: ring.calculate_cost(llmring.LLMResponse(content="", model="gpt-9", usage={}, finish_reason=None)), "gpt-9"),
+            (
+                lambda: ring.calculate_cost(llmring.LLMResponse(content="", model="gpt-4o", usage={}, finish_reason=None)),
+                "no_usage",
+            ),
+            (lambda: ring.chat({"model": "fast"}), "request: dict is not an LLMRequest"),
+            (lambda: llmring.LLMDatabase(db_manager="a.db"), "db_manager: str is no database here"),
+            (
+                lambda: llmring.LLMRing(dispatcher=ring.dispatcher, db_connection_string="a.db"),
+                "db_connection_string: the dispatcher",
+            ),
+            (lambda: llmring.LLMRing(api_url="http://a", db_connection_string="a"), "db_connection_string, api_url: give one"),
         ):
             with pytest.raises(ours.DispatchError, match=told):
                 ask()
@@ -462,9 +491,12 @@ def test_the_application_of_document_004(simulator, capsys, monkeypatch):
         (lambda: llm_proxy.create_chat_request(HELLO, temprature=1), "did you mean 'temperature'"),
         (lambda: llm_proxy.ModelConfig(provider="opneai", model_name="m"), "did you mean 'openai'"),
         (lambda: llm_proxy.LLMProxyService(max_retries=-1), "max_retries"),
+        (lambda: llm_proxy.LLMProxyService().generate_completion({"prompt": "Why?"}), "request: dict is not an LLMRequest"),
+        (lambda: llm_proxy.LLMProxyService().register_provider("a", "openai"), "provider: str is no provider"),
+        (lambda: llm_proxy.LLMProxyService().register_provider("a", FakeVendor(name="b")), "its name is 'b', and not 'a'"),
     ],
 )
 def test_mistakes_with_document_004(make, told):
     """Are told by their names."""
-    with pytest.raises((ours.ConfigError, TypeError), match=told):
+    with pytest.raises((ours.ConfigError, ours.InvalidRequest, TypeError), match=told):
         make()

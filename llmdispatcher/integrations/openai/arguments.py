@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
@@ -44,7 +45,7 @@ _NOT_SENT = ("extra_headers", "extra_query")
 
 def check_names(part: str, method: str, fields: Mapping[str, Any]) -> None:
     """Raise ``TypeError`` for an argument that the SDK's method has not got."""
-    known = ARGUMENTS[part]
+    known = ARGUMENTS[part] if method == "create" else ARGUMENTS[part] - {"stream"}
     wrong = next((name for name in fields if name not in known), None)
     if wrong is not None:
         near = choices(wrong, sorted(known), "").strip()
@@ -60,7 +61,7 @@ def take_form(part: str, method: str, fields: dict[str, Any]) -> Any:
     """Take out the class of a structured answer, a model of Pydantic; ``None`` without one. Checks the other names."""
     name = _FORMS[part]
     form = fields.pop(name, None) if name not in ARGUMENTS[part] or isinstance(fields.get(name), type) else None
-    check_names(part, method, {other: value for other, value in fields.items() if other != "stream"})
+    check_names(part, method, fields)
     if form is None or isinstance(form, NotGiven):
         return None
     if not hasattr(form, "model_json_schema"):
@@ -75,7 +76,7 @@ def seconds_of(timeout: Any) -> float | None:
     if timeout is None or not hasattr(timeout, "read"):
         return timeout  # type: ignore[no-any-return]  # a number, or what the dispatcher refuses
     limits: list[Any] = [getattr(timeout, name, None) for name in ("connect", "read", "write", "pool")]
-    return None if None in limits else max(limits)
+    return None if None in limits else max(limits, key=lambda limit: limit if isinstance(limit, int | float) else math.inf)
 
 
 def split(fields: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
