@@ -180,6 +180,27 @@ def test_an_error_without_a_status_is_of_the_sdks_classes_too(error, kinds, stat
         assert isinstance(one, type(error))
 
 
+@each(
+    "fault, kinds",
+    [
+        (faults.error_event(2), (openai.APIError, openai.OpenAIError)),
+        (faults.cut_after(), _AWAY),
+    ],
+)
+def test_a_stream_that_breaks_off(simulator, fault, kinds):
+    """By an error within it, or with its connection: as the SDK has it, after what was said before."""
+    simulator.script(fault)
+    with (
+        OpenAI(api_key="sk", base_url=simulator.openai_url, max_retries=0) as client,
+        pytest.raises(ours.StreamInterrupted) as caught,
+    ):
+        list(client.chat.completions.create(model="gpt-4o-mini", messages=HELLO, stream=True))
+
+    assert set(kinds) == {kind for kind in _KINDS if isinstance(caught.value, kind)}
+    assert caught.value.partial.content
+    assert "It is blue.".startswith(caught.value.partial.content)
+
+
 def test_when_all_targets_failed_the_last_failure_tells_the_class():
     """As it does where the library's errors become statuses."""
     down = FakeVendor(ours.VendorUnavailable("down", status=500), name="a")
@@ -279,7 +300,7 @@ def test_settings_of_a_call(client, simulator):
         (lambda client: client.models.list(limit=3), "'limit'"),
         (lambda client: client.with_options(max_retries=3), "OpenAI.max_retries="),
         (lambda client: client.responses.parse(model="m", input="a", text_format=int), "'int' is no class of Pydantic"),
-        (lambda _client: OpenAI(http_client=3), "proxy"),
+        (lambda _client: OpenAI(http_client=3), "give proxy and ca_bundle to a vendor"),
     ],
 )
 def test_an_argument_that_the_api_does_not_have(client, simulator, ask, told):
@@ -387,6 +408,8 @@ def test_settings_of_the_one_vendor(simulator):
     headers = simulator.requests[-1].headers
 
     assert ("org-1", "proj-1", "blue") == tuple(headers[name] for name in ("openai-organization", "openai-project", "x-team"))
+    with pytest.raises(openai.OpenAIError, match="api_key: it is empty"):
+        OpenAI(api_key="")
     for name, value in {"api_key": "sk", "base_url": "http://127.0.0.1:9", "max_retries": 1, "organization": "o"}.items():
         with pytest.raises(openai.OpenAIError, match=f"^{name if name != 'organization' else 'headers'}: the dispatcher"):
             OpenAI(dispatcher=Dispatcher(), **{name: value})

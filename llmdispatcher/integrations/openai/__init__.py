@@ -74,6 +74,7 @@ __all__ = [
 _MISSING: Mapping[str, str] = {
     "AsyncOpenAI": "the library is blocking: use OpenAI, in threads",
     "AzureOpenAI": "register an AzureOpenAIVendor with a dispatcher, and give OpenAI(dispatcher=...)",
+    "Timeout": "give seconds, or an httpx.Timeout",
     "pydantic_function_tool": "write the tool as a dict, its parameters by model_json_schema()",
 }
 

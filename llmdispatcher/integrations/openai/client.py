@@ -57,9 +57,11 @@ class OpenAI:
         self._own = dispatcher is None
         self._settings: dict[str, Any] = {} if isinstance(timeout, NotGiven) else {"timeout": timeout}
         headers = {"OpenAI-Organization": organization, "OpenAI-Project": project, **(default_headers or {})}
-        vendor = {"api_key": api_key, "base_url": base_url, "headers": {name: text for name, text in headers.items() if text}}
+        named = {name: text for name, text in headers.items() if text is not None} or None
+        vendor = {"api_key": api_key, "base_url": base_url, "headers": named}
         with errors_of_sdk():
-            self.dispatcher = _dispatcher(dispatcher, {name: value for name, value in vendor.items() if value}, max_retries)
+            given = {name: value for name, value in vendor.items() if value is not None}
+            self.dispatcher = _dispatcher(dispatcher, given, max_retries)
         self.chat = _Part("chat", completions=self._part("chat.completions", OPENAI_CHAT))
         self.responses = self._part("responses", OPENAI_RESPONSES)
         self.embeddings = _Part("embeddings", create=self._embed)

@@ -129,7 +129,6 @@ _OTHERS: tuple[tuple[type[DispatchError], type[OpenAIError]], ...] = (
     (ours.ConfigError, OpenAIError),
     (ours.MalformedReply, APIResponseValidationError),
     (ours.DeadlineExceeded, APITimeoutError),
-    (ours.StreamInterrupted, APIConnectionError),
     (ours.Cancelled, APIConnectionError),
 )
 """The failures that no status tells of."""
@@ -172,6 +171,9 @@ def _whole(seconds: float | None) -> str | None:
 
 def _class_and_status(error: DispatchError) -> tuple[type[OpenAIError], int | None]:
     """The SDK's class, and the status, of an error; without a status there was no answer."""
+    if isinstance(error, ours.StreamInterrupted):  # by an error within it, else by a silence or the end of the connection
+        late = getattr(error.__cause__, "timed_out", False)
+        return APIError if error.status is not None else APITimeoutError if late else APIConnectionError, error.status
     for kind, shape in _OTHERS:
         if isinstance(error, kind):
             return shape, error.status or 200 if shape is APIResponseValidationError else error.status
