@@ -53,14 +53,14 @@ class LLMModel:
     @classmethod
     def of(cls, facts: ours.ModelFacts) -> Self:
         """Return a row of the catalog in llmring's words."""
-        price, tools = facts.price, facts.supports_tools
+        price, tools = facts.price, "tools" in facts.capabilities
         return cls(
             provider=facts.vendor,
             model_name=facts.model,
             display_name=facts.model,
             max_context=facts.context_window or None,
             max_output_tokens=facts.max_tokens or None,
-            supports_vision=facts.supports_vision,
+            supports_vision="vision" in facts.capabilities,
             supports_function_calling=tools,
             supports_json_mode="json_schema" in facts.capabilities,
             supports_parallel_tool_calls=tools,
