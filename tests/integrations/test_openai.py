@@ -135,7 +135,7 @@ _KINDS = [kind for kind in vars(openai).values() if isinstance(kind, type) and i
 )
 def test_an_error_is_of_the_sdks_classes_and_of_ours(simulator, fault, own, kinds, status):
     """Of those that the SDK's has and of no other, whole and streamed, so that handlers may stand in any order."""
-    wait = 0.05 if own is ours.DeadlineExceeded else 20
+    wait = 0.2 if own is ours.DeadlineExceeded else 20
     with OpenAI(api_key="sk", base_url=simulator.openai_url, max_retries=0) as client:
         for stream in (False, True):
             simulator.script(fault)
