@@ -81,13 +81,13 @@ class LLMProxyService:
         )
         retries = {"max_retries": number_setting("MAX_RETRIES", max_retries, 3)}
         self._config = ours.Config(cache=kept, balance=self._order, retry_policy=retries)
-        self._made = [Dispatcher(self._config)]
+        self._dispatchers = [Dispatcher(self._config)]
 
     @property
     def dispatcher(self) -> Dispatcher:
         """The dispatcher, with the vendors of the environment."""
         with self._lock:
-            made = self._made[-1]
+            made = self._dispatchers[-1]
             for vendor in () if self._has_searched else vendors_of_environment():
                 if made.get_vendor(vendor.name) is None:
                     made.register_vendor(vendor)
@@ -97,7 +97,7 @@ class LLMProxyService:
     @property
     def response_cache(self) -> Any:
         """The answers that are kept: ``clear()``, ``stats()``."""
-        return self._made[-1].cache
+        return self._dispatchers[-1].cache
 
     def start(self) -> None:
         """Tell that the service runs; idempotent."""
@@ -106,7 +106,7 @@ class LLMProxyService:
     def stop(self) -> None:
         """End calls and close connections; the service is of no use afterwards."""
         self.running = False
-        for made in self._made:
+        for made in self._dispatchers:
             made.close()
 
     def register_provider(self, name: str, provider: LLMProviderBase | Vendor) -> None:
@@ -115,17 +115,18 @@ class LLMProxyService:
         own = getattr(vendor, "name", None)
         if own != name:
             told = f"its name is {own!r}, and not {name!r}" if own is not None else f"{type(provider).__name__} is no provider"
-            raise ConfigError(
-                f"provider: {told}; give a provider such as OpenAIProvider(ModelConfig(...)), or a vendor of that name"
-            )
+            raise ConfigError(f"provider: {told}; give OpenAIProvider(ModelConfig(...)), or a vendor of that name")
         with self._lock:
-            made = self._made[-1]
-            if made.get_vendor(name) is not None:  # calls under way end in the dispatcher that they began in
-                others = [other for there in made.get_vendors() if there != name and (other := made.get_vendor(there)) is not None]
-                self._made.append(made := Dispatcher(self._config))
+            made = self._dispatchers[-1]
+            taken = made.get_vendor(name)
+            if taken is not None:  # calls under way end in the dispatcher that they began in
+                others = [made.get_vendor(there) for there in made.get_vendors()]
+                self._dispatchers.append(made := Dispatcher(self._config))
                 for other in others:
-                    made.register_vendor(other)
+                    if other is not None and other is not taken:
+                        made.register_vendor(other)
             made.register_vendor(vendor)
+            self._configs.pop(name, None)
             if isinstance(provider, LLMProviderBase):
                 self._configs[name] = provider.config
 
@@ -159,7 +160,7 @@ class LLMProxyService:
         """Return a provider's requests, their latency (seconds), errors (0 to 1), tokens and cost (US dollars)."""
         if name not in self.list_providers():
             raise ConfigError(f"name: {name!r} is no provider; {choices(name, self.list_providers(), 'there are {}')}")
-        each = [stats for made in self._made if (stats := made.get_stats().vendor_stats.get(name)) is not None]
+        each = [stats for made in self._dispatchers if (stats := made.get_stats().vendor_stats.get(name)) is not None]
         count, good = sum([stats.requests for stats in each]), sum([stats.successes for stats in each])
         return {
             "request_count": count,
@@ -171,7 +172,7 @@ class LLMProxyService:
 
     def get_service_stats(self) -> dict[str, Any]:
         """Return the counts of all requests; ``total_cost`` is US dollars."""
-        each = [made.get_stats() for made in self._made]
+        each = [made.get_stats() for made in self._dispatchers]
         counts = ("total_requests", "successful_requests", "failed_requests", "cache_hits")
         told: dict[str, Any] = {name: sum([getattr(stats, name) for stats in each]) for name in counts}
         told["cache_hit_ratio"] = told["cache_hits"] / told["total_requests"] if told["total_requests"] else 0.0
@@ -186,8 +187,12 @@ class LLMProxyService:
         """
         told = self.dispatcher.health_check() if self.running else {}
         states = {name: state.status if state.status in _GOOD else "error" for name, state in told.items()}
-        good = sum(state in _GOOD for state in states.values())
-        status = "stopped" if not self.running else "unhealthy" if not good else "healthy" if good == len(states) else "degraded"
+        good = [state in _GOOD for state in states.values()]
+        status = "degraded" if any(good) else "unhealthy"
+        if not self.running:
+            status = "stopped"
+        elif good and all(good):
+            status = "healthy"
         details = {name: f"{state.status}: {state.detail}" if state.detail else state.status for name, state in told.items()}
         return {"status": status, "running": self.running, "providers": states, "details": details}
 
@@ -202,7 +207,6 @@ class LLMProxyService:
 
     def _order(self, now: BalanceContext) -> list[Target]:
         tokens = sum([len(message.text) for message in now.request.messages]) / 4 + (now.request.max_tokens or _USUAL_OUTPUT)
-
         estimated = now.dollars
 
         def of(target: Target, field: str, default: Any) -> Any:

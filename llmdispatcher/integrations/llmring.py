@@ -151,20 +151,20 @@ class LLMRing(Records):
             "api_service": api_service,
         }
         others = {"lockfile_path": lockfile_path, "registry_url": registry_url} if dispatcher is not None else {}
-        given = [name for name, value in {**others, **places}.items() if value is not None]
+        given = [name for name, value in {**others, **places, "use_local_db": use_local_db or None}.items() if value is not None]
         if len(given) > (dispatcher is None):
             beside = "the dispatcher has them already" if dispatcher is not None else "give one of them"
             raise ConfigError(f"{', '.join(given)}: {beside}")
         api_url = api_url or (from_environment(("LLMRING_API_URL",)) if dispatcher is None and not given else None)
         if enable_db_logging and (api_service is not None or api_url or use_local_db):
-            self._owned = api_service is None
+            self._owns_ledger = api_service is None
             self.ledger = (api_service or APIService(api_url, api_key)).ledger
         elif enable_db_logging and (db_manager is not None or db_connection_string):
-            self._owned = db_manager is None
+            self._owns_ledger = db_manager is None
             self.ledger = LLMDatabase(db_connection_string, db_manager).ledger
         elif dispatcher is not None and isinstance(dispatcher.ledger, Ledger):
             self.ledger = dispatcher.ledger
-        self._made = dispatcher is None
+        self._owns_dispatcher = dispatcher is None
         path = self.ledger.address.path if self.ledger is not None else None
         cache = ours.ResponseCache(store=f"{path}.answers") if path is not None else None  # for requests that ask for one
         config = ours.Config(lockfile=lockfile_path or True, registry=registry_url, cache=cache)
@@ -215,7 +215,7 @@ class LLMRing(Records):
 
     def close(self) -> None:
         """Close what was made here."""
-        if self._made:
+        if self._owns_dispatcher:
             self.dispatcher.close()
         super().close()
 

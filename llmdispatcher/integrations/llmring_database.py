@@ -93,7 +93,7 @@ class Records:
     """The catalog's models, and the calls of a ledger, which is up to date when it is asked."""
 
     ledger: Ledger | None = None
-    _owned = _has_tables = False
+    _owns_ledger = _has_tables = False
 
     def list_models(
         self,
@@ -137,7 +137,7 @@ class Records:
 
     def close(self) -> None:
         """Close a database that was opened here, and write down what is left for another."""
-        if self.ledger is not None and self._owned:
+        if self.ledger is not None and self._owns_ledger:
             self.ledger.close()
         elif self.ledger is not None:
             self.ledger.flush()
@@ -160,7 +160,7 @@ class LLMDatabase(Records):
             raise ConfigError(
                 f"db_manager: {type(db_manager).__name__} is no database here; give a Ledger, such as AsyncDatabaseManager"
             )
-        self._owned = db_manager is None
+        self._owns_ledger = db_manager is None
         self.ledger = db_manager if db_manager is not None else Ledger(connection_string, schema=schema)
 
     def initialize(self) -> str:
@@ -221,7 +221,7 @@ class APIService(Records):
         db_manager: Ledger | None = None,
         signing_key: SigningKey | None = None,
     ) -> None:
-        self._owned, self._key = db_manager is None, signing_key
+        self._owns_ledger, self._key = db_manager is None, signing_key
         self.ledger = db_manager if db_manager is not None else Ledger(own_file("ledger.db") or make_data_folder() / "ledger.db")
         if base_url is not None:
             logger.warning(

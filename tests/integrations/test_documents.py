@@ -324,6 +324,7 @@ def test_what_is_not_there_in_process_is_told(simulator):
                 "db_connection_string: the dispatcher",
             ),
             (lambda: llmring.LLMRing(api_url="http://a", db_connection_string="a"), "db_connection_string, api_url: give one"),
+            (lambda: llmring.LLMRing(use_local_db=True, db_connection_string="a"), "db_connection_string, use_local_db: give one"),
         ):
             with pytest.raises(ours.DispatchError, match=told):
                 ask()
@@ -380,6 +381,9 @@ def test_providers_and_strategies_of_document_004(simulator):
     assert ["openai", "anthropic"] == service.list_providers()
     found.run(4)  # in the place of those of the environment
     assert (1, 1) == (service.get_service_stats()["total_requests"], service.get_provider_metrics("openai")["request_count"])
+    service.register_provider("Anthropic", llm_proxy.AnthropicProvider(attrs.evolve(found["anthropic_config"], rate_limit=None)))
+    assert ["openai", "Anthropic"] == service.list_providers()
+    service.register_provider("anthropic", llm_proxy.AnthropicProvider(found["anthropic_config"]))
     request = llm_proxy.create_chat_request(HELLO, model="openai")
     answers = [service.generate_completion(attrs.evolve(request, model=name, prompt=None)) for name in ("openai", "anthropic")]
     assert [("openai", "gpt-4"), ("anthropic", "claude-3-sonnet")] == [(answer.provider, answer.model) for answer in answers]
