@@ -321,7 +321,7 @@ def test_structured_answers(client, simulator, model):
     """An object of the class, whole and streamed, by both APIs; a message with one goes back as it came."""
     simulator.always('{"city": "Oslo", "degrees": -3}')
     asked = {"model": model, "messages": HELLO, "response_format": Weather}
-    whole = client.chat.completions.parse(**asked)
+    whole = client.beta.chat.completions.parse(**asked)
     with client.chat.completions.stream(**asked) as stream:
         events = list(stream)
         final = stream.get_final_completion()
@@ -364,6 +364,7 @@ def test_a_stream_of_events(client, simulator, model):
 def test_structured_answers_that_are_none(client, simulator):
     """Cut off, filtered or of another form: the SDK's errors, and Pydantic's."""
     asked = {"model": "gpt-4o-mini", "messages": HELLO, "response_format": Weather}
+    assert client.beta.chat is client.chat
     for finish, error in (("length", openai.LengthFinishReasonError), ("content_filter", openai.ContentFilterFinishReasonError)):
         simulator.script(SimulatedResponse('{"city": "Os', finish=finish))
         with pytest.raises(error) as caught:

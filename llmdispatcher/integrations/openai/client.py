@@ -63,6 +63,7 @@ class OpenAI:
             given = {name: value for name, value in vendor.items() if value is not None}
             self.dispatcher = _dispatcher(dispatcher, given, max_retries)
         self.chat = _Part("chat", completions=self._part("chat.completions", OPENAI_CHAT))
+        self.beta = _Part("beta", chat=self.chat)
         self.responses = self._part("responses", OPENAI_RESPONSES)
         self.embeddings = _Part("embeddings", create=self._embed)
         self.models = _Part("models", list=self._list_models)
