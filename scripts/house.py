@@ -296,10 +296,10 @@ def protocols(tree: Tree) -> Iterator[Place]:
 
 
 def twice(tree: Tree) -> list[Place]:
-    """One place for each name that classes of several files bear."""
+    """One place for each name that classes of several files bear; those of integrations are other libraries' names."""
     places: dict[str, set[str]] = defaultdict(set)
     for source in tree.package.values():
-        for node in source.classes():
+        for node in source.classes() if source.room != "integrations" else ():
             places[node.name].add(f"{source.path}:{node.lineno}")
     found = []
     for name, where in places.items():

@@ -252,8 +252,28 @@ def _file(item: Mapping[str, Any]) -> Part:
     return FilePart(url=data, name=name)
 
 
+def _sourced(item: Mapping[str, Any]) -> Part:
+    """An image or a document as Anthropic and llmring write it: with a ``source`` of type "base64", "url" or "file"."""
+    make, given = ImagePart if item["type"] == "image" else FilePart, item.get("source")
+    source: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
+    kind = source.get("type")
+    if kind == "base64":
+        data, media = _decode_base64(source.get("data"), "source.data"), source.get("media_type")
+        return make(data=data, media_type=_string(media, "source.media_type"))
+    if kind == "url":
+        return make(url=_string(source.get("url"), "source.url"))
+    if kind == "file":
+        return make(file_id=_string(source.get("file_id"), "source.file_id"))
+    raise InvalidRequest(
+        f"message.content: the source of a part of type {item['type']!r} is none; give"
+        " {'type': 'base64', 'media_type': ..., 'data': ...}, {'type': 'url', 'url': ...} or {'type': 'file', 'file_id': ...}"
+    )
+
+
 _READERS: Mapping[str, Callable[[Mapping[str, Any]], Part]] = {
     "text": _text,
+    "image": _sourced,
+    "document": _sourced,
     "image_url": _image,
     "input_audio": _audio,
     "file": _file,

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import json
+import pickle
+from types import SimpleNamespace
 
+import pydantic
 import pytest
 
+import llmdispatcher as ours
 from llmdispatcher import AnthropicVendor, Dispatcher, OpenAIVendor, ToolCall
 from llmdispatcher.integrations import openai
 from llmdispatcher.integrations.openai import OpenAI
 from llmdispatcher.testing import FakeVendor, SimulatedResponse, VendorSimulator, faults
+
+from ..cases import each
+from .openai_answers import SAID, SCRIPT, script
 
 HELLO = [{"role": "user", "content": "Why is the sky blue?"}]
 TOOL = {
@@ -101,29 +110,121 @@ def test_embeddings_and_models(client):
     assert {"openai", "anthropic"} == {one.owned_by for one in models.data} == {one.owned_by for one in models}
 
 
-@pytest.mark.parametrize(
-    ("fault", "error"),
+_STATUS = (openai.APIStatusError, openai.APIError, openai.OpenAIError)
+_AWAY = (openai.APIConnectionError, openai.APIError, openai.OpenAIError)
+_KINDS = [kind for kind in vars(openai).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+
+
+@each(
+    "fault, own, kinds, status",
     [
-        (faults.status(401), openai.AuthenticationError),
-        (faults.status(429), openai.RateLimitError),
-        (faults.status(400), openai.BadRequestError),
-        (faults.status(404), openai.NotFoundError),
-        (faults.status(500), openai.InternalServerError),
+        (faults.status(400), ours.InvalidRequest, (openai.BadRequestError, *_STATUS), 400),
+        (faults.status(401), ours.AuthenticationError, (openai.AuthenticationError, *_STATUS), 401),
+        (faults.status(403), ours.AuthenticationError, (openai.PermissionDeniedError, *_STATUS), 403),
+        (faults.status(404), ours.ModelNotFound, (openai.NotFoundError, *_STATUS), 404),
+        (faults.status(409), ours.DispatchError, (openai.ConflictError, *_STATUS), 409),
+        (faults.status(418), ours.DispatchError, _STATUS, 418),
+        (faults.status(422), ours.DispatchError, (openai.UnprocessableEntityError, *_STATUS), 422),
+        (faults.status(429), ours.RateLimitError, (openai.RateLimitError, *_STATUS), 429),
+        (faults.status(500), ours.VendorUnavailable, (openai.InternalServerError, *_STATUS), 500),
+        (faults.status(529), ours.DispatchError, (openai.InternalServerError, *_STATUS), 529),
+        (faults.html(), ours.MalformedReply, (openai.APIResponseValidationError, openai.APIError, openai.OpenAIError), 200),
+        (faults.silent(), ours.DeadlineExceeded, (openai.APITimeoutError, *_AWAY), None),
+        (faults.reset_midway(), ours.VendorUnavailable, _AWAY, None),
     ],
 )
-def test_errors_have_the_names_of_the_sdk(simulator, fault, error):
-    """And are the library's own."""
-    simulator.always(fault)
-    with OpenAI(api_key="sk", base_url=simulator.openai_url, max_retries=0) as client, pytest.raises(error) as caught:
-        client.chat.completions.create(model="gpt-4o-mini", messages=HELLO)
+def test_an_error_is_of_the_sdks_classes_and_of_ours(simulator, fault, own, kinds, status):
+    """Of those that the SDK's has and of no other, whole and streamed, so that handlers may stand in any order."""
+    wait = 0.2 if own is ours.DeadlineExceeded else 20
+    with OpenAI(api_key="sk", base_url=simulator.openai_url, max_retries=0) as client:
+        for stream in (False, True):
+            simulator.script(fault)
+            with pytest.raises(own) as caught:
+                list(client.chat.completions.create(model="gpt-4o-mini", messages=HELLO, timeout=wait, stream=stream))
 
-    assert isinstance(caught.value, openai.APIError)
-    assert isinstance(caught.value.status_code, int)
+            assert set(kinds) == {kind for kind in _KINDS if isinstance(caught.value, kind)}
+            assert (status, kinds[0].__name__) == (caught.value.status_code, type(caught.value).__name__)
+
+
+def _failure(*vendors):
+    """What a call of these vendors raises."""
+    with Dispatcher({"retry_policy": {"max_retries": 0}}) as dispatcher:
+        for vendor in vendors:
+            dispatcher.register_vendor(vendor)
+        client = OpenAI(dispatcher=dispatcher)
+        with pytest.raises(ours.DispatchError) as caught:
+            client.responses.create(model="m", input="Why?")
+        return caught.value
+
+
+@each(
+    "error, kinds, status",
+    [
+        (ours.BudgetExceeded("b"), (openai.RateLimitError, *_STATUS), 429),
+        (ours.CircuitOpen("c"), (openai.InternalServerError, *_STATUS), 503),
+        (ours.Overloaded("o"), (openai.InternalServerError, *_STATUS), 503),
+        (ours.ContentFiltered("f"), (openai.BadRequestError, *_STATUS), 400),
+        (ours.VendorUnavailable("silent", phase="idle", timed_out=True), (openai.APITimeoutError, *_AWAY), None),
+        (ours.StreamInterrupted("cut"), _AWAY, None),
+        (ours.ConfigError("no key"), (openai.OpenAIError,), None),
+        (ours.CostUnknown("?"), (openai.APIError, openai.OpenAIError), None),
+    ],
+)
+def test_an_error_without_a_status_is_of_the_sdks_classes_too(error, kinds, status):
+    """Whatever raises it; copied and pickled it stays so."""
+    caught = _failure(FakeVendor(error))
+
+    for one in (caught, copy.copy(caught), pickle.loads(pickle.dumps(caught))):
+        assert set(kinds) == {kind for kind in _KINDS if isinstance(one, kind)}
+        assert (type(caught), str(caught), status) == (type(one), str(one), one.status_code)
+        assert isinstance(one, type(error))
+
+
+@each(
+    "fault, kinds",
+    [
+        (faults.error_event(2), (openai.APIError, openai.OpenAIError)),
+        (faults.cut_after(), _AWAY),
+    ],
+)
+def test_a_stream_that_breaks_off(simulator, fault, kinds):
+    """By an error within it, or with its connection: as the SDK has it, after what was said before."""
+    simulator.script(fault)
+    with (
+        OpenAI(api_key="sk", base_url=simulator.openai_url, max_retries=0) as client,
+        pytest.raises(ours.StreamInterrupted) as caught,
+    ):
+        list(client.chat.completions.create(model="gpt-4o-mini", messages=HELLO, stream=True))
+
+    assert set(kinds) == {kind for kind in _KINDS if isinstance(caught.value, kind)}
+    assert caught.value.partial.content
+    assert "It is blue.".startswith(caught.value.partial.content)
+
+
+def test_when_all_targets_failed_the_last_failure_tells_the_class():
+    """As it does where the library's errors become statuses."""
+    down = FakeVendor(ours.VendorUnavailable("down", status=500), name="a")
+    caught = _failure(down, FakeVendor(ours.RateLimitError("slower", status=429, code="tokens", retry_after=2.5), name="b"))
+
+    assert isinstance(caught, openai.RateLimitError)
+    assert isinstance(caught, ours.AllTargetsFailed)
+    assert (429, "tokens", "tokens") == (caught.status_code, caught.code, caught.body["code"])
+    assert "3" == caught.response.headers["Retry-After"]
+
+
+def test_a_script_for_the_sdk_moves_with_one_line(simulator, monkeypatch, capsys):
+    """The import; what it prints is what it prints with the SDK (tests/sdks)."""
+    for name, value in script(simulator).items():
+        monkeypatch.setenv(name, value)
+    moved = SCRIPT.read_text().replace("from openai import", "from llmdispatcher.integrations.openai import")
+    exec(compile(moved, SCRIPT, "exec"), {"__name__": "__main__"})
+
+    assert SAID == capsys.readouterr().out
 
 
 def test_an_error_has_what_handlers_of_the_sdk_read(simulator):
     """Status, headers and the rest, of a call and of a stream; without an answer there is no status."""
-    simulator.always(faults.rate_limit(7))
+    simulator.always(faults.rate_limit(1))
     with OpenAI(api_key="sk", base_url=simulator.openai_url, max_retries=0) as client:
         with pytest.raises(openai.RateLimitError) as whole:
             client.chat.completions.create(model="gpt-4o-mini", messages=HELLO)
@@ -136,7 +237,7 @@ def test_an_error_has_what_handlers_of_the_sdk_read(simulator):
         client.chat.completions.create(model="gpt-4o-mini", messages=HELLO)
 
     for error in (whole.value, streamed.value):
-        assert (429, 429, 7.0) == (error.status_code, error.response.status_code, float(error.response.headers["retry-after"]))
+        assert (429, 429, 1.0) == (error.status_code, error.response.status_code, float(error.response.headers["retry-after"]))
     assert (None, None, {}) == (unreachable.value.status_code, unreachable.value.body, unreachable.value.response.headers)
 
 
@@ -154,8 +255,10 @@ def test_what_is_not_there_says_so(client):
     """By its name; a field that an answer has not got is no silent None."""
     with pytest.raises(AttributeError, match="no 'images'; it has chat"):
         _ = client.images
-    with pytest.raises(AttributeError, match=r"no chat\.completions\.parse; it has chat\.completions\.create"):
-        _ = client.chat.completions.parse
+    with pytest.raises(AttributeError, match=r"no chat\.completions\.list; it has chat\.completions\.create, chat\.completions\.p"):
+        _ = client.chat.completions.list
+    with pytest.raises(ImportError, match="use OpenAI, in threads"):
+        _ = openai.AsyncOpenAI
     answer = client.chat.completions.create(model="gpt-4o-mini", messages=HELLO)
     with pytest.raises(AttributeError, match=r"'chat\.completion' has no 'text'; it has id"):
         _ = answer.text
@@ -189,6 +292,134 @@ def test_settings_of_a_call(client, simulator):
         client.with_options(timeout=0.05).chat.completions.create(model="gpt-4o-mini", messages=HELLO)
 
 
+@each(
+    "ask, told",
+    [
+        (lambda client: client.chat.completions.create(model="m", messages=HELLO, temprature=0), "did you mean 'temperature'"),
+        (lambda client: client.chat.completions.create(model="m", messages=HELLO, top_k=3), "goes into extra_body="),
+        (lambda client: client.chat.completions.parse(model="m", messages=HELLO, stream=True), "parse.. got an unexpected"),
+        (lambda client: client.responses.create(model="m", input="a", max_tokens=3), "did you mean 'max_output_tokens'"),
+        (lambda client: client.responses.stream(model="m", input="a", response_format=3), "'response_format'"),
+        (lambda client: client.embeddings.create(model="m", input="a", dimension=3), "did you mean 'dimensions'"),
+        (lambda client: client.models.list(limit=3), "'limit'"),
+        (lambda client: client.with_options(max_retries=3), "OpenAI.max_retries="),
+        (lambda client: client.responses.parse(model="m", input="a", text_format=int), "'int' is no class of Pydantic"),
+        (lambda _client: OpenAI(http_client=3), "give proxy and ca_bundle to a vendor"),
+    ],
+)
+def test_an_argument_that_the_api_does_not_have(client, simulator, ask, told):
+    """Is refused as the SDK refuses it, with the name that was meant."""
+    with pytest.raises(TypeError, match=told):
+        ask(client)
+    assert [] == simulator.requests
+
+
+class Weather(pydantic.BaseModel):
+    """The form of a structured answer."""
+
+    city: str
+    degrees: int
+
+
+def test_structured_answers(client, simulator, model):
+    """An object of the class, whole and streamed, by both APIs; a message with one goes back as it came."""
+    simulator.always('{"city": "Oslo", "degrees": -3}')
+    asked = {"model": model, "messages": HELLO, "response_format": Weather}
+    whole = client.beta.chat.completions.parse(**asked)
+    with client.chat.completions.stream(**asked) as stream:
+        events = list(stream)
+        final = stream.get_final_completion()
+    response = client.responses.parse(model=model, input="How is it?", text_format=Weather)
+    with client.responses.stream(model=model, input="How is it?", text_format=Weather) as streamed:
+        last = streamed.get_final_response()
+    client.chat.completions.create(model=model, messages=[*HELLO, whole.choices[0].message, *HELLO])
+
+    oslo = Weather(city="Oslo", degrees=-3)
+    assert [oslo] * 4 == [
+        whole.choices[0].message.parsed,
+        final.choices[0].message.parsed,
+        response.output_parsed,
+        last.output_parsed,
+    ]
+    assert oslo == next(event.parsed for event in events if event.type == "content.done") == response.output[-1].content[0].parsed
+    assert "parsed" not in whole.model_dump_json() + json.dumps(simulator.requests[-1].json)
+
+
+def test_a_stream_of_events(client, simulator, model):
+    """Chunks, what each adds to a text or a call, and the whole of them at the end."""
+    called = SimulatedResponse("I look.", tool_calls=[ToolCall(id="c1", name="weather", arguments='{"city": "Paris"}')])
+    simulator.script(called)
+    with client.chat.completions.stream(model=model, messages=HELLO, tools=[TOOL]) as stream:
+        events = list(stream.until_done() and stream)
+        message = stream.get_final_completion().choices[0].message
+    simulator.script(called)
+    events = list(client.chat.completions.stream(model=model, messages=HELLO, tools=[TOOL]))
+
+    kinds = [kind for kind, _ in itertools.groupby(event.type for event in events if event.type != "chunk")]
+    texts = [event for event in events if event.type == "content.delta"]
+    [done] = [event for event in events if event.type == "tool_calls.function.arguments.done"]
+    arguments = "tool_calls.function.arguments"
+    assert ["content.delta", f"{arguments}.delta", "content.done", f"{arguments}.done"] == kinds
+    assert ("I look.", "I look.") == ("".join(event.delta for event in texts), texts[-1].snapshot)
+    assert ("weather", {"city": "Paris"}) == (done.name, json.loads(done.arguments))
+    assert ("I look.", "weather") == (message.content, message.tool_calls[0].function.name)
+
+
+def test_structured_answers_that_are_none(client, simulator):
+    """Cut off, filtered or of another form: the SDK's errors, and Pydantic's."""
+    asked = {"model": "gpt-4o-mini", "messages": HELLO, "response_format": Weather}
+    assert client.beta.chat is client.chat
+    for finish, error in (("length", openai.LengthFinishReasonError), ("content_filter", openai.ContentFilterFinishReasonError)):
+        simulator.script(SimulatedResponse('{"city": "Os', finish=finish))
+        with pytest.raises(error) as caught:
+            client.chat.completions.parse(**asked)
+        assert '{"city": "Os' == caught.value.completion.choices[0].message.content
+    simulator.script('{"city": 3}')
+    with pytest.raises(pydantic.ValidationError, match="degrees"):
+        client.chat.completions.parse(**asked)
+    with pytest.raises(openai.BadRequestError, match=r"Weather is a class; give it to parse\(\)"):
+        client.chat.completions.create(**asked)
+
+
+@each(
+    "timeout, seconds",
+    [
+        (SimpleNamespace(connect=5.0, read=600.0, write=60, pool=60), 600),
+        (SimpleNamespace(connect=5.0, read=None, write=60, pool=60), float("inf")),
+        (None, float("inf")),
+        (7, 7),
+    ],
+)
+def test_timeouts(timeout, seconds):
+    """Of a call, of a client and of ``with_options``: a number, an ``httpx.Timeout`` whose longest counts, or no limit."""
+    vendor = FakeVendor("Because.")
+    left = []
+    vendor.send = lambda request, deadline, send=vendor.send: (left.append(deadline.seconds), send(request, deadline))[1]
+    with Dispatcher() as dispatcher:
+        dispatcher.register_vendor(vendor)
+        plain = OpenAI(dispatcher=dispatcher)
+        plain.responses.create(model="m", input="Why?", timeout=timeout)
+        plain.with_options(timeout=timeout).responses.create(model="m", input="Why?")
+        OpenAI(dispatcher=dispatcher, timeout=timeout).with_options().responses.create(model="m", input="Why?")
+
+    assert [seconds] * 3 == left
+
+
+def test_settings_of_the_one_vendor(simulator):
+    """Organization, project and headers go to it; beside a dispatcher they are refused by name."""
+    settings = {"organization": "org-1", "project": "proj-1", "default_headers": {"X-Team": "blue"}}
+    with OpenAI(api_key="sk", base_url=simulator.openai_url, **settings) as client:
+        client.responses.create(model="gpt-4o-mini", input="Why?")
+    headers = simulator.requests[-1].headers
+
+    assert ("org-1", "proj-1", "blue") == tuple(headers[name] for name in ("openai-organization", "openai-project", "x-team"))
+    with pytest.raises(openai.OpenAIError, match="api_key: it is empty"):
+        OpenAI(api_key="")
+    for name, value in {"api_key": "sk", "base_url": "http://127.0.0.1:9", "max_retries": 1, "organization": "o"}.items():
+        with pytest.raises(openai.OpenAIError, match=f"^{name if name != 'organization' else 'headers'}: the dispatcher"):
+            OpenAI(dispatcher=Dispatcher(), **{name: value})
+
+
 def _nested(depth):
     made = []
     for _ in range(depth):
@@ -199,7 +430,7 @@ def _nested(depth):
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"messages": _nested(5000)}, "the request is no JSON: |nested deeper than 100 levels"),  # by how deep Python may go
+        ({"messages": _nested(5000)}, "the request is no JSON: |nested deeper"),  # by the limit of the interpreter, or ours
         ({"messages": HELLO, "temperature": float("nan")}, "the request is no JSON: "),
         ({"messages": HELLO, "extra_body": [1]}, "the request is no JSON: "),
         ({"messages": []}, "messages: there are none"),

@@ -1,6 +1,10 @@
 """OpenAI's own SDK: chat completions and responses, whole and streamed, and what it makes of them."""
 
+import contextlib
 import functools
+import io
+import os
+import runpy
 
 import openai
 from driving import serve
@@ -82,6 +86,14 @@ def respond_parse(url, **asked):
     return client(url).responses.parse(text_format=Weather, **asked).output_parsed.model_dump()
 
 
+def run(url, path, **variables):
+    """What a script prints that asks this address."""
+    os.environ |= {"OPENAI_BASE_URL": url, **variables}
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        runpy.run_path(path, run_name="__main__")
+    return said.getvalue()
+
+
 def _completion(completion):
     choice = completion.choices[0]
     message = choice.message
@@ -154,5 +166,5 @@ def tell(error):
 
 
 if __name__ == "__main__":
-    jobs = (versions, chat, chat_chunks, chat_stream, chat_parse, respond, respond_stream, respond_parse)
+    jobs = (versions, chat, chat_chunks, chat_stream, chat_parse, respond, respond_stream, respond_parse, run)
     serve({job.__name__: job for job in jobs}, tell)

@@ -4,7 +4,7 @@ from types import MappingProxyType
 
 import pytest
 
-from llmdispatcher import ImagePart, InvalidRequest, Message, Request, Response, TextPart, Tool, ToolCall, Usage
+from llmdispatcher import FilePart, ImagePart, InvalidRequest, Message, Request, Response, TextPart, Tool, ToolCall, Usage
 
 from ..cases import each
 
@@ -138,6 +138,31 @@ def test_parts_are_read_from_dicts():
 
     assert (TextPart(text="What is "), TextPart(text="this? "), ImagePart(url="https://x/y.png", detail="low")) == message.content
     assert "What is this? " == message.text
+
+
+def test_parts_with_a_source_are_images_and_documents():
+    """As Anthropic and llmring write them; a source that is none is told with what one is."""
+    pdf = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0xLjQ="}
+    parts = [
+        {"type": "document", "source": pdf},
+        {"type": "image", "source": {"type": "url", "url": "https://x/y.png"}},
+        {"type": "document", "source": {"type": "file", "file_id": "file-1"}},
+    ]
+    expected = (
+        FilePart(data=b"%PDF-1.4", media_type="application/pdf"),
+        ImagePart(url="https://x/y.png"),
+        FilePart(file_id="file-1"),
+    )
+
+    assert expected == Message("user", parts).content
+    for source, told in (
+        (None, "the source of a part of type 'document' is none"),
+        ({"type": "bytes"}, "the source of a part of type 'document' is none"),
+        ({**pdf, "data": "!"}, "source.data is not base64"),
+        ({**pdf, "media_type": None}, "source.media_type is NoneType"),
+    ):
+        with pytest.raises(InvalidRequest, match=told):
+            Message("user", [{"type": "document", "source": source}])
 
 
 def test_an_image_url_may_be_a_bare_string():
