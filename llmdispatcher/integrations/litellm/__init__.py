@@ -72,6 +72,7 @@ if TYPE_CHECKING:
 
 _MODULES: Mapping[str, Mapping[str, str]] = {
     "answers": {
+        **dict.fromkeys(("BudgetConfig", "LiteLLM_Params", "ModelInfo"), "Answer"),
         **{name: name for name in ("Choices", "Delta", "EmbeddingResponse", "ModelResponse", "ModelResponseStream")},
         **{name: name for name in ("StreamingChoices", "TextChoices", "TextCompletionResponse", "stream_chunk_builder")},
         "ChatCompletionMessageToolCall": "ToolCallRecord",
@@ -80,7 +81,7 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
         "Usage": "UsageCounts",
     },
     "caching": {name: name for name in ("Cache", "disable_cache", "enable_cache", "update_cache")},
-    "events": {"CustomLogger": "CustomLogger", "verbose_logger": "logger"},
+    "events": {"CustomLogger": "CustomLogger", "StandardLoggingPayload": "StandardLoggingPayload", "verbose_logger": "logger"},
     "calls": {
         name: name
         for name in (
@@ -203,9 +204,9 @@ def configure(
             raise ConfigError(
                 f"{name}: LiteLLM's arguments decide this here, such as fallbacks, num_retries and timeout; leave it out"
             )
-    calls = import_module(f"{__name__}.calls")
-    calls.MODULE.close()
-    calls.MODULE.settled = calls.Settled(config=made, observers=tuple(observers), ledger=ledger, clock=clock)
+    close()
+    settled = import_module(f"{__name__}.endpoints").Settled(config=made, observers=tuple(observers), ledger=ledger, clock=clock)
+    import_module(f"{__name__}.calls").MODULE.settled = settled
 
 
 def close() -> None:
@@ -224,7 +225,8 @@ def install() -> None:
     for module in ("exceptions", "router", "caching"):
         import_module(f"{__name__}.{module}")
     own = f"{__name__}."
-    inner = {name.removeprefix(own): module for name, module in list(sys.modules.items()) if name.startswith(own)}
+    shown = (*_PATHS, "caching", "exceptions", "router")
+    inner = {path: sys.modules[f"{own}{path}"] for path in shown}
     sys.modules["litellm"] = sys.modules[__name__]
     sys.modules.update({f"litellm.{name}": module for name, module in inner.items()})
 
@@ -242,7 +244,7 @@ def _refuse(name: str, *_: Any, **__: Any) -> NoReturn:
 
 
 def _remedy(name: str) -> str:
-    told: str = import_module(f"{__name__}.absent").remedy(name, NAMES)
+    told: str = import_module(f"{__name__}.absent").remedy(name)
     return told
 
 

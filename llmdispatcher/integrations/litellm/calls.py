@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import queue
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
-from itertools import chain, count
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from itertools import count
 from typing import Any, NoReturn, Self, cast
 
 import attrs
@@ -79,6 +79,11 @@ _ELSEWHERE: Mapping[str, str] = {
     "ssl_verify": "set SSL_CERT_FILE",
 }
 """CallArguments of LiteLLM's that are not there, with what to do instead."""
+_OPENAI = (
+    *("audio", "logit_bias", "modalities", "prediction", "prompt_cache_retention", "safety_identifier", "store", "verbosity"),
+    "web_search_options",
+)
+"""OpenAI's parameters that no other format has a place for; what is neither these nor a field of a request is a vendor's own."""
 _RETRIES = 2
 _LONGEST_WAIT = 60.0
 _TIMEOUT = 600.0
@@ -224,15 +229,21 @@ class ProviderCall:
         """The request as the vendor gets it. Raises ``UnsupportedParamsError`` for what it cannot take, unless that is dropped."""
         own = self.given.own
         drop = bool(own.get("drop_params", SETTINGS.drop_params))
-        plain = attrs.evolve(asked.request, model=self.target.model, wire_format=None, drop_params=drop)
-        objection = "" if drop else vendor.objection(plain)
+        row = vendor_row(self.target.row)
+        native = row is not None and row.codec == OPENAI_CHAT.name
+        further, foreign = (
+            asked.request.extra_params,
+            [] if native else [name for name in _OPENAI if name in asked.request.extra_params],
+        )
+        if foreign:
+            further = {name: value for name, value in further.items() if name not in foreign}
+        plain = attrs.evolve(asked.request, model=self.target.model, wire_format=None, drop_params=drop, extra_params=further)
+        objection = "" if drop else f"{foreign[0]}: it is OpenAI's alone" if foreign else vendor.objection(plain)
         if objection:
             raise exception_class("UnsupportedParamsError")(
                 f"{objection}; to leave it out, set litellm.drop_params = True", self.target.provider, self.target.model
             )
-        row = vendor_row(self.target.row)
-        native = row is not None and row.codec == OPENAI_CHAT.name
-        form = asked.request.response_format is not None and not asked.request.extra_params
+        form = asked.request.response_format is not None and not further
         metadata = {str(name): value for name, value in metadata_of(own).items() if isinstance(value, str | int | float | bool)}
         return attrs.evolve(
             asked.request if native or form else plain,  # else what this vendor alone knows would not be sent
@@ -310,13 +321,13 @@ class ProviderCall:
         stream = dispatcher.send_streaming_to_vendor(vendor.name, self._request(asked, vendor))
         return self._wrap(self._pieces(stream, asked), stream.close)
 
-    def _wrap(self, pieces: Iterator[Whole], close: Callable[[], None]) -> CustomStreamWrapper:
+    def _wrap(self, pieces: Generator[Whole], close: Callable[[], None]) -> CustomStreamWrapper:
         first = next(pieces, None)
         hidden = {"custom_llm_provider": self.target.provider, "litellm_call_id": self.id, "api_base": self.place.base_url}
         model_id = (self.given.own.get("model_info") or {}).get("id")
         return CustomStreamWrapper(first, pieces, close, {**hidden, "model_id": model_id, "response_cost": None})
 
-    def _pieces(self, stream: StreamingResponse, asked: Inbound) -> Iterator[Whole]:
+    def _pieces(self, stream: StreamingResponse, asked: Inbound) -> Generator[Whole]:
         """The pieces of a stream. The callbacks hear of its end before the last of them is read."""
         writer = OPENAI_CHAT.writer(asked)
         started = False
@@ -401,7 +412,7 @@ class ProviderCall:
             return self._done(response, asked)
         return self._wrap(self._mock_pieces(response, asked), lambda: None)
 
-    def _mock_pieces(self, response: Response, asked: Inbound) -> Iterator[Whole]:
+    def _mock_pieces(self, response: Response, asked: Inbound) -> Generator[Whole]:
         writer = OPENAI_CHAT.writer(asked)
         for chunk in unfold(response):
             yield from self._read(writer.write(chunk))
@@ -521,10 +532,8 @@ def check_spent() -> None:
 class CustomStreamWrapper:
     """The pieces of a streamed answer; closing it, or leaving its ``with`` block, stops the vendor."""
 
-    def __init__(self, first: Whole | None, rest: Iterator[Whole], close: Callable[[], None], hidden: dict[str, Any]) -> None:
-        self._pieces = chain([first] if first is not None else [], rest)
-        self.close = close
-        """Stop the vendor; idempotent."""
+    def __init__(self, first: Whole | None, rest: Generator[Whole], close: Callable[[], None], hidden: dict[str, Any]) -> None:
+        self._first, self._rest, self._stop, self._closed = first, rest, close, False
         self._hidden_params = hidden
         self._response_headers: dict[str, str] = {}
 
@@ -532,10 +541,20 @@ class CustomStreamWrapper:
         return self
 
     def __next__(self) -> Whole:
-        piece = next(self._pieces)
+        if self._closed:
+            raise StopIteration
+        piece, self._first = self._first, None
+        piece = piece if piece is not None else next(self._rest)
         self._hidden_params.update(piece._hidden_params)
         piece._hidden_params = {**self._hidden_params}
         return piece
+
+    def close(self) -> None:
+        """Stop the vendor; idempotent, safe from any thread."""
+        self._closed = True
+        self._stop()
+        with suppress(ValueError):  # another thread reads on, and ends by itself
+            self._rest.close()
 
     def __enter__(self) -> Self:
         return self

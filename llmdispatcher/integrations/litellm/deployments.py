@@ -66,43 +66,50 @@ class AllowedFailsPolicy(_Policy):
     _suffix = "AllowedFails"
 
 
+def _dict_of(value: Any) -> dict[str, Any]:
+    """A dict, or an object of Pydantic, without what is ``None``."""
+    if value is not None and hasattr(value, "model_dump"):
+        value = value.model_dump(exclude_none=True)
+    return {name: one for name, one in dict(value or {}).items() if one is not None}
+
+
 @attrs.define(eq=False)
 class Deployment:
     """One entry of a model list, and how it has done: its calls under way, its last times, what it spent."""
 
     model_name: str
-    litellm_params: dict[str, Any] = attrs.field(repr=False)
-    model_info: dict[str, Any]
-    in_flight: int = 0
-    times: deque[float] = attrs.field(factory=lambda: deque(maxlen=_REMEMBERED))
-    failures: deque[float] = attrs.field(factory=deque)
-    successes: deque[float] = attrs.field(factory=deque)
-    used: deque[tuple[float, int]] = attrs.field(factory=deque)
-    spent: deque[tuple[float, float]] = attrs.field(factory=deque)
-    resting_until: float = 0.0
+    litellm_params: dict[str, Any] = attrs.field(converter=_dict_of, repr=False)
+    model_info: dict[str, Any] = attrs.field(factory=dict, converter=_dict_of)
+    in_flight: int = attrs.field(default=0, init=False)
+    times: deque[float] = attrs.field(factory=lambda: deque(maxlen=_REMEMBERED), init=False, repr=False)
+    failures: deque[float] = attrs.field(factory=deque, init=False, repr=False)
+    successes: deque[float] = attrs.field(factory=deque, init=False, repr=False)
+    used: deque[tuple[float, int]] = attrs.field(factory=deque, init=False, repr=False)
+    spent: deque[tuple[float, float]] = attrs.field(factory=deque, init=False, repr=False)
+    resting_until: float = attrs.field(default=0.0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.model_info["id"] = str(self.model_info.get("id") or _id_of(self.model_name, self.litellm_params))
 
     @classmethod
     def of(cls, entry: Any, place: str) -> Deployment:
         """Read an entry. Raises :class:`ValueError` with its place and what is wrong."""
-        if hasattr(entry, "model_dump"):
-            entry = entry.model_dump(exclude_none=True)
         if isinstance(entry, Deployment):
             return entry
+        if hasattr(entry, "model_dump") and not isinstance(entry, Mapping):
+            entry = entry.model_dump(exclude_none=True)
         if not isinstance(entry, Mapping):
             raise ValueError(f"{place}: {type(entry).__name__} is no deployment; give {{'model_name', 'litellm_params'}}")
         name, params = entry.get("model_name"), entry.get("litellm_params")
         if not isinstance(name, str) or not name:
             raise ValueError(f"{place}.model_name: {name!r} is no name; give the name that calls are made with")
-        if params is not None and hasattr(params, "model_dump"):
-            params = params.model_dump(exclude_none=True)
-        if not isinstance(params, Mapping) or not isinstance(params.get("model"), str):
+        params = _dict_of(params) if isinstance(params, Mapping) or hasattr(params, "model_dump") else {}
+        if not isinstance(params.get("model"), str):
             raise ValueError(f"{place}.litellm_params: give a dict with 'model', such as {{'model': 'openai/gpt-4o'}}")
-        limits = {limit: entry[limit] for limit in ("rpm", "tpm") if entry.get(limit) is not None}
-        params = {**limits, **{key: value for key, value in params.items() if value is not None}}
-        info = dict(entry.get("model_info") or {})
-        info.setdefault("id", _id_of(name, params))
-        info["id"] = str(info["id"])
-        return cls(name, params, info)
+        for limit in ("rpm", "tpm"):
+            if entry.get(limit) is not None:
+                params.setdefault(limit, entry[limit])
+        return cls(name, params, entry.get("model_info") or {})
 
     @property
     def id(self) -> str:

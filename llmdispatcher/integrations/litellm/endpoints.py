@@ -247,7 +247,7 @@ class Endpoints:
             config = attrs.evolve(
                 settled.config,
                 timeout=None,  # each call says its own
-                retry_policy=RetryPolicy(max_retries=0, max_cooldown=0.0),
+                retry_policy=RetryPolicy(max_retries=0),
             )
             self._dispatcher = Dispatcher(config, observers=settled.observers, ledger=settled.ledger, clock=settled.clock)
         return self._dispatcher

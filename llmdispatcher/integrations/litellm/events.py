@@ -22,6 +22,9 @@ logger = room_logger("integrations.litellm")
 _REDACTED = "redacted-by-litellm"
 
 
+StandardLoggingPayload = dict[str, Any]
+
+
 class CustomLogger:
     """The base of objects that hear of calls; override what you want to hear.
 

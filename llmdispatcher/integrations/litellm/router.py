@@ -308,6 +308,8 @@ class DeploymentRouter:
                 if other is None:
                     raise  # all are left alone now: this failure says more than that
                 if other in tried:
+                    if isinstance(error, exception_class("RateLimitError")) and self._fallbacks_for(model, given.own, error):
+                        raise  # who is not busy is asked at once
                     pause(max(self.retry_after, wait_before(error, turn, self.clock)), self.clock)
         raise AssertionError("unreachable")
 
@@ -390,7 +392,8 @@ class DeploymentRouter:
             deployment.failures.append(now)
             for kept in (deployment.failures, deployment.successes):
                 forget(kept, now - MINUTE, lambda at: at)
-            if self.disable_cooldowns or not self._is_too_much(model, deployment, error, single=single):
+            busy = error.retry_after is not None and status == 429 and not (single and not _chain_of(self.fallbacks, model))
+            if self.disable_cooldowns or not (busy or self._is_too_much(model, deployment, error, single=single)):
                 return
             rest = float(_first(deployment.litellm_params.get("cooldown_time"), self.cooldown_time))
             if error.retry_after is not None and rest > 0:
