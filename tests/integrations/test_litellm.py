@@ -681,7 +681,7 @@ def test_a_cache(openai, simulator):
 
 def test_many_keys(openai, monkeypatch):
     """A service with a key for each of its users does not keep them all."""
-    monkeypatch.setattr(sys.modules["llmdispatcher.integrations.litellm.endpoints"], "_MOST", 3)
+    monkeypatch.setattr(sys.modules["llmdispatcher.integrations.litellm.providers"], "_MOST", 3)
     for number in range(8):
         litellm.completion(messages=HELLO, **{**openai, "api_key": f"sk-of-user-{number}"})
     endpoints = sys.modules["llmdispatcher.integrations.litellm.calls"].MODULE

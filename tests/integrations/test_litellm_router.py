@@ -8,7 +8,7 @@ import pytest
 
 from llmdispatcher.integrations import litellm
 from llmdispatcher.integrations.litellm import Router
-from llmdispatcher.integrations.litellm.endpoints import Settled
+from llmdispatcher.integrations.litellm.providers import Settled
 from llmdispatcher.testing import ManualClock, VendorSimulator, faults
 
 from ..cases import each

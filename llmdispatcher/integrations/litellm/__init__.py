@@ -120,21 +120,23 @@ _ABILITIES = (
 _ASYNC = ("acompletion", "acompletion_with_retries", "aembedding", "atext_completion")
 _SETTINGS = tuple([field.name for field in attrs.fields(type(SETTINGS)) if field.name not in ("_model_cost", "_custom_prices")])
 _PLACES = {name: (module, member) for module, names in _MODULES.items() for name, member in names.items()}
+_PATHS = (
+    *("_logging", "budget_manager", "caching.caching", "cost_calculator", "integrations", "integrations.custom_logger", "main"),
+    *("types", "types.router", "types.utils", "utils"),
+)
+"""LiteLLM's modules that code imports names from; each has those of the package."""
 NAMES = frozenset(
     {
         *_PLACES,
         *_ABILITIES,
         *(name for name in _SETTINGS if not name.startswith("_")),
         *WITHOUT_EFFECT,
-        *("exceptions", "get_llm_provider", "model_cost", "model_list", "provider_list", "models_by_provider"),
+        *("caching", "exceptions", "router"),
+        *(path for path in _PATHS if "." not in path and path[0] != "_"),
+        *("get_llm_provider", "model_cost", "model_list", "provider_list", "models_by_provider"),
     }
 )
 """The names of LiteLLM's module that are here."""
-_PATHS = (
-    *("_logging", "budget_manager", "caching.caching", "cost_calculator", "integrations", "integrations.custom_logger", "main"),
-    *("types", "types.router", "types.utils", "utils"),
-)
-"""LiteLLM's modules that code imports names from; each has those of the package."""
 _ROUTING = (
     *("default_vendor", "fallback_vendor", "fallback_model", "timeout", "retry_policy", "retry_budget", "routing_rules", "hedge"),
     *("continuation", "balance", "modes", "mode", "pools", "cost_optimization", "latency_optimization", "lockfile", "profile"),
@@ -205,7 +207,7 @@ def configure(
                 f"{name}: LiteLLM's arguments decide this here, such as fallbacks, num_retries and timeout; leave it out"
             )
     close()
-    settled = import_module(f"{__name__}.endpoints").Settled(config=made, observers=tuple(observers), ledger=ledger, clock=clock)
+    settled = import_module(f"{__name__}.providers").Settled(config=made, observers=tuple(observers), ledger=ledger, clock=clock)
     import_module(f"{__name__}.calls").MODULE.settled = settled
 
 
@@ -235,7 +237,7 @@ def get_llm_provider(
     model: str, custom_llm_provider: str | None = None, api_base: str | None = None, api_key: str | None = None, **_: Any
 ) -> tuple[str, str, str | None, str | None]:
     """The model's own name, LiteLLM's name of its vendor, and the key and the address that were given."""
-    found = import_module(f"{__name__}.endpoints").target_of(model, custom_llm_provider)
+    found = import_module(f"{__name__}.providers").target_of(model, custom_llm_provider)
     return found.model, found.provider, api_key, api_base
 
 
@@ -322,7 +324,7 @@ def _listed(name: str) -> Any:
     if name == "model_cost":
         return import_module(f"{__name__}.costs").model_cost()
     if name == "provider_list":
-        return list(import_module(f"{__name__}.endpoints").provider_names())
+        return list(import_module(f"{__name__}.providers").provider_names())
     if name in ("model_list", "models_by_provider"):
         by_provider: dict[str, list[str]] = {}
         for model, row in import_module(f"{__name__}.costs").model_cost().items():

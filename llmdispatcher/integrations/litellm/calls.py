@@ -31,9 +31,9 @@ from llmdispatcher.wire import EMBEDDING_CODECS, OPENAI_CHAT, Inbound
 
 from .answers import EmbeddingResponse, ModelResponse, ModelResponseStream, TextCompletionResponse, Whole
 from .costs import price_of
-from .endpoints import Endpoints, Place, ProviderModel, place_of, target_of
 from .events import Event
 from .exceptions import NAMES, LiteLLMFacts, exception_class, exception_of
+from .providers import Endpoints, Place, ProviderModel, place_of, target_of
 from .settings import SETTINGS
 
 OWN = frozenset(

@@ -14,8 +14,8 @@ from llmdispatcher.catalog import list_models, model_facts
 from llmdispatcher.runtime import SYSTEM_CLOCK, from_environment, new_lock, write_file
 from llmdispatcher.types import cost_of
 
-from .endpoints import ProviderModel, litellm_name, target_of
 from .exceptions import exception_class
+from .providers import ProviderModel, litellm_name, target_of
 from .settings import SETTINGS
 
 _PER_TOKEN = Decimal(1_000_000)

@@ -15,8 +15,8 @@ from llmdispatcher.runtime import Clock
 
 from .answers import Answer
 from .costs import get_model_info
-from .endpoints import litellm_name, target_of
 from .exceptions import exception_class
+from .providers import litellm_name, target_of
 
 MINUTE = 60.0
 _REMEMBERED = 10

@@ -17,8 +17,8 @@ from llmdispatcher.runtime import Clock, new_lock
 from .answers import Whole
 from .calls import MODULE, CallArguments, ProviderCall, is_retried, metadata_of, pause, wait_before
 from .deployments import MINUTE, Allowance, AllowedFailsPolicy, Deployment, RetriesByError, drawn, forget, model_of, provider_of
-from .endpoints import Endpoints, Settled, place_of, target_of
 from .exceptions import exception_class
+from .providers import Endpoints, Settled, place_of, target_of
 from .settings import SETTINGS
 
 logger = room_logger("integrations.litellm")
