@@ -286,6 +286,11 @@ def test_keys_and_addresses(simulator, monkeypatch):
         ({"response_format": int}, "int is no class of Pydantic"),
         ({"extra_body": 3}, "extra_body: int is no dict"),
         ({"api_key": 3}, "api_key: int is no text"),
+        ({"metadata": "x"}, "metadata: str is not allowed here; give a dict"),
+        ({"extra_headers": 3}, "extra_headers: int is not allowed here; give a dict"),
+        ({"fallbacks": "gpt-4o"}, "fallbacks: str is not allowed here; give a list"),
+        ({"tags": "x"}, "tags: str is not allowed here; give a list"),
+        ({"num_retries": "3"}, "num_retries: str is not allowed here; give a whole number"),
         ({"api_base": "http://x/?a=b"}, "base_url"),
     ],
 )

@@ -26,7 +26,7 @@ from llmdispatcher import (
 )
 from llmdispatcher.catalog import price_at, vendor_row
 from llmdispatcher.runtime import Clock, fan_out, new_id
-from llmdispatcher.types import cost_of, unfold
+from llmdispatcher.types import Secret, cost_of, unfold
 from llmdispatcher.wire import EMBEDDING_CODECS, OPENAI_CHAT, Inbound
 
 from .answers import EmbeddingResponse, ModelResponse, ModelResponseStream, TextCompletionResponse, Whole
@@ -106,6 +106,14 @@ class CallArguments:
             if given.get(name):
                 raise exception_class("BadRequestError")(f"{name}: it is not there; {remedy}", str(given.get("model")), None)
         own = {name: value for name, value in given.items() if name in OWN}
+        for name, value in own.items():
+            kinds, wanted = _KINDS.get(name, (object, ""))
+            if kinds is not object and (not isinstance(value, kinds) or isinstance(value, bool | str)):
+                raise exception_class("BadRequestError")(
+                    f"{name}: {type(value).__name__} is not allowed here; give {wanted}", str(given.get("model")), None
+                )
+        if isinstance(own.get("api_key"), str):
+            own["api_key"] = Secret(own["api_key"])  # which no repr shows, in a report of a crash neither
         left_out = {*OWN, *_ELSEWHERE, *own.get("additional_drop_params", ())}
         return cls({name: value for name, value in given.items() if name not in left_out}, own)
 
@@ -115,6 +123,14 @@ class CallArguments:
 
 
 _NOT_GIVEN = ("NotGiven", "Omit")
+_KINDS: Mapping[str, tuple[Any, str]] = {
+    **dict.fromkeys(("metadata", "litellm_metadata", "headers", "extra_headers", "model_info"), (Mapping, "a dict")),
+    **dict.fromkeys(("tags", "fallbacks", "additional_drop_params", "context_window_fallbacks"), (Sequence, "a list")),
+    **dict.fromkeys(("content_policy_fallbacks", "mock_tool_calls"), (Sequence, "a list")),
+    **dict.fromkeys(("num_retries", "max_retries"), (int, "a whole number")),
+    "context_window_fallback_dict": (Mapping, "a dict"),
+}
+"""What some arguments must be."""
 
 
 def seconds_of(value: Any) -> float | None:

@@ -156,7 +156,17 @@ def price_of(target: ProviderModel, settings: Mapping[str, Any] | None = None) -
     rows = [settings or {}, SETTINGS._custom_prices.get(target.model, {})]
     rows.append(SETTINGS._custom_prices.get(f"{target.provider}/{target.model}", {}))
     row = next((row for row in rows if row.get("input_cost_per_token") is not None), None)
-    return None if row is None else _price(row)
+    if row is not None:
+        return _price(row)
+    base = (settings or {}).get("base_model")
+    facts = _facts_of(_named(base)) if base and _facts_of(target) is None else None
+    return facts.price if facts is not None else None
+
+
+def _named(model: str) -> ProviderModel:
+    """A model whose price a deployment has, at its vendor or, where the catalog has it not there, at its maker."""
+    target = target_of(model)
+    return target if _facts_of(target) is not None else target_of(target.model)
 
 
 def _price(row: Mapping[str, Any]) -> Price:

@@ -12,6 +12,7 @@ import attrs
 
 from llmdispatcher import DispatchError
 from llmdispatcher.runtime import Clock
+from llmdispatcher.types import Secret
 
 from .answers import Answer
 from .costs import get_model_info
@@ -70,7 +71,10 @@ def _dict_of(value: Any) -> dict[str, Any]:
     """A dict, or an object of Pydantic, without what is ``None``."""
     if value is not None and hasattr(value, "model_dump"):
         value = value.model_dump(exclude_none=True)
-    return {name: one for name, one in dict(value or {}).items() if one is not None}
+    made = {name: one for name, one in dict(value or {}).items() if one is not None}
+    if isinstance(made.get("api_key"), str):
+        made["api_key"] = Secret(made["api_key"])
+    return made
 
 
 @attrs.define(eq=False)

@@ -13,12 +13,13 @@ from datetime import datetime
 from typing import Any
 
 from llmdispatcher._text import room_logger
-from llmdispatcher.runtime import Clock
+from llmdispatcher.runtime import Clock, new_lock
 
 from .settings import SETTINGS
 
-logger = room_logger("integrations.litellm")
+logger = room_logger("integrations")
 
+_spending = new_lock()
 _REDACTED = "redacted-by-litellm"
 
 
@@ -109,7 +110,8 @@ class Event:
         if streamed:
             self.details["complete_streaming_response"] = response
         if cost:
-            SETTINGS._current_cost += cost
+            with _spending:
+                SETTINGS._current_cost += cost
         self._end("success_callback", "log_success_event", response)
 
     def failed(self, error: Exception) -> None:

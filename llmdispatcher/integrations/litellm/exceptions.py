@@ -16,6 +16,8 @@ import attrs
 
 import llmdispatcher
 from llmdispatcher import DispatchError, VendorUnavailable
+from llmdispatcher._text import escaped
+from llmdispatcher.errors import ANOTHER_VENDOR
 from llmdispatcher.runtime import new_lock
 
 _MODEL_FIRST = ("message", "model", "llm_provider")
@@ -93,7 +95,7 @@ class LiteLLMFacts:
             vars(self)["response"] = SimpleNamespace(status_code=status, headers=vars(self)["headers"] or {}, request=None, text="")
 
     def __str__(self) -> str:
-        return self.message
+        return escaped(self.message)
 
 
 def _told(facts: dict[str, Any]) -> str:
@@ -182,7 +184,8 @@ def exception_of(error: DispatchError, model: str | None, provider: str | None, 
     facts = {key: value for key, value in vars(error).items() if key not in ("message", "model", "vendor", "_whole")}
     told = {"retry-after": error.retry_after, "x-request-id": error.request_id}
     headers = {key: f"{fact}" for key, fact in told.items() if fact is not None}
-    text = f"{error.message} ({error.remedy})" if error.remedy else error.message
+    remedy = (error.remedy or "").replace(ANOTHER_VENDOR, "give fallbacks=[...]")
+    text = f"{error.message} ({remedy})" if remedy else error.message
     given: dict[str, Any] = {
         "message": f"{provider}: {text}" if provider else text,
         "model": model,

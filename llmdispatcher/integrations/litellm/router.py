@@ -21,7 +21,7 @@ from .exceptions import exception_class
 from .providers import Endpoints, Settled, place_of, target_of
 from .settings import SETTINGS
 
-logger = room_logger("integrations.litellm")
+logger = room_logger("integrations")
 
 _STRATEGIES = (
     *("simple-shuffle", "least-busy", "latency-based-routing", "usage-based-routing", "usage-based-routing-v2"),
@@ -255,8 +255,7 @@ class DeploymentRouter:
         return self._call("embedding", model, {"input": input, **given})
 
     def _call(self, call_type: str, model: str, given: Mapping[str, Any]) -> Any:
-        arguments = CallArguments.of({**self.default_litellm_params, **given})
-        return self._with_fallbacks(call_type, model, arguments, 0, (model,))
+        return self._with_fallbacks(call_type, model, CallArguments.of(given), 0, (model,))
 
     def _with_fallbacks(self, call_type: str, model: str, given: CallArguments, depth: int, tried: tuple[str, ...]) -> Any:
         """Ask a group, and after its failure the groups that are its fallbacks for that kind of failure."""
@@ -299,7 +298,7 @@ class DeploymentRouter:
             try:
                 return self._ask(call_type, model, given, tried)
             except DispatchError as error:
-                if turn >= self._retries(model, given.own, error) or not self._goes_on(model, error):
+                if turn >= self._retries(model, given.own, error, tried) or not self._goes_on(model, error):
                     raise
                 try:
                     other = self._choose(model, metadata_of(given.own), tried)
@@ -313,10 +312,11 @@ class DeploymentRouter:
                     pause(max(self.retry_after, wait_before(error, turn, self.clock)), self.clock)
         raise AssertionError("unreachable")
 
-    def _retries(self, model: str, own: Mapping[str, Any], error: DispatchError) -> int:
+    def _retries(self, model: str, own: Mapping[str, Any], error: DispatchError, tried: Sequence[Deployment]) -> int:
         policy = self.model_group_retry_policy.get(model) or self.retry_policy
         by_kind = policy.number_for(error) if policy is not None else None
-        return int(_first(by_kind, own.get("num_retries"), self.num_retries))
+        of_last = tried[-1].litellm_params.get("num_retries") if tried else None
+        return int(_first(by_kind, own.get("num_retries"), of_last, self.num_retries))
 
     def _goes_on(self, model: str, error: DispatchError) -> bool:
         """Whether the group is asked again after a failure: not where the same would come of it."""
@@ -346,7 +346,8 @@ class DeploymentRouter:
 
     def _arguments(self, model: str, given: CallArguments, deployment: Deployment) -> CallArguments:
         """The arguments of a call to a deployment: its own parameters, over them those of the call."""
-        params = CallArguments.of({name: value for name, value in deployment.litellm_params.items() if name != "model"})
+        listed = {**self.default_litellm_params, **deployment.litellm_params}
+        params = CallArguments.of({name: value for name, value in listed.items() if name != "model"})
         named = model_of(deployment, model)
         timeout = _first(given.own.get("timeout"), params.own.get("timeout"), self.timeout)
         silence = _first(given.own.get("stream_timeout"), params.own.get("stream_timeout"), self.stream_timeout)
