@@ -264,7 +264,7 @@ def test_keys_and_addresses(simulator, monkeypatch):
     sent = [request.headers for request in simulator.requests]
 
     assert ["sk-of-the-module", "sk-of-my-variable"] == [headers["x-api-key"] for headers in sent]
-    assert "a" == sent[-1]["x-team"]
+    assert ("a", None) == (sent[-1]["x-team"], sent[0].get("x-team"))
     with pytest.raises(litellm.AuthenticationError, match="the variable NO_SUCH_KEY is not set"):
         litellm.completion("anthropic/claude-haiku-4-5", HELLO, api_key="os.environ/NO_SUCH_KEY")
     assert {"keys_in_environment": False, "missing_keys": ["TOGETHER_API_KEY"]} == litellm.validate_environment("together_ai/x")
@@ -292,6 +292,7 @@ def test_keys_and_addresses(simulator, monkeypatch):
         ({"tags": "x"}, "tags: str is not allowed here; give a list"),
         ({"num_retries": "3"}, "num_retries: str is not allowed here; give a whole number"),
         ({"api_base": "http://x/?a=b"}, "base_url"),
+        ({"extra_headers": {"X-A": "b\r\nX-C: d"}}, "headers"),
     ],
 )
 def test_arguments_that_cannot_be(openai, simulator, arguments, told):
@@ -682,6 +683,18 @@ def test_a_cache(openai, simulator):
     assert 0 == answers[1]._hidden_params["response_cost"]
     with pytest.raises(ValueError, match="type: 'redis' is not there"):
         litellm.Cache(type="redis")
+
+
+def test_headers_of_calls(openai, simulator):
+    """Are sent with their call alone, of streams and vectors, too; all calls share a vendor."""
+    for number in range(3):
+        litellm.completion(messages=HELLO, extra_headers={"X-Number": str(number)}, **openai)
+    list(litellm.completion(messages=HELLO, headers={"X-Number": 3}, stream=True, **openai))
+    litellm.embedding(input="a", extra_headers={"X-Number": "4"}, **{**openai, "model": "openai/text-embedding-3-small"})
+    litellm.completion(messages=HELLO, **openai)
+
+    assert ["0", "1", "2", "3", "4", None] == [request.headers.get("x-number") for request in simulator.requests]
+    assert 1 == len(sys.modules["llmdispatcher.integrations.litellm.calls"].MODULE._vendors)
 
 
 def test_many_keys(openai, monkeypatch):

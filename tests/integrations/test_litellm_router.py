@@ -173,6 +173,18 @@ def test_limits(make, servers, clock):
         ask(tokens)
 
 
+def test_headers(make, servers):
+    """Those of a deployment are its own, those of a call are sent beside them, and both count for its limits."""
+    router = make([("main", "a", {"rpm": 2, "extra_headers": {"X-Deployment": "d"}})], num_retries=0)
+    for number in range(2):
+        ask(router, extra_headers={"X-Call": f"{number}"})
+    with pytest.raises(litellm.exceptions.RouterRateLimitError):
+        ask(router, extra_headers={"X-Call": "2"})
+
+    sent = [(request.headers["x-deployment"], request.headers["x-call"]) for request in servers["a"].requests]
+    assert [("d", "0"), ("d", "1")] == sent
+
+
 def test_at_most_so_many_at_once(make, servers):
     """max_parallel_requests is for calls under way, streams among them; the next goes to another deployment."""
     router = make([("main", "a", {"max_parallel_requests": 1, "order": 1}), ("main", "b", {"order": 2})])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import queue
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import count
 from typing import Any, NoReturn, Self, cast
 
@@ -33,14 +33,22 @@ from .answers import EmbeddingResponse, ModelResponse, ModelResponseStream, Text
 from .costs import price_of
 from .events import Event
 from .exceptions import NAMES, LiteLLMFacts, exception_class, exception_of
-from .providers import Endpoints, Place, ProviderModel, place_of, target_of
+from .providers import Endpoints, Place, ProviderModel, call_headers, place_of, target_of
 from .settings import SETTINGS
 
 OWN = frozenset(
     {
         *("additional_drop_params", "allowed_openai_params", "api_base", "api_key", "api_version", "base_model", "base_url"),
         *("cache", "caching", "callbacks", "content_policy_fallbacks", "context_window_fallback_dict", "context_window_fallbacks"),
-        *("cooldown_time", "custom_llm_provider", "default_fallbacks", "disable_fallbacks", "drop_params", "extra_headers"),
+        *(
+            "cooldown_time",
+            "custom_llm_provider",
+            "default_fallbacks",
+            "deployment_headers",
+            "disable_fallbacks",
+            "drop_params",
+            "extra_headers",
+        ),
         *("failure_callback", "fallbacks", "force_timeout", "headers", "id", "input_cost_per_token", "litellm_call_id"),
         *("litellm_metadata", "litellm_session_id", "litellm_trace_id", "max_parallel_requests", "max_retries", "metadata"),
         *("mock_response", "mock_timeout", "mock_tool_calls", "model_info", "no-log", "num_retries", "order", "organization"),
@@ -116,10 +124,6 @@ class CallArguments:
             own["api_key"] = Secret(own["api_key"])  # which no repr shows, in a report of a crash neither
         left_out = {*OWN, *_ELSEWHERE, *own.get("additional_drop_params", ())}
         return cls({name: value for name, value in given.items() if name not in left_out}, own)
-
-    def with_own(self, **own: Any) -> CallArguments:
-        """Return them with other arguments of LiteLLM's over these."""
-        return attrs.evolve(self, own={**self.own, **own})
 
 
 _NOT_GIVEN = ("NotGiven", "Omit")
@@ -228,8 +232,9 @@ class ProviderCall:
             tell(ending)
 
     def _failed(self, error: DispatchError, name: str | None = None) -> DispatchError:
-        if isinstance(error, ConfigError) and self.place.api_key is not None:
-            name = "BadRequestError"  # a key is there, so it is the address, or another setting
+        row = vendor_row(self.target.row)
+        if isinstance(error, ConfigError) and (self.place.api_key is not None or (row is not None and row.keyless)):
+            name = "BadRequestError"  # no key is missing, so it is the address, or another setting
         made = exception_of(error, self.target.model, self.target.provider, name)
         self.event.failed(made)
         self._end(made)
@@ -237,6 +242,17 @@ class ProviderCall:
 
     def _vendor(self) -> tuple[Any, HttpVendor]:
         return self.endpoints.find(self.place)
+
+    @contextmanager
+    def _with_headers(self) -> Iterator[None]:
+        """Have what begins now be sent with the headers of this call."""
+        own = self.given.own
+        given = {**(own.get("headers") or {}), **(own.get("extra_headers") or {})}
+        token = call_headers.set({str(name): str(value) for name, value in given.items()})
+        try:
+            yield
+        finally:
+            call_headers.reset(token)
 
     def _inbound(self) -> Inbound:
         return read_chat(self.given.fields, self.target.model)
@@ -282,7 +298,8 @@ class ProviderCall:
         dispatcher, vendor = self._vendor()
         asked = self._inbound()
         seconds = seconds_of(self._timeout()) or _TIMEOUT
-        response = dispatcher.send_to_vendor(vendor.name, self._request(asked, vendor), timeout=seconds)
+        with self._with_headers():
+            response = dispatcher.send_to_vendor(vendor.name, self._request(asked, vendor), timeout=seconds)
         return self._done(response, asked)
 
     def _done(self, response: Response, asked: Inbound, *, streamed: bool = False) -> Whole:
@@ -334,7 +351,8 @@ class ProviderCall:
     def _stream(self) -> CustomStreamWrapper:
         dispatcher, vendor = self._vendor()
         asked = self._inbound()
-        stream = dispatcher.send_streaming_to_vendor(vendor.name, self._request(asked, vendor))
+        with self._with_headers():
+            stream = dispatcher.send_streaming_to_vendor(vendor.name, self._request(asked, vendor))
         return self._wrap(self._pieces(stream, asked), stream.close)
 
     def _wrap(self, pieces: Generator[Whole], close: Callable[[], None]) -> CustomStreamWrapper:
@@ -385,15 +403,16 @@ class ProviderCall:
                 self.target.model,
                 self.target.provider,
             )
-        found = dispatcher.embed(
-            f"{vendor.name}:{self.target.model}",
-            asked.texts,
-            timeout=seconds_of(self._timeout()) or _TIMEOUT,
-            dimensions=asked.dimensions,
-            user=asked.user,
-            extra_params=further,
-            drop_params=bool(self.given.own.get("drop_params", SETTINGS.drop_params)),
-        )
+        with self._with_headers():
+            found = dispatcher.embed(
+                f"{vendor.name}:{self.target.model}",
+                asked.texts,
+                timeout=seconds_of(self._timeout()) or _TIMEOUT,
+                dimensions=asked.dimensions,
+                user=asked.user,
+                extra_params=further,
+                drop_params=bool(self.given.own.get("drop_params", SETTINGS.drop_params)),
+            )
         cost = self._cost(found.usage)
         return self._heard(self._finish(EmbeddingResponse(**json.loads(codec.write_response(found, asked))), cost), cost)
 

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
 import attrs
 
-from llmdispatcher import Config, Dispatcher, HttpVendor, RateLimit, RetryPolicy
+from llmdispatcher import (
+    AttemptStart,
+    CallStart,
+    Config,
+    Dispatcher,
+    HttpVendor,
+    Observer,
+    Outcome,
+    RateLimit,
+    RetryPolicy,
+)
 from llmdispatcher.catalog import owner, vendor_row, vendor_rows
 from llmdispatcher.runtime import SYSTEM_CLOCK, Clock, from_environment, new_lock
 
@@ -145,7 +157,7 @@ def place_of(target: ProviderModel, settings: Mapping[str, Any], *, deployment: 
     key = given["api_key"] or _module_key(target) or from_environment(_KEYS.get(row, ()))
     base = given["api_base"] or given["base_url"] or SETTINGS.api_base or from_environment(_ADDRESSES.get(row, ()))
     version = given["api_version"] or SETTINGS.api_version or (from_environment(("AZURE_API_VERSION",)) if row == "azure" else None)
-    headers = {**(SETTINGS.headers or {}), **(settings.get("headers") or {}), **(settings.get("extra_headers") or {})}
+    headers = {**(SETTINGS.headers or {}), **(settings.get("deployment_headers") or {})}
     organization = given["organization"] or SETTINGS.organization
     if organization and row == "openai":
         headers["OpenAI-Organization"] = organization
@@ -194,6 +206,31 @@ class Settled:
     observers: tuple[Any, ...] = ()
     ledger: Any = None
     clock: Clock = SYSTEM_CLOCK
+
+
+class CallHeaders(Observer):
+    """Sends the headers of one call along, so that all calls share a vendor and its connections, whatever their headers."""
+
+    def __init__(self) -> None:
+        self._headers: dict[str, Mapping[str, str]] = {}
+
+    def on_call_start(self, start: CallStart) -> None:
+        """Take the headers that the caller has set in :data:`call_headers`."""
+        headers = call_headers.get()
+        if headers:
+            self._headers[start.call_id] = headers
+
+    def on_attempt_start(self, start: AttemptStart) -> None:
+        """Send them along."""
+        start.headers.update(self._headers.get(start.call_id, {}))
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """Forget them."""
+        self._headers.pop(outcome.call_id, None)
+
+
+call_headers: ContextVar[Mapping[str, str]] = ContextVar("call_headers", default=MappingProxyType({}))
+"""The headers of the call that begins in this context."""
 
 
 class Endpoints:
@@ -249,7 +286,8 @@ class Endpoints:
                 timeout=None,  # each call says its own
                 retry_policy=RetryPolicy(max_retries=0),
             )
-            self._dispatcher = Dispatcher(config, observers=settled.observers, ledger=settled.ledger, clock=settled.clock)
+            observers = (CallHeaders(), *settled.observers)
+            self._dispatcher = Dispatcher(config, observers=observers, ledger=settled.ledger, clock=settled.clock)
         return self._dispatcher
 
     def _begin_anew(self) -> None:

@@ -336,6 +336,12 @@ class DeploymentRouter:
             deployment.in_flight += 1
         return call.run()
 
+    def _params(self, deployment: Deployment) -> dict[str, Any]:
+        """The parameters of a deployment over those of all; its headers are the vendor's, those of a call are its own."""
+        params = {**self.default_litellm_params, **deployment.litellm_params}
+        headers = {**(params.pop("headers", None) or {}), **(params.pop("extra_headers", None) or {})}
+        return {**params, "deployment_headers": headers} if headers else params
+
     def _ended(self, model: str, deployment: Deployment, begun: float, ending: Whole | DispatchError | None) -> None:
         with self._lock:
             deployment.in_flight -= 1
@@ -346,8 +352,7 @@ class DeploymentRouter:
 
     def _arguments(self, model: str, given: CallArguments, deployment: Deployment) -> CallArguments:
         """The arguments of a call to a deployment: its own parameters, over them those of the call."""
-        listed = {**self.default_litellm_params, **deployment.litellm_params}
-        params = CallArguments.of({name: value for name, value in listed.items() if name != "model"})
+        params = CallArguments.of({name: value for name, value in self._params(deployment).items() if name != "model"})
         named = model_of(deployment, model)
         timeout = _first(given.own.get("timeout"), params.own.get("timeout"), self.timeout)
         silence = _first(given.own.get("stream_timeout"), params.own.get("stream_timeout"), self.stream_timeout)
@@ -360,6 +365,8 @@ class DeploymentRouter:
         }
         own = {
             **{name: value for name, value in params.own.items() if name != "tags"},
+            "headers": None,
+            "extra_headers": None,
             **given.own,
             "model_info": dict(deployment.model_info),
             "metadata": metadata,
@@ -479,7 +486,7 @@ class DeploymentRouter:
         return found
 
     def _is_full(self, deployment: Deployment) -> bool:
-        params = {**self.default_litellm_params, **deployment.litellm_params}
+        params = self._params(deployment)
         if not any(params.get(name) for name in ("rpm", "tpm", "max_parallel_requests")):
             return False
         target = target_of(model_of(deployment, deployment.model_name), params.get("custom_llm_provider"))
