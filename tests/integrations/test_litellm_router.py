@@ -451,8 +451,32 @@ def test_the_model_list_changes(make, servers):
     assert [5, 5] == [entry["litellm_params"]["tpm"] for entry in router.get_model_list("main")]
     assert "sk-other-0000" not in f"{router._deployments}"
     assert "main" == router.get_available_deployment("main")["model_name"]
-    router.update_settings(num_retries=7)
-    assert 7 == router.get_settings()["num_retries"]
+    router.update_settings(num_retries=7, fallbacks=[{"main": ["new"]}])
+    assert (7, [{"main": ["new"]}]) == (router.get_settings()["num_retries"], router.fallbacks)
+    with pytest.raises(ValueError, match=r"fallbacks\[0\]: str is no fallback"):
+        router.update_settings(fallbacks=["new"])
+
+
+def test_a_deployment_that_goes_while_it_is_asked(make, servers):
+    """Its failure is the call's, and counts for nobody."""
+    router = make([("main", "a")], num_retries=0)
+    servers["a"].script(faults.cut_after(1))
+    stream = router.completion("main", HELLO, stream=True)
+    router.delete_deployment("a")
+    with pytest.raises(litellm.APIConnectionError):
+        list(stream)
+
+
+def test_fallbacks_of_an_alias(make, servers):
+    """Go by the name of the call, as LiteLLM's do; a failure says so."""
+    router = make(
+        [("main", "a"), ("spare", "b")], num_retries=0, fallbacks=[{"main": ["spare"]}], model_group_alias={"alias": "main"}
+    )
+    servers["a"].always(faults.status(500))
+    with pytest.raises(litellm.InternalServerError) as caught:
+        ask(router, "alias")
+    assert ["fallbacks: 'main' has some, but not its alias 'alias'; name the alias there"] == caught.value.__notes__
+    assert "b" == ask(router)
 
 
 @each(

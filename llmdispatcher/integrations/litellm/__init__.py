@@ -70,6 +70,9 @@ if TYPE_CHECKING:
     from .events import CustomLogger
     from .router import DeploymentRouter as Router
 
+    def __getattr__(name: str) -> Any: ...
+
+
 _MODULES: Mapping[str, Mapping[str, str]] = {
     "answers": {
         **dict.fromkeys(("BudgetConfig", "LiteLLM_Params", "ModelInfo"), "Answer"),

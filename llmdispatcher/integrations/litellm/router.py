@@ -224,7 +224,8 @@ class DeploymentRouter:
             if name not in _SETTINGS:
                 raise ValueError(f"{name}: it cannot be changed; these can: {', '.join(_SETTINGS)}")
         for name, value in settings.items():
-            setattr(self, name, value)
+            setattr(self, name, _chains(name, value) if name.endswith("fallbacks") and name != "max_fallbacks" else value)
+        self._counts_failures = self._counts_failures or "allowed_fails" in settings
 
     def flush_cache(self) -> None:
         """Forget cooldowns, failures and times."""
@@ -267,6 +268,8 @@ class DeploymentRouter:
         if given.own.get("disable_fallbacks") or depth >= self.max_fallbacks:
             raise first
         others = [other for other in self._fallbacks_for(model, given.own, first) if _group_of(other) not in tried]
+        if not others and (named := self._alias(model)) is not None and _chain_of(self.fallbacks, named):
+            first.add_note(f"fallbacks: {named!r} has some, but not its alias {model!r}; name the alias there")
         given = attrs.evolve(given, own={name: value for name, value in given.own.items() if name not in _OF_ONE_GROUP})
         for other in others:
             over = dict(other) if isinstance(other, Mapping) else {"model": other}
@@ -395,7 +398,7 @@ class DeploymentRouter:
         if status is None or (400 <= int(status) < 500 and int(status) not in _COOLED):
             return
         now = self.clock.monotonic()
-        single = len(self._group(model)) == 1
+        single = sum(one.model_name == deployment.model_name for one in list(self._deployments.values())) <= 1
         with self._lock:
             deployment.failures.append(now)
             for kept in (deployment.failures, deployment.successes):
@@ -426,11 +429,15 @@ class DeploymentRouter:
 
     # Who is asked
 
+    def _alias(self, model: str) -> str | None:
+        """The group that an alias stands for; ``None`` for what is none."""
+        alias = self.model_group_alias.get(model)
+        found: str | None = alias["model"] if isinstance(alias, Mapping) else alias
+        return found
+
     def _group(self, model: str) -> list[Deployment]:
         """The deployments of a name: a group, an alias, an id, or a pattern. Raises ``BadRequestError`` where it is none."""
-        alias = self.model_group_alias.get(model)
-        if alias is not None:
-            model = alias["model"] if isinstance(alias, Mapping) else alias
+        model = self._alias(model) or model
         every = list(self._deployments.values())
         found = [deployment for deployment in every if deployment.model_name == model]
         if not found and model in self._deployments:
@@ -540,7 +547,8 @@ class DeploymentRouter:
             "cost-based-routing": lambda one: one.cost(),
         }
         usage: Callable[[Deployment], float] = lambda one: one.tokens(now)  # noqa: E731 - its type
-        values = [measure.get(self.routing_strategy, usage)(deployment) for deployment in among]
+        with self._lock:
+            values = [measure.get(self.routing_strategy, usage)(deployment) for deployment in among]
         best = [deployment for deployment, value in zip(among, values, strict=True) if value == min(values)]
         return drawn(best, [1.0] * len(best), self.clock)
 
