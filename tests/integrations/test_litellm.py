@@ -114,6 +114,7 @@ def test_an_answer_can_be_changed_and_sent_on(openai):
     assert isinstance(copied, litellm.ModelResponse)
     assert 1 == answer["extra"]
     assert repr(answer).startswith("ModelResponse(id=")
+    assert ("Message", "Usage") == (type(copied.choices[0].message).__name__, type(copied.usage).__name__)
     with pytest.raises(AttributeError, match="has no 'nothing'"):
         _ = answer.nothing
 
@@ -190,9 +191,19 @@ def test_what_a_model_does_not_take(anthropic, simulator):
     body = simulator.requests[-1].json
     litellm.completion(messages=HELLO, temperature=0.5, additional_drop_params=["temperature"], **anthropic)
 
+    with pytest.raises(litellm.UnsupportedParamsError, match="temperature: o3-mini does not take it"):
+        litellm.completion("openai/o3-mini", HELLO, temperature=0.2, drop_params=False, api_key="sk-openai-00")
     assert "logit_bias" not in body
     assert 2000 == body["thinking"]["budget_tokens"]
     assert "temperature" not in simulator.requests[-1].json
+
+
+def test_what_is_a_vendors_own(openai, simulator):
+    """Goes into the request as it is."""
+    litellm.completion(messages=HELLO, top_k=4, guided_choice=["a"], extra_body={"min_p": 0.1}, logit_bias={"1": 2}, **openai)
+    body = simulator.requests[-1].json
+
+    assert (4, ["a"], 0.1, {"1": 2}) == (body["top_k"], body["guided_choice"], body["min_p"], body["logit_bias"])
 
 
 def test_texts_and_vectors(openai, anthropic, simulator):
@@ -518,7 +529,7 @@ def test_prices(openai):
     for unknown in (lambda: litellm.get_model_info("nobody-has-it"), lambda: litellm.get_max_tokens("nobody-has-it")):
         with pytest.raises(litellm.exceptions.ModelNotMappedError, match="isn't mapped yet"):
             unknown()
-    with pytest.raises(litellm.NotFoundError, match="give it to register_model"):
+    with pytest.raises(litellm.exceptions.ModelNotMappedError, match=r"register_model\(\)"):
         litellm.cost_per_token("openai/mine", 1, 1)
     litellm.register_model({"openai/mine": {"input_cost_per_token": 0.5, "output_cost_per_token": 1.0, "max_tokens": 7}})
     mine = {**openai, "model": "openai/mine"}
@@ -534,7 +545,7 @@ def test_prices(openai):
 
 def test_counts_of_tokens():
     """Of a text, and of messages with tools; an estimate."""
-    assert 0 == litellm.token_counter("gpt-4o", text="")
+    assert [0, 1, 1] == [litellm.token_counter("gpt-4o", text=text) for text in ("", "d e", ["d", " e"])]
     assert 3 < litellm.token_counter("gpt-4o", text="Why is the sky blue?") < litellm.token_counter("gpt-4o", messages=HELLO) < 20
     assert litellm.token_counter("gpt-4o", messages=HELLO, tools=[TOOL]) > litellm.token_counter("gpt-4o", messages=HELLO)
     with pytest.raises(ValueError, match="give one of the two"):
@@ -597,7 +608,7 @@ def test_mock_response(simulator):
         ("litellm.RateLimitError", litellm.RateLimitError),
         ("litellm.ContextWindowExceededError", litellm.ContextWindowExceededError),
         (litellm.Timeout("late", "m", "openai"), litellm.Timeout),
-        (RuntimeError("broken"), litellm.exceptions.MockException),
+        (RuntimeError("broken"), litellm.InternalServerError),
     ]:
         with pytest.raises(kind):
             litellm.completion(**mocked, mock_response=mock)

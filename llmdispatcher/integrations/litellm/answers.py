@@ -234,6 +234,11 @@ class EmbeddingResponse(Whole):
         super().__init__({"model": model, "data": [answer_of(one) for one in data or ()], "object": "list", "usage": counts})
 
 
+Message, Usage, Function, ChatCompletionMessageToolCall = AnswerMessage, UsageCounts, FunctionCall, ToolCallRecord
+for _name in ("Message", "Usage", "Function", "ChatCompletionMessageToolCall"):
+    globals()[_name].__name__ = globals()[_name].__qualname__ = _name  # as LiteLLM's are called, in a repr and by who looks
+
+
 def stream_chunk_builder(chunks: Sequence[Any], messages: Sequence[Any] | None = None, **_: Any) -> Any:
     """Make the whole answer of the pieces of a stream; ``None`` where there are none.
 

@@ -30,7 +30,7 @@ from llmdispatcher.types import Secret, cost_of, unfold
 from llmdispatcher.wire import EMBEDDING_CODECS, OPENAI_CHAT, Inbound
 
 from .answers import EmbeddingResponse, ModelResponse, ModelResponseStream, TextCompletionResponse, Whole
-from .costs import price_of
+from .costs import price_of, refused_params
 from .events import Event
 from .exceptions import NAMES, LiteLLMFacts, exception_class, exception_of
 from .providers import Endpoints, Place, ProviderModel, call_headers, place_of, target_of
@@ -170,6 +170,7 @@ class ProviderCall:
         self._tell: Callable[[Whole | DispatchError | None], None] | None = tell
         self.endpoints = endpoints
         self.call_type = call_type
+        self.model = model
         self.target: ProviderModel = target_of(model, given.own.get("custom_llm_provider"))
         self.streamed = bool(given.fields.get("stream")) and call_type != "embedding"
         self.place: Place = place_of(self.target, given.own, deployment=deployment)
@@ -263,27 +264,38 @@ class ProviderCall:
         drop = bool(own.get("drop_params", SETTINGS.drop_params))
         row = vendor_row(self.target.row)
         native = row is not None and row.codec == OPENAI_CHAT.name
-        further, foreign = (
-            asked.request.extra_params,
-            [] if native else [name for name in _OPENAI if name in asked.request.extra_params],
+        request, further = asked.request, dict(asked.request.extra_params)
+        if native and request.top_k is not None:  # no parameter of OpenAI's, but of servers that speak its format
+            further["top_k"] = request.top_k
+            request = attrs.evolve(request, top_k=None, extra_params=further)
+        foreign = [] if native else [name for name in _OPENAI if further.pop(name, None) is not None]
+        plain = attrs.evolve(
+            request, model=self.target.model, wire_format=None, drop_params=drop, extra_params={} if native else further
         )
-        if foreign:
-            further = {name: value for name, value in further.items() if name not in foreign}
-        plain = attrs.evolve(asked.request, model=self.target.model, wire_format=None, drop_params=drop, extra_params=further)
-        objection = "" if drop else f"{foreign[0]}: it is OpenAI's alone" if foreign else vendor.objection(plain)
+        objection = "" if drop else self._objection(foreign) or vendor.objection(plain)
         if objection:
             raise exception_class("UnsupportedParamsError")(
                 f"{objection}; to leave it out, set litellm.drop_params = True", self.target.provider, self.target.model
             )
-        form = asked.request.response_format is not None and not further
+        form = request.response_format is not None and not further
         metadata = {str(name): value for name, value in metadata_of(own).items() if isinstance(value, str | int | float | bool)}
         return attrs.evolve(
-            asked.request if native or form else plain,  # else what this vendor alone knows would not be sent
+            request if native or form else plain,  # else what this vendor alone knows would not be sent
             model=f"{vendor.name}:{self.target.model}",
             metadata=metadata,
             drop_params=drop,
             cache=self._cache(),
         )
+
+    def _objection(self, foreign: Sequence[str]) -> str:
+        """Why the model does not take one of the arguments; empty where none is known."""
+        fields = self.given.fields
+        given = [
+            name for name in fields if name in refused_params(self.target) and not (name == "temperature" and fields[name] == 1)
+        ]
+        if foreign:
+            return f"{foreign[0]}: it is OpenAI's alone"
+        return f"{given[0]}: {self.target.model} does not take it" if given else ""
 
     def _cache(self) -> Any:
         own, cache = self.given.own, SETTINGS.cache
@@ -328,7 +340,7 @@ class ProviderCall:
         made._hidden_params.update(
             {
                 "custom_llm_provider": self.target.provider,
-                "litellm_model_name": self.target.model,
+                "litellm_model_name": self.model,
                 "litellm_call_id": self.id,
                 "response_cost": cost,
                 "model_id": (self.given.own.get("model_info") or {}).get("id"),
@@ -422,7 +434,7 @@ class ProviderCall:
         if own.get("mock_timeout"):
             raise self._mocked("Timeout")
         if isinstance(mocked, Exception):
-            raise mocked if isinstance(mocked, LiteLLMFacts) else self._mocked("MockException", str(mocked))
+            raise mocked if isinstance(mocked, LiteLLMFacts) else self._mocked("InternalServerError", str(mocked))
         named = mocked.removeprefix("litellm.") if isinstance(mocked, str) else ""
         if named in NAMES and mocked != named:
             raise self._mocked(named)

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from llmdispatcher import Dispatcher, DispatchError, ModelFacts, Price, Request, Usage
-from llmdispatcher.catalog import list_models, model_facts
+from llmdispatcher import Dispatcher, DispatchError, Message, ModelFacts, Price, Request, Usage
+from llmdispatcher.catalog import list_models, model_facts, traits_of
 from llmdispatcher.runtime import SYSTEM_CLOCK, from_environment, new_lock, write_file
 from llmdispatcher.types import cost_of
 
@@ -144,11 +144,16 @@ def get_supported_openai_params(model: str, custom_llm_provider: str | None = No
         target = target_of(model, custom_llm_provider)
     except DispatchError:
         return None
+    refused = refused_params(target)
     facts = _facts_of(target)
-    refused = {name for quirk in (facts.quirks if facts is not None else ()) for name in _REFUSED.get(quirk, ())}
     if facts is not None and "reasoning" not in facts.capabilities:
-        refused.add("reasoning_effort")
+        refused |= {"reasoning_effort"}
     return [name for name in _PARAMS if name not in refused]
+
+
+def refused_params(target: ProviderModel) -> frozenset[str]:
+    """The parameters of OpenAI's chat that a model is known to refuse."""
+    return frozenset(name for quirk in traits_of(target.row, target.model).quirks for name in _REFUSED.get(quirk, ()))
 
 
 def price_of(target: ProviderModel, settings: Mapping[str, Any] | None = None) -> Price | None:
@@ -187,15 +192,15 @@ def cost_per_token(  # noqa: PLR0913 - LiteLLM's arguments
     custom_cost_per_token: Mapping[str, float] | None = None,
     **_: Any,
 ) -> tuple[float, float]:
-    """US dollars of so many tokens in and out. Raises ``NotFoundError`` for a model without a known price."""
+    """US dollars of so many tokens in and out. Raises ``ModelNotMappedError`` for a model without a known price."""
     target = target_of(model, custom_llm_provider)
     price = price_of(target, custom_cost_per_token)
     if price is None:
         facts = _facts_of(target)
         price = facts.price if facts is not None else None
     if price is None:
-        raise exception_class("NotFoundError")(
-            f"the price of {model!r} is not known; give it to register_model()", model, target.provider
+        raise exception_class("ModelNotMappedError")(
+            f"This model isn't mapped yet. model={model}; give its price to register_model()", target.provider, model
         )
     into = Usage(
         input_tokens=prompt_tokens,
@@ -223,7 +228,7 @@ def completion_cost(  # noqa: PLR0913 - LiteLLM's arguments
     custom_cost_per_token: Mapping[str, float] | None = None,
     **_: Any,
 ) -> float:
-    """US dollars of an answer, or of a prompt and a completion. Raises ``NotFoundError`` where the price is not known."""
+    """US dollars of an answer, or of a prompt and a completion. Raises ``ModelNotMappedError`` where the price is not known."""
     hidden: Mapping[str, Any] = getattr(completion_response, "_hidden_params", None) or {}
     if hidden.get("response_cost") is not None and custom_cost_per_token is None and model is None:
         return float(hidden["response_cost"])
@@ -265,8 +270,12 @@ def token_counter(
     if text is None:
         raise ValueError("text and messages cannot both be None; give one of the two")
     joined = text if isinstance(text, str) else "".join(text)
-    empty = _counter().count_tokens(Request("unknown", ".")).tokens
-    return max(0, _counter().count_tokens(Request("unknown", joined + ".")).tokens - empty) if joined else 0
+    return _tokens([".", joined]) - _tokens([".", "."]) + 1 if joined else 0  # without what each message adds
+
+
+def _tokens(texts: Sequence[str]) -> int:
+    messages = [Message.user(text) for text in texts]
+    return _counter().count_tokens(Request("unknown", messages)).tokens
 
 
 def validate_environment(model: str, api_key: str | None = None, **_: Any) -> dict[str, Any]:
