@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -30,8 +31,8 @@ NOWHERE = "http://127.0.0.1:9"
 @pytest.fixture(autouse=True)
 def _fresh():
     """The module as it is after its import."""
+    litellm.configure()  # the examples of the documentation have set it
     yield
-    litellm.close()
     for field in attrs.fields(type(litellm.settings.SETTINGS)):
         setattr(litellm.settings.SETTINGS, field.name, getattr(type(litellm.settings.SETTINGS)(), field.name))
     litellm.configure()
@@ -439,14 +440,15 @@ def test_exceptions_are_openais_where_it_is_installed(tmp_path):
 # Callbacks
 
 
-def test_callbacks(openai, simulator):
+def test_callbacks(openai, simulator, caplog):
     """Functions and objects hear of each attempt, with its cost and metadata; one that raises is felt by nobody."""
     told, heard = [], Heard()
 
     def broken(*_):
         raise RuntimeError("broken")
 
-    litellm.callbacks = [heard]
+    litellm.callbacks = [heard, lambda kwargs, answer, start, end: told.append(kwargs["log_event_type"])]
+    litellm.input_callback = [lambda kwargs: told.append(kwargs["log_event_type"])]
     litellm.success_callback = [broken, lambda kwargs, answer, start, end: told.append((kwargs["model"], answer.id, end >= start))]
     litellm.failure_callback = [lambda kwargs, answer, *_: told.append((type(kwargs["exception"]).__name__, answer))]
     simulator.script(faults.status(400))
@@ -456,7 +458,9 @@ def test_callbacks(openai, simulator):
     payload = heard.events[-1][1]["standard_logging_object"]
 
     assert ["before", "failure", "before", "success"] == [event[0] for event in heard.events]
-    assert [("BadRequestError", None), ("gpt-4o-mini", answer.id, True)] == told
+    before, failed, done = "pre_api_call", "failed_api_call", "successful_api_call"
+    assert [before, failed, ("BadRequestError", None), before, done, ("gpt-4o-mini", answer.id, True)] == told
+    assert ["broken raised RuntimeError at"] == re.findall(r"broken raised \w+ at", caplog.text)
     kwargs = heard.events[-1][1]
     assert answer is heard.events[-1][2]
     assert ({"team": "a", "tags": ["x"]}, "ann", HELLO) == (

@@ -78,7 +78,8 @@ class Event:
         self._clock = clock
         self._silent = bool(own.get("no-log"))
         both = check_callbacks("callbacks", SETTINGS.callbacks) + check_callbacks("callbacks", own.get("callbacks"))
-        self._before = [*both, *check_callbacks("input_callback", SETTINGS.input_callback)]
+        objects = [one for one in both if isinstance(one, CustomLogger)]  # functions among them take an end, too
+        self._before = [*objects, *check_callbacks("input_callback", SETTINGS.input_callback)]
         self._after = {
             setting: [*both, *check_callbacks(setting, getattr(SETTINGS, setting)), *check_callbacks(setting, own.get(setting))]
             for setting in ("success_callback", "failure_callback")
@@ -154,10 +155,10 @@ class Event:
                     to_object(one, told)
                 elif to_function is not None:
                     to_function(one, told)
-            except Exception as foreign:  # whatever a callback raises, the call goes on
+            except Exception as foreign:  # noqa: BLE001 - whatever a callback raises, the call goes on
                 named = getattr(one, "__qualname__", type(one).__qualname__)
-                logger.warning("the callback %s raised %s", named, type(foreign).__name__)
-                logger.debug("the callback %s raised", named, exc_info=True)
+                place = traceback.extract_tb(foreign.__traceback__)[-1]
+                logger.warning("the callback %s raised %s at %s:%s", named, type(foreign).__name__, place.filename, place.lineno)
 
 
 def _hears(one: Any, method: str) -> bool:
