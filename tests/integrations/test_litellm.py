@@ -556,7 +556,7 @@ def test_counts_of_tokens():
         litellm.token_counter("gpt-4o")
 
 
-def test_budgets_of_users(openai, tmp_path, monkeypatch):
+def test_budgets_of_users(openai, tmp_path, monkeypatch, caplog):
     """Are kept in LiteLLM's file, by several threads at once, and begin anew when their time is over."""
     monkeypatch.chdir(tmp_path)
     budgets = litellm.BudgetManager(project_name="desk")
@@ -568,6 +568,7 @@ def test_budgets_of_users(openai, tmp_path, monkeypatch):
     for thread in threads:
         thread.join()
     cost = answer._hidden_params["response_cost"]
+    other = litellm.BudgetManager(project_name="desk")  # as another worker has it
 
     assert pytest.approx(8 * cost) == budgets.get_current_cost("ann")
     assert {"gpt-4o-mini": pytest.approx(8 * cost)} == budgets.get_model_cost("ann")
@@ -578,6 +579,9 @@ def test_budgets_of_users(openai, tmp_path, monkeypatch):
         again.get_total_budget("ann"),
         again.get_current_cost("ann"),
     )
+    other.update_cost(user="ann", completion_obj=answer)
+    budgets.update_cost(user="ann", completion_obj=answer)
+    assert pytest.approx(10 * cost) == budgets.get_current_cost("ann")
     again.update_budget_all_users()
     assert 0 == again.get_current_cost("ann")
     assert not again.is_valid_user("ben")
@@ -585,6 +589,11 @@ def test_budgets_of_users(openai, tmp_path, monkeypatch):
         again.get_current_cost("ben")
     with pytest.raises(ValueError, match="client_type: 'hosted' is not there"):
         litellm.BudgetManager(project_name="desk", client_type="hosted")
+    (tmp_path / ".user_cost.json.lock").unlink()
+    (tmp_path / ".user_cost.json.lock").mkdir()  # nobody can write here
+    budgets.update_cost(user="ann", completion_obj=answer)
+    assert pytest.approx(11 * cost) == budgets.get_current_cost("ann")
+    assert "is not shared with other processes" in caplog.text
 
 
 # Mocks

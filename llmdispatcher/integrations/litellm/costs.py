@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from llmdispatcher import Dispatcher, DispatchError, Message, ModelFacts, Price, Request, Usage
+from llmdispatcher import Deadline, Dispatcher, DispatchError, Message, ModelFacts, Price, Request, Usage
+from llmdispatcher._text import room_logger
 from llmdispatcher.catalog import list_models, model_facts, traits_of
-from llmdispatcher.runtime import SYSTEM_CLOCK, from_environment, new_lock, write_file
+from llmdispatcher.runtime import SYSTEM_CLOCK, from_environment, lock, new_lock, write_file
 from llmdispatcher.types import cost_of
 
 from .exceptions import exception_class
 from .providers import ProviderModel, litellm_name, target_of
 from .settings import SETTINGS
+
+logger = room_logger("integrations")
 
 _PER_TOKEN = Decimal(1_000_000)
 _ABILITIES: Mapping[str, str] = {
@@ -287,14 +291,25 @@ def validate_environment(model: str, api_key: str | None = None, **_: Any) -> di
     return {"keys_in_environment": not missing, "missing_keys": missing}
 
 
+def _wait_for(file: int) -> None:
+    """Lock a file. Raises :class:`OSError` where another process has it for seconds."""
+    for _ in range(_TRIES):
+        if lock(file):
+            return
+        Deadline.after(None).sleep(_PAUSE)
+    raise OSError("another process holds it")
+
+
+_TRIES, _PAUSE = 500, 0.01
 _DAYS: Mapping[str, int] = {"daily": 1, "weekly": 7, "monthly": 28, "yearly": 365}
 
 
 class UserBudgets:
     """LiteLLM's ``BudgetManager``: what each user may spend and has spent, in US dollars, kept in ``user_cost.json``.
 
-    The file lies in the working directory, as LiteLLM's does; it is read once and written after each change, whole. It is for one
-    process: for several, and to refuse calls before they are sent, use :class:`~llmdispatcher.Budget`.
+    The file lies in the working directory, as LiteLLM's does. A change reads it and writes it whole, while no other process of the
+    machine may, so that workers in one folder share it. Where it cannot be written, a warning says so, and this process counts on
+    alone. Calls are not refused by it before they are sent: :class:`~llmdispatcher.Budget` does that.
     """
 
     def __init__(self, project_name: str, client_type: str = "local", api_base: str | None = None, headers: Any = None) -> None:
@@ -312,10 +327,31 @@ class UserBudgets:
             self.user_dict = json.loads(self._file.read_text(encoding="utf-8"))
 
     def save_data(self) -> dict[str, str]:
-        """Write the file."""
-        with self._lock:
-            write_file(self._file, json.dumps(self.user_dict, indent=4).encode())
+        """Write the file. Raises :class:`OSError` where it cannot be written."""
+        write_file(self._file, json.dumps(self.user_dict, indent=4).encode())
         return {"status": "success"}
+
+    @contextmanager
+    def _changed(self) -> Iterator[None]:
+        """Have the file for this thread of this process, with what is in it, and write it at the end."""
+        with self._lock, ExitStack() as held:
+            try:
+                gate = held.enter_context(self._file.with_name(f".{self._file.name}.lock").open("a"))
+                _wait_for(gate.fileno())
+                self.load_data()
+                is_shared = True
+            except OSError as error:
+                is_shared = self._warn(error)
+            yield
+            if is_shared:
+                try:
+                    self.save_data()
+                except OSError as error:
+                    self._warn(error)
+
+    def _warn(self, error: OSError) -> bool:
+        logger.warning("%s is not shared with other processes, since it cannot be had: %s", self._file, error.strerror or error)
+        return False
 
     def create_budget(
         self, total_budget: float, user: str, duration: str | None = None, created_at: float | None = None
@@ -327,8 +363,8 @@ class UserBudgets:
         if duration is not None:
             began = created_at if created_at is not None else SYSTEM_CLOCK.now().timestamp()
             made |= {"duration": _DAYS[duration], "created_at": began, "last_updated_at": began}
-        self.user_dict[user] = made
-        self.save_data()
+        with self._changed():
+            self.user_dict[user] = made
         return made
 
     def projected_cost(self, model: str, messages: Sequence[Any], user: str) -> float:
@@ -355,12 +391,11 @@ class UserBudgets:
             cost, model = completion_cost(completion_obj), completion_obj["model"]
         else:
             raise ValueError("update_cost: give completion_obj, or model, input_text and output_text")
-        with self._lock:
+        with self._changed():
             mine = self._of(user)
             mine["current_cost"] = cost + mine.get("current_cost", 0)
             by_model = mine.setdefault("model_cost", {})
             by_model[model] = cost + by_model.get(model, 0)
-        self.save_data()
         return {"user": mine}
 
     def get_current_cost(self, user: str) -> float:
@@ -381,17 +416,18 @@ class UserBudgets:
 
     def reset_cost(self, user: str) -> dict[str, Any]:
         """Set what a user has spent to nothing."""
-        mine = self._of(user)
-        mine.update(current_cost=0, model_cost={})
+        with self._changed():
+            mine = self._of(user)
+            mine.update(current_cost=0, model_cost={})
         return {"user": mine}
 
     def reset_on_duration(self, user: str) -> None:
         """Begin a user's budget anew where its time is over."""
-        mine, now = self._of(user), SYSTEM_CLOCK.now().timestamp()
-        if now - mine["last_updated_at"] >= mine["duration"] * 86_400:
-            self.reset_cost(user)
-            mine["last_updated_at"] = now
-            self.save_data()
+        now = SYSTEM_CLOCK.now().timestamp()
+        with self._changed():
+            mine = self._of(user)
+            if now - mine["last_updated_at"] >= mine["duration"] * 86_400:
+                mine.update(current_cost=0, model_cost={}, last_updated_at=now)
 
     def update_budget_all_users(self) -> None:
         """Begin the budgets anew whose time is over."""
