@@ -394,9 +394,8 @@ def test_a_silent_vendor(openai, simulator):
     with pytest.raises(litellm.Timeout):
         litellm.completion(messages=HELLO, stream=True, stream_timeout=0.05, **openai)
     simulator.always(faults.stall_after(3))
-    stream = litellm.completion(messages=HELLO, stream=True, timeout=0.3, **openai)
     with pytest.raises(litellm.Timeout, match="the stream was silent"):
-        list(stream)
+        list(litellm.completion(messages=HELLO, stream=True, timeout=0.3, **openai))
 
 
 def test_exceptions_of_ones_own():

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+import llmdispatcher
 from llmdispatcher.integrations import litellm
 from llmdispatcher.integrations.litellm import Router
 from llmdispatcher.integrations.litellm.providers import Settled
@@ -183,6 +184,21 @@ def test_headers(make, servers):
 
     sent = [(request.headers["x-deployment"], request.headers["x-call"]) for request in servers["a"].requests]
     assert [("d", "0"), ("d", "1")] == sent
+
+
+def test_a_deployment_in_the_ledger(servers, tmp_path):
+    """Is a vendor of its own, named by its id, the same in every process."""
+    ledger = tmp_path / "calls.db"
+    params = {"model": "openai/gpt-4o-mini", "api_key": "sk-of-server-a", "api_base": servers["a"].openai_url}
+    entries = [{"model_name": "main", "litellm_params": params, "model_info": {"id": name}} for name in ("eu-1", "https://eu/2")]
+    with Router(model_list=entries, settled=Settled(ledger=ledger)) as router:
+        for entry in entries:
+            ask(router, entry["model_info"]["id"])
+    with llmdispatcher.open_ledger(ledger) as calls:
+        vendors = {call.vendor for call in calls.list_recent_calls()}
+
+    assert "openai-eu-1" in vendors
+    assert 2 == len(vendors)
 
 
 def test_at_most_so_many_at_once(make, servers):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -300,9 +302,19 @@ class Endpoints:
         self._dispatcher, self._vendors = None, {}
 
 
+def _short(deployment: str) -> str:
+    """The id of a deployment in the name of its vendor, the same in all processes: limits are counted by that name."""
+    return deployment if _PLAIN.fullmatch(deployment) else hashlib.sha256(deployment.encode()).hexdigest()[:12]
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
+
+
 def _vendor(place: Place, dispatcher: Dispatcher) -> HttpVendor:
     taken = dispatcher.get_vendors()
-    name = place.row if place.row not in taken else f"{place.row}-{len(taken) + 1}"
+    name = f"{place.row}-{_short(place.deployment)}" if place.deployment else place.row
+    if name in taken:
+        name = f"{name}-{len(taken) + 1}"
     settings: dict[str, Any] = {"rate_limit": place.limit, "api_version": place.api_version, "headers": dict(place.headers)}
     if place.base_url is not None and place.row == "openai":
         settings["api"] = "chat"  # which is what servers of OpenAI's format have
