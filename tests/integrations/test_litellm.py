@@ -541,6 +541,16 @@ def test_prices(openai):
 
     assert answer.usage.prompt_tokens / 2 + answer.usage.completion_tokens == answer._hidden_params["response_cost"]
     assert (7, dear.usage.prompt_tokens) == (litellm.get_max_tokens("openai/mine"), dear._hidden_params["response_cost"])
+    costs = [
+        litellm.completion(messages=HELLO, **{**openai, "model": model}, **further)._hidden_params["response_cost"]
+        for model, further in [
+            ("litellm_proxy/gpt-4o", {}),
+            ("litellm_proxy/mine-too", {}),
+            ("hosted_vllm/mine", {}),
+            ("openai/my-tune", {"base_model": "azure/gpt-4o"}),
+        ]
+    ]
+    assert (True, None, 0, costs[0]) == (costs[0] > 0, *costs[1:])
     litellm.max_budget = 0.01
     with pytest.raises(litellm.BudgetExceededError, match=r"Max budget: 0\.01"):
         litellm.completion(messages=HELLO, **openai)

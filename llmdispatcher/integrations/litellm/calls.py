@@ -357,6 +357,8 @@ class ProviderCall:
         price = price_of(self.target, {**(self.given.own.get("model_info") or {}), **self.given.own})
         if price is None and usage.cost is None and self.given.own.get("mock_response") is not None:
             price, _version = price_at(self.target.row, self.target.model)
+        if price is None and self.target.row == "local":
+            return None
         found = cost_of(usage, price, at=self.endpoints.clock.now()) if price is not None else usage.cost
         return None if found is None else float(found)
 

@@ -168,14 +168,19 @@ def price_of(target: ProviderModel, settings: Mapping[str, Any] | None = None) -
     if row is not None:
         return _price(row)
     base = (settings or {}).get("base_model")
-    facts = _facts_of(_named(base)) if base and _facts_of(target) is None else None
+    if base is None and target.row == "local":
+        base = target.model  # a server of OpenAI's format somewhere, which may be another's that costs what the model costs
+    facts = _facts_by_name(base) if base and _facts_of(target) is None else None
     return facts.price if facts is not None else None
 
 
-def _named(model: str) -> ProviderModel:
-    """A model whose price a deployment has, at its vendor or, where the catalog has it not there, at its maker."""
-    target = target_of(model)
-    return target if _facts_of(target) is not None else target_of(target.model)
+def _facts_by_name(model: str) -> ModelFacts | None:
+    """The facts of a model at the vendor that its name says or, where the catalog has it not there, at its maker."""
+    try:
+        target = target_of(model)
+        return _facts_of(target) or _facts_of(target_of(target.model))
+    except DispatchError:
+        return None
 
 
 def _price(row: Mapping[str, Any]) -> Price:
