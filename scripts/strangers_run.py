@@ -1,4 +1,4 @@
-"""Runs the suites of ``scripts/strangers`` against one simulator and prints what each said."""
+"""Runs the suites of ``scripts/strangers`` against one simulator, and the libraries, and prints what each said."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from llmdispatcher.testing import VendorSimulator
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMATHESIS = ROOT / ".venv-strangers" / "bin" / "schemathesis"
+LIBRARIES = ROOT / ".venv-libraries" / "bin" / "python"
 CANARY = "compatcanary@0.2.2"
 KEY = "k-simulated-0001"
+ENVIRONMENT = {**os.environ, "OPENAI_API_KEY": KEY, "PYTHONPATH": str(ROOT)}
 CHECKS = "not_a_server_error,response_schema_conformance"
 """No status of a server's failure, no answer outside of its schema. A 400 for what a vendor refuses is right, documented or not."""
 FORGOTTEN = (
@@ -63,9 +65,14 @@ def compatcanary(url: str) -> tuple[bool, str]:
     return good and told == "100/100", told
 
 
+def library(name: str) -> tuple[bool, str]:
+    """A library that is built on LiteLLM, with ours in its place."""
+    return _run([str(LIBRARIES), str(ROOT / "tests" / "integrations" / "litellm_libraries.py"), name], r"(\d+ checks)")
+
+
 def _run(asked: list[str], pattern: str) -> tuple[bool, str]:
     """Whether a suite passed, and what it counted; all that it said where it did not."""
-    done = subprocess.run(asked, capture_output=True, text=True, timeout=1800, env={**os.environ, "OPENAI_API_KEY": KEY})
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=1800, env=ENVIRONMENT)
     said = done.stdout + done.stderr
     if done.returncode:
         sys.stderr.write(said)
@@ -83,6 +90,7 @@ def main() -> int:
         suites: dict[str, Callable[[], tuple[bool, str]]] = {"compatcanary": partial(compatcanary, simulator.url)}
         for vendor in SPECS:
             suites[f"schemathesis, {vendor}"] = partial(schemathesis, vendor, simulator.url, examples, folder)
+        suites |= {name: partial(library, name) for name in ("instructor", "smolagents", "dspy")}
         for name, suite in suites.items():
             good, told = suite()
             failed += not good
