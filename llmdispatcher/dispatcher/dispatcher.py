@@ -25,10 +25,12 @@ from ..runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, fan_out, new_
 from ..types import (
     AttemptRecord,
     CacheControl,
+    CallContent,
     ChunkSource,
     EmbeddingRequest,
     Embeddings,
     EmbeddingSettings,
+    Listeners,
     ObserverLike,
     Outcome,
     Request,
@@ -79,8 +81,13 @@ class CallRecorder:
     def __init__(self, observers: Sequence[ObserverLike], ledger: Any, config: Config) -> None:
         self.stats = StatsBook()
         self.ledger: CallLog | None = None
-        self._listeners = split_observers(observers)
-        self._origin, self._profile = config.origin, config.profile
+        if config.enable_logging:
+            from .call_logging import CallLogging  # late: by those who want it
+
+            observers = [*observers, CallLogging()]
+        self.listeners = split_observers(observers)
+        self._counts = config.enable_metrics
+        self._origin, self._profile, self._guards = config.origin, config.profile, config.guards
         self._owned = ledger is not None and not hasattr(ledger, "began")
         self._unpriced: set[tuple[str | None, str]] = set()
         if ledger is not None:
@@ -91,7 +98,7 @@ class CallRecorder:
         call.origin = call.origin if call.origin is not None else self._origin
         call.profile = call.profile if call.profile is not None else self._profile
         call.journal = self.ledger
-        listeners = self._listeners
+        listeners = self.listeners
         if listeners.attempt or self.ledger is not None:
             call.report_attempt = self._report_attempt
         if listeners.attempt_start:
@@ -99,13 +106,18 @@ class CallRecorder:
         if listeners.call_start:
             tell(listeners.call_start, call.start())
 
-    def report(self, in_flight: InFlightCalls, cancellation: Cancellation, outcome: Outcome) -> None:
+    def report(
+        self, in_flight: InFlightCalls, cancellation: Cancellation, request: Request, outcome: Outcome, answer: Response | None
+    ) -> None:
         """A call has ended; only a strict ledger raises, for an answer that it cannot keep the record of."""
         in_flight.end(cancellation)
-        self.stats.record(outcome)
+        if self._counts:
+            self.stats.record(outcome)
         if outcome.usage is not None and outcome.usage.cost is None:
             self._warn_unpriced(outcome, outcome.usage)
-        tell(self._listeners.outcome, outcome)
+        if self.listeners.content:
+            tell(self.listeners.content, self._content(request, outcome, answer))
+        tell(self.listeners.outcome, outcome)
         if self.ledger is not None:
             self.ledger.ended(outcome)
 
@@ -129,14 +141,28 @@ class CallRecorder:
             "the cost of calls of %.200r is not known and is left out of the totals: %s", f"{outcome.vendor}:{outcome.model}", told
         )
 
+    def _content(self, request: Request, outcome: Outcome, answer: Response | None) -> CallContent:
+        guarded = [guard for guard in self._guards if hasattr(guard, "after")]
+        return CallContent(
+            call_id=outcome.call_id,
+            request=request,
+            error=outcome.error,
+            origin=outcome.origin,
+            finish_reasons=tuple([one.finish_reason for one in answer.choices if one.finish_reason]) if answer is not None else (),
+            response_id=answer.response_id if answer is not None else None,
+            answer=answer,
+            review=partial(guards.after, guarded, request) if guarded else None,
+            mask=self.listeners.mask,
+        )
+
     def _report_attempt(self, record: AttemptRecord) -> None:
         if self.ledger is not None:
             self.ledger.settled(record)
-        tell(self._listeners.attempt, record)
+        tell(self.listeners.attempt, record)
 
     def _report_start(self, call: Call, attempt: Attempt) -> None:
         start = attempt.start()
-        tell(self._listeners.attempt_start, start)
+        tell(self.listeners.attempt_start, start)
         attempt.meter.headers = start.headers
 
 
@@ -185,6 +211,7 @@ class Dispatcher:
         self._turns = itertools.count()
         self._recorder = CallRecorder(observers, ledger if ledger is not None else self.config.ledger, self.config)
         self._router = Router(self.config)
+        self._recorder.listeners = self._recorder.listeners._replace(mask=self._router.mask)
         published = self.config.registry
         self._registry = published.follow(self._router.registry_versions) if published is not None else None
         self._attempt_loop = AttemptLoop(
@@ -479,6 +506,11 @@ class Dispatcher:
         return self._recorder.stats.snapshot(*self._in_flight.count())
 
     @property
+    def listeners(self) -> Listeners:
+        """The methods of its observers by event, for what reports events of its own, as :func:`~llmdispatcher.run_tools` does."""
+        return self._recorder.listeners
+
+    @property
     def ledger(self) -> CallLog | None:
         """Where the calls are written down, if anywhere."""
         return self._recorder.ledger
@@ -546,7 +578,7 @@ class Dispatcher:
         if cancel is not None:
             cancellation.follow(cancel)
         deadline = Deadline.after(self._seconds(timeout), clock=self._clock, cancellation=cancellation)
-        report = partial(self._recorder.report, self._in_flight, cancellation)
+        report = partial(self._recorder.report, self._in_flight, cancellation, request)
         call = Call(request, deadline, report, streamed=streamed, guards=self.config.guards)
         call.auto_timeout = timeout is None and self._auto_timeout
         self._recorder.attach(call)

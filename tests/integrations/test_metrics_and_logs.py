@@ -96,3 +96,23 @@ def test_a_line_for_each_attempt(caplog):
         dispatcher.send(ASK)
 
     assert [True, True, False] == [record.getMessage().startswith("attempt") for record in caplog.records if record.name == "mine"]
+
+
+def test_logging_and_metrics_by_the_configuration(caplog, tmp_path):
+    """The switches of a Go user's configuration: a line for each call, off unless told; counts of calls, on unless told."""
+    caplog.set_level(logging.INFO, "llmdispatcher.calls")
+
+    def lines():
+        return len([record for record in caplog.records if record.name == "llmdispatcher.calls"])
+
+    file = tmp_path / "llm.toml"
+    file.write_text("enable_logging = true\nenable_metrics = false\n")
+    counts = []
+    for dispatcher in (Dispatcher(), Dispatcher({"enable_logging": True}), Dispatcher.from_file(file)):
+        with dispatcher:
+            dispatcher.register_vendor(FakeVendor("yes"))
+            dispatcher.send(Request("m", "A secret?"))
+            counts.append((dispatcher.get_stats().total_requests, lines()))
+
+    assert [(1, 0), (1, 1), (0, 2)] == counts
+    assert (True, False) == ("vendor=fake" in caplog.text, "secret" in caplog.text)
