@@ -1,0 +1,90 @@
+"""OpenTelemetry by a real collector, over OTLP: one call's trace, its content, its metrics."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from llmdispatcher import AuthenticationError, Config, Dispatcher, OpenAIVendor, Outcome, Request, RetryPolicy, ToolCall
+from llmdispatcher.testing import FakeVendor, SimulatedResponse, VendorSimulator
+
+pytest.importorskip(
+    "opentelemetry.exporter.otlp.proto.http", reason="the exporter for OTLP is not installed; scripts/test installs it"
+)
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from llmdispatcher.integrations.opentelemetry import OpenTelemetry
+
+
+@pytest.fixture
+def pipeline(collector, monkeypatch):
+    """Providers that export to the collector as a program would."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    tracers, meters = (
+        TracerProvider(),
+        MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter(f"{collector.url}/v1/metrics"))]),
+    )
+    tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{collector.url}/v1/traces")))
+    yield tracers, meters
+    tracers.shutdown()
+    meters.shutdown()
+
+
+def test_a_trace(collector, pipeline):
+    """The caller's span, the call, a target that refused, one that answered; a tool; a stream; vectors; what was said, masked."""
+    tracers, meters = pipeline
+    observer = OpenTelemetry(
+        tracer_provider=tracers, meter_provider=meters, content="all", mask=lambda text: text.replace("Ada", "[name]")
+    )
+
+    def weather(city: str) -> str:
+        return f"rain in {city}"
+
+    def answer(body):
+        if body["messages"][-1]["role"] == "user":
+            return SimulatedResponse(tool_calls=ToolCall(name="weather", arguments='{"city": "Oslo"}', id="call_1"))
+        return "It rains, Ada."
+
+    ended: list[Outcome] = []
+    config = Config(default_vendor="first", retry_policy=RetryPolicy(max_retries=0))
+    with VendorSimulator() as simulator, Dispatcher(config, observers=[observer, ended.append]) as dispatcher:
+        dispatcher.register_vendor(FakeVendor(AuthenticationError("no", status=401), name="first"))
+        dispatcher.register_vendor(OpenAIVendor(api_key="sk", base_url=simulator.openai_url))
+        with tracers.get_tracer("shop").start_as_current_span("checkout") as outer:
+            simulator.responses = answer
+            dispatcher.run_tools(Request("gpt-4o-mini", "I am Ada. Weather?", origin="shop"), [weather])
+            dispatcher.send_streaming(Request("gpt-4o-mini", "Why?")).response()
+            dispatcher.embed("text-embedding-3-small", "x")
+        assert observer.flush(60)
+    trace = f"{outer.get_span_context().trace_id:032x}"
+    tracers.force_flush()
+    meters.force_flush()
+    count = 2 + sum(1 + len(outcome.attempts) for outcome in ended)  # beside the caller's and the tool's
+    spans = collector.spans(trace, count)
+    by_id = {span.id: span for span in spans}
+    tree = sorted((span.name, by_id[span.parent].name if span.parent in by_id else "") for span in spans)
+    first = next(
+        span for span in spans if span.name == "chat gpt-4o-mini" and "Weather?" in span.attributes.get("gen_ai.input.messages", "")
+    )
+    sent = {request.headers["traceparent"].split("-")[2] for request in simulator.requests}
+
+    assert (4, count) == (len(ended), len(spans)), tree
+    assert ("checkout", "") in tree
+    assert ("execute_tool weather", "checkout") in tree
+    assert ("embeddings text-embedding-3-small", "checkout") in tree
+    assert sent == {span.id for span in spans if span.kind == "SPAN_KIND_CLIENT" and span.status != "STATUS_CODE_ERROR"}
+    assert "[name]" in first.attributes["gen_ai.input.messages"]
+    assert "Ada" not in collector.log.read_text()
+    assert "tool_call" == json.loads(first.attributes["gen_ai.output.messages"])[0]["parts"][0]["type"]
+    assert ("chat", "openai", "shop") == tuple(
+        first.attributes[name] for name in ("gen_ai.operation.name", "gen_ai.provider.name", "llmdispatcher.origin")
+    )
+    written = collector.await_text("llmdispatcher.cost")
+    for name in ("gen_ai.client.operation.duration", "gen_ai.client.token.usage", "gen_ai.client.operation.time_to_first_chunk"):
+        assert name in written
