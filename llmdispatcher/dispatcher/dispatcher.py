@@ -81,11 +81,11 @@ class CallRecorder:
     def __init__(self, observers: Sequence[ObserverLike], ledger: Any, config: Config) -> None:
         self.stats = StatsBook()
         self.ledger: CallLog | None = None
+        self.listeners = split_observers(observers)
         if config.enable_logging:
             from .call_logging import CallLogging  # late: by those who want it
 
-            observers = [*observers, CallLogging()]
-        self.listeners = split_observers(observers)
+            self.listeners = split_observers([*observers, CallLogging()])
         self._counts = config.enable_metrics
         self._origin, self._profile, self._guards = config.origin, config.profile, config.guards
         self._owned = ledger is not None and not hasattr(ledger, "began")

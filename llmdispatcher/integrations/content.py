@@ -15,6 +15,7 @@ Source: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/#capturi
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import queue
@@ -41,6 +42,8 @@ LONGEST = 20_000
 """Characters of the words of one call that are recorded, unless ``longest`` says otherwise; the rest is cut."""
 MOST_WAITING = 1_000
 """Calls that wait for a sink, unless ``most_waiting`` says otherwise; what comes then is lost."""
+MOST_HELD = 64 * 1024 * 1024
+"""Characters and bytes of all calls that wait; what comes then is lost, too, unless nothing waits."""
 WITHHELD = "[withheld: the mask failed]"
 """What stands in place of a text of which ``mask`` made none."""
 _LINGER = 1.0
@@ -87,24 +90,30 @@ class BackgroundQueue:
     def _reset(self) -> None:
         self._pid = os.getpid()
         self._thread: threading.Thread | None = None
-        self._work: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[tuple[Callable[[], object], int]] = queue.SimpleQueue()
+        self._held = 0
         self.lost = 0
         """How much found no room, or could not be done."""
 
-    def put(self, work: Callable[[], object], *, even_if_full: bool = False) -> bool:
-        """Have work done later; False where it is lost."""
+    def put(self, work: Callable[[], object], size: int = 0, *, even_if_full: bool = False) -> bool:
+        """Have work done later that holds so many bytes; False where it is lost."""
         with self._lock:
             if self._pid != os.getpid():
                 self._reset()
-            if self._work.qsize() >= self._most and not even_if_full:
+            is_full = self._work.qsize() >= self._most or (self._held > 0 and self._held + size > MOST_HELD)
+            if is_full and not even_if_full:
                 self.lost += 1
                 return False
-            self._work.put(work)
+            self._held += size
+            self._work.put((work, size))
             if self._thread is None:
                 self._start()
         return True
 
     def _start(self) -> None:
+        if not _open:
+            atexit.unregister(_flush_at_exit)
+            atexit.register(_flush_at_exit)  # late, since what was registered last runs first: an SDK ends after that
         _open.add(self)
         thread = threading.Thread(target=self._run, args=(self._work,), name="llmdispatcher-telemetry", daemon=True)
         try:
@@ -119,10 +128,10 @@ class BackgroundQueue:
         self.put(done.set, even_if_full=True)
         return done.wait(timeout)
 
-    def _run(self, works: queue.SimpleQueue[Callable[[], object]]) -> None:
+    def _run(self, works: queue.SimpleQueue[tuple[Callable[[], object], int]]) -> None:
         while True:
             try:
-                work = works.get(timeout=_LINGER)
+                work, size = works.get(timeout=_LINGER)
             except queue.Empty:
                 with self._lock:
                     if works.empty():
@@ -135,6 +144,9 @@ class BackgroundQueue:
                 with self._lock:
                     self.lost += 1
                 logger.error("the content of a call was lost: %s", _place(error))
+            del work  # with the call that it holds
+            with self._lock:
+                self._held -= size
 
 
 _open: weakref.WeakSet[BackgroundQueue] = weakref.WeakSet()
@@ -146,7 +158,16 @@ def _flush_at_exit() -> None:
             one.flush(_AT_EXIT)
 
 
-atexit.register(_flush_at_exit)
+def size_of(content: CallContent) -> int:
+    """Return how many characters and bytes of what was asked a call holds."""
+    size = 0
+    for message in content.request.messages:
+        if isinstance(message.content, str):
+            size += len(message.content)
+        else:
+            held = [getattr(part, name, None) for part in message.content for name in ("text", "data", "url", "arguments")]
+            size += sum([len(one) for one in held if isinstance(one, str | bytes)])
+    return size
 
 
 def _origins(value: Iterable[str] | None) -> tuple[str, ...] | None:
@@ -244,7 +265,7 @@ class Words:
         return f"{masked[:room]}[cut: {len(text)} characters]"
 
     def _masked(self, text: str) -> str:
-        text = mask_keys(self._mask(text))
+        text = mask_keys(self._mask(text.encode("utf-8", "replace").decode()))  # halves of surrogate pairs cannot be exported
         if self._policy.mask is None:
             return text
         try:
@@ -259,7 +280,9 @@ class Words:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            pairs = self.some(value.items() if deep else (), lambda pair: (mask_keys(str(pair[0])), self.value(pair[1], deep - 1)))
+            pairs = self.some(
+                value.items() if deep else (), lambda pair: (mask_keys(self._mask(str(pair[0]))), self.value(pair[1], deep - 1))
+            )
             return dict(pairs)
         if isinstance(value, list | tuple):
             return self.some(value if deep else (), lambda one: self.value(one, deep - 1))
@@ -267,18 +290,20 @@ class Words:
         return value if value is None or isinstance(value, bool | int | float) else self.text(str(value))
 
     def json_text(self, text: str) -> Any:
-        """Return a text of JSON as its value, any other text as it is."""
-        masked = self.text(text)
-        try:
-            return json.loads(masked)
-        except (ValueError, RecursionError):
-            return masked
+        """Return a text of JSON as its value, any other text as it is. Both are masked, since JSON has escapes."""
+        if len(text) <= self._left:
+            with contextlib.suppress(ValueError, RecursionError):
+                return self.value(json.loads(self._masked(text)))
+        return self.text(text)
+
+    def _id(self, name: str | None) -> str | None:
+        return self.text(name) if name is not None else None
 
     def message(self, message: Message) -> dict[str, Any]:
         """Return a turn as the conventions' ChatMessage."""
         if message.role == "tool":
             said = self.json_text(message.text) if message.text else self.some(message.parts, self.part)
-            part = {"type": "tool_call_response", "id": message.tool_call_id, "response": said}
+            part = {"type": "tool_call_response", "id": self._id(message.tool_call_id), "response": said}
             return {"role": "tool", "parts": [part]}
         return {"role": message.role, "parts": self.some(message.parts, self.part)}
 
@@ -302,17 +327,20 @@ class Words:
         if isinstance(part, ReasoningPart):
             return {"type": "reasoning", "content": self.text(part.text)}
         if isinstance(part, ToolCall):
-            return {"type": "tool_call", "id": part.id, "name": self.text(part.name), "arguments": self.json_text(part.arguments)}
+            return {
+                "type": "tool_call",
+                "id": self._id(part.id),
+                "name": self.text(part.name),
+                "arguments": self.json_text(part.arguments),
+            }
         if isinstance(part, OtherPart):
             return {"type": self.text(str(part.data.get("type") or "other")), "origin": part.origin}
         modality = "document" if isinstance(part, FilePart) else type(part).__name__.removesuffix("Part").lower()
         self._left -= _FRAME
-        told: dict[str, Any] = {
-            "modality": modality,
-            "mime_type": getattr(part, "media_type", None) or getattr(part, "format", None),
-        }
+        kind = getattr(part, "media_type", None) or getattr(part, "format", None)
+        told: dict[str, Any] = {"modality": modality, "mime_type": self._id(kind)}
         url, file_id, data = (getattr(part, name, None) for name in ("url", "file_id", "data"))
-        if url is not None and not url.startswith("data:"):
+        if url is not None and url[:5].lower() != "data:":
             return {"type": "uri", **told, "uri": self.text(re.split(r"[?#]", url, maxsplit=1)[0])}
         if file_id is not None:
             return {"type": "file", **told, "file_id": self.text(file_id)}
@@ -363,7 +391,7 @@ class ContentSink(Observer):
     def on_content(self, content: CallContent) -> None:
         """Have the words of a call told."""
         if self._policy.wants(origin=content.origin, failed=content.error is not None):
-            self._queue.put(partial(self._tell, content))
+            self._queue.put(partial(self._tell, content), size_of(content))
 
     def _tell(self, content: CallContent) -> None:
         facts = {

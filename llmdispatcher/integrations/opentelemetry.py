@@ -41,7 +41,7 @@ from llmdispatcher import (
     Usage,
     __version__,
 )
-from llmdispatcher.integrations.content import LONGEST, MOST_WAITING, BackgroundQueue, ContentPolicy, Record
+from llmdispatcher.integrations.content import LONGEST, MOST_WAITING, BackgroundQueue, ContentPolicy, Record, size_of
 from llmdispatcher.runtime import SYSTEM_CLOCK, new_lock
 
 _PROVIDERS: Mapping[str, str] = {
@@ -117,6 +117,7 @@ class OpenTelemetry(Observer):
         self._tokens = histogram("client.token.usage", "{token}", "Tokens of a call.", _COUNTS)
         self._tool_seconds = histogram("execute_tool.duration", "s", "Seconds of a tool.", _SECONDS)
         self._cost = meter.create_counter("llmdispatcher.cost", "USD", "US dollars of all attempts.")
+        self._lost = meter.create_counter("llmdispatcher.content.lost", "{call}", "Calls whose words found no room.")
         self._lock = new_lock()
         self._open: OrderedDict[str, _OpenCall] = OrderedDict()
 
@@ -206,8 +207,11 @@ class OpenTelemetry(Observer):
             and call.span.is_recording()
             and self._policy.wants(origin=outcome.origin, failed=outcome.error is not None)
         )
-        if not (has_words and self._queue.put(partial(self._end_with_words, call, outcome))):
-            self._end(call, outcome)
+        if has_words and call.content is not None:
+            if self._queue.put(partial(self._end_with_words, call, outcome), size_of(call.content)):
+                return
+            self._lost.add(1)
+        self._end(call, outcome)
 
     def _end_with_words(self, call: _OpenCall, outcome: Outcome) -> None:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -34,6 +36,34 @@ def pipeline(collector, monkeypatch):
     yield tracers, meters
     tracers.shutdown()
     meters.shutdown()
+
+
+PROGRAM = """
+import sys
+from llmdispatcher import Dispatcher, Request
+from llmdispatcher.integrations.opentelemetry import OpenTelemetry
+from llmdispatcher.testing import FakeVendor
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+observer = OpenTelemetry(content="all")
+trace.set_tracer_provider(TracerProvider())
+trace.get_tracer_provider().add_span_processor(BatchSpanProcessor(OTLPSpanExporter(sys.argv[1] + "/v1/traces")))
+dispatcher = Dispatcher(observers=[observer])
+dispatcher.register_vendor(FakeVendor("the last words"))
+dispatcher.send(Request("m", "x"))
+"""
+
+
+def test_the_end_of_a_process(collector, monkeypatch):
+    """A program that just ends, as scripts do, loses no span: they end before the SDK does."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    done = subprocess.run([sys.executable, "-c", PROGRAM, collector.url], capture_output=True, text=True, timeout=120)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    collector.await_text("the last words")
 
 
 def test_a_trace(collector, pipeline):

@@ -25,6 +25,7 @@ from llmdispatcher import (
     ToolCall,
     tool,
 )
+from llmdispatcher.integrations import content
 from llmdispatcher.integrations.content import ContentSink
 from llmdispatcher.testing import FakeVendor, VendorSimulator, faults
 
@@ -195,6 +196,29 @@ def test_keys_are_in_no_content(key):
     assert (False, False) == (key in told.words(), "hunter2" in told.words())
 
 
+def test_escapes_hide_no_key(told):
+    """JSON in arguments and results is recorded as values, so what is an escape in it is masked, too; keys of objects as well."""
+    key = "sk-proj-abcdefghijklmnop1234567890"
+    hidden = json.dumps({"a": key, key: 1}).replace("sk-", "\\u0073k\\u002d")
+    turns = [
+        Message("assistant", tool_calls=[ToolCall(name="f", arguments=hidden, id="c")]),
+        Message("tool", hidden, tool_call_id="c"),
+    ]
+    asked(FakeVendor("ok"), ContentSink(told.append, "all"), Request("m", [Message.user("x"), *turns]))
+
+    assert json.loads(hidden) == {"a": key, key: 1}
+    assert (False, False, 4) == (key in told.words(), "u0073" in told.words(), told.words().count("***"))
+
+
+def test_what_no_exporter_can_write(told):
+    """Halves of surrogate pairs are replaced: one of them would cost an exporter its whole batch."""
+    asked(FakeVendor("an\ud800swer"), ContentSink(told.append, "all"), Request("m", "que\udfffstion"))
+
+    assert ["an?swer", "que?stion"] == [
+        told[0][name][0]["parts"][0]["content"] for name in ("gen_ai.output.messages", "gen_ai.input.messages")
+    ]
+
+
 def test_a_mask_of_ones_own(told, caplog):
     """Gets each text; where it fails, or returns no text, nothing of that text is told."""
 
@@ -264,6 +288,36 @@ def test_no_call_feels_a_sink_that_blocks(told):
 
     assert (["yes"] * 19, (0, 16)) == (answers, blocked)
     assert ["0", "1", "2", "3"] == [one["gen_ai.input.messages"][0]["parts"][0]["content"] for one in told]
+
+
+def test_large_calls_that_wait_are_bounded(told, monkeypatch):
+    """Beyond so many characters and bytes calls are lost, however few they are; one alone is never too large."""
+    monkeypatch.setattr(content, "MOST_HELD", 1_000)
+    held, release = threading.Event(), threading.Event()
+
+    def sink_that_blocks(words):
+        held.set()
+        assert release.wait(PATIENCE)
+        told.append(words)
+
+    sink = ContentSink(sink_that_blocks, "all")
+    with Dispatcher(observers=[sink]) as dispatcher:
+        dispatcher.register_vendor(FakeVendor(*["yes"] * 9))
+        dispatcher.send(Request("m", "x" * 900))
+        assert held.wait(PATIENCE)
+        for size in (90, 900, 900, 5):
+            dispatcher.send(Request("m", "x" * size))
+        lost = sink.lost
+        release.set()
+        assert sink.flush(PATIENCE)
+        dispatcher.send(Request("m", "x" * 5_000))
+    assert sink.flush(PATIENCE)
+
+    assert (2, 2, [900, 90, 5, 5_000]) == (
+        lost,
+        sink.lost,
+        [len(one["gen_ai.input.messages"][0]["parts"][0]["content"]) for one in told],
+    )
 
 
 def test_a_sink_that_raises(told, caplog):

@@ -175,6 +175,7 @@ try:
     said("llmdispatcher", "prune", "--older-than", "0")
 except CommandError as error:
     told["refused"] = str(error)
+call_command("dumpdata", use_base_manager=True, stdout=io.StringIO())
 print(json.dumps(told))
 """
 

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from llmdispatcher import Config, Dispatcher, DispatchError, OpenAIVendor, Request, RetryPolicy, VendorUnavailable
+from llmdispatcher import Config, ConfigError, Dispatcher, DispatchError, OpenAIVendor, Request, RetryPolicy, VendorUnavailable
 from llmdispatcher.integrations.logging import CallLogging
 from llmdispatcher.testing import FakeVendor, VendorSimulator
 
@@ -115,4 +115,6 @@ def test_logging_and_metrics_by_the_configuration(caplog, tmp_path):
             counts.append((dispatcher.get_stats().total_requests, lines()))
 
     assert [(1, 0), (1, 1), (0, 2)] == counts
+    with pytest.raises(ConfigError, match="observers: int is not a list"):
+        Dispatcher({"enable_logging": True}, observers=5)
     assert (True, False) == ("vendor=fake" in caplog.text, "secret" in caplog.text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
+from zoneinfo import available_timezones
 
 from django.conf import settings
 from django.contrib import admin
@@ -99,7 +100,9 @@ def _figures(request: HttpRequest) -> dict[str, Any]:
         raise ConfigError("there is no origin whose usage you may see")
     origin, days = request.GET.get("origin"), request.GET.get("days", "30")
     origin = origin if origin in origins else origins[0]
-    asked: dict[str, Any] = {"days": int(days) if days in map(str, DAYS) else 30, "timezone": get_current_timezone_name()}
+    zone = get_current_timezone_name()
+    asked: dict[str, Any] = {"days": int(days) if days in map(str, DAYS) else 30}
+    asked["timezone"] = zone if zone in available_timezones() else "UTC"
     ledger.flush(1.0)
     by_day = ledger.get_usage_stats(origin, group_by="day", **asked)
     stats = {"day": by_day, **{by: ledger.get_usage_stats(origin, by=by, **asked) for by in ("model", "user")}}
