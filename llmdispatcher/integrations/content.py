@@ -111,7 +111,7 @@ class BackgroundQueue:
         return True
 
     def _start(self) -> None:
-        if not _open:
+        if self not in _open:
             atexit.unregister(_flush_at_exit)
             atexit.register(_flush_at_exit)  # late, since what was registered last runs first: an SDK ends after that
         _open.add(self)
@@ -140,7 +140,7 @@ class BackgroundQueue:
                 continue
             try:
                 work()
-            except Exception as error:  # noqa: BLE001 - a sink may raise anything, with words of the call in it
+            except BaseException as error:  # noqa: BLE001 - a sink may raise anything, with words of the call in it
                 with self._lock:
                     self.lost += 1
                 logger.error("the content of a call was lost: %s", _place(error))

@@ -58,6 +58,7 @@ _MOST_OPEN = 100_000
 """Calls that are remembered while they are under way; beyond, the oldest are forgotten, and their spans end."""
 MOST_TOOLS = 200
 """Tools whose durations have a name, since a model may make names up; those of all others are told as ``other``."""
+_LONGEST_NAME = 1_000
 _NANO = 1_000_000_000
 _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _FIRST = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -134,7 +135,7 @@ class OpenTelemetry(Observer):
         """Begin the span of a call, as a child of the current one."""
         request, began = start.request, _nanoseconds(start.started_at)
         name = f"{_operation(request)} {request.model}"
-        span = self._tracer.start_span(name, kind=SpanKind.INTERNAL, start_time=began, attributes=_of_request(start))
+        span = self._tracer.start_span(_plain(name), kind=SpanKind.INTERNAL, start_time=began, attributes=_of_request(start))
         with self._lock:
             self._open[start.call_id] = _OpenCall(span, request, began)
             oldest = self._open.popitem(last=False)[1] if len(self._open) > _MOST_OPEN else None
@@ -149,7 +150,7 @@ class OpenTelemetry(Observer):
             return
         marks = {"retry": start.retry, "failover": start.failover, "hedge": start.hedge}
         span = self._tracer.start_span(
-            f"{_operation(call.request)} {start.model}",
+            _plain(f"{_operation(call.request)} {start.model}"),
             context=call.context,
             kind=SpanKind.CLIENT,
             start_time=call.started + round(start.started * _NANO),
@@ -237,14 +238,14 @@ class OpenTelemetry(Observer):
     def _end(self, call: _OpenCall, outcome: Outcome) -> None:
         usage, content = _of_usage(outcome.usage) if outcome.usage is not None else {}, call.content
         if content is not None and content.finish_reasons:
-            call.span.set_attribute("gen_ai.response.finish_reasons", content.finish_reasons)
+            call.span.set_attribute("gen_ai.response.finish_reasons", [_plain(one) for one in content.finish_reasons])
         if content is not None and content.response_id:
-            call.span.set_attribute("gen_ai.response.id", content.response_id)
+            call.span.set_attribute("gen_ai.response.id", _plain(content.response_id))
         call.span.set_attributes({**usage, "llmdispatcher.attempts": len(outcome.attempts), "llmdispatcher.cached": outcome.cached})
         if outcome.cost is not None:
             call.span.set_attribute("llmdispatcher.cost", float(outcome.cost))
         if outcome.vendor is not None:
-            call.span.set_attributes({"llmdispatcher.vendor": outcome.vendor, "gen_ai.response.model": outcome.model})
+            call.span.set_attributes({"llmdispatcher.vendor": outcome.vendor, "gen_ai.response.model": _plain(outcome.model)})
         if outcome.error is not None:
             call.span.set_status(Status(StatusCode.ERROR, type(outcome.error).__name__))
             call.span.set_attribute("error.type", type(outcome.error).__name__)
@@ -252,13 +253,14 @@ class OpenTelemetry(Observer):
 
     def on_tool_start(self, start: ToolStart) -> None:
         """Begin the span of a tool, the current one while the tool is at work."""
-        described = {"gen_ai.tool.description": start.description} if start.description else {}
-        called = {"gen_ai.tool.call.id": start.call.id} if start.call.id else {}
+        described = {"gen_ai.tool.description": _plain(start.description)} if start.description else {}
+        called = {"gen_ai.tool.call.id": _plain(start.call.id)} if start.call.id else {}
+        name = _plain(start.call.name)  # which a model may have made up
         span = self._tracer.start_span(
-            f"execute_tool {start.call.name}",
+            f"execute_tool {name}",
             attributes={
                 "gen_ai.operation.name": "execute_tool",
-                "gen_ai.tool.name": start.call.name,
+                "gen_ai.tool.name": name,
                 "gen_ai.tool.type": "function",
                 **called,
                 **described,
@@ -275,9 +277,10 @@ class OpenTelemetry(Observer):
             return
         span, start, token = tools.pop()
         current.detach(token)
+        name = _plain(start.call.name)
         if len(self._tools) < MOST_TOOLS:
-            self._tools.add(start.call.name)
-        name = start.call.name if start.call.name in self._tools else "other"
+            self._tools.add(name)
+        name = name if name in self._tools else "other"
         labels = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": name}
         if result.is_error:
             span.set_status(Status(StatusCode.ERROR))
@@ -304,11 +307,17 @@ def _operation(request: Request) -> str:
     return "embeddings" if request.max_tokens == 0 else "chat"  # vectors have no output, and nothing else may ask for none
 
 
+def _plain(text: str) -> str:
+    """A text as every exporter can write it, and no longer than a name is."""
+    text = text[:_LONGEST_NAME]
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def _of_target(request: Request, kind: str, model: str) -> dict[str, Any]:
     return {
         "gen_ai.operation.name": _operation(request),
         "gen_ai.provider.name": _PROVIDERS.get(kind, kind),
-        "gen_ai.request.model": model,
+        "gen_ai.request.model": _plain(model),
     }
 
 
@@ -317,11 +326,11 @@ def _of_request(start: CallStart) -> dict[str, Any]:
     request = start.request
     given: dict[str, Any] = {
         "gen_ai.operation.name": _operation(request),
-        "gen_ai.request.model": request.model,
+        "gen_ai.request.model": _plain(request.model),
         "gen_ai.request.max_tokens": request.max_tokens or None,
         "gen_ai.request.temperature": request.temperature,
         "gen_ai.request.top_p": request.top_p,
-        "gen_ai.request.stop_sequences": request.stop or None,
+        "gen_ai.request.stop_sequences": [_plain(one) for one in request.stop] or None,
         "gen_ai.request.top_k": request.top_k,
         "gen_ai.request.frequency_penalty": request.frequency_penalty,
         "gen_ai.request.presence_penalty": request.presence_penalty,
@@ -330,7 +339,7 @@ def _of_request(start: CallStart) -> dict[str, Any]:
         "gen_ai.request.stream": start.streamed or None,
         "gen_ai.output.type": "json" if request.response_format is not None else None,
         "llmdispatcher.call_id": start.call_id,
-        "llmdispatcher.origin": start.origin,
+        "llmdispatcher.origin": _plain(start.origin) if start.origin is not None else None,
     }
     return {name: value for name, value in given.items() if value is not None}
 

@@ -64,11 +64,14 @@ def test_labels_are_bounded():
     registry = client.CollectorRegistry()
     with Dispatcher(observers=[prometheus.Prometheus(registry)]) as dispatcher:
         dispatcher.register_vendor(FakeVendor("yes", name="a"))
-        for number in range(prometheus.MOST_TARGETS + 50):
+        dispatcher.send(Request("\ud800" + "m" * 5_000, "x"))  # which could not be written, and would end every scrape
+        for number in range(prometheus.MOST_TARGETS + 49):
             dispatcher.send(Request(f"m{number}", "x"))
     models = {sample.labels["model"] for metric in registry.collect() for sample in metric.samples if "model" in sample.labels}
 
     assert prometheus.MOST_TARGETS + 1 == len(models)
+    assert len(client.generate_latest(registry)) < 2_000_000
+    assert max(map(len, models)) == 200
     assert 50 == registry.get_sample_value("llmdispatcher_attempts_total", {"vendor": "other", "model": "other", "result": "ok"})
 
 

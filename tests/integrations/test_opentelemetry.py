@@ -156,6 +156,16 @@ def test_content_is_off(stage):
     assert "secret" not in "".join(span.to_json() for span in stage.spans())
 
 
+def test_names_that_no_exporter_can_write(stage):
+    """Halves of surrogate pairs, which would cost an exporter its whole batch, are replaced; names are no longer than names are."""
+    with Dispatcher(observers=[stage.observer]) as dispatcher:
+        dispatcher.register_vendor(FakeVendor(Response(content="x", response_id="\ud800"), "y"))
+        dispatcher.send(Request("m\ud800", "x", stop=["\udfff"], origin="\ud800" * 5_000))
+    told = repr([(span.name, dict(span.attributes)) for span in stage.spans()]) + repr(stage.metrics())
+
+    assert ("\\ud800" in told, "\\udfff" in told, len(told) < 10_000) == (False, False, True)
+
+
 def test_content_in_spans():
     """As JSON in the span of the call, of named origins, masked; that of the attempt has none. The spans end when the call does."""
     stage = Stage(content="all", origins=["shop"], mask=lambda text: text.replace("Ada", "[name]"))
