@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
 from collections.abc import Mapping
-from functools import partial
 from types import FrameType
 from typing import Any
 
 from llmdispatcher import Config, ConfigError, Dispatcher
+
+_LAST_WORDS = 1.0
+"""Seconds in which those whose calls have ended may hand on the answers, before the process ends."""
 
 
 def make_dispatcher(setting: Any, place: str) -> Dispatcher:
@@ -39,21 +42,28 @@ def make_dispatcher(setting: Any, place: str) -> Dispatcher:
 def drain_on_sigterm(dispatcher: Dispatcher, seconds: float) -> None:
     """Close the dispatcher when this process gets SIGTERM: calls under way have so many seconds, no call begins any more.
 
-    What handled the signal before still does, at once. Call it in the main thread of a server's worker, in gunicorn's
-    ``post_worker_init``: a server's own hooks at its end come when its streams have been cut. Raises :class:`ConfigError` for
-    seconds that cannot be.
+    What handled the signal before still does, at once; where nothing did, the process ends by the signal a second after the calls,
+    or at the second signal. Call it in the main thread of a server's worker, in gunicorn's ``post_worker_init``: a server's own
+    hooks at its end come when its streams have been cut. Raises :class:`ConfigError` for seconds that cannot be.
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
         raise ConfigError(f"seconds: {seconds!r} is not a number of seconds ≥ 0; leave some of the server's own time")
-    before = signal.getsignal(signal.SIGTERM)
+    before, begun = signal.getsignal(signal.SIGTERM), threading.Event()
+
+    def close(number: int) -> None:
+        dispatcher.close(drain=seconds)
+        if before is signal.SIG_DFL:
+            threading.Event().wait(_LAST_WORDS)
+            os.kill(os.getpid(), number)
 
     def drain(number: int, frame: FrameType | None) -> None:
-        close = partial(dispatcher.close, drain=seconds)
-        threading.Thread(target=close, name="llmdispatcher-drain", daemon=True).start()
-        if callable(before):
-            before(number, frame)
-        elif before is not signal.SIG_IGN:
+        if not begun.is_set():
+            begun.set()
+            threading.Thread(target=close, args=(number,), name="llmdispatcher-drain", daemon=True).start()
+        elif before is signal.SIG_DFL:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
+        if callable(before):
+            before(number, frame)
 
     signal.signal(signal.SIGTERM, drain)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 
@@ -64,6 +65,29 @@ def test_the_end_of_a_process(collector, monkeypatch):
 
     assert (0, "") == (done.returncode, done.stderr)
     collector.await_text("the last words")
+
+
+def test_a_collector_that_says_nothing(monkeypatch):
+    """No call waits for it: all are answered while the first export hangs."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        exporter = OTLPSpanExporter(f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces", timeout=1)
+        tracers = TracerProvider()
+        tracers.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1))
+        observer = OpenTelemetry(tracer_provider=tracers, content="all")
+        with Dispatcher(observers=[observer]) as dispatcher:
+            dispatcher.register_vendor(FakeVendor(*["yes"] * 60))
+            dispatcher.send(Request("m", "x"))
+            silent.settimeout(60)
+            hanging, _ = silent.accept()
+            with hanging:
+                assert hanging.recv(1)
+                answers = [dispatcher.send(Request("m", "x")).content for _ in range(59)]
+                assert observer.flush(60)
+        silent.close()
+        tracers.shutdown()
+
+    assert ["yes"] * 59 == answers
 
 
 def test_a_trace(collector, pipeline):
