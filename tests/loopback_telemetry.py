@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import socket
@@ -116,8 +115,9 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
     """A running collector."""
     [program] = [*SERVERS.glob("lib/python*/site-packages/rotel/rotel-agent"), None][:1]
     if program is None:
-        why = "the collector is not installed: `scripts/test tests/integrations` does it (PyPI's rotel, into .venv-servers)"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
+        pytest.skip(
+            "there is no collector: `scripts/test tests/integrations` installs PyPI's rotel into .venv-servers, where it can"
+        )
     folder, http, grpc = tmp_path_factory.mktemp("collector"), quiet_port(), quiet_port()
     settings = {
         "otlp-http-endpoint": f"127.0.0.1:{http}",

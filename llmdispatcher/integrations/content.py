@@ -238,6 +238,11 @@ def _split(request: Request) -> tuple[list[Message], list[Message]]:
     return (messages[:count], messages[count:]) if count is not None else (messages, [])
 
 
+def _finish_reason(reason: str | None) -> str:
+    """The conventions' word for the end of a choice; one that has none was cut short."""
+    return {"tool_calls": "tool_call", None: "error"}.get(reason, reason or "error")
+
+
 class Words:
     """The texts of one call as they are recorded: masked, and together no longer than the policy allows."""
 
@@ -318,7 +323,7 @@ class Words:
             parts.append({"type": "refusal", "content": self.text(choice.refusal)})
         parts += self.some([one for one in choice.parts if not isinstance(one, TextPart | ReasoningPart | ToolCall)], self.part)
         parts += self.some(choice.tool_calls, self.part)
-        return {"role": "assistant", "parts": parts, "finish_reason": choice.finish_reason or "unknown"}
+        return {"role": "assistant", "parts": parts, "finish_reason": _finish_reason(choice.finish_reason)}
 
     def part(self, part: Part) -> dict[str, Any]:
         """Return a part; of media their kind and size alone, never their bytes, of addresses nothing behind the path."""

@@ -33,6 +33,7 @@ from llmdispatcher import (
     AttemptStart,
     CallContent,
     CallStart,
+    ConfigError,
     Observer,
     Outcome,
     Request,
@@ -100,6 +101,8 @@ class OpenTelemetry(Observer):
         longest: int = LONGEST,
         most_waiting: int = MOST_WAITING,
     ) -> None:
+        if content is None and (origins is not None or mask is not None):
+            raise ConfigError("origins and mask are of no use without content; give content='errors' or content='all', too")
         settings = ContentPolicy("all" if content is None else content, origins, mask, longest)
         self._policy = settings if content is not None else None
         self._queue = BackgroundQueue(most_waiting)

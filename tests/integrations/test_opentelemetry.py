@@ -10,7 +10,17 @@ import threading
 
 import pytest
 
-from llmdispatcher import AuthenticationError, Config, Dispatcher, OpenAIVendor, Request, Response, RetryPolicy, ToolCall
+from llmdispatcher import (
+    AuthenticationError,
+    Config,
+    ConfigError,
+    Dispatcher,
+    OpenAIVendor,
+    Request,
+    Response,
+    RetryPolicy,
+    ToolCall,
+)
 from llmdispatcher.testing import FakeVendor, VendorSimulator, faults
 
 pytest.importorskip("opentelemetry.sdk", reason="the SDK of OpenTelemetry is not installed; scripts/test installs it")
@@ -21,6 +31,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from llmdispatcher.integrations.opentelemetry import OpenTelemetry
+
+from ..cases import each
 
 
 class Stage:
@@ -154,6 +166,13 @@ def test_content_is_off(stage):
         dispatcher.send(Request("m", "a secret question", response_format={"type": "text"}))
 
     assert "secret" not in "".join(span.to_json() for span in stage.spans())
+
+
+@each("settings", [{"mask": str}, {"origins": ["shop"]}])
+def test_settings_without_content(settings):
+    """Are told: who gives them wants content, or thinks that there is some."""
+    with pytest.raises(ConfigError, match="of no use without content"):
+        OpenTelemetry(**settings)
 
 
 def test_names_that_no_exporter_can_write(stage):
