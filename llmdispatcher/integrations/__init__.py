@@ -11,23 +11,24 @@ from types import FrameType
 from typing import Any
 
 from llmdispatcher import Config, ConfigError, Dispatcher
+from llmdispatcher.dispatcher import ConfigFile
 
 _LAST_WORDS = 1.0
 """Seconds in which those whose calls have ended may hand on the answers, before the process ends."""
 
 
 def make_dispatcher(setting: Any, place: str) -> Dispatcher:
-    """Return a dispatcher made of a framework's setting: a path, the fields of :class:`Config`, nothing, or a dispatcher as it is.
+    """Return a dispatcher made of a framework's setting: a path, a mapping, nothing, or a dispatcher as it is.
 
-    Raises :class:`ConfigError` for a mistake; its text begins with ``place``, where the setting stands.
+    A mapping has the fields of :class:`Config`, and as ``vendors`` the settings of each vendor by its name, as a configuration file
+    has them; without these, and for nothing, the vendors of the environment count. Raises :class:`ConfigError` for a mistake; its
+    text begins with ``place``, where the setting stands.
     """
     try:
         if isinstance(setting, str | os.PathLike):
             return Dispatcher.from_file(setting)
-        if isinstance(setting, Mapping) and "vendors" in setting:
-            raise ConfigError(
-                "vendors: a mapping has the fields of Config alone; give the path of a file that has vendors, or a Dispatcher"
-            )
+        if isinstance(setting, Mapping) and setting.get("vendors"):
+            return _with_vendors(dict(setting))
         if setting is None or isinstance(setting, Config | Mapping):
             return Dispatcher.from_env(setting)
     except ConfigError as error:
@@ -37,6 +38,21 @@ def make_dispatcher(setting: Any, place: str) -> Dispatcher:
     raise ConfigError(
         f"{place}: {type(setting).__name__} is no setting; give the path of a file, the fields of Config, or a Dispatcher"
     )
+
+
+def _with_vendors(setting: dict[str, Any]) -> Dispatcher:
+    vendors = setting.pop("vendors")
+    if not isinstance(vendors, Mapping):
+        text = "give the settings of each by its name: {'openai': {'api_key': ...}}; or give a Dispatcher that has your vendors"
+        raise ConfigError(f"vendors: {type(vendors).__name__} is no mapping; {text}")
+    described = ConfigFile(
+        fields=setting, vendors={name: dict(one) if isinstance(one, Mapping) else one for name, one in vendors.items()}
+    )
+    dispatcher = Dispatcher(described.config())
+    for vendor in described.make_vendors():
+        dispatcher.register_vendor(vendor)
+    dispatcher.check_vendors()
+    return dispatcher
 
 
 def drain_on_sigterm(dispatcher: Dispatcher, seconds: float) -> None:
