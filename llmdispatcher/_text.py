@@ -51,7 +51,7 @@ def _joins(text: str, place: int) -> bool:
     return all(side and not side.isascii() and _UNSEEN.match(side) is None for side in sides)
 
 
-_PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@:]*:)\S*@")
+_PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,40}://[^\s/?#@:]*:)\S*@")
 _PASSWORDS = re.compile(r"([?&](?:password|sslpassword)=)[^&\s]*", re.IGNORECASE)
 
 

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # Blocked as an entry point in pyproject.toml and loaded here, so that coverage sees the package being imported.
-pytest_plugins = ["llmdispatcher.testing.plugin", "tests.loopback_redis", "tests.loopback_postgres"]
+pytest_plugins = ["llmdispatcher.testing.plugin", "tests.loopback_redis", "tests.loopback_postgres", "tests.loopback_telemetry"]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell that runs the tests in the background has them ignore Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)

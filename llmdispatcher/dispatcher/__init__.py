@@ -8,6 +8,7 @@ from .._lazy import door
 
 if TYPE_CHECKING:
     from .call import CallLog as CallLog
+    from .call_logging import CallLogging as CallLogging
     from .config import Config as Config
     from .config import Continuation as Continuation
     from .config import unready as unready
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from .stats import VendorStats as VendorStats
     from .streaming import StreamingResponse as StreamingResponse
     from .tokens import TokenCount as TokenCount
-    from .tools import ToolResult as ToolResult
     from .tools import ToolRun as ToolRun
     from .tools import run_tools as run_tools
     from .trace import Plan as Plan
@@ -33,6 +33,7 @@ else:
         __name__,
         {
             "call": ("CallLog",),
+            "call_logging": ("CallLogging",),
             "config": (
                 "Config",
                 "Continuation",
@@ -58,7 +59,6 @@ else:
             "tokens": ("TokenCount",),
             "tools": (
                 "run_tools",
-                "ToolResult",
                 "ToolRun",
             ),
             "trace": (

@@ -217,7 +217,8 @@ logger = room_logger("dispatcher")
 
 T = TypeVar("T")
 _MOST_PASSED_OVER = 100
-Report = Callable[[Outcome], None]
+Report = Callable[[Outcome, Response | None], None]
+"""Hears of an outcome, and what was answered, as the vendor said it."""
 
 
 class Attempt:
@@ -324,6 +325,7 @@ class Call:
     """One request on its way; ends in exactly one :class:`Outcome`, which ``report`` hears."""
 
     __slots__ = (
+        "_answer",
         "_outcome",
         "_report",
         "_settled",
@@ -380,6 +382,7 @@ class Call:
         self.asking: Attempt | None = None
         """The attempt under way; a settled one is forgotten, since the two would keep each other alive until a collection."""
         self._outcome: Outcome | None = None
+        self._answer: Response | None = None
         self._report = report
         self._settled = False
 
@@ -437,8 +440,8 @@ class Call:
         way.origin, way.profile, way.more = self.origin, self.profile, self.more
         return way
 
-    def _keep(self, outcome: Outcome) -> None:
-        self._outcome = outcome
+    def _keep(self, outcome: Outcome, answer: Response | None) -> None:
+        self._outcome, self._answer = outcome, answer
 
     def adopt(self, branch: Call, error: DispatchError | None = None) -> None:
         """Take the end of a leg for the call's own, now or when it comes; ``error`` is another end to what the leg has done."""
@@ -451,11 +454,11 @@ class Call:
         if outcome is not None:
             if error is not None:
                 error.attempts, error.trace = len(self.attempts), self.trace()
-            self._adopted(replace(outcome, attempts=tuple(self.attempts), error=error or outcome.error))
+            self._adopted(replace(outcome, attempts=tuple(self.attempts), error=error or outcome.error), branch._answer)
 
-    def _adopted(self, outcome: Outcome) -> None:
+    def _adopted(self, outcome: Outcome, answer: Response | None) -> None:
         """Report another's end, which may have been asked for by somebody else, as this call's own."""
-        self._report(replace(outcome, **self.named()))
+        self._report(replace(outcome, **self.named()), answer)
 
     def named(self) -> dict[str, Any]:
         """Which call it is, and whose."""
@@ -530,7 +533,7 @@ class Call:
         if attempt.record is None:
             usage = priced(usage, attempt.target, self.request, self.deadline.clock, answer)
         attempt.settle(usage=usage)
-        self._settle(usage, None, attempt)
+        self._settle(usage, None, attempt, answer=answer if isinstance(answer, Response) else None)
         return usage
 
     def priced(self, usage: Usage, target: Target, answer: Any = None) -> Usage:
@@ -540,26 +543,34 @@ class Call:
     def from_cache(self, response: Response) -> Response:
         """Settle with an answer from memory: nobody was asked."""
         latency = self.deadline.clock.monotonic() - self.started
-        self._settle(response.usage, None, None, recalled=response)
+        self._settle(response.usage, None, None, answer=response, recalled=True)
         return replace(response, latency=latency, trace=self.trace(cached=True))
 
-    def fail(self, error: DispatchError, attempt: Attempt | None = None, usage: Usage | None = None) -> None:
-        """Settle with a failure; ``usage`` is what a broken answer had reported."""
+    def fail(
+        self, error: DispatchError, attempt: Attempt | None = None, usage: Usage | None = None, answer: Response | None = None
+    ) -> None:
+        """Settle with a failure; ``answer`` is what of one had come, ``usage`` what it had reported."""
         if attempt is not None:
             usage = self.priced(usage, attempt.target) if usage is not None and attempt.record is None else usage
             attempt.settle(error, usage)
         error.attempts, error.trace = len(self.attempts), self.trace()
-        self._settle(usage, error, attempt)
+        self._settle(usage, error, attempt, answer=answer)
 
     def _settle(
-        self, usage: Usage | None, error: DispatchError | None, attempt: Attempt | None, *, recalled: Response | None = None
+        self,
+        usage: Usage | None,
+        error: DispatchError | None,
+        attempt: Attempt | None,
+        *,
+        answer: Response | None,
+        recalled: bool = False,
     ) -> None:
         if self._settled:
             return
         self._settled = True
         answered = (attempt.target.vendor, attempt.target.model) if attempt is not None else (None, self.request.model)
-        if recalled is not None:
-            answered = (recalled.vendor, recalled.model)
+        if recalled and answer is not None:
+            answered = (answer.vendor, answer.model)
         whose = self.whose()
         self._report(
             Outcome(
@@ -572,12 +583,13 @@ class Call:
                 profile=whose.profile,
                 vendor=answered[0],
                 model=answered[1],
-                cached=recalled is not None,
+                cached=recalled,
                 error=error,
                 attempts=tuple(self.attempts),
                 usage=usage,
                 latency=self.deadline.clock.monotonic() - self.started,
                 first_token=attempt.first_token if attempt is not None else None,
                 streamed=self.streamed,
-            )
+            ),
+            answer,
         )

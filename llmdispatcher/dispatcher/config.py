@@ -193,8 +193,10 @@ class Config:
     ``ledger`` (a path, an URL or a :class:`~llmdispatcher.Ledger`) is where every call is written down, and ``origin`` the
     application that it is for, where a request does not say. With
     ``strict_cost`` no call goes to a target whose price is unknown, and an answer whose cost is unknown is raised, in a
-    :class:`~llmdispatcher.CostUnknown`, instead of returned. Nested values may be given as dicts of their fields. Raises
-    :class:`~llmdispatcher.ConfigError` with the path of a mistake, such as ``routing_rules[2].condition.requires``.
+    :class:`~llmdispatcher.CostUnknown`, instead of returned. ``enable_logging`` logs one line for each call
+    (docs/telemetry.md); without ``enable_metrics`` :meth:`Dispatcher.get_stats` counts no calls. Nested values may be given as
+    dicts of their fields. Raises :class:`~llmdispatcher.ConfigError` with the path of a mistake, such as
+    ``routing_rules[2].condition.requires``.
     Whether the named vendors exist is seen at the first call, since they are registered later.
     """
 
@@ -230,6 +232,8 @@ class Config:
     failover: bool = attrs.field(default=True, validator=boolean)
     strict_cost: bool = attrs.field(default=False, validator=boolean)
     limits_prefix: str = attrs.field(default="", validator=redis_prefix)
+    enable_logging: bool = attrs.field(default=False, validator=boolean)
+    enable_metrics: bool = attrs.field(default=True, validator=boolean)
 
     def __attrs_post_init__(self) -> None:
         vendor, model = self.fallback_vendor, self.fallback_model

@@ -136,7 +136,7 @@ class ResumedStream:
         if not self._settled:
             self._settle(self._failure or error)
         error.with_facts(vendor=self.vendor, model=self.model)
-        self._call.fail(error, self._first.attempt, self._before)
+        self._call.fail(error, self._first.attempt, self._before, partial)
 
     def _read(self) -> Batches:
         """Yield the chunks of all targets, one after the other."""

@@ -25,11 +25,13 @@ from ..runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, fan_out, new_
 from ..types import (
     AttemptRecord,
     CacheControl,
+    CallContent,
     ChunkSource,
     EmbeddingRequest,
     Embeddings,
     EmbeddingSettings,
     LimitWarning,
+    Listeners,
     ObserverLike,
     Outcome,
     Parsed,
@@ -81,8 +83,13 @@ class CallRecorder:
     def __init__(self, observers: Sequence[ObserverLike], ledger: Any, config: Config) -> None:
         self.stats = StatsBook()
         self.ledger: CallLog | None = None
-        self._listeners = split_observers(observers)
-        self._origin, self._profile = config.origin, config.profile
+        self.listeners = split_observers(observers)
+        if config.enable_logging:
+            from .call_logging import CallLogging  # late: by those who want it
+
+            self.listeners = split_observers([*observers, CallLogging()])
+        self._counts = config.enable_metrics
+        self._origin, self._profile, self._guards = config.origin, config.profile, config.guards
         self._owned = ledger is not None and not hasattr(ledger, "began")
         self._unpriced: set[tuple[str | None, str]] = set()
         if ledger is not None:
@@ -93,7 +100,7 @@ class CallRecorder:
         call.origin = call.origin if call.origin is not None else self._origin
         call.profile = call.profile if call.profile is not None else self._profile
         call.journal = self.ledger
-        listeners = self._listeners
+        listeners = self.listeners
         if listeners.attempt or self.ledger is not None:
             call.report_attempt = self._report_attempt
         if listeners.attempt_start:
@@ -101,21 +108,26 @@ class CallRecorder:
         if listeners.call_start:
             tell(listeners.call_start, call.start())
 
-    def report(self, in_flight: InFlightCalls, cancellation: Cancellation, outcome: Outcome) -> None:
+    def report(
+        self, in_flight: InFlightCalls, cancellation: Cancellation, request: Request, outcome: Outcome, answer: Response | None
+    ) -> None:
         """A call has ended; only a strict ledger raises, for an answer that it cannot keep the record of."""
         in_flight.end(cancellation)
-        self.stats.record(outcome)
+        if self._counts:
+            self.stats.record(outcome)
         if outcome.usage is not None and outcome.usage.cost is None:
             self._warn_unpriced(outcome, outcome.usage)
-        if self._listeners.outcome:
-            tell(self._listeners.outcome, outcome)
+        if self.listeners.content:
+            tell(self.listeners.content, self._content(request, outcome, answer))
+        if self.listeners.outcome:
+            tell(self.listeners.outcome, outcome)
         if self.ledger is not None:
             self.ledger.ended(outcome)
 
     def warn(self, warning: LimitWarning) -> None:
         """Most of a budget or a rate limit is used. The log does not tell whose account it is, which may be a person's."""
         logger.warning("%s", attrs.evolve(warning, share=""))
-        tell(self._listeners.warning, warning)
+        tell(self.listeners.warning, warning)
 
     def close(self) -> None:
         """Write down what is left; a ledger that was handed in stays open for others."""
@@ -137,14 +149,28 @@ class CallRecorder:
             "the cost of calls of %.200r is not known and is left out of the totals: %s", f"{outcome.vendor}:{outcome.model}", told
         )
 
+    def _content(self, request: Request, outcome: Outcome, answer: Response | None) -> CallContent:
+        guarded = [guard for guard in self._guards if hasattr(guard, "after")]
+        return CallContent(
+            call_id=outcome.call_id,
+            request=request,
+            error=outcome.error,
+            origin=outcome.origin,
+            finish_reasons=tuple([one.finish_reason for one in answer.choices if one.finish_reason]) if answer is not None else (),
+            response_id=answer.response_id if answer is not None else None,
+            answer=answer,
+            review=partial(guards.after, guarded, request) if guarded else None,
+            mask=self.listeners.mask,
+        )
+
     def _report_attempt(self, record: AttemptRecord) -> None:
         if self.ledger is not None:
             self.ledger.settled(record)
-        tell(self._listeners.attempt, record)
+        tell(self.listeners.attempt, record)
 
     def _report_start(self, call: Call, attempt: Attempt) -> None:
         start = attempt.start()
-        tell(self._listeners.attempt_start, start)
+        tell(self.listeners.attempt_start, start)
         attempt.meter.headers = start.headers
 
 
@@ -195,6 +221,7 @@ class Dispatcher:
         self._turns = itertools.count()
         self._recorder = CallRecorder(observers, ledger if ledger is not None else self.config.ledger, self.config)
         self._router = Router(self.config)
+        self._recorder.listeners = self._recorder.listeners._replace(mask=self._router.mask)
         published = self.config.registry
         self._registry = published.follow(self._router.registry_versions) if published is not None else None
         self._attempt_loop = AttemptLoop(
@@ -521,6 +548,11 @@ class Dispatcher:
         return self._recorder.stats.snapshot(*self._in_flight.count())
 
     @property
+    def listeners(self) -> Listeners:
+        """The methods of its observers by event, for what reports events of its own, as :func:`~llmdispatcher.run_tools` does."""
+        return self._recorder.listeners
+
+    @property
     def ledger(self) -> CallLog | None:
         """Where the calls are written down, if anywhere."""
         return self._recorder.ledger
@@ -583,7 +615,7 @@ class Dispatcher:
             cancellation.follow(cancel)
         seconds = self._first_timeout if timeout is None else timeout
         deadline = Deadline.after(seconds, clock=self._clock, cancellation=cancellation)
-        report = partial(self._recorder.report, self._in_flight, cancellation)
+        report = partial(self._recorder.report, self._in_flight, cancellation, request)
         call = Call(request, deadline, report, streamed=streamed, guards=self.config.guards)
         call.auto_timeout = timeout is None and self._auto_timeout
         self._recorder.attach(call)

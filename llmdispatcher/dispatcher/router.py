@@ -141,6 +141,12 @@ class Router:
         self.vendors: dict[str, VendorInfo] = {}
         """In order of registration."""
 
+    def mask(self, text: str) -> str:
+        """The text without the keys that the vendors have used."""
+        for known in list(self.vendors.values()):
+            text = known.mask(text)
+        return text
+
     def register(self, vendor: Vendor) -> VendorInfo:
         """Add a vendor; its name must be new. Raises :class:`ConfigError` that names a member it lacks."""
         if isinstance(vendor, str):

@@ -22,16 +22,21 @@ from ..types import (
     Content,
     FunctionTool,
     Late,
+    Listeners,
     Message,
     Part,
     Request,
     Response,
     Tool,
     ToolCall,
+    ToolResult,
+    ToolStart,
     Usage,
     check_request,
     mismatch,
+    split_observers,
     suggest,
+    tell,
     tool,
 )
 from ..vendors import Vendor
@@ -45,6 +50,7 @@ _GLANCE = 1.0
 _LONGEST_ERROR = 2000
 _FREE = (None, "auto", "none")
 """Choices that leave it to the model whether it calls anything."""
+_NOBODY = split_observers(())
 
 
 class Sender(Protocol):
@@ -52,22 +58,6 @@ class Sender(Protocol):
 
     def send(self, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None) -> Response:
         """Answer a request."""
-
-
-@attrs.frozen(kw_only=True)
-class ToolResult:
-    """One call of a tool and what came of it; ``content`` is what the model is told, ``latency`` seconds."""
-
-    call: ToolCall
-    content: Content
-    is_error: bool = False
-    latency: float = 0.0
-
-    @property
-    def message(self) -> Message:
-        """The turn that answers the call; it names the function only where the call has no id to be known by."""
-        name = self.call.name if self.call.id is None else None
-        return Message("tool", self.content, name=name, tool_call_id=self.call.id, is_error=self.is_error or None)
 
 
 @attrs.frozen(kw_only=True)
@@ -126,6 +116,8 @@ def run_tools(  # noqa: PLR0913 - a run's settings, all by keyword
     if cancel is not None:
         cancellation.follow(cancel)
     loop = _Loop(who, known, Deadline.after(timeout, clock=clock, cancellation=cancellation), max_workers)
+    loop.listeners = getattr(who, "listeners", _NOBODY)
+    loop.origin = request.origin if request.origin is not None else getattr(getattr(who, "config", None), "origin", None)
     run = loop.ask(attrs.evolve(request, tools=tools), None)
     choice = request.tool_choice if request.tool_choice in _FREE else None
     while run.response.tool_calls:
@@ -178,6 +170,8 @@ class _Loop:
         self._known = known
         self._deadline = deadline
         self._workers = workers
+        self.listeners: Listeners = _NOBODY
+        self.origin: str | None = None
 
     def ask(self, request: Request, before: ToolRun | None) -> ToolRun:
         """The run with one more answer."""
@@ -206,10 +200,22 @@ class _Loop:
         return results
 
     def _one(self, call: ToolCall) -> ToolResult:
+        tell(self.listeners.tool_start, self._start(call))
         now = self._deadline.clock.monotonic
         began = now()
-        content, is_error = self._outcome(call)
-        return ToolResult(call=call, content=content, is_error=is_error, latency=now() - began)
+        content: Content = ""
+        is_error = True  # unless it returns: what no tool should raise, such as SystemExit, is passed on
+        try:
+            content, is_error = self._outcome(call)
+        finally:
+            result = ToolResult(call=call, content=content, is_error=is_error, latency=now() - began)
+            tell(self.listeners.tool, result)
+        return result
+
+    def _start(self, call: ToolCall) -> ToolStart:
+        known = self._known.get(call.name)
+        description = known.description if known is not None else None
+        return ToolStart(call=call, description=description, origin=self.origin, mask=self.listeners.mask)
 
     def _outcome(self, call: ToolCall) -> tuple[Content, bool]:
         """What the model is told, and whether it is of a failure."""

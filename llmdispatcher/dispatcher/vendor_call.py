@@ -178,7 +178,7 @@ class ActiveStream:
         """Settle as a failure."""
         error.with_facts(vendor=self.vendor, model=self.model)
         self._on_end(self.call, self.attempt, error, partial.usage)
-        self.call.fail(error, self.attempt, partial.usage)
+        self.call.fail(error, self.attempt, partial.usage, partial)
 
     def fail_attempt(self, error: DispatchError, usage: Usage) -> Usage:
         """Settle this attempt as a failure, while its call may go on; return what the attempt used, priced."""

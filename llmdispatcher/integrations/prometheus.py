@@ -17,6 +17,7 @@ SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600)
 """The bounds of the histograms."""
 MOST_TARGETS = 500
 """Pairs of vendor and model that have labels of their own; all further ones are ``other``."""
+_LONGEST_NAME = 200
 
 
 class Prometheus(Observer):
@@ -86,9 +87,14 @@ class Prometheus(Observer):
         self._warnings.labels(warning.source, name, warning.unit, warning.period).inc()
 
     def _label(self, vendor: str, model: str) -> tuple[str, str]:
-        target = vendor, model
+        target = _plain(vendor), _plain(model)
         if target not in self._targets:
             if len(self._targets) >= MOST_TARGETS:
                 return "other", "other"
             self._targets.add(target)
         return target
+
+
+def _plain(name: str) -> str:
+    """A name as a scrape can write it: half of a surrogate pair in one label would end every scrape with an error."""
+    return name[:_LONGEST_NAME].encode("utf-8", "replace").decode()

@@ -86,12 +86,16 @@ if TYPE_CHECKING:
     from .message import media_type as media_type
     from .outcome import AttemptRecord as AttemptRecord
     from .outcome import AttemptStart as AttemptStart
+    from .outcome import CallContent as CallContent
     from .outcome import CallOrigin as CallOrigin
     from .outcome import CallStart as CallStart
     from .outcome import LimitWarning as LimitWarning
+    from .outcome import Listeners as Listeners
     from .outcome import Observer as Observer
     from .outcome import ObserverLike as ObserverLike
     from .outcome import Outcome as Outcome
+    from .outcome import ToolResult as ToolResult
+    from .outcome import ToolStart as ToolStart
     from .outcome import failure_fields as failure_fields
     from .outcome import split_observers as split_observers
     from .outcome import tell as tell
@@ -244,14 +248,18 @@ else:
                 "AttemptRecord",
                 "AttemptStart",
                 "LimitWarning",
+                "CallContent",
                 "CallOrigin",
                 "CallStart",
                 "failure_fields",
+                "Listeners",
                 "Observer",
                 "ObserverLike",
                 "Outcome",
                 "split_observers",
                 "tell",
+                "ToolResult",
+                "ToolStart",
             ),
             "price": ("cost_details", "cost_of", "Price"),
             "remote": ("is_private_url", "RemoteFetch"),

@@ -12,7 +12,8 @@ import attrs
 
 from .._text import room_logger
 from ..errors import AllTargetsFailed, ConfigError, DispatchError, FailureClass, InvalidRequest
-from .response import CostDetails, Usage, dollars_text, from_json, json_converter
+from .message import Content, Message, ToolCall
+from .response import CostDetails, Response, Usage, dollars_text, from_json, json_converter
 
 if TYPE_CHECKING:
     from .request import Request
@@ -299,11 +300,79 @@ class LimitWarning:
         return f"{what} {self.name!r}{whose}: {amounts} are used {'in all' if self.period == 'total' else within}{until}"
 
 
-class Observer:
-    """Hears of calls and attempts, when they begin and how they end; override what you need.
+@attrs.frozen(kw_only=True)
+class CallContent:
+    """What was said in one call that has ended; its :class:`Outcome`, which observers hear of next, has the same ``call_id``.
 
-    Each method is called in the thread of the call, or of its stream (:meth:`on_warning` also in that of the budgets); an exception
-    is logged and does not affect the call.
+    ``request`` is what was asked, as guards have left it; of :meth:`Dispatcher.embed` a request without output that has the texts.
+    ``finish_reasons`` has one reason for each choice of the answer, ``response_id`` is the vendor's name for it.
+    """
+
+    call_id: str
+    request: Request = attrs.field(repr=False)
+    error: DispatchError | None = None
+    origin: str | None = None
+    finish_reasons: tuple[str, ...] = ()
+    response_id: str | None = None
+    _answer: Response | None = attrs.field(default=None, repr=False)
+    _review: Callable[[Response], Response] | None = attrs.field(default=None, repr=False)
+    _mask: Callable[[str], str] | None = attrs.field(default=None, repr=False)
+
+    def response(self) -> Response | None:
+        """Return the answer, of a stream that broke off what had come; ``None`` for vectors and where nothing came.
+
+        It is as the dispatcher's guards let it in: they are called for that. Where one refuses it, it is ``None``, too.
+        """
+        if self._answer is None or self._review is None:
+            return self._answer
+        try:
+            return self._review(self._answer)
+        except Exception:  # noqa: BLE001 - a guard may raise anything; what it does not let in is told to nobody
+            return None
+
+    def masked(self, text: str) -> str:
+        """Return a text with three stars in place of keys that the dispatcher's vendors have used."""
+        return self._mask(text) if self._mask is not None else text
+
+
+@attrs.frozen(kw_only=True)
+class ToolStart:
+    """A tool that :func:`run_tools` is about to call, in this thread; its :class:`ToolResult` has the same ``call``.
+
+    ``description`` is what the model was told of the tool, ``origin`` that of the request or of the configuration.
+    """
+
+    call: ToolCall
+    description: str | None = None
+    origin: str | None = None
+    _mask: Callable[[str], str] | None = attrs.field(default=None, repr=False)
+
+    def masked(self, text: str) -> str:
+        """Return a text with three stars in place of keys that the dispatcher's vendors have used."""
+        return self._mask(text) if self._mask is not None else text
+
+
+@attrs.frozen(kw_only=True)
+class ToolResult:
+    """One call of a tool and what came of it; ``content`` is what the model is told, ``latency`` seconds."""
+
+    call: ToolCall
+    content: Content
+    is_error: bool = False
+    latency: float = 0.0
+
+    @property
+    def message(self) -> Message:
+        """The turn that answers the call; it names the function only where the call has no id to be known by."""
+        name = self.call.name if self.call.id is None else None
+        return Message("tool", self.content, name=name, tool_call_id=self.call.id, is_error=self.is_error or None)
+
+
+class Observer:
+    """Hears of calls, attempts and tools, when they begin and how they end; override what you need.
+
+    Each method is called in the thread of the call, of its stream, or of the tool (:meth:`on_warning` also in that of the budgets);
+    an exception is logged and does not affect the call.
     """
 
     def on_call_start(self, start: CallStart) -> None:
@@ -315,11 +384,20 @@ class Observer:
     def on_attempt(self, record: AttemptRecord) -> None:
         """One vendor was asked, and this is how it went."""
 
+    def on_content(self, content: CallContent) -> None:
+        """A call has ended, and this was said in it; :meth:`on_outcome` comes next."""
+
     def on_outcome(self, outcome: Outcome) -> None:
         """A call has ended."""
 
     def on_warning(self, warning: LimitWarning) -> None:
         """Most of a budget or a rate limit is used, as its ``warn_at`` says."""
+
+    def on_tool_start(self, start: ToolStart) -> None:
+        """A tool is about to be called, in this thread."""
+
+    def on_tool(self, result: ToolResult) -> None:
+        """A tool was called, in this thread, and this came of it."""
 
 
 ObserverLike = Callable[[Outcome], None] | Observer
@@ -334,9 +412,18 @@ class Listeners(NamedTuple):
     attempt: tuple[Callable[[AttemptRecord], None], ...]
     outcome: tuple[Callable[[Outcome], None], ...]
     warning: tuple[Callable[[LimitWarning], None], ...] = ()
+    content: tuple[Callable[[CallContent], None], ...] = ()
+    tool_start: tuple[Callable[[ToolStart], None], ...] = ()
+    tool: tuple[Callable[[ToolResult], None], ...] = ()
+    mask: Callable[[str], str] | None = None
+    """Masks the keys of those who report."""
 
 
-_METHODS = ("on_call_start", "on_attempt_start", "on_attempt", "on_outcome", "on_warning")
+_METHODS = (
+    *("on_call_start", "on_attempt_start", "on_attempt", "on_outcome"),
+    *("on_warning", "on_content", "on_tool_start", "on_tool"),
+)
+_OUTCOME = _METHODS.index("on_outcome")
 
 
 def split_observers(observers: Iterable[ObserverLike]) -> Listeners:
@@ -353,11 +440,12 @@ def split_observers(observers: Iterable[ObserverLike]) -> Listeners:
             if not callable(observer):
                 told = " nor ".join([f"{name}()" for name in _METHODS])
                 raise ConfigError(f"observers[{number}]: {type(observer).__name__} is no function, and has neither {told}")
-            methods = [None, None, None, observer, None]
+            methods = [observer if place == _OUTCOME else None for place in range(len(_METHODS))]
         for place, (name, method) in enumerate(zip(_METHODS, methods, strict=True)):
             if callable(method) and getattr(method, "__func__", None) is not vars(Observer)[name]:  # which does nothing
                 found[place].append(method)
-    return Listeners(*map(tuple, found))
+    methods_by_event: Any = map(tuple, found)
+    return Listeners(*methods_by_event)
 
 
 def tell(observers: Iterable[Callable[[T], None]], news: T) -> None:

@@ -332,6 +332,10 @@ class HttpVendor:
         """The setting that it needs before it can be asked, and where to give it; ``None`` when nothing is missing."""
         return self._credentials.missing()
 
+    def mask(self, text: str) -> str:
+        """The text without keys that were used lately and other secrets of its settings."""
+        return self._credentials.mask(text)
+
     def send(self, request: Request, deadline: Deadline) -> Response:
         """One answer in one piece."""
         call, codec, bounds, names, dropped = self._encode(request, deadline, stream=False)

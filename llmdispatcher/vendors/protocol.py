@@ -73,6 +73,7 @@ class VendorInfo:
     embedding_batches: Callable[[EmbeddingRequest], int]
     awake_keys: Callable[[], Sequence[int]]
     missing: Callable[[], str | None]
+    mask: Callable[[str], str]
     close: Callable[[], object]
 
     @classmethod
@@ -118,6 +119,7 @@ class VendorInfo:
             embedding_batches=http.embedding_batches if http is not None else lambda _request: 1,
             awake_keys=member("awake_keys", tuple),
             missing=member("missing", lambda: None),
+            mask=http.mask if http is not None else lambda text: text,
             close=member("close", lambda: None),
         )
 

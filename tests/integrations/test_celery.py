@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
-from llmdispatcher import Response, Usage
+from llmdispatcher import BudgetExceeded, Response, Usage
 from llmdispatcher.testing import SimulatedResponse, VendorSimulator
 
 from ..orphans import mortal
@@ -39,11 +41,12 @@ def shop(redis_server, simulator, tmp_path, monkeypatch):
 
     workers = []
 
-    def start(*options):
-        command = [sys.executable, "-m", "celery", "-A", "tests.integrations.celery_shop", "worker", "-l", "INFO", *options]
+    def start(*options, app="tests.integrations.celery_shop", folder="."):
+        command = [sys.executable, "-m", "celery", "-A", app, "worker", "-l", "INFO", *options]
         path = tmp_path / f"worker{len(workers)}.log"
+        environment = {**os.environ, "C_FORCE_ROOT": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
         with path.open("wb") as log:
-            workers.append(subprocess.Popen(mortal(command), stdout=log, stderr=log, env={**os.environ, "C_FORCE_ROOT": "1"}))
+            workers.append(subprocess.Popen(mortal(command), cwd=folder, stdout=log, stderr=log, env=environment))
         return workers[-1], path
 
     yield celery_shop, start
@@ -68,9 +71,16 @@ def test_a_worker(shop, simulator, pool):
     assert "closing the dispatcher" in log.read_text()
 
 
-def test_calls_under_way_end(shop, simulator):
-    """At a warm shutdown the answer of a call that has begun still comes."""
-    tasks, start = shop
+def test_calls_under_way_end(shop, simulator, monkeypatch, tmp_path):
+    """At a warm shutdown of the example's worker the answer of a call that has begun still comes; a spent budget is not retried."""
+    _, start = shop
+    example = Path(__file__).parents[2] / "examples" / "celery_worker"
+    text = (example / "llm.toml").read_text().replace("http://127.0.0.1:8100/v1", simulator.openai_url)
+    (tmp_path / "example.toml").write_text(text.replace("calls.db", f"{tmp_path}/calls.db").replace("0.0006", "0.0000001"))
+    monkeypatch.setenv("LLM_CONFIG", str(tmp_path / "example.toml"))
+    monkeypatch.setenv("REDIS_URL", os.environ["SHOP_REDIS"])
+    monkeypatch.syspath_prepend(str(example))
+    tasks = importlib.import_module("tasks")
     release = threading.Event()
 
     def answer(_asked):
@@ -78,8 +88,10 @@ def test_calls_under_way_end(shop, simulator):
         return SimulatedResponse(text="It is late.")
 
     simulator.responses = answer
-    worker, _log = start("--pool", "threads", "--concurrency", "2")
-    task = tasks.ask.delay("Why?")
+    worker, _log = start("--pool", "threads", "--concurrency", "2", app="tasks", folder=example)
+    with pytest.raises(BudgetExceeded):
+        tasks.summarize.delay("A long text", user="ada").get(timeout=PATIENCE)
+    task = tasks.summarize.delay("A long text")
     assert simulator.await_hits(1, PATIENCE)
     worker.send_signal(signal.SIGTERM)
     release.set()

@@ -177,7 +177,12 @@ def test_the_configuration_of_the_application(tmp_path, monkeypatch):
     file = tmp_path / "llm.toml"
     file.write_text('timeout = 9\n[vendors.openai]\napi_key = "sk"\n')
     made = {}
-    for name, setting in {"file": str(file), "fields": {"timeout": 8}, "nothing": None}.items():
+    for name, setting in {
+        "file": str(file),
+        "fields": {"timeout": 8},
+        "vendors": {"timeout": 7, "vendors": {"mine": {"kind": "openai", "api_key": "sk"}}},
+        "nothing": None,
+    }.items():
         app = flask.Flask(name)
         app.config["LLMDISPATCHER"] = setting
         llm = LLMDispatcher(app)
@@ -186,7 +191,7 @@ def test_the_configuration_of_the_application(tmp_path, monkeypatch):
     wrong = flask.Flask("wrong")
     wrong.config["LLMDISPATCHER"] = {"timeot": 3}
 
-    assert {"file": (9, False), "fields": (8, True), "nothing": ("auto", True)} == made
+    assert {"file": (9, False), "fields": (8, True), "vendors": (7, False), "nothing": ("auto", True)} == made
     with pytest.raises(ConfigError, match="did you mean 'timeout'"):
         LLMDispatcher(wrong)
 
@@ -198,7 +203,14 @@ def test_the_configuration_of_the_application(tmp_path, monkeypatch):
         ("", r"app\.config\['LLMDISPATCHER'\]: "),
         (Dispatcher, r"type is no setting"),
         ({"timeot": 3}, r"app\.config\['LLMDISPATCHER'\]: config: unknown key 'timeot'"),
-        ({"vendors": {"openai": {}}}, r"vendors: a mapping has the fields of Config alone; give the path of a file"),
+        (
+            {"vendors": ["openai"]},
+            r"app\.config\['LLMDISPATCHER'\]: vendors: list is no mapping; give the settings of each by its name",
+        ),
+        ({"vendors": {"openai": {"api_kei": "sk"}}}, r"vendors\.openai.*did you mean 'api_key'"),
+        ({"vendors": {"opnai": {"api_key": "sk"}}}, r"vendors\.opnai\.kind: 'opnai' is not in the catalog"),
+        ({"vendors": {"openai": "sk-secret"}}, r"vendors\.openai: str is not a table"),
+        ({"vendors": {"openai": {"api_key": "sk"}}, "timeot": 3}, r"config: unknown key 'timeot'"),
         ("no.toml", r"app\.config\['LLMDISPATCHER'\]: no\.toml: No such file"),
     ],
 )

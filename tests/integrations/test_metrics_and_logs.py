@@ -6,7 +6,17 @@ import logging
 
 import pytest
 
-from llmdispatcher import Config, Dispatcher, DispatchError, OpenAIVendor, RateLimit, Request, RetryPolicy, VendorUnavailable
+from llmdispatcher import (
+    Config,
+    ConfigError,
+    Dispatcher,
+    DispatchError,
+    OpenAIVendor,
+    RateLimit,
+    Request,
+    RetryPolicy,
+    VendorUnavailable,
+)
 from llmdispatcher.integrations.logging import CallLogging
 from llmdispatcher.testing import FakeVendor, VendorSimulator
 
@@ -80,11 +90,14 @@ def test_labels_are_bounded():
     registry = client.CollectorRegistry()
     with Dispatcher(observers=[prometheus.Prometheus(registry)]) as dispatcher:
         dispatcher.register_vendor(FakeVendor("yes", name="a"))
-        for number in range(prometheus.MOST_TARGETS + 50):
+        dispatcher.send(Request("\ud800" + "m" * 5_000, "x"))  # which could not be written, and would end every scrape
+        for number in range(prometheus.MOST_TARGETS + 49):
             dispatcher.send(Request(f"m{number}", "x"))
     models = {sample.labels["model"] for metric in registry.collect() for sample in metric.samples if "model" in sample.labels}
 
     assert prometheus.MOST_TARGETS + 1 == len(models)
+    assert len(client.generate_latest(registry)) < 2_000_000
+    assert max(map(len, models)) == 200
     assert 50 == registry.get_sample_value("llmdispatcher_attempts_total", {"vendor": "other", "model": "other", "result": "ok"})
 
 
@@ -112,3 +125,25 @@ def test_a_line_for_each_attempt(caplog):
         dispatcher.send(ASK)
 
     assert [True, True, False] == [record.getMessage().startswith("attempt") for record in caplog.records if record.name == "mine"]
+
+
+def test_logging_and_metrics_by_the_configuration(caplog, tmp_path):
+    """The switches of a Go user's configuration: a line for each call, off unless told; counts of calls, on unless told."""
+    caplog.set_level(logging.INFO, "llmdispatcher.calls")
+
+    def lines():
+        return len([record for record in caplog.records if record.name == "llmdispatcher.calls"])
+
+    file = tmp_path / "llm.toml"
+    file.write_text("enable_logging = true\nenable_metrics = false\n")
+    counts = []
+    for dispatcher in (Dispatcher(), Dispatcher({"enable_logging": True}), Dispatcher.from_file(file)):
+        with dispatcher:
+            dispatcher.register_vendor(FakeVendor("yes"))
+            dispatcher.send(Request("m", "A secret?"))
+            counts.append((dispatcher.get_stats().total_requests, lines()))
+
+    assert [(1, 0), (1, 1), (0, 2)] == counts
+    with pytest.raises(ConfigError, match="observers: int is not a list"):
+        Dispatcher({"enable_logging": True}, observers=5)
+    assert (True, False) == ("vendor=fake" in caplog.text, "secret" in caplog.text)

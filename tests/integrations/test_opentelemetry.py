@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import signal
@@ -9,7 +10,17 @@ import threading
 
 import pytest
 
-from llmdispatcher import AuthenticationError, Config, Dispatcher, OpenAIVendor, Request, RetryPolicy
+from llmdispatcher import (
+    AuthenticationError,
+    Config,
+    ConfigError,
+    Dispatcher,
+    OpenAIVendor,
+    Request,
+    Response,
+    RetryPolicy,
+    ToolCall,
+)
 from llmdispatcher.testing import FakeVendor, VendorSimulator, faults
 
 pytest.importorskip("opentelemetry.sdk", reason="the SDK of OpenTelemetry is not installed; scripts/test installs it")
@@ -21,16 +32,18 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from llmdispatcher.integrations.opentelemetry import OpenTelemetry
 
+from ..cases import each
+
 
 class Stage:
     """An observer with an SDK of its own."""
 
-    def __init__(self):
+    def __init__(self, **settings):
         self.exporter, self.reader = InMemorySpanExporter(), InMemoryMetricReader()
         self.provider = TracerProvider()
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
         meters = MeterProvider([self.reader])
-        self.observer = OpenTelemetry(tracer_provider=self.provider, meter_provider=meters)
+        self.observer = OpenTelemetry(tracer_provider=self.provider, meter_provider=meters, **settings)
 
     def spans(self):
         """The ended spans in the order of their beginning."""
@@ -77,7 +90,8 @@ def test_a_call_with_a_failover(stage):
         "gen_ai.request.model": "gpt-4o-mini",
         "gen_ai.request.max_tokens": 50,
         "gen_ai.request.temperature": 0.5,
-        "gen_ai.request.stream": False,
+        "gen_ai.response.finish_reasons": (response.finish_reason,),
+        "gen_ai.provider.name": "openai",
         "gen_ai.usage.input_tokens": response.usage.input_tokens,
         "gen_ai.usage.output_tokens": response.usage.output_tokens,
         "llmdispatcher.attempts": 2,
@@ -143,6 +157,116 @@ def test_spans_of_calls_that_are_forgotten_end(stage, monkeypatch):
 
     assert ["chat first", "chat first", "chat second", "chat second"] == sorted(span.name for span in stage.spans())
     assert {} == stage.observer._open
+
+
+def test_content_is_off(stage):
+    """Unless it is switched on: no attribute of any span holds a word of it."""
+    with Dispatcher(observers=[stage.observer]) as dispatcher:
+        dispatcher.register_vendor(FakeVendor("a secret answer"))
+        dispatcher.send(Request("m", "a secret question", response_format={"type": "text"}))
+
+    assert "secret" not in "".join(span.to_json() for span in stage.spans())
+
+
+@each("settings", [{"mask": str}, {"origins": ["shop"]}])
+def test_settings_without_content(settings):
+    """Are told: who gives them wants content, or thinks that there is some."""
+    with pytest.raises(ConfigError, match="of no use without content"):
+        OpenTelemetry(**settings)
+
+
+def test_names_that_no_exporter_can_write(stage):
+    """Halves of surrogate pairs, which would cost an exporter its whole batch, are replaced; names are no longer than names are."""
+    with Dispatcher(observers=[stage.observer]) as dispatcher:
+        dispatcher.register_vendor(FakeVendor(Response(content="x", response_id="\ud800"), "y"))
+        dispatcher.send(Request("m\ud800", "x", stop=["\udfff"], origin="\ud800" * 5_000))
+    told = repr([(span.name, dict(span.attributes)) for span in stage.spans()]) + repr(stage.metrics())
+
+    assert ("\\ud800" in told, "\\udfff" in told, len(told) < 10_000) == (False, False, True)
+
+
+def test_content_in_spans():
+    """As JSON in the span of the call, of named origins, masked; that of the attempt has none. The spans end when the call does."""
+    stage = Stage(content="all", origins=["shop"], mask=lambda text: text.replace("Ada", "[name]"))
+    with Dispatcher(observers=[stage.observer]) as dispatcher:
+        dispatcher.register_vendor(FakeVendor("Hello Ada", "not told"))
+        dispatcher.send(Request("m", "I am Ada", origin="shop", seed=7, top_k=4, response_format={"type": "text"}))
+        dispatcher.send(Request("m", "not told", origin="crm"))
+        assert stage.observer.flush(60)
+    told, other = [span for span in stage.spans() if span.kind.name == "INTERNAL"]
+    attempt, *_ = [span for span in stage.spans() if span.kind.name == "CLIENT"]
+
+    assert [{"role": "user", "parts": [{"type": "text", "content": "I am [name]"}]}] == json.loads(
+        told.attributes["gen_ai.input.messages"]
+    )
+    assert "Hello [name]" == json.loads(told.attributes["gen_ai.output.messages"])[0]["parts"][0]["content"]
+    assert (7, 4) == (told.attributes["gen_ai.request.seed"], told.attributes["gen_ai.request.top_k"])
+    assert "not told" not in other.to_json()
+    assert "Ada" not in "".join(span.to_json() for span in stage.spans())
+    assert "gen_ai.input.messages" not in attempt.attributes
+    assert abs(told.end_time - attempt.end_time) < 1e9
+
+
+def test_no_call_feels_a_mask_that_blocks():
+    """Spans without room for their words end at once without them, and are counted."""
+    held, release = threading.Event(), threading.Event()
+
+    def mask(text):
+        held.set()
+        assert release.wait(60)
+        return text
+
+    stage = Stage(content="all", mask=mask, most_waiting=2)
+    with Dispatcher(observers=[stage.observer]) as dispatcher:
+        dispatcher.register_vendor(FakeVendor(*["yes"] * 10))
+        dispatcher.send(Request("m", "x"))
+        assert held.wait(60)
+        for _ in range(9):
+            dispatcher.send(Request("m", "x"))
+        at_once = [span for span in stage.spans() if span.kind.name == "INTERNAL"]
+        release.set()
+        assert stage.observer.flush(60)
+    spans = [span for span in stage.spans() if span.kind.name == "INTERNAL"]
+
+    assert (7, 7, 10) == (stage.observer.lost, len(at_once), len(spans))
+    assert 3 == len([span for span in spans if "gen_ai.input.messages" in span.attributes])
+
+
+def test_tools():
+    """A span for each, with what it was given and said where content is on; what it does itself is below it."""
+    stage = Stage(content="all")
+    tracer = stage.provider.get_tracer("shop")
+
+    def weather(city: str) -> str:
+        """Tell the weather."""
+        with tracer.start_as_current_span("lookup"):
+            if city == "nowhere":
+                raise LookupError("no such city")
+        return "rain"
+
+    calls = [ToolCall(name="weather", arguments=f'{{"city": "{city}"}}', id=city) for city in ("Oslo", "nowhere")]
+    calls.append(ToolCall(name="made_up", arguments="{}", id="c"))
+    with Dispatcher(observers=[stage.observer]) as dispatcher:
+        dispatcher.register_vendor(FakeVendor(Response(tool_calls=tuple(calls)), "It rains."))
+        with tracer.start_as_current_span("checkout") as outer:
+            dispatcher.run_tools(Request("m", "Weather?"), [weather])
+    assert stage.observer.flush(60)
+    spans = {span.attributes.get("gen_ai.tool.call.id"): span for span in stage.spans() if span.name.startswith("execute_tool")}
+    lookups = {span.parent.span_id for span in stage.spans() if span.name == "lookup"}
+
+    good, bad, unknown = spans["Oslo"], spans["nowhere"], spans["c"]
+    assert {outer.get_span_context().span_id} == {span.parent.span_id for span in spans.values()}
+    assert {good.context.span_id, bad.context.span_id} == lookups
+    assert {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": "weather",
+        "gen_ai.tool.type": "function",
+        "gen_ai.tool.description": "Tell the weather.",
+        "gen_ai.tool.call.arguments": '{"city": "Oslo"}',
+        "gen_ai.tool.call.result": '"rain"',
+    }.items() <= dict(good.attributes).items()
+    assert [("ERROR", "_OTHER")] * 2 == [(span.status.status_code.name, span.attributes["error.type"]) for span in (bad, unknown)]
+    assert 3 == sum(point.count for point in stage.metrics()["gen_ai.execute_tool.duration"])
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no forks")

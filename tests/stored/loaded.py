@@ -157,7 +157,11 @@ print(json.dumps(sorted(names)))
 
 _LOGGERS = """
 import importlib, json, logging, pkgutil
-import llmdispatcher
+import django, llmdispatcher
+from django.conf import settings
+apps = ["django.contrib.contenttypes", "django.contrib.auth", "django.contrib.admin", "llmdispatcher.integrations.django"]
+settings.configure(INSTALLED_APPS=apps)
+django.setup()  # its models and admin are imported by nobody else
 for found in pkgutil.walk_packages(llmdispatcher.__path__, "llmdispatcher."):
     if not found.name.endswith("__main__") and "migrations" not in found.name:
         importlib.import_module(found.name)

@@ -14,11 +14,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 
-from llmdispatcher import Dispatcher, DispatchError, Request
+from llmdispatcher import ConfigError, Dispatcher, DispatchError, Request
 from llmdispatcher.integrations import make_dispatcher
 from llmdispatcher.integrations.events import HEADERS, error_body, error_headers, error_status, stream_events
 from llmdispatcher.runtime import new_lock
@@ -41,6 +42,14 @@ def get_dispatcher() -> Dispatcher:
             _made.clear()
             _made[os.getpid()] = made
         return _made[os.getpid()]
+
+
+def get_ledger() -> Any:
+    """Return the ledger of this process's dispatcher. Raises :class:`ConfigError` where it has none that can be asked."""
+    ledger: Any = get_dispatcher().ledger
+    if not hasattr(ledger, "get_usage_stats"):
+        raise ConfigError(f'{SETTING}: calls are not written down; name a ledger, such as ledger = "calls.db"')
+    return ledger
 
 
 def stream(
