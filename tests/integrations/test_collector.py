@@ -108,7 +108,9 @@ def test_a_trace(collector, pipeline):
     ended: list[Outcome] = []
     config = Config(default_vendor="first", retry_policy=RetryPolicy(max_retries=0))
     with VendorSimulator() as simulator, Dispatcher(config, observers=[observer, ended.append]) as dispatcher:
-        dispatcher.register_vendor(FakeVendor(AuthenticationError("no", status=401), name="first"))
+        refusing = FakeVendor(AuthenticationError("no", status=401), name="first")
+        refusing.can_embed = False
+        dispatcher.register_vendor(refusing)
         dispatcher.register_vendor(OpenAIVendor(api_key="sk", base_url=simulator.openai_url))
         with tracers.get_tracer("shop").start_as_current_span("checkout") as outer:
             simulator.responses = answer

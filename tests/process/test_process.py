@@ -97,7 +97,16 @@ LATE = {
     "accounting/budgets/reservation.py": {"spending_of"},  # the constructor of a dispatcher
     "accounting/ledger/ledger.py": {  # questions and the way to the database, which no call waits for
         *("migrate", "get_usage_stats", "list_recent_calls", "get_call", "get_attempts", "record", "_record_behind"),
-        *("export_usage_logs", "import_usage_logs", "prune", "log_call", "log_llm_call", "rebuild_rollups", "check_rollups"),
+        *(
+            "export_usage_logs",
+            "import_usage_logs",
+            "prune",
+            "log_call",
+            "log_llm_call",
+            "rebuild_rollups",
+            "check_rollups",
+            "erase_user",
+        ),
         *("is_there", "foreign_tables", "refresh_models", "list_models", "get_model"),
         *("connections", "row_writer"),  # under the lock that a fork waits for
     },
@@ -105,7 +114,10 @@ LATE = {
     "catalog/lockfile/aliases.py": {"_read"},  # a lockfile is read when the first name is looked up
     "catalog/lockfile/lockfile.py": {"text_of"},  # a lockfile is saved
     "dispatcher/config.py": {"_registry"},  # the constructor of a configuration
-    "dispatcher/dispatcher.py": {"_ledger_at"},  # the constructor of a dispatcher
+    "dispatcher/dispatcher.py": {"__init__", "_ledger_at"},  # the constructor of a dispatcher
+    "integrations/litellm/costs.py": {"validate_environment"},  # a question of a script
+    "server/serve.py": {"_serve_with_granian", "_serve_with_waitress", "_simulated"},  # before the first request
+    "vendors/raw.py": {"retry"},  # a raw call that repeats is the user's own
     "runtime/environment.py": {"state_folder"},  # the constructor of a ledger on a server
     "resilience/limits.py": {"_open_storage"},  # the first count that another process shares
 }

@@ -21,7 +21,7 @@ class Told(Limits):
 
     def __init__(self, **settings):
         self.warnings = []
-        super().__init__(None, self.warnings.append)
+        super().__init__(warn=self.warnings.append)
         self.set("openai", RateLimit(**settings))
 
 

@@ -396,7 +396,7 @@ def test_one_of_all_processes_warns(server):
     """Once in a period, with what all have used; also where the minute is limited alone."""
     for settings, most in (({"requests_per_day": 10}, 10), ({"requests_per_minute": 8}, 8)):
         warnings = []
-        several = [Limits(server.url, warnings.append) for _ in range(2)]
+        several = [Limits(server.url, warn=warnings.append) for _ in range(2)]
         for limits in several:
             limits.set(f"v{most}", RateLimit(warn_at=0.5, **settings))
         for number in range(most):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import secrets
+import select
+import socket
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -249,9 +251,6 @@ def can_tell_leaving(environ: Environ) -> bool:
 
 
 def _is_closed(sock: Any) -> bool:
-    import select
-    import socket
-
     try:
         if not select.select([sock], [], [], 0)[0]:
             return False
