@@ -100,6 +100,15 @@ def make_application(options: ServeOptions) -> Gateway:
     return make_gateway(make_dispatcher(options), options.store(), GatewaySettings(threads=options.threads))
 
 
+def _options_of(text: str) -> ServeOptions:
+    """The options that a variable carries. Raises :class:`ConfigError` for a text that is none."""
+    try:
+        return ServeOptions(**json.loads(text))
+    except (ValueError, TypeError) as error:
+        known = ", ".join([field.name for field in attrs.fields(ServeOptions)])
+        raise ConfigError(f"{VARIABLE}: {error}; give a JSON object with fields of {known}") from None
+
+
 class _Application:
     """The application of a worker, made at its first request or when the worker starts."""
 
@@ -109,7 +118,7 @@ class _Application:
     def start(self) -> Gateway:
         """Make it."""
         if self._gateway is None:
-            options = ServeOptions(**json.loads(os.environ[VARIABLE]))
+            options = _options_of(os.environ.get(VARIABLE) or "{}")
             self._gateway = make_application(options)
             atexit.register(self._gateway.close, options.drain)
         return self._gateway

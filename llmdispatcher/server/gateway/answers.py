@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import queue
+import traceback
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import attrs
 
+from ..._text import room_logger
 from ...dispatcher import StreamingResponse
 from ...errors import DispatchError
 from ...runtime import ChannelClosed
 from ...types import Embeddings, Response, StreamChunk
 from ...wire import Inbound
-from .formats import GOOGLE, error_for_client
+from .formats import GOOGLE, GatewayError, error_for_client
 from .http import GatewaySettings, Task, can_tell_leaving, has_left
+
+logger = room_logger("server")
 
 _GLANCE = 0.25
 """Seconds between two looks whether a silent stream's client is still there."""
@@ -52,6 +57,12 @@ def facts_of(response: Response | Embeddings) -> dict[str, str]:
     return {f"x-llmdispatcher-{name}": _header(f"{value}") for name, value in facts.items() if value is not None}
 
 
+def place_of(error: BaseException) -> str:
+    """The class of an error and where it was raised, for a log; its text may have a client's words in it."""
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    return f"{type(error).__name__} in " + " < ".join([f"{PurePath(one.filename).name}:{one.lineno}" for one in reversed(frames)])
+
+
 def _header(text: str) -> str:
     return "".join([letter if letter.isascii() and letter.isprintable() else "?" for letter in text])[:1024]
 
@@ -62,8 +73,12 @@ def stream_of(stream: StreamingResponse, task: Task, asked: Inbound, settings: G
     The task is released at the end, however it ends. Google's clients that ask without ``alt=sse`` get one JSON array.
     """
     as_array = task.form is GOOGLE and "alt=sse" not in task.incoming.query
-    body = _Events(stream, task, asked, _Array() if as_array else None, settings.heartbeat)
-    body.begin(settings.patience)
+    try:
+        body = _Events(stream, task, asked, _Array() if as_array else None, settings.heartbeat)
+        body.begin(settings.patience)
+    except BaseException:
+        stream.close()
+        raise
     headers = {
         "Content-Type": "application/json" if as_array else task.form.codec.content_type,
         "X-Accel-Buffering": "no",
@@ -79,6 +94,7 @@ class _Events:
         self._stream, self._form, self._release = stream, task.form, task.release
         self._writer = task.form.codec.writer(asked)
         self._left = has_left(task.incoming.environ)
+        self._request_id = task.incoming.request_id
         self._beat = heartbeat if can_tell_leaving(task.incoming.environ) else min(heartbeat, _PROBE)
         self._array = array
         self._first: StreamChunk | None = None
@@ -122,6 +138,9 @@ class _Events:
             yield from map(self._framed, self._pieces())
             if self._array is not None:
                 yield self._array.end()
+        except Exception as error:  # with a server's log its text would go out, and the client would learn nothing
+            logger.error("%s: a stream failed inside the gateway: %s", self._request_id, place_of(error))
+            yield self._writer.fail(GatewayError("the gateway failed; tell whoever runs it", status=500, code="internal"))
         finally:
             self.close()
 

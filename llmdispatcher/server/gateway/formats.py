@@ -38,7 +38,15 @@ from ...wire import ANTHROPIC_MESSAGES, GEMINI, OLLAMA_CHAT, OPENAI_CHAT, OPENAI
 
 MOST_WORDS = 2000
 """Characters of an error's text."""
-_ACCOUNTS = re.compile(r"\b(?:org-|proj_|sk-|acct_)[\w-]+")
+_ACCOUNTS = re.compile(
+    r"\b(?:org-|proj_|sk-|acct_|asst_|gsk_|xai-|hf_|AIza|ya29\.|AKIA|ASIA|llmr_pk_)[\w-]+"
+    r"|\buser-(?=\w*\d)\w{12,}"
+    r"|\barn:aws[\w-]*:[^\s\"'<>]+"
+    r"|\bprojects?/[\w-]+"
+    r"|\b(?:[\w-]+\.)+(?:azure\.com|azure\.us|azuredatabricks\.net|databricks\.com|snowflakecomputing\.com|amazonaws\.com)\b"
+    r"|(?<=[Bb]earer )[^\s\"']+",
+)
+"""What names an account, or is a key: of vendors whose words a client may read."""
 
 
 @attrs.frozen(kw_only=True)
