@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
@@ -184,18 +183,10 @@ def _serve_with_granian(options: ServeOptions) -> None:
 
 
 def _serve_with_waitress(options: ServeOptions) -> None:
-    import waitress
-
     if options.workers > 1:
         raise ConfigError("workers: waitress serves in one process; install granian for more")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # which it takes for the end, and lets calls under way finish
-    waitress.serve(
-        make_worker(),
-        host=options.host,
-        port=options.port,
-        threads=options.threads,
-        channel_request_lookahead=1,
-        max_request_body_size=64 << 20,
-        ident="",
-        _quiet=True,
-    )
+    from .waitress import run_waitress
+
+    gateway = make_worker()
+    most, drain = gateway.settings.max_body, options.drain
+    run_waitress(gateway, host=options.host, port=options.port, threads=options.threads, most=most, drain=drain)

@@ -20,7 +20,7 @@ from ..keys import ApiKey, KeyStore
 from .answers import StreamedAnswer, WholeAnswer, facts_of, place_of, stream_of
 from .checks import MOST_MEMBERS, MOST_OF_EMBEDDINGS, check_media, check_members, check_settings, check_stateless
 from .formats import CHAT, GOOGLE, MESSAGES, OLLAMA, RESPONSES, STATUS_TEXTS, ClientFormat, GatewayError, write_error
-from .http import Bodies, Environ, FailedLogins, GatewaySettings, Incoming, InFlight, Task, credential, hide_keys
+from .http import Bodies, Environ, FailedLogins, GatewaySettings, Incoming, InFlight, Leavers, Task, credential, hide_keys
 
 logger = room_logger("server")
 
@@ -58,6 +58,7 @@ class Gateway:
         self.draining = False
         self._clock = clock
         self._bodies = Bodies(settings.max_body, settings.bodies_together, clock)
+        self._leavers = Leavers()
         self._in_flight = InFlight(settings.threads)
         self._failed = FailedLogins(clock)
 
@@ -70,7 +71,7 @@ class Gateway:
             answer = self._answer(incoming)
         except DispatchError as error:
             answer = self._refusal(incoming, error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client is answered
             logger.error("%s: a request failed inside the gateway: %s", incoming.request_id, place_of(error))
             answer = self._refusal(incoming, GatewayError("the gateway failed; tell whoever runs it", status=500, code="internal"))
         headers = {**answer.headers, form.id_header: incoming.request_id, "x-llmdispatcher-request-id": incoming.request_id}
@@ -152,11 +153,12 @@ class Gateway:
         asked = self._asked(task)
         timeout = self._timeout(task.incoming)
         if not asked.stream:
-            response = self.dispatcher.send(asked.request, timeout=timeout or self.settings.timeout)
+            with self._leavers.watch(task.incoming.environ) as cancel:
+                response = self.dispatcher.send(asked.request, timeout=timeout or self.settings.timeout, cancel=cancel)
             body = task.form.codec.write_response(response, asked)
             return WholeAnswer(200, body, {"Content-Type": "application/json", **facts_of(response)})
         stream = self.dispatcher.send_streaming(asked.request, timeout=timeout)
-        return stream_of(stream, task, asked, self.settings)
+        return stream_of(stream, task, asked, self.settings, self._leavers)
 
     def _asked(self, task: Task) -> Inbound:
         """What a body asks for, checked, with the model's name as the dispatcher has it."""
@@ -241,12 +243,11 @@ class Gateway:
         if not asked.texts:
             raise InvalidRequest("input: give a text or a list of texts; tokens are not taken, since each vendor has its own")
         settings = self._settings_of(task, asked.model)
-        found = self.dispatcher.embed(
-            settings["model"],
-            asked.texts,
-            timeout=self._timeout(task.incoming) or self.settings.timeout,
-            **_embedding_settings(asked, settings),
-        )
+        timeout = self._timeout(task.incoming) or self.settings.timeout
+        with self._leavers.watch(task.incoming.environ) as cancel:
+            found = self.dispatcher.embed(
+                settings["model"], asked.texts, timeout=timeout, cancel=cancel, **_embedding_settings(asked, settings)
+            )
         body = codec.write_response(found, asked)
         if task.incoming.path.endswith(":embedContent"):
             body = json.dumps({"embedding": json.loads(body)["embeddings"][0]}).encode()
@@ -322,6 +323,10 @@ class Gateway:
         if self.draining:
             return WholeAnswer(503, b"draining\n", {"Content-Type": "text/plain"})
         return WholeAnswer(200, b"ready\n", {"Content-Type": "text/plain"})
+
+    def is_idle(self) -> bool:
+        """Whether no request with a key is being worked on, so that the process may end."""
+        return not len(self._in_flight)
 
     def close(self, drain: float = 0.0) -> None:
         """Take no more requests, give those under way ``drain`` seconds, and close dispatcher and keys."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
+import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, unquote_plus
 
 import attrs
 
-from ...runtime import Clock, new_lock
+from ...runtime import Cancellation, Clock, new_lock
 from ..keys import ApiKey
 from .formats import ClientFormat, GatewayError
 
@@ -23,6 +26,8 @@ BODY_SECONDS = 30.0
 """Seconds within which a body arrives, and a client reads a piece of an answer, where the server lets one say so."""
 _LENIENT, _LEAST_RATE = 5.0, 1024.0
 """From the fifth second on a body comes at this many bytes a second or faster."""
+GLANCE = 0.25
+"""Seconds between two looks whether a client is still there, while the vendor is silent."""
 _FAILURES, _WINDOW, _MOST_ADDRESSES = 60, 60.0, 10_000
 
 
@@ -174,7 +179,7 @@ class Bodies:
                 piece = source.read(min(left, _PIECE))
             except OSError:
                 raise self._too_slow() from None
-            except Exception:  # each server has errors of its own for pieces that are none
+            except Exception:  # noqa: BLE001 - each server has errors of its own for pieces that are none
                 raise GatewayError("the body is not whole, or its pieces are none", status=400, code="incomplete_body") from None
             if not piece:
                 break
@@ -230,6 +235,9 @@ class InFlight:
         self._by_key: dict[str, int] = {}
         self._all = 0
 
+    def __len__(self) -> int:
+        return self._all
+
     def enter(self, key: str) -> Callable[[], None]:
         """Count a request, and return what ends it. Raises :class:`GatewayError` where there are too many."""
         with self._lock:
@@ -264,6 +272,56 @@ def has_left(environ: Environ) -> Callable[[], bool]:
 def can_tell_leaving(environ: Environ) -> bool:
     """Whether the server lets one see that a client has left; else only a write shows it."""
     return "waitress.client_disconnected" in environ or "gunicorn.socket" in environ
+
+
+class Leavers:
+    """Cancels calls whose client has left, or reads nothing; one thread looks at all of them, while there are any."""
+
+    def __init__(self) -> None:
+        self._lock = new_lock()
+        self._watched: dict[Callable[[], None], Callable[[], bool]] = {}
+        self._looking: int | None = None
+
+    @contextmanager
+    def watch(self, environ: Environ) -> Iterator[Cancellation | None]:
+        """What cancels the calls of a whole answer; ``None`` where the server lets nobody see that a client has left."""
+        if not can_tell_leaving(environ):
+            yield None
+            return
+        cancellation = Cancellation()
+        cancel = cancellation.cancel
+        self.add(cancel, has_left(environ))
+        try:
+            yield cancellation
+        finally:
+            self.drop(cancel)
+
+    def add(self, cancel: Callable[[], None], left: Callable[[], bool]) -> None:
+        """Call ``cancel`` when ``left`` says so, until :meth:`drop`."""
+        with self._lock:
+            self._watched[cancel] = left
+            if self._looking != os.getpid():  # a thread does not come along through a fork
+                self._looking = os.getpid()
+                threading.Thread(target=self._look, name="llmdispatcher-leavers", daemon=True).start()
+
+    def drop(self, cancel: Callable[[], None]) -> None:
+        """Look at it no more; idempotent."""
+        with self._lock:
+            self._watched.pop(cancel, None)
+
+    def _look(self) -> None:
+        pause = threading.Event()
+        while True:
+            pause.wait(GLANCE)
+            with self._lock:
+                watched = list(self._watched.items())
+                if not watched:
+                    self._looking = None
+                    return
+            for cancel, left in watched:
+                if left():
+                    cancel()
+                    self.drop(cancel)
 
 
 def limit_silence(environ: Environ) -> None:
