@@ -79,6 +79,7 @@ def run_waitress(application: Any, *, host: str, port: int, threads: int, most: 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     server.run()
+    application.close()  # what is left now is cancelled
 
 
 def _listening(server: Any) -> list[Any]:

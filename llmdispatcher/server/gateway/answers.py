@@ -72,7 +72,7 @@ def stream_of(stream: StreamingResponse, task: Task, asked: Inbound, settings: G
     """
     as_array = task.form is GOOGLE and "alt=sse" not in task.incoming.query
     try:
-        body = Events(stream, task, asked, _Array() if as_array else None, settings.heartbeat, leavers)
+        body = Events(stream, task, asked, array=_Array() if as_array else None, heartbeat=settings.heartbeat, leavers=leavers)
         body.begin(settings.patience)
     except BaseException:
         stream.close()
@@ -89,7 +89,7 @@ class Events:
     """The bytes of a streamed answer; closing it stops the vendor, as does a client that has left."""
 
     def __init__(
-        self, stream: StreamingResponse, task: Task, asked: Inbound, array: _Array | None, heartbeat: float, leavers: Leavers
+        self, stream: StreamingResponse, task: Task, asked: Inbound, *, array: _Array | None, heartbeat: float, leavers: Leavers
     ) -> None:
         self._stream, self._form, self._release = stream, task.form, task.release
         self._writer = task.form.codec.writer(asked)

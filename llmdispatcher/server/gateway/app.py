@@ -66,7 +66,7 @@ class Gateway:
         """WholeAnswer one request."""
         incoming = Incoming.of(environ)
         hide_keys(environ)
-        form = form_of(incoming.path)
+        form = form_of(incoming)
         try:
             answer = self._answer(incoming)
         except DispatchError as error:
@@ -143,7 +143,7 @@ class Gateway:
     def _refusal(self, incoming: Incoming, error: DispatchError) -> WholeAnswer:
         if not isinstance(error, GatewayError):
             logger.info("%s: %s", incoming.request_id, type(error).__name__)  # its text may have the client's words
-        status, headers, body = write_error(form_of(incoming.path), error, incoming.request_id)
+        status, headers, body = write_error(form_of(incoming), error, incoming.request_id)
         return WholeAnswer(status, body, {"Content-Type": "application/json", **headers})
 
     # What the routes do
@@ -276,12 +276,12 @@ class Gateway:
 
     def models(self, task: Task) -> WholeAnswer:
         """List the names that a key may ask for: pools, ``auto``, and the models of the registered vendors."""
-        names = self._names(task.key)
-        if task.form is GOOGLE:
+        names, form = self._names(task.key), form_of(task.incoming)
+        if form is GOOGLE:
             listed: Any = {"models": [_google_record(name) for name in names]}
-        elif task.form is OLLAMA:
+        elif form is OLLAMA:
             listed = {"models": [{"name": name, "model": name, "modified_at": _EPOCH, "size": 0, "digest": ""} for name in names]}
-        elif task.incoming.header("anthropic-version") is not None:
+        elif form is MESSAGES:
             listed = {
                 "data": [_anthropic_record(name) for name in names],
                 "has_more": False,
@@ -298,9 +298,10 @@ class Gateway:
         named, names = self._model(name), self._names(task.key)
         if named not in names and not (":" not in named and any(one.partition(":")[2] == named for one in names)):
             raise GatewayError("there is no such model here", status=404, code="model_not_found", param="model")
-        if task.form is GOOGLE:
+        form = form_of(task.incoming)
+        if form is GOOGLE:
             record = _google_record(name)
-        elif task.incoming.header("anthropic-version") is not None:
+        elif form is MESSAGES:
             record = _anthropic_record(name)
         else:
             record = _model_record(name)
@@ -357,12 +358,17 @@ def _anthropic_record(name: str) -> dict[str, Any]:
 _EPOCH = "1970-01-01T00:00:00Z"
 
 
-def form_of(path: str) -> ClientFormat:
-    """The format in which a client at this path reads errors."""
+def form_of(incoming: Incoming) -> ClientFormat:
+    """The format in which a client reads errors and lists: by the path, and where several have one path by its headers."""
+    path = incoming.path
     if path.startswith("/v1/messages"):
         return MESSAGES
-    if path.startswith("/v1beta/"):
+    if path.startswith("/v1beta/") or _GOOGLE_PATH.fullmatch(path):
         return GOOGLE
+    if path.startswith("/v1/models"):
+        if incoming.method == "POST" or incoming.header("x-goog-api-key") is not None:
+            return GOOGLE
+        return CHAT if incoming.header("anthropic-version") is None else MESSAGES
     if path.startswith("/api/"):
         return OLLAMA
     return RESPONSES if path.startswith("/v1/responses") else CHAT
@@ -372,7 +378,8 @@ def _routes(rows: Sequence[tuple[str, str, ClientFormat, str | None, Any]]) -> t
     return tuple([PathRoute(method, re.compile(pattern), form, scope, work) for method, pattern, form, scope, work in rows])
 
 
-_GOOGLE_METHOD = r"/v1beta/(?P<kind>models|tunedModels)/(?P<model>.+):(?P<method>[A-Za-z]+)"
+_GOOGLE_PATH = re.compile(r"/v1/tunedModels/.+")
+_GOOGLE_METHOD = r"/v1(?:beta)?/(?P<kind>models|tunedModels)/(?P<model>.+):(?P<method>[A-Za-z]+)"
 ROUTES = _routes(
     [
         ("POST", r"/v1/chat/completions", CHAT, "gateway", Gateway.converse),
