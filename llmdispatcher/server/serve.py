@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -178,7 +179,7 @@ def _serve_with_granian(options: ServeOptions) -> None:
         factory=True,
         log_access=False,
         respawn_failed_workers=True,
-        workers_kill_timeout=int(options.drain),
+        workers_kill_timeout=max(1, math.ceil(options.drain)),  # 0 would be for ever
     ).serve()
 
 

@@ -63,10 +63,7 @@ def run_waitress(application: Any, *, host: str, port: int, threads: int, most: 
         max_request_body_size=most + 1,
         ident="",
     )
-    sockets = _listening(server)
-    for one in sockets:
-        one.channel_class = _Channel
-        one.maintenance = _with_slow_ones(one)
+    sockets = limit_clients(server)
 
     def end(*_: object) -> None:
         if application.draining:
@@ -82,10 +79,14 @@ def run_waitress(application: Any, *, host: str, port: int, threads: int, most: 
     application.close()  # what is left now is cancelled
 
 
-def _listening(server: Any) -> list[Any]:
-    """The listening sockets: of a name with several addresses there are several."""
-    sockets = server.map if hasattr(server, "map") else server._map
-    return [one for one in sockets.values() if isinstance(one, BaseWSGIServer)]
+def limit_clients(server: Any) -> list[Any]:
+    """Hold the clients of a server of waitress to the limits; returns its sockets, of which a name may have several."""
+    every = server.map if hasattr(server, "map") else server._map
+    sockets = [one for one in every.values() if isinstance(one, BaseWSGIServer)]
+    for one in sockets:
+        one.channel_class = _Channel
+        one.maintenance = _with_slow_ones(one)
+    return sockets
 
 
 def _with_slow_ones(server: Any) -> Callable[[float], None]:

@@ -328,24 +328,100 @@ def test_a_fault_of_the_gateway_in_a_stream_is_an_event(served, monkeypatch, cap
     assert 0 == len(served.app._in_flight)
 
 
-def test_a_client_that_leaves_a_whole_answer_stops_the_vendor(keys):
-    """Nobody reads it any more; the place of the request is free again."""
+@pytest.fixture
+def watched(keys):
+    """A gateway whose vendor is scripted by a test: the application, a key, the vendor, and what tells that a call has ended."""
     _, secret = keys.create("a test")
     ended, outcomes = threading.Event(), []
     with VendorSimulator() as simulator:
-        simulator.always(faults.silent())
         made = Dispatcher(
             Config(timeout=600, retry_policy={"max_retries": 0}), observers=[lambda one: (outcomes.append(one), ended.set())]
         )
         made.register_vendor(OpenAIVendor(api_key="sk", base_url=simulator.openai_url))
-        app = create_app(made, keys=keys, settings=GatewaySettings(threads=8))
-        with made, serving(app) as url:
-            with pytest.raises(requests.Timeout):
-                requests.post(url + CHAT, json=HELLO, headers={"x-api-key": secret}, timeout=(30, 0.5))
-            assert ended.wait(PATIENCE)
-            assert "Cancelled" == type(outcomes[0].error).__name__
+        with made:
+            yield create_app(made, keys=keys, settings=GatewaySettings(threads=8)), secret, simulator, ended
+    assert "Cancelled" == type(outcomes[0].error).__name__
+
+
+@each("path, body", {"chat": (CHAT, HELLO), "vectors": ("/v1/embeddings", {"model": "text-embedding-3-small", "input": "a"})})
+def test_a_client_that_leaves_a_whole_answer_stops_the_vendor(watched, path, body):
+    """Nobody reads it any more; the place of the request is free again."""
+    app, secret, simulator, ended = watched
+    simulator.always(faults.silent())
+    ended.clear()
+    with serving(app) as url:
+        with pytest.raises(requests.Timeout):
+            requests.post(url + path, json=body, headers={"x-api-key": secret}, timeout=(30, 0.5))
+        assert ended.wait(PATIENCE)
     assert 0 == len(app._in_flight)
     assert app.settings.bodies_together == app._bodies._left
+
+
+def test_a_stream_that_nobody_reads_stops_the_vendor(watched, monkeypatch):
+    """Its place is kept until the server lets go of it, since the server's thread is."""
+    app, secret, simulator, ended = watched
+    monkeypatch.setattr("llmdispatcher.server.gateway.answers.BODY_SECONDS", 0.1)
+    simulator.always(faults.stall_after(words=1))
+    body = json.dumps({**HELLO, "stream": True}).encode()
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": CHAT, "HTTP_X_API_KEY": secret, "CONTENT_LENGTH": f"{len(body)}"}
+    answer = app({**environ, "wsgi.input": io.BytesIO(body)}, lambda *_: None)
+
+    assert next(answer).startswith(b"data: ")
+    assert ended.wait(PATIENCE)
+    assert 1 == len(app._in_flight)
+    answer.close()
+    assert 0 == len(app._in_flight)
+    assert app.settings.bodies_together == app._bodies._left
+
+
+SLOW = {
+    "a head that never ends": b"POST /v1/messages HTTP/1.1\r\nHost: x\r\n",
+    "a body that never ends": b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{",
+    "pieces that never end": b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+}
+
+
+@each("sent", SLOW)
+def test_waitress_drops_a_client_that_is_slow(served, sent, monkeypatch):
+    """However the bytes before looked."""
+    with (
+        monkeypatch.context() as limits,
+        socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2])), timeout=PATIENCE) as connection,
+    ):
+        limits.setattr("llmdispatcher.server.waitress.BODY_SECONDS", 0.2)
+        connection.sendall(sent)
+        assert b"" == connection.recv(100)
+    assert 200 == served.get("/livez").status_code
+
+
+def test_waitress_drops_a_client_that_reads_nothing(watched, monkeypatch):
+    """While more comes than its socket takes."""
+    app, secret, simulator, ended = watched
+    simulator.script(f"{'w' * 5000} " * 6_000)  # more than waitress keeps for a client
+    body = json.dumps({**HELLO, "stream": True}).encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nX-API-Key: {secret}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with serving(app) as url, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", int(url.rpartition(":")[2])))
+        connection.sendall(head.encode() + body)
+        assert simulator.await_hits(1, PATIENCE)
+        monkeypatch.setattr("llmdispatcher.server.waitress.BODY_SECONDS", 0.3)
+        assert ended.wait(PATIENCE)
+    assert 0 == len(app._in_flight)
+
+
+def test_every_answer_says_what_caches_may_do(served):
+    """Refusals and streams, too; and a vendor that wants to be left alone for years is told as a day."""
+    served.simulator.always(faults.status(429, ("Retry-After", "1e9")))
+    answers = [
+        served.get("/v1/models"),
+        served.get("/nothing"),
+        served.get("/livez"),
+        served.post(CHAT, {**HELLO, "model": "anthropic:claude-haiku-4-5", "stream": True}),
+    ]
+
+    assert [("no-store", True)] * 4 == [(one.headers["cache-control"], "Authorization" in one.headers["vary"]) for one in answers]
+    assert "86400" == answers[-1].headers["retry-after"]
 
 
 def test_a_closed_connection_is_seen(monkeypatch):

@@ -76,6 +76,7 @@ class Gateway:
             answer = self._refusal(incoming, GatewayError("the gateway failed; tell whoever runs it", status=500, code="internal"))
         headers = {**answer.headers, form.id_header: incoming.request_id, "x-llmdispatcher-request-id": incoming.request_id}
         headers.setdefault("Cache-Control", "no-store")
+        headers["Vary"] = "Accept-Encoding, X-API-Key, Authorization, Origin"
         if isinstance(answer, StreamedAnswer):
             try:
                 start_response("200 OK", list(headers.items()))
