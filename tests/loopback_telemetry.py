@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -148,8 +149,16 @@ class PrometheusServer:
     def ask(self, path: str, **parameters: str) -> Any:
         """What its HTTP API answers."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"{self._url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}", timeout=PATIENCE) as reply:
-            return json.load(reply)["data"]
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                with opener.open(f"{self._url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}", timeout=PATIENCE) as reply:
+                    return json.load(reply)["data"]
+            except urllib.error.HTTPError as error:
+                error.close()
+                if error.code != 503 or time.monotonic() > end:  # it answers so until it is ready
+                    raise
+                time.sleep(0.05)
 
     def await_value(self, query: str, value: float) -> list[Any]:
         """The result of a query in PromQL, once it is one series with this value."""

@@ -104,10 +104,11 @@ class KeyStore:
     def __init__(self, place: str | os.PathLike[str], *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._url = _url(place)
         self._clock = clock
-        self._lock = new_lock()
+        self._lock, self._listing = new_lock(), new_lock()
         self._engine: sa.Engine | None = None
         self._pid = 0
         self._verdicts: dict[str, _Verdict] = {}
+        self._listed: tuple[float, frozenset[str]] | None = None
 
     def create(
         self,
@@ -199,11 +200,29 @@ class KeyStore:
             text = "the keys' database cannot be asked; try again"
             raise VendorUnavailable(text, code="store_unavailable", sent=False) from None
         found = _Verdict(_key(row) if row is not None and hmac.compare_digest(row["hash"], digest) else None, now)
-        with self._lock:
-            if len(self._verdicts) >= _MOST_REMEMBERED:
-                self._verdicts = {}
-            self._verdicts[digest] = found
+        if found.key is not None:  # wrong ones are not remembered, since they would push the good ones out
+            with self._lock:
+                if len(self._verdicts) >= _MOST_REMEMBERED:
+                    self._verdicts = {}
+                self._verdicts[digest] = found
         return found
+
+    def lists(self, secret: str) -> bool:
+        """Whether there is such a key, by a list that is fetched once in :data:`FRESH` seconds however often it is asked for."""
+        digest, now = hash_of(secret), self._clock.monotonic()
+        if digest in self._verdicts:
+            return True
+        with self._listing:
+            if self._listed is None or now - self._listed[0] >= FRESH:
+                self._listed = (now, self._hashes())
+            return digest in self._listed[1]
+
+    def _hashes(self) -> frozenset[str]:
+        try:
+            with self._reading() as connection:
+                return frozenset(connection.execute(sa.select(_keys.c.hash).where(_keys.c.revoked_at.is_(None))).scalars())
+        except SQLAlchemyError:
+            return self._listed[1] if self._listed is not None else frozenset()
 
     def all(self, organization: str | None = None) -> list[ApiKey]:
         """All keys, of one organization or of all, the newest first; revoked ones too."""

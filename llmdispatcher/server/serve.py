@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import atexit
 import json
+import math
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
@@ -100,6 +100,15 @@ def make_application(options: ServeOptions) -> Gateway:
     return make_gateway(make_dispatcher(options), options.store(), GatewaySettings(threads=options.threads))
 
 
+def _options_of(text: str) -> ServeOptions:
+    """The options that a variable carries. Raises :class:`ConfigError` for a text that is none."""
+    try:
+        return ServeOptions(**json.loads(text))
+    except (ValueError, TypeError) as error:
+        known = ", ".join([field.name for field in attrs.fields(ServeOptions)])
+        raise ConfigError(f"{VARIABLE}: {error}; give a JSON object with fields of {known}") from None
+
+
 class _Application:
     """The application of a worker, made at its first request or when the worker starts."""
 
@@ -109,7 +118,7 @@ class _Application:
     def start(self) -> Gateway:
         """Make it."""
         if self._gateway is None:
-            options = ServeOptions(**json.loads(os.environ[VARIABLE]))
+            options = _options_of(os.environ.get(VARIABLE) or "{}")
             self._gateway = make_application(options)
             atexit.register(self._gateway.close, options.drain)
         return self._gateway
@@ -170,23 +179,15 @@ def _serve_with_granian(options: ServeOptions) -> None:
         factory=True,
         log_access=False,
         respawn_failed_workers=True,
-        workers_kill_timeout=int(options.drain),
+        workers_kill_timeout=max(1, math.ceil(options.drain)),  # 0 would be for ever
     ).serve()
 
 
 def _serve_with_waitress(options: ServeOptions) -> None:
-    import waitress
-
     if options.workers > 1:
         raise ConfigError("workers: waitress serves in one process; install granian for more")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # which it takes for the end, and lets calls under way finish
-    waitress.serve(
-        make_worker(),
-        host=options.host,
-        port=options.port,
-        threads=options.threads,
-        channel_request_lookahead=1,
-        max_request_body_size=64 << 20,
-        ident="",
-        _quiet=True,
-    )
+    from .waitress import run_waitress
+
+    gateway = make_worker()
+    most, drain = gateway.settings.max_body, options.drain
+    run_waitress(gateway, host=options.host, port=options.port, threads=options.threads, most=most, drain=drain)

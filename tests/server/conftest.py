@@ -18,6 +18,7 @@ from waitress.server import create_server
 
 from llmdispatcher import AnthropicVendor, Config, Dispatcher, GoogleVendor, OpenAIVendor
 from llmdispatcher.server import Gateway, GatewaySettings, KeyStore, create_app
+from llmdispatcher.server.waitress import limit_clients
 from llmdispatcher.testing import VendorSimulator
 
 from ..conftest import PATIENCE
@@ -49,7 +50,8 @@ class Served:
 @contextlib.contextmanager
 def serving(app: Any) -> Iterator[str]:
     """The address of a WSGI application that waitress serves."""
-    server = create_server(app, host="127.0.0.1", port=0, threads=8, channel_request_lookahead=1, ident="")
+    server = create_server(app, host="127.0.0.1", port=0, threads=8, channel_request_lookahead=1, ident="", cleanup_interval=0)
+    limit_clients(server)
     stopped = threading.Event()
 
     def run() -> None:

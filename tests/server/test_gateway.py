@@ -80,6 +80,27 @@ def test_models_are_listed_in_the_asker_s_format(served):
     assert 404 == served.get("/v1/models/openai:nothing").status_code
 
 
+def test_google_s_stable_paths_are_google_s_too(served):
+    """Its SDK asks there unless it is told otherwise; errors and lists are in its format, and the address takes no key."""
+    whole = served.post("/v1/models/gemini-2.5-flash:generateContent", GOOGLE)
+    counted = served.post("/v1/models/openai/gpt-4o-mini:countTokens", GOOGLE)
+    embedded = served.post("/v1/models/gemini-embedding-001:embedContent", {"content": {"parts": [{"text": "a"}]}})
+    streamed = served.post("/v1/models/gpt-4o-mini:streamGenerateContent?alt=sse", GOOGLE)
+    listed = requests.get(f"{served.url}/v1/models", headers={"x-goog-api-key": served.key}, timeout=30).json()
+    unknown = served.post("/v1/models/gtp-9:generateContent", GOOGLE)
+    refused = requests.post(f"{served.url}/v1/models/gpt-4o-mini:generateContent?key={served.key}", json=GOOGLE, timeout=30)
+
+    assert "candidates" in whole.json()
+    assert counted.json()["totalTokens"] > 0
+    assert embedded.json()["embedding"]["values"]
+    assert "text/event-stream" in streamed.headers["content-type"]
+    assert {"models/auto"} <= {entry["name"] for entry in listed["models"]}
+    assert (404, "NOT_FOUND") == (unknown.status_code, unknown.json()["error"]["status"])
+    assert (401, "UNAUTHENTICATED") == (refused.status_code, refused.json()["error"]["status"])
+    theirs = requests.get(f"{served.url}/v1/models", headers={"anthropic-version": "1", "x-api-key": "no"}, timeout=30)
+    assert "authentication_error" == theirs.json()["error"]["type"]
+
+
 def test_the_slash_form_names_a_registered_vendor(served):
     """As other gateways write it; with another word before the slash it is a model's name."""
     asked = served.post("/v1/chat/completions", {**HELLO, "model": "anthropic/claude-haiku-4-5"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -10,11 +11,18 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
+from llmdispatcher import ConfigError
+from llmdispatcher.server.serve import _Application
+from llmdispatcher.testing import VendorSimulator
+
+from ..cases import each
 from ..conftest import PATIENCE
 from ..orphans import mortal
 from .conftest import HELLO
@@ -67,6 +75,133 @@ def _awaited(url, process, home):
         except requests.ConnectionError:
             time.sleep(0.05)
     raise AssertionError((home / "log").read_text())
+
+
+SECOND = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def _framed(*headers, body, path=b"/v1/chat/completions"):
+    return b"POST %s HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n%s" % (path, b"\r\n".join(headers), body)
+
+
+def _in_pieces(body):
+    return b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+
+
+def _confusing():
+    """Requests with a second one in them that one server may see and another may not."""
+    pieces, length = b"Transfer-Encoding: chunked", b"Content-Length: %d" % len(SECOND)
+    key = b"X-API-Key: nobody"
+    return {
+        "a length and pieces": _framed(key, pieces, b"Content-Length: 5", body=_in_pieces(b"{}") + SECOND),
+        "a length of all and pieces": _framed(key, pieces, b"Content-Length: 99", body=_in_pieces(b"{}") + SECOND),
+        "two lengths": _framed(key, b"Content-Length: 0", length, body=SECOND),
+        "a list of lengths": _framed(key, b"Content-Length: 0, %d" % len(SECOND), body=SECOND),
+        "a negative length": _framed(key, b"Content-Length: -1", body=SECOND),
+        "a signed length": _framed(key, b"Content-Length: +0", body=SECOND),
+        "an encoding that is none": _framed(key, b"Transfer-Encoding: xchunked", body=_in_pieces(b"{}") + SECOND),
+        "pieces that are not last": _framed(key, b"Transfer-Encoding: chunked, identity", body=_in_pieces(b"{}") + SECOND),
+        "two encodings": _framed(key, pieces, b"Transfer-Encoding: identity", body=_in_pieces(b"{}") + SECOND),
+        "a blank before the colon": _framed(key, b"Content-Length : 0", body=SECOND),
+        "a piece of no length": _framed(key, pieces, body=b"zz\r\n{}\r\n0\r\n\r\n" + SECOND),
+        "a body that nobody reads": _framed(length, body=SECOND),
+        "pieces that nobody reads": _framed(pieces, body=_in_pieces(SECOND)),
+        "a body at no path": _framed(length, body=SECOND, path=b"/v1/nothing"),
+        "an expectation and no key": _framed(b"Expect: 100-continue", length, body=SECOND),
+        "an expectation and too much": _framed(b"Expect: 100-continue", b"Content-Length: 99000000", body=SECOND),
+    }
+
+
+def _answers(address, sent):
+    """The statuses of all answers to some bytes, up to the end of the connection or a second of silence.
+
+    A server that is slow may hide a second answer from this, and never makes one up.
+    """
+    got = b""
+    with socket.create_connection(address, timeout=PATIENCE) as connection:
+        connection.sendall(sent)
+        with contextlib.suppress(ConnectionResetError, TimeoutError):
+            while piece := connection.recv(1 << 16):
+                got += piece
+                connection.settimeout(1)
+    return [status for status in re.findall(rb"HTTP/1\.[01] (\d+)", got) if status != b"100"]
+
+
+def _check_framing(url):
+    address, cases = (urlsplit(url).hostname, urlsplit(url).port), _confusing()
+    with ThreadPoolExecutor(len(cases)) as pool:
+        found = dict(zip(cases, pool.map(lambda sent: _answers(address, sent), cases.values()), strict=True))
+    assert {} == {name: statuses for name, statuses in found.items() if statuses[1:] not in ([], [b"400"]) or b"200" in statuses}
+    assert [b"200", b"200"] == _answers(address, SECOND + SECOND)
+
+
+def test_no_request_hides_in_another(running):
+    """However its end is told."""
+    _check_framing(running[0])
+
+
+def test_gunicorn_serves_the_same(tmp_path):
+    """Loaded before its workers are made; a mistake in the variable is told."""
+    pytest.importorskip("gunicorn", reason="gunicorn is not installed; scripts/test installs it")
+    port, place = _free_port(), str(tmp_path / "keys.db")
+    made = json.loads(_run(tmp_path, "server", "key", "create", "mine", "--database", place, "--json").stdout)["key"]
+    options = json.dumps({"simulate": True, "threads": 8, "database": place})
+    words = ["-m", "gunicorn", "-k", "gthread", "--threads", "8", "-w", "2", "--preload", "--no-control-socket"]
+    command = [sys.executable, *words, "-b", f"127.0.0.1:{port}", "llmdispatcher.server.serve:make_worker()"]
+    environment = {**_environment(tmp_path), "LLMDISPATCHER_SERVE": options}
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(mortal(command, ending=signal.SIGTERM), env=environment, stdout=log, stderr=log)
+    try:
+        url = _awaited(f"http://127.0.0.1:{port}", process, tmp_path)
+        headers = {"x-api-key": made}
+        answers = [requests.post(f"{url}/v1/chat/completions", json=HELLO, headers=headers, timeout=60) for _ in range(6)]
+        streamed = requests.post(f"{url}/v1/chat/completions", json={**HELLO, "stream": True}, headers=headers, timeout=60)
+        assert [200] * 6 == [answer.status_code for answer in answers]
+        assert streamed.text.endswith("data: [DONE]\n\n")
+        _check_framing(url)
+        process.send_signal(signal.SIGTERM)
+        assert 0 == process.wait(PATIENCE * 3)
+        assert made not in (tmp_path / "log").read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+@each("text", ["{", "[]", '{"thread": 4}', "7"])
+def test_options_in_the_variable_that_are_none(text, monkeypatch):
+    """Are told by the variable's name and the fields that there are."""
+    monkeypatch.setenv("LLMDISPATCHER_SERVE", text)
+    with pytest.raises(ConfigError, match=r"LLMDISPATCHER_SERVE: .*; give a JSON object with fields of host, port"):
+        _Application().start()
+
+
+@pytest.mark.parametrize("server", ["granian", "waitress"])
+def test_a_stream_under_way_is_finished_after_sigterm(tmp_path, server):
+    """It is whole, and then the process ends."""
+    port = _free_port()
+    with VendorSimulator(responses=" ".join(["word"] * 20), tokens_per_second=15.0) as simulator:
+        (tmp_path / "c.toml").write_text(
+            f'[vendors.openai]\nkind = "openai"\napi_key = "sk"\nbase_url = "{simulator.openai_url}"\n'
+        )
+        made = json.loads(_run(tmp_path, "server", "key", "create", "mine", "--json").stdout)["key"]
+        words = ["serve", "--config", str(tmp_path / "c.toml"), "--port", str(port), "--server", server, "--drain", "60"]
+        with (tmp_path / "log").open("wb") as log:
+            command = mortal([sys.executable, "-m", "llmdispatcher", *words], ending=signal.SIGTERM)
+            process = subprocess.Popen(command, env=_environment(tmp_path), stdout=log, stderr=log)
+        try:
+            url = _awaited(f"http://127.0.0.1:{port}", process, tmp_path)
+            asked = {"json": {**HELLO, "stream": True}, "headers": {"x-api-key": made}, "timeout": 60, "stream": True}
+            with requests.post(f"{url}/v1/chat/completions", **asked) as answer:
+                lines = answer.iter_lines()
+                first = next(line for line in lines if b'"content":"word' in line)
+                process.send_signal(signal.SIGTERM)
+                rest = [line for line in lines if line]
+            assert first
+            assert b"data: [DONE]" == rest[-1]
+            assert 0 == process.wait(PATIENCE * 3), (tmp_path / "log").read_text()
+        finally:
+            process.kill()
+            process.wait()
 
 
 def test_the_first_minutes_of_a_user(running):

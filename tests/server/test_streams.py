@@ -73,7 +73,7 @@ def test_a_failure_before_the_first_word_has_its_status(served, form):
     path, body = STREAMED[form]
     served.simulator.always(faults.status(503))
     asked = {**body, "model": "openai:gpt-4o-mini"} if "model" in body else body
-    answer = served.post(path.replace("models/gpt-4o-mini", "models/openai:gpt-4o-mini"), asked, stream=True)
+    answer = served.post(path.replace("models/gpt-4o-mini", "models/openai:gpt-4o-mini"), asked)
 
     assert answer.status_code in (503, 529)
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import queue
+import traceback
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import attrs
 
+from ..._text import room_logger
 from ...dispatcher import StreamingResponse
 from ...errors import DispatchError
-from ...runtime import ChannelClosed
+from ...runtime import SYSTEM_CLOCK, ChannelClosed
 from ...types import Embeddings, Response, StreamChunk
 from ...wire import Inbound
-from .formats import GOOGLE, error_for_client
-from .http import GatewaySettings, Task, can_tell_leaving, has_left
+from .formats import GOOGLE, GatewayError, error_for_client
+from .http import BODY_SECONDS, GLANCE, GatewaySettings, Leavers, Task, can_tell_leaving, has_left
 
-_GLANCE = 0.25
-"""Seconds between two looks whether a silent stream's client is still there."""
+logger = room_logger("server")
+
 _PROBE = 1.0
 """Seconds between two heartbeats of a silent stream, where only a write shows that the client has left."""
 
@@ -34,7 +37,7 @@ class WholeAnswer(NamedTuple):
 class StreamedAnswer:
     """An answer that is written while it arrives."""
 
-    events: Iterator[bytes]
+    events: Events
     headers: dict[str, str]
 
 
@@ -52,18 +55,28 @@ def facts_of(response: Response | Embeddings) -> dict[str, str]:
     return {f"x-llmdispatcher-{name}": _header(f"{value}") for name, value in facts.items() if value is not None}
 
 
+def place_of(error: BaseException) -> str:
+    """The class of an error and where it was raised, for a log; its text may have a client's words in it."""
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    return f"{type(error).__name__} in " + " < ".join([f"{PurePath(one.filename).name}:{one.lineno}" for one in reversed(frames)])
+
+
 def _header(text: str) -> str:
     return "".join([letter if letter.isascii() and letter.isprintable() else "?" for letter in text])[:1024]
 
 
-def stream_of(stream: StreamingResponse, task: Task, asked: Inbound, settings: GatewaySettings) -> StreamedAnswer:
+def stream_of(stream: StreamingResponse, task: Task, asked: Inbound, settings: GatewaySettings, leavers: Leavers) -> StreamedAnswer:
     """An answer as a stream. What fails before the first output is raised, within the settings' patience.
 
     The task is released at the end, however it ends. Google's clients that ask without ``alt=sse`` get one JSON array.
     """
     as_array = task.form is GOOGLE and "alt=sse" not in task.incoming.query
-    body = _Events(stream, task, asked, _Array() if as_array else None, settings.heartbeat)
-    body.begin(settings.patience)
+    try:
+        body = Events(stream, task, asked, array=_Array() if as_array else None, heartbeat=settings.heartbeat, leavers=leavers)
+        body.begin(settings.patience)
+    except BaseException:
+        stream.close()
+        raise
     headers = {
         "Content-Type": "application/json" if as_array else task.form.codec.content_type,
         "X-Accel-Buffering": "no",
@@ -72,29 +85,34 @@ def stream_of(stream: StreamingResponse, task: Task, asked: Inbound, settings: G
     return StreamedAnswer(body, headers)
 
 
-class _Events:
+class Events:
     """The bytes of a streamed answer; closing it stops the vendor, as does a client that has left."""
 
-    def __init__(self, stream: StreamingResponse, task: Task, asked: Inbound, array: _Array | None, heartbeat: float) -> None:
+    def __init__(
+        self, stream: StreamingResponse, task: Task, asked: Inbound, *, array: _Array | None, heartbeat: float, leavers: Leavers
+    ) -> None:
         self._stream, self._form, self._release = stream, task.form, task.release
         self._writer = task.form.codec.writer(asked)
         self._left = has_left(task.incoming.environ)
+        self._request_id = task.incoming.request_id
         self._beat = heartbeat if can_tell_leaving(task.incoming.environ) else min(heartbeat, _PROBE)
         self._array = array
         self._first: StreamChunk | None = None
         self._iterator: Iterator[bytes] | None = None
+        self._leavers = leavers
+        self._given: float | None = None
 
     def begin(self, patience: float) -> None:
         """Wait for the first piece, or until patience is over. Raises what went wrong before it."""
         waited = 0.0
         while waited < patience and not self._left():
             try:
-                self._first = self._stream.content_channel.get(timeout=min(_GLANCE, patience - waited))
+                self._first = self._stream.content_channel.get(timeout=min(GLANCE, patience - waited))
                 return
             except ChannelClosed:
                 break
             except queue.Empty:
-                waited += _GLANCE
+                waited += GLANCE
         if self._stream.content_channel.closed:
             try:
                 self._stream.response()  # raises what went wrong
@@ -108,10 +126,20 @@ class _Events:
     def __next__(self) -> bytes:
         if self._iterator is None:
             self._iterator = self._all()
-        return next(self._iterator)
+            self._leavers.add(self._stream.close, self._is_unread)
+        self._given = None
+        piece = next(self._iterator)
+        self._given = SYSTEM_CLOCK.monotonic()
+        return piece
+
+    def _is_unread(self) -> bool:
+        """Whether the last piece has waited too long for its client; the place is kept, since the server's thread is."""
+        given = self._given
+        return given is not None and SYSTEM_CLOCK.monotonic() - given > BODY_SECONDS
 
     def close(self) -> None:
         """Stop the vendor, and give back what the request had; idempotent."""
+        self._leavers.drop(self._stream.close)
         try:
             self._stream.close()
         finally:
@@ -122,6 +150,9 @@ class _Events:
             yield from map(self._framed, self._pieces())
             if self._array is not None:
                 yield self._array.end()
+        except Exception as error:  # noqa: BLE001 - with a server's log its text would go out, and the client would learn nothing
+            logger.error("%s: a stream failed inside the gateway: %s", self._request_id, place_of(error))
+            yield self._writer.fail(GatewayError("the gateway failed; tell whoever runs it", status=500, code="internal"))
         finally:
             self.close()
 
@@ -135,11 +166,11 @@ class _Events:
         silent = 0.0
         while True:
             try:
-                chunk = channel.get(timeout=min(_GLANCE, self._beat))
+                chunk = channel.get(timeout=min(GLANCE, self._beat))
             except ChannelClosed:
                 break
             except queue.Empty:
-                silent += _GLANCE
+                silent += GLANCE
                 if self._left():
                     return
                 if silent >= self._beat:

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
 import attrs
 
@@ -15,20 +14,18 @@ from ...catalog import canonical, model_names
 from ...dispatcher import Dispatcher
 from ...errors import ConfigError, DispatchError, InvalidRequest
 from ...runtime import SYSTEM_CLOCK, Clock
-from ...types import EmbeddingRequest, Request, Response
+from ...types import EmbeddingRequest, Response
 from ...wire import COUNTING, EMBEDDING_CODECS, Inbound
 from ..keys import ApiKey, KeyStore
-from .answers import StreamedAnswer, WholeAnswer, facts_of, stream_of
+from .answers import StreamedAnswer, WholeAnswer, facts_of, place_of, stream_of
+from .checks import MOST_MEMBERS, MOST_OF_EMBEDDINGS, check_media, check_members, check_settings, check_stateless
 from .formats import CHAT, GOOGLE, MESSAGES, OLLAMA, RESPONSES, STATUS_TEXTS, ClientFormat, GatewayError, write_error
-from .http import Bodies, Environ, FailedLogins, GatewaySettings, Incoming, InFlight, Task, credential
+from .http import Bodies, Environ, FailedLogins, GatewaySettings, Incoming, InFlight, Leavers, Task, credential, hide_keys
 
 logger = room_logger("server")
 
-FOREIGN_SETTINGS = ("api_base", "base_url", "api_key", "extra_headers", "extra_body", "proxy")
-"""Settings of a client library that a body must not have: whom the gateway asks is its own affair."""
-STATEFUL = ("previous_response_id", "conversation", "container", "prompt", "cachedContent", "background")
-"""Fields that refer to what a vendor keeps: with shared keys anybody could name what another left there."""
 _MAX_TIMEOUT = 3600.0
+_EMBEDDING = re.compile(r"/embed|[eE]mbedContents?$")
 
 
 class PathRoute(NamedTuple):
@@ -60,25 +57,32 @@ class Gateway:
         self.settings = settings
         self.draining = False
         self._clock = clock
-        self._bodies = Bodies(settings.max_body, settings.bodies_together)
+        self._bodies = Bodies(settings.max_body, settings.bodies_together, clock)
+        self._leavers = Leavers()
         self._in_flight = InFlight(settings.threads)
         self._failed = FailedLogins(clock)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """WholeAnswer one request."""
         incoming = Incoming.of(environ)
-        form = form_of(incoming.path)
+        hide_keys(environ)
+        form = form_of(incoming)
         try:
             answer = self._answer(incoming)
         except DispatchError as error:
             answer = self._refusal(incoming, error)
-        except Exception:
-            logger.exception("a request failed inside the gateway")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client is answered
+            logger.error("%s: a request failed inside the gateway: %s", incoming.request_id, place_of(error))
             answer = self._refusal(incoming, GatewayError("the gateway failed; tell whoever runs it", status=500, code="internal"))
         headers = {**answer.headers, form.id_header: incoming.request_id, "x-llmdispatcher-request-id": incoming.request_id}
         headers.setdefault("Cache-Control", "no-store")
+        headers["Vary"] = "Accept-Encoding, X-API-Key, Authorization, Origin"
         if isinstance(answer, StreamedAnswer):
-            start_response("200 OK", list(headers.items()))
+            try:
+                start_response("200 OK", list(headers.items()))
+            except BaseException:
+                answer.events.close()
+                raise
             return answer.events
         body = b"" if incoming.method == "HEAD" else answer.body
         headers["Content-Length"] = f"{len(answer.body)}"
@@ -99,6 +103,7 @@ class Gateway:
             body = b""
             if incoming.method == "POST":
                 body, give_back = self._bodies.read(incoming.environ)
+                check_members(body, MOST_OF_EMBEDDINGS if _EMBEDDING.search(incoming.path) else MOST_MEMBERS)
             task = Task(incoming=incoming, form=route.form, key=key, match=match, body=body, release=release)
             answer = route.work(self, task)
         except BaseException:
@@ -125,8 +130,9 @@ class Gateway:
         raise GatewayError("there is nothing at this path", status=404, code="not_found")
 
     def _key(self, incoming: Incoming, scope: str) -> ApiKey:
-        self._failed.check(incoming.address)
         secret = credential(incoming, in_query=incoming.path.startswith("/v1beta/"))
+        if (wait := self._failed.wait(incoming.address)) and not self.keys.lists(secret):
+            raise GatewayError("too many wrong keys; try again later", status=429, code="too_many_failures", retry_after=wait)
         key = self.keys.find(secret)
         if key is None:
             self._failed.note(incoming.address)
@@ -137,8 +143,8 @@ class Gateway:
 
     def _refusal(self, incoming: Incoming, error: DispatchError) -> WholeAnswer:
         if not isinstance(error, GatewayError):
-            logger.info("%s: %s: %s", incoming.request_id, type(error).__name__, error)
-        status, headers, body = write_error(form_of(incoming.path), error, incoming.request_id)
+            logger.info("%s: %s", incoming.request_id, type(error).__name__)  # its text may have the client's words
+        status, headers, body = write_error(form_of(incoming), error, incoming.request_id)
         return WholeAnswer(status, body, {"Content-Type": "application/json", **headers})
 
     # What the routes do
@@ -148,30 +154,30 @@ class Gateway:
         asked = self._asked(task)
         timeout = self._timeout(task.incoming)
         if not asked.stream:
-            response = self.dispatcher.send(asked.request, timeout=timeout or self.settings.timeout)
+            with self._leavers.watch(task.incoming.environ) as cancel:
+                response = self.dispatcher.send(asked.request, timeout=timeout or self.settings.timeout, cancel=cancel)
             body = task.form.codec.write_response(response, asked)
             return WholeAnswer(200, body, {"Content-Type": "application/json", **facts_of(response)})
         stream = self.dispatcher.send_streaming(asked.request, timeout=timeout)
-        return stream_of(stream, task, asked, self.settings)
+        return stream_of(stream, task, asked, self.settings, self._leavers)
 
     def _asked(self, task: Task) -> Inbound:
         """What a body asks for, checked, with the model's name as the dispatcher has it."""
         path = f"{task.incoming.path}?{task.incoming.query}"
         asked = attrs.evolve(task.form.codec.read_request(task.body, path), created_at=self._clock.now())
         request = asked.request
-        foreign = next((name for name in FOREIGN_SETTINGS if name in request.extra_params), None)
-        if foreign is not None:
-            raise GatewayError(
-                f"{foreign}: this is not taken from a request", status=400, code="invalid_request_error", param=foreign
-            )
-        self._refuse_stateful(request)
+        check_settings(request)
+        check_media(request)
+        self._check_further_models(task.key, request.extra_params)
+        if not self.settings.stateful:
+            check_stateless(request)
         changes = self._settings_of(task, request.model)
         return attrs.evolve(asked, request=attrs.evolve(request, **changes))
 
     def _settings_of(self, task: Task, model: str) -> dict[str, Any]:
         """The model as the dispatcher names it, and what the headers say. Raises where the key may not ask for it."""
         named = self._model(model)
-        if task.key is not None and not (task.key.may_ask(model) or task.key.may_ask(named)):
+        if task.key is not None and not self._may_ask(task.key, model):
             text = f"model: this key may not ask for {model[:80]!r}"
             raise GatewayError(text, status=403, code="model_not_allowed", param="model")
         incoming = task.incoming
@@ -186,21 +192,32 @@ class Gateway:
             changes["id_at_origin"] = task.key.id
         return changes
 
+    def _check_further_models(self, key: ApiKey | None, extra: Mapping[str, Any]) -> None:
+        """Raise for names of models in fields of a vendor's own that a key may not ask for: some vendors fall back to these."""
+        for field in ("models", "fallbacks"):
+            listed = extra.get(field)
+            for one in listed if isinstance(listed, list) and key is not None else ():
+                name = one.get("model") if isinstance(one, dict) else one
+                if key is not None and not (isinstance(name, str) and self._may_ask(key, name)) and key.models is not None:
+                    text = f"{field}: this key may not ask for all of these"
+                    raise GatewayError(text, status=403, code="model_not_allowed", param=field)
+
+    def _may_ask(self, key: ApiKey, model: str) -> bool:
+        """Whether a key may use a name: as it is written, as ours, or without the registered vendor before it."""
+        named = self._model(model)
+        vendor, colon, tail = named.partition(":")
+        return (
+            key.may_ask(model)
+            or key.may_ask(named)
+            or bool(colon and key.may_ask(tail) and self.dispatcher.get_vendor(canonical(vendor)) is not None)
+        )
+
     def _model(self, name: str) -> str:
         """A name with a slash, as other gateways have it, as ours: ``openai/gpt-4o`` where openai is registered."""
         head, slash, tail = name.partition("/")
         if slash and tail and ":" not in head and self.dispatcher.get_vendor(canonical(head)) is not None:
             return f"{head}:{tail}"
         return name
-
-    def _refuse_stateful(self, request: Request) -> None:
-        if self.settings.stateful:
-            return
-        extra = request.extra_params
-        found = next((name for name in STATEFUL if extra.get(name)), None) or ("store" if extra.get("store") is True else None)
-        if found is not None:
-            text = f"{found}: this gateway keeps nothing at vendors, since their keys are shared; send the whole conversation"
-            raise GatewayError(text, status=400, code="stateful_not_allowed", param=found)
 
     def _timeout(self, incoming: Incoming) -> float | None:
         """The seconds that a client gives a call; they may shorten what the gateway gives."""
@@ -223,15 +240,15 @@ class Gateway:
         """WholeAnswer a request for vectors."""
         codec = EMBEDDING_CODECS[task.form.codec.name]
         asked = codec.read_request(task.body, task.incoming.path)
+        check_settings(asked)
         if not asked.texts:
             raise InvalidRequest("input: give a text or a list of texts; tokens are not taken, since each vendor has its own")
         settings = self._settings_of(task, asked.model)
-        found = self.dispatcher.embed(
-            settings["model"],
-            asked.texts,
-            timeout=self._timeout(task.incoming) or self.settings.timeout,
-            **_embedding_settings(asked, settings),
-        )
+        timeout = self._timeout(task.incoming) or self.settings.timeout
+        with self._leavers.watch(task.incoming.environ) as cancel:
+            found = self.dispatcher.embed(
+                settings["model"], asked.texts, timeout=timeout, cancel=cancel, **_embedding_settings(asked, settings)
+            )
         body = codec.write_response(found, asked)
         if task.incoming.path.endswith(":embedContent"):
             body = json.dumps({"embedding": json.loads(body)["embeddings"][0]}).encode()
@@ -260,16 +277,14 @@ class Gateway:
 
     def models(self, task: Task) -> WholeAnswer:
         """List the names that a key may ask for: pools, ``auto``, and the models of the registered vendors."""
-        names = self._names(task.key)
-        if task.form is GOOGLE:
-            methods = ["generateContent", "streamGenerateContent", "countTokens"]
-            listed: Any = {"models": [{"name": f"models/{name}", "supportedGenerationMethods": methods} for name in names]}
-        elif task.form is OLLAMA:
+        names, form = self._names(task.key), form_of(task.incoming)
+        if form is GOOGLE:
+            listed: Any = {"models": [_google_record(name) for name in names]}
+        elif form is OLLAMA:
             listed = {"models": [{"name": name, "model": name, "modified_at": _EPOCH, "size": 0, "digest": ""} for name in names]}
-        elif task.incoming.header("anthropic-version") is not None:
-            data = [{"type": "model", "id": name, "display_name": name, "created_at": _EPOCH} for name in names]
+        elif form is MESSAGES:
             listed = {
-                "data": data,
+                "data": [_anthropic_record(name) for name in names],
                 "has_more": False,
                 "first_id": names[0] if names else None,
                 "last_id": names[-1] if names else None,
@@ -280,10 +295,18 @@ class Gateway:
 
     def model(self, task: Task) -> WholeAnswer:
         """Show one name, if a key may ask for it."""
-        name = unquote(task.match["model"])
-        if name not in self._names(task.key):
+        name = task.match["model"]
+        named, names = self._model(name), self._names(task.key)
+        if named not in names and not (":" not in named and any(one.partition(":")[2] == named for one in names)):
             raise GatewayError("there is no such model here", status=404, code="model_not_found", param="model")
-        return WholeAnswer(200, json.dumps(_model_record(name)).encode(), {"Content-Type": "application/json"})
+        form = form_of(task.incoming)
+        if form is GOOGLE:
+            record = _google_record(name)
+        elif form is MESSAGES:
+            record = _anthropic_record(name)
+        else:
+            record = _model_record(name)
+        return WholeAnswer(200, json.dumps(record).encode(), {"Content-Type": "application/json"})
 
     def _names(self, key: ApiKey | None) -> list[str]:
         vendors = self.dispatcher.get_vendors()
@@ -291,7 +314,7 @@ class Gateway:
         pools = list(self.dispatcher.config.pools or ())
         models = [f"{name}:{model}" for name, kind in kinds.items() if kind is not None for model in model_names(kind)]
         names = [*pools, "auto", *models]
-        return [name for name in names if key is None or key.may_ask(name) or key.may_ask(name.partition(":")[2])]
+        return [name for name in names if key is None or self._may_ask(key, name)]
 
     def alive(self, _task: Task) -> WholeAnswer:
         """Say that the process runs."""
@@ -302,6 +325,10 @@ class Gateway:
         if self.draining:
             return WholeAnswer(503, b"draining\n", {"Content-Type": "text/plain"})
         return WholeAnswer(200, b"ready\n", {"Content-Type": "text/plain"})
+
+    def is_idle(self) -> bool:
+        """Whether no request with a key is being worked on, so that the process may end."""
+        return not len(self._in_flight)
 
     def close(self, drain: float = 0.0) -> None:
         """Take no more requests, give those under way ``drain`` seconds, and close dispatcher and keys."""
@@ -320,15 +347,29 @@ def _model_record(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": name.partition(":")[0] if ":" in name else "llmdispatcher"}
 
 
+def _google_record(name: str) -> dict[str, Any]:
+    methods = ["generateContent", "streamGenerateContent", "countTokens"]
+    return {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": methods}
+
+
+def _anthropic_record(name: str) -> dict[str, Any]:
+    return {"type": "model", "id": name, "display_name": name, "created_at": _EPOCH}
+
+
 _EPOCH = "1970-01-01T00:00:00Z"
 
 
-def form_of(path: str) -> ClientFormat:
-    """The format in which a client at this path reads errors."""
+def form_of(incoming: Incoming) -> ClientFormat:
+    """The format in which a client reads errors and lists: by the path, and where several have one path by its headers."""
+    path = incoming.path
     if path.startswith("/v1/messages"):
         return MESSAGES
-    if path.startswith("/v1beta/"):
+    if path.startswith("/v1beta/") or _GOOGLE_PATH.fullmatch(path):
         return GOOGLE
+    if path.startswith("/v1/models"):
+        if incoming.method == "POST" or incoming.header("x-goog-api-key") is not None:
+            return GOOGLE
+        return CHAT if incoming.header("anthropic-version") is None else MESSAGES
     if path.startswith("/api/"):
         return OLLAMA
     return RESPONSES if path.startswith("/v1/responses") else CHAT
@@ -338,7 +379,8 @@ def _routes(rows: Sequence[tuple[str, str, ClientFormat, str | None, Any]]) -> t
     return tuple([PathRoute(method, re.compile(pattern), form, scope, work) for method, pattern, form, scope, work in rows])
 
 
-_GOOGLE_METHOD = r"/v1beta/(?P<kind>models|tunedModels)/(?P<model>.+):(?P<method>[A-Za-z]+)"
+_GOOGLE_PATH = re.compile(r"/v1/tunedModels/.+")
+_GOOGLE_METHOD = r"/v1(?:beta)?/(?P<kind>models|tunedModels)/(?P<model>.+):(?P<method>[A-Za-z]+)"
 ROUTES = _routes(
     [
         ("POST", r"/v1/chat/completions", CHAT, "gateway", Gateway.converse),
@@ -350,6 +392,7 @@ ROUTES = _routes(
         ("GET", r"/v1/models/(?P<model>.+)", CHAT, "gateway", Gateway.model),
         ("POST", _GOOGLE_METHOD, GOOGLE, "gateway", Gateway.generate),
         ("GET", r"/v1beta/models", GOOGLE, "gateway", Gateway.models),
+        ("GET", r"/v1beta/models/(?P<model>.+)", GOOGLE, "gateway", Gateway.model),
         ("POST", r"/api/chat", OLLAMA, "gateway", Gateway.converse),
         ("POST", r"/api/embed", OLLAMA, "gateway", Gateway.embed),
         ("GET", r"/api/tags", OLLAMA, "gateway", Gateway.models),

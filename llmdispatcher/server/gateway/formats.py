@@ -38,7 +38,15 @@ from ...wire import ANTHROPIC_MESSAGES, GEMINI, OLLAMA_CHAT, OPENAI_CHAT, OPENAI
 
 MOST_WORDS = 2000
 """Characters of an error's text."""
-_ACCOUNTS = re.compile(r"\b(?:org-|proj_|sk-|acct_)[\w-]+")
+_ACCOUNTS = re.compile(
+    r"\b(?:org-|proj_|sk-|acct_|asst_|gsk_|xai-|hf_|AIza|ya29\.|AKIA|ASIA|llmr_pk_)[\w-]+"
+    r"|\buser-(?=\w*\d)\w{12,}"
+    r"|\barn:aws[\w-]*:[^\s\"'<>]+"
+    r"|\bprojects?/[\w-]+"
+    r"|\b(?:[\w-]+\.)+(?:azure\.com|azure\.us|azuredatabricks\.net|databricks\.com|snowflakecomputing\.com|amazonaws\.com)\b"
+    r"|(?<=[Bb]earer )[^\s\"']+",
+)
+"""What names an account, or is a key: of vendors whose words a client may read."""
 
 
 @attrs.frozen(kw_only=True)
@@ -145,11 +153,15 @@ def _as_vendor_error(error: GatewayError) -> DispatchError:
     return made(error.message, status=status, code=error.code, request_id=error.request_id, retry_after=error.retry_after)
 
 
+_LONGEST_WAIT = 86_400.0
+"""Seconds that a client is told to wait at most; a vendor may have said more."""
+
+
 def error_headers(error: DispatchError) -> dict[str, str]:
     """The headers of such an answer: when to try again, and whether an SDK should."""
     headers: dict[str, str] = {}
     if error.retry_after is not None:
-        headers["Retry-After"] = f"{max(1, math.ceil(error.retry_after))}"
+        headers["Retry-After"] = f"{max(1, math.ceil(min(error.retry_after, _LONGEST_WAIT)))}"
     if isinstance(error, BudgetExceeded | QuotaExceeded) or error.code in _NO_RETRY:
         headers["x-should-retry"] = "false"
     if isinstance(error, GatewayError) and error.allow is not None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import select
 import socket
+import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote_plus
 
 import attrs
 
-from ...runtime import Clock, new_lock
+from ...runtime import Cancellation, Clock, new_lock
 from ..keys import ApiKey
 from .formats import ClientFormat, GatewayError
 
@@ -21,6 +24,12 @@ Environ = Mapping[str, Any]
 _MOST_CREDENTIAL = 255
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _PIECE = 1 << 16
+BODY_SECONDS = 30.0
+"""Seconds within which a body arrives, and a client reads a piece of an answer, where the server lets one say so."""
+_LENIENT, _LEAST_RATE = 5.0, 1024.0
+"""From the fifth second on a body comes at this many bytes a second or faster."""
+GLANCE = 0.25
+"""Seconds between two looks whether a client is still there, while the vendor is silent."""
 _FAILURES, _WINDOW, _MOST_ADDRESSES = 60, 60.0, 10_000
 
 
@@ -47,7 +56,7 @@ class Incoming:
 
     method: str
     path: str
-    query: str
+    query: str = attrs.field(repr=False)
     request_id: str
     client_request_id: str | None
     environ: Environ = attrs.field(repr=False)
@@ -110,19 +119,22 @@ def credential(incoming: Incoming, *, in_query: bool = False) -> str:
 
 
 class FailedLogins:
-    """Counts refused keys by client address; from :data:`_FAILURES` a minute on the database is not asked."""
+    """Counts refused keys by client address; from :data:`_FAILURES` a minute on the database is not asked for each.
+
+    Good keys from there go on: behind a proxy all clients have one address.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = new_lock()
         self._times: dict[str, deque[float]] = {}
 
-    def check(self, address: str) -> None:
-        """Raise :class:`GatewayError` where too many were refused from there."""
+    def wait(self, address: str) -> float:
+        """The seconds until keys from there are looked up again; 0 where not too many were refused."""
         times = self._times.get(address)
-        if times is not None and len(times) == _FAILURES and self._clock.monotonic() - times[0] < _WINDOW:
-            wait = _WINDOW - (self._clock.monotonic() - times[0])
-            raise GatewayError("too many wrong keys; try again later", status=429, code="too_many_failures", retry_after=wait)
+        if times is None or len(times) < _FAILURES:
+            return 0.0
+        return max(0.0, _WINDOW - (self._clock.monotonic() - times[0]))
 
     def note(self, address: str) -> None:
         """Count one more."""
@@ -135,8 +147,8 @@ class FailedLogins:
 class Bodies:
     """Reads bodies, each of at most ``most`` bytes, and at most ``together`` bytes at a time in this process."""
 
-    def __init__(self, most: int, together: int) -> None:
-        self._most, self._left = most, together
+    def __init__(self, most: int, together: int, clock: Clock) -> None:
+        self._most, self._left, self._clock = most, together, clock
         self._lock = new_lock()
 
     def read(self, environ: Environ) -> tuple[bytes, Callable[[], None]]:
@@ -146,8 +158,9 @@ class Bodies:
             raise GatewayError("Content-Length is no number", status=400, code="bad_length")
         if length is not None and int(length) > self._most:
             raise self._too_long()
-        if length is None and "chunked" not in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
+        if length is None and not _has_end(environ):
             return b"", _nothing
+        limit_silence(environ)
         size = int(length) if length is not None else self._most
         self._take(size)
         try:
@@ -161,22 +174,32 @@ class Bodies:
         return body, _once(lambda: self._give_back(size))
 
     def _pieces(self, source: Any, size: int | None) -> bytes:
-        pieces, left = [], self._most + 1 if size is None else size
+        pieces, left, got = [], self._most + 1 if size is None else size, 0
+        began = self._clock.monotonic()
         while left > 0:
             try:
                 piece = source.read(min(left, _PIECE))
             except OSError:
-                raise GatewayError("the body did not come in time, or not whole", status=408, code="body_timeout") from None
+                raise self._too_slow() from None
+            except Exception:  # noqa: BLE001 - each server has errors of its own for pieces that are none
+                raise GatewayError("the body is not whole, or its pieces are none", status=400, code="incomplete_body") from None
             if not piece:
                 break
             pieces.append(piece)
-            left -= len(piece)
+            left, got = left - len(piece), got + len(piece)
+            passed = self._clock.monotonic() - began
+            if passed > BODY_SECONDS or (passed > _LENIENT and got < _LEAST_RATE * (passed - _LENIENT)):
+                raise self._too_slow()
         body = b"".join(pieces)
         if size is None and len(body) > self._most:
             raise self._too_long()
         if size is not None and len(body) < size:
             raise GatewayError("the body is shorter than Content-Length says", status=400, code="incomplete_body")
         return body
+
+    @staticmethod
+    def _too_slow() -> GatewayError:
+        return GatewayError("the body did not come in time, or not whole", status=408, code="body_timeout")
 
     def _too_long(self) -> GatewayError:
         return GatewayError(f"the body is longer than {self._most:,} bytes", status=413, code="body_too_large")
@@ -214,6 +237,9 @@ class InFlight:
         self._by_key: dict[str, int] = {}
         self._all = 0
 
+    def __len__(self) -> int:
+        return self._all
+
     def enter(self, key: str) -> Callable[[], None]:
         """Count a request, and return what ends it. Raises :class:`GatewayError` where there are too many."""
         with self._lock:
@@ -250,12 +276,96 @@ def can_tell_leaving(environ: Environ) -> bool:
     return "waitress.client_disconnected" in environ or "gunicorn.socket" in environ
 
 
+class Leavers:
+    """Cancels calls whose client has left, or reads nothing; one thread looks at all of them, while there are any."""
+
+    def __init__(self) -> None:
+        self._lock = new_lock()
+        self._watched: dict[Callable[[], None], Callable[[], bool]] = {}
+        self._looking: int | None = None
+
+    @contextmanager
+    def watch(self, environ: Environ) -> Iterator[Cancellation | None]:
+        """What cancels the calls of a whole answer; ``None`` where the server lets nobody see that a client has left."""
+        if not can_tell_leaving(environ):
+            yield None
+            return
+        cancellation = Cancellation()
+        cancel = cancellation.cancel
+        self.add(cancel, has_left(environ))
+        try:
+            yield cancellation
+        finally:
+            self.drop(cancel)
+
+    def add(self, cancel: Callable[[], None], left: Callable[[], bool]) -> None:
+        """Call ``cancel`` when ``left`` says so, until :meth:`drop`."""
+        with self._lock:
+            self._watched[cancel] = left
+            if self._looking != os.getpid():  # a thread does not come along through a fork
+                self._looking = os.getpid()
+                threading.Thread(target=self._look, name="llmdispatcher-leavers", daemon=True).start()
+
+    def drop(self, cancel: Callable[[], None]) -> None:
+        """Look at it no more; idempotent."""
+        with self._lock:
+            self._watched.pop(cancel, None)
+
+    def _look(self) -> None:
+        pause = threading.Event()
+        while True:
+            pause.wait(GLANCE)
+            with self._lock:
+                watched = list(self._watched.items())
+                if not watched:
+                    self._looking = None
+                    return
+            for cancel, left in watched:
+                if left():
+                    cancel()
+                    self.drop(cancel)
+
+
+def limit_silence(environ: Environ) -> None:
+    """Let the server's socket wait for a silent client for a while only, where one can get at it; waitress has its own limits."""
+    sock = environ.get("gunicorn.socket")
+    if sock is not None:
+        sock.settimeout(BODY_SECONDS)
+
+
+def _has_end(environ: Environ) -> bool:
+    """Whether a body without a length has an end that the server tells: in pieces, or in HTTP/2."""
+    return "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower() or "HTTP/2" in environ.get("SERVER_PROTOCOL", "")
+
+
 def _is_closed(sock: Any) -> bool:
+    """Whether the other side has closed; of any descriptor, under TLS, and behind bytes that nobody has read."""
     try:
-        if not select.select([sock], [], [], 0)[0]:
-            return False
-        return not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        if hasattr(select, "POLLRDHUP"):
+            looking = select.poll()
+            looking.register(sock, select.POLLRDHUP)
+            return bool(looking.poll(0))
+        return not socket.socket.recv(sock, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except (BlockingIOError, InterruptedError):
         return False
     except (OSError, ValueError):
         return True
+
+
+_SECRETS = frozenset({"key", "api_key", "api-key", "apikey", "access_token", "token"})
+
+
+def hide_keys(environ: Environ) -> None:
+    """Take keys out of the addresses that a server's or an application's log would write."""
+    if "=" not in environ.get("QUERY_STRING", "") or not isinstance(environ, dict):
+        return
+    for name in ("QUERY_STRING", "RAW_URI", "REQUEST_URI"):
+        if isinstance(text := environ.get(name), str):
+            environ[name] = _PARAMETER.sub(_hidden, text)
+
+
+_PARAMETER = re.compile(r"([^?&;=]*)=([^&;]*)")
+
+
+def _hidden(found: re.Match[str]) -> str:
+    return f"{found[1]}=***" if unquote_plus(found[1]).strip().lower() in _SECRETS else found[0]

@@ -1,0 +1,100 @@
+"""What a body may not have, in whatever format: too many members, a file's path, the ids of what a vendor keeps for somebody."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ...types import EmbeddingRequest, Request
+from .formats import GatewayError
+
+FOREIGN_SETTINGS = ("api_base", "base_url", "api_key", "extra_headers", "extra_body", "proxy")
+"""Settings of a client library that a body must not have: whom the gateway asks is its own affair."""
+STATEFUL = ("previous_response_id", "conversation", "container", "prompt", "cachedContent", "background")
+"""Fields that refer to what a vendor keeps: with shared keys anybody could name what another left there."""
+_KEPT_INSIDE = frozenset({"file_id", "file_ids", "vector_store_ids", "fileId", "fileIds", "fileSearchStoreNames"})
+"""The same within tools and in parts of a conversation."""
+MOST_DEPTH = 64
+"""Objects and lists within each other."""
+MOST_MEMBERS, MOST_OF_EMBEDDINGS = 200_000, 500_000
+"""Members of objects and lists in one body."""
+_ADDRESS = re.compile(r"(?:https?|data|gs):", re.IGNORECASE)
+_GOOGLES_FILE = re.compile(r"https?://[^/]*\bgoogleapis\.com/(?:[^/]+/)?files/", re.IGNORECASE)
+_LEVEL, _NO_BRACKETS = bytes.maketrans(b"{}", b"[]"), bytes(set(range(256)) - set(b"[]{}"))
+
+
+def check_members(body: bytes, most: int = MOST_MEMBERS) -> None:
+    """Raise :class:`GatewayError` for a JSON text of more members, or deeper, than a request may be; nothing is decoded."""
+    opened = body.count(b"[") + body.count(b"{")
+    if opened <= MOST_DEPTH and opened + body.count(b",") <= most:
+        return
+    outside = b"".join(body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])  # of strings
+    brackets = outside.translate(_LEVEL, _NO_BRACKETS)
+    if brackets.count(b"[") + outside.count(b",") > most:
+        raise _refused(f"the document has more than {most:,} members; send a smaller one", "too_many_members")
+    for _level in range(MOST_DEPTH):
+        brackets = brackets.replace(b"[]", b"")
+    if b"[]" in brackets or brackets.count(b"[") > MOST_DEPTH:
+        raise _refused(f"the document is nested deeper than {MOST_DEPTH} levels; send a flatter one", "too_deep")
+
+
+def check_settings(asked: Request | EmbeddingRequest) -> None:
+    """Raise :class:`GatewayError` for a setting of a client library in a body, in either spelling."""
+    foreign = next((name for name in FOREIGN_SETTINGS if name in asked.extra_params or _camel(name) in asked.extra_params), None)
+    if foreign is not None:
+        raise _refused(f"{foreign}: this is not taken from a request", "invalid_request_error", foreign)
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join([word.capitalize() for word in tail])
+
+
+def check_media(request: Request) -> None:
+    """Raise :class:`GatewayError` for a picture or file that is named by anything but an address."""
+    for part in _parts(request):
+        url = getattr(part, "url", None)
+        if isinstance(url, str) and _ADDRESS.match(url) is None:
+            raise _refused("url: this is no address of a picture or file; send its bytes, or an address with https:", param="url")
+
+
+def check_stateless(request: Request) -> None:
+    """Raise :class:`GatewayError` for what refers to things that a vendor keeps under the gateway's key."""
+    extra = request.extra_params
+    found = next((name for name in STATEFUL if extra.get(name)), None) or ("store" if extra.get("store") is True else None)
+    found = found or next(filter(None, map(_kept, _parts(request))), None)
+    found = found or next(filter(None, [_kept_in(getattr(tool, "data", None)) for tool in request.tools]), None)
+    if found is not None:
+        text = f"{found}: this gateway keeps nothing at vendors, since their keys are shared; send the whole conversation"
+        raise _refused(text, "stateful_not_allowed", found)
+
+
+def _kept(part: Any) -> str | None:
+    if getattr(part, "file_id", None) is not None or _GOOGLES_FILE.match(getattr(part, "url", None) or ""):
+        return "file_id"
+    return _kept_in(getattr(part, "data", None)) if hasattr(part, "origin") else None
+
+
+def _kept_in(data: Any) -> str | None:
+    """The field of a vendor's own block or tool that names what it keeps; what a model is to be shown is not looked into."""
+    if isinstance(data, list | tuple):
+        return next(filter(None, map(_kept_in, data)), None)
+    if not isinstance(data, Mapping):
+        return None
+    if data.get("type") == "item_reference":
+        return "item_reference"
+    for name, value in data.items():
+        if value and (name in _KEPT_INSIDE or (name == "container" and isinstance(value, str))):
+            return str(name)
+        if name not in ("input", "arguments", "parameters", "input_schema") and (found := _kept_in(value)):
+            return found
+    return None
+
+
+def _parts(request: Request) -> Iterable[Any]:
+    return (part for message in request.messages if not isinstance(message.content, str) for part in message.content)
+
+
+def _refused(text: str, code: str = "invalid_request_error", param: str | None = None) -> GatewayError:
+    return GatewayError(text, status=400, code=code, param=param)
