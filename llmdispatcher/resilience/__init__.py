@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .limits import RateLimitSlot as RateLimitSlot
     from .rate_limit import RateLimit as RateLimit
     from .rate_limit import RateLimitStatus as RateLimitStatus
+    from .rate_limit import Window as Window
+    from .rate_limit import WindowEntry as WindowEntry
     from .rate_limit import server as server
     from .retry import BackoffStrategy as BackoffStrategy
     from .retry import Budgets as Budgets
@@ -46,7 +48,7 @@ else:
             "concurrency": ("AdaptiveConcurrency",),
             "hedge": ("Hedge", "Hedges"),
             "limits": ("Limits", "RateLimitSlot"),
-            "rate_limit": ("RateLimit", "RateLimitStatus", "server"),
+            "rate_limit": ("RateLimit", "RateLimitStatus", "server", "Window", "WindowEntry"),
             "retry": (
                 "BackoffStrategy",
                 "Budgets",

@@ -49,7 +49,7 @@ from ...types import (
     unseen_model,
 )
 from ..units import micros, moment
-from .budget import Budget, BudgetForecast, BudgetStatus, period_at, picodollars_up, plain_dollars
+from .budget import MOST_HELD, Budget, BudgetForecast, BudgetStatus, period_at, picodollars_up, plain_dollars
 from .store import Account, AccountBalance, Booking, BudgetStore, BudgetStoreUnavailable, Claim, MemoryBudgetStore
 
 PER_REQUEST = 768
@@ -78,6 +78,9 @@ ROUTERS = frozenset({"openrouter/auto", "openrouter/bodybuilder", "typesafe/jev-
 """Names for whichever model a vendor chooses; the 0 that a price list has for them is no price."""
 SEARCHES = 10
 """How often a vendor's own tool is used where it sets no ``max_uses``."""
+
+BYTES_PER_TOKEN = 3
+"""Of a text, for an estimate on the safe side: English prose has four and a half, code and JSON three to four, Chinese three."""
 
 _NOTHING = Decimal(0)
 _DAY = timedelta(days=1)
@@ -289,6 +292,13 @@ class CallBudget:
             self._measure = measure(self.request)
         return attrs.evolve(self._measure, text=self._measure.text + self._more) if self._more else self._measure
 
+    def estimate(self, output: int) -> None:
+        """Reserve an estimate in place of the bound: a token for each three bytes of text, and ``output`` tokens for an answer
+        that has no limit of its own."""
+        bounds = self.measure
+        text = -(-bounds.text // BYTES_PER_TOKEN)
+        self._measure = attrs.evolve(bounds, text=text, output=output if bounds.output is None else bounds.output)
+
     def continue_with(self, text: str, around: str) -> None:
         """Count the beginning of an answer, and the words around it, as part of the request from now on."""
         self._more = text_tokens(text) + text_tokens(around)
@@ -467,6 +477,13 @@ class Spending:
         reservation.of_call = None
         return _exceeded_error(charge, short)
 
+    def dearest(self, call: CallBudget, targets: Iterable[Target]) -> Target | None:
+        """The target that may cost most; one without a known price before all others. ``None`` where there are no targets."""
+        now = self._clock.now()
+        return max(
+            targets, default=None, key=lambda one: bound(call.measure, call.request, one, now) if has_price(one) else MOST_HELD
+        )
+
     def statuses(self) -> tuple[BudgetStatus, ...]:
         """Every account in its present period; budgets that count by call have none.
 
@@ -598,7 +615,8 @@ def _unavailable_error(charge: _Charge, cause: BudgetStoreUnavailable) -> Budget
         return None
     text = f"budget {budget.name!r} cannot be looked at: {cause}; bring it back, or let calls go on without it by strict=False"
     limit, target = budget.limit, charge.target
-    error = BudgetExceeded(text, budget=budget.name, limit=limit, sent=False, vendor=target.vendor, model=target.model)
+    facts: dict[str, Any] = {"code": "budget_unavailable", "sent": False, "vendor": target.vendor, "model": target.model}
+    error = BudgetExceeded(text, budget=budget.name, limit=limit, **facts)
     error.__cause__ = cause
     return error
 
@@ -610,6 +628,7 @@ def _unpriced_error(budget: Budget, target: Target) -> BudgetExceeded:
         ' ask another model, or allow this one by unpriced="allow"',
         budget=budget.name,
         limit=budget.limit,
+        code="model_unpriced",
         try_elsewhere=budget.on_exceed == "next_target",
         sent=False,
         vendor=target.vendor,

@@ -15,6 +15,7 @@ from ...types import Embeddings, Response, StreamChunk
 from ...wire import Inbound
 from .formats import GOOGLE, error_for_client
 from .http import GatewaySettings, Task, can_tell_leaving, has_left
+from .limits import CallCharge
 
 _GLANCE = 0.25
 """Seconds between two looks whether a silent stream's client is still there."""
@@ -76,7 +77,7 @@ class _Events:
     """The bytes of a streamed answer; closing it stops the vendor, as does a client that has left."""
 
     def __init__(self, stream: StreamingResponse, task: Task, asked: Inbound, array: _Array | None, heartbeat: float) -> None:
-        self._stream, self._form, self._release = stream, task.form, task.release
+        self._stream, self._form, self._release, self._charge = stream, task.form, task.release, task.charge
         self._writer = task.form.codec.writer(asked)
         self._left = has_left(task.incoming.environ)
         self._beat = heartbeat if can_tell_leaving(task.incoming.environ) else min(heartbeat, _PROBE)
@@ -115,7 +116,24 @@ class _Events:
         try:
             self._stream.close()
         finally:
+            if self._charge is not None:
+                self._settle(self._charge)
             self._release()
+
+    def _settle(self, charge: CallCharge) -> None:
+        """Count what the stream cost, or what it had brought when it was broken off; does nothing the second time."""
+        stream = self._stream
+        try:
+            response = stream.response() if stream.done_channel.closed else None
+        except DispatchError as error:
+            if not (stream.vendor or error.possibly_billed):
+                charge.give_back()
+                return
+            response = None
+        if response is not None:
+            charge.answered(response)
+        else:
+            charge.broken(stream.vendor, stream.model, stream.partial)
 
     def _all(self) -> Iterator[bytes]:
         try:

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import attrs
 
 from ..._text import room_logger
-from ...catalog import canonical, model_names
+from ...catalog import Target, canonical, model_names
 from ...dispatcher import Dispatcher
 from ...errors import ConfigError, DispatchError, InvalidRequest
 from ...runtime import SYSTEM_CLOCK, Clock
@@ -20,7 +20,8 @@ from ...wire import COUNTING, EMBEDDING_CODECS, Inbound
 from ..keys import ApiKey, KeyStore
 from .answers import StreamedAnswer, WholeAnswer, facts_of, stream_of
 from .formats import CHAT, GOOGLE, MESSAGES, OLLAMA, RESPONSES, STATUS_TEXTS, ClientFormat, GatewayError, write_error
-from .http import Bodies, Environ, FailedLogins, GatewaySettings, Incoming, InFlight, Task, credential
+from .http import Bodies, Environ, FailedLogins, GatewaySettings, Incoming, InFlight, Task, credential, once
+from .limits import KeyLimits, charge_of, charging
 
 logger = room_logger("server")
 
@@ -63,6 +64,7 @@ class Gateway:
         self._bodies = Bodies(settings.max_body, settings.bodies_together)
         self._in_flight = InFlight(settings.threads)
         self._failed = FailedLogins(clock)
+        self._limits = KeyLimits(clock)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """WholeAnswer one request."""
@@ -90,16 +92,23 @@ class Gateway:
         key = self._key(incoming, route.scope) if route.scope is not None else None
         leave = self._in_flight.enter(key.id) if key is not None else lambda: None
         give_back: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
+        stop_counting: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
+        charge = charge_of(self._limits, self.keys.budgets, key)
 
         def release() -> None:
             give_back()
+            stop_counting()
+            if charge is not None:
+                charge.give_back()  # settled before, but for what fails outside the call
             leave()
 
         try:
+            if key is not None and route.scope == "gateway" and route.method == "POST":
+                stop_counting = once(self._limits.enter(key))
             body = b""
             if incoming.method == "POST":
                 body, give_back = self._bodies.read(incoming.environ)
-            task = Task(incoming=incoming, form=route.form, key=key, match=match, body=body, release=release)
+            task = Task(incoming=incoming, form=route.form, key=key, match=match, body=body, release=release, charge=charge)
             answer = route.work(self, task)
         except BaseException:
             release()
@@ -147,12 +156,20 @@ class Gateway:
         """WholeAnswer a conversation, whole or as a stream, whichever vendor is asked."""
         asked = self._asked(task)
         timeout = self._timeout(task.incoming)
+        if task.charge is not None:
+            task.charge.take(asked.request, lambda: self._targets(asked.request, streaming=asked.stream))
         if not asked.stream:
-            response = self.dispatcher.send(asked.request, timeout=timeout or self.settings.timeout)
+            with charging(task.charge) as answered:
+                response = answered(self.dispatcher.send(asked.request, timeout=timeout or self.settings.timeout))
             body = task.form.codec.write_response(response, asked)
             return WholeAnswer(200, body, {"Content-Type": "application/json", **facts_of(response)})
-        stream = self.dispatcher.send_streaming(asked.request, timeout=timeout)
+        with charging(task.charge):
+            stream = self.dispatcher.send_streaming(asked.request, timeout=timeout)
         return stream_of(stream, task, asked, self.settings)
+
+    def _targets(self, request: Request, *, streaming: bool = False) -> Sequence[Target]:
+        """Whom the dispatcher would ask."""
+        return self.dispatcher.explain(request, streaming=streaming).targets
 
     def _asked(self, task: Task) -> Inbound:
         """What a body asks for, checked, with the model's name as the dispatcher has it."""
@@ -226,12 +243,14 @@ class Gateway:
         if not asked.texts:
             raise InvalidRequest("input: give a text or a list of texts; tokens are not taken, since each vendor has its own")
         settings = self._settings_of(task, asked.model)
-        found = self.dispatcher.embed(
-            settings["model"],
-            asked.texts,
-            timeout=self._timeout(task.incoming) or self.settings.timeout,
-            **_embedding_settings(asked, settings),
-        )
+        timeout = self._timeout(task.incoming) or self.settings.timeout
+        if task.charge is not None:
+            request = attrs.evolve(asked, model=settings["model"]).as_request()
+            task.charge.take(request, lambda: self._targets(request))
+        with charging(task.charge) as answered:
+            found = answered(
+                self.dispatcher.embed(settings["model"], asked.texts, timeout=timeout, **_embedding_settings(asked, settings))
+            )
         body = codec.write_response(found, asked)
         if task.incoming.path.endswith(":embedContent"):
             body = json.dumps({"embedding": json.loads(body)["embeddings"][0]}).encode()

@@ -132,9 +132,12 @@ def write_error(form: ClientFormat, error: DispatchError, request_id: str | None
 def _openai(error: DispatchError) -> tuple[int, dict[str, str], bytes]:
     """A refusal of the gateway's own in OpenAI's form, with a code of ours."""
     status = error.status or 500
-    word = "invalid_request_error" if status < 500 else "server_error"
+    word = _OPENAI_TYPES.get(status) or ("invalid_request_error" if status < 500 else "server_error")
     told = {"message": error.message, "type": word, "param": getattr(error, "param", None), "code": error.code}
     return status, error_headers(error), json.dumps({"error": told}).encode()
+
+
+_OPENAI_TYPES: Mapping[int, str] = {402: "insufficient_quota", 429: "rate_limit_error"}
 
 
 def _as_vendor_error(error: GatewayError) -> DispatchError:
@@ -157,7 +160,7 @@ def error_headers(error: DispatchError) -> dict[str, str]:
     return headers
 
 
-_NO_RETRY = frozenset({"vendor_key_refused", "model_not_allowed"})
+_NO_RETRY = frozenset({"vendor_key_refused", "model_not_allowed", "model_unpriced"})
 STATUS_TEXTS: Mapping[int, str] = {
     200: "OK",
     400: "Bad Request",

@@ -6,7 +6,7 @@ import re
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import attrs
@@ -14,6 +14,9 @@ import attrs
 from ...runtime import Clock, new_lock
 from ..keys import ApiKey
 from .formats import ClientFormat, GatewayError
+
+if TYPE_CHECKING:
+    from .limits import CallCharge
 
 Environ = Mapping[str, Any]
 _MOST_CREDENTIAL = 255
@@ -83,6 +86,7 @@ class Task:
     match: re.Match[str]
     body: bytes = attrs.field(repr=False)
     release: Callable[[], None] = attrs.field(repr=False)
+    charge: CallCharge | None = attrs.field(default=None, repr=False)
 
 
 def credential(incoming: Incoming, *, in_query: bool = False) -> str:
@@ -156,7 +160,7 @@ class Bodies:
         if length is None:
             self._give_back(size - len(body))
             size = len(body)
-        return body, _once(lambda: self._give_back(size))
+        return body, once(lambda: self._give_back(size))
 
     def _pieces(self, source: Any, size: int | None) -> bytes:
         pieces, left = [], self._most + 1 if size is None else size
@@ -194,7 +198,7 @@ def _nothing() -> None:
     pass
 
 
-def _once(work: Callable[[], None]) -> Callable[[], None]:
+def once(work: Callable[[], None]) -> Callable[[], None]:
     """A function that works the first time it is called, and then does nothing."""
     left = [work]
     return lambda: left.pop()() if left else None
@@ -221,7 +225,7 @@ class InFlight:
                 raise GatewayError(f"{whose} too many requests at once; try again", status=503, code="overloaded", retry_after=1.0)
             self._by_key[key] = mine + 1
             self._all += 1
-        return _once(lambda: self._leave(key))
+        return once(lambda: self._leave(key))
 
     def _leave(self, key: str) -> None:
         with self._lock:
