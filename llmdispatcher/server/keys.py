@@ -89,7 +89,7 @@ class ApiKey:
 
     def may_ask(self, model: str) -> bool:
         """Whether it may ask for a model of that name; case does not count."""
-        return self.models is None or any(fnmatchcase(model.lower(), glob.lower()) for glob in self.models)
+        return self.models is None or matches_any(model, self.models)
 
     def state(self, now: datetime) -> str:
         """Whether it is ``"active"``, ``"expired"`` or ``"revoked"``."""
@@ -193,6 +193,10 @@ class KeyStore:
             row = connection.execute(sa.select(_keys).where(*here)).mappings().first()
         self._forget()
         return None if row is None else _key(row)
+
+    def now(self) -> datetime:
+        """The present moment, by which keys expire."""
+        return self._clock.now()
 
     def spent(self, keys: Sequence[ApiKey]) -> dict[str, Decimal]:
         """US dollars that each key with a budget has spent in its present period, by its id."""
@@ -308,6 +312,11 @@ class KeyStore:
                     _metadata.create_all(connection)
                     _add_columns(connection)
             return self._engine
+
+
+def matches_any(model: str, globs: Sequence[str]) -> bool:
+    """Whether the name of a model matches one of these globs; case does not count."""
+    return any(fnmatchcase(model.lower(), glob.lower()) for glob in globs)
 
 
 def hash_of(secret: str) -> str:

@@ -12,7 +12,7 @@ from decimal import Decimal
 import pytest
 
 from llmdispatcher.server import Gateway, GatewaySettings, KeyStore
-from llmdispatcher.testing import ManualClock
+from llmdispatcher.testing import ManualClock, faults
 
 from ..cases import each
 from ..conftest import PATIENCE
@@ -160,7 +160,7 @@ def test_a_model_without_a_price(served, model):
 def test_a_failure_gives_everything_back(served, simulator):
     """A refusal of the vendor costs nothing, whole or streamed, and counts no tokens."""
     key, secret = _new(served, budget="0.01/day", tokens_per_minute=5000)
-    simulator.always(400)
+    simulator.always(faults.status(400))
     for stream in (False, True) * 3:
         refused = served.post("/v1/chat/completions", {**HELLO, "stream": stream}, key=secret)
         assert 400 == refused.status_code, refused.text
@@ -209,7 +209,7 @@ from llmdispatcher.types import Price, Usage
 place, secret = json.loads(sys.stdin.readline())
 store = KeyStore(place)
 key = store.find(secret)
-target = Target("openai", "a-model", kind="openai", price=Price.flat("1000"), max_output=100)
+target = Target(vendor="openai", model="a-model", kind="openai", price=Price.flat(Decimal(1000)), max_output=100)
 request = Request("a-model", [Message("user", "hi")], max_tokens=1)
 made, refused = [], []
 start = threading.Barrier(64)
@@ -240,7 +240,7 @@ def place(request, tmp_path):
 
 
 def test_64_threads_in_2_processes_never_exceed_a_budget(place):
-    """384 calls of a quarter of a dollar want 96; 10 are there, and it is all spent but less than what a call reserves."""
+    """384 calls want 96 dollars; 10 are there, and each that was let in has counted with what it cost."""
     store = KeyStore(place)
     key, secret = store.create("many", budget="10/day")
     workers = [
@@ -260,7 +260,6 @@ def test_64_threads_in_2_processes_never_exceed_a_budget(place):
     counts = [json.loads(worker.communicate(timeout=PATIENCE * 3)[0]) for worker in workers]
     made, refused = map(sum, zip(*counts, strict=True))
     assert 384 == made + refused
-    assert made <= 40
+    assert 35 <= made <= 39  # 35 reservations fit, and 39 answers before another
     assert made * Decimal("0.25") == store.spent([key])[key.id]
-    assert made >= 36
     store.close()

@@ -18,8 +18,9 @@ from ...runtime import SYSTEM_CLOCK, Clock
 from ...types import EmbeddingRequest, Request, Response
 from ...wire import COUNTING, EMBEDDING_CODECS, Inbound
 from ..keys import ApiKey, KeyStore
+from . import management
 from .answers import StreamedAnswer, WholeAnswer, facts_of, stream_of
-from .formats import CHAT, GOOGLE, MESSAGES, OLLAMA, RESPONSES, STATUS_TEXTS, ClientFormat, GatewayError, write_error
+from .formats import CHAT, GOOGLE, MANAGEMENT, MESSAGES, OLLAMA, RESPONSES, STATUS_TEXTS, ClientFormat, GatewayError, write_error
 from .http import Bodies, Environ, FailedLogins, GatewaySettings, Incoming, InFlight, Task, credential, once
 from .limits import KeyLimits, charge_of, charging
 
@@ -107,7 +108,7 @@ class Gateway:
                 stop_counting = once(self._limits.enter(key))
             body = b""
             if incoming.method == "POST":
-                body, give_back = self._bodies.read(incoming.environ)
+                body, give_back = self._bodies.read(incoming.environ, management.MOST_BODY if route.form is MANAGEMENT else None)
             task = Task(incoming=incoming, form=route.form, key=key, match=match, body=body, release=release, charge=charge)
             answer = route.work(self, task)
         except BaseException:
@@ -312,6 +313,22 @@ class Gateway:
         names = [*pools, "auto", *models]
         return [name for name in names if key is None or key.may_ask(name) or key.may_ask(name.partition(":")[2])]
 
+    def list_keys(self, task: Task) -> WholeAnswer:
+        """List the keys of an organization."""
+        return _json_answer(200, management.list_keys(self.keys, task.maker))
+
+    def show_key(self, task: Task) -> WholeAnswer:
+        """Show one of them."""
+        return _json_answer(200, management.show_key(self.keys, task.maker, task.match["id"]))
+
+    def make_key(self, task: Task) -> WholeAnswer:
+        """Make a key."""
+        return _json_answer(201, management.make_key(self.keys, task.maker, task.body))
+
+    def revoke_key(self, task: Task) -> WholeAnswer:
+        """Revoke a key."""
+        return _json_answer(200, management.revoke_key(self.keys, task.maker, task.match["id"]))
+
     def alive(self, _task: Task) -> WholeAnswer:
         """Say that the process runs."""
         return WholeAnswer(200, b"ok\n", {"Content-Type": "text/plain"})
@@ -327,6 +344,10 @@ class Gateway:
         self.draining = True
         self.dispatcher.close(drain=drain)
         self.keys.close()
+
+
+def _json_answer(status: int, body: Mapping[str, Any]) -> WholeAnswer:
+    return WholeAnswer(status, json.dumps(body).encode(), {"Content-Type": "application/json"})
 
 
 def _embedding_settings(asked: EmbeddingRequest, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -349,7 +370,7 @@ def form_of(path: str) -> ClientFormat:
     if path.startswith("/v1beta/"):
         return GOOGLE
     if path.startswith("/api/"):
-        return OLLAMA
+        return MANAGEMENT if path.startswith("/api/v1/") else OLLAMA
     return RESPONSES if path.startswith("/v1/responses") else CHAT
 
 
@@ -372,6 +393,10 @@ ROUTES = _routes(
         ("POST", r"/api/chat", OLLAMA, "gateway", Gateway.converse),
         ("POST", r"/api/embed", OLLAMA, "gateway", Gateway.embed),
         ("GET", r"/api/tags", OLLAMA, "gateway", Gateway.models),
+        ("GET", r"/api/v1/keys", MANAGEMENT, "keys", Gateway.list_keys),
+        ("POST", r"/api/v1/keys", MANAGEMENT, "keys", Gateway.make_key),
+        ("GET", r"/api/v1/keys/(?P<id>[^/]+)", MANAGEMENT, "keys", Gateway.show_key),
+        ("DELETE", r"/api/v1/keys/(?P<id>[^/]+)", MANAGEMENT, "keys", Gateway.revoke_key),
         ("GET", r"/livez", CHAT, None, Gateway.alive),
         ("GET", r"/readyz", CHAT, None, Gateway.ready),
     ]

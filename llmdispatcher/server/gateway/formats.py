@@ -55,6 +55,8 @@ RESPONSES = ClientFormat(codec=OPENAI_RESPONSES, heartbeat=b": ping\n\n")
 MESSAGES = ClientFormat(codec=ANTHROPIC_MESSAGES, heartbeat=b'event: ping\ndata: {"type": "ping"}\n\n', id_header="request-id")
 GOOGLE = ClientFormat(codec=GEMINI, heartbeat=b": ping\r\n\r\n")
 OLLAMA = ClientFormat(codec=OLLAMA_CHAT, heartbeat=b"\n")
+MANAGEMENT = ClientFormat(codec=OPENAI_CHAT, heartbeat=b"")
+"""The gateway's own API, whose errors are ``{"detail", "error"}``."""
 
 
 class GatewayError(DispatchError):
@@ -120,6 +122,8 @@ def write_error(form: ClientFormat, error: DispatchError, request_id: str | None
     """Status, headers and body of an answer that tells of an error."""
     seen = error_for_client(error)
     seen = seen.with_facts(request_id=request_id)
+    if form is MANAGEMENT:
+        return _management(seen)
     is_openai = form.codec.name.startswith("openai")
     if is_openai and (isinstance(seen, GatewayError | BudgetExceeded) or type(seen) is DispatchError):
         return _openai(seen)
@@ -127,6 +131,19 @@ def write_error(form: ClientFormat, error: DispatchError, request_id: str | None
         seen = _as_vendor_error(seen)
     status, body = form.codec.write_error(seen)
     return status, error_headers(seen), body
+
+
+def _management(error: DispatchError) -> tuple[int, dict[str, str], bytes]:
+    """An error of the gateway's own API."""
+    status = error.status or 503
+    told = {
+        "type": "invalid_request_error" if status < 500 else "server_error",
+        "message": error.message,
+        "code": error.code,
+        "param": getattr(error, "param", None),
+        "request_id": error.request_id,
+    }
+    return status, error_headers(error), json.dumps({"detail": error.message, "error": told}).encode()
 
 
 def _openai(error: DispatchError) -> tuple[int, dict[str, str], bytes]:

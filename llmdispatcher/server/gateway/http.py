@@ -88,6 +88,12 @@ class Task:
     release: Callable[[], None] = attrs.field(repr=False)
     charge: CallCharge | None = attrs.field(default=None, repr=False)
 
+    @property
+    def maker(self) -> ApiKey:
+        """Its key, on a route that needs one."""
+        assert self.key is not None, "the route has a scope"
+        return self.key
+
 
 def credential(incoming: Incoming, *, in_query: bool = False) -> str:
     """The key that a request shows, by whichever header its client uses; ``in_query`` allows ``?key=``, as Google's do.
@@ -141,19 +147,22 @@ class Bodies:
         self._most, self._left = most, together
         self._lock = new_lock()
 
-    def read(self, environ: Environ) -> tuple[bytes, Callable[[], None]]:
-        """The body, and what gives its room back. Raises :class:`GatewayError` for one that is too long, or not whole."""
+    def read(self, environ: Environ, most: int | None = None) -> tuple[bytes, Callable[[], None]]:
+        """The body, of at most ``most`` bytes, and what gives its room back.
+
+        Raises :class:`GatewayError` for one that is too long, or not whole."""
         length = environ.get("CONTENT_LENGTH") or None
         if length is not None and not (length.isascii() and length.isdecimal() and len(length) < 19):
             raise GatewayError("Content-Length is no number", status=400, code="bad_length")
-        if length is not None and int(length) > self._most:
-            raise self._too_long()
+        most = self._most if most is None else min(most, self._most)
+        if length is not None and int(length) > most:
+            raise _too_long(most)
         if length is None and "chunked" not in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
             return b"", _nothing
-        size = int(length) if length is not None else self._most
+        size = int(length) if length is not None else most
         self._take(size)
         try:
-            body = self._pieces(environ["wsgi.input"], None if length is None else size)
+            body = _pieces(environ["wsgi.input"], None if length is None else size, most)
         except BaseException:
             self._give_back(size)
             raise
@@ -161,27 +170,6 @@ class Bodies:
             self._give_back(size - len(body))
             size = len(body)
         return body, once(lambda: self._give_back(size))
-
-    def _pieces(self, source: Any, size: int | None) -> bytes:
-        pieces, left = [], self._most + 1 if size is None else size
-        while left > 0:
-            try:
-                piece = source.read(min(left, _PIECE))
-            except OSError:
-                raise GatewayError("the body did not come in time, or not whole", status=408, code="body_timeout") from None
-            if not piece:
-                break
-            pieces.append(piece)
-            left -= len(piece)
-        body = b"".join(pieces)
-        if size is None and len(body) > self._most:
-            raise self._too_long()
-        if size is not None and len(body) < size:
-            raise GatewayError("the body is shorter than Content-Length says", status=400, code="incomplete_body")
-        return body
-
-    def _too_long(self) -> GatewayError:
-        return GatewayError(f"the body is longer than {self._most:,} bytes", status=413, code="body_too_large")
 
     def _take(self, size: int) -> None:
         with self._lock:
@@ -192,6 +180,29 @@ class Bodies:
     def _give_back(self, size: int) -> None:
         with self._lock:
             self._left += size
+
+
+def _pieces(source: Any, size: int | None, most: int) -> bytes:
+    pieces, left = [], most + 1 if size is None else size
+    while left > 0:
+        try:
+            piece = source.read(min(left, _PIECE))
+        except OSError:
+            raise GatewayError("the body did not come in time, or not whole", status=408, code="body_timeout") from None
+        if not piece:
+            break
+        pieces.append(piece)
+        left -= len(piece)
+    body = b"".join(pieces)
+    if size is None and len(body) > most:
+        raise _too_long(most)
+    if size is not None and len(body) < size:
+        raise GatewayError("the body is shorter than Content-Length says", status=400, code="incomplete_body")
+    return body
+
+
+def _too_long(most: int) -> GatewayError:
+    return GatewayError(f"the body is longer than {most:,} bytes", status=413, code="body_too_large")
 
 
 def _nothing() -> None:
