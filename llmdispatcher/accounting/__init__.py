@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .budgets.reservation import Reservation as Reservation
     from .budgets.reservation import Spending as Spending
     from .budgets.reservation import spending_of as spending_of
+    from .budgets.store import AccountBalance as AccountBalance
     from .budgets.store import BudgetStoreUnavailable as BudgetStoreUnavailable
     from .ledger.call import LedgerAttempt as LedgerAttempt
     from .ledger.call import LedgerCall as LedgerCall
@@ -42,7 +43,7 @@ else:
             "budgets.budget": ("Budget", "BudgetForecast", "budgets_of", "BudgetStatus", "period_at", "plain_dollars"),
             "budgets.database": ("DatabaseBudgetStore",),
             "budgets.reservation": ("Reservation", "CallBudget", "Spending", "spending_of"),
-            "budgets.store": ("BudgetStoreUnavailable",),
+            "budgets.store": ("AccountBalance", "BudgetStoreUnavailable"),
             "ledger.call": ("LedgerAttempt", "LedgerCall"),
             "ledger.figures": ("UsageBucket", "UsageStats"),
             "ledger.ledger": ("Ledger", "open_ledger"),

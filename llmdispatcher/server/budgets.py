@@ -9,12 +9,13 @@ refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..accounting import (
+    AccountBalance,
     Budget,
     BudgetStoreUnavailable,
     DatabaseBudgetStore,
@@ -29,9 +30,6 @@ from ..errors import BudgetExceeded, ConfigError, DispatchError, VendorUnavailab
 from ..routing import input_tokens
 from ..runtime import Clock, Deadline, new_lock
 from ..types import Request, Response, Usage, cost_of
-
-if TYPE_CHECKING:
-    from .keys import ApiKey
 
 ASSUMED_OUTPUT = 4096
 """Tokens that are reserved for an answer whose request sets no ``max_tokens``."""
@@ -112,7 +110,7 @@ class KeyBudgets:
         self._store: DatabaseBudgetStore | None = None
         self._spendings: dict[Budget, Spending] = {}
 
-    def reserve(self, key: ApiKey, budget: Budget, request: Request, targets: Sequence[Target]) -> KeyReservation:
+    def reserve(self, key_id: str, budget: Budget, request: Request, targets: Sequence[Target]) -> KeyReservation:
         """Reserve what a request may cost at the dearest of the targets.
 
         Raises :class:`BudgetExceeded` where there is too little left, or a target has no known price (code ``model_unpriced``), and
@@ -120,7 +118,7 @@ class KeyBudgets:
         """
         spending = self._spending(budget)
         call = spending.new_call_budget(request)
-        call.facts["id_at_origin"] = key.id
+        call.facts["id_at_origin"] = key_id
         call.estimate(ASSUMED_OUTPUT)
         target = spending.dearest(call, targets)
         if target is None:
@@ -131,19 +129,15 @@ class KeyBudgets:
             raise _told(refusal, request.model)
         return KeyReservation(reservation, request, [target, *targets])
 
-    def spent(self, keys: Iterable[ApiKey]) -> dict[str, Decimal]:
-        """US dollars that each key with a budget has spent in its present period, by its id.
+    def spent(self, budgets: Mapping[str, Budget]) -> dict[str, Decimal]:
+        """US dollars that keys have spent in the present periods of their budgets, by the keys' ids.
 
         Raises :class:`VendorUnavailable` while the database is away.
         """
-        budgets = {key.id: key.budget for key in keys if key.budget is not None}
         if not budgets:
             return {}
         now = self._clock.now()
-        try:
-            balances = self._opened().balances(list(_NAMES.values()), int(now.timestamp() * 1e6), _PATIENCE)
-        except BudgetStoreUnavailable:
-            raise _unavailable() from None
+        balances = _balances(self._opened(), now)
         begins = {name: period_at(period, Budget(limit=0, period=period).clocks, now).begins for period, name in _NAMES.items()}
         found = {
             one.account.share: plain_dollars(one.spent)
@@ -169,6 +163,7 @@ class KeyBudgets:
         spending = self._spendings.get(_mark(budget))
         if spending is None:
             store = self._opened()
+            _balances(store, self._clock.now())  # makes the tables; a call would wait for these for a minute
             spending = self._spendings[_mark(budget)] = Spending((budget,), self._clock, store)
         return spending
 
@@ -178,6 +173,13 @@ class KeyBudgets:
                 self._ledger = Ledger(self._place)
                 self._store = DatabaseBudgetStore(self._ledger)
             return self._store
+
+
+def _balances(store: DatabaseBudgetStore, now: datetime) -> list[AccountBalance]:
+    try:
+        return store.balances(list(_NAMES.values()), _micros(now), _PATIENCE)
+    except BudgetStoreUnavailable:
+        raise _unavailable() from None
 
 
 def _mark(budget: Budget) -> Any:

@@ -123,7 +123,7 @@ class KeyStore:
 
     def __init__(self, place: str | os.PathLike[str], *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._url = _url(place)
-        self._clock = clock
+        self.clock = clock
         self._lock = new_lock()
         self._engine: sa.Engine | None = None
         self._pid = 0
@@ -155,7 +155,7 @@ class KeyStore:
             organization=organization,
             shown=_shown(made),
             scopes=tuple(scopes),
-            created_at=self._clock.now(),
+            created_at=self.clock.now(),
             **read_settings({"label": label, **settings}),
         )
         try:
@@ -194,13 +194,12 @@ class KeyStore:
         self._forget()
         return None if row is None else _key(row)
 
-    def now(self) -> datetime:
-        """The present moment, by which keys expire."""
-        return self._clock.now()
-
     def spent(self, keys: Sequence[ApiKey]) -> dict[str, Decimal]:
-        """US dollars that each key with a budget has spent in its present period, by its id."""
-        return self.budgets.spent(keys)
+        """US dollars that each key with a budget has spent in its present period, by its id.
+
+        Raises :class:`VendorUnavailable` while the database is away.
+        """
+        return self.budgets.spent({key.id: key.budget for key in keys if key.budget is not None})
 
     def _forget(self) -> None:
         with self._lock:
@@ -229,7 +228,7 @@ class KeyStore:
                     label=label,
                     shown=_shown(secret),
                     scopes=scopes,
-                    created_at=self._clock.now(),
+                    created_at=self.clock.now(),
                 )
                 connection.execute(_keys.insert().values(hash=hash_of(secret), **_row(key)))
                 made.append((key, secret))
@@ -238,11 +237,11 @@ class KeyStore:
     def find(self, secret: str) -> ApiKey | None:
         """The key, if it is good now. Raises :class:`VendorUnavailable` where the database is away and nothing is remembered."""
         digest = hash_of(secret)
-        known, now = self._verdicts.get(digest), self._clock.monotonic()
+        known, now = self._verdicts.get(digest), self.clock.monotonic()
         if known is None or now - known.at >= FRESH:
             known = self._look_up(digest, known, now)
         key = known.key
-        return key if key is not None and key.state(self._clock.now()) == "active" else None
+        return key if key is not None and key.state(self.clock.now()) == "active" else None
 
     def _look_up(self, digest: str, known: _Verdict | None, now: float) -> _Verdict:
         try:
@@ -270,7 +269,7 @@ class KeyStore:
 
     def revoke(self, key_id: str, organization: str | None = None) -> bool:
         """Revoke a key by its id; False where there is none, or none of that organization. In force everywhere in two seconds."""
-        change = _keys.update().where(_keys.c.id == key_id, _keys.c.revoked_at.is_(None)).values(revoked_at=self._clock.now())
+        change = _keys.update().where(_keys.c.id == key_id, _keys.c.revoked_at.is_(None)).values(revoked_at=self.clock.now())
         if organization is not None:
             change = change.where(_keys.c.organization == organization)
         with self._transaction() as connection:

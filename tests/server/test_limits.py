@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -11,15 +11,13 @@ from decimal import Decimal
 
 import pytest
 
+from llmdispatcher import Config, Dispatcher, Observer, OpenAIVendor
 from llmdispatcher.server import Gateway, GatewaySettings, KeyStore
 from llmdispatcher.testing import ManualClock, faults
 
 from ..cases import each
 from ..conftest import PATIENCE
 from .conftest import HELLO, Served, serving
-
-COST = Decimal("0.0000042")
-"""Of HELLO at the simulator's five words."""
 
 
 @pytest.fixture
@@ -198,6 +196,43 @@ def test_a_key_without_limits_is_not_counted(served):
     assert {} == served.app._limits._counts
 
 
+def test_while_the_budgets_cannot_be_looked_at(served, dispatcher, simulator, tmp_path):
+    """A key with a budget is told 503 with a time to wait, and nothing is sent; others go on."""
+    _, secret = _new(served, budget="5/day")
+    served.app.keys.budgets._place = str(tmp_path / "no folder" / "there.db")
+    (tmp_path / "no folder").write_text("a file")
+    before = served.simulator.hits
+    refused = served.post("/v1/chat/completions", HELLO, key=secret)
+    assert (503, "budget_unavailable") == (refused.status_code, refused.json()["error"]["code"])
+    assert "Retry-After" in refused.headers
+    assert 503 == served.post("/v1/messages", {**HELLO, "max_tokens": 9}, key=secret).status_code
+    assert before == served.simulator.hits
+    assert 200 == served.post("/v1/chat/completions", HELLO).status_code
+
+
+class _Starts(Observer):
+    """Keeps the metadata of all calls."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_call_start(self, start):
+        self.seen.append(start.request.metadata)
+
+
+def test_a_key_s_tags_are_in_the_record(keys, simulator):
+    """As metadata of the request, which no vendor is sent."""
+    observer = _Starts()
+    _, secret = keys.create("limited", tags=["nightly", "ci"])
+    with Dispatcher(Config(default_vendor="openai"), observers=[observer]) as made:
+        made.register_vendor(OpenAIVendor(api_key="sk-of-the-gateway", base_url=simulator.openai_url))
+        app = Gateway(made, keys, GatewaySettings(threads=8))
+        with serving(app) as url:
+            assert 200 == Served(app, url, secret, simulator).post("/v1/chat/completions", HELLO).status_code
+    assert [["nightly", "ci"]] == [metadata["tags"] for metadata in observer.seen]
+    assert "nightly" not in json.dumps(simulator.requests[-1].json)
+
+
 _WORKER = """
 import json, sys, threading
 from decimal import Decimal
@@ -217,7 +252,7 @@ def ask():
     start.wait()
     for _ in range(3):
         try:
-            held = store.budgets.reserve(key, key.budget, request, [target])
+            held = store.budgets.reserve(key.id, key.budget, request, [target])
         except BudgetExceeded:
             refused.append(1)
         else:
@@ -239,25 +274,27 @@ def place(request, tmp_path):
     return str(tmp_path / "keys.db") if request.param == "sqlite" else request.getfixturevalue("postgres").database()
 
 
+def _start_worker(running):
+    worker = subprocess.Popen([sys.executable, "-c", _WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    running.enter_context(worker)
+    running.callback(worker.kill)
+    return worker
+
+
 def test_64_threads_in_2_processes_never_exceed_a_budget(place):
     """384 calls want 96 dollars; 10 are there, and each that was let in has counted with what it cost."""
     store = KeyStore(place)
     key, secret = store.create("many", budget="10/day")
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", _WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ}
-        )
-        for _ in range(2)
-    ]
-    for worker in workers:
-        worker.stdin.write(json.dumps([place, secret]) + "\n")
-        worker.stdin.flush()
-    for worker in workers:
-        assert "ready\n" == worker.stdout.readline()
-    for worker in workers:
-        worker.stdin.write("\n")
-        worker.stdin.flush()
-    counts = [json.loads(worker.communicate(timeout=PATIENCE * 3)[0]) for worker in workers]
+    with contextlib.ExitStack() as running:
+        workers = [_start_worker(running) for _ in range(2)]
+        for worker in workers:
+            worker.stdin.write(json.dumps([place, secret]) + "\n")
+            worker.stdin.flush()
+        assert ["ready\n"] * 2 == [worker.stdout.readline() for worker in workers]
+        for worker in workers:
+            worker.stdin.write("\n")
+            worker.stdin.flush()
+        counts = [json.loads(worker.stdout.readline()) for worker in workers]
     made, refused = map(sum, zip(*counts, strict=True))
     assert 384 == made + refused
     assert 35 <= made <= 39  # 35 reservations fit, and 39 answers before another

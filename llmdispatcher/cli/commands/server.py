@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -96,9 +97,8 @@ command.add_command(key)
 def create(settings: Settings, label: str, database: str | None, **given: Any) -> int:
     """Make a key and show it, once."""
     try:
-        made, secret = _store(database).create(
-            label, organization=given["organization"], scopes=given["scopes"], **_settings(given)
-        )
+        with closing(_store(database)) as store:
+            made, secret = store.create(label, organization=given["organization"], scopes=given["scopes"], **_settings(given))
     except ConfigError as error:
         raise UsageError(error.message) from None
     if settings.json:
@@ -127,7 +127,8 @@ def set_key(settings: Settings, key_id: str, database: str | None, **given: Any)
     if not said:
         raise UsageError("nothing is to be changed; give --rpm, --tpm, --in-flight, --budget, --tag, --models, --days or --label")
     try:
-        changed = _store(database).change(key_id, **said)
+        with closing(_store(database)) as store:
+            changed = store.change(key_id, **said)
     except ConfigError as error:
         raise UsageError(error.message) from None
     if changed is None:
@@ -149,7 +150,8 @@ def set_key(settings: Settings, key_id: str, database: str | None, **given: Any)
 @_PLACE
 def rotate(settings: Settings, key_id: str, database: str | None) -> int:
     """Replace a key by a new one of the same id, limits and spend, and show it, once; the old one ends within two seconds."""
-    rotated = _store(database).rotate(key_id)
+    with closing(_store(database)) as store:
+        rotated = store.rotate(key_id)
     if rotated is None:
         return _missing(key_id)
     made, secret = rotated
@@ -165,9 +167,9 @@ def rotate(settings: Settings, key_id: str, database: str | None) -> int:
 @_PLACE
 def list_keys(settings: Settings, database: str | None) -> int:
     """List all keys, the newest first, with what they have spent of their budget's present period."""
-    store = _store(database)
-    now, found = SYSTEM_CLOCK.now(), store.all()
-    spent = _spent(store, found)
+    with closing(_store(database)) as store:
+        now, found = SYSTEM_CLOCK.now(), store.all()
+        spent = _spent(store, found)
     rows = [
         (
             one.id,
@@ -196,7 +198,8 @@ def list_keys(settings: Settings, database: str | None) -> int:
 @_PLACE
 def revoke(settings: Settings, key_id: str, database: str | None) -> int:
     """Revoke a key by its id, which `list` shows."""
-    done = _store(database).revoke(key_id)
+    with closing(_store(database)) as store:
+        done = store.revoke(key_id)
     if settings.json:
         tell_json({"id": key_id, "revoked": done})
     elif done:

@@ -184,6 +184,8 @@ class Gateway:
             )
         self._refuse_stateful(request)
         changes = self._settings_of(task, request.model)
+        if task.key is not None and task.key.tags:
+            changes["metadata"] = {**request.metadata, "tags": list(task.key.tags)}
         return attrs.evolve(asked, request=attrs.evolve(request, **changes))
 
     def _settings_of(self, task: Task, model: str) -> dict[str, Any]:

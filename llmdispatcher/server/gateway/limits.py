@@ -122,7 +122,7 @@ class CallCharge:
         self._request = request
         if self._key.budget is not None:
             try:
-                self._reservation = self._budgets.reserve(self._key, self._key.budget, request, targets())
+                self._reservation = self._budgets.reserve(self._key.id, self._key.budget, request, targets())
             except (BudgetExceeded, VendorUnavailable) as error:
                 self.give_back()
                 raise _refusal(error) from None

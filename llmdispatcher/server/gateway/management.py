@@ -60,7 +60,7 @@ def revoke_key(store: KeyStore, maker: ApiKey, key_id: str) -> dict[str, Any]:
 
 def _records(store: KeyStore, keys: list[ApiKey]) -> list[dict[str, Any]]:
     spent = spent_by(store, keys)
-    return [{**key.as_dict(), "state": key.state(store.now()), "spent": spent.get(key.id)} for key in keys]
+    return [{**key.as_dict(), "state": key.state(store.clock.now()), "spent": spent.get(key.id)} for key in keys]
 
 
 def spent_by(store: KeyStore, keys: list[ApiKey]) -> dict[str, str]:
