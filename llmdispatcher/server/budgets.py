@@ -110,8 +110,13 @@ class KeyBudgets:
         self._store: DatabaseBudgetStore | None = None
         self._spendings: dict[Budget, Spending] = {}
 
-    def reserve(self, key_id: str, budget: Budget, request: Request, targets: Sequence[Target]) -> KeyReservation:
+    def reserve(
+        self, key_id: str, budget: Budget, request: Request, targets: Sequence[Target], seconds: float | None = None
+    ) -> KeyReservation:
         """Reserve what a request may cost at the dearest of the targets.
+
+        ``seconds`` is how long it may take, ``None`` for a day: what is not settled ten minutes later belongs to a process that
+        has died, and counts as spent.
 
         Raises :class:`BudgetExceeded` where there is too little left, or a target has no known price (code ``model_unpriced``), and
         :class:`VendorUnavailable` while the database is away.
@@ -124,7 +129,7 @@ class KeyBudgets:
         if target is None:
             raise BudgetExceeded(f"no price of {request.model[:80]!r} is known, and this key has a budget", code="model_unpriced")
         reservation = Reservation(call, spending)
-        refusal = spending.reserve(reservation, target, (), Deadline.after(None, clock=self._clock))
+        refusal = spending.reserve(reservation, target, (), Deadline.after(seconds, clock=self._clock))
         if refusal is not None:
             raise _told(refusal, request.model)
         return KeyReservation(reservation, request, [target, *targets])

@@ -384,9 +384,14 @@ def _budget(_field: str, value: Any) -> Budget | None:
 
 
 def _expiry(field: str, value: Any) -> datetime | None:
-    if value is not None and (not isinstance(value, datetime) or value.tzinfo is None):
+    if value is None:
+        return None
+    if not isinstance(value, datetime) or value.tzinfo is None:
         raise ConfigError(f"{field}: the time has no zone; give an aware datetime")
-    return value
+    try:
+        return value.astimezone(UTC)  # which is what SQLite's times are taken for
+    except OverflowError:
+        raise ConfigError(f"{field}: {value.isoformat()} is out of range; give an earlier time") from None
 
 
 _READ: Mapping[str, Any] = {

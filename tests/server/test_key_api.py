@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 import sqlalchemy as sa
@@ -59,6 +59,15 @@ def test_a_table_of_an_older_version_gets_the_new_columns(place):
     for one in (first, second, third):
         one.close()
     engine.dispose()
+
+
+def test_an_expiry_in_another_zone_is_the_same_moment(place):
+    """SQLite keeps no zones."""
+    store = KeyStore(place)
+    until = datetime(2999, 1, 1, tzinfo=timezone(timedelta(hours=5)))
+    made, secret = store.create("a", expires_at=until)
+    assert until == made.expires_at == store.find(secret).expires_at
+    store.close()
 
 
 def test_rotating_keeps_all_but_the_secret(place):
@@ -149,6 +158,7 @@ def test_another_organization_s_keys_are_not_there(served, maker):
         _delete(served, other.id, maker),
         served.get(f"/api/v1/keys/{other.id}", key=maker),
         _delete(served, "x", maker),
+        _delete(served, "%00", maker),
     ):
         assert 404 == answer.status_code
         assert {"detail", "error"} == answer.json().keys()
@@ -179,7 +189,9 @@ def test_a_key_without_the_scope_manages_nothing(served):
         ({"label": "a", "in_flight": -1}, "in_flight"),
         ({"label": "a", "expires_at": "tomorrow"}, "expires_at"),
         ({"label": "a", "expires_at": "2027-01-31T00:00:00"}, "expires_at"),
+        ({"label": "a", "expires_at": "9999-12-31T23:59:59-12:00"}, "expires_at"),
         ({"label": "a", "tags": ["\0"]}, "tags"),
+        ({"label": "\ud800"}, "label"),
         ([], None),
     ],
 )

@@ -158,7 +158,8 @@ class Gateway:
         asked = self._asked(task)
         timeout = self._timeout(task.incoming)
         if task.charge is not None:
-            task.charge.take(asked.request, lambda: self._targets(asked.request, streaming=asked.stream))
+            seconds = None if asked.stream else timeout or self.settings.timeout
+            task.charge.take(asked.request, lambda: self._targets(asked.request, streaming=asked.stream), seconds)
         if not asked.stream:
             with charging(task.charge) as answered:
                 response = answered(self.dispatcher.send(asked.request, timeout=timeout or self.settings.timeout))
@@ -249,7 +250,7 @@ class Gateway:
         timeout = self._timeout(task.incoming) or self.settings.timeout
         if task.charge is not None:
             request = attrs.evolve(asked, model=settings["model"]).as_request()
-            task.charge.take(request, lambda: self._targets(request))
+            task.charge.take(request, lambda: self._targets(request), timeout)
         with charging(task.charge) as answered:
             found = answered(
                 self.dispatcher.embed(settings["model"], asked.texts, timeout=timeout, **_embedding_settings(asked, settings))
@@ -397,8 +398,8 @@ ROUTES = _routes(
         ("GET", r"/api/tags", OLLAMA, "gateway", Gateway.models),
         ("GET", r"/api/v1/keys", MANAGEMENT, "keys", Gateway.list_keys),
         ("POST", r"/api/v1/keys", MANAGEMENT, "keys", Gateway.make_key),
-        ("GET", r"/api/v1/keys/(?P<id>[^/]+)", MANAGEMENT, "keys", Gateway.show_key),
-        ("DELETE", r"/api/v1/keys/(?P<id>[^/]+)", MANAGEMENT, "keys", Gateway.revoke_key),
+        ("GET", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.show_key),
+        ("DELETE", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.revoke_key),
         ("GET", r"/livez", CHAT, None, Gateway.alive),
         ("GET", r"/readyz", CHAT, None, Gateway.ready),
     ]

@@ -116,13 +116,16 @@ class CallCharge:
         self._entry: WindowEntry | None = None
         self._reservation: KeyReservation | None = None
 
-    def take(self, request: Request, targets: Callable[[], Sequence[Target]]) -> None:
-        """Take what a request may use and cost, or raise and take nothing; ``targets`` tells whom it may ask."""
-        self._entry = self._limits.take(self._key, total_tokens(request))
+    def take(self, request: Request, targets: Callable[[], Sequence[Target]], seconds: float | None) -> None:
+        """Take what a request may use and cost, or raise and take nothing; ``targets`` tells whom it may ask.
+
+        ``seconds`` is how long the call may take, ``None`` if nobody knows.
+        """
+        self._entry = self._limits.take(self._key, max(1, total_tokens(request)))
         self._request = request
         if self._key.budget is not None:
             try:
-                self._reservation = self._budgets.reserve(self._key.id, self._key.budget, request, targets())
+                self._reservation = self._budgets.reserve(self._key.id, self._key.budget, request, targets(), seconds)
             except (BudgetExceeded, VendorUnavailable) as error:
                 self.give_back()
                 raise _refusal(error) from None
