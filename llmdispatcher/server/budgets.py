@@ -65,6 +65,14 @@ class KeyReservation:
         self._request = request
         self._targets = targets
 
+    def facts(self) -> dict[str, str]:
+        """What was reserved, in US dollars, and the limit of the output that was assumed for it, as headers of the answer."""
+        amount = self._reservation.amount
+        told = {"x-llmdispatcher-reserved": f"{amount:f}"} if amount is not None else {}
+        if amount is not None and self._reservation.call.assumed_output is not None:
+            told["x-llmdispatcher-assumed-max-tokens"] = f"{self._reservation.call.assumed_output}"
+        return told
+
     def answered(self, usage: Usage, cost: Decimal | None) -> None:
         """Count what an answer cost; what was reserved, where nobody knows."""
         self._reservation.settle(None, usage.cost if cost is None else cost)

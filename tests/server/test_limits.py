@@ -119,7 +119,10 @@ def test_a_budget_is_settled_with_the_real_cost(served, hello_cost, stream):
     key, secret = _new(served, budget="1/day")
     for _ in range(2):
         body = {**HELLO, "stream": stream}
-        assert 200 == served.post("/v1/chat/completions", body, key=secret).status_code
+        answer = served.post("/v1/chat/completions", body, key=secret)
+        assert 200 == answer.status_code
+        assert "4096" == answer.headers["x-llmdispatcher-assumed-max-tokens"]
+        assert hello_cost < Decimal(answer.headers["x-llmdispatcher-reserved"])
     assert 2 * hello_cost == _spent(served, key)
 
 

@@ -272,7 +272,7 @@ def _max_uses(tool: VendorTool) -> int:
 class CallBudget:
     """What the attempts of one call share: its facts, the measure of its request, and the store of budgets that count by call."""
 
-    __slots__ = ("_measure", "_more", "facts", "request", "store")
+    __slots__ = ("_measure", "_more", "assumed_output", "facts", "request", "store")
 
     def __init__(self, request: Request, origin: str | None = None, store: MemoryBudgetStore | None = None) -> None:
         self.request = request
@@ -282,6 +282,8 @@ class CallBudget:
             "user": request.user or "",
             "id_at_origin": request.id_at_origin or "",
         }
+        self.assumed_output: int | None = None
+        """Tokens of an answer that :meth:`estimate` assumed, where the request has no limit of its own."""
         self._measure: Measure | None = None
         self._more = 0
 
@@ -297,7 +299,8 @@ class CallBudget:
         that has no limit of its own."""
         bounds = self.measure
         text = -(-bounds.text // BYTES_PER_TOKEN)
-        self._measure = attrs.evolve(bounds, text=text, output=output if bounds.output is None else bounds.output)
+        self.assumed_output = output if bounds.output is None else None
+        self._measure = attrs.evolve(bounds, text=text, output=self.assumed_output or bounds.output)
 
     def continue_with(self, text: str, around: str) -> None:
         """Count the beginning of an answer, and the words around it, as part of the request from now on."""

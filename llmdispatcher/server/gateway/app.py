@@ -116,6 +116,8 @@ class Gateway:
             raise
         if not isinstance(answer, StreamedAnswer):
             release()
+        if charge is not None:
+            answer.headers.update(charge.facts)
         return answer
 
     def _route(self, incoming: Incoming) -> tuple[PathRoute, re.Match[str]]:

@@ -115,6 +115,8 @@ class CallCharge:
         self._request: Request | None = None
         self._entry: WindowEntry | None = None
         self._reservation: KeyReservation | None = None
+        self.facts: dict[str, str] = {}
+        """Headers that tell what was reserved."""
 
     def take(self, request: Request, targets: Callable[[], Sequence[Target]], seconds: float | None) -> None:
         """Take what a request may use and cost, or raise and take nothing; ``targets`` tells whom it may ask.
@@ -126,6 +128,7 @@ class CallCharge:
         if self._key.budget is not None:
             try:
                 self._reservation = self._budgets.reserve(self._key.id, self._key.budget, request, targets(), seconds)
+                self.facts = self._reservation.facts()
             except (BudgetExceeded, VendorUnavailable) as error:
                 self.give_back()
                 raise _refusal(error) from None
