@@ -115,7 +115,7 @@ class _Verdict:
 
 
 class KeyStore:
-    """The keys in one database; safe under threads, and after a fork.
+    """The keys in one database; safe under threads, and after a fork. Raises :class:`VendorUnavailable` while that is away.
 
     ``place`` is the path of a file of SQLite or the URL of a PostgreSQL server. The table is made at the first use, and one of an
     older version gets the columns that it lacks. ``budgets`` are those of the keys.
@@ -247,11 +247,10 @@ class KeyStore:
         try:
             with self._reading() as connection:
                 row = connection.execute(sa.select(_keys).where(_keys.c.hash == digest)).mappings().first()
-        except SQLAlchemyError:
+        except VendorUnavailable:
             if known is not None and known.key is not None and now - known.at < GRACE:
                 return known
-            text = "the keys' database cannot be asked; try again"
-            raise VendorUnavailable(text, code="store_unavailable", sent=False) from None
+            raise
         found = _Verdict(_key(row) if row is not None and hmac.compare_digest(row["hash"], digest) else None, now)
         with self._lock:
             if len(self._verdicts) >= _MOST_REMEMBERED:
@@ -287,7 +286,7 @@ class KeyStore:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
-        with self._ready().begin() as connection:
+        with _translated(), self._ready().begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(5463789210008)"))
             elif not connection.in_nested_transaction():
@@ -296,7 +295,7 @@ class KeyStore:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
-        with self._ready().connect() as connection:
+        with _translated(), self._ready().connect() as connection:
             yield connection
 
     def _ready(self) -> sa.Engine:
@@ -311,6 +310,18 @@ class KeyStore:
                     _metadata.create_all(connection)
                     _add_columns(connection)
             return self._engine
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Tell a database that cannot be asked as :class:`VendorUnavailable`."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except SQLAlchemyError:
+        text = "the keys' database cannot be asked; try again"
+        raise VendorUnavailable(text, code="store_unavailable", sent=False) from None
 
 
 def matches_any(model: str, globs: Sequence[str]) -> bool:

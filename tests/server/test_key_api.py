@@ -228,6 +228,16 @@ def test_a_new_key_never_has_more_than_its_maker(served):
     )
 
 
+def test_while_the_database_is_away_nothing_is_managed(served, maker):
+    """503 with a code, not a failure of the gateway's."""
+    assert 200 == served.get("/api/v1/keys", key=maker).status_code
+    with served.app.keys._transaction() as connection:
+        connection.exec_driver_sql("ALTER TABLE llmdispatcher_api_keys RENAME TO away")
+    for answer in (served.get("/api/v1/keys", key=maker), served.post("/api/v1/keys", {"label": "a"}, key=maker)):
+        assert (503, "store_unavailable") == (answer.status_code, answer.json()["error"]["code"])
+        assert "5" == answer.headers["Retry-After"]
+
+
 @pytest.fixture
 def run(place, capsys):
     """Runs `server key`, and returns its exit code and what it wrote as JSON."""

@@ -71,6 +71,8 @@ def error_for_client(error: DispatchError) -> DispatchError:
     """The error as a client is told of it, with the status that it has here."""
     if isinstance(error, GatewayError):
         return error
+    if error.code in _STORES:
+        return GatewayError(error.message, status=503, code=error.code, retry_after=_SOON)
     error = _deciding(error)
     for kinds, told, status, words in _TOLD:
         if isinstance(error, kinds):
@@ -81,6 +83,9 @@ def error_for_client(error: DispatchError) -> DispatchError:
     return DispatchError("the vendor's answer cannot be used; try again", status=502)
 
 
+_STORES = frozenset({"store_unavailable", "budget_unavailable"})
+_SOON = 5.0
+"""Seconds until a client should try again while a database of the gateway's is away."""
 _Kinds = type[DispatchError] | tuple[type[DispatchError], ...]
 _TOLD: tuple[tuple[_Kinds, type[DispatchError], int | None, str | None], ...] = (
     (ContextWindowExceeded, ContextWindowExceeded, 400, None),

@@ -14,7 +14,7 @@ from typing import TypeVar
 import attrs
 
 from ...catalog import Target
-from ...errors import BudgetExceeded, DispatchError, VendorUnavailable
+from ...errors import BudgetExceeded, DispatchError
 from ...resilience import Window, WindowEntry
 from ...routing import total_tokens
 from ...runtime import Clock, new_lock
@@ -26,8 +26,6 @@ from .formats import GatewayError
 _Answer = TypeVar("_Answer", Response, Embeddings)
 _MOST_KEYS = 10_000
 """Keys that are counted before those that are idle are forgotten."""
-_SOON = 5.0
-"""Seconds until a client should try again while the budgets' database is away."""
 
 
 @attrs.define(eq=False)
@@ -129,11 +127,10 @@ class CallCharge:
             try:
                 self._reservation = self._budgets.reserve(self._key.id, self._key.budget, request, targets(), seconds)
                 self.facts = self._reservation.facts()
-            except (BudgetExceeded, VendorUnavailable) as error:
+            except BaseException as error:
                 self.give_back()
-                raise _refusal(error) from None
-            except BaseException:
-                self.give_back()
+                if isinstance(error, BudgetExceeded) and error.code == "model_unpriced":
+                    raise GatewayError(error.message, status=403, code=error.code, param="model") from None
                 raise
 
     def answered(self, answer: Response | Embeddings) -> None:
@@ -204,15 +201,6 @@ def charge_of(limits: KeyLimits, budgets: KeyBudgets, key: ApiKey | None) -> Cal
     if key is None or (key.budget is None and key.tokens_per_minute is None):
         return None
     return CallCharge(limits, budgets, key)
-
-
-def _refusal(error: BudgetExceeded | VendorUnavailable) -> DispatchError:
-    """What a client is told where its budget does not allow a call, or cannot be looked at."""
-    if error.code == "model_unpriced":
-        return GatewayError(error.message, status=403, code=error.code, param="model")
-    if error.code == "budget_unavailable":
-        return GatewayError(error.message, status=503, code=error.code, retry_after=_SOON)
-    return error
 
 
 def _over(what: str, wait: float) -> GatewayError:
