@@ -135,7 +135,7 @@ class KeyBudgets:
         call.estimate(ASSUMED_OUTPUT)
         target = spending.dearest(call, targets)
         if target is None:
-            raise BudgetExceeded(f"no price of {request.model[:80]!r} is known, and this key has a budget", code="model_unpriced")
+            raise _unpriced(request.model)
         reservation = Reservation(call, spending)
         refusal = spending.reserve(reservation, target, (), Deadline.after(seconds, clock=self._clock))
         if refusal is not None:
@@ -208,7 +208,7 @@ def _told(refusal: BudgetExceeded, model: str) -> DispatchError:
     if refusal.code == "budget_unavailable":
         return _unavailable()
     if refusal.code == "model_unpriced":
-        return BudgetExceeded(f"no price of {model[:80]!r} is known, and this key has a budget", code="model_unpriced", sent=False)
+        return _unpriced(model)
     facts: dict[str, Any] = {
         name: getattr(refusal, name) for name in ("budget", "limit", "spent", "reserved", "needed", "ends", "retry_after")
     }
@@ -219,6 +219,11 @@ def _told(refusal: BudgetExceeded, model: str) -> DispatchError:
         f" and this call may cost {_usd(refusal.needed)}{when}"
     )
     return BudgetExceeded(text, code="budget_exceeded", sent=False, **facts)
+
+
+def _unpriced(model: str) -> BudgetExceeded:
+    text = f"no price of {model[:80]!r} is known, and this key has a budget"
+    return BudgetExceeded(text, code="model_unpriced", sent=False)
 
 
 def _usd(amount: Decimal | None) -> str:

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import pytest
 
-from llmdispatcher import Config, Dispatcher, Observer, OpenAIVendor
+from llmdispatcher import Config, Dispatcher, Observer, OpenAIVendor, Response, Usage
 from llmdispatcher.server import Gateway, GatewaySettings, KeyStore
 from llmdispatcher.testing import ManualClock, faults
 
@@ -90,6 +90,16 @@ def test_tokens_per_minute(served):
     assert "600 tokens per minute" in refused.text
     assert before == served.simulator.hits
     assert 200 == served.post("/v1/chat/completions", asked, key=secret).status_code
+
+
+def test_cache_reads_are_no_tokens_of_the_minute(served):
+    """Input without them, and output, replace the estimate."""
+    key, secret = _new(served, tokens_per_minute=1000)
+    usage = Usage(input_tokens=900, cache_read_tokens=880, output_tokens=40)
+    served.simulator.always(Response(content="hi", model="gpt-4o-mini", vendor="openai", finish_reason="stop", usage=usage))
+    for _ in range(10):
+        assert 200 == served.post("/v1/chat/completions", {**HELLO, "max_tokens": 300}, key=secret).status_code
+    assert 600 == served.app._limits._counts[key.id].tokens.tokens
 
 
 def test_calls_in_flight(served, simulator):
