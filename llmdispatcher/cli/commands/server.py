@@ -115,7 +115,7 @@ def create(settings: Settings, label: str, database: str | None, **given: Any) -
     examples=("llmdispatcher server key set 3f2a… --budget 10/day --rpm none",),
     codes="0 changed, 1 there is no such key, 2 wrong usage",
 )
-@click.argument("key_id", metavar="ID")
+@click.argument("key_id", metavar="ID", help="The id, which `list` shows.")
 @click.option("--label", help="What it is for.")
 @click.option("--models", metavar="GLOBS", help="What it may ask for, such as 'gpt-*,claude-*', or all.")
 @click.option("--days", type=Positive(), metavar="N", help="Days from now until it expires.")
@@ -146,7 +146,7 @@ def set_key(settings: Settings, key_id: str, database: str | None, **given: Any)
     examples=("llmdispatcher server key rotate 3f2a…",),
     codes="0 rotated, 1 there is no such key, 2 wrong usage",
 )
-@click.argument("key_id", metavar="ID")
+@click.argument("key_id", metavar="ID", help="The id, which `list` shows.")
 @_PLACE
 def rotate(settings: Settings, key_id: str, database: str | None) -> int:
     """Replace a key by a new one of the same id, limits and spend, and show it, once; the old one ends within two seconds."""

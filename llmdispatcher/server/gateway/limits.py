@@ -83,11 +83,13 @@ class KeyLimits:
             return count.tokens.take(tokens, now)
 
     def correct(self, key: ApiKey, entry: WindowEntry, used: int) -> None:
-        """Replace what a request might use by what it used."""
+        """Replace what a request might use by what it used; one that used nothing is not counted."""
         with self._lock:
             count = self._counts.get(key.id)
-            if count is not None:
+            if count is not None and used:
                 count.tokens.correct(entry, used)
+            elif count is not None:
+                count.tokens.drop(entry)
 
     def _count(self, key: ApiKey, now: float) -> _KeyCount:
         count = self._counts.get(key.id)
