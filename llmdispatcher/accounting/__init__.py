@@ -11,10 +11,15 @@ if TYPE_CHECKING:
     from .budgets.budget import BudgetForecast as BudgetForecast
     from .budgets.budget import BudgetStatus as BudgetStatus
     from .budgets.budget import budgets_of as budgets_of
+    from .budgets.budget import period_at as period_at
+    from .budgets.budget import plain_dollars as plain_dollars
+    from .budgets.database import DatabaseBudgetStore as DatabaseBudgetStore
     from .budgets.reservation import CallBudget as CallBudget
     from .budgets.reservation import Reservation as Reservation
     from .budgets.reservation import Spending as Spending
     from .budgets.reservation import spending_of as spending_of
+    from .budgets.store import AccountBalance as AccountBalance
+    from .budgets.store import BudgetStoreUnavailable as BudgetStoreUnavailable
     from .ledger.call import ErasureReport as ErasureReport
     from .ledger.call import LedgerAttempt as LedgerAttempt
     from .ledger.call import LedgerCall as LedgerCall
@@ -38,8 +43,10 @@ else:
     __getattr__, __dir__ = door(
         __name__,
         {
-            "budgets.budget": ("Budget", "BudgetForecast", "budgets_of", "BudgetStatus"),
+            "budgets.budget": ("Budget", "BudgetForecast", "budgets_of", "BudgetStatus", "period_at", "plain_dollars"),
+            "budgets.database": ("DatabaseBudgetStore",),
             "budgets.reservation": ("Reservation", "CallBudget", "Spending", "spending_of"),
+            "budgets.store": ("AccountBalance", "BudgetStoreUnavailable"),
             "ledger.call": ("ErasureReport", "LedgerAttempt", "LedgerCall"),
             "ledger.figures": ("LedgerModel", "ModelsReport", "UsageBucket", "UsageStats"),
             "ledger.ledger": ("Ledger", "open_ledger"),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .rate_limit import RateLimitStatus as RateLimitStatus
     from .rate_limit import RateWindow as RateWindow
     from .rate_limit import RateWindowStatus as RateWindowStatus
+    from .rate_limit import Window as Window
+    from .rate_limit import WindowEntry as WindowEntry
     from .rate_limit import server as server
     from .rate_limit import shared_address as shared_address
     from .retry import BackoffStrategy as BackoffStrategy
@@ -49,7 +51,10 @@ else:
             "concurrency": ("AdaptiveConcurrency",),
             "hedge": ("Hedge", "Hedges"),
             "limits": ("Limits", "RateLimitSlot"),
-            "rate_limit": ("RateLimit", "RateLimitStatus", "RateWindow", "RateWindowStatus", "server", "shared_address"),
+            "rate_limit": (
+                *("RateLimit", "RateLimitStatus", "RateWindow", "RateWindowStatus", "server", "shared_address"),
+                *("Window", "WindowEntry"),
+            ),
             "retry": (
                 "BackoffStrategy",
                 "Budgets",

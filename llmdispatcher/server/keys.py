@@ -1,4 +1,4 @@
-"""Keys of the gateway: made, listed, revoked, and checked for each request. Only their SHA-256 is kept.
+"""Keys of the gateway: made, changed, listed, revoked, and checked for each request. Only their SHA-256 is kept.
 
 They stand in one table of SQLite or PostgreSQL, which all workers and hosts share. A verdict is remembered for
 :data:`FRESH` seconds, so that a new or revoked key counts everywhere within that time; while the database is away the last
@@ -12,8 +12,9 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,10 @@ import attrs
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from ..accounting import Budget
 from ..errors import ConfigError, VendorUnavailable
 from ..runtime import SYSTEM_CLOCK, Clock, make_file, new_lock
+from .budgets import KeyBudgets, budget_of, budget_text
 
 FRESH, GRACE = 2.0, 300.0
 """Seconds."""
@@ -49,7 +52,15 @@ _keys = sa.Table(
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("expires_at", sa.DateTime(timezone=True)),
     sa.Column("revoked_at", sa.DateTime(timezone=True)),
+    sa.Column("requests_per_minute", sa.BigInteger),
+    sa.Column("tokens_per_minute", sa.BigInteger),
+    sa.Column("in_flight", sa.BigInteger),
+    sa.Column("budget", sa.String(64)),
+    sa.Column("tags", sa.JSON),
 )
+LIMITS = ("requests_per_minute", "tokens_per_minute", "in_flight")
+MOST_LIMIT = 10**12
+MOST_TAGS = 20
 
 
 @attrs.frozen(kw_only=True)
@@ -57,7 +68,8 @@ class ApiKey:
     """What is known of a key, which is not the key itself.
 
     ``models`` are globs of the names that it may ask for; ``None`` is all, an empty list none. ``shown`` is how people tell it
-    from others ("llmr…ab12"). Times are aware.
+    from others ("llmr…ab12"). Times are aware. ``tokens_per_minute`` counts input without cache reads, and output; ``in_flight`` is
+    how many calls it may have at a time. ``None`` is no limit.
     """
 
     id: str
@@ -69,10 +81,15 @@ class ApiKey:
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    in_flight: int | None = None
+    budget: Budget | None = None
+    tags: tuple[str, ...] = ()
 
     def may_ask(self, model: str) -> bool:
         """Whether it may ask for a model of that name; case does not count."""
-        return self.models is None or any(fnmatchcase(model.lower(), glob.lower()) for glob in self.models)
+        return self.models is None or matches_any(model, self.models)
 
     def state(self, now: datetime) -> str:
         """Whether it is ``"active"``, ``"expired"`` or ``"revoked"``."""
@@ -82,10 +99,12 @@ class ApiKey:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON can hold them."""
-        return attrs.asdict(self, value_serializer=lambda _object, _field, value: _as_json(value))
+        return {name: _as_json(value) for name, value in attrs.asdict(self, recurse=False).items()}
 
 
 def _as_json(value: Any) -> Any:
+    if isinstance(value, Budget):
+        return budget_text(value)
     return value.isoformat() if isinstance(value, datetime) else list(value) if isinstance(value, tuple) else value
 
 
@@ -96,19 +115,21 @@ class _Verdict:
 
 
 class KeyStore:
-    """The keys in one database; safe under threads, and after a fork.
+    """The keys in one database; safe under threads, and after a fork. Raises :class:`VendorUnavailable` while that is away.
 
-    ``place`` is the path of a file of SQLite or the URL of a PostgreSQL server. The table is made at the first use.
+    ``place`` is the path of a file of SQLite or the URL of a PostgreSQL server. The table is made at the first use, and one of an
+    older version gets the columns that it lacks. ``budgets`` are those of the keys.
     """
 
     def __init__(self, place: str | os.PathLike[str], *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._url = _url(place)
-        self._clock = clock
+        self.clock = clock
         self._lock, self._listing = new_lock(), new_lock()
         self._engine: sa.Engine | None = None
         self._pid = 0
         self._verdicts: dict[str, _Verdict] = {}
         self._listed: tuple[float, frozenset[str]] | None = None
+        self.budgets = KeyBudgets(_ledger_place(place, self._url), clock)
 
     def create(
         self,
@@ -116,41 +137,74 @@ class KeyStore:
         *,
         organization: str = "default",
         scopes: Sequence[str] = ("gateway",),
-        models: Sequence[str] | None = None,
-        expires_at: datetime | None = None,
         secret: str | None = None,
+        **settings: Any,
     ) -> tuple[ApiKey, str]:
         """Make a key; returns what is kept of it, and the key itself, which is nowhere else.
 
-        ``secret`` is a key that exists already, of any form. Raises :class:`ConfigError` for a value that cannot be.
+        ``secret`` is a key that exists already, of any form. ``settings`` are ``models``, ``expires_at``, ``tags``, the limits
+        ``requests_per_minute``, ``tokens_per_minute`` and ``in_flight``, and ``budget`` in US dollars, as in "5/day", "100/month",
+        or "20" in all. Raises :class:`ConfigError` for a value that cannot be.
         """
         unknown = next((scope for scope in scopes if scope not in SCOPES), None)
         if unknown is not None or not scopes:
             raise ConfigError(f"scopes: {unknown!r} is no scope; use {', '.join(SCOPES)}")
-        for field, text in (("label", label), ("organization", organization)):
-            if not (text.strip() and len(text) <= 255 and text.isprintable()):
-                raise ConfigError(f"{field}: {text[:80]!r} is no name; give 1 to 255 printable characters")
-        if expires_at is not None and expires_at.tzinfo is None:
-            raise ConfigError("expires_at: the time has no zone; give an aware datetime")
+        _check_name("organization", organization)
         made = secret or f"{PREFIX}{secrets.token_hex(_RANDOM_BYTES)}"
         key = ApiKey(
             id=secrets.token_hex(16),
             organization=organization,
-            label=label,
-            shown=f"{made[:4]}…{made[-4:]}" if len(made) >= 16 else "…",
+            shown=_shown(made),
             scopes=tuple(scopes),
-            models=None if models is None else tuple(models),
-            created_at=self._clock.now(),
-            expires_at=expires_at,
+            created_at=self.clock.now(),
+            **read_settings({"label": label, **settings}),
         )
         try:
             with self._transaction() as connection:
                 connection.execute(_keys.insert().values(hash=hash_of(made), **_row(key)))
         except IntegrityError:
             raise ConfigError("secret: this key exists already; revoke it, or give another") from None
+        self._forget()
+        return key, made
+
+    def change(self, key_id: str, organization: str | None = None, **settings: Any) -> ApiKey | None:
+        """Change settings of a key, which are those of :meth:`create`, and ``label``; ``None`` takes a limit away.
+
+        Returns the key, or ``None`` where there is no such key, or none of that organization, or it is revoked. In force everywhere
+        in two seconds. Raises :class:`ConfigError` for a value that cannot be.
+        """
+        return self._replace(key_id, organization, _columns(read_settings(settings)))
+
+    def rotate(self, key_id: str, organization: str | None = None) -> tuple[ApiKey, str] | None:
+        """Give a key a new secret, which is returned; all else stays, what it has spent too. The old one ends in two seconds.
+
+        Returns ``None`` where there is no such key, or none of that organization, or it is revoked.
+        """
+        made = f"{PREFIX}{secrets.token_hex(_RANDOM_BYTES)}"
+        key = self._replace(key_id, organization, {"hash": hash_of(made), "shown": _shown(made)})
+        return None if key is None else (key, made)
+
+    def _replace(self, key_id: str, organization: str | None, columns: Mapping[str, Any]) -> ApiKey | None:
+        here = [_keys.c.id == key_id, _keys.c.revoked_at.is_(None)]
+        if organization is not None:
+            here.append(_keys.c.organization == organization)
+        with self._transaction() as connection:
+            if columns:
+                connection.execute(_keys.update().where(*here).values(**columns))
+            row = connection.execute(sa.select(_keys).where(*here)).mappings().first()
+        self._forget()
+        return None if row is None else _key(row)
+
+    def spent(self, keys: Sequence[ApiKey]) -> dict[str, Decimal]:
+        """US dollars that each key with a budget has spent in its present period, by its id.
+
+        Raises :class:`VendorUnavailable` while the database is away.
+        """
+        return self.budgets.spent({key.id: key.budget for key in keys if key.budget is not None})
+
+    def _forget(self) -> None:
         with self._lock:
             self._verdicts = {}
-        return key, made
 
     def first(self, admin: str | None = None) -> list[tuple[ApiKey, str]]:
         """Make the first two keys, one of an administrator and one of the gateway, where the table is empty; else nothing.
@@ -173,9 +227,9 @@ class KeyStore:
                     id=secrets.token_hex(16),
                     organization="default",
                     label=label,
-                    shown=f"{secret[:4]}…{secret[-4:]}",
+                    shown=_shown(secret),
                     scopes=scopes,
-                    created_at=self._clock.now(),
+                    created_at=self.clock.now(),
                 )
                 connection.execute(_keys.insert().values(hash=hash_of(secret), **_row(key)))
                 made.append((key, secret))
@@ -184,21 +238,20 @@ class KeyStore:
     def find(self, secret: str) -> ApiKey | None:
         """The key, if it is good now. Raises :class:`VendorUnavailable` where the database is away and nothing is remembered."""
         digest = hash_of(secret)
-        known, now = self._verdicts.get(digest), self._clock.monotonic()
+        known, now = self._verdicts.get(digest), self.clock.monotonic()
         if known is None or now - known.at >= FRESH:
             known = self._look_up(digest, known, now)
         key = known.key
-        return key if key is not None and key.state(self._clock.now()) == "active" else None
+        return key if key is not None and key.state(self.clock.now()) == "active" else None
 
     def _look_up(self, digest: str, known: _Verdict | None, now: float) -> _Verdict:
         try:
             with self._reading() as connection:
                 row = connection.execute(sa.select(_keys).where(_keys.c.hash == digest)).mappings().first()
-        except SQLAlchemyError:
+        except VendorUnavailable:
             if known is not None and known.key is not None and now - known.at < GRACE:
                 return known
-            text = "the keys' database cannot be asked; try again"
-            raise VendorUnavailable(text, code="store_unavailable", sent=False) from None
+            raise
         found = _Verdict(_key(row) if row is not None and hmac.compare_digest(row["hash"], digest) else None, now)
         if found.key is not None:  # wrong ones are not remembered, since they would push the good ones out
             with self._lock:
@@ -209,7 +262,7 @@ class KeyStore:
 
     def lists(self, secret: str) -> bool:
         """Whether there is such a key, by a list that is fetched once in :data:`FRESH` seconds however often it is asked for."""
-        digest, now = hash_of(secret), self._clock.monotonic()
+        digest, now = hash_of(secret), self.clock.monotonic()
         if digest in self._verdicts:
             return True
         with self._listing:
@@ -221,7 +274,7 @@ class KeyStore:
         try:
             with self._reading() as connection:
                 return frozenset(connection.execute(sa.select(_keys.c.hash).where(_keys.c.revoked_at.is_(None))).scalars())
-        except SQLAlchemyError:
+        except (SQLAlchemyError, VendorUnavailable):
             return self._listed[1] if self._listed is not None else frozenset()
 
     def all(self, organization: str | None = None) -> list[ApiKey]:
@@ -234,17 +287,17 @@ class KeyStore:
 
     def revoke(self, key_id: str, organization: str | None = None) -> bool:
         """Revoke a key by its id; False where there is none, or none of that organization. In force everywhere in two seconds."""
-        change = _keys.update().where(_keys.c.id == key_id, _keys.c.revoked_at.is_(None)).values(revoked_at=self._clock.now())
+        change = _keys.update().where(_keys.c.id == key_id, _keys.c.revoked_at.is_(None)).values(revoked_at=self.clock.now())
         if organization is not None:
             change = change.where(_keys.c.organization == organization)
         with self._transaction() as connection:
             done = connection.execute(change).rowcount > 0
-        with self._lock:
-            self._verdicts = {}
+        self._forget()
         return done
 
     def close(self) -> None:
         """Close the connections; a later use opens new ones."""
+        self.budgets.close()
         with self._lock:
             engine, self._engine = self._engine, None
         if engine is not None:
@@ -252,7 +305,7 @@ class KeyStore:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
-        with self._ready().begin() as connection:
+        with _translated(), self._ready().begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(5463789210008)"))
             elif not connection.in_nested_transaction():
@@ -261,7 +314,7 @@ class KeyStore:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
-        with self._ready().connect() as connection:
+        with _translated(), self._ready().connect() as connection:
             yield connection
 
     def _ready(self) -> sa.Engine:
@@ -274,7 +327,25 @@ class KeyStore:
                     else:
                         connection.exec_driver_sql("BEGIN IMMEDIATE")
                     _metadata.create_all(connection)
+                    _add_columns(connection)
             return self._engine
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Tell a database that cannot be asked as :class:`VendorUnavailable`."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except SQLAlchemyError:
+        text = "the keys' database cannot be asked; try again"
+        raise VendorUnavailable(text, code="store_unavailable", sent=False) from None
+
+
+def matches_any(model: str, globs: Sequence[str]) -> bool:
+    """Whether the name of a model matches one of these globs; case does not count."""
+    return any(fnmatchcase(model.lower(), glob.lower()) for glob in globs)
 
 
 def hash_of(secret: str) -> str:
@@ -291,14 +362,106 @@ def check_admin_key(secret: str) -> None:
         )
 
 
+def _add_columns(connection: sa.Connection) -> None:
+    """Add what the table of an older version lacks; all of it may be null, so that this version goes on with the table."""
+    there = {column["name"] for column in sa.inspect(connection).get_columns(_keys.name)}
+    for column in _keys.columns:
+        if column.name not in there:
+            kind = column.type.compile(connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {_keys.name} ADD COLUMN {column.name} {kind}")
+
+
+def read_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a key as :class:`ApiKey` has them. Raises :class:`ConfigError` that names the field, the value and the remedy."""
+    unknown = next((name for name in given if name not in _READ), None)
+    if unknown is not None:
+        raise ConfigError(f"{unknown[:80]}: a key has no such setting; use {', '.join(_READ)}")
+    return {name: _READ[name](name, value) for name, value in given.items()}
+
+
+def _check_name(field: str, value: Any, most: int = 255) -> str:
+    if not (isinstance(value, str) and value.strip() and len(value) <= most and value.isprintable()):
+        told = repr(value[:80]) if isinstance(value, str) else type(value).__name__
+        raise ConfigError(f"{field}: {told} is no name; give 1 to {most} printable characters")
+    return value
+
+
+def _check_names(field: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence):
+        raise ConfigError(f"{field}: {type(value).__name__} is no list of texts; give one, such as ['gpt-*']")
+    return tuple([_check_name(f"{field}[{number}]", one) for number, one in enumerate(value)])
+
+
+def _models(field: str, value: Any) -> tuple[str, ...] | None:
+    return None if value is None else _check_names(field, value)
+
+
+def _tags(field: str, value: Any) -> tuple[str, ...]:
+    tags = _check_names(field, value) if value is not None else ()
+    if len(tags) > MOST_TAGS:
+        raise ConfigError(f"{field}: {len(tags)} are too many; give at most {MOST_TAGS}")
+    return tags
+
+
+def _limit(field: str, value: Any) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_LIMIT):
+        return value
+    raise ConfigError(f"{field}: {str(value)[:40]!r} is no limit; give a whole number from 1, or none at all")
+
+
+def _budget(_field: str, value: Any) -> Budget | None:
+    return None if value is None else budget_of(budget_text(value) if isinstance(value, Budget) else value)
+
+
+def _expiry(field: str, value: Any) -> datetime | None:
+    if value is None:
+        return None
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise ConfigError(f"{field}: the time has no zone; give an aware datetime")
+    try:
+        return value.astimezone(UTC)  # which is what SQLite's times are taken for
+    except OverflowError:
+        raise ConfigError(f"{field}: {value.isoformat()} is out of range; give an earlier time") from None
+
+
+_READ: Mapping[str, Any] = {
+    "label": _check_name,
+    "models": _models,
+    "expires_at": _expiry,
+    **dict.fromkeys(LIMITS, _limit),
+    "budget": _budget,
+    "tags": _tags,
+}
+
+
+def _shown(secret: str) -> str:
+    return f"{secret[:4]}…{secret[-4:]}" if len(secret) >= 16 else "…"
+
+
 def _row(key: ApiKey) -> dict[str, Any]:
-    fields = attrs.asdict(key, recurse=False)
-    return {**fields, "scopes": list(key.scopes), "models": None if key.models is None else list(key.models)}
+    return _columns(attrs.asdict(key, recurse=False))
+
+
+def _columns(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a key as the table has them."""
+    return {name: _column(value) for name, value in fields.items()}
+
+
+def _column(value: Any) -> Any:
+    if isinstance(value, Budget):
+        return budget_text(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _key(row: Any) -> ApiKey:
     fields = {name: _aware(value) for name, value in row.items() if name != "hash"}
-    return ApiKey(**{**fields, "scopes": tuple(row["scopes"]), "models": None if row["models"] is None else tuple(row["models"])})
+    fields |= {
+        "scopes": tuple(row["scopes"]),
+        "models": None if row["models"] is None else tuple(row["models"]),
+        "tags": tuple(row["tags"] or ()),
+        "budget": None if row["budget"] is None else budget_of(row["budget"]),
+    }
+    return ApiKey(**fields)
 
 
 def _aware(value: Any) -> Any:
@@ -313,6 +476,13 @@ def _url(place: str | os.PathLike[str]) -> sa.URL:
         return sa.URL.create("sqlite+pysqlite", database=str(Path(text).expanduser()))
     url = sa.make_url(text)
     return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgres", "postgresql") else url
+
+
+def _ledger_place(place: str | os.PathLike[str], url: sa.URL) -> str:
+    """The same database as the ledger names it."""
+    if url.get_backend_name() == "sqlite":
+        return str(Path(url.database).expanduser()) if url.database else os.fspath(place)
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def _engine(url: sa.URL) -> sa.Engine:

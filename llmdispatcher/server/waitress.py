@@ -95,8 +95,10 @@ def _with_slow_ones(server: Any) -> Callable[[float], None]:
     def maintenance(now: float) -> None:
         usual(now)
         for channel in list(server.active_channels.values()):
-            if channel.is_too_slow():
-                channel.handle_close()
+            if (
+                channel.is_too_slow()
+            ):  # closed at once its descriptor would still be looked at in this round, as that of a new client
+                server.trigger.pull_trigger(channel.handle_close)
 
     return maintenance
 

@@ -18,6 +18,7 @@ from ...types import Embeddings, Response, StreamChunk
 from ...wire import Inbound
 from .formats import GOOGLE, GatewayError, error_for_client
 from .http import BODY_SECONDS, GLANCE, GatewaySettings, Leavers, Task, can_tell_leaving, has_left
+from .limits import CallCharge
 
 logger = room_logger("server")
 
@@ -91,7 +92,7 @@ class Events:
     def __init__(
         self, stream: StreamingResponse, task: Task, asked: Inbound, *, array: _Array | None, heartbeat: float, leavers: Leavers
     ) -> None:
-        self._stream, self._form, self._release = stream, task.form, task.release
+        self._stream, self._form, self._release, self._charge = stream, task.form, task.release, task.charge
         self._writer = task.form.codec.writer(asked)
         self._left = has_left(task.incoming.environ)
         self._request_id = task.incoming.request_id
@@ -143,7 +144,24 @@ class Events:
         try:
             self._stream.close()
         finally:
+            if self._charge is not None:
+                self._settle(self._charge)
             self._release()
+
+    def _settle(self, charge: CallCharge) -> None:
+        """Count what the stream cost, or what it had brought when it was broken off; does nothing the second time."""
+        stream = self._stream
+        try:
+            response = stream.response() if stream.done_channel.closed else None
+        except DispatchError as error:
+            if not (stream.vendor or error.possibly_billed):
+                charge.give_back()
+                return
+            response = None
+        if response is not None:
+            charge.answered(response)
+        else:
+            charge.broken(stream.vendor, stream.model, stream.partial)
 
     def _all(self) -> Iterator[bytes]:
         try:

@@ -10,17 +10,19 @@ from typing import Any, NamedTuple
 import attrs
 
 from ..._text import room_logger
-from ...catalog import canonical, model_names
+from ...catalog import Target, canonical, model_names
 from ...dispatcher import Dispatcher
 from ...errors import ConfigError, DispatchError, InvalidRequest
 from ...runtime import SYSTEM_CLOCK, Clock
-from ...types import EmbeddingRequest, Response
+from ...types import EmbeddingRequest, Request, Response
 from ...wire import COUNTING, EMBEDDING_CODECS, Inbound
 from ..keys import ApiKey, KeyStore
+from . import management
 from .answers import StreamedAnswer, WholeAnswer, facts_of, place_of, stream_of
 from .checks import MOST_MEMBERS, MOST_OF_EMBEDDINGS, check_media, check_members, check_settings, check_stateless
-from .formats import CHAT, GOOGLE, MESSAGES, OLLAMA, RESPONSES, STATUS_TEXTS, ClientFormat, GatewayError, write_error
-from .http import Bodies, Environ, FailedLogins, GatewaySettings, Incoming, InFlight, Leavers, Task, credential, hide_keys
+from .formats import CHAT, GOOGLE, MANAGEMENT, MESSAGES, OLLAMA, RESPONSES, STATUS_TEXTS, ClientFormat, GatewayError, write_error
+from .http import Bodies, Environ, FailedLogins, GatewaySettings, Incoming, InFlight, Leavers, Task, credential, hide_keys, once
+from .limits import KeyLimits, charge_of, charging
 
 logger = room_logger("server")
 
@@ -61,9 +63,10 @@ class Gateway:
         self._leavers = Leavers()
         self._in_flight = InFlight(settings.threads)
         self._failed = FailedLogins(clock)
+        self._limits = KeyLimits(clock)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """WholeAnswer one request."""
+        """Answer one request."""
         incoming = Incoming.of(environ)
         hide_keys(environ)
         form = form_of(incoming)
@@ -94,23 +97,32 @@ class Gateway:
         key = self._key(incoming, route.scope) if route.scope is not None else None
         leave = self._in_flight.enter(key.id) if key is not None else lambda: None
         give_back: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
+        stop_counting: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
+        charge = charge_of(self._limits, self.keys.budgets, key)
 
         def release() -> None:
             give_back()
+            stop_counting()
+            if charge is not None:
+                charge.give_back()  # settled before, but for what fails outside the call
             leave()
 
         try:
+            if key is not None and route.scope == "gateway" and route.method == "POST":
+                stop_counting = once(self._limits.enter(key))
             body = b""
             if incoming.method == "POST":
-                body, give_back = self._bodies.read(incoming.environ)
+                body, give_back = self._bodies.read(incoming.environ, management.MOST_BODY if route.form is MANAGEMENT else None)
                 check_members(body, MOST_OF_EMBEDDINGS if _EMBEDDING.search(incoming.path) else MOST_MEMBERS)
-            task = Task(incoming=incoming, form=route.form, key=key, match=match, body=body, release=release)
+            task = Task(incoming=incoming, form=route.form, key=key, match=match, body=body, release=release, charge=charge)
             answer = route.work(self, task)
         except BaseException:
             release()
             raise
         if not isinstance(answer, StreamedAnswer):
             release()
+        if charge is not None:
+            answer.headers.update(charge.facts)
         return answer
 
     def _route(self, incoming: Incoming) -> tuple[PathRoute, re.Match[str]]:
@@ -150,16 +162,24 @@ class Gateway:
     # What the routes do
 
     def converse(self, task: Task) -> WholeAnswer | StreamedAnswer:
-        """WholeAnswer a conversation, whole or as a stream, whichever vendor is asked."""
+        """Answer a conversation, whole or as a stream, whichever vendor is asked."""
         asked = self._asked(task)
         timeout = self._timeout(task.incoming)
+        if task.charge is not None:
+            seconds = None if asked.stream else timeout or self.settings.timeout
+            task.charge.take(asked.request, lambda: self._targets(asked.request, streaming=asked.stream), seconds)
         if not asked.stream:
-            with self._leavers.watch(task.incoming.environ) as cancel:
-                response = self.dispatcher.send(asked.request, timeout=timeout or self.settings.timeout, cancel=cancel)
+            with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
+                response = answered(self.dispatcher.send(asked.request, timeout=timeout or self.settings.timeout, cancel=cancel))
             body = task.form.codec.write_response(response, asked)
             return WholeAnswer(200, body, {"Content-Type": "application/json", **facts_of(response)})
-        stream = self.dispatcher.send_streaming(asked.request, timeout=timeout)
+        with charging(task.charge):
+            stream = self.dispatcher.send_streaming(asked.request, timeout=timeout)
         return stream_of(stream, task, asked, self.settings, self._leavers)
+
+    def _targets(self, request: Request, *, streaming: bool = False) -> Sequence[Target]:
+        """Whom the dispatcher would ask."""
+        return self.dispatcher.explain(request, streaming=streaming).targets
 
     def _asked(self, task: Task) -> Inbound:
         """What a body asks for, checked, with the model's name as the dispatcher has it."""
@@ -172,6 +192,8 @@ class Gateway:
         if not self.settings.stateful:
             check_stateless(request)
         changes = self._settings_of(task, request.model)
+        if task.key is not None and task.key.tags:
+            changes["metadata"] = {**request.metadata, "tags": list(task.key.tags)}
         return attrs.evolve(asked, request=attrs.evolve(request, **changes))
 
     def _settings_of(self, task: Task, model: str) -> dict[str, Any]:
@@ -237,7 +259,7 @@ class Gateway:
         return seconds
 
     def embed(self, task: Task) -> WholeAnswer:
-        """WholeAnswer a request for vectors."""
+        """Answer a request for vectors."""
         codec = EMBEDDING_CODECS[task.form.codec.name]
         asked = codec.read_request(task.body, task.incoming.path)
         check_settings(asked)
@@ -245,24 +267,26 @@ class Gateway:
             raise InvalidRequest("input: give a text or a list of texts; tokens are not taken, since each vendor has its own")
         settings = self._settings_of(task, asked.model)
         timeout = self._timeout(task.incoming) or self.settings.timeout
-        with self._leavers.watch(task.incoming.environ) as cancel:
-            found = self.dispatcher.embed(
-                settings["model"], asked.texts, timeout=timeout, cancel=cancel, **_embedding_settings(asked, settings)
-            )
+        if task.charge is not None:
+            request = attrs.evolve(asked, model=settings["model"]).as_request()
+            task.charge.take(request, lambda: self._targets(request), timeout)
+        with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
+            further = _embedding_settings(asked, settings)
+            found = answered(self.dispatcher.embed(settings["model"], asked.texts, timeout=timeout, cancel=cancel, **further))
         body = codec.write_response(found, asked)
         if task.incoming.path.endswith(":embedContent"):
             body = json.dumps({"embedding": json.loads(body)["embeddings"][0]}).encode()
         return WholeAnswer(200, body, {"Content-Type": "application/json", **facts_of(found)})
 
     def count(self, task: Task) -> WholeAnswer:
-        """WholeAnswer how many tokens a conversation has."""
+        """Answer how many tokens a conversation has."""
         asked = self._asked(task)
         counted = self.dispatcher.count_tokens(asked.request, timeout=self._timeout(task.incoming) or self.settings.timeout)
         counting = next(one for one in COUNTING.values() if one.codec is task.form.codec)
         return WholeAnswer(200, counting.write(counted.tokens), {"Content-Type": "application/json"})
 
     def generate(self, task: Task) -> WholeAnswer | StreamedAnswer:
-        """WholeAnswer one of the methods of Google's models."""
+        """Answer one of the methods of Google's models."""
         works: Mapping[str, Callable[[Task], WholeAnswer | StreamedAnswer]] = {
             "generateContent": self.converse,
             "streamGenerateContent": self.converse,
@@ -316,6 +340,22 @@ class Gateway:
         names = [*pools, "auto", *models]
         return [name for name in names if key is None or self._may_ask(key, name)]
 
+    def list_keys(self, task: Task) -> WholeAnswer:
+        """List the keys of an organization."""
+        return _json_answer(200, management.list_keys(self.keys, task.maker))
+
+    def show_key(self, task: Task) -> WholeAnswer:
+        """Show one of them."""
+        return _json_answer(200, management.show_key(self.keys, task.maker, task.match["id"]))
+
+    def make_key(self, task: Task) -> WholeAnswer:
+        """Make a key."""
+        return _json_answer(201, management.make_key(self.keys, task.maker, task.body))
+
+    def revoke_key(self, task: Task) -> WholeAnswer:
+        """Revoke a key."""
+        return _json_answer(200, management.revoke_key(self.keys, task.maker, task.match["id"]))
+
     def alive(self, _task: Task) -> WholeAnswer:
         """Say that the process runs."""
         return WholeAnswer(200, b"ok\n", {"Content-Type": "text/plain"})
@@ -335,6 +375,10 @@ class Gateway:
         self.draining = True
         self.dispatcher.close(drain=drain)
         self.keys.close()
+
+
+def _json_answer(status: int, body: Mapping[str, Any]) -> WholeAnswer:
+    return WholeAnswer(status, json.dumps(body).encode(), {"Content-Type": "application/json"})
 
 
 def _embedding_settings(asked: EmbeddingRequest, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -371,7 +415,7 @@ def form_of(incoming: Incoming) -> ClientFormat:
             return GOOGLE
         return CHAT if incoming.header("anthropic-version") is None else MESSAGES
     if path.startswith("/api/"):
-        return OLLAMA
+        return MANAGEMENT if path.startswith("/api/v1/") else OLLAMA
     return RESPONSES if path.startswith("/v1/responses") else CHAT
 
 
@@ -396,6 +440,10 @@ ROUTES = _routes(
         ("POST", r"/api/chat", OLLAMA, "gateway", Gateway.converse),
         ("POST", r"/api/embed", OLLAMA, "gateway", Gateway.embed),
         ("GET", r"/api/tags", OLLAMA, "gateway", Gateway.models),
+        ("GET", r"/api/v1/keys", MANAGEMENT, "keys", Gateway.list_keys),
+        ("POST", r"/api/v1/keys", MANAGEMENT, "keys", Gateway.make_key),
+        ("GET", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.show_key),
+        ("DELETE", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.revoke_key),
         ("GET", r"/livez", CHAT, None, Gateway.alive),
         ("GET", r"/readyz", CHAT, None, Gateway.ready),
     ]

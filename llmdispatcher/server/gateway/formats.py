@@ -63,6 +63,8 @@ RESPONSES = ClientFormat(codec=OPENAI_RESPONSES, heartbeat=b": ping\n\n")
 MESSAGES = ClientFormat(codec=ANTHROPIC_MESSAGES, heartbeat=b'event: ping\ndata: {"type": "ping"}\n\n', id_header="request-id")
 GOOGLE = ClientFormat(codec=GEMINI, heartbeat=b": ping\r\n\r\n")
 OLLAMA = ClientFormat(codec=OLLAMA_CHAT, heartbeat=b"\n")
+MANAGEMENT = ClientFormat(codec=OPENAI_CHAT, heartbeat=b"")
+"""The gateway's own API, whose errors are ``{"detail", "error"}``."""
 
 
 class GatewayError(DispatchError):
@@ -77,6 +79,8 @@ def error_for_client(error: DispatchError) -> DispatchError:
     """The error as a client is told of it, with the status that it has here."""
     if isinstance(error, GatewayError):
         return error
+    if error.code in _STORES:
+        return GatewayError(error.message, status=503, code=error.code, retry_after=_SOON)
     error = _deciding(error)
     for kinds, told, status, words in _TOLD:
         if isinstance(error, kinds):
@@ -87,6 +91,9 @@ def error_for_client(error: DispatchError) -> DispatchError:
     return DispatchError("the vendor's answer cannot be used; try again", status=502)
 
 
+_STORES = frozenset({"store_unavailable", "budget_unavailable"})
+_SOON = 5.0
+"""Seconds until a client should try again while a database of the gateway's is away."""
 _Kinds = type[DispatchError] | tuple[type[DispatchError], ...]
 _TOLD: tuple[tuple[_Kinds, type[DispatchError], int | None, str | None], ...] = (
     (ContextWindowExceeded, ContextWindowExceeded, 400, None),
@@ -128,6 +135,8 @@ def write_error(form: ClientFormat, error: DispatchError, request_id: str | None
     """Status, headers and body of an answer that tells of an error."""
     seen = error_for_client(error)
     seen = seen.with_facts(request_id=request_id)
+    if form is MANAGEMENT:
+        return _management(seen)
     is_openai = form.codec.name.startswith("openai")
     if is_openai and (isinstance(seen, GatewayError | BudgetExceeded) or type(seen) is DispatchError):
         return _openai(seen)
@@ -137,12 +146,28 @@ def write_error(form: ClientFormat, error: DispatchError, request_id: str | None
     return status, error_headers(seen), body
 
 
+def _management(error: DispatchError) -> tuple[int, dict[str, str], bytes]:
+    """An error of the gateway's own API."""
+    status = error.status or 503
+    told = {
+        "type": "invalid_request_error" if status < 500 else "server_error",
+        "message": error.message,
+        "code": error.code,
+        "param": getattr(error, "param", None),
+        "request_id": error.request_id,
+    }
+    return status, error_headers(error), json.dumps({"detail": error.message, "error": told}).encode()
+
+
 def _openai(error: DispatchError) -> tuple[int, dict[str, str], bytes]:
     """A refusal of the gateway's own in OpenAI's form, with a code of ours."""
     status = error.status or 500
-    word = "invalid_request_error" if status < 500 else "server_error"
+    word = _OPENAI_TYPES.get(status) or ("invalid_request_error" if status < 500 else "server_error")
     told = {"message": error.message, "type": word, "param": getattr(error, "param", None), "code": error.code}
     return status, error_headers(error), json.dumps({"error": told}).encode()
+
+
+_OPENAI_TYPES: Mapping[int, str] = {402: "insufficient_quota", 429: "rate_limit_error"}
 
 
 def _as_vendor_error(error: GatewayError) -> DispatchError:
@@ -169,7 +194,7 @@ def error_headers(error: DispatchError) -> dict[str, str]:
     return headers
 
 
-_NO_RETRY = frozenset({"vendor_key_refused", "model_not_allowed"})
+_NO_RETRY = frozenset({"vendor_key_refused", "model_not_allowed", "model_unpriced"})
 STATUS_TEXTS: Mapping[int, str] = {
     200: "OK",
     400: "Bad Request",

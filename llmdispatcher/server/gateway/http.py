@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote_plus
 
 import attrs
@@ -19,6 +19,9 @@ import attrs
 from ...runtime import Cancellation, Clock, new_lock
 from ..keys import ApiKey
 from .formats import ClientFormat, GatewayError
+
+if TYPE_CHECKING:
+    from .limits import CallCharge
 
 Environ = Mapping[str, Any]
 _MOST_CREDENTIAL = 255
@@ -94,6 +97,13 @@ class Task:
     match: re.Match[str]
     body: bytes = attrs.field(repr=False)
     release: Callable[[], None] = attrs.field(repr=False)
+    charge: CallCharge | None = attrs.field(default=None, repr=False)
+
+    @property
+    def maker(self) -> ApiKey:
+        """Its key, on a route that needs one."""
+        assert self.key is not None, "the route has a scope"
+        return self.key
 
 
 def credential(incoming: Incoming, *, in_query: bool = False) -> str:
@@ -151,30 +161,33 @@ class Bodies:
         self._most, self._left, self._clock = most, together, clock
         self._lock = new_lock()
 
-    def read(self, environ: Environ) -> tuple[bytes, Callable[[], None]]:
-        """The body, and what gives its room back. Raises :class:`GatewayError` for one that is too long, or not whole."""
+    def read(self, environ: Environ, most: int | None = None) -> tuple[bytes, Callable[[], None]]:
+        """The body, of at most ``most`` bytes, and what gives its room back.
+
+        Raises :class:`GatewayError` for one that is too long, or not whole."""
         length = environ.get("CONTENT_LENGTH") or None
         if length is not None and not (length.isascii() and length.isdecimal() and len(length) < 19):
             raise GatewayError("Content-Length is no number", status=400, code="bad_length")
-        if length is not None and int(length) > self._most:
-            raise self._too_long()
+        most = self._most if most is None else min(most, self._most)
+        if length is not None and int(length) > most:
+            raise _too_long(most)
         if length is None and not _has_end(environ):
             return b"", _nothing
         limit_silence(environ)
-        size = int(length) if length is not None else self._most
+        size = int(length) if length is not None else most
         self._take(size)
         try:
-            body = self._pieces(environ["wsgi.input"], None if length is None else size)
+            body = self._pieces(environ["wsgi.input"], None if length is None else size, most)
         except BaseException:
             self._give_back(size)
             raise
         if length is None:
             self._give_back(size - len(body))
             size = len(body)
-        return body, _once(lambda: self._give_back(size))
+        return body, once(lambda: self._give_back(size))
 
-    def _pieces(self, source: Any, size: int | None) -> bytes:
-        pieces, left, got = [], self._most + 1 if size is None else size, 0
+    def _pieces(self, source: Any, size: int | None, most: int) -> bytes:
+        pieces, left, got = [], most + 1 if size is None else size, 0
         began = self._clock.monotonic()
         while left > 0:
             try:
@@ -191,8 +204,8 @@ class Bodies:
             if passed > BODY_SECONDS or (passed > _LENIENT and got < _LEAST_RATE * (passed - _LENIENT)):
                 raise self._too_slow()
         body = b"".join(pieces)
-        if size is None and len(body) > self._most:
-            raise self._too_long()
+        if size is None and len(body) > most:
+            raise _too_long(most)
         if size is not None and len(body) < size:
             raise GatewayError("the body is shorter than Content-Length says", status=400, code="incomplete_body")
         return body
@@ -200,9 +213,6 @@ class Bodies:
     @staticmethod
     def _too_slow() -> GatewayError:
         return GatewayError("the body did not come in time, or not whole", status=408, code="body_timeout")
-
-    def _too_long(self) -> GatewayError:
-        return GatewayError(f"the body is longer than {self._most:,} bytes", status=413, code="body_too_large")
 
     def _take(self, size: int) -> None:
         with self._lock:
@@ -215,11 +225,15 @@ class Bodies:
             self._left += size
 
 
+def _too_long(most: int) -> GatewayError:
+    return GatewayError(f"the body is longer than {most:,} bytes", status=413, code="body_too_large")
+
+
 def _nothing() -> None:
     pass
 
 
-def _once(work: Callable[[], None]) -> Callable[[], None]:
+def once(work: Callable[[], None]) -> Callable[[], None]:
     """A function that works the first time it is called, and then does nothing."""
     left = [work]
     return lambda: left.pop()() if left else None
@@ -249,7 +263,7 @@ class InFlight:
                 raise GatewayError(f"{whose} too many requests at once; try again", status=503, code="overloaded", retry_after=1.0)
             self._by_key[key] = mine + 1
             self._all += 1
-        return _once(lambda: self._leave(key))
+        return once(lambda: self._leave(key))
 
     def _leave(self, key: str) -> None:
         with self._lock:
