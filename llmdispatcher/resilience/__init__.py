@@ -52,8 +52,14 @@ else:
             "hedge": ("Hedge", "Hedges"),
             "limits": ("Limits", "RateLimitSlot"),
             "rate_limit": (
-                *("RateLimit", "RateLimitStatus", "RateWindow", "RateWindowStatus", "server", "shared_address"),
-                *("Window", "WindowEntry"),
+                "RateLimit",
+                "RateLimitStatus",
+                "RateWindow",
+                "RateWindowStatus",
+                "server",
+                "shared_address",
+                "Window",
+                "WindowEntry",
             ),
             "retry": (
                 "BackoffStrategy",
