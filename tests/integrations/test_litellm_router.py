@@ -186,6 +186,23 @@ def test_headers(make, servers):
     assert [("d", "0"), ("d", "1")] == sent
 
 
+def test_headers_of_both(make, servers):
+    """Of one name, in whatever case, that of the deployment is sent."""
+    router = make([("main", "a", {"extra_headers": {"X-Team": "d"}})])
+    ask(router, extra_headers={"x-team": "c"})
+
+    assert "d" == servers["a"].requests[0].headers["x-team"]
+
+
+def test_a_mocked_stream_that_is_left(make):
+    """Does not count as under way for ever."""
+    router = make([("main", "a")])
+    with router.completion("main", HELLO, stream=True, mock_response="It is blue.") as stream:
+        next(stream)
+
+    assert 0 == router.get_deployment("a").in_flight
+
+
 def test_a_deployment_in_the_ledger(servers, tmp_path):
     """Is a vendor of its own, named by its id, the same in every process."""
     ledger = tmp_path / "calls.db"

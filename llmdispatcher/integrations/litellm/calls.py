@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import queue
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any, NoReturn, Self, cast
 
@@ -33,7 +33,7 @@ from .answers import EmbeddingResponse, ModelResponse, ModelResponseStream, Text
 from .costs import price_of, refused_params
 from .events import Event
 from .exceptions import NAMES, LiteLLMFacts, exception_class, exception_of
-from .providers import Endpoints, Place, ProviderModel, call_headers, place_of, target_of
+from .providers import Endpoints, Place, ProviderModel, place_of, target_of
 from .settings import SETTINGS
 
 OWN = frozenset(
@@ -58,7 +58,7 @@ OWN = frozenset(
         *("mock_testing_context_fallbacks", "mock_testing_content_policy_fallbacks", "enable_json_schema_validation"),
     }
 )
-"""CallArguments of LiteLLM's own that count, or change nothing here; any other is sent to the vendor."""
+"""LiteLLM's own arguments, whether they have an effect here or none; any other is sent to the vendor."""
 _ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(("acompletion", "aembedding", "atext_completion"), "call from threads; there is no event loop here"),
     **dict.fromkeys(("client", "shared_session"), "connections are the dispatcher's; give api_base, headers and timeout"),
@@ -86,7 +86,7 @@ _ELSEWHERE: Mapping[str, str] = {
     "model_list": "use Router(model_list=...)",
     "ssl_verify": "set SSL_CERT_FILE",
 }
-"""CallArguments of LiteLLM's that are not there, with what to do instead."""
+"""LiteLLM's arguments that are refused, each with what to do instead."""
 _OPENAI = (
     *("audio", "logit_bias", "modalities", "prediction", "prompt_cache_retention", "safety_identifier", "store", "verbosity"),
     "web_search_options",
@@ -244,16 +244,12 @@ class ProviderCall:
     def _vendor(self) -> tuple[Any, HttpVendor]:
         return self.endpoints.find(self.place)
 
-    @contextmanager
-    def _with_headers(self) -> Iterator[None]:
-        """Have what begins now be sent with the headers of this call."""
+    def _headers(self) -> dict[str, str] | None:
+        """The headers of this call alone, without those that its deployment has already."""
         own = self.given.own
+        taken = {name.lower() for name, _text in self.place.headers}
         given = {**(own.get("headers") or {}), **(own.get("extra_headers") or {})}
-        token = call_headers.set({str(name): str(value) for name, value in given.items()})
-        try:
-            yield
-        finally:
-            call_headers.reset(token)
+        return {str(name): str(text) for name, text in given.items() if str(name).lower() not in taken} or None
 
     def _inbound(self) -> Inbound:
         return read_chat(self.given.fields, self.target.model)
@@ -283,6 +279,7 @@ class ProviderCall:
             request if native or form else plain,  # else what this vendor alone knows would not be sent
             model=f"{vendor.name}:{self.target.model}",
             metadata=metadata,
+            headers=self._headers(),
             drop_params=drop,
             cache=self._cache(),
         )
@@ -310,8 +307,7 @@ class ProviderCall:
         dispatcher, vendor = self._vendor()
         asked = self._inbound()
         seconds = seconds_of(self._timeout()) or _TIMEOUT
-        with self._with_headers():
-            response = dispatcher.send_to_vendor(vendor.name, self._request(asked, vendor), timeout=seconds)
+        response = dispatcher.send_to_vendor(vendor.name, self._request(asked, vendor), timeout=seconds)
         return self._done(response, asked)
 
     def _done(self, response: Response, asked: Inbound, *, streamed: bool = False) -> Whole:
@@ -363,34 +359,39 @@ class ProviderCall:
         return None if found is None else float(found)
 
     def _stream(self) -> CustomStreamWrapper:
+        silence = seconds_of(self.given.own.get("stream_timeout") or self._timeout())
         dispatcher, vendor = self._vendor()
         asked = self._inbound()
-        with self._with_headers():
-            stream = dispatcher.send_streaming_to_vendor(vendor.name, self._request(asked, vendor))
-        return self._wrap(self._pieces(stream, asked), stream.close)
+        stream = dispatcher.send_streaming_to_vendor(vendor.name, self._request(asked, vendor))
+        return self._wrap(_within(stream, silence), stream.response, asked, stream.close)
 
-    def _wrap(self, pieces: Generator[Whole], close: Callable[[], None]) -> CustomStreamWrapper:
+    def _wrap(
+        self, chunks: Iterable[StreamChunk], whole: Callable[[], Response], asked: Inbound, close: Callable[[], None]
+    ) -> CustomStreamWrapper:
+        pieces = self._pieces(chunks, whole, asked, close)
         first = next(pieces, None)
         hidden = {"custom_llm_provider": self.target.provider, "litellm_call_id": self.id, "api_base": self.place.base_url}
         model_id = (self.given.own.get("model_info") or {}).get("id")
         return CustomStreamWrapper(first, pieces, close, {**hidden, "model_id": model_id, "response_cost": None})
 
-    def _pieces(self, stream: StreamingResponse, asked: Inbound) -> Generator[Whole]:
+    def _pieces(
+        self, chunks: Iterable[StreamChunk], whole: Callable[[], Response], asked: Inbound, close: Callable[[], None]
+    ) -> Generator[Whole]:
         """The pieces of a stream. The callbacks hear of its end before the last of them is read."""
         writer = OPENAI_CHAT.writer(asked)
         started = False
         try:
-            with closing(stream):
-                for chunk in _within(stream, seconds_of(self.given.own.get("stream_timeout") or self._timeout())):
-                    for piece in self._read(writer.write(chunk)):
-                        started = True
-                        yield piece
-                done = self._done(stream.response(), asked, streamed=True)
+            for chunk in chunks:
+                for piece in self._read(writer.write(chunk)):
+                    started = True
+                    yield piece
+            done = self._done(whole(), asked, streamed=True)
         except DispatchError as error:
             if not started:
                 raise  # it is the call that fails, and may be tried again
             raise self._failed(error) from error
         finally:
+            close()
             if started:
                 self._end(None)  # where it was given up
         for piece in self._read(writer.end()):
@@ -417,16 +418,16 @@ class ProviderCall:
                 self.target.model,
                 self.target.provider,
             )
-        with self._with_headers():
-            found = dispatcher.embed(
-                f"{vendor.name}:{self.target.model}",
-                asked.texts,
-                timeout=seconds_of(self._timeout()) or _TIMEOUT,
-                dimensions=asked.dimensions,
-                user=asked.user,
-                extra_params=further,
-                drop_params=bool(self.given.own.get("drop_params", SETTINGS.drop_params)),
-            )
+        found = dispatcher.embed(
+            f"{vendor.name}:{self.target.model}",
+            asked.texts,
+            timeout=seconds_of(self._timeout()) or _TIMEOUT,
+            dimensions=asked.dimensions,
+            user=asked.user,
+            extra_params=further,
+            headers=self._headers(),
+            drop_params=bool(self.given.own.get("drop_params", SETTINGS.drop_params)),
+        )
         cost = self._cost(found.usage)
         return self._heard(self._finish(EmbeddingResponse(**json.loads(codec.write_response(found, asked))), cost), cost)
 
@@ -459,16 +460,7 @@ class ProviderCall:
         )
         if not self.streamed:
             return self._done(response, asked)
-        return self._wrap(self._mock_pieces(response, asked), lambda: None)
-
-    def _mock_pieces(self, response: Response, asked: Inbound) -> Generator[Whole]:
-        writer = OPENAI_CHAT.writer(asked)
-        for chunk in unfold(response):
-            yield from self._read(writer.write(chunk))
-        done = self._done(response, asked, streamed=True)
-        for piece in self._read(writer.end()):
-            piece._hidden_params.update(done._hidden_params)
-            yield piece
+        return self._wrap(unfold(response), lambda: response, asked, lambda: None)
 
     def _mock_vectors(self, vector: Any) -> Whole:
         if not isinstance(vector, list):
