@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import attrs
 
+from .._text import without_keys
 from ..errors import ConfigError, DispatchError, VendorUnavailable
 from ..runtime import Deadline
 from ..transport import Transport
@@ -51,11 +52,6 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 """A field of a key's name and its value in a text, quoted or not, as in JSON within JSON."""
-_SHAPED = re.compile(
-    r"(?<![\w-])(?:sk-[\w-]{16,}|sk_[\w-]{16,}|AIza[\w-]{30,}|gsk_\w{20,}|xai-\w{20,}|hf_\w{20,}|r8_\w{20,}|pplx-\w{20,}|nvapi-[\w-]{20,}"
-    r"|(?:AKIA|ASIA)[A-Z0-9]{16}|ya29\.[\w-]{20,}|gh[pousr]_\w{20,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,})"
-)
-"""Keys by the forms that vendors give them."""
 _LONE = re.compile("[\ud800-\udfff]")
 """Halves of a character, which JSON can hold and UTF-8 cannot."""
 _MOST_DIFFERENCES = 5
@@ -405,7 +401,7 @@ def _clean(value: Any, mask: MaskText | None) -> Any:
 
 
 def _clean_text(text: str, mask: MaskText) -> str:
-    return _SHAPED.sub(MASK, _NAMED.sub(rf"\g<1>{MASK}", mask(text)))
+    return without_keys(_NAMED.sub(rf"\g<1>{MASK}", mask(text)))
 
 
 def _read(path: Path) -> list[_Exchange]:

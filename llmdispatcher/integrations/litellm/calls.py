@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from itertools import count
 from typing import Any, NoReturn, Self, cast
@@ -25,6 +25,7 @@ from llmdispatcher import (
     Usage,
 )
 from llmdispatcher.catalog import price_at, vendor_row
+from llmdispatcher.integrations.openai.arguments import read_embedding, to_json
 from llmdispatcher.runtime import Clock, fan_out, new_id
 from llmdispatcher.types import Secret, cost_of, unfold
 from llmdispatcher.wire import EMBEDDING_CODECS, OPENAI_CHAT, Inbound
@@ -126,6 +127,8 @@ class CallArguments:
         return cls({name: value for name, value in given.items() if name not in left_out}, own)
 
 
+_LISTS = (Iterator, Sequence, Set)
+"""What is sent as a list."""
 _NOT_GIVEN = ("NotGiven", "Omit")
 _KINDS: Mapping[str, tuple[Any, str]] = {
     **dict.fromkeys(("metadata", "litellm_metadata", "headers", "extra_headers", "model_info"), (Mapping, "a dict")),
@@ -408,28 +411,22 @@ class ProviderCall:
 
     def _embed(self) -> Whole:
         dispatcher, vendor = self._vendor()
-        codec = EMBEDDING_CODECS[OPENAI_CHAT.name]
-        fields = {**self.given.fields, "model": self.target.model, "encoding_format": "float"}
-        asked = codec.read_request(_json(fields))
-        further = {name: value for name, value in asked.extra_params.items() if name != "encoding_format"}
-        if "input" in further:
-            raise exception_class("BadRequestError")(
-                "input: tokens are not taken, since each vendor has its own; give a text or a list of texts",
-                self.target.model,
-                self.target.provider,
-            )
+        asked = read_embedding(to_json({**self.given.fields, "model": self.target.model, "encoding_format": "float"}, _LISTS))
         found = dispatcher.embed(
             f"{vendor.name}:{self.target.model}",
             asked.texts,
             timeout=seconds_of(self._timeout()) or _TIMEOUT,
             dimensions=asked.dimensions,
             user=asked.user,
-            extra_params=further,
+            extra_params=asked.extra_params,
             headers=self._headers(),
             drop_params=bool(self.given.own.get("drop_params", SETTINGS.drop_params)),
         )
         cost = self._cost(found.usage)
-        return self._heard(self._finish(EmbeddingResponse(**json.loads(codec.write_response(found, asked))), cost), cost)
+        return self._heard(
+            self._finish(EmbeddingResponse(**json.loads(EMBEDDING_CODECS[OPENAI_CHAT.name].write_response(found, asked))), cost),
+            cost,
+        )
 
     def _mock(self, mocked: Any) -> Any:
         """Answer as ``mock_response`` says, without a vendor: a text, an exception, or the name of one."""
@@ -516,7 +513,7 @@ def read_chat(fields: Mapping[str, Any], model: str) -> Inbound:
     further = named.pop("extra_body", None) or {}
     if not isinstance(further, Mapping):
         raise exception_class("BadRequestError")(f"extra_body: {type(further).__name__} is no dict", model, None)
-    return OPENAI_CHAT.read_request(_json({**named, **further}))
+    return OPENAI_CHAT.read_request(to_json({**named, **further}, _LISTS))
 
 
 def _form_of(kind: Any) -> dict[str, Any]:
@@ -538,22 +535,6 @@ def _closed(schema: Any) -> Any:
     if isinstance(made.get("properties"), dict):
         made |= {"additionalProperties": False, "required": list(made["properties"])}
     return made
-
-
-def _json(fields: Mapping[str, Any]) -> bytes:
-    try:
-        return json.dumps(fields, default=_plain, allow_nan=False).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        told = f"the request is no JSON: {error}"
-    raise exception_class("BadRequestError")(told, str(fields.get("model")), None)
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "model_dump"):
-        return value.model_dump(exclude_none=True)
-    if isinstance(value, Iterator | Sequence | set | frozenset):
-        return list(value)
-    raise TypeError(f"{type(value).__name__} is no JSON; give dicts, lists, texts and numbers")
 
 
 def metadata_of(own: Mapping[str, Any]) -> dict[str, Any]:
