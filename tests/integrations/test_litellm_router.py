@@ -450,6 +450,21 @@ def test_budgets_of_vendors_and_deployments(make, servers, clock):
         make([("main", "c")], provider_budget_config={"openai": {"budget_limit": 1, "time_period": "soon"}})
 
 
+def test_what_was_used_and_spent_is_not_kept_for_ever(make, clock):
+    """Whatever the strategy; what comes at about the same time is one entry, and counts whole."""
+    router = make([("main", "a")], provider_budget_config={"openai": {"budget_limit": 1, "time_period": "1h"}})
+    deployment = router.get_deployment("a")
+    for _ in range(3):
+        ask(router)
+    used, spent = len(deployment.used), list(deployment.spent)
+    cost = litellm.completion_cost(router.completion("main", HELLO))
+    clock.advance(3601)
+    ask(router)
+
+    assert (3, 1, 1, 1) == (used, len(spent), len(deployment.used), len(deployment.spent))
+    assert spent[0][1] == pytest.approx(3 * cost)
+
+
 def test_callbacks_know_the_deployment(make, servers):
     """Group, id and the call's own metadata are in theirs."""
     heard = []
