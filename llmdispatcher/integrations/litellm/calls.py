@@ -30,7 +30,7 @@ from llmdispatcher.runtime import Clock, fan_out, new_id
 from llmdispatcher.types import Secret, cost_of, unfold
 from llmdispatcher.wire import EMBEDDING_CODECS, OPENAI_CHAT, Inbound
 
-from .answers import EmbeddingResponse, ModelResponse, ModelResponseStream, TextCompletionResponse, Whole
+from .answers import BaseResponse, EmbeddingResponse, ModelResponse, ModelResponseStream, TextCompletionResponse
 from .costs import price_of, refused_params
 from .events import Event
 from .exceptions import NAMES, LiteLLMFacts, exception_class, exception_of
@@ -167,10 +167,10 @@ class ProviderCall:
         endpoints: Endpoints,
         *,
         deployment: str = "",
-        tell: Callable[[Whole | DispatchError | None], None] = lambda _ending: None,
+        tell: Callable[[BaseResponse | DispatchError | None], None] = lambda _ending: None,
     ) -> None:
         self.given = given
-        self._tell: Callable[[Whole | DispatchError | None], None] | None = tell
+        self._tell: Callable[[BaseResponse | DispatchError | None], None] | None = tell
         self.endpoints = endpoints
         self.call_type = call_type
         self.model = model
@@ -230,7 +230,7 @@ class ProviderCall:
             self._end(None)
             raise
 
-    def _end(self, ending: Whole | DispatchError | None) -> None:
+    def _end(self, ending: BaseResponse | DispatchError | None) -> None:
         tell, self._tell = self._tell, None
         if tell is not None:
             tell(ending)
@@ -306,14 +306,14 @@ class ProviderCall:
         seconds = wish.get("ttl") or own.get("ttl") or cache.ttl
         return {"enabled": True, "ttl_seconds": seconds} if seconds else True
 
-    def _ask(self) -> Whole:
+    def _ask(self) -> BaseResponse:
         dispatcher, vendor = self._vendor()
         asked = self._inbound()
         seconds = seconds_of(self._timeout()) or _TIMEOUT
         response = dispatcher.send_to_vendor(vendor.name, self._request(asked, vendor), timeout=seconds)
         return self._done(response, asked)
 
-    def _done(self, response: Response, asked: Inbound, *, streamed: bool = False) -> Whole:
+    def _done(self, response: Response, asked: Inbound, *, streamed: bool = False) -> BaseResponse:
         remembered = response.trace is not None and response.trace.cached
         cost = 0.0 if remembered else self._cost(response.usage)
         self.event.details["cache_hit"] = remembered or None
@@ -321,7 +321,7 @@ class ProviderCall:
         made = self._finish(kind(**self._document(OPENAI_CHAT.write_response(response, asked))), cost)
         return self._heard(made, cost, streamed=streamed)
 
-    def _heard(self, made: Whole, cost: float | None, *, streamed: bool = False) -> Whole:
+    def _heard(self, made: BaseResponse, cost: float | None, *, streamed: bool = False) -> BaseResponse:
         """Tell the callbacks, and the router, of an answer."""
         self.event.succeeded(made, cost, streamed=streamed)
         self._end(made)
@@ -333,7 +333,7 @@ class ProviderCall:
             document["choices"] = [_as_text(choice) for choice in document.get("choices") or ()]
         return document
 
-    def _finish(self, made: Whole, cost: float | None) -> Whole:
+    def _finish(self, made: BaseResponse, cost: float | None) -> BaseResponse:
         milliseconds = self.event.seconds() * 1000
         made._response_ms = milliseconds
         made._hidden_params.update(
@@ -379,7 +379,7 @@ class ProviderCall:
 
     def _pieces(
         self, chunks: Iterable[StreamChunk], whole: Callable[[], Response], asked: Inbound, close: Callable[[], None]
-    ) -> Generator[Whole]:
+    ) -> Generator[BaseResponse]:
         """The pieces of a stream. The callbacks hear of its end before the last of them is read."""
         writer = OPENAI_CHAT.writer(asked)
         started = False
@@ -401,7 +401,7 @@ class ProviderCall:
             piece._hidden_params.update(done._hidden_params)
             yield piece
 
-    def _read(self, events: bytes) -> Iterator[Whole]:
+    def _read(self, events: bytes) -> Iterator[BaseResponse]:
         kind = TextCompletionResponse if self.call_type == "text_completion" else ModelResponseStream
         for line in events.split(b"\n"):
             if line.startswith(b"data: {"):
@@ -409,7 +409,7 @@ class ProviderCall:
                 self.event.piece(piece)
                 yield piece
 
-    def _embed(self) -> Whole:
+    def _embed(self) -> BaseResponse:
         dispatcher, vendor = self._vendor()
         asked = read_embedding(to_json({**self.given.fields, "model": self.target.model, "encoding_format": "float"}, _LISTS))
         found = dispatcher.embed(
@@ -459,7 +459,7 @@ class ProviderCall:
             return self._done(response, asked)
         return self._wrap(unfold(response), lambda: response, asked, lambda: None)
 
-    def _mock_vectors(self, vector: Any) -> Whole:
+    def _mock_vectors(self, vector: Any) -> BaseResponse:
         if not isinstance(vector, list):
             raise exception_class("BadRequestError")(
                 "mock_response: of an embedding it is a list of numbers", self.target.model, self.target.provider
@@ -554,15 +554,17 @@ def check_spent() -> None:
 class CustomStreamWrapper:
     """The pieces of a streamed answer; closing it, or leaving its ``with`` block, stops the vendor."""
 
-    def __init__(self, first: Whole | None, rest: Generator[Whole], close: Callable[[], None], hidden: dict[str, Any]) -> None:
+    def __init__(
+        self, first: BaseResponse | None, rest: Generator[BaseResponse], close: Callable[[], None], hidden: dict[str, Any]
+    ) -> None:
         self._first, self._rest, self._stop, self._closed = first, rest, close, False
         self._hidden_params = hidden
         self._response_headers: dict[str, str] = {}
 
-    def __iter__(self) -> Iterator[Whole]:
+    def __iter__(self) -> Iterator[BaseResponse]:
         return self
 
-    def __next__(self) -> Whole:
+    def __next__(self) -> BaseResponse:
         if self._closed:
             raise StopIteration
         piece, self._first = self._first, None

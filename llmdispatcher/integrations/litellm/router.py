@@ -14,7 +14,7 @@ from llmdispatcher import DispatchError
 from llmdispatcher._text import room_logger
 from llmdispatcher.runtime import Clock, new_lock
 
-from .answers import Whole
+from .answers import BaseResponse
 from .calls import MODULE, CallArguments, ProviderCall, is_retried, metadata_of, pause, wait_before
 from .deployments import MINUTE, Allowance, AllowedFailsPolicy, Deployment, RetriesByError, draw, drop_until, model_of, provider_of
 from .exceptions import exception_class
@@ -345,7 +345,7 @@ class DeploymentRouter:
         headers = {**(params.pop("headers", None) or {}), **(params.pop("extra_headers", None) or {})}
         return {**params, "deployment_headers": headers} if headers else params
 
-    def _ended(self, model: str, deployment: Deployment, begun: float, ending: Whole | DispatchError | None) -> None:
+    def _ended(self, model: str, deployment: Deployment, begun: float, ending: BaseResponse | DispatchError | None) -> None:
         with self._lock:
             deployment.in_flight -= 1
         if isinstance(ending, DispatchError):
@@ -378,7 +378,7 @@ class DeploymentRouter:
         }
         return CallArguments({**params.fields, **given.fields}, {name: value for name, value in own.items() if value is not None})
 
-    def _succeeded(self, deployment: Deployment, begun: float, answer: Whole) -> None:
+    def _succeeded(self, deployment: Deployment, begun: float, answer: BaseResponse) -> None:
         now = self.clock.monotonic()
         tokens = (answer.get("usage") or {}).get("total_tokens") or 0
         cost = answer._hidden_params.get("response_cost")
