@@ -367,12 +367,26 @@ def _chunk(chunk: bytes) -> Any:
 def _agrees(recorded: Any, asked: Any) -> bool:
     """Whether two values are equal, where a mask in the recorded one stands for any text."""
     if isinstance(recorded, str) and isinstance(asked, str) and MASK in recorded:
-        return re.fullmatch(".*".join(map(re.escape, recorded.split(MASK))), asked, re.DOTALL) is not None
+        return _fits(recorded.split(MASK), asked)
     if isinstance(recorded, dict) and isinstance(asked, dict):
         return recorded.keys() == asked.keys() and all(_agrees(recorded[name], asked[name]) for name in recorded)
     if isinstance(recorded, list) and isinstance(asked, list):
         return len(recorded) == len(asked) and all(map(_agrees, recorded, asked))
     return bool(recorded == asked)
+
+
+def _fits(pieces: Sequence[str], text: str) -> bool:
+    """Whether a text begins with the first piece, ends with the last one, and has the others in between, in their order."""
+    first, *between, last = pieces
+    place, end = len(first), len(text) - len(last)
+    if not text.startswith(first) or not text.endswith(last):
+        return False
+    for piece in between:
+        found = text.find(piece, place, end)
+        if found < 0:
+            return False
+        place = found + len(piece)
+    return place <= end
 
 
 def _secrets_of(call: HttpCall) -> list[str]:
