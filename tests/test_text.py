@@ -10,7 +10,7 @@ import unicodedata
 import pytest
 
 from llmdispatcher import ConfigError, DispatchError, VendorUnavailable
-from llmdispatcher._text import escaped, room_logger, traced, without_passwords
+from llmdispatcher._text import escaped, room_logger, traced, without_keys, without_passwords
 
 VISIBLE = (
     "plain text, ß 漢字 العربية עברית हिन्दी 😀 e\u0301 \u00a0 \u3000 \ue000",
@@ -145,6 +145,19 @@ def test_a_traceback_ends():
 def test_passwords_of_addresses_are_left_out(text, shown):
     """Also of those that are written wrongly."""
     assert shown == without_passwords(text)
+
+
+def test_shapes_of_keys():
+    """Are found within words that are joined to them; what only begins like one stays."""
+    for key in (
+        "xoxb-123456789012-abcdefgh",
+        "pplx-abcdefghijklmnopqrst",
+        "ya29.a0AfH6SMBx-abcdefghijkl",
+        "glpat-abcdefghijklmnopqrst",
+    ):
+        assert "my-***!" == without_keys(f"my-{key}!")
+    harmless = "hf-internal-testing/tiny, disk-usage-of-this-machine, sk-short, eyJust.a.word"
+    assert harmless == without_keys(harmless)
 
 
 def test_the_text_of_an_error_is_one_line():

@@ -58,16 +58,13 @@ class RecordedStream:
         self.movable = opened.movable
         self.batches = opened.batches
         self.close = opened.close
+        self.fail = opened.fail
 
     def finish(self, response: Response) -> Response:
         """Settle as a success, then keep the response."""
         finished = self._opened.finish(response)
         self._keep(finished)
         return finished
-
-    def fail(self, error: DispatchError, partial: Response) -> None:
-        """Settle as a failure; nothing is kept."""
-        self._opened.fail(error, partial)
 
 
 logger = room_logger("cache")

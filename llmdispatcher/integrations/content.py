@@ -34,7 +34,7 @@ from llmdispatcher import CallContent, Choice, ConfigError, FilePart, Message, O
 from llmdispatcher.runtime import new_lock
 from llmdispatcher.types import Part, ReasoningPart, TextPart
 
-from .._text import room_logger, without_passwords
+from .._text import room_logger, without_keys, without_passwords
 
 Record = Literal["all", "errors"]
 RECORDS = ("all", "errors")
@@ -52,20 +52,12 @@ _FRAME = 16
 """Characters that each value counts besides its text, so that there cannot be too many."""
 _MARGIN = 200
 """Characters beyond a cut that are masked with the rest, so that no key is cut in two before it is looked for."""
-_KEYS = re.compile(
-    r"\b(?:sk|pk|rk|gsk|xai|hf|pplx|r8|nvapi|ghp|gho|github_pat|glpat|xox[abprs])[-_][A-Za-z0-9_-]{16,}|\bAIza[0-9A-Za-z_-]{30,}"
-    r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+|(?<=Bearer )[A-Za-z0-9._~+/-]{16,}=*"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-)
-"""What looks like a key: the shapes that vendors, GitHub, GitLab, Slack, AWS and Google give theirs, JSON Web Tokens, PEM."""
-
 _T = TypeVar("_T")
 logger = room_logger("integrations")
 
 
-def mask_keys(text: str) -> str:
-    """Return a text with three stars in place of what looks like a key, and of passwords in addresses."""
-    return _KEYS.sub("***", without_passwords(text))
+def _mask_secrets(text: str) -> str:
+    return without_keys(without_passwords(text))
 
 
 def _place(error: BaseException) -> str:
@@ -270,7 +262,7 @@ class Words:
         return f"{masked[:room]}[cut: {len(text)} characters]"
 
     def _masked(self, text: str) -> str:
-        text = mask_keys(self._mask(text.encode("utf-8", "replace").decode()))  # halves of surrogate pairs cannot be exported
+        text = _mask_secrets(self._mask(text.encode("utf-8", "replace").decode()))  # halves of surrogate pairs cannot be exported
         if self._policy.mask is None:
             return text
         try:
@@ -286,7 +278,7 @@ class Words:
             return self.text(value)
         if isinstance(value, Mapping):
             pairs = self.some(
-                value.items() if deep else (), lambda pair: (mask_keys(self._mask(str(pair[0]))), self.value(pair[1], deep - 1))
+                value.items() if deep else (), lambda pair: (_mask_secrets(self._mask(str(pair[0]))), self.value(pair[1], deep - 1))
             )
             return dict(pairs)
         if isinstance(value, list | tuple):

@@ -121,6 +121,7 @@ class LLMProxyService:
             taken = made.get_vendor(name)
             if taken is not None:  # calls under way end in the dispatcher that they began in
                 others = [made.get_vendor(there) for there in made.get_vendors()]
+                self.response_cache.clear()  # nobody reads it any more
                 self._dispatchers.append(made := Dispatcher(self._config))
                 for other in others:
                     if other is not None and other is not taken:

@@ -24,7 +24,7 @@ from ..errors import ConfigError, DispatchError, VendorUnavailable
 from ..runtime import Deadline, new_lock
 from ..types import LimitWarning, RateLimitRemaining
 from .concurrency import Capacity, ConcurrencyLimiter, ConcurrencySlot
-from .rate_limit import PATIENCE, WINDOW, Keys, LimitRule, RateLimit, RateLimitStatus, SlidingCount, Window, WindowEntry
+from .rate_limit import PATIENCE, WINDOW, Grain, Keys, LimitRule, RateLimit, RateLimitStatus, SlidingCount, Window, WindowEntry
 
 if TYPE_CHECKING:
     from .shared_rate_limit import SharedLimits, Taken
@@ -67,7 +67,7 @@ class RateLimitSlot(ConcurrencySlot):
         self.key: int | None = None
         self.full: list[ConcurrencyLimiter] = []
         self.output = 0
-        self.grains: list[int] = []
+        self.grains: list[Grain] = []
         self.why = ""
 
 
@@ -291,8 +291,8 @@ class Limits:
         with self._lock:
             before = place.entry.tokens
             place.count.window.correct(place.entry, used)
-            for other, number in zip(place.count.others, place.grains, strict=True) if place.grains else ():
-                other.correct(number, other.rule.amount(used, output) - other.rule.amount(before, place.output))
+            for other, grain in zip(place.count.others, place.grains, strict=True) if place.grains else ():
+                other.correct(grain, other.rule.amount(used, output) - other.rule.amount(before, place.output))
         receipt, place.receipt, place.grains = place.receipt, None, []
         if receipt is not None and (shared := _in_time(place, now)) is not None:
             shared.settle(receipt, used, now, output)
@@ -304,8 +304,8 @@ class Limits:
         with self._lock:
             if place.count is not None and place.entry is not None:
                 place.count.window.drop(place.entry)
-                for other, number in zip(place.count.others, place.grains, strict=True) if place.grains else ():
-                    other.correct(number, -other.rule.amount(place.entry.tokens, place.output))
+                for other, grain in zip(place.count.others, place.grains, strict=True) if place.grains else ():
+                    other.correct(grain, -other.rule.amount(place.entry.tokens, place.output))
                 place.grains = []
             self._leave(place)
         receipt, place.receipt = place.receipt, None

@@ -380,6 +380,8 @@ def _rest(limit: int | None, used: int, remaining: tuple[int, float] | None) -> 
     return min(amounts, default=None)
 
 
+Grain = tuple[int, int]
+"""How often its count had been cleared, and its number."""
 GRAINS = 240
 """Parts of a period in which amounts are counted together."""
 
@@ -390,11 +392,12 @@ class SlidingCount:
     All that was used in a grain counts as if it were used when its last was.
     """
 
-    __slots__ = ("_grain", "_used", "rule", "total")
+    __slots__ = ("_clears", "_grain", "_used", "rule", "total")
 
     def __init__(self, rule: LimitRule) -> None:
         self.rule = rule
         self.total = 0
+        self._clears = 0
         self._grain = rule.seconds / GRAINS
         self._used: dict[int, tuple[int, float]] = {}
 
@@ -408,23 +411,25 @@ class SlidingCount:
             over, ready = over - used, last + self.rule.seconds
         return ready
 
-    def take(self, amount: int, now: float) -> int:
-        """Count an amount; return the number of its grain."""
+    def take(self, amount: int, now: float) -> Grain:
+        """Count an amount; return its grain."""
         number = int(now // self._grain)
         used, last = self._used.get(number, (0, now))
         self._used[number] = used + amount, max(last, now)
         self.total += amount
-        return number
+        return self._clears, number
 
-    def correct(self, number: int, more: int) -> None:
-        """Count more, or less, in a grain that has not left the period."""
-        if number in self._used:
+    def correct(self, grain: Grain, more: int) -> None:
+        """Count more, or less, in a grain that has not left the period, and was not cleared."""
+        clears, number = grain
+        if clears == self._clears and number in self._used:
             used, last = self._used[number]
             self._used[number] = used + more, last
             self.total += more
 
     def clear(self) -> None:
         """Forget all."""
+        self._clears += 1
         self._used.clear()
         self.total = 0
 

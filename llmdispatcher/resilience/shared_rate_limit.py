@@ -56,6 +56,7 @@ class Taken:
     at: float
     output: int = 0
     grains: tuple[int, ...] = ()
+    began: str | bytes = ""
     warnings: tuple[tuple[LimitRule, int], ...] = ()
     """The limits of which so much is used that a warning is due, with what all processes have used."""
 
@@ -74,7 +75,9 @@ for i = 1, count do
   longest = math.max(longest, rule.seconds + rule.width)
   rules[i], named[rule.name] = rule, rule
 end
+local began = redis.call('HGET', key, 'began')
 if what == 'settle' then
+  if began ~= ARGV[3 + count * 6] then return {} end
   for _, rule in ipairs(rules) do
     local field = rule.name .. '|' .. string.format('%.0f', rule.grain)
     local used, last = string.match(redis.call('HGET', key, field) or '', '^(.*):(.*)$')
@@ -120,7 +123,11 @@ for i, rule in ipairs(rules) do
   end
 end
 if wait > 0 then return {'0', string.format('%.6f', wait), tostring(last)} end
-answer[1] = '1'
+if not began then
+  began = string.format('%.6f', now)
+  redis.call('HSET', key, 'began', began)
+end
+answer = {'1', began}
 for i, rule in ipairs(rules) do
   local grain = string.format('%.0f', math.floor(now / rule.width))
   local sum = (rule.held[grain] or 0) + rule.amount
@@ -136,7 +143,10 @@ end
 redis.call('PEXPIRE', key, math.ceil(longest * 1000))
 return answer
 """
-"""Counts a limit's rules in one hash, a field for each grain, and one for each rule that was warned of."""
+"""Counts a limit's rules in one hash: a field for each grain, one for each rule that was warned of, and when it began.
+
+What was taken before the hash began, as it does after a reset, is not settled.
+"""
 
 
 class _Counters:
@@ -161,14 +171,16 @@ class _Counters:
         most = limit.tokens_per_minute
         return None if most is None else self._per_minute(most, namespace="tokens")
 
-    def run_script(self, what: str, key: str, limit: RateLimit, facts: Sequence[tuple[int, int]]) -> list[Any]:
-        """Run :data:`SCRIPT` for all rules of a limit; ``facts`` has the amount and the grain of each."""
+    def run_script(
+        self, what: str, key: str, limit: RateLimit, facts: Sequence[tuple[int, int]], began: str | bytes = ""
+    ) -> list[Any]:
+        """Run :data:`SCRIPT` for all rules of a limit; ``facts`` has the amount and the grain of each, ``began`` is of the hash."""
         given: list[Any] = []
         rules = rules_of(limit)
         for rule, (amount, grain) in zip(rules, facts, strict=True):
             warn = math.ceil(limit.warn_at * rule.most) if limit.warn_at is not None else 0
             given += [f"{rule.unit}/{rule.seconds:.0f}", rule.most, f"{rule.seconds:.0f}", amount, warn, grain]
-        answer: list[Any] = self.storage.get_connection().eval(SCRIPT, 1, self.hash_of(key), what, len(rules), *given)
+        answer: list[Any] = self.storage.get_connection().eval(SCRIPT, 1, self.hash_of(key), what, len(rules), *given, began)
         return answer
 
     def hash_of(self, key: str) -> Any:
@@ -335,13 +347,14 @@ def _take_by_rules(counters: _Counters, wanted: Taken) -> Taken | float:
     taken, *rest = counters.run_script("take", wanted.key, wanted.limit, facts)
     if int(taken) == 0:
         return wanted.at + max(_SOON, float(rest[0]))
+    began, *rest = rest
     used = [int(amount) for amount in rest[1::2]]
     warnings = [(rule, amount) for rule, amount in zip(rules, used, strict=True) if amount]
-    return attrs.evolve(wanted, grains=tuple([int(grain) for grain in rest[::2]]), warnings=tuple(warnings))
+    return attrs.evolve(wanted, grains=tuple([int(grain) for grain in rest[::2]]), began=began, warnings=tuple(warnings))
 
 
 def _change(counters: _Counters, receipt: Taken, changes: Sequence[int]) -> None:
-    counters.run_script("settle", receipt.key, receipt.limit, list(zip(changes, receipt.grains, strict=True)))
+    counters.run_script("settle", receipt.key, receipt.limit, list(zip(changes, receipt.grains, strict=True)), receipt.began)
 
 
 def _left_by_rules(counters: _Counters, key: str, limit: RateLimit) -> tuple[int | None, int | None, tuple[int, ...]]:

@@ -38,7 +38,7 @@ class _Job:
 
 
 def fan_out(ask: Callable[[Q], A], questions: Iterable[Q], workers: int, *, return_errors: bool) -> Iterator[A | DispatchError]:
-    """Yield ``ask(question)`` in the order of the questions, in the caller's context; stops its threads when he stops reading."""
+    """Yield ``ask(question)`` in the order of the questions, in the caller's context; closing the iterator stops the threads."""
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise ConfigError(f"max_workers: {workers!r} is not a whole number ≥ 1")
     context = contextvars.copy_context()

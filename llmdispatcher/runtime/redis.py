@@ -86,9 +86,11 @@ class RedisClients:
 
     def close(self) -> None:
         """Close the connections of this process; the next use opens others."""
+        if self._pid != os.getpid():
+            return  # the client is the parent's, and own() keeps it open
         with self._lock:
             client, self._client = self._client, None
-        if client is None or self._pid != os.getpid():
+        if client is None:
             return
         client.close()
         for sentinel in getattr(getattr(client, "sentinel_of", None), "sentinels", ()):

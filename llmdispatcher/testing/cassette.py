@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import attrs
 
+from .._text import without_keys
 from ..errors import ConfigError, DispatchError, VendorUnavailable
 from ..runtime import Deadline
 from ..transport import Transport
@@ -51,11 +52,6 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 """A field of a key's name and its value in a text, quoted or not, as in JSON within JSON."""
-_SHAPED = re.compile(
-    r"(?<![\w-])(?:sk-[\w-]{16,}|sk_[\w-]{16,}|AIza[\w-]{30,}|gsk_\w{20,}|xai-\w{20,}|hf_\w{20,}|r8_\w{20,}|pplx-\w{20,}|nvapi-[\w-]{20,}"
-    r"|(?:AKIA|ASIA)[A-Z0-9]{16}|ya29\.[\w-]{20,}|gh[pousr]_\w{20,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,})"
-)
-"""Keys by the forms that vendors give them."""
 _LONE = re.compile("[\ud800-\udfff]")
 """Halves of a character, which JSON can hold and UTF-8 cannot."""
 _MOST_DIFFERENCES = 5
@@ -371,12 +367,26 @@ def _chunk(chunk: bytes) -> Any:
 def _agrees(recorded: Any, asked: Any) -> bool:
     """Whether two values are equal, where a mask in the recorded one stands for any text."""
     if isinstance(recorded, str) and isinstance(asked, str) and MASK in recorded:
-        return re.fullmatch(".*".join(map(re.escape, recorded.split(MASK))), asked, re.DOTALL) is not None
+        return _fits(recorded.split(MASK), asked)
     if isinstance(recorded, dict) and isinstance(asked, dict):
         return recorded.keys() == asked.keys() and all(_agrees(recorded[name], asked[name]) for name in recorded)
     if isinstance(recorded, list) and isinstance(asked, list):
         return len(recorded) == len(asked) and all(map(_agrees, recorded, asked))
     return bool(recorded == asked)
+
+
+def _fits(pieces: Sequence[str], text: str) -> bool:
+    """Whether a text begins with the first piece, ends with the last one, and has the others in between, in their order."""
+    first, *between, last = pieces
+    place, end = len(first), len(text) - len(last)
+    if not text.startswith(first) or not text.endswith(last):
+        return False
+    for piece in between:
+        found = text.find(piece, place, end)
+        if found < 0:
+            return False
+        place = found + len(piece)
+    return place <= end
 
 
 def _secrets_of(call: HttpCall) -> list[str]:
@@ -405,7 +415,7 @@ def _clean(value: Any, mask: MaskText | None) -> Any:
 
 
 def _clean_text(text: str, mask: MaskText) -> str:
-    return _SHAPED.sub(MASK, _NAMED.sub(rf"\g<1>{MASK}", mask(text)))
+    return without_keys(_NAMED.sub(rf"\g<1>{MASK}", mask(text)))
 
 
 def _read(path: Path) -> list[_Exchange]:

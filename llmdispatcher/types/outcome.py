@@ -100,7 +100,7 @@ class AttemptRecord:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> AttemptRecord:
         """Read what :meth:`as_dict` gave. Raises :class:`InvalidRequest` with the paths of the mistakes."""
-        own = {name: value for name, value in fields.items() if name != "target"}
+        own = {name: value for name, value in from_json(fields, dict[str, Any], "AttemptRecord").items() if name != "target"}
         record: AttemptRecord = from_json(own, cls, "AttemptRecord")
         return record
 
@@ -179,10 +179,15 @@ class Outcome:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Outcome:
         """Read what :meth:`as_dict` gave. Raises :class:`InvalidRequest` with the paths of the mistakes."""
-        own = {name: value for name, value in fields.items() if name not in ("cost", "error", "attempts")}
-        error, attempts = fields.get("error"), tuple([AttemptRecord.from_dict(one) for one in fields.get("attempts", ())])
+        own = from_json(fields, dict[str, Any], "Outcome")
+        error, attempts = own.pop("error", None), from_json(own.pop("attempts", []), list[Any], "Outcome", "outcome.attempts")
+        own.pop("cost", None)
         read: Outcome = from_json({**own, "error": None, "attempts": []}, cls, "Outcome")
-        return attrs.evolve(read, error=_error_from_dict(error) if error is not None else None, attempts=attempts)
+        return attrs.evolve(
+            read,
+            error=_error_from_dict(error, "outcome.error") if error is not None else None,
+            attempts=tuple([AttemptRecord.from_dict(one) for one in attempts]),
+        )
 
 
 def _error_as_dict(error: DispatchError) -> dict[str, Any]:
@@ -198,22 +203,19 @@ def _error_as_dict(error: DispatchError) -> dict[str, Any]:
     return told
 
 
-def _error_from_dict(fields: Mapping[str, Any]) -> DispatchError:
+def _error_from_dict(given: Any, path: str) -> DispatchError:
+    fields: dict[str, Any] = from_json(given, dict[str, Any], "Outcome", path)
     name = fields.get("type")
     kind = next((one for one in _classes(DispatchError) if one.__name__ == name), None)
     if kind is None or not isinstance(fields.get("message"), str):
-        raise InvalidRequest(
-            f"outcome.error: {name!r} with its message is no error of this library; give what Outcome.as_dict() gave"
-        )
+        raise InvalidRequest(f"{path}: {name!r} with its message is no error of this library; give what Outcome.as_dict() gave")
     error = kind(fields["message"])
     for fact, hint in _facts_of(kind).items():
-        value = fields.get(fact)
-        if isinstance(value, str) and hint.startswith(("Decimal", "datetime")):
-            value = Decimal(value) if hint.startswith("Decimal") else datetime.fromisoformat(value)
-        if value is not None:
-            setattr(error, fact, value)
+        if (value := fields.get(fact)) is not None:
+            setattr(error, fact, from_json(value, _FACTS[hint.removesuffix(" | None")], "Outcome", f"{path}.{fact}"))
     if isinstance(error, AllTargetsFailed):
-        error.failures = tuple([_error_from_dict(failure) for failure in fields.get("failures", ())])
+        failures = from_json(fields.get("failures") or [], list[Any], "Outcome", f"{path}.failures")
+        error.failures = tuple([_error_from_dict(failure, f"{path}.failures[{place}]") for place, failure in enumerate(failures)])
     return error
 
 
@@ -223,6 +225,11 @@ def _classes(kind: type[DispatchError]) -> Iterator[type[DispatchError]]:
         yield from _classes(inner)
 
 
+_FACTS: Mapping[str, Any] = {
+    **{kind.__name__: kind for kind in (str, int, float, bool, Decimal, datetime)},
+    "tuple[str, ...]": tuple[str, ...],
+}
+"""The types of the facts of errors, by their annotations."""
 _NO_FACTS = ("text", "partial", "response", "run", "trace", "failures", "retry_here", "try_elsewhere")
 
 

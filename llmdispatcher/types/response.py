@@ -389,12 +389,15 @@ class Response(Generic[Parsed]):
         return response
 
 
-def from_json(fields: Any, kind: Any, name: str) -> Any:
-    """An object of a class out of what its ``as_dict()`` gave. Raises :class:`InvalidRequest` with the paths of the mistakes."""
+def from_json(fields: Any, kind: Any, name: str, path: str = "") -> Any:
+    """An object out of what ``as_dict()`` of the class ``name``, or its member at ``path``, gave.
+
+    Raises :class:`InvalidRequest` with the paths of the mistakes.
+    """
     try:
         return json_converter().structure(fields, kind)
     except Exception as foreign:  # noqa: BLE001 - whatever classes and their checks raise
-        mistakes = [text.rpartition(" @ ") for text in import_module("cattrs").transform_error(foreign, path=name.lower())]
+        mistakes = [text.rpartition(" @ ") for text in import_module("cattrs").transform_error(foreign, path=path or name.lower())]
         told = "; ".join([f"{path}: {what}" for what, _at, path in mistakes])
         raise InvalidRequest(f"{told}; give what {name}.as_dict() gave") from None
 

@@ -105,6 +105,22 @@ def test_a_forked_child_has_a_client_of_its_own(store):
     assert parents is store._clients.own()
 
 
+def test_a_forked_child_that_closes_first_keeps_the_parents_client(store):
+    """A client that nobody holds is collected, and its connections, which the parent uses, with it."""
+    store.put("k", b"v", 60)
+    parents = store._clients.own()
+    child = os.fork()
+    if child == 0:
+        try:
+            store.close()
+            fine = store.get("k") == b"v" and clients._inherited == [parents]
+            os._exit(0 if fine else 1)
+        finally:
+            os._exit(2)
+
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 def test_a_server_that_comes_back_is_used_again(store, redis_server, clock):
     """Down, it is left alone for a while and every call goes on; up again, it is asked."""
     made, vendor = cache(clock, store=redis_server.url, store_timeout=PATIENCE), Vendor()

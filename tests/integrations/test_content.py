@@ -167,6 +167,7 @@ KEYS = {
     "AWS's": "AKIAABCDEFGHIJKLMNOP",
     "Google's": "AIzaSyA-abcdefghijklmnopqrstuvwxyz01234",
     "a token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dBjftJeZ4CVP",
+    "Google's token": "ya29.a0AfH6SMBx-abcdefghijklmnop",
     "a bearer's": "0123456789abcdef0123456789abcdef",
 }
 

@@ -396,6 +396,20 @@ def test_providers_and_strategies_of_document_004(simulator):
     found["service"].stop()
 
 
+def test_a_provider_that_is_replaced_often():
+    """The answers that were kept for those before are given back, and not held until the service stops."""
+    service = llm_proxy.LLMProxyService()
+    first, request = FakeVendor("one", name="a"), llm_proxy.create_chat_request(HELLO, model="m")
+    service.register_provider("a", first)
+    assert ["one", "one"] == [service.generate_completion(request).content for _ in range(2)]
+    service.register_provider("a", FakeVendor("two", name="a"))
+    asked = first.hits
+    service._dispatchers[0].send(request.to_request())
+
+    assert ("two", 1, 2) == (service.generate_completion(request).content, asked, first.hits)
+    service.stop()
+
+
 def test_a_cost_of_ones_own_beside_those_of_the_catalog(simulator):
     """Decides who is asked first; without it the catalog does, in which a local server is free."""
     for cost, first in ((0.0000001, "mine"), (1, "openai"), (None, "mine")):

@@ -730,6 +730,18 @@ def test_headers_of_calls(openai, simulator):
     assert 1 == len(sys.modules["llmdispatcher.integrations.litellm.calls"].MODULE._vendors)
 
 
+def test_headers_of_calls_are_secret(openai, simulator):
+    """What a vendor echoes of one is masked in the error; a credential is refused before anything is sent."""
+    simulator.script(faults.status(400, message="no tenant has the ticket ticket-12345678-of-acme"))
+    with pytest.raises(litellm.BadRequestError) as caught:
+        litellm.completion(messages=HELLO, extra_headers={"X-Ticket": "ticket-12345678-of-acme"}, **openai)
+    with pytest.raises(litellm.BadRequestError, match="'Authorization' is a credential"):
+        litellm.completion(messages=HELLO, extra_headers={"Authorization": "Bearer other"}, **openai)
+
+    assert "12345678" not in str(caught.value)
+    assert 1 == len(simulator.requests)
+
+
 def test_many_keys(openai, monkeypatch):
     """A service with a key for each of its users does not keep them all."""
     monkeypatch.setattr(sys.modules["llmdispatcher.integrations.litellm.providers"], "_MOST", 3)

@@ -186,6 +186,23 @@ def test_headers(make, servers):
     assert [("d", "0"), ("d", "1")] == sent
 
 
+def test_headers_of_both(make, servers):
+    """Of one name, in whatever case, that of the deployment is sent."""
+    router = make([("main", "a", {"extra_headers": {"X-Team": "d"}})])
+    ask(router, extra_headers={"x-team": "c"})
+
+    assert "d" == servers["a"].requests[0].headers["x-team"]
+
+
+def test_a_mocked_stream_that_is_left(make):
+    """Does not count as under way for ever."""
+    router = make([("main", "a")])
+    with router.completion("main", HELLO, stream=True, mock_response="It is blue.") as stream:
+        next(stream)
+
+    assert 0 == router.get_deployment("a").in_flight
+
+
 def test_a_deployment_in_the_ledger(servers, tmp_path):
     """Is a vendor of its own, named by its id, the same in every process."""
     ledger = tmp_path / "calls.db"
@@ -431,6 +448,21 @@ def test_budgets_of_vendors_and_deployments(make, servers, clock):
         ask(whole)
     with pytest.raises(ValueError, match="budget of 'openai'"):
         make([("main", "c")], provider_budget_config={"openai": {"budget_limit": 1, "time_period": "soon"}})
+
+
+def test_what_was_used_and_spent_is_not_kept_for_ever(make, clock):
+    """Whatever the strategy; what comes at about the same time is one entry, and counts whole."""
+    router = make([("main", "a")], provider_budget_config={"openai": {"budget_limit": 1, "time_period": "1h"}})
+    deployment = router.get_deployment("a")
+    for _ in range(3):
+        ask(router)
+    used, spent = len(deployment.used), list(deployment.spent)
+    cost = litellm.completion_cost(router.completion("main", HELLO))
+    clock.advance(3601)
+    ask(router)
+
+    assert (3, 1, 1, 1) == (used, len(spent), len(deployment.used), len(deployment.spent))
+    assert spent[0][1] == pytest.approx(3 * cost)
 
 
 def test_callbacks_know_the_deployment(make, servers):

@@ -432,7 +432,7 @@ def _nested(depth):
     [
         ({"messages": _nested(5000)}, "the request is no JSON: |nested deeper"),  # by the limit of the interpreter, or ours
         ({"messages": HELLO, "temperature": float("nan")}, "the request is no JSON: "),
-        ({"messages": HELLO, "extra_body": [1]}, "the request is no JSON: "),
+        ({"messages": HELLO, "extra_body": [1]}, "extra_body: list is not a mapping; give a dict"),
         ({"messages": []}, "messages: there are none"),
         ({"messages": "Why?"}, "messages: str is not allowed here"),
         ({}, "messages: there are none"),

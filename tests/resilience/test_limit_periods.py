@@ -132,6 +132,13 @@ def test_a_reset_begins_anew():
     limits.give_back(place, 2.0)
     assert taken(limits, 2.0, 10)
 
+    limits = Told(tokens_per_day=100)
+    before = limits.take(TARGET, 90, 0.0)
+    limits.reset("openai")
+    assert taken(limits, 1.0, 60)
+    limits.settle(before, 5, 2.0)
+    assert 40 == limits.status(TARGET, 2.0).windows[0].remaining
+
     limits = Told(requests_per_day=1, per_model=True)
     assert [True, True] == [taken(limits, 0.0, target=target) for target in (TARGET, OTHER)]
     limits.reset("openai", "m")

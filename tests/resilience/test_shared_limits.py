@@ -377,7 +377,7 @@ def test_what_has_left_its_period_counts_no_more(server, opened, admin):
     (key,) = admin.keys("*rules*")
     assert 86_400_000 < admin.pttl(key) <= 86_761_000
     _forget_own(limits)
-    ((field, value),) = admin.hgetall(key).items()
+    ((field, value),) = [(name, held) for name, held in admin.hgetall(key).items() if name != b"began"]
     used, last = value.decode().split(":")
     for age, has_place in ((86_000, False), (86_401, True)):
         admin.delete(key)
@@ -416,6 +416,17 @@ def test_a_reset_holds_for_all(server, opened):
         second.reset("openai")
         assert isinstance(take(second), RateLimitSlot)
         first.reset("openai")
+
+
+def test_what_was_taken_before_a_reset_is_not_settled(server, opened):
+    """It would be taken off what others have taken since."""
+    first, second, third = (opened(server.url, tokens_per_day=100) for _ in range(3))
+    before = take(first, 90)
+    second.reset("openai")
+    assert isinstance(take(second, 60), RateLimitSlot)
+    first.settle(before, 5, 100.0)
+
+    assert 40 == third.status(TARGET, 100.0).windows[0].remaining
 
 
 def test_a_reset_that_the_server_does_not_take_is_an_error(opened):

@@ -25,7 +25,7 @@ from llmdispatcher import (
     StreamInterrupted,
 )
 from llmdispatcher.testing import Cassette, LoopbackServer, UnmatchedRequest, VendorSimulator, faults
-from llmdispatcher.testing.cassette import MODES
+from llmdispatcher.testing.cassette import MODES, _agrees
 from llmdispatcher.testing.plugin import _MODES as plugin_modes
 from llmdispatcher.transport import Transport
 from llmdispatcher.types import HttpCall
@@ -257,6 +257,15 @@ def test_a_secret_in_the_pieces_of_a_stream_is_masked(tmp_path):
 
     assert [f"Your key: {KEY}.", "Your key: ***."] == said
     assert not any(piece in path.read_text() for piece in pieces)
+
+
+def test_masks_stand_for_any_text():
+    """However many there are, a text is read once."""
+    recorded = f"{' '.join(['***'] * 40)}!"
+
+    assert _agrees(recorded, "a " * 80 + "!")
+    assert not _agrees(recorded, "a " * 80)
+    assert [True, True, False, False] == [_agrees("a***b***a", asked) for asked in ("aba", "a1b2a", "ab", "abab")]
 
 
 def test_an_address_is_kept_without_its_keys(tmp_path):

@@ -139,6 +139,13 @@ def test_a_trace_is_json():
         ({"error": {"type": "Nothing", "message": "x"}}, "outcome.error: 'Nothing' with its message is no error of this library"),
         ({"attempts": [{"vendor": "a"}]}, "attemptrecord"),
         ({"latency": "long"}, "outcome.latency"),
+        ({"attempts": 3}, "outcome.attempts: "),
+        ({"attempts": [3]}, "attemptrecord: "),
+        ({"error": "x"}, "outcome.error: "),
+        ({"error": {"type": "BudgetExceeded", "message": "x", "limit": "a"}}, "outcome.error.limit: "),
+        ({"error": {"type": "BudgetExceeded", "message": "x", "ends": "a"}}, "outcome.error.ends: "),
+        ({"error": {"type": "RateLimitError", "message": "x", "retry_after": "a"}}, "outcome.error.retry_after: "),
+        ({"error": {"type": "AllTargetsFailed", "message": "x", "failures": [3]}}, "outcome.error.failures[0]: "),
     ],
 )
 def test_a_mistake_is_told(fields, told):

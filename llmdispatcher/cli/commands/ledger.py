@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ...accounting import Ledger, LedgerAttempt, LedgerCall
 
 
+_DELETES = "--yes does so, --dry-run only tells"
 _MOST_NAMED = 5
 """Tables of an application that are named before the question whether to go on."""
 _MOST_TOLD = 20
@@ -225,7 +226,7 @@ def prune(settings: Settings, older_than: str, dry_run: bool, yes: bool) -> int:
             raise UsageError(f"--older-than: {error.message.removeprefix('older_than: ')}") from None
         what = f"{report.calls:,} calls and {report.attempts:,} attempts from before {report.before:%Y-%m-%d} UTC"
         if not dry_run and report.calls:
-            if not _may_delete(f"Delete {what} in {ledger.address.shown}?", yes):
+            if not (yes or confirm(f"Delete {what} in {ledger.address.shown}", otherwise=_DELETES)):
                 return FAILED
             report = ledger.prune(older_than)
             what = f"{report.calls:,} calls and {report.attempts:,} attempts from before {report.before:%Y-%m-%d} UTC"
@@ -256,7 +257,7 @@ def erase_user(settings: Settings, user: str, dry_run: bool, yes: bool) -> int:
             raise UsageError(error.message) from None
         what = f"{report.calls:,} calls and {report.accounts:,} accounts of budgets"
         if not dry_run and (report.calls or report.days or report.accounts):
-            if not _may_delete(f"Erase {plain(user)} from {what} in {ledger.address.shown}?", yes):
+            if not (yes or confirm(f"Erase {plain(user)} from {what} in {ledger.address.shown}", otherwise=_DELETES)):
                 return FAILED
             report = ledger.erase_user(user)
     if settings.json:
@@ -267,8 +268,3 @@ def erase_user(settings: Settings, user: str, dry_run: bool, yes: bool) -> int:
         for text in report.left:
             say(f"not erased: {text}")
     return OK
-
-
-def _may_delete(question: str, yes: bool) -> bool:
-    """Whether to go on. Raises :class:`UsageError` if nobody can be asked."""
-    return yes or confirm(question.removesuffix("?"), otherwise="--yes does so, --dry-run only tells")

@@ -73,7 +73,7 @@ def reset_budget(settings: Settings, name: str, share: str | None, yes: bool) ->
     """
     with _open_budgets(settings) as dispatcher:
         whose = f" of {plain(share)}" if share is not None else ""
-        if not _confirm(f"Reset the budget {plain(name)!r}{whose}?", yes):
+        if not (yes or confirm(f"Reset the budget {plain(name)!r}{whose}", otherwise="--yes does so")):
             return FAILED
         count = dispatcher.reset_budget(name, share)
     if settings.json:
@@ -161,7 +161,7 @@ def reset_limit(settings: Settings, vendor: str, model: str | None, yes: bool) -
         names = [name for name, _ in shared]
         if vendor not in names:
             raise UsageError(f"{vendor}: it has no shared limit; {choices(vendor, names, 'give {}')}")
-        if not _confirm(f"Reset the rate limits of {plain(vendor)}?", yes):
+        if not (yes or confirm(f"Reset the rate limits of {plain(vendor)}", otherwise="--yes does so")):
             return FAILED
         dispatcher.reset_rate_limit(vendor, model)
     if settings.json:
@@ -169,8 +169,3 @@ def reset_limit(settings: Settings, vendor: str, model: str | None, yes: bool) -
     elif not settings.quiet:
         tell(f"{plain(vendor)}: its limits begin anew")
     return OK
-
-
-def _confirm(question: str, yes: bool) -> bool:
-    """Whether to go on. Raises :class:`UsageError` if nobody can be asked."""
-    return yes or confirm(question.removesuffix("?"), otherwise="--yes does so")

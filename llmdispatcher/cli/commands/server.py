@@ -113,7 +113,7 @@ def create(settings: Settings, label: str, database: str | None, **given: Any) -
     "set",
     suite=key,
     examples=("llmdispatcher server key set 3f2a… --budget 10/day --rpm none",),
-    codes="0 changed, 1 there is no such key, 2 wrong usage",
+    codes="0 changed, 1 there is no such key, 2 wrong usage, 130 interrupted",
 )
 @click.argument("key_id", metavar="ID", help="The id, which `list` shows.")
 @click.option("--label", help="What it is for.")
@@ -144,7 +144,7 @@ def set_key(settings: Settings, key_id: str, database: str | None, **given: Any)
     "rotate",
     suite=key,
     examples=("llmdispatcher server key rotate 3f2a…",),
-    codes="0 rotated, 1 there is no such key, 2 wrong usage",
+    codes="0 rotated, 1 there is no such key, 2 wrong usage, 130 interrupted",
 )
 @click.argument("key_id", metavar="ID", help="The id, which `list` shows.")
 @_PLACE

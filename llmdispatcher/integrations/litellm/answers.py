@@ -144,7 +144,7 @@ class StreamingChoices(Answer):
         super().__init__(finish_reason=finish_reason, index=index, delta=made, logprobs=answer_of(logprobs))
 
 
-class Whole(Answer):
+class BaseResponse(Answer):
     """A whole answer with ``_hidden_params`` (``response_cost`` in US dollars, ``None`` where unknown) and ``response_ms``."""
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
@@ -159,7 +159,7 @@ def _identified(kind: str, prefix: str, id: str | None, created: int | None, mod
     return {"id": id or f"{prefix}{new_id(SYSTEM_CLOCK)}", "created": at, "model": model, "object": kind}
 
 
-class ModelResponse(Whole):
+class ModelResponse(BaseResponse):
     """A whole answer of a chat: ``choices[0].message.content``, ``usage``, ``model``, ``id``, ``created``."""
 
     def __init__(
@@ -181,7 +181,7 @@ class ModelResponse(Whole):
         self._hidden_params.update(hidden or {})
 
 
-class ModelResponseStream(Whole):
+class ModelResponseStream(BaseResponse):
     """A piece of a streamed answer: ``choices[0].delta.content``; ``usage`` in the last where ``stream_options`` ask for it."""
 
     def __init__(
@@ -208,7 +208,7 @@ class TextChoices(Answer):
         super().__init__(finish_reason=finish_reason, index=index, text=text, logprobs=answer_of(logprobs))
 
 
-class TextCompletionResponse(Whole):
+class TextCompletionResponse(BaseResponse):
     """The answer to a text completion, or a piece of it: ``choices[0].text``."""
 
     def __init__(
@@ -226,7 +226,7 @@ class TextCompletionResponse(Whole):
         super().__init__({**made, "choices": given, **({"usage": counts} if counts is not None else {})})
 
 
-class EmbeddingResponse(Whole):
+class EmbeddingResponse(BaseResponse):
     """Vectors: ``data[0]["embedding"]``, in the order of the texts, and ``usage``."""
 
     def __init__(self, model: str | None = None, data: Any = None, usage: Any = None, **_: Any) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import queue
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from itertools import count
 from typing import Any, NoReturn, Self, cast
 
@@ -25,15 +25,16 @@ from llmdispatcher import (
     Usage,
 )
 from llmdispatcher.catalog import price_at, vendor_row
+from llmdispatcher.integrations.openai.arguments import read_embedding, to_json
 from llmdispatcher.runtime import Clock, fan_out, new_id
 from llmdispatcher.types import Secret, cost_of, unfold
 from llmdispatcher.wire import EMBEDDING_CODECS, OPENAI_CHAT, Inbound
 
-from .answers import EmbeddingResponse, ModelResponse, ModelResponseStream, TextCompletionResponse, Whole
+from .answers import BaseResponse, EmbeddingResponse, ModelResponse, ModelResponseStream, TextCompletionResponse
 from .costs import price_of, refused_params
 from .events import Event
 from .exceptions import NAMES, LiteLLMFacts, exception_class, exception_of
-from .providers import Endpoints, Place, ProviderModel, call_headers, place_of, target_of
+from .providers import Endpoints, Place, ProviderModel, place_of, target_of
 from .settings import SETTINGS
 
 OWN = frozenset(
@@ -58,7 +59,7 @@ OWN = frozenset(
         *("mock_testing_context_fallbacks", "mock_testing_content_policy_fallbacks", "enable_json_schema_validation"),
     }
 )
-"""CallArguments of LiteLLM's own that count, or change nothing here; any other is sent to the vendor."""
+"""LiteLLM's own arguments, whether they have an effect here or none; any other is sent to the vendor."""
 _ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(("acompletion", "aembedding", "atext_completion"), "call from threads; there is no event loop here"),
     **dict.fromkeys(("client", "shared_session"), "connections are the dispatcher's; give api_base, headers and timeout"),
@@ -86,7 +87,7 @@ _ELSEWHERE: Mapping[str, str] = {
     "model_list": "use Router(model_list=...)",
     "ssl_verify": "set SSL_CERT_FILE",
 }
-"""CallArguments of LiteLLM's that are not there, with what to do instead."""
+"""LiteLLM's arguments that are refused, each with what to do instead."""
 _OPENAI = (
     *("audio", "logit_bias", "modalities", "prediction", "prompt_cache_retention", "safety_identifier", "store", "verbosity"),
     "web_search_options",
@@ -126,6 +127,8 @@ class CallArguments:
         return cls({name: value for name, value in given.items() if name not in left_out}, own)
 
 
+_LISTS = (Iterator, Sequence, Set)
+"""What is sent as a list."""
 _NOT_GIVEN = ("NotGiven", "Omit")
 _KINDS: Mapping[str, tuple[Any, str]] = {
     **dict.fromkeys(("metadata", "litellm_metadata", "headers", "extra_headers", "model_info"), (Mapping, "a dict")),
@@ -164,10 +167,10 @@ class ProviderCall:
         endpoints: Endpoints,
         *,
         deployment: str = "",
-        tell: Callable[[Whole | DispatchError | None], None] = lambda _ending: None,
+        tell: Callable[[BaseResponse | DispatchError | None], None] = lambda _ending: None,
     ) -> None:
         self.given = given
-        self._tell: Callable[[Whole | DispatchError | None], None] | None = tell
+        self._tell: Callable[[BaseResponse | DispatchError | None], None] | None = tell
         self.endpoints = endpoints
         self.call_type = call_type
         self.model = model
@@ -227,7 +230,7 @@ class ProviderCall:
             self._end(None)
             raise
 
-    def _end(self, ending: Whole | DispatchError | None) -> None:
+    def _end(self, ending: BaseResponse | DispatchError | None) -> None:
         tell, self._tell = self._tell, None
         if tell is not None:
             tell(ending)
@@ -244,16 +247,12 @@ class ProviderCall:
     def _vendor(self) -> tuple[Any, HttpVendor]:
         return self.endpoints.find(self.place)
 
-    @contextmanager
-    def _with_headers(self) -> Iterator[None]:
-        """Have what begins now be sent with the headers of this call."""
+    def _headers(self) -> dict[str, str] | None:
+        """The headers of this call alone, without those that its deployment has already."""
         own = self.given.own
+        taken = {name.lower() for name, _text in self.place.headers}
         given = {**(own.get("headers") or {}), **(own.get("extra_headers") or {})}
-        token = call_headers.set({str(name): str(value) for name, value in given.items()})
-        try:
-            yield
-        finally:
-            call_headers.reset(token)
+        return {str(name): str(text) for name, text in given.items() if str(name).lower() not in taken} or None
 
     def _inbound(self) -> Inbound:
         return read_chat(self.given.fields, self.target.model)
@@ -283,6 +282,7 @@ class ProviderCall:
             request if native or form else plain,  # else what this vendor alone knows would not be sent
             model=f"{vendor.name}:{self.target.model}",
             metadata=metadata,
+            headers=self._headers(),
             drop_params=drop,
             cache=self._cache(),
         )
@@ -306,15 +306,14 @@ class ProviderCall:
         seconds = wish.get("ttl") or own.get("ttl") or cache.ttl
         return {"enabled": True, "ttl_seconds": seconds} if seconds else True
 
-    def _ask(self) -> Whole:
+    def _ask(self) -> BaseResponse:
         dispatcher, vendor = self._vendor()
         asked = self._inbound()
         seconds = seconds_of(self._timeout()) or _TIMEOUT
-        with self._with_headers():
-            response = dispatcher.send_to_vendor(vendor.name, self._request(asked, vendor), timeout=seconds)
+        response = dispatcher.send_to_vendor(vendor.name, self._request(asked, vendor), timeout=seconds)
         return self._done(response, asked)
 
-    def _done(self, response: Response, asked: Inbound, *, streamed: bool = False) -> Whole:
+    def _done(self, response: Response, asked: Inbound, *, streamed: bool = False) -> BaseResponse:
         remembered = response.trace is not None and response.trace.cached
         cost = 0.0 if remembered else self._cost(response.usage)
         self.event.details["cache_hit"] = remembered or None
@@ -322,7 +321,7 @@ class ProviderCall:
         made = self._finish(kind(**self._document(OPENAI_CHAT.write_response(response, asked))), cost)
         return self._heard(made, cost, streamed=streamed)
 
-    def _heard(self, made: Whole, cost: float | None, *, streamed: bool = False) -> Whole:
+    def _heard(self, made: BaseResponse, cost: float | None, *, streamed: bool = False) -> BaseResponse:
         """Tell the callbacks, and the router, of an answer."""
         self.event.succeeded(made, cost, streamed=streamed)
         self._end(made)
@@ -334,7 +333,7 @@ class ProviderCall:
             document["choices"] = [_as_text(choice) for choice in document.get("choices") or ()]
         return document
 
-    def _finish(self, made: Whole, cost: float | None) -> Whole:
+    def _finish(self, made: BaseResponse, cost: float | None) -> BaseResponse:
         milliseconds = self.event.seconds() * 1000
         made._response_ms = milliseconds
         made._hidden_params.update(
@@ -363,41 +362,46 @@ class ProviderCall:
         return None if found is None else float(found)
 
     def _stream(self) -> CustomStreamWrapper:
+        silence = seconds_of(self.given.own.get("stream_timeout") or self._timeout())
         dispatcher, vendor = self._vendor()
         asked = self._inbound()
-        with self._with_headers():
-            stream = dispatcher.send_streaming_to_vendor(vendor.name, self._request(asked, vendor))
-        return self._wrap(self._pieces(stream, asked), stream.close)
+        stream = dispatcher.send_streaming_to_vendor(vendor.name, self._request(asked, vendor))
+        return self._wrap(_within(stream, silence), stream.response, asked, stream.close)
 
-    def _wrap(self, pieces: Generator[Whole], close: Callable[[], None]) -> CustomStreamWrapper:
+    def _wrap(
+        self, chunks: Iterable[StreamChunk], whole: Callable[[], Response], asked: Inbound, close: Callable[[], None]
+    ) -> CustomStreamWrapper:
+        pieces = self._pieces(chunks, whole, asked, close)
         first = next(pieces, None)
         hidden = {"custom_llm_provider": self.target.provider, "litellm_call_id": self.id, "api_base": self.place.base_url}
         model_id = (self.given.own.get("model_info") or {}).get("id")
         return CustomStreamWrapper(first, pieces, close, {**hidden, "model_id": model_id, "response_cost": None})
 
-    def _pieces(self, stream: StreamingResponse, asked: Inbound) -> Generator[Whole]:
+    def _pieces(
+        self, chunks: Iterable[StreamChunk], whole: Callable[[], Response], asked: Inbound, close: Callable[[], None]
+    ) -> Generator[BaseResponse]:
         """The pieces of a stream. The callbacks hear of its end before the last of them is read."""
         writer = OPENAI_CHAT.writer(asked)
         started = False
         try:
-            with closing(stream):
-                for chunk in _within(stream, seconds_of(self.given.own.get("stream_timeout") or self._timeout())):
-                    for piece in self._read(writer.write(chunk)):
-                        started = True
-                        yield piece
-                done = self._done(stream.response(), asked, streamed=True)
+            for chunk in chunks:
+                for piece in self._read(writer.write(chunk)):
+                    started = True
+                    yield piece
+            done = self._done(whole(), asked, streamed=True)
         except DispatchError as error:
             if not started:
                 raise  # it is the call that fails, and may be tried again
             raise self._failed(error) from error
         finally:
+            close()
             if started:
                 self._end(None)  # where it was given up
         for piece in self._read(writer.end()):
             piece._hidden_params.update(done._hidden_params)
             yield piece
 
-    def _read(self, events: bytes) -> Iterator[Whole]:
+    def _read(self, events: bytes) -> Iterator[BaseResponse]:
         kind = TextCompletionResponse if self.call_type == "text_completion" else ModelResponseStream
         for line in events.split(b"\n"):
             if line.startswith(b"data: {"):
@@ -405,30 +409,24 @@ class ProviderCall:
                 self.event.piece(piece)
                 yield piece
 
-    def _embed(self) -> Whole:
+    def _embed(self) -> BaseResponse:
         dispatcher, vendor = self._vendor()
-        codec = EMBEDDING_CODECS[OPENAI_CHAT.name]
-        fields = {**self.given.fields, "model": self.target.model, "encoding_format": "float"}
-        asked = codec.read_request(_json(fields))
-        further = {name: value for name, value in asked.extra_params.items() if name != "encoding_format"}
-        if "input" in further:
-            raise exception_class("BadRequestError")(
-                "input: tokens are not taken, since each vendor has its own; give a text or a list of texts",
-                self.target.model,
-                self.target.provider,
-            )
-        with self._with_headers():
-            found = dispatcher.embed(
-                f"{vendor.name}:{self.target.model}",
-                asked.texts,
-                timeout=seconds_of(self._timeout()) or _TIMEOUT,
-                dimensions=asked.dimensions,
-                user=asked.user,
-                extra_params=further,
-                drop_params=bool(self.given.own.get("drop_params", SETTINGS.drop_params)),
-            )
+        asked = read_embedding(to_json({**self.given.fields, "model": self.target.model, "encoding_format": "float"}, _LISTS))
+        found = dispatcher.embed(
+            f"{vendor.name}:{self.target.model}",
+            asked.texts,
+            timeout=seconds_of(self._timeout()) or _TIMEOUT,
+            dimensions=asked.dimensions,
+            user=asked.user,
+            extra_params=asked.extra_params,
+            headers=self._headers(),
+            drop_params=bool(self.given.own.get("drop_params", SETTINGS.drop_params)),
+        )
         cost = self._cost(found.usage)
-        return self._heard(self._finish(EmbeddingResponse(**json.loads(codec.write_response(found, asked))), cost), cost)
+        return self._heard(
+            self._finish(EmbeddingResponse(**json.loads(EMBEDDING_CODECS[OPENAI_CHAT.name].write_response(found, asked))), cost),
+            cost,
+        )
 
     def _mock(self, mocked: Any) -> Any:
         """Answer as ``mock_response`` says, without a vendor: a text, an exception, or the name of one."""
@@ -459,18 +457,9 @@ class ProviderCall:
         )
         if not self.streamed:
             return self._done(response, asked)
-        return self._wrap(self._mock_pieces(response, asked), lambda: None)
+        return self._wrap(unfold(response), lambda: response, asked, lambda: None)
 
-    def _mock_pieces(self, response: Response, asked: Inbound) -> Generator[Whole]:
-        writer = OPENAI_CHAT.writer(asked)
-        for chunk in unfold(response):
-            yield from self._read(writer.write(chunk))
-        done = self._done(response, asked, streamed=True)
-        for piece in self._read(writer.end()):
-            piece._hidden_params.update(done._hidden_params)
-            yield piece
-
-    def _mock_vectors(self, vector: Any) -> Whole:
+    def _mock_vectors(self, vector: Any) -> BaseResponse:
         if not isinstance(vector, list):
             raise exception_class("BadRequestError")(
                 "mock_response: of an embedding it is a list of numbers", self.target.model, self.target.provider
@@ -524,7 +513,7 @@ def read_chat(fields: Mapping[str, Any], model: str) -> Inbound:
     further = named.pop("extra_body", None) or {}
     if not isinstance(further, Mapping):
         raise exception_class("BadRequestError")(f"extra_body: {type(further).__name__} is no dict", model, None)
-    return OPENAI_CHAT.read_request(_json({**named, **further}))
+    return OPENAI_CHAT.read_request(to_json({**named, **further}, _LISTS))
 
 
 def _form_of(kind: Any) -> dict[str, Any]:
@@ -548,22 +537,6 @@ def _closed(schema: Any) -> Any:
     return made
 
 
-def _json(fields: Mapping[str, Any]) -> bytes:
-    try:
-        return json.dumps(fields, default=_plain, allow_nan=False).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        told = f"the request is no JSON: {error}"
-    raise exception_class("BadRequestError")(told, str(fields.get("model")), None)
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "model_dump"):
-        return value.model_dump(exclude_none=True)
-    if isinstance(value, Iterator | Sequence | set | frozenset):
-        return list(value)
-    raise TypeError(f"{type(value).__name__} is no JSON; give dicts, lists, texts and numbers")
-
-
 def metadata_of(own: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata of a call, with its tags."""
     metadata = {**(own.get("litellm_metadata") or {}), **(own.get("metadata") or {})}
@@ -581,15 +554,17 @@ def check_spent() -> None:
 class CustomStreamWrapper:
     """The pieces of a streamed answer; closing it, or leaving its ``with`` block, stops the vendor."""
 
-    def __init__(self, first: Whole | None, rest: Generator[Whole], close: Callable[[], None], hidden: dict[str, Any]) -> None:
+    def __init__(
+        self, first: BaseResponse | None, rest: Generator[BaseResponse], close: Callable[[], None], hidden: dict[str, Any]
+    ) -> None:
         self._first, self._rest, self._stop, self._closed = first, rest, close, False
         self._hidden_params = hidden
         self._response_headers: dict[str, str] = {}
 
-    def __iter__(self) -> Iterator[Whole]:
+    def __iter__(self) -> Iterator[BaseResponse]:
         return self
 
-    def __next__(self) -> Whole:
+    def __next__(self) -> BaseResponse:
         if self._closed:
             raise StopIteration
         piece, self._first = self._first, None

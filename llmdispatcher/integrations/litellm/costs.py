@@ -258,9 +258,7 @@ def completion_cost(  # noqa: PLR0913 - LiteLLM's arguments
     return sum(cost_per_token(named, **counts, custom_llm_provider=provider, custom_cost_per_token=custom_cost_per_token))
 
 
-@cache
-def _counter() -> Dispatcher:
-    return Dispatcher()  # without vendors it estimates, and sends nothing
+_counter = cache(Dispatcher)  # without vendors it estimates, and sends nothing
 
 
 def token_counter(

@@ -90,7 +90,7 @@ class Deployment:
     successes: deque[float] = attrs.field(factory=deque, init=False, repr=False)
     used: deque[tuple[float, int]] = attrs.field(factory=deque, init=False, repr=False)
     spent: deque[tuple[float, float]] = attrs.field(factory=deque, init=False, repr=False)
-    resting_until: float = attrs.field(default=0.0, init=False)
+    cooldown_until: float = attrs.field(default=0.0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.model_info["id"] = str(self.model_info.get("id") or _id_of(self.model_name, self.litellm_params))
@@ -133,9 +133,25 @@ class Deployment:
         """Its mean seconds lately; 0 where none are known, so that it is tried."""
         return sum(self.times) / len(self.times) if self.times else 0.0
 
+    @property
+    def allowance(self) -> Allowance | None:
+        """What it may spend by its ``max_budget``; ``None`` without one."""
+        limit = self.litellm_params.get("max_budget")
+        period = self.litellm_params.get("budget_duration") or "1d"
+        return None if limit is None else Allowance.of(self.id, {"budget_limit": limit, "time_period": period})
+
+    def spend(self, cost: float, allowances: Sequence[Allowance], now: float) -> None:
+        """Add US dollars to what it has spent in the periods of these; what comes in a 240th of the shortest counts together."""
+        at = now
+        if self.spent and now - self.spent[-1][0] < min([one.seconds for one in allowances]) / 240:
+            at, before = self.spent.pop()
+            cost += before
+        self.spent.append((at, cost))
+        drop_until(self.spent, now - max([one.seconds for one in allowances]), lambda one: one[0])
+
     def tokens(self, now: float) -> int:
         """The tokens of the last minute."""
-        forget(self.used, now - MINUTE, lambda one: one[0])
+        drop_until(self.used, now - MINUTE, lambda one: one[0])
         return sum([tokens for _at, tokens in self.used])
 
     def cost(self) -> float:
@@ -159,8 +175,9 @@ def _id_of(name: str, params: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps([name, params], sort_keys=True, default=str).encode()).hexdigest()
 
 
-def forget(kept: deque[Any], before: float, at: Callable[[Any], float]) -> None:
-    while kept and at(kept[0]) <= before:
+def drop_until(kept: deque[Any], past: float, at: Callable[[Any], float]) -> None:
+    """Drop the entries until this moment."""
+    while kept and at(kept[0]) <= past:
         kept.popleft()
 
 
@@ -203,7 +220,7 @@ def provider_of(deployment: Deployment) -> str:
     return found.provider or litellm_name(found.row)
 
 
-def drawn(among: Sequence[Deployment], weights: Sequence[float], clock: Clock) -> Deployment:
+def draw(among: Sequence[Deployment], weights: Sequence[float], clock: Clock) -> Deployment:
     """One of several, by chance and weight."""
     mark = clock.random() * sum(weights)
     for deployment, weight in zip(among, weights, strict=True):

@@ -1,7 +1,7 @@
 """LiteLLM's callbacks: functions and objects that hear of every attempt, before it is made and when it has ended.
 
 They run in the thread of the call, one after another, before the call returns (of a stream: in the thread that reads it, at its
-end). One that raises is logged, and felt by nobody.
+end). What one raises is logged, and does not affect the call.
 """
 
 from __future__ import annotations

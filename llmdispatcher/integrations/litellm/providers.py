@@ -5,20 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from contextvars import ContextVar
-from types import MappingProxyType
 from typing import Any
 
 import attrs
 
 from llmdispatcher import (
-    AttemptStart,
-    CallStart,
     Config,
     Dispatcher,
     HttpVendor,
-    Observer,
-    Outcome,
     RateLimit,
     RetryPolicy,
 )
@@ -210,31 +204,6 @@ class Settled:
     clock: Clock = SYSTEM_CLOCK
 
 
-class CallHeaders(Observer):
-    """Sends the headers of one call along, so that all calls share a vendor and its connections, whatever their headers."""
-
-    def __init__(self) -> None:
-        self._headers: dict[str, Mapping[str, str]] = {}
-
-    def on_call_start(self, start: CallStart) -> None:
-        """Take the headers that the caller has set in :data:`call_headers`."""
-        headers = call_headers.get()
-        if headers:
-            self._headers[start.call_id] = headers
-
-    def on_attempt_start(self, start: AttemptStart) -> None:
-        """Send them along."""
-        start.headers.update(self._headers.get(start.call_id, {}))
-
-    def on_outcome(self, outcome: Outcome) -> None:
-        """Forget them."""
-        self._headers.pop(outcome.call_id, None)
-
-
-call_headers: ContextVar[Mapping[str, str]] = ContextVar("call_headers", default=MappingProxyType({}))
-"""The headers of the call that begins in this context."""
-
-
 class Endpoints:
     """The vendors that calls need, each registered with a dispatcher when it is first needed; safe under threads.
 
@@ -288,8 +257,7 @@ class Endpoints:
                 timeout=None,  # each call says its own
                 retry_policy=RetryPolicy(max_retries=0),
             )
-            observers = (CallHeaders(), *settled.observers)
-            self._dispatcher = Dispatcher(config, observers=observers, ledger=settled.ledger, clock=settled.clock)
+            self._dispatcher = Dispatcher(config, observers=settled.observers, ledger=settled.ledger, clock=settled.clock)
         return self._dispatcher
 
     def _begin_anew(self) -> None:

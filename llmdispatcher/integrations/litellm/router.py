@@ -14,9 +14,9 @@ from llmdispatcher import DispatchError
 from llmdispatcher._text import room_logger
 from llmdispatcher.runtime import Clock, new_lock
 
-from .answers import Whole
+from .answers import BaseResponse
 from .calls import MODULE, CallArguments, ProviderCall, is_retried, metadata_of, pause, wait_before
-from .deployments import MINUTE, Allowance, AllowedFailsPolicy, Deployment, RetriesByError, drawn, forget, model_of, provider_of
+from .deployments import MINUTE, Allowance, AllowedFailsPolicy, Deployment, RetriesByError, draw, drop_until, model_of, provider_of
 from .exceptions import exception_class
 from .providers import Endpoints, Settled, place_of, target_of
 from .settings import SETTINGS
@@ -233,7 +233,7 @@ class DeploymentRouter:
             for deployment in self._deployments.values():
                 for kept in (deployment.times, deployment.failures, deployment.successes, deployment.used, deployment.spent):
                     kept.clear()
-                deployment.resting_until = 0.0
+                deployment.cooldown_until = 0.0
 
     reset = flush_cache
 
@@ -311,7 +311,7 @@ class DeploymentRouter:
                     raise  # all are left alone now: this failure says more than that
                 if other in tried:
                     if isinstance(error, exception_class("RateLimitError")) and self._fallbacks_for(model, given.own, error):
-                        raise  # who is not busy is asked at once
+                        raise  # the fallbacks, which are not limited, are asked at once
                     pause(max(self.retry_after, wait_before(error, turn, self.clock)), self.clock)
         raise AssertionError("unreachable")
 
@@ -345,7 +345,7 @@ class DeploymentRouter:
         headers = {**(params.pop("headers", None) or {}), **(params.pop("extra_headers", None) or {})}
         return {**params, "deployment_headers": headers} if headers else params
 
-    def _ended(self, model: str, deployment: Deployment, begun: float, ending: Whole | DispatchError | None) -> None:
+    def _ended(self, model: str, deployment: Deployment, begun: float, ending: BaseResponse | DispatchError | None) -> None:
         with self._lock:
             deployment.in_flight -= 1
         if isinstance(ending, DispatchError):
@@ -378,7 +378,7 @@ class DeploymentRouter:
         }
         return CallArguments({**params.fields, **given.fields}, {name: value for name, value in own.items() if value is not None})
 
-    def _succeeded(self, deployment: Deployment, begun: float, answer: Whole) -> None:
+    def _succeeded(self, deployment: Deployment, begun: float, answer: BaseResponse) -> None:
         now = self.clock.monotonic()
         tokens = (answer.get("usage") or {}).get("total_tokens") or 0
         cost = answer._hidden_params.get("response_cost")
@@ -386,9 +386,11 @@ class DeploymentRouter:
             deployment.times.append(now - begun)
             deployment.successes.append(now)
             deployment.used.append((now, tokens))
-            if cost and (self.provider_budget_config or deployment.litellm_params.get("max_budget") is not None):
-                deployment.spent.append((now, cost))
-            forget(deployment.successes, now - MINUTE, lambda at: at)
+            allowances = [one for one in (deployment.allowance, *self.provider_budget_config.values()) if one is not None]
+            if cost and allowances:
+                deployment.spend(cost, allowances, now)
+            drop_until(deployment.successes, now - MINUTE, lambda at: at)
+            drop_until(deployment.used, now - MINUTE, lambda one: one[0])
 
     def _failed(self, model: str, deployment: Deployment, error: DispatchError) -> None:
         """Count a failure, and leave the deployment alone for a time where there are too many."""
@@ -402,14 +404,14 @@ class DeploymentRouter:
         with self._lock:
             deployment.failures.append(now)
             for kept in (deployment.failures, deployment.successes):
-                forget(kept, now - MINUTE, lambda at: at)
+                drop_until(kept, now - MINUTE, lambda at: at)
             busy = error.retry_after is not None and status == 429 and not (single and not _chain_of(self.fallbacks, model))
             if self.disable_cooldowns or not (busy or self._is_too_much(model, deployment, error, single=single)):
                 return
             rest = float(_first(deployment.litellm_params.get("cooldown_time"), self.cooldown_time))
             if error.retry_after is not None and rest > 0:
                 rest = max(rest, min(error.retry_after, MINUTE))
-            deployment.resting_until = now + rest
+            deployment.cooldown_until = now + rest
         logger.info("deployment %s of %s is left alone for %g s after %s", deployment.id, model, rest, type(error).__name__)
 
     def _is_too_much(self, model: str, deployment: Deployment, error: DispatchError, *, single: bool) -> bool:
@@ -457,7 +459,7 @@ class DeploymentRouter:
         """The deployment to ask now, one that was not tried before where there is one. Raises where there is none."""
         group = self._within_budget(model, self._with_tags(model, self._group(model), metadata.get("tags") or ()))
         now = self.clock.monotonic()
-        awake = [deployment for deployment in group if deployment.resting_until <= now]
+        awake = [deployment for deployment in group if deployment.cooldown_until <= now]
         free = [deployment for deployment in awake if not self._is_full(deployment)]
         if not free:
             raise self._nobody(model, group, awake, now)
@@ -469,7 +471,7 @@ class DeploymentRouter:
         if awake:
             rest, why = MINUTE, "they have reached their rpm, tpm or max_parallel_requests"
         else:
-            rest, why = max(0.0, min([deployment.resting_until for deployment in group]) - now), "they failed and are left alone"
+            rest, why = max(0.0, min([deployment.cooldown_until for deployment in group]) - now), "they failed and are left alone"
         return exception_class("RouterRateLimitError")(
             message=f"No deployments available for selected model, Try again in {rest:.3g} seconds. Passed model={model}: {why}",
             model=model,
@@ -510,13 +512,8 @@ class DeploymentRouter:
         now, every = self.clock.monotonic(), list(self._deployments.values())
 
         def is_over(deployment: Deployment) -> bool:
-            params = deployment.litellm_params
-            if params.get("max_budget") is not None:
-                own = Allowance.of(
-                    deployment.id, {"budget_limit": params["max_budget"], "time_period": params.get("budget_duration") or "1d"}
-                )
-                if own.is_spent([deployment], now):
-                    return True
+            if (own := deployment.allowance) is not None and own.is_spent([deployment], now):
+                return True
             provider = provider_of(deployment)
             allowance = self.provider_budget_config.get(provider)
             return allowance is not None and allowance.is_spent([one for one in every if provider_of(one) == provider], now)
@@ -529,7 +526,7 @@ class DeploymentRouter:
         return found
 
     def _has_budgets(self, group: Sequence[Deployment]) -> bool:
-        return bool(self.provider_budget_config) or any(one.litellm_params.get("max_budget") is not None for one in group)
+        return bool(self.provider_budget_config) or any(one.allowance is not None for one in group)
 
     def _pick(self, among: Sequence[Deployment], now: float) -> Deployment:
         """One of several, by the strategy; by chance where it finds no difference."""
@@ -539,8 +536,8 @@ class DeploymentRouter:
             for by in ("weight", "rpm", "tpm"):
                 weights = [deployment.weight(by) for deployment in among]
                 if any(weights):
-                    return drawn(among, weights, self.clock)
-            return drawn(among, [1.0] * len(among), self.clock)
+                    return draw(among, weights, self.clock)
+            return draw(among, [1.0] * len(among), self.clock)
         measure: Mapping[str, Callable[[Deployment], float]] = {
             "least-busy": lambda one: one.in_flight,
             "latency-based-routing": lambda one: one.time(),
@@ -550,7 +547,7 @@ class DeploymentRouter:
         with self._lock:
             values = [measure.get(self.routing_strategy, usage)(deployment) for deployment in among]
         best = [deployment for deployment, value in zip(among, values, strict=True) if value == min(values)]
-        return drawn(best, [1.0] * len(best), self.clock)
+        return draw(best, [1.0] * len(best), self.clock)
 
 
 _SETTINGS = (

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Literal
 
-from llmdispatcher import InvalidRequest
+import attrs
+
+from llmdispatcher import EmbeddingRequest, InvalidRequest
 from llmdispatcher.types import choices
+from llmdispatcher.wire import EMBEDDING_CODECS, OPENAI_CHAT
 
 
 class NotGiven:
@@ -88,18 +92,34 @@ def split(fields: Mapping[str, Any]) -> Sent:
     headers = given.pop("extra_headers", None) or None
     settings = {"timeout": given.pop("timeout")} if "timeout" in given else {}
     further = given.pop("extra_body", None) or {}
+    if not isinstance(further, Mapping):
+        raise InvalidRequest(f"extra_body: {type(further).__name__} is not a mapping; give a dict")
+    return settings, headers, to_json({**given, **further})
+
+
+def to_json(fields: Mapping[str, Any], lists: Any = Iterator) -> bytes:
+    """The body of a request; objects of the types ``lists`` become lists. Raises :class:`InvalidRequest` for what is no JSON."""
     try:
-        return settings, headers, json.dumps({**given, **further}, default=plain, allow_nan=False).encode()
+        return json.dumps(fields, default=partial(_plain, lists), allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRequest(f"the request is no JSON: {error}") from None
 
 
-def plain(value: Any) -> Any:
+def read_embedding(body: bytes) -> EmbeddingRequest:
+    """The request for vectors in a body. Raises :class:`InvalidRequest` for lists of tokens."""
+    asked = EMBEDDING_CODECS[OPENAI_CHAT.name].read_request(body)
+    further = {name: value for name, value in asked.extra_params.items() if name != "encoding_format"}
+    if "input" in further:
+        raise InvalidRequest("input: tokens are not taken, since each vendor has its own; give a text or a list of texts")
+    return attrs.evolve(asked, extra_params=further)
+
+
+def _plain(lists: Any, value: Any) -> Any:
     """What JSON can hold of an object of the SDK or of Pydantic."""
     if isinstance(value, type):
         raise TypeError(f"{value.__name__} is a class; give it to parse() or stream(), which answer with an object of it")
     if hasattr(value, "model_dump"):
         return value.model_dump(exclude_none=True)
-    if isinstance(value, Iterator):
+    if isinstance(value, lists):
         return list(value)
     raise TypeError(f"{type(value).__name__} is no JSON; give dicts, lists, texts and numbers")

@@ -10,8 +10,17 @@ from typing import Any, NoReturn, Self
 
 import attrs
 
-from llmdispatcher import Config, ConfigError, Dispatcher, InvalidRequest, OpenAIVendor
-from llmdispatcher.integrations.openai.arguments import NOT_GIVEN, NotGiven, Sent, check_names, seconds_of, split, take_form
+from llmdispatcher import Config, ConfigError, Dispatcher, OpenAIVendor
+from llmdispatcher.integrations.openai.arguments import (
+    NOT_GIVEN,
+    NotGiven,
+    Sent,
+    check_names,
+    read_embedding,
+    seconds_of,
+    split,
+    take_form,
+)
 from llmdispatcher.integrations.openai.errors import errors_of_sdk
 from llmdispatcher.integrations.openai.records import (
     ChatCompletionStream,
@@ -130,19 +139,15 @@ class OpenAI:
         check_names("embeddings", "create", fields)
         with errors_of_sdk():
             settings, headers, body = self._split({**fields, "encoding_format": "float"})
-            codec = EMBEDDING_CODECS[OPENAI_CHAT.name]
-            asked = codec.read_request(body)
-            further = {name: value for name, value in asked.extra_params.items() if name != "encoding_format"}
-            if "input" in further:
-                raise InvalidRequest("input: tokens are not taken, since each vendor has its own; give a text or a list of texts")
+            asked = read_embedding(body)
             facts: dict[str, Any] = {
                 "dimensions": asked.dimensions,
                 "user": asked.user,
-                "extra_params": further,
+                "extra_params": asked.extra_params,
                 "headers": headers,
             }
             found = self.dispatcher.embed(asked.model, asked.texts, **facts, **settings)
-            return record(codec.write_response(found, asked))
+            return record(EMBEDDING_CODECS[OPENAI_CHAT.name].write_response(found, asked))
 
     def _split(self, fields: Mapping[str, Any]) -> Sent:
         settings, headers, body = split(fields)
