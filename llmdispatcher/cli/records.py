@@ -11,7 +11,6 @@ import click
 
 from .. import accounting  # a door: what it offers is loaded when it is used
 from ..catalog import all_models, vendor_rows
-from ..dispatcher import read_config_file
 from ..errors import ConfigError, LedgerError
 from ..runtime import make_data_folder, own_file
 from ..types import closest_name
@@ -115,6 +114,8 @@ def configured_ledger(settings: Settings) -> str | None:
     """Return the ledger of the ``--config``, ``None`` where it names none, or an option names another database."""
     if settings.config is None or (settings.database is not None and settings.database_given):
         return None
+    from ..dispatcher import read_config_file  # late: it loads much, and few commands over a ledger have a --config
+
     ledger = read_config_file(settings.config).fields.get("ledger")
     if not isinstance(ledger, str | None):
         raise UsageError(f"{settings.config}: ledger must be a text, a path or an address, not {ledger!r}")

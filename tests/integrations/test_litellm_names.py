@@ -59,7 +59,7 @@ def test_every_name():
 def test_a_name_of_utils_says_what_to_use():
     """A name that LiteLLM documents is not told as one of its own working."""
     with pytest.raises(ImportError, match=r"no 'trim_messages'.*count with token_counter.*context_window_fallbacks"):
-        from llmdispatcher.integrations.litellm.utils import trim_messages  # noqa: F401
+        from llmdispatcher.integrations.litellm.utils import trim_messages  # noqa: F401 - it cannot be imported
 
 
 if __name__ == "__main__":
