@@ -59,6 +59,8 @@ def ledger_address(settings: Settings, configured: Any = None) -> str | None:
 
 def ledger_to_make(settings: Settings) -> Ledger:
     """Return the ledger to make: in the database that is named (by ``DATABASE_URL``, if it can hold one), else the user's own."""
+    if (configured := configured_ledger(settings)) is not None:
+        return accounting.Ledger(configured)
     if settings.database is not None:
         try:
             return accounting.Ledger(settings.database)
@@ -86,8 +88,14 @@ def open_named_ledger(settings: Settings, configured: Any = None) -> Iterator[Le
 @contextmanager
 def open_ledger(settings: Settings, *, make: bool = False) -> Iterator[Ledger]:
     """Open the ledger and bring it up to date. Raises :class:`UsageError` if there is none, unless *make*."""
-    database, why = settings.database, None
-    if database is not None and not settings.database_given and (why := _why_no_ledger(database)) is not None:
+    configured = configured_ledger(settings)
+    database, why = configured or settings.database, None
+    if (
+        configured is None
+        and database is not None
+        and not settings.database_given
+        and (why := _why_no_ledger(database)) is not None
+    ):
         database = None
     with accounting.Ledger(
         database if database is not None else own_file(LEDGER_FILE) or make_data_folder() / LEDGER_FILE
@@ -100,6 +108,18 @@ def open_ledger(settings: Settings, *, make: bool = False) -> Iterator[Ledger]:
             )
         ledger.migrate()
         yield ledger
+
+
+def configured_ledger(settings: Settings) -> str | None:
+    """Return the ledger of the ``--config``, ``None`` where it names none, or an option names another database."""
+    if settings.config is None or (settings.database is not None and settings.database_given):
+        return None
+    from ..dispatcher import read_config_file  # late: it loads much, and few commands over a ledger have a --config
+
+    ledger = read_config_file(settings.config).fields.get("ledger")
+    if not isinstance(ledger, str | None):
+        raise UsageError(f"{settings.config}: ledger must be a text, a path or an address, not {ledger!r}")
+    return ledger
 
 
 def _why_no_ledger(url: str) -> str | None:

@@ -10,8 +10,8 @@ def summarize(text):
     return llm.dispatcher.send(Request("gpt-4o-mini", f"Summarize: {text}"))
 ```
 
-With the serializer "json", which is Celery's own default, a :class:`Response` is a result as it stands; its ``parsed`` and
-``trace`` are left out. It needs celery ≥ 5.5.
+With the serializer "json", which is Celery's own default, a :class:`Response` is a result as it stands, without its ``parsed``
+and ``trace``; so are :class:`Embeddings`. It needs celery ≥ 5.5.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 from celery import Celery, signals
 from kombu.utils.json import register_type
 
-from llmdispatcher import Dispatcher, Response
+from llmdispatcher import Dispatcher, Embeddings, Response
 from llmdispatcher.integrations import make_dispatcher
 from llmdispatcher.runtime import new_lock
 
@@ -32,6 +32,7 @@ DRAIN = 30.0
 """Seconds that calls under way have at the end of a worker process, unless ``drain`` says otherwise."""
 
 register_type(Response, "llmdispatcher.Response", Response.as_dict, Response.from_dict)
+register_type(Embeddings, "llmdispatcher.Embeddings", Embeddings.as_dict, Embeddings.from_dict)
 
 
 class WorkerDispatcher:

@@ -13,7 +13,7 @@ from .extra_params import check_agreement
 from .keywords import suggest
 from .message import Message, TextPart
 from .request import Request
-from .response import Usage, replace
+from .response import Usage, from_json, json_converter, replace
 
 Vector = tuple[float, ...]
 
@@ -113,3 +113,14 @@ class Embeddings:
             vectors=sum([piece.vectors for piece in others], first.vectors),
             usage=sum([piece.usage for piece in others], first.usage),
         )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold of it, for a queue or a store: the fields not at their default; US dollars are texts."""
+        written: dict[str, Any] = json_converter().unstructure(self)
+        return written
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Embeddings:
+        """Read what :meth:`as_dict` gave. Raises :class:`InvalidRequest` with the paths of the mistakes."""
+        embeddings: Embeddings = from_json(fields, Embeddings, "Embeddings")
+        return embeddings

@@ -47,8 +47,30 @@ def test_old_calls_are_deleted_after_a_yes(command, place):
     assert Decimal("1.5") == Decimal(stats["summary"]["total_cost"])
     for wrong in ("soon", "-3d", "2999-01-01", "999999w"):
         assert (2, True) == ((found := command(*base, wrong)).code, "--older-than" in found.err), wrong
+    assert "--older-than: '90' is no age and no day; write it as '90d'" in command(*base, "90").err
     record = json.loads(command(*base, "1h", "--dry-run", "--json").out)
     assert record["dry_run"] is True
+
+
+def test_the_ledger_is_that_of_the_configuration(command, place, away):
+    """Commands that read and delete take it, not the user's own; an option is stronger; init-db makes it."""
+    (away / "app.toml").write_text('ledger = "calls.db"\n')
+    (away / "new.toml").write_text('ledger = "new.db"\n')
+    assert 0 == command("init-db", "--yes").code  # the user's own, which is empty
+    base = ("--config", away / "app.toml")
+
+    assert 3 == len(json.loads(command(*base, "calls", "--json").out))
+    assert "blue" in command(*base, "usage", "--by", "tag").out
+    assert "3 calls" in command(*base, "export", "out.jsonl").err
+    assert 0 == command(*base, "prune", "--older-than", "90d", "--yes").code
+    assert 2 == _calls(place)
+    assert "1 calls" in command(*base, "erase-user", "ann", "--yes").out
+    assert [] == json.loads(command(*base, "calls", "--user", "ann", "--json").out)
+    refused = command("--config", away / "new.toml", "usage")
+    assert (2, True) == (refused.code, "new.db: there is no ledger" in refused.err)
+    assert 0 == command("--config", away / "new.toml", "init-db").code
+    assert 0 == _calls(away / "new.db")
+    assert 0 == len(json.loads(command(*base, "--sqlite", away / "new.db", "calls", "--json").out))
 
 
 def test_a_user_is_erased_after_a_yes(command, place):

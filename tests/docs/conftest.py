@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from llmdispatcher.catalog import apply_registry
 from llmdispatcher.testing import VendorSimulator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,4 +66,5 @@ def vendors(monkeypatch: pytest.MonkeyPatch, vendor_simulator: VendorSimulator) 
         "NO_PROXY": "127.0.0.1",
     }.items():
         monkeypatch.setenv(name, value)
-    return vendor_simulator
+    yield vendor_simulator
+    apply_registry({}, {})  # a page's registry stays in force for the process; other tests know nothing of its models

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import threading
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from llmdispatcher import BudgetExceeded, Response, Usage
+from llmdispatcher import BudgetExceeded, Embeddings, Response, Usage
 from llmdispatcher.testing import SimulatedResponse, VendorSimulator
 
 from ..orphans import mortal
@@ -107,5 +108,9 @@ def test_a_result_is_json():
     import llmdispatcher.integrations.celery  # noqa: F401 - it registers the type
 
     response = Response(content="x", model="m", vendor="v", usage=Usage(input_tokens=3))
+    embeddings = Embeddings(
+        vectors=((0.5, -1.0), (0.25, 2.0)), model="m", vendor="v", usage=Usage(input_tokens=3, cost=Decimal("0.02"))
+    )
+    returned = {"answers": [response], "vectors": embeddings}
 
-    assert {"answers": [response]} == json.loads(json.dumps({"answers": [response]}))
+    assert returned == json.loads(json.dumps(returned))

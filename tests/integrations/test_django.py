@@ -127,6 +127,7 @@ import io, json, os, sys
 os.environ["DJANGO_SETTINGS_MODULE"] = "shop.settings"
 import django
 django.setup()
+from django.apps import apps
 from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
@@ -169,6 +170,10 @@ with override_settings(LLMDISPATCHER_ORIGINS=mine):
 with override_settings(LLMDISPATCHER_ORIGINS="no.such.function"):
     told["wrong"] = get("root")
 told["usage"] = said("llmdispatcher", "usage", "--by", "user", "--origin", "shop")
+told["app"] = apps.get_app_config("llmdispatcher").verbose_name
+both = io.StringIO()
+call_command("llmdispatcher", "usage", "--by", "user", stdout=both, stderr=both)
+told["heads"] = both.getvalue()
 told["days"] = said("llmdispatcher", "usage", "--by", "day", "--days", "2")
 told["prune"] = said("llmdispatcher", "prune", "--older-than", "30")
 try:
@@ -213,6 +218,8 @@ def test_usage_in_the_admin_and_at_the_command_line(tmp_path):
     assert "mallory" in root
     assert "LLMDISPATCHER_ORIGINS: " in told["wrong"][1]
     assert [["ada", "3"], ["bob", "1"], ["total", "4"]] == [line.split()[:2] for line in told["usage"].splitlines()]
+    assert ["user", "calls", "input", "output", "US$"] == told["heads"].splitlines()[0].split()
+    assert "llmdispatcher" == told["app"]
     assert "5" == told["days"].splitlines()[-1].split()[1]
     assert ("0 calls deleted\n", True) == (told["prune"], "is not a number of days" in told["refused"])
     assert "tables are at" in told["migrate_ledger"]

@@ -56,6 +56,12 @@ def test_every_name():
     assert {"acompletion", "aembedding", "atext_completion"} <= ASYNC == {name for name in NAMES if name in litellm._ASYNC}
 
 
+def test_a_name_of_utils_says_what_to_use():
+    """A name that LiteLLM documents is not told as one of its own working."""
+    with pytest.raises(ImportError, match=r"no 'trim_messages'.*count with token_counter.*context_window_fallbacks"):
+        from llmdispatcher.integrations.litellm.utils import trim_messages  # noqa: F401 - it cannot be imported
+
+
 if __name__ == "__main__":
     page = PAGE.read_text(encoding="utf-8")
     PAGE.write_text(page[: page.index(BEGIN) + len(BEGIN)] + table() + page[page.index(END) :], encoding="utf-8")

@@ -343,6 +343,12 @@ def _prune_limit(now: datetime, older_than: timedelta | When) -> int:
         limit = now - older_than if isinstance(older_than, timedelta) else first_moment(older_than, UTC, "older_than")
     except OverflowError:
         raise InvalidRequest(f"older_than: {older_than} ago is out of the calendar; give a shorter age, or a day") from None
+    except InvalidRequest:
+        if not isinstance(older_than, str):
+            raise
+        raise InvalidRequest(
+            f"older_than: {older_than!r} is no age and no day; write it as '90d', '12w', '48h' or '2026-11-21'"
+        ) from None
     if not 0 <= micros(limit) <= micros(now):
         raise InvalidRequest(
             f"older_than: {limit.isoformat()} is not in the past; give an age like '90d' or timedelta(days=90), or a day"

@@ -185,7 +185,7 @@ def export(settings: Settings, file: Path, rows: bool, force: bool) -> int:
 def public_key(settings: Settings, pem: bool, key: Path | None) -> int:
     """Print the public keys, older ones too where a ledger has them, to be published."""
     own = signing_key(key)
-    if records.ledger_address(settings) is not None:
+    if records.ledger_address(settings, records.configured_ledger(settings)) is not None:
         with records.open_ledger(settings) as ledger:
             keys = accounting.Receipts(ledger, own).public_keys()
     else:

@@ -18,6 +18,7 @@ class LLMDispatcherConfig(AppConfig):
 
     name = "llmdispatcher.integrations.django"
     label = "llmdispatcher"
+    verbose_name = "llmdispatcher"
 
     def ready(self) -> None:
         """Have the setting checked."""

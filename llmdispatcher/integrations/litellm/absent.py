@@ -20,6 +20,7 @@ _RULES: tuple[tuple[str, str], ...] = (
         r"(?i)callback|logger|logging|_log(s|_|$)|^log_|argilla|lunary|opik|posthog|helicone|mlflow|arize|tracer|traceloop",
         "observers",
     ),
+    (r"^(trim_messages|process_messages|shorten_message_to_fit_limit)$", "trimming"),
     (r"(?i)cach|redis", "cache"),
     (r"(?i)tokeniz|^encode$|^decode$|^encoding$|count_tokens|token_count", "tokens"),
     (r"(?i)secret|credential|key_management|wif_|azure_ad|aws_s", "keys"),
@@ -59,6 +60,8 @@ _REMEDIES = {
     "prompts": "give the messages; servers have their own templates",
     "proxy": "it is a setting of LiteLLM's proxy",
     "responses": "use llmdispatcher.integrations.openai: OpenAI().responses.create",
+    "trimming": "count with token_counter and leave out turns; what is too long raises ContextWindowExceededError, "
+    "for which Router(context_window_fallbacks=...) asks a larger model",
     "sound": "ask the vendor's own SDK; sound in a request is a part of its messages",
     "tokens": "use token_counter; a vendor counts by Dispatcher.count_tokens(request)",
     "types": "it is a type; answers are ModelResponse, requests are dicts",

@@ -68,10 +68,11 @@ class Command(BaseCommand):
         by = {"group_by": "day"} if options["by"] == "day" else {"by": options["by"]}
         stats = get_ledger().get_usage_stats(options["origin"], days=options["days"], **by)
         rows = [(one.value if one.value is not None else one.period, one) for one in stats.buckets if one.total_calls]
+        self.stderr.write(f"{options['by']:<32} {'calls':>8} {'input':>12} {'output':>12} {'US$':>12}")
+        self.stderr.flush()  # a terminal shows the heads above their columns; a pipe gets the rows alone
         for name, figures in [*rows, ("total", stats)]:
             tokens = f"{figures.input_tokens:>12} {figures.output_tokens:>12}"
             self.stdout.write(f"{name or '(none)':<32} {figures.total_calls:>8} {tokens} {dollars_text(figures.total_cost):>12}")
-        self.stderr.write(f"{options['by']}, calls, input tokens, output tokens, US$")
 
     def _migrate_ledger(self, _options: dict[str, Any]) -> None:
         self.stdout.write(f"the ledger's tables are at {get_ledger().migrate()}")
