@@ -13,7 +13,7 @@ import attrs
 from .._text import room_logger
 from ..errors import AllTargetsFailed, ConfigError, DispatchError, FailureClass, InvalidRequest
 from .message import Content, Message, ToolCall
-from .response import CostDetails, Response, Usage, dollars_text, from_json, json_converter
+from .response import CostDetails, Response, Usage, check_fields, dollars_text, from_json, json_converter
 
 if TYPE_CHECKING:
     from .request import Request
@@ -100,7 +100,7 @@ class AttemptRecord:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> AttemptRecord:
         """Read what :meth:`as_dict` gave. Raises :class:`InvalidRequest` with the paths of the mistakes."""
-        own = {name: value for name, value in fields.items() if name != "target"}
+        own = {name: value for name, value in check_fields(fields, "AttemptRecord").items() if name != "target"}
         record: AttemptRecord = from_json(own, cls, "AttemptRecord")
         return record
 
@@ -179,7 +179,7 @@ class Outcome:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Outcome:
         """Read what :meth:`as_dict` gave. Raises :class:`InvalidRequest` with the paths of the mistakes."""
-        own = {name: value for name, value in fields.items() if name not in ("cost", "error", "attempts")}
+        own = {name: value for name, value in check_fields(fields, "Outcome").items() if name not in ("cost", "error", "attempts")}
         error, attempts = fields.get("error"), tuple([AttemptRecord.from_dict(one) for one in fields.get("attempts", ())])
         read: Outcome = from_json({**own, "error": None, "attempts": []}, cls, "Outcome")
         return attrs.evolve(read, error=_error_from_dict(error) if error is not None else None, attempts=attempts)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, TypedDict
+from typing import Annotated, Optional, TypedDict
 
 import attrs
 import pytest
@@ -296,6 +296,24 @@ def test_a_schema_that_came_over_a_wire_is_left_alone(monkeypatch):
     request = asking({"type": "array", "uniqueItems": True}, wire_format="openai_chat")
 
     assert None is ask(FakeVendor("[1, 1]"), request).parsed
+
+
+QuotedList = attrs.make_class("QuotedList", {"kids": attrs.field(type=list["QuotedList"])})
+QuotedChoice = attrs.make_class("QuotedChoice", {"kids": attrs.field(type=Optional["QuotedChoice"], default=None)})
+QuotedDict = attrs.make_class("QuotedDict", {"kids": attrs.field(type=dict[str, "QuotedDict"])})
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "inner"),
+    [
+        (QuotedList, {"kids": [{"kids": []}]}, lambda made: made.kids[0]),
+        (QuotedChoice, {"kids": {"kids": None}}, lambda made: made.kids),
+        (QuotedDict, {"kids": {"a": {"kids": {}}}}, lambda made: made.kids["a"]),
+    ],
+)
+def test_a_class_may_name_itself_in_quotes_within_a_type(kind, value, inner):
+    """As ``list["Node"]``, which is how recursive classes are written where annotations are no texts."""
+    assert kind is type(inner(build_value(value, kind, "it")))
 
 
 def test_a_recursive_schema_is_checked_in_time(extra, monkeypatch):

@@ -147,3 +147,6 @@ def test_a_mistake_is_told(fields, told):
     with pytest.raises(InvalidRequest) as caught:
         Outcome.from_dict({**outcome.as_dict(), **fields})
     assert told in str(caught.value)
+    for kind in (Outcome, AttemptRecord):
+        with pytest.raises(InvalidRequest, match="is no mapping"):
+            kind.from_dict(None)
