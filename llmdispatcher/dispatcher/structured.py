@@ -80,10 +80,10 @@ def ask_and_parse(ask: Ask, request: Request, seconds: float | None, clock: Cloc
             left = None if seconds is None else deadline.check()
             after = ask(_correction(request, response, error), left)
             response = attrs.evolve(after, usage=response.usage + after.usage)
-    return read(request, response, deadline)
+    return read(request, response, deadline, asked=1 + request.reask)
 
 
-def read(request: Request, response: Response, deadline: Deadline | None = None) -> Response:
+def read(request: Request, response: Response, deadline: Deadline | None = None, *, asked: int = 1) -> Response:
     """Return the answer with its value in ``parsed``, or unchanged where the request asked for no form, or a tool is called.
 
     A request that was read from a wire is left alone: whoever sent it reads the answer himself. Raises :class:`MalformedReply`,
@@ -93,11 +93,10 @@ def read(request: Request, response: Response, deadline: Deadline | None = None)
     try:
         return _with_parsed(request, response, deadline)
     except Unfit as error:
-        again = (
-            "give Request(reask=1) to ask again"
-            if not request.reask
-            else f"asked {request.reask + 1} times; raise reask, or say in the prompt what is wanted"
-        )
+        again = "give Request(reask=1) to ask again"
+        if request.reask:
+            again = f"asked {asked} times; raise reask, or say in the prompt what is wanted"
+            again = again if asked > 1 else "reask has no effect here: only dispatcher.send() asks again"
         raise MalformedReply(f"{error}; {again}, error.text holds it", text=response.content) from None
 
 

@@ -29,6 +29,7 @@ from llmdispatcher import (
     Request,
     Response,
     SchemaGuard,
+    StreamInterrupted,
     ToolCall,
     Usage,
 )
@@ -515,6 +516,16 @@ def test_asking_again_has_an_end():
     assert error.text == "neither"
     assert "asked 3 times; raise reask" in str(error)
     assert 3 == vendor.hits
+
+
+def test_a_stream_says_that_it_is_not_asked_again():
+    """Its words are out already."""
+    vendor = FakeVendor("no", ADA)
+    with Dispatcher() as dispatcher:
+        dispatcher.register_vendor(vendor)
+        with pytest.raises(StreamInterrupted, match="reask has no effect here: only dispatcher.send"):
+            list(dispatcher.send_streaming(asking(Person, reask=1)))
+    assert 1 == vendor.hits
 
 
 def test_all_asking_is_under_one_deadline():
