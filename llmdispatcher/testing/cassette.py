@@ -443,7 +443,7 @@ def _entries(document: Any) -> Iterable[Any]:
 
 def _exchange_of(entry: Mapping[str, Any]) -> _Exchange:
     request, response = dict(entry["request"]), entry["response"]
-    _path_of(request["url"]), request["method"]
+    _path_of(request["url"]), request["method"], _bytes_of(request)
     if "chunks" in response:
         chunks = [piece.encode() if isinstance(piece, str) else _bytes_of(piece) for piece in response["chunks"]]
     else:
