@@ -180,7 +180,10 @@ class Outcome:
     def from_dict(cls, fields: Mapping[str, Any]) -> Outcome:
         """Read what :meth:`as_dict` gave. Raises :class:`InvalidRequest` with the paths of the mistakes."""
         own = {name: value for name, value in check_fields(fields, "Outcome").items() if name not in ("cost", "error", "attempts")}
-        error, attempts = fields.get("error"), tuple([AttemptRecord.from_dict(one) for one in fields.get("attempts", ())])
+        error, given = fields.get("error"), fields.get("attempts", ())
+        if not isinstance(given, list | tuple):
+            raise InvalidRequest(f"outcome.attempts: {type(given).__name__} is no list; give what Outcome.as_dict() gave")
+        attempts = tuple([AttemptRecord.from_dict(one) for one in given])
         read: Outcome = from_json({**own, "error": None, "attempts": []}, cls, "Outcome")
         return attrs.evolve(read, error=_error_from_dict(error) if error is not None else None, attempts=attempts)
 
@@ -199,9 +202,9 @@ def _error_as_dict(error: DispatchError) -> dict[str, Any]:
 
 
 def _error_from_dict(fields: Mapping[str, Any]) -> DispatchError:
-    name = fields.get("type")
+    name = fields.get("type") if isinstance(fields, Mapping) else type(fields).__name__
     kind = next((one for one in _classes(DispatchError) if one.__name__ == name), None)
-    if kind is None or not isinstance(fields.get("message"), str):
+    if kind is None or not isinstance(fields, Mapping) or not isinstance(fields.get("message"), str):
         raise InvalidRequest(
             f"outcome.error: {name!r} with its message is no error of this library; give what Outcome.as_dict() gave"
         )
@@ -209,11 +212,17 @@ def _error_from_dict(fields: Mapping[str, Any]) -> DispatchError:
     for fact, hint in _facts_of(kind).items():
         value = fields.get(fact)
         if isinstance(value, str) and hint.startswith(("Decimal", "datetime")):
-            value = Decimal(value) if hint.startswith("Decimal") else datetime.fromisoformat(value)
+            try:
+                value = Decimal(value) if hint.startswith("Decimal") else datetime.fromisoformat(value)
+            except (ArithmeticError, ValueError):
+                raise InvalidRequest(
+                    f"outcome.error.{fact}: {str(value)[:40]!r} cannot be read; give what Outcome.as_dict() gave"
+                ) from None
         if value is not None:
             setattr(error, fact, value)
     if isinstance(error, AllTargetsFailed):
-        error.failures = tuple([_error_from_dict(failure) for failure in fields.get("failures", ())])
+        failures = fields.get("failures", ())
+        error.failures = tuple([_error_from_dict(one) for one in failures]) if isinstance(failures, list | tuple) else ()
     return error
 
 

@@ -429,7 +429,7 @@ def _mistake(error: BaseException, hint: Any) -> str:
 
 def _strictly(kinds: tuple[type, ...], what: str, sound: Callable[[Any], bool] | None = None) -> Callable[[Any, Any], Any]:
     def read(value: Any, _kind: Any) -> Any:
-        if type(value) not in kinds or (sound is not None and not sound(value)):
+        if not isinstance(value, kinds) or (type(value) is bool and bool not in kinds) or (sound is not None and not sound(value)):
             raise _Unlike(f"{repr(value)[:40] if type(value) in (float, str) else type(value).__name__} is no {what}")
         return value
 
@@ -443,8 +443,11 @@ def _texts(value: Any, _kind: Any) -> tuple[str, ...]:
 
 
 def _dollars_of(text: Any, _kind: Any = None) -> Decimal:
-    amount = plausible_cost(text) if isinstance(text, str) else None
-    if amount is None:
+    try:
+        amount = Decimal(text) if isinstance(text, str) else None
+    except InvalidOperation:
+        amount = None
+    if amount is None or not amount.is_finite() or not -100 <= amount.adjusted() <= 100:
         raise _Unlike(f"{repr(text[:40]) if isinstance(text, str) else type(text).__name__} is no text of US dollars")
     return amount
 
@@ -459,7 +462,7 @@ def json_converter() -> Any:
     made.register_structure_hook(Decimal, _dollars_of)
     made.register_structure_hook(str, _strictly((str,), "text"))
     made.register_structure_hook(bool, _strictly((bool,), "true or false"))
-    made.register_structure_hook(int, _strictly((int,), "whole number that can be", lambda number: 0 <= number < 1 << 63))
+    made.register_structure_hook(int, _strictly((int,), "whole number that can be", lambda number: abs(number) < 1 << 63))
     made.register_structure_hook_func(lambda kind: kind == tuple[str, ...], _texts)
     made.register_structure_hook(float, _strictly((float, int), "number", math.isfinite))
     made.register_unstructure_hook(CostDetails, CostDetails.as_dict)

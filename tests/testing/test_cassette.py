@@ -356,7 +356,7 @@ def test_wrong_settings_are_refused(settings, told):
         '{"cassette": 2, "exchanges": []}',
         '{"cassette": 1, "exchanges": [{}]}',
         '{"cassette": 1, "exchanges": [{"request": {}}]}',
-        '{"cassette": 1, "exchanges": [{"request": {"method": "POST", "url": "http://h/", "base64": 5}, "response": {"status": 200}}]}',
+        '{"cassette": 1, "exchanges": [{"request": {"method": "GET", "url": "", "base64": 5}, "response": {"status": 200}}]}',
     ],
 )
 def test_what_is_no_cassette_is_told(text, tmp_path):

@@ -130,6 +130,7 @@ def test_a_trace_is_json():
         written = json.loads(json.dumps(trace.as_dict()))
         assert written == trace.as_dict() | {"attempts": written["attempts"]}
         assert list(trace) == [AttemptRecord.from_dict(one) for one in written["attempts"]]
+        assert list(trace) == [AttemptRecord.from_dict(one.as_dict()) for one in trace]
 
 
 @each(
@@ -137,7 +138,11 @@ def test_a_trace_is_json():
     [
         ({"errors": []}, "outcome: "),
         ({"error": {"type": "Nothing", "message": "x"}}, "outcome.error: 'Nothing' with its message is no error of this library"),
+        ({"error": 3}, "outcome.error: 'int' with its message is no error"),
+        ({"error": {"type": "BudgetExceeded", "message": "x", "limit": "dear"}}, "outcome.error.limit: 'dear' cannot be read"),
+        ({"error": {"type": "BudgetExceeded", "message": "x", "ends": "soon"}}, "outcome.error.ends: 'soon' cannot be read"),
         ({"attempts": [{"vendor": "a"}]}, "attemptrecord"),
+        ({"attempts": 3}, "outcome.attempts: int is no list"),
         ({"latency": "long"}, "outcome.latency"),
     ],
 )
