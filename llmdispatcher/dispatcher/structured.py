@@ -11,7 +11,7 @@ import json
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import time as time_of_day
 from decimal import Decimal
 from importlib import import_module
@@ -80,10 +80,10 @@ def ask_and_parse(ask: Ask, request: Request, seconds: float | None, clock: Cloc
             left = None if seconds is None else deadline.check()
             after = ask(_correction(request, response, error), left)
             response = attrs.evolve(after, usage=response.usage + after.usage)
-    return read(request, response, deadline)
+    return read(request, response, deadline, asked=1 + request.reask)
 
 
-def read(request: Request, response: Response, deadline: Deadline | None = None) -> Response:
+def read(request: Request, response: Response, deadline: Deadline | None = None, *, asked: int = 1) -> Response:
     """Return the answer with its value in ``parsed``, or unchanged where the request asked for no form, or a tool is called.
 
     A request that was read from a wire is left alone: whoever sent it reads the answer himself. Raises :class:`MalformedReply`,
@@ -93,11 +93,10 @@ def read(request: Request, response: Response, deadline: Deadline | None = None)
     try:
         return _with_parsed(request, response, deadline)
     except Unfit as error:
-        again = (
-            "give Request(reask=1) to ask again"
-            if not request.reask
-            else f"asked {request.reask + 1} times; raise reask, or say in the prompt what is wanted"
-        )
+        again = "give Request(reask=1) to ask again"
+        if request.reask:
+            again = f"asked {asked} times; raise reask, or say in the prompt what is wanted"
+            again = again if asked > 1 else "reask has no effect here: only dispatcher.send() asks again"
         raise MalformedReply(f"{error}; {again}, error.text holds it", text=response.content) from None
 
 
@@ -258,7 +257,7 @@ def _converter() -> Any:
     for kind, made_of in ((time_of_day, time_of_day.fromisoformat), (UUID, UUID), (Decimal, lambda number: Decimal(str(number)))):
         converter.register_structure_hook(kind, functools.partial(_made_of, made_of))
         converter.register_unstructure_hook(kind, str)
-    converter.register_structure_hook_func(_is_generic, _instance_of)
+    converter.register_structure_hook_func(lambda hint: _is_generic(hint) or _quotes(hint), _instance_of)
     converter.register_structure_hook_func(is_typed_dict, _dict_of)
     converter.register_structure_hook_func(is_alias, lambda value, hint: converter.structure(value, bare(hint)[0]))
     cols = import_module("cattrs.cols")
@@ -275,8 +274,23 @@ def _is_generic(hint: Any) -> bool:
     return has_variables and has_fields(origin) and not is_model(origin) and not is_typed_dict(origin)
 
 
+def _quotes(hint: Any) -> bool:
+    """Whether a class has a field such as ``list["Node"]``, a name in a text within a type, which cattrs does not look up."""
+    if is_model(hint):
+        return False
+    fields: Iterable[Any] = attrs.fields(hint) if attrs.has(hint) else getattr(hint, "__dataclass_fields__", {}).values()
+    return any(not isinstance(field.type, str) and _is_quoted(field.type) for field in fields)  # a text is looked up
+
+
+def _is_quoted(hint: Any) -> bool:
+    """Whether a name in a text stands in a type; the texts of ``Literal`` are none."""
+    if typing.get_origin(hint) is Literal:
+        return False
+    return isinstance(hint, str | typing.ForwardRef) or any(map(_is_quoted, typing.get_args(hint)))
+
+
 def _instance_of(value: Any, hint: Any) -> Any:
-    """An instance of a generic class; cattrs does not see its variables in types within types."""
+    """An instance of a class; cattrs does not see the variables of generic ones, and quoted names, in types within types."""
     origin = typing.get_origin(hint) or hint
     names = {field.name: field.alias for field in attrs.fields(origin)} if attrs.has(origin) else {}
     return origin(**{names.get(name, name): made for name, made in _dict_of(value, hint).items()})

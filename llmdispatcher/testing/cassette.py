@@ -36,7 +36,7 @@ MaskText = Callable[[str], str]
 
 _KEPT = re.compile(
     r"content-type|date|retry-after(-ms)?|(x-|anthropic-)?ratelimit-.*|x-ratelimit-.*|(x-)?request-id|openai-(version|processing-ms)"
-    r"|x-should-retry|apim-request-id|x-ms-region"
+    r"|x-should-retry|apim-request-id|x-ms-region|x-goog-upload-url"
 )
 """The headers of answers that are kept: those that say something and hold no account."""
 _STREAMS = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
@@ -157,7 +157,7 @@ class Cassette:
         if found is not None:
             return HttpReply(status=found.status, headers=found.headers, chunks=_replay(found, deadline))
         if not self._records:
-            raise UnmatchedRequest(self._tell(_clean(asked, Secrets((*self._hidden, *secrets)).mask)))
+            raise UnmatchedRequest(self._tell(_clean_content(asked, Secrets((*self._hidden, *secrets)).mask)))
         reply = ask()
         made = _Exchange(request=asked, status=reply.status, headers={k: v for k, v in reply.headers.items() if _KEPT.fullmatch(k)})
         with self._lock:
@@ -276,7 +276,10 @@ def _plain_request(call: HttpCall) -> dict[str, Any]:
 
 
 def _content(body: bytes) -> dict[str, Any]:
-    """A body under the name of its form: ``json``, ``text`` or ``base64``; nothing for an empty one."""
+    """A body under the name of its form: ``json``, ``text`` or ``base64``; nothing for an empty one.
+
+    Bytes with a secret among them become ``latin-1``, a text in which it is masked, when they are written.
+    """
     if not body:
         return {}
     try:
@@ -295,6 +298,8 @@ def _bytes_of(content: Mapping[str, Any]) -> bytes:
         return json.dumps(content["json"], separators=(",", ":")).encode()
     if "base64" in content:
         return base64.b64decode(content["base64"])
+    if "latin-1" in content:
+        return str(content["latin-1"]).encode("latin-1")
     return str(content.get("text", "")).encode()
 
 
@@ -302,10 +307,10 @@ def _to_json(exchange: _Exchange, mask: MaskText | None) -> dict[str, Any]:
     """An exchange for the file, its secrets masked."""
     stream = exchange.headers.get("content-type", "").partition(";")[0].strip().lower() in _STREAMS
     whole = b"".join(exchange.chunks)
-    content = {"chunks": _pieces(exchange.chunks, whole, mask)} if stream else _clean(_content(whole), mask)
+    content = {"chunks": _pieces(exchange.chunks, whole, mask)} if stream else _clean_content(_content(whole), mask)
     ended = {} if exchange.complete else {"complete": False}
     response = {"status": exchange.status, "headers": _clean(dict(exchange.headers), mask), **content, **ended}
-    return {"request": _clean(exchange.request, mask), "response": response}
+    return {"request": _clean_content(exchange.request, mask), "response": response}
 
 
 def _pieces(chunks: Sequence[bytes], whole: bytes, mask: MaskText | None) -> list[Any]:
@@ -313,7 +318,8 @@ def _pieces(chunks: Sequence[bytes], whole: bytes, mask: MaskText | None) -> lis
     try:
         text = whole.decode()
     except UnicodeDecodeError:
-        return [_chunk(chunk) for chunk in chunks]
+        content = _clean_content({"base64": base64.b64encode(whole).decode()}, mask)
+        return [content] if "latin-1" in content else [_chunk(chunk) for chunk in chunks]
     masked = text if mask is None else _clean_events(_clean_text(text, mask), mask)
     if masked == text:
         return [_chunk(chunk) for chunk in chunks]
@@ -410,8 +416,19 @@ def _clean(value: Any, mask: MaskText | None) -> Any:
     made = {}
     for name, inner in value.items():
         secret = isinstance(inner, str) and inner and _FIELD.fullmatch(name) is not None
-        made[_clean_text(name, mask)] = MASK if secret else inner if name == "base64" else _clean(inner, mask)
+        made[_clean_text(name, mask)] = MASK if secret else _clean(inner, mask)
     return made
+
+
+def _clean_content(fields: Mapping[str, Any], mask: MaskText | None) -> dict[str, Any]:
+    """The fields of a request or an answer, a body of bytes among them, without secrets."""
+    data = fields.get("base64")
+    made = {name: _clean(value, mask) for name, value in fields.items() if name != "base64"}
+    if data is None:
+        return made
+    text = base64.b64decode(data).decode("latin-1")
+    masked = text if mask is None else _clean_text(text, mask)
+    return {**made, "base64": data} if masked == text else {**made, "latin-1": masked}
 
 
 def _clean_text(text: str, mask: MaskText) -> str:
@@ -436,7 +453,7 @@ def _entries(document: Any) -> Iterable[Any]:
 
 def _exchange_of(entry: Mapping[str, Any]) -> _Exchange:
     request, response = dict(entry["request"]), entry["response"]
-    _path_of(request["url"]), request["method"]
+    _path_of(request["url"]), request["method"], _bytes_of(request)
     if "chunks" in response:
         chunks = [piece.encode() if isinstance(piece, str) else _bytes_of(piece) for piece in response["chunks"]]
     else:
@@ -456,7 +473,9 @@ def _title(request: Mapping[str, Any]) -> str:
 
 def _without(request: Mapping[str, Any], ignored: frozenset[str]) -> Any:
     """The body of a request, without the fields that need not agree."""
-    value = next((request[name] for name in ("json", "text", "base64") if name in request), None)
+    if "base64" in request:
+        return base64.b64decode(request["base64"]).decode("latin-1")
+    value = next((request[name] for name in ("json", "text", "latin-1") if name in request), None)
     return {name: inner for name, inner in value.items() if name not in ignored} if isinstance(value, dict) else value
 
 

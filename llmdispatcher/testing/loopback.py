@@ -219,7 +219,7 @@ class LoopbackServer:
             if request is None:
                 return
             self.requests.append(request)
-            if self.handler(peer, request):
+            if self.handler(peer, request) or request.headers.get("connection", "").lower() == "close":
                 return
 
 

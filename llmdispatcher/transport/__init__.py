@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .context import IoLimits as IoLimits
     from .context import clean as clean
     from .fetch import fetch_remote as fetch_remote
+    from .proxies import Proxy as Proxy
     from .tls import ClientCert as ClientCert
     from .tls import SslContext as SslContext
     from .transport import Transport as Transport
@@ -19,6 +20,7 @@ else:
         {
             "context": ("clean", "IoLimits"),
             "fetch": ("fetch_remote",),
+            "proxies": ("Proxy",),
             "tls": ("ClientCert", "SslContext"),
             "transport": ("Transport",),
         },

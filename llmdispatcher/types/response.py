@@ -6,13 +6,14 @@ All are frozen; ``attrs.evolve`` makes a changed copy.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Context, Decimal, InvalidOperation
 from functools import cache
 from importlib import import_module
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_origin
 
 import attrs
 
@@ -395,11 +396,66 @@ def from_json(fields: Any, kind: Any, name: str, path: str = "") -> Any:
     Raises :class:`InvalidRequest` with the paths of the mistakes.
     """
     try:
-        return json_converter().structure(fields, kind)
+        is_mapping = attrs.has(kind) or get_origin(kind) is dict
+        return json_converter().structure(check_fields(fields, name, path) if is_mapping else fields, kind)
+    except InvalidRequest:
+        raise
     except Exception as foreign:  # noqa: BLE001 - whatever classes and their checks raise
-        mistakes = [text.rpartition(" @ ") for text in import_module("cattrs").transform_error(foreign, path=path or name.lower())]
+        told_by = import_module("cattrs").transform_error
+        found = told_by(foreign, path=path or name.lower(), format_exception=_mistake)
+        mistakes = [text.rpartition(" @ ") for text in found]
         told = "; ".join([f"{path}: {what}" for what, _at, path in mistakes])
         raise InvalidRequest(f"{told}; give what {name}.as_dict() gave") from None
+
+
+def check_fields(fields: Any, name: str, path: str = "") -> Mapping[str, Any]:
+    """The fields of a value in JSON. Raises :class:`InvalidRequest` for what is no mapping of texts."""
+    path = path or name.lower()
+    if not isinstance(fields, Mapping):
+        raise InvalidRequest(f"{path}: {type(fields).__name__} is no mapping; give what {name}.as_dict() gave")
+    if strange := [key for key in fields if not isinstance(key, str)]:
+        raise InvalidRequest(f"{path}: the key {strange[0]!r} is no text; give what {name}.as_dict() gave")
+    return fields
+
+
+class _Unlike(ValueError):
+    """A value that ``as_dict()`` cannot have given."""
+
+
+def _mistake(error: BaseException, hint: Any) -> str:
+    if type(error) is _Unlike:
+        return str(error)
+    if isinstance(error, AttributeError):  # what is no mapping has neither keys nor items
+        return "expected a mapping"
+    if (extra := getattr(error, "extra_fields", None)) is not None:
+        return f"extra fields found ({', '.join(sorted(map(str, extra)))})"
+    told: str = import_module("cattrs.v").format_exception(error, hint)
+    return told
+
+
+def _strictly(kinds: tuple[type, ...], what: str, sound: Callable[[Any], bool] | None = None) -> Callable[[Any, Any], Any]:
+    def read(value: Any, _kind: Any) -> Any:
+        if not isinstance(value, kinds) or (type(value) is bool and bool not in kinds) or (sound is not None and not sound(value)):
+            raise _Unlike(f"{repr(value)[:40] if type(value) in (float, str) else type(value).__name__} is no {what}")
+        return value
+
+    return read
+
+
+def _texts(value: Any, _kind: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
+        raise _Unlike(f"{type(value).__name__} is no list of texts")
+    return tuple(value)
+
+
+def _dollars_of(text: Any, _kind: Any = None) -> Decimal:
+    try:
+        amount = Decimal(text) if isinstance(text, str) else None
+    except InvalidOperation:
+        amount = None
+    if amount is None or not amount.is_finite() or not -100 <= amount.adjusted() <= 100:
+        raise _Unlike(f"{repr(text[:40]) if isinstance(text, str) else type(text).__name__} is no text of US dollars")
+    return amount
 
 
 @cache
@@ -409,9 +465,16 @@ def json_converter() -> Any:
     made.register_unstructure_hook(bytes, lambda data: base64.b64encode(data).decode())
     made.register_structure_hook(bytes, lambda text, _kind: base64.b64decode(text, validate=True))
     made.register_unstructure_hook(Decimal, lambda amount: f"{amount:f}")
-    made.register_structure_hook(Decimal, lambda text, _kind: Decimal(text))
+    made.register_structure_hook(Decimal, _dollars_of)
+    made.register_structure_hook(str, _strictly((str,), "text"))
+    made.register_structure_hook(bool, _strictly((bool,), "true or false"))
+    made.register_structure_hook(int, _strictly((int,), "whole number that can be", lambda number: abs(number) < 1 << 63))
+    made.register_structure_hook_func(lambda kind: kind == tuple[str, ...], _texts)
+    made.register_structure_hook(float, _strictly((float, int), "number", math.isfinite))
     made.register_unstructure_hook(CostDetails, CostDetails.as_dict)
-    made.register_structure_hook(CostDetails, lambda amounts, kind: kind(**{name: Decimal(one) for name, one in amounts.items()}))
+    made.register_structure_hook(
+        CostDetails, lambda amounts, kind: kind(**{name: _dollars_of(one) for name, one in amounts.items()})
+    )
     import_module("cattrs.strategies").configure_tagged_union(  # last, since it makes the hooks of its classes at once
         Part, made, tag_name="type", tag_generator=lambda kind: kind.__name__.removesuffix("Part").lower()
     )

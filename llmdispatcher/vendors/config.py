@@ -10,7 +10,7 @@ import attrs
 
 from ..errors import ConfigError
 from ..resilience import RateLimit
-from ..transport import ClientCert, SslContext
+from ..transport import ClientCert, Proxy, SslContext
 from ..types import (
     RemoteFetch,
     Secret,
@@ -143,6 +143,8 @@ def _proxy(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigError(
             f"{attribute.name}: it is empty or no text; give an address, False for none, or leave it out to read the environment"
         )
+    if value:
+        Proxy.of(value, attribute.name)
 
 
 _Keys = str | Callable[[], str] | Sequence[str | Callable[[], str]]

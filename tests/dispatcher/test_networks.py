@@ -116,6 +116,8 @@ def test_a_file_has_it_all(office, proxy_of, tmp_path, monkeypatch, kind):
         ("proxy = 5", "vendors.openai.proxy: "),
         ("proxy = true", "vendors.openai.proxy: it is empty or no text; give an address, False for none"),
         ('proxy = ""', "vendors.openai.proxy: it is empty or no text; give an address, False for none"),
+        ('proxy = "socks6://proxy.test"', "vendors.openai.proxy: a proxy's address begins with http://, https://, socks5://"),
+        ('proxy = "http://proxy.test:99999"', "vendors.openai.proxy: its address cannot be read"),
         ('fetch_remote = { proxy = "" }', "fetch_remote.proxy: it is empty"),
         ('fetch_remote = { proxy_resolves = "yes" }', "fetch_remote.proxy_resolves: 'yes' is neither True nor False"),
     ],

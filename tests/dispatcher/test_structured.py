@@ -11,7 +11,7 @@ import subprocess
 import sys
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, TypedDict
+from typing import Annotated, Optional, TypedDict
 
 import attrs
 import pytest
@@ -21,6 +21,7 @@ from llmdispatcher import (
     ConfigError,
     DeadlineExceeded,
     Dispatcher,
+    DispatchError,
     GoogleVendor,
     InvalidRequest,
     MalformedReply,
@@ -298,6 +299,24 @@ def test_a_schema_that_came_over_a_wire_is_left_alone(monkeypatch):
     assert None is ask(FakeVendor("[1, 1]"), request).parsed
 
 
+QuotedList = attrs.make_class("QuotedList", {"kids": attrs.field(type=list["QuotedList"])})
+QuotedChoice = attrs.make_class("QuotedChoice", {"kids": attrs.field(type=Optional["QuotedChoice"], default=None)})
+QuotedDict = attrs.make_class("QuotedDict", {"kids": attrs.field(type=dict[str, "QuotedDict"])})
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "inner"),
+    [
+        (QuotedList, {"kids": [{"kids": []}]}, lambda made: made.kids[0]),
+        (QuotedChoice, {"kids": {"kids": None}}, lambda made: made.kids),
+        (QuotedDict, {"kids": {"a": {"kids": {}}}}, lambda made: made.kids["a"]),
+    ],
+)
+def test_a_class_may_name_itself_in_quotes_within_a_type(kind, value, inner):
+    """As ``list["Node"]``, which is how recursive classes are written where annotations are no texts."""
+    assert kind is type(inner(build_value(value, kind, "it")))
+
+
 def test_a_recursive_schema_is_checked_in_time(extra, monkeypatch):
     """Each level doubles the ways to look at a deep value; nobody waits for all of them."""
     monkeypatch.setattr(sys.modules[schema_check.__module__], "_MOST_STEPS", 5_000)
@@ -497,6 +516,16 @@ def test_asking_again_has_an_end():
     assert error.text == "neither"
     assert "asked 3 times; raise reask" in str(error)
     assert 3 == vendor.hits
+
+
+def test_a_stream_says_that_it_is_not_asked_again():
+    """Its words are out already."""
+    vendor = FakeVendor("no", ADA)
+    with Dispatcher() as dispatcher:
+        dispatcher.register_vendor(vendor)
+        with pytest.raises(DispatchError, match=r"reask has no effect here: only dispatcher\.send"):
+            list(dispatcher.send_streaming(asking(Person, reask=1)))
+    assert 1 == vendor.hits
 
 
 def test_all_asking_is_under_one_deadline():

@@ -305,6 +305,11 @@ def test_keys_and_addresses(simulator, monkeypatch):
         ({"num_retries": "3"}, "num_retries: str is not allowed here; give a whole number"),
         ({"api_base": "http://x/?a=b"}, "base_url"),
         ({"extra_headers": {"X-A": "b\r\nX-C: d"}}, "headers"),
+        ({"custom_llm_provider": ["openai"]}, "custom_llm_provider: list is no vendor's name"),
+        ({"input_cost_per_token": "dear"}, "input_cost_per_token: 'dear' is no price of a token"),
+        ({"input_cost_per_token": 1e-6, "output_cost_per_token": float("nan")}, "output_cost_per_token: 'nan' is no price"),
+        ({"model_info": {"input_cost_per_token": -1}}, "input_cost_per_token: '-1' is no price"),
+        ({"model": ["gpt-4o"]}, r"model: \['gpt-4o'\] names no model"),
     ],
 )
 def test_arguments_that_cannot_be(openai, simulator, arguments, told):
@@ -403,6 +408,7 @@ def test_exceptions_of_ones_own():
     made = litellm.RateLimitError("slow down", "openai", "gpt-4o")
     other = litellm.NotFoundError(message="none", model="gpt-4o", llm_provider="openai", response=None)
     spent = litellm.BudgetExceededError(current_cost=2.0, max_budget=1.0)
+    cooled = [str(litellm.exceptions.RouterRateLimitError("main", wait)) for wait in (1.5, "five")]
 
     assert ("slow down", "openai", "gpt-4o", 429, {}) == (
         made.args[0],
@@ -414,6 +420,7 @@ def test_exceptions_of_ones_own():
     assert ("gpt-4o", 404) == (other.model, other.status_code)
     assert "Current cost: 2.0, Max budget: 1.0" in str(spent)
     assert (2.0, 1.0) == (spent.current_cost, spent.max_budget)
+    assert ["Try again in 1.5 seconds" in cooled[0], "Try again in five seconds" in cooled[1]] == [True, True]
 
 
 def test_exceptions_are_openais_where_it_is_installed(tmp_path):

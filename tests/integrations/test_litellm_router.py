@@ -133,6 +133,11 @@ def test_names(make):
     bare = make([("main", "a")])
     with pytest.raises(litellm.BadRequestError, match=r"model=none\. There are no healthy deployments.*there are main"):
         ask(bare, "none")
+    for odd in (None, 3, ["main"], b"main"):
+        with pytest.raises(litellm.BadRequestError, match="is no name; give one of main"):
+            ask(bare, odd)
+    with pytest.raises(litellm.BadRequestError, match="output_cost_per_token: 'x' is no price of a token"):
+        make([("main", "a", {"output_cost_per_token": "x"})])
 
 
 def test_tags(make):

@@ -224,15 +224,18 @@ def test_a_proxy_tells_no_password(password, scheme, given, nothing_told, monkey
 )
 @pytest.mark.parametrize("given", ["argument", "environment"])
 def test_a_proxy_that_cannot_be_used_is_not_shown(proxy, given, nothing_told, monkeypatch):
-    """It is refused when the first call is made, by a ConfigError."""
+    """It is refused by a ConfigError: when the vendor is made, or where the environment names it when the first call is made."""
     monkeypatch.setenv("no_proxy", "")
     monkeypatch.setenv("http_proxy", proxy if given == "environment" else "")
-    with Dispatcher() as dispatcher:
-        settings = {"proxy": proxy} if given == "argument" else {}
-        dispatcher.register_vendor(OpenAIVendor(api_key=KEY, base_url="http://vendor.test", **settings))
-        with pytest.raises(ConfigError, match=r"(?i)proxy: ") as raised:
+
+    def ask():
+        with Dispatcher() as dispatcher:
+            settings = {"proxy": proxy} if given == "argument" else {}
+            dispatcher.register_vendor(OpenAIVendor(api_key=KEY, base_url="http://vendor.test", **settings))
             dispatcher.send(Request("gpt-4o-mini", "hi"))
 
+    with pytest.raises(ConfigError, match=r"(?i)proxy: ") as raised:
+        ask()
     nothing_told(told_of_error(raised.value).replace("can%D0%B0ry", "canary"))
 
 

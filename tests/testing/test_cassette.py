@@ -236,6 +236,45 @@ def test_no_secret_is_in_the_file(simulator, tmp_path):
     )
 
 
+def test_uploads_of_bytes_are_replayed_and_hold_no_secret(simulator, tmp_path):
+    """Of each Files API; a key among bytes that are no text is masked there too."""
+    path = tmp_path / "a.pdf"
+    path.write_bytes(b"%PDF \xff\xfe api_key=" + KEY.encode() + b" \x00 end")
+    for number, (kind, url) in enumerate(
+        [
+            (OpenAIVendor, simulator.openai_url),
+            (AnthropicVendor, simulator.anthropic_url),
+            (GoogleVendor, simulator.google_url),
+        ]
+    ):
+        file = tmp_path / f"{number}.json"
+        with Cassette(file):
+            recorded = kind(api_key=KEY, base_url=url).upload_file(path)
+        document = json.loads(file.read_text())
+        bodies = [
+            base64.b64decode(part["base64"]) if "base64" in part else json.dumps(part).encode()
+            for exchange in document["exchanges"]
+            for part in exchange.values()
+        ]
+        with Cassette(file, mode="none"):
+            again = kind(api_key=KEY, base_url=url).upload_file(path)
+        with Cassette(file, mode="none"), pytest.raises(UnmatchedRequest):
+            kind(api_key=KEY, base_url=url).upload_file(b"%PDF \xff other", name="a.pdf")
+
+        assert recorded == again
+        assert b"%PDF" in b"".join(bodies)
+        assert KEY.encode() not in b"".join(bodies)
+
+
+def test_a_field_that_is_called_base64_hides_nothing(tmp_path):
+    """It is masked as every text of a body."""
+    body = json.dumps({"base64": f"it is {KEY}"}).encode()
+    with LoopbackServer(lambda peer, _request: peer.reply(200, body)) as server, Cassette(tmp_path / "a.json"):
+        OpenAIVendor(api_key=KEY, base_url=f"{server.url}/v1").request("POST", "/other", json={"base64": KEY})
+
+    assert KEY not in (tmp_path / "a.json").read_text()
+
+
 def test_a_secret_in_the_pieces_of_a_stream_is_masked(tmp_path):
     """No event has it whole."""
     pieces = [KEY[at : at + 5] for at in range(0, len(KEY), 5)]
@@ -326,6 +365,7 @@ def test_wrong_settings_are_refused(settings, told):
         '{"cassette": 2, "exchanges": []}',
         '{"cassette": 1, "exchanges": [{}]}',
         '{"cassette": 1, "exchanges": [{"request": {}}]}',
+        '{"cassette": 1, "exchanges": [{"request": {"method": "GET", "url": "", "base64": 5}, "response": {"status": 200}}]}',
     ],
 )
 def test_what_is_no_cassette_is_told(text, tmp_path):

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import threading
 import time
 import urllib.request
@@ -298,3 +299,15 @@ def test_it_speaks_tls():
         with urllib.request.urlopen(request, context=client, timeout=PATIENCE) as response:
             assert "a" == json.load(response)["choices"][0]["message"]["content"]
     assert path == PATHS["openai"]
+
+
+def test_a_client_that_asks_to_close_is_obeyed():
+    """A proxy that forwards such a request reads until the end of the connection."""
+    with (
+        VendorSimulator() as simulator,
+        socket.create_connection(("127.0.0.1", int(simulator.url.rpartition(":")[2])), timeout=PATIENCE) as client,
+    ):
+        client.sendall(b"GET /v1/models HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer k\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+
+    assert answer.startswith(b"HTTP/1.1 200")

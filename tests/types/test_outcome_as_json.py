@@ -130,6 +130,7 @@ def test_a_trace_is_json():
         written = json.loads(json.dumps(trace.as_dict()))
         assert written == trace.as_dict() | {"attempts": written["attempts"]}
         assert list(trace) == [AttemptRecord.from_dict(one) for one in written["attempts"]]
+        assert list(trace) == [AttemptRecord.from_dict(one.as_dict()) for one in trace]
 
 
 @each(
@@ -137,7 +138,11 @@ def test_a_trace_is_json():
     [
         ({"errors": []}, "outcome: "),
         ({"error": {"type": "Nothing", "message": "x"}}, "outcome.error: 'Nothing' with its message is no error of this library"),
+        ({"error": 3}, "outcome.error: int is no mapping"),
+        ({"error": {"type": "BudgetExceeded", "message": "x", "limit": "dear"}}, "outcome.error.limit: 'dear' is no text of US dollars"),
+        ({"error": {"type": "BudgetExceeded", "message": "x", "ends": "soon"}}, "outcome.error.ends: invalid value"),
         ({"attempts": [{"vendor": "a"}]}, "attemptrecord"),
+        ({"attempts": 3}, "outcome.attempts: invalid value for type, expected an iterable"),
         ({"latency": "long"}, "outcome.latency"),
         ({"attempts": 3}, "outcome.attempts: "),
         ({"attempts": [3]}, "attemptrecord: "),
@@ -154,3 +159,6 @@ def test_a_mistake_is_told(fields, told):
     with pytest.raises(InvalidRequest) as caught:
         Outcome.from_dict({**outcome.as_dict(), **fields})
     assert told in str(caught.value)
+    for kind in (Outcome, AttemptRecord):
+        with pytest.raises(InvalidRequest, match="is no mapping"):
+            kind.from_dict(None)

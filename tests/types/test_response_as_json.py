@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+from decimal import Decimal
 
 import attrs
 import pytest
 
-from llmdispatcher import Dispatcher, InvalidRequest, Request, Response, Usage
+from llmdispatcher import Dispatcher, InvalidRequest, RateLimitRemaining, Request, Response, Usage
 from llmdispatcher.testing import FakeVendor
 
 from ..cache.test_entries import FULL
@@ -51,6 +53,15 @@ def test_recorded_answers(corpus):
     assert count > 100
 
 
+def test_odd_numbers_of_vendors_are_kept():
+    """A vendor may say that less than nothing is left."""
+    response = Response(
+        rate_limit_remaining=RateLimitRemaining(requests=-1, requests_reset=0.5), usage=Usage(cost=Decimal("1.0000000000000000001"))
+    )
+    assert response == through(response)
+    assert response == Response.from_dict(response.as_dict())
+
+
 @each(
     "fields, told",
     [
@@ -60,7 +71,20 @@ def test_recorded_answers(corpus):
         ({"parts": [{"type": "hologram"}]}, "response.parts[0]"),
         ({"parts": [{"type": "image", "data": "%"}]}, "response.parts[0].data"),
         ({"created_at": "soon"}, "response.created_at"),
-        (3, "response"),
+        (3, "response: int is no mapping"),
+        ({1: 2}, "response: the key 1 is no text"),
+        ({"usage": {1: 2}}, "response.usage: extra fields found (1)"),
+        ({"usage": 3}, "response.usage: invalid value for type, expected Usage"),
+        ({"content": None}, "response.content: NoneType is no text"),
+        ({"cached": "no"}, "response.cached: 'no' is no true or false"),
+        ({"latency": "nan"}, "response.latency: 'nan' is no number"),
+        ({"latency": math.nan}, "response.latency: nan is no number"),
+        ({"dropped": "seed"}, "response.dropped: str is no list of texts"),
+        ({"usage": {"input_tokens": 10**400}}, "response.usage.input_tokens"),
+        ({"usage": {"input_tokens": True}}, "response.usage.input_tokens"),
+        ({"usage": {"cost": "NaN"}}, "response.usage.cost: 'NaN' is no text of US dollars"),
+        ({"usage": {"cost": "1e999999"}}, "response.usage.cost"),
+        ({"usage": {"cost": 0.1}}, "response.usage.cost: float is no text of US dollars"),
     ],
 )
 def test_a_mistake_is_told_by_its_path(fields, told):

@@ -102,8 +102,10 @@ def _buckets(span: Span, group_by: str, zone: tzinfo) -> Iterator[Bucket]:
 
 
 def _parse(value: When, field: str) -> datetime | date:
-    if not isinstance(value, str):
+    if isinstance(value, date):
         return value
+    if not isinstance(value, str):
+        raise InvalidRequest(f"{field}: {type(value).__name__} is no day and no moment; give a date, a datetime, or '2026-11-21'")
     try:
         return date.fromisoformat(value)
     except ValueError:
@@ -111,7 +113,9 @@ def _parse(value: When, field: str) -> datetime | date:
     try:
         return datetime.fromisoformat(value)
     except ValueError:
-        raise InvalidRequest(f"{field}: {value!r} is no day and no moment; write it as 2026-11-21 or 2026-11-21T09:30Z") from None
+        raise InvalidRequest(
+            f"{field}: {value[:80]!r} is no day and no moment; write it as 2026-11-21 or 2026-11-21T09:30Z"
+        ) from None
 
 
 def _to_utc(value: date, zone: tzinfo, field: str) -> datetime:

@@ -31,7 +31,7 @@ from llmdispatcher.types import Secret, cost_of, unfold
 from llmdispatcher.wire import EMBEDDING_CODECS, OPENAI_CHAT, Inbound
 
 from .answers import BaseResponse, EmbeddingResponse, ModelResponse, ModelResponseStream, TextCompletionResponse
-from .costs import price_of, refused_params
+from .costs import check_prices, price_of, refused_params
 from .events import Event
 from .exceptions import NAMES, LiteLLMFacts, exception_class, exception_of
 from .providers import Endpoints, Place, ProviderModel, place_of, target_of
@@ -175,6 +175,7 @@ class ProviderCall:
         self.call_type = call_type
         self.model = model
         self.target: ProviderModel = target_of(model, given.own.get("custom_llm_provider"))
+        check_prices({**(given.own.get("model_info") or {}), **given.own})
         self.streamed = bool(given.fields.get("stream")) and call_type != "embedding"
         self.place: Place = place_of(self.target, given.own, deployment=deployment)
         self.id = str(given.own.get("litellm_call_id") or new_id(endpoints.clock))
@@ -660,7 +661,7 @@ def _of_any_vendor(own: Mapping[str, Any], named: str, model: str) -> dict[str, 
 def _others(model: str, own: Mapping[str, Any], error: DispatchError) -> Sequence[Any]:
     if isinstance(error, exception_class("BudgetExceededError")):
         return ()
-    larger = (own.get("context_window_fallback_dict") or {}).get(model)
+    larger = (own.get("context_window_fallback_dict") or {}).get(model) if isinstance(model, str) else None
     if larger is not None and isinstance(error, exception_class("ContextWindowExceededError")):
         return (larger,)
     return own.get("fallbacks") or ()

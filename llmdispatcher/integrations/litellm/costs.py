@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -95,6 +95,8 @@ def register_model(model_cost: Mapping[str, Mapping[str, Any]]) -> dict[str, Any
     """Set prices and facts of models: ``{"my-model": {"input_cost_per_token": ..., "output_cost_per_token": ..., ...}}``."""
     if not isinstance(model_cost, Mapping):
         raise ValueError(f"model_cost: {type(model_cost).__name__} is no table of models; addresses are not fetched, give a dict")
+    for row in model_cost.values():
+        check_prices(row)
     for name, row in model_cost.items():
         SETTINGS._custom_prices[name] = {**SETTINGS._custom_prices.get(name, {}), **row}
         if SETTINGS._model_cost is not None:
@@ -185,9 +187,27 @@ def _facts_by_name(model: str) -> ModelFacts | None:
 
 def _price(row: Mapping[str, Any]) -> Price:
     """A price per million of one that is written by the token; what it does not name costs as in :class:`Price`."""
-    given = {ours: row[name] for name, ours in _AMOUNTS.items() if row.get(name) is not None}
-    amounts: dict[str, Any] = {name: Decimal(str(amount)) * _PER_TOKEN for name, amount in {"output": 0, **given}.items()}
+    given = {ours: _amount(name, row[name]) for name, ours in _AMOUNTS.items() if row.get(name) is not None}
+    amounts: dict[str, Any] = {name: amount * _PER_TOKEN for name, amount in {"output": Decimal(0), **given}.items()}
     return Price(**amounts)
+
+
+def check_prices(row: Mapping[str, Any]) -> None:
+    """Raise ``BadRequestError`` for a price by the token that is no amount of money."""
+    for name in _AMOUNTS:
+        if row.get(name) is not None:
+            _amount(name, row[name])
+
+
+def _amount(name: str, value: Any) -> Decimal:
+    try:
+        amount = None if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal) else Decimal(str(value))
+    except (InvalidOperation, ValueError):
+        amount = None
+    if amount is None or not amount.is_finite() or not 0 <= amount <= 1:
+        told = f"{name}: {str(value)[:40]!r} is no price of a token; give US dollars, such as 0.000002"
+        raise exception_class("BadRequestError")(told, None, None)
+    return amount
 
 
 def cost_per_token(  # noqa: PLR0913 - LiteLLM's arguments

@@ -15,7 +15,7 @@ from llmdispatcher.runtime import Clock
 from llmdispatcher.types import Secret
 
 from .answers import Answer
-from .costs import get_model_info
+from .costs import check_prices, get_model_info
 from .exceptions import exception_class
 from .providers import litellm_name, target_of
 
@@ -113,7 +113,9 @@ class Deployment:
         for limit in ("rpm", "tpm"):
             if entry.get(limit) is not None:
                 params.setdefault(limit, entry[limit])
-        return cls(name, params, entry.get("model_info") or {})
+        made = cls(name, params, entry.get("model_info") or {})
+        check_prices({**made.model_info, **params})
+        return made
 
     @property
     def id(self) -> str:

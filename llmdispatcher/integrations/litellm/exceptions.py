@@ -103,10 +103,9 @@ def _told(facts: dict[str, Any]) -> str:
     if "max_budget" in facts:
         return f"Budget has been exceeded! Current cost: {facts.get('current_cost')}, Max budget: {facts['max_budget']}"
     if "cooldown_time" in facts:
-        return (
-            f"No deployments available for selected model, Try again in {facts['cooldown_time']:g} seconds."
-            f" Passed model={facts.get('model')}."
-        )
+        wait = facts["cooldown_time"]
+        told = f"{wait:g}" if isinstance(wait, int | float) else str(wait)
+        return f"No deployments available for selected model, Try again in {told} seconds. Passed model={facts.get('model')}."
     return ", ".join(f"{name}={value}" for name, value in facts.items() if isinstance(value, str | int))
 
 

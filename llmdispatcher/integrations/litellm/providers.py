@@ -101,13 +101,16 @@ class ProviderModel:
     model: str
 
 
-def target_of(model: Any, provider: str | None = None) -> ProviderModel:
+def target_of(model: Any, provider: Any = None) -> ProviderModel:
     """Read ``vendor/model``, a bare name whose vendor the catalog knows, or a model of ``provider`` (``custom_llm_provider``).
 
     Raises ``BadRequestError`` for any other name.
     """
     if not isinstance(model, str) or not model.strip():
         raise exception_class("BadRequestError")(f"model: {model!r} names no model; give 'vendor/model'", str(model), None)
+    if provider is not None and not isinstance(provider, str):
+        told = f"custom_llm_provider: {type(provider).__name__} is no vendor's name; give a text such as 'openai'"
+        raise exception_class("BadRequestError")(told, model, None)
     model = SETTINGS.model_alias_map.get(model, model).strip()
     head, slash, tail = model.partition("/")
     if provider is not None:

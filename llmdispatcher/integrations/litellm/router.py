@@ -255,7 +255,10 @@ class DeploymentRouter:
         """Make vectors of texts."""
         return self._call("embedding", model, {"input": input, **given})
 
-    def _call(self, call_type: str, model: str, given: Mapping[str, Any]) -> Any:
+    def _call(self, call_type: str, model: Any, given: Mapping[str, Any]) -> Any:
+        if not isinstance(model, str):
+            told = f"model: {type(model).__name__} is no name; give one of {', '.join(self.model_names)}"
+            raise exception_class("BadRequestError")(told, None, None)
         return self._with_fallbacks(call_type, model, CallArguments.of(given), 0, (model,))
 
     def _with_fallbacks(self, call_type: str, model: str, given: CallArguments, depth: int, tried: tuple[str, ...]) -> Any:
