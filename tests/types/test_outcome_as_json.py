@@ -139,7 +139,10 @@ def test_a_trace_is_json():
         ({"errors": []}, "outcome: "),
         ({"error": {"type": "Nothing", "message": "x"}}, "outcome.error: 'Nothing' with its message is no error of this library"),
         ({"error": 3}, "outcome.error: int is no mapping"),
-        ({"error": {"type": "BudgetExceeded", "message": "x", "limit": "dear"}}, "outcome.error.limit: 'dear' is no text of US dollars"),
+        (
+            {"error": {"type": "BudgetExceeded", "message": "x", "limit": "dear"}},
+            "outcome.error.limit: 'dear' is no text of US dollars",
+        ),
         ({"error": {"type": "BudgetExceeded", "message": "x", "ends": "soon"}}, "outcome.error.ends: invalid value"),
         ({"attempts": [{"vendor": "a"}]}, "attemptrecord"),
         ({"attempts": 3}, "outcome.attempts: invalid value for type, expected an iterable"),
