@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from llmdispatcher.catalog import apply_registry
+from llmdispatcher.catalog.models import apply_registry
 from llmdispatcher.testing import VendorSimulator
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -347,7 +347,7 @@ def _prune_limit(now: datetime, older_than: timedelta | When) -> int:
         if not isinstance(older_than, str):
             raise
         raise InvalidRequest(
-            f"older_than: {older_than!r} is no age and no day; write it as '90d', '12w', '48h' or '2026-11-21'"
+            f"older_than: {str(older_than)[:80]!r} is no age and no day; write it as '90d', '12w', '48h' or '2026-11-21'"
         ) from None
     if not 0 <= micros(limit) <= micros(now):
         raise InvalidRequest(
