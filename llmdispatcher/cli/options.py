@@ -161,7 +161,7 @@ COUNT = WholeNumber(min=1)
 
 
 class OneOf(click.Choice[str]):
-    """One of some words; the error for another one suggests the closest."""
+    """A choice of words; its error for any other word suggests the closest."""
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
         """Return the words that there are, and the one that was meant."""

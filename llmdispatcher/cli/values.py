@@ -27,7 +27,7 @@ def _completer(values: Callable[[click.Context, str], Iterable[str]]) -> Complet
 
 
 def _list_completer(values: Callable[[click.Context, str], Iterable[str]]) -> Completer:
-    """The same for values with commas between them, of which the last is completed."""
+    """Complete the last of several values that have commas between them."""
 
     def complete(ctx: click.Context, param: click.Parameter, typed: str) -> list[Any]:
         before, comma, last = typed.rpartition(",")
@@ -37,7 +37,7 @@ def _list_completer(values: Callable[[click.Context, str], Iterable[str]]) -> Co
     return complete
 
 
-def _given(ctx: click.Context, name: str) -> Any:
+def _option_of(ctx: click.Context, name: str) -> Any:
     return (ctx.find_root().obj or {}).get(name)
 
 
@@ -45,11 +45,11 @@ def _vendors(ctx: click.Context, _typed: str) -> list[str]:
     from ..catalog import vendor_rows  # late: only a shell asks, here and below
 
     names = [row.name for row in vendor_rows()]
-    if _given(ctx, "config") is None:
+    if _option_of(ctx, "config") is None:
         return names
     from ..dispatcher import read_config_file
 
-    return [*read_config_file(_given(ctx, "config")).vendors, *names]
+    return [*read_config_file(_option_of(ctx, "config")).vendors, *names]
 
 
 def _keychain_vendors(_ctx: click.Context, _typed: str) -> list[str]:
@@ -63,7 +63,7 @@ def _aliases(ctx: click.Context, _typed: str) -> list[str]:
 
     file = ctx.params.get("lockfile")
     lockfile = Lockfile.load(file) if file is not None else Lockfile.discover()
-    return list(lockfile.aliases(_given(ctx, "profile")))
+    return list(lockfile.aliases(_option_of(ctx, "profile")))
 
 
 def _models(ctx: click.Context, typed: str) -> list[str]:

@@ -139,7 +139,7 @@ class KeyBudgets:
         reservation = Reservation(call, spending)
         refusal = spending.reserve(reservation, target, (), Deadline.after(seconds, clock=self._clock))
         if refusal is not None:
-            raise _told(refusal, request.model)
+            raise _error_of(refusal, request.model)
         return KeyReservation(reservation, request, [target, *targets])
 
     def spent(self, budgets: Mapping[str, Budget]) -> dict[str, Decimal]:
@@ -150,7 +150,7 @@ class KeyBudgets:
         if not budgets:
             return {}
         now = self._clock.now()
-        balances = _balances(self._opened(), now)
+        balances = _balances(self._open_store(), now)
         begins = {name: period_at(period, Budget(limit=0, period=period).clocks, now).begins for period, name in _NAMES.items()}
         found = {
             one.account.share: plain_dollars(one.spent)
@@ -175,12 +175,12 @@ class KeyBudgets:
     def _spending(self, budget: Budget) -> Spending:
         spending = self._spendings.get(_mark(budget))
         if spending is None:
-            store = self._opened()
+            store = self._open_store()
             _balances(store, self._clock.now())  # makes the tables; a call would wait for these for a minute
             spending = self._spendings[_mark(budget)] = Spending((budget,), self._clock, store)
         return spending
 
-    def _opened(self) -> DatabaseBudgetStore:
+    def _open_store(self) -> DatabaseBudgetStore:
         with self._lock:
             if self._store is None:
                 self._ledger = Ledger(self._place)
@@ -203,7 +203,7 @@ def _micros(moment: datetime) -> int:
     return int(moment.timestamp()) * 1_000_000
 
 
-def _told(refusal: BudgetExceeded, model: str) -> DispatchError:
+def _error_of(refusal: BudgetExceeded, model: str) -> DispatchError:
     """The refusal in words for the client, which knows nothing of targets and settings."""
     if refusal.code == "budget_unavailable":
         return _unavailable()

@@ -479,7 +479,7 @@ def _url(place: str | os.PathLike[str]) -> sa.URL:
 
 
 def _ledger_place(place: str | os.PathLike[str], url: sa.URL) -> str:
-    """The same database as the ledger names it."""
+    """The path or URL of the keys' database in the form that a ledger takes."""
     if url.get_backend_name() == "sqlite":
         return str(Path(url.database).expanduser()) if url.database else os.fspath(place)
     return url.set(drivername="postgresql").render_as_string(hide_password=False)

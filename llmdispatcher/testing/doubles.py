@@ -194,7 +194,7 @@ class FakeVendor:
         with self._lock:
             self._record(request)
         self._wait_latency(deadline)
-        given = _given(self.vectors, request)
+        given = _answer_to(self.vectors, request)
         if isinstance(given, Embeddings):
             return attrs.evolve(given, vendor=given.vendor or self.name, model=given.model or request.model)
         vectors = [_vector(text, request.dimensions or _DIMENSIONS) for text in request.texts] if given is None else given
@@ -204,7 +204,7 @@ class FakeVendor:
     def list_models(self, deadline: Deadline) -> tuple[str, ...]:
         """Return ``models``, or the names of models among its ``capabilities``."""
         self._wait_latency(deadline)
-        given = _given(self.models, None)
+        given = _answer_to(self.models, None)
         return tuple([name for name in self.capabilities.models if not _GLOB & {*name}]) if given is None else tuple(given)
 
     def count_tokens(self, request: Request, deadline: Deadline) -> int | None:
@@ -212,7 +212,7 @@ class FakeVendor:
         self._wait_latency(deadline)
         if self.tokens is None:
             return _usage(request, "").input_tokens
-        given = _given(self.tokens, request)
+        given = _answer_to(self.tokens, request)
         return None if given is None else int(given)
 
     def _record(self, request: Request | EmbeddingRequest) -> None:
@@ -263,7 +263,7 @@ _DIMENSIONS = 8
 _GLOB = frozenset("*?[")
 
 
-def _given(told: Any, request: Any) -> Any:
+def _answer_to(told: Any, request: Any) -> Any:
     """What a test has given as an answer, whether or not a callable makes it. Raises an exception that was given."""
     if callable(told) and not isinstance(told, type):
         told = told(request) if request is not None else told()

@@ -365,7 +365,7 @@ def _take(claim: Claim, amount: int, connection: Connection) -> AccountBalance |
 
 
 def _take_sliding(claim: Claim, amount: int, now: int, connection: Connection) -> AccountBalance | None:
-    """The same for a sliding period, whose accounts are added up; the lock keeps others from adding to them meanwhile."""
+    """Reserve in a sliding period, whose accounts are added up; the lock keeps others from adding to them meanwhile."""
     key = _key_of(claim.account)
     rows = connection.execute(_SELECT_SLIDING, {"name": key["name"], "share": key["share"], "since": claim.since}).all()
     whole = AccountBalance.join(claim, [(ends, spent, held) for _, ends, spent, held, _ in rows], amount)

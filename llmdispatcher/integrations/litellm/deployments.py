@@ -223,7 +223,7 @@ def provider_of(deployment: Deployment) -> str:
 
 
 def draw(among: Sequence[Deployment], weights: Sequence[float], clock: Clock) -> Deployment:
-    """One of several, by chance and weight."""
+    """Draw a deployment by chance, in proportion to the weights."""
     mark = clock.random() * sum(weights)
     for deployment, weight in zip(among, weights, strict=True):
         mark -= weight

@@ -89,7 +89,7 @@ class LiteLLMFacts:
             "status_code": self._status,
         }
         vars(self).update(known, **facts)
-        self.message = f"litellm.{type(self).__name__}: {_told(facts) if message is None else message}"
+        self.message = f"litellm.{type(self).__name__}: {_describe(facts) if message is None else message}"
         status = vars(self)["status_code"]
         if vars(self)["response"] is None:
             vars(self)["response"] = SimpleNamespace(status_code=status, headers=vars(self)["headers"] or {}, request=None, text="")
@@ -98,7 +98,7 @@ class LiteLLMFacts:
         return escaped(self.message)
 
 
-def _told(facts: dict[str, Any]) -> str:
+def _describe(facts: dict[str, Any]) -> str:
     """The text of an exception that is made without one."""
     if "max_budget" in facts:
         return f"Budget has been exceeded! Current cost: {facts.get('current_cost')}, Max budget: {facts['max_budget']}"

@@ -532,7 +532,7 @@ class DeploymentRouter:
         return bool(self.provider_budget_config) or any(one.allowance is not None for one in group)
 
     def _pick(self, among: Sequence[Deployment], now: float) -> Deployment:
-        """One of several, by the strategy; by chance where it finds no difference."""
+        """Choose a deployment by the strategy; by chance where it finds no difference."""
         if len(among) == 1:
             return among[0]
         if self.routing_strategy == "simple-shuffle":

@@ -14,7 +14,7 @@ FOREIGN_SETTINGS = ("api_base", "base_url", "api_key", "extra_headers", "extra_b
 STATEFUL = ("previous_response_id", "conversation", "container", "prompt", "cachedContent", "background")
 """Fields that refer to what a vendor keeps: with shared keys anybody could name what another left there."""
 _KEPT_INSIDE = frozenset({"file_id", "file_ids", "vector_store_ids", "fileId", "fileIds", "fileSearchStoreNames"})
-"""The same within tools and in parts of a conversation."""
+"""Fields of tools and of parts of a conversation that refer to what a vendor keeps."""
 MOST_DEPTH = 64
 """Objects and lists within each other."""
 MOST_MEMBERS, MOST_OF_EMBEDDINGS = 200_000, 500_000

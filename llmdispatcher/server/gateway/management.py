@@ -26,7 +26,7 @@ def list_keys(store: KeyStore, maker: ApiKey) -> dict[str, Any]:
 
 
 def show_key(store: KeyStore, maker: ApiKey, key_id: str) -> dict[str, Any]:
-    """One of them. Raises :class:`GatewayError` with 404 for another's."""
+    """A key of the organization, by its id. Raises :class:`GatewayError` with 404 for another's."""
     found = [key for key in store.all(maker.organization) if key.id == key_id]
     if not found:
         raise _unknown()
