@@ -515,6 +515,10 @@ class _Source:
         self.away.deadline.cancellation.cancel("nobody reads the stream any more")
 
 
+def _parse(call: Call, response: Response) -> Response:
+    return structured.read(call.request, response, call.deadline)
+
+
 @attrs.frozen
 class ResponseCacheLayer:
     """The cache, and those who are asked where it knows nothing."""
@@ -535,16 +539,10 @@ class ResponseCacheLayer:
         return self.cache.stream(cache_request, partial(self.attempt_loop.stream, call, route))
 
     def _cache_request(self, call: Call, route: Route, *, streamed: bool) -> CacheRequest:
-        has_form = call.request.response_format is not None
-
-        def form(response: Response) -> Response:
-            return structured.read(call.request, response, call.deadline)
-
-        return CacheRequest(
-            request=call.request,
-            places=[cache_target(self.vendors[target.vendor].vendor, target.vendor, target.model) for target in route.targets],
-            deadline=call.deadline,
-            check=form if has_form else None,
-            recall=(lambda response: form(call.from_cache(response))) if has_form and streamed else call.from_cache,
-            fail=call.fail,
-        )
+        places = [cache_target(self.vendors[target.vendor].vendor, target.vendor, target.model) for target in route.targets]
+        made = CacheRequest(request=call.request, places=places, deadline=call.deadline, recall=call.from_cache, fail=call.fail)
+        if call.request.response_format is not None:
+            made.check = partial(_parse, call)
+            if streamed:
+                made.recall = lambda response: _parse(call, call.from_cache(response))
+        return made

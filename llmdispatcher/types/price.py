@@ -150,7 +150,7 @@ def _amounts(usage: Usage, price: Price, tier: str | None, at: datetime | None) 
     calls, other = price.calls, NOTHING
     if at is not None and (price.later or price.off_peak is not None):
         price = price.at(at)
-    if price.bands or tier:
+    if price.bands or (tier and price.tiers):
         price = price.of(usage.input_tokens, tier)
     if calls:
         other = calls.get("request", NOTHING)
