@@ -78,7 +78,7 @@ def _cache_of(settings: Settings, given: Mapping[str, Any]) -> ResponseCache:
     place = {name: given[name] for name in ("store", "prefix", "schema") if given[name] is not None}
     if "store" in place:
         return ResponseCache(**place)
-    cache = read_config_file(settings.config).config().cache
+    cache = read_config_file(settings.config, only=("cache",)).config().cache
     if cache is None:
         raise UsageError("which store? llmdispatcher cache info FILE, or a --config with [cache]")
     return attrs.evolve(cache, **place)

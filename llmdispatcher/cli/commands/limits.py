@@ -22,7 +22,7 @@ budgets = Suite("budgets", help="Show budgets, or reset one.", examples=("llmdis
 @contextmanager
 def _open_budgets(settings: Settings) -> Iterator[Dispatcher]:
     """A dispatcher with the budgets of the configuration, and the ledger that keeps them."""
-    file = read_config_file(settings.config)
+    file = read_config_file(settings.config, only=("budgets", "ledger"))
     config = file.config()
     if not config.budgets:
         raise UsageError("there are no budgets: name the file that has [[budgets]] with --config")

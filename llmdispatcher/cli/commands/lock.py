@@ -61,7 +61,7 @@ def registry_of(settings: Settings, given: str | None) -> Registry:
     """Return the registry of the option, the configuration or the environment, else the published one; nothing is asked yet."""
     from ...catalog import PUBLISHED, Registry  # late: only who asks one needs it
 
-    configured: Any = dispatching.read_config_file(settings.config).fields.get("registry")
+    configured: Any = dispatching.read_config_file(settings.config, only=("registry",)).fields.get("registry")
     return Registry(given or configured or os.environ.get(REGISTRY) or PUBLISHED)
 
 
@@ -327,7 +327,7 @@ def json_refresh(settings: Settings, **given: Any) -> int:
     A registry that is unavailable, broken or hostile changes nothing: earlier data still counts. Models and prices as they count
     then are written into the ledger, if there is one, for queries in SQL.
     """
-    with records.open_named_ledger(settings, dispatching.read_config_file(settings.config).fields.get("ledger")) as ledger:
+    with records.open_named_ledger(settings, records.configured_ledger(settings)) as ledger:
         registry = registry_of(settings, given["registry"])
         try:
             states = registry.refresh(timeout=given["timeout"])
