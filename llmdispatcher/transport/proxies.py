@@ -96,7 +96,10 @@ class Proxy:
             what = f"the proxy wants a login by {others[0]} (407), and only Basic is supported"
             todo = f"go by a local proxy that logs in for you, and name it in {self.field}"
         elif self.login is None:
-            what, todo = "the proxy wants a user and password (407)", f"write them into {self.field}, as {self.scheme}{PROXY_FORM[4:]}"
+            what, todo = (
+                "the proxy wants a user and password (407)",
+                f"write them into {self.field}, as {self.scheme}{PROXY_FORM[4:]}",
+            )
         else:
             what, todo = f"the proxy wants a user and password (407), and refuses those of {self.field}", "correct them"
         return _refused(what, todo, context, status=407, retry_here=False)
