@@ -136,7 +136,8 @@ def plausible_text(prompt: str, seed: int = 0) -> str:
 def response_to(request: Request, prompt: str, seed: int = 0) -> SimulatedResponse:
     """Return a response that does what the request asks: a forced tool call, JSON of the requested form, else plausible text.
 
-    Each of ``n`` choices has a text of its own. Its reasoning is one sentence if the request asks for reasoning. The same request and seed give the same response.
+    Each of ``n`` choices has a text of its own, and one sentence of reasoning if the request asks for that. The same request and
+    seed give the same response.
     """
     answer, *others = [_choice(request, plausible_text(prompt, seed + number)) for number in range(request.n or 1)]
     return attrs.evolve(answer, others=others)

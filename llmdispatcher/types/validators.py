@@ -66,7 +66,7 @@ def boolean(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None
 
 
 def check_file(field: str, value: str, *, or_folder: bool = False) -> None:
-    """Raise :class:`ConfigError` for a path where nothing can be read; a file may come and change later, but one has to be there."""
+    """Raise :class:`ConfigError` for a path where nothing can be read; what is there is read later, and may change."""
     try:
         path = Path(value).expanduser()
         is_there, is_wrong = path.exists(), path.is_dir() and not or_folder

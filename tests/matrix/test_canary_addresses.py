@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import base64
 import copy
 import json
 import logging
+import os
 import pickle
 import pprint
 import traceback
