@@ -96,7 +96,10 @@ class _LimitCount:
 
     def forget_until(self, moment: float) -> bool:
         """Forget what was asked up to a moment; tell whether there was anything."""
-        return any([counted.forget_until(moment) for counted in (self.window, *self.others)])
+        found = self.window.forget_until(moment)
+        for count in self.others:
+            found = count.forget_until(moment) or found
+        return found
 
     def clear(self) -> None:
         """Forget all that was asked."""

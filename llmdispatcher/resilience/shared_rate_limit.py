@@ -220,9 +220,9 @@ class _Counters:
         left: int = self.storage.get_connection().pttl(self._reset_of(key))
         return -math.inf if left < 0 else now - (_REMEMBERED - left) / 1000
 
-    def is_counted(self, receipt: Taken, now: float) -> bool:
-        """Whether what a call took was not reset since."""
-        return receipt.at > self.last_reset(receipt.key, now)
+    def was_reset_since(self, receipt: Taken, now: float) -> bool:
+        """Whether what a call took is not counted any more."""
+        return receipt.at <= self.last_reset(receipt.key, now)
 
     def _reset_of(self, key: str) -> Any:
         return self.storage.prefixed_key(f"reset/{key}")
@@ -268,7 +268,7 @@ class SharedLimits:
             return
         more = _most(used, receipt.limit) - receipt.tokens
         if receipt.limit.tokens_per_minute is not None and more:
-            self._ask(lambda counters: counters.is_counted(receipt, now) and _correct(counters, receipt, more, now), now)
+            self._ask(lambda counters: _correct(counters, receipt, more, now), now)
 
     def give_back(self, receipt: Taken, now: float) -> None:
         """The call was not made after all."""
@@ -276,7 +276,7 @@ class SharedLimits:
             changes = [-rule.amount(receipt.tokens, receipt.output) for rule in rules_of(receipt.limit)]
             self._ask(lambda counters: _change(counters, receipt, changes), now)
             return
-        self._ask(lambda counters: counters.is_counted(receipt, now) and _return(counters, receipt, now), now)
+        self._ask(lambda counters: _return(counters, receipt, now), now)
 
     def left(self, key: str, limit: RateLimit, now: float) -> SharedLeft | None:
         """What all processes leave of a limit; ``None`` where the server fails."""
@@ -430,6 +430,8 @@ def _tokens_wait(wanted: Taken, before: int, before_ends: float, current: int, c
 
 def _correct(counters: _Counters, receipt: Taken, more: int, now: float) -> None:
     """Count more tokens, as far as there is room, or fewer, if the minute that they were counted in still runs."""
+    if counters.was_reset_since(receipt, now):
+        return
     item = counters.tokens(receipt.limit)
     if more > 0:
         if not counters.sliding.hit(item, receipt.key, cost=more):
@@ -445,6 +447,6 @@ def _return(counters: _Counters, receipt: Taken, now: float) -> None:
     if receipt.limit.tokens_per_minute is not None:
         _correct(counters, receipt, -receipt.tokens, now)
     item = counters.requests(receipt.limit)
-    if item is not None and now - receipt.at < _JUST_NOW:
+    if item is not None and now - receipt.at < _JUST_NOW and not counters.was_reset_since(receipt, now):
         storage = counters.storage
         storage.get_connection().lpop(storage.prefixed_key(item.key_for(receipt.key)))

@@ -26,6 +26,10 @@ def _calls(value: ToolCall | Iterable[ToolCall]) -> tuple[ToolCall, ...]:
     return (value,) if isinstance(value, ToolCall) else tuple(value)
 
 
+def _several(value: Iterable[SimulatedResponse]) -> tuple[SimulatedResponse, ...]:
+    return tuple(value)
+
+
 @attrs.frozen
 class SimulatedResponse:
     """One whole response, before any format. ``finish`` is ``"stop"``, ``"length"``, ``"tool_calls"`` or ``"content_filter"``.
@@ -39,7 +43,7 @@ class SimulatedResponse:
     reasoning: str = attrs.field(default="", kw_only=True)
     finish: str | None = attrs.field(default=None, kw_only=True)
     stop_sequence: str | None = attrs.field(default=None, kw_only=True)
-    others: tuple[SimulatedResponse, ...] = attrs.field(default=(), kw_only=True, converter=tuple)
+    others: tuple[SimulatedResponse, ...] = attrs.field(default=(), kw_only=True, converter=_several)
 
     @property
     def reason(self) -> str:
