@@ -44,6 +44,8 @@ _LATE = 0.2
 """Seconds; the first call of a minute begins a little before the minute that it opens on the server."""
 _REMEMBERED = 86_400_000
 """Milliseconds for which a reset is remembered; no call takes as long."""
+_ROUNDING = 0.005
+"""Seconds; the server tells whole milliseconds, and what is taken right after a reset counts."""
 _JUST_NOW = 1.0
 """Seconds within which a request that was not sent is taken off the count: the newest entry is then as good as its own."""
 
@@ -218,7 +220,7 @@ class _Counters:
     def last_reset(self, key: str, now: float) -> float:
         """When any process has reset the count, by the clock of ``now``; minus infinity where none has for a day."""
         left: int = self.storage.get_connection().pttl(self._reset_of(key))
-        return -math.inf if left < 0 else now - (_REMEMBERED - left) / 1000
+        return -math.inf if left < 0 else now - (_REMEMBERED - left) / 1000 - _ROUNDING
 
     def was_reset_since(self, receipt: Taken, now: float) -> bool:
         """Whether what a call took is not counted any more."""
@@ -394,14 +396,15 @@ def _left_by_rules(counters: _Counters, key: str, limit: RateLimit) -> SharedLef
 
 def _left_by_minute(counters: _Counters, key: str, limit: RateLimit) -> SharedLeft:
     left: dict[str, tuple[int, float]] = {}
-    now = SYSTEM_CLOCK.now().timestamp()
-    for unit, strategy, item in (
-        ("requests", counters.moving, counters.requests(limit)),
-        ("tokens", counters.sliding, counters.tokens(limit)),
-    ):
-        if item is not None:
-            stats = strategy.get_window_stats(item, key)
-            left[unit] = max(0, stats.remaining), max(0.0, stats.reset_time - now) if stats.remaining < item.amount else 0.0
+    requests, tokens = counters.requests(limit), counters.tokens(limit)
+    if requests is not None:
+        stats = counters.moving.get_window_stats(requests, key)
+        since = stats.reset_time - SYSTEM_CLOCK.now().timestamp()
+        left["requests"] = max(0, stats.remaining), since if stats.remaining < requests.amount else 0.0
+    if tokens is not None:
+        before, before_ends, current, ends = _minutes(counters, tokens, key)
+        most = counters.sliding.get_window_stats(tokens, key).remaining
+        left["tokens"] = max(0, most), before_ends if before else ends - WINDOW if current else 0.0  # it fades from then on
     return _shared_left(left)
 
 

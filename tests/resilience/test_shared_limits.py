@@ -63,6 +63,10 @@ def opened():
         limits.close()
 
 
+MOMENT = 0.02
+"""Seconds at the least between a call and a reset: what is taken within a few milliseconds before it may count."""
+
+
 def take(limits, tokens=1, now=100.0):
     return limits.take(TARGET, tokens, now)
 
@@ -434,6 +438,7 @@ def test_what_was_taken_before_a_reset_leaves_the_new_minute_alone(server, opene
     """Whichever process resets, and whether more or less was used, or the call was not made; what was taken since is settled."""
     first, second, third = (opened(server.url, requests_per_minute=10, tokens_per_minute=100) for _ in range(3))
     before = take(first, estimate, time.monotonic())
+    time.sleep(MOMENT)
     second.reset("openai")
     after = take(second, 60, time.monotonic())
     first.settle(before, used, time.monotonic()) if used is not None else first.give_back(before, time.monotonic())
@@ -451,6 +456,7 @@ def test_a_reset_by_another_process_frees_this_one(server, opened, settings):
     first, second = (opened(server.url, **settings) for _ in range(2))
     assert isinstance(take(first, now=time.monotonic()), RateLimitSlot)
     assert isinstance(take(first, now=time.monotonic()), float)
+    time.sleep(MOMENT)
     second.reset("openai")
     assert isinstance(take(first, now=time.monotonic()), RateLimitSlot)
     assert all(isinstance(take(limits, now=time.monotonic()), float) for limits in (first, second))
