@@ -229,7 +229,7 @@ def test_places_that_say_nothing_are_asked_once(clock, scheme, path):
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
         listening.setblocking(False)
         host = f"127.0.0.1:{listening.getsockname()[1]}"
-        made, vendor = cache(clock, store=f"{scheme}://{host},{host}{path}", store_timeout=0.05), Vendor()
+        made, vendor = cache(clock, store=f"{scheme}://{host},{host}{path}", store_timeout=1.0), Vendor()
         answers = [made.send(cache_request(), vendor).content for _ in range(3)]
         asked = 0
         with suppress(BlockingIOError):
