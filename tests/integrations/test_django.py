@@ -73,7 +73,8 @@ import io, json
 from tests.integrations.django_shop import application
 from django.core.management import call_command
 told = {}
-for words in (["check"], ["llmdispatcher", "health"], ["llmdispatcher", "ask", "Why?", "--max-tokens", "50", "--model", "gpt-4o-mini"]):
+ask = ["ask", "Why?", "--max-tokens", "50", "--model", "gpt-4o-mini"]
+for words in (["check"], ["llmdispatcher", "health"], ["llmdispatcher", *ask]):
     out, errors = io.StringIO(), io.StringIO()
     call_command(*words, stdout=out, stderr=errors)
     told[words[-1]] = out.getvalue(), errors.getvalue()
