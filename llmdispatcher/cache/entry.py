@@ -48,7 +48,7 @@ class Shape:
         self._defaults = tuple([_default(field) for field in fields])
         self.values: Callable[[Any], tuple[Any, ...]] = attrgetter(*self._names)
 
-    def said(self, value: Any) -> dict[str, Any]:
+    def changed(self, value: Any) -> dict[str, Any]:
         """Return the fields that are not at their default."""
         return self.named(self.values(value))
 
@@ -209,7 +209,7 @@ _FLAT_USAGE = Shape(Usage, {*_OF_THE_CALL, "raw", "tool_requests"})
 def _entry_json(value: Any) -> Any:
     shape = _SHAPES.get(type(value))
     if shape is not None:
-        return [type(value).__name__, shape.said(value)]
+        return [type(value).__name__, shape.changed(value)]
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, Mapping):

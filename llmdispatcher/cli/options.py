@@ -156,6 +156,33 @@ class Number(click.FloatRange):
 
 NO_FAILOVER = click.option("--no-failover", is_flag=True, help="Ask the first vendor of the route alone; it is still retried.")
 
+SYSTEM = click.option("-s", "--system", metavar="TEXT", help="The system prompt.")
+SIMULATE = click.option("--simulate", is_flag=True, help="Ask simulated vendors; nothing is sent.")
+_FILES = click.option(
+    "-f",
+    "--file",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    shell_complete=values.file_names,
+    help="Attach a text, document, recording or video; may be repeated.",
+)
+_IMAGES = click.option(
+    "-i",
+    "--image",
+    "images",
+    multiple=True,
+    metavar="FILE|URL",
+    shell_complete=values.file_names,
+    help="Attach an image; may be repeated.",
+)
+
+
+def with_attachments(function: _Function) -> _Function:
+    """Add the options for the files that go with a question."""
+    return _FILES(_IMAGES(function))
+
+
 COUNT = WholeNumber(min=1)
 """A whole number above 0."""
 

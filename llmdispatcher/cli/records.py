@@ -116,7 +116,7 @@ def configured_ledger(settings: Settings) -> str | None:
         return None
     from ..dispatcher import read_config_file  # late: it loads much, and few commands over a ledger have a --config
 
-    ledger = read_config_file(settings.config).fields.get("ledger")
+    ledger = read_config_file(settings.config, only=("ledger",)).fields.get("ledger")
     if not isinstance(ledger, str | None):
         raise UsageError(f"{settings.config}: ledger must be a text, a path or an address, not {ledger!r}")
     return ledger

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +103,14 @@ def print_records(
     elif rows:
         print_rows(heads, rows, no_color=settings.no_color, whole=whole, spare=spare)
     return settings.json or bool(rows)
+
+
+def print_result(settings: Settings, as_json: Any, text: str, write: Callable[[str], None] = tell) -> None:
+    """Print what a command has done: as JSON with ``--json``, else as a line, unless ``--quiet`` is given."""
+    if settings.json:
+        tell_json(as_json)
+    elif not settings.quiet:
+        write(text)
 
 
 def print_rows(

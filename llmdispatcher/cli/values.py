@@ -49,7 +49,7 @@ def _vendors(ctx: click.Context, _typed: str) -> list[str]:
         return names
     from ..dispatcher import read_config_file
 
-    return [*read_config_file(_option_of(ctx, "config")).vendors, *names]
+    return [*read_config_file(_option_of(ctx, "config"), lenient=True).vendors, *names]
 
 
 def _keychain_vendors(_ctx: click.Context, _typed: str) -> list[str]:

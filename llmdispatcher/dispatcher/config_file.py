@@ -6,7 +6,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHELL = re.compile(r"\$[A-Z_][A-Z0-9_]*")
 _DEPTH = 32
 """Tables and lists within each other; a configuration has about five."""
+_KEYS = frozenset(["vendors", *[field.name for field in attrs.fields(Config)]])
 
 
 @attrs.frozen
@@ -78,12 +79,15 @@ class ConfigFile:
                     yield attrs.evolve(self, fields={name: [item]}, vendors={}), number
 
 
-def read_config_file(path: str | os.PathLike[str] | None, *, lenient: bool = False) -> ConfigFile:
+def read_config_file(
+    path: str | os.PathLike[str] | None, *, lenient: bool = False, only: Collection[str] | None = None
+) -> ConfigFile:
     """Read a file, TOML unless its name ends in .json; without a path the content is empty.
 
     ``${NAME}`` in a text is the variable NAME of the environment, ``$$`` a dollar sign; keys have no variables. Raises
     :class:`ConfigError` for a file that cannot be read, and for variables that are not set; their values are in no error. With
-    ``lenient`` such variables stay as they are written, and are among the :meth:`~ConfigFile.mistakes`.
+    ``lenient`` such variables stay as they are written, and are among the :meth:`~ConfigFile.mistakes`. ``only`` names the fields
+    that are read, and ``"vendors"``: what the others need, such as the variables of keys, need not be there.
     """
     if path is None:
         return ConfigFile()
@@ -103,6 +107,8 @@ def read_config_file(path: str | os.PathLike[str] | None, *, lenient: bool = Fal
     if isinstance(found.get("vendor"), dict):
         raise ConfigError(f"{path}: vendor: unknown table; write [vendors.NAME]")
     mistakes: list[str] = []
+    if only is not None:
+        found = {name: value for name, value in found.items() if name in only or name not in _KEYS}
     found = _expanded(found, (), mistakes)
     if mistakes and not lenient:
         raise ConfigError(f"{path}: {'; '.join(mistakes)}")

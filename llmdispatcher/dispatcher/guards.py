@@ -476,17 +476,12 @@ def _pattern(value: str | re.Pattern[str]) -> re.Pattern[str]:
         raise ConfigError(f"pattern: {value!r} is not a regular expression: {error}") from None
 
 
-@suggest
-@attrs.frozen(kw_only=True)
-class PatternGuard:
-    """Refuses, or masks with ``replacement``, what a regular expression finds in requests, responses or both; ``name`` is told."""
+class _Searching:
+    """A guard that searches texts ``where`` it is told to, and refuses or changes them."""
 
-    pattern: re.Pattern[str] = attrs.field(converter=_pattern)
-    name: str = "a pattern"
-    action: str = attrs.field(default="refuse", validator=_one_of(ACTIONS))
-    where: str = attrs.field(default="both", validator=_one_of(PLACES))
-    replacement: str = "[removed]"
-    unreadable: str = attrs.field(default="pass", validator=_one_of(UNREADABLE))
+    __slots__ = ()
+    where: str
+    unreadable: str
 
     def before(self, request: Request) -> Request:
         """Search all texts that would be sent."""
@@ -495,6 +490,22 @@ class PatternGuard:
     def after(self, _request: Request, response: Response) -> Response:
         """Search the answer."""
         return response if self.where == "request" else _answer(response, self._applied)
+
+    def _applied(self, text: str) -> str:
+        raise NotImplementedError
+
+
+@suggest
+@attrs.frozen(kw_only=True)
+class PatternGuard(_Searching):
+    """Refuses, or masks with ``replacement``, what a regular expression finds in requests, responses or both; ``name`` is told."""
+
+    pattern: re.Pattern[str] = attrs.field(converter=_pattern)
+    name: str = "a pattern"
+    action: str = attrs.field(default="refuse", validator=_one_of(ACTIONS))
+    where: str = attrs.field(default="both", validator=_one_of(PLACES))
+    replacement: str = "[removed]"
+    unreadable: str = attrs.field(default="pass", validator=_one_of(UNREADABLE))
 
     def _applied(self, text: str) -> str:
         if self.action == "mask":
@@ -514,7 +525,7 @@ def _kinds(value: Iterable[str]) -> tuple[str, ...]:
 
 @suggest
 @attrs.frozen(kw_only=True)
-class PersonalDataGuard:
+class PersonalDataGuard(_Searching):
     """Masks (``[email]``, ``[iban]`` …) or refuses personal data of some ``kinds``: patterns with check digits, no guesses.
 
     Names and addresses of people are not recognised: no pattern can.
@@ -524,14 +535,6 @@ class PersonalDataGuard:
     action: str = attrs.field(default="mask", validator=_one_of(ACTIONS))
     where: str = attrs.field(default="request", validator=_one_of(PLACES))
     unreadable: str = attrs.field(default="pass", validator=_one_of(UNREADABLE))
-
-    def before(self, request: Request) -> Request:
-        """Search all texts that would be sent."""
-        return request if self.where == "response" else rewritten(request, self._applied, unreadable=self.unreadable)
-
-    def after(self, _request: Request, response: Response) -> Response:
-        """Search the answer."""
-        return response if self.where == "request" else _answer(response, self._applied)
 
     def _applied(self, text: str) -> str:
         for kind in self.kinds:

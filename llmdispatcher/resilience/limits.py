@@ -94,6 +94,13 @@ class _LimitCount:
                 ready, last = at, count.rule
         return ready, last
 
+    def forget_until(self, moment: float) -> bool:
+        """Forget what was asked up to a moment; tell whether there was anything."""
+        found = self.window.forget_until(moment)
+        for count in self.others:
+            found = count.forget_until(moment) or found
+        return found
+
     def clear(self) -> None:
         """Forget all that was asked."""
         self.window.clear()
@@ -176,12 +183,31 @@ class Limits:
 
     def _put(self, place: RateLimitSlot, way: _Way, limit: RateLimit | None, tokens: int, now: float) -> float | None:
         """Take a place on one count; the moment when there may be one, where there is none."""
+        count, ready = self._put_here(place, way, limit, tokens, now)
+        in_time = count.shared is not None and now + PATIENCE <= place.until
+        if now < ready < math.inf and in_time and self._was_reset(count, now):
+            count, ready = self._put_here(place, way, limit, tokens, now)
+        if ready > now:
+            return ready
+        taken = count.shared.take(count.key, count.limit, tokens, now, place.output) if in_time and count.shared else None
+        if isinstance(taken, float):
+            self.give_back(place, now)
+            return taken
+        place.receipt = taken
+        if count.limit.warn_at is not None:
+            self._tell(count, now, taken)
+        return None
+
+    def _put_here(
+        self, place: RateLimitSlot, way: _Way, limit: RateLimit | None, tokens: int, now: float
+    ) -> tuple[_LimitCount, float]:
+        """Take a place by the count of this process; its moment has passed where that was done."""
         number, key = way
         with self._lock:
             count = self._count(key, limit)
             if count.room is not None and place.room is not count.room and not count.room.enter(place):
                 place.full.append(count.room)
-                return math.inf
+                return count, math.inf
             count.window.forget(now)
             ready, place.why = count.window.ready_at(tokens), ""
             if count.others:
@@ -190,19 +216,17 @@ class Limits:
                     ready, place.why = later, str(rule)
             if ready > now:
                 self._leave(place)
-                return ready
+                return count, ready
             place.count, place.entry, place.key = count, count.window.take(tokens, now), number
             if count.others:
                 place.grains = [other.take(other.rule.amount(tokens, place.output), now) for other in count.others]
-        shared = _in_time(place, now) if count.shared is not None else None
-        taken = shared.take(count.key, count.limit, tokens, now, place.output) if shared is not None else None
-        if isinstance(taken, float):
-            self.give_back(place, now)
-            return taken
-        place.receipt = taken
-        if count.limit.warn_at is not None:
-            self._tell(count, now, taken)
-        return None
+        return count, ready
+
+    def _was_reset(self, count: _LimitCount, now: float) -> bool:
+        """Forget what was counted before another process has reset the limit; tell whether there was anything."""
+        moment = count.shared.last_reset(count.key, now) if count.shared is not None else -math.inf
+        with self._lock:
+            return count.forget_until(moment)
 
     def _tell(self, count: _LimitCount, now: float, taken: Taken | None) -> None:
         """Report the limits of which most is used: of a storage what all processes have used, else what this one has."""
@@ -359,20 +383,23 @@ class Limits:
         with self._lock:
             self._forget_calls_of_parent()
             count = self._counts.get(key) or self._new(key, limit)
+        shared = count.shared.left(count.key, count.limit, now) if count.shared is not None else None
+        with self._lock:
+            count.forget_until(shared.last_reset if shared is not None else -math.inf)
             count.window.forget(now)
             requests, tokens = count.window.left()
             reset, room = count.window.reset(now), count.room
             places = room.capacity.places if room is not None else math.inf
             busy, waiting = (len(room.seats), len(room.queue)) if room is not None else (None, 0)
             windows = [other.status(now) for other in count.others]
-        shared = count.shared.left(count.key, count.limit, now) if count.shared is not None else None
-        if shared is not None and windows:
-            windows = [attrs.evolve(own, remaining=min(own.remaining, left)) for own, left in zip(windows, shared[2], strict=True)]
+        if shared is not None:
+            pairs, reset = zip(windows, shared.others, strict=True), shared.reset
+            windows = [attrs.evolve(own, remaining=min(own.remaining, left), reset=first) for own, (left, first) in pairs]
         return RateLimitStatus(
             requests_limit=count.limit.requests_per_minute,
-            requests_remaining=_less(requests, shared[0] if shared else None),
+            requests_remaining=_less(requests, shared.requests if shared else None),
             tokens_limit=count.limit.tokens_per_minute,
-            tokens_remaining=_less(tokens, shared[1] if shared else None),
+            tokens_remaining=_less(tokens, shared.tokens if shared else None),
             reset=reset,
             in_flight_limit=None if places == math.inf else int(places),
             in_flight=busy,

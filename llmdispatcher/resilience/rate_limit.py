@@ -296,12 +296,18 @@ class Window:
 
     def forget(self, now: float) -> None:
         """Drop what is older than the window."""
-        while self.entries and self.entries[0].at <= now - WINDOW:
+        self.forget_until(now - WINDOW)
+        if self.remaining:
+            self.remaining = {name: (left, until) for name, (left, until) in self.remaining.items() if until > now}
+
+    def forget_until(self, moment: float) -> bool:
+        """Drop the calls up to a moment; tell whether there were any."""
+        before = len(self.entries)
+        while self.entries and self.entries[0].at <= moment:
             entry = self.entries.popleft()
             entry.past = True
             self.tokens -= entry.tokens
-        if self.remaining:
-            self.remaining = {name: (left, until) for name, (left, until) in self.remaining.items() if until > now}
+        return len(self.entries) < before
 
     def ready_at(self, tokens: int) -> float:
         """Return the moment when a call of so many tokens fits; minus infinity, or a past moment, if it fits now."""
@@ -440,11 +446,17 @@ class SlidingCount:
         left = max(0, rule.most - self.total)
         return RateWindowStatus(unit=rule.unit, period=rule.period, limit=rule.most, remaining=left, reset=min(ends, default=0.0))
 
-    def _forget(self, now: float) -> None:
+    def forget_until(self, moment: float) -> bool:
+        """Drop the grains whose last amount was used up to a moment; tell whether there were any."""
+        before = len(self._used)
         while self._used:
             number = next(iter(self._used))
             used, last = self._used[number]
-            if last + self.rule.seconds > now:
-                return
+            if last > moment:
+                break
             del self._used[number]
             self.total -= used
+        return len(self._used) < before
+
+    def _forget(self, now: float) -> None:
+        self.forget_until(now - self.rule.seconds)

@@ -11,7 +11,7 @@ cluster.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -42,6 +42,10 @@ _SLOW = 3
 """Decisions in a row that take too long, as those of a busy machine do now and then."""
 _LATE = 0.2
 """Seconds; the first call of a minute begins a little before the minute that it opens on the server."""
+_REMEMBERED = 86_400_000
+"""Milliseconds for which a reset is remembered; no call takes as long."""
+_ROUNDING = 0.005
+"""Seconds; the server tells whole milliseconds, and what is taken right after a reset counts."""
 _JUST_NOW = 1.0
 """Seconds within which a request that was not sent is taken off the count: the newest entry is then as good as its own."""
 
@@ -59,6 +63,18 @@ class Taken:
     began: str | bytes = ""
     warnings: tuple[tuple[LimitRule, int], ...] = ()
     """The limits of which so much is used that a warning is due, with what all processes have used."""
+
+
+@attrs.frozen
+class SharedLeft:
+    """What all processes together leave of a limit, and the seconds until the oldest count is forgotten, 0 without any."""
+
+    requests: int | None
+    tokens: int | None
+    reset: float
+    others: tuple[tuple[int, float], ...] = ()
+    """The same of each other rule."""
+    last_reset: float = -math.inf
 
 
 SCRIPT = """
@@ -107,7 +123,13 @@ for i = 1, #fields, 2 do
 end
 local answer = {}
 if what == 'look' then
-  for i, rule in ipairs(rules) do answer[i] = string.format('%.0f', rule.used) end
+  for i, rule in ipairs(rules) do
+    local first = 0
+    for _, grain in ipairs(rule.grains) do
+      if grain[2] > 0 and (first == 0 or grain[1] - now < first) then first = grain[1] - now end
+    end
+    answer[2 * i - 1], answer[2 * i] = string.format('%.0f', rule.used), string.format('%.6f', first)
+  end
   return answer
 end
 local wait, last = 0, 0
@@ -188,11 +210,24 @@ class _Counters:
         return self.storage.prefixed_key(f"rules/{key}")
 
     def clear(self, key: str, limit: RateLimit) -> None:
-        """Forget all that was counted."""
+        """Forget all that was counted, and remember when: what was taken before is not settled any more."""
+        self.storage.get_connection().set(self._reset_of(key), b"1", px=_REMEMBERED)
         self.storage.get_connection().delete(self.hash_of(key))
         for strategy, item in ((self.moving, self.requests(limit)), (self.sliding, self.tokens(limit))):
             if item is not None:
                 strategy.clear(item, key)
+
+    def last_reset(self, key: str, now: float) -> float:
+        """When any process has reset the count, by the clock of ``now``; minus infinity where none has for a day."""
+        left: int = self.storage.get_connection().pttl(self._reset_of(key))
+        return -math.inf if left < 0 else now - (_REMEMBERED - left) / 1000 - _ROUNDING
+
+    def was_reset_since(self, receipt: Taken, now: float) -> bool:
+        """Whether what a call took is not counted any more."""
+        return receipt.at <= self.last_reset(receipt.key, now)
+
+    def _reset_of(self, key: str) -> Any:
+        return self.storage.prefixed_key(f"reset/{key}")
 
 
 @lru_cache(maxsize=256)
@@ -245,20 +280,15 @@ class SharedLimits:
             return
         self._ask(lambda counters: _return(counters, receipt, now), now)
 
-    def left(self, key: str, limit: RateLimit, now: float) -> tuple[int | None, int | None, tuple[int, ...]] | None:
-        """Requests and tokens that are left in this minute, and what all other rules leave; ``None`` where the server fails."""
-        if rules_of(limit):
-            return self._ask(lambda counters: _left_by_rules(counters, key, limit), now)
+    def left(self, key: str, limit: RateLimit, now: float) -> SharedLeft | None:
+        """What all processes leave of a limit; ``None`` where the server fails."""
+        look = _left_by_rules if rules_of(limit) else _left_by_minute
+        return self._ask(lambda counters: attrs.evolve(look(counters, key, limit), last_reset=counters.last_reset(key, now)), now)
 
-        def look(counters: _Counters) -> tuple[int | None, int | None, tuple[int, ...]]:
-            requests, tokens = counters.requests(limit), counters.tokens(limit)
-            return (
-                None if requests is None else max(0, counters.moving.get_window_stats(requests, key).remaining),
-                None if tokens is None else max(0, counters.sliding.get_window_stats(tokens, key).remaining),
-                (),
-            )
-
-        return self._ask(look, now)
+    def last_reset(self, key: str, now: float) -> float:
+        """When any process has reset the count; minus infinity where that is not known."""
+        found = self._ask(lambda counters: counters.last_reset(key, now), now)
+        return -math.inf if found is None else found
 
     def reset(self, key: str, limit: RateLimit) -> bool:
         """Forget all that was counted; tell whether the server did."""
@@ -357,12 +387,34 @@ def _change(counters: _Counters, receipt: Taken, changes: Sequence[int]) -> None
     counters.run_script("settle", receipt.key, receipt.limit, list(zip(changes, receipt.grains, strict=True)), receipt.began)
 
 
-def _left_by_rules(counters: _Counters, key: str, limit: RateLimit) -> tuple[int | None, int | None, tuple[int, ...]]:
-    rules = rules_of(limit)
-    used = counters.run_script("look", key, limit, [(0, 0)] * len(rules))
-    left = [max(0, rule.most - int(amount)) for rule, amount in zip(rules, used, strict=True)]
-    first = {rule.unit: amount for rule, amount in zip(limit.minute_rules, left, strict=False)}
-    return first.get("requests"), first.get("tokens"), tuple(left[len(limit.minute_rules) :])
+def _left_by_rules(counters: _Counters, key: str, limit: RateLimit) -> SharedLeft:
+    rules, minutes = rules_of(limit), limit.minute_rules
+    found = counters.run_script("look", key, limit, [(0, 0)] * len(rules))
+    left = [(max(0, rule.most - int(used)), float(first)) for rule, used, first in zip(rules, found[::2], found[1::2], strict=True)]
+    return _shared_left(dict(zip([rule.unit for rule in minutes], left, strict=False)), left[len(minutes) :])
+
+
+def _left_by_minute(counters: _Counters, key: str, limit: RateLimit) -> SharedLeft:
+    left: dict[str, tuple[int, float]] = {}
+    requests, tokens = counters.requests(limit), counters.tokens(limit)
+    if requests is not None:
+        stats = counters.moving.get_window_stats(requests, key)
+        since = stats.reset_time - SYSTEM_CLOCK.now().timestamp()
+        left["requests"] = max(0, stats.remaining), since if stats.remaining < requests.amount else 0.0
+    if tokens is not None:
+        before, before_ends, current, ends = _minutes(counters, tokens, key)
+        most = counters.sliding.get_window_stats(tokens, key).remaining
+        left["tokens"] = max(0, most), before_ends if before else ends - WINDOW if current else 0.0  # it fades from then on
+    return _shared_left(left)
+
+
+def _shared_left(minute: Mapping[str, tuple[int, float]], others: Sequence[tuple[int, float]] = ()) -> SharedLeft:
+    return SharedLeft(
+        requests=minute["requests"][0] if "requests" in minute else None,
+        tokens=minute["tokens"][0] if "tokens" in minute else None,
+        reset=min([first for _, first in minute.values() if first > 0], default=0.0),
+        others=tuple(others),
+    )
 
 
 def _minutes(counters: _Counters, item: Any, key: str) -> tuple[int, float, int, float]:
@@ -381,6 +433,8 @@ def _tokens_wait(wanted: Taken, before: int, before_ends: float, current: int, c
 
 def _correct(counters: _Counters, receipt: Taken, more: int, now: float) -> None:
     """Count more tokens, as far as there is room, or fewer, if the minute that they were counted in still runs."""
+    if counters.was_reset_since(receipt, now):
+        return
     item = counters.tokens(receipt.limit)
     if more > 0:
         if not counters.sliding.hit(item, receipt.key, cost=more):
@@ -396,6 +450,6 @@ def _return(counters: _Counters, receipt: Taken, now: float) -> None:
     if receipt.limit.tokens_per_minute is not None:
         _correct(counters, receipt, -receipt.tokens, now)
     item = counters.requests(receipt.limit)
-    if item is not None and now - receipt.at < _JUST_NOW:
+    if item is not None and now - receipt.at < _JUST_NOW and not counters.was_reset_since(receipt, now):
         storage = counters.storage
         storage.get_connection().lpop(storage.prefixed_key(item.key_for(receipt.key)))

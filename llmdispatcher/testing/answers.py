@@ -26,11 +26,16 @@ def _calls(value: ToolCall | Iterable[ToolCall]) -> tuple[ToolCall, ...]:
     return (value,) if isinstance(value, ToolCall) else tuple(value)
 
 
+def _several(value: Iterable[SimulatedResponse]) -> tuple[SimulatedResponse, ...]:
+    return tuple(value)
+
+
 @attrs.frozen
 class SimulatedResponse:
     """One whole response, before any format. ``finish`` is ``"stop"``, ``"length"``, ``"tool_calls"`` or ``"content_filter"``.
 
-    ``finish`` is worked out where it is not given; ``stop_sequence`` is the one that ended the text.
+    ``finish`` is worked out where it is not given; ``stop_sequence`` is the one that ended the text. ``others`` are the further
+    choices of a request that asks for several; without them each choice is this one.
     """
 
     text: str = ""
@@ -38,6 +43,7 @@ class SimulatedResponse:
     reasoning: str = attrs.field(default="", kw_only=True)
     finish: str | None = attrs.field(default=None, kw_only=True)
     stop_sequence: str | None = attrs.field(default=None, kw_only=True)
+    others: tuple[SimulatedResponse, ...] = attrs.field(default=(), kw_only=True, converter=_several)
 
     @property
     def reason(self) -> str:
@@ -46,18 +52,24 @@ class SimulatedResponse:
 
     @property
     def output_tokens(self) -> int:
-        """Tokens of text and tool calls, without reasoning."""
-        return count_tokens(self.text) + sum(count_tokens(call.name + call.arguments) for call in self.tool_calls)
+        """Tokens of text and tool calls of all choices, without reasoning."""
+        own = count_tokens(self.text) + sum(count_tokens(call.name + call.arguments) for call in self.tool_calls)
+        return own + sum(other.output_tokens for other in self.others)
 
     @property
     def reasoning_tokens(self) -> int:
-        """Tokens of the reasoning."""
-        return count_tokens(self.reasoning)
+        """Tokens of the reasoning of all choices."""
+        return count_tokens(self.reasoning) + sum(other.reasoning_tokens for other in self.others)
+
+    def with_choices(self, count: int) -> SimulatedResponse:
+        """Return the response with so many choices in all."""
+        alone = attrs.evolve(self, others=())
+        return attrs.evolve(self, others=(*self.others, *[alone] * count)[: count - 1])
 
     def truncate(self, max_tokens: int | None, stops: Sequence[str] = ()) -> SimulatedResponse:
         """Return the response under a request's limits."""
         found = [(at, stop) for stop in stops if stop and (at := self.text.find(stop)) >= 0]
-        answer = self
+        answer = attrs.evolve(self, others=[one.truncate(max_tokens, stops) for one in self.others]) if self.others else self
         if found:
             at, stop = min(found)
             answer = attrs.evolve(answer, text=answer.text[:at], stop_sequence=stop)
@@ -128,9 +140,14 @@ def plausible_text(prompt: str, seed: int = 0) -> str:
 def response_to(request: Request, prompt: str, seed: int = 0) -> SimulatedResponse:
     """Return a response that does what the request asks: a forced tool call, JSON of the requested form, else plausible text.
 
-    Its reasoning is one sentence if the request asks for reasoning. The same request and seed give the same response.
+    Each of ``n`` choices has a text of its own, and one sentence of reasoning if the request asks for that. The same request and
+    seed give the same response.
     """
-    text = plausible_text(prompt, seed)
+    answer, *others = [_choice(request, plausible_text(prompt, seed + number)) for number in range(request.n or 1)]
+    return attrs.evolve(answer, others=others)
+
+
+def _choice(request: Request, text: str) -> SimulatedResponse:
     thinks = request.reasoning_tokens or request.reasoning_summary or (request.reasoning_effort or "none") != "none"
     reasoning = text.partition(".")[0] + "." if thinks else ""
     tool = _forced_tool(request)

@@ -14,6 +14,7 @@ import operator
 import os
 import re
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ import attrs
 
 from .._text import without_keys
 from ..errors import ConfigError, DispatchError, VendorUnavailable
-from ..runtime import Deadline
+from ..runtime import Deadline, new_lock
 from ..transport import Transport
 from ..types import MASK, HttpCall, HttpReply, parse_text
 from ..vendors import PUBLIC_HEADERS, Secrets, of_header
@@ -85,7 +86,7 @@ class Cassette:
     names fields of JSON bodies that need not agree, such as ``"user"``. ``secrets`` are texts to mask besides the keys.
 
     One is in use at a time in a process. The file is written when the ``with`` block ends, whatever ended it, and replaced in one
-    step. Calls of forked processes are not recorded.
+    step. What a forked process records is in the file where its answers were read before the block ends.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class Cassette:
         self._exchanges: list[_Exchange] = []
         self._recorded: list[_Exchange] = []
         self._records = mode in ("new", "all")
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._pid = 0
 
     @property
@@ -143,7 +144,13 @@ class Cassette:
 
     def __exit__(self, *_: object) -> None:
         _pull_out(self)
-        if self._recorded and os.getpid() == self._pid:
+        if os.getpid() != self._pid:
+            return
+        for part in self.path.parent.glob(".*.part"):
+            if part.name.startswith(self._part_prefix):
+                self._recorded += _read(part)
+                part.unlink()
+        if self._recorded:
             self._write()
 
     def exchange(self, ask: Callable[[], HttpReply], call: HttpCall, deadline: Deadline) -> HttpReply:
@@ -164,8 +171,26 @@ class Cassette:
             self._hidden.update(secrets)
             self._recorded.append(made)
         return HttpReply(
-            status=reply.status, headers=reply.headers, chunks=_tee(made, reply.chunks), close=reply.close, hurry=reply.hurry
+            status=reply.status, headers=reply.headers, chunks=self._tee(made, reply.chunks), close=reply.close, hurry=reply.hurry
         )
+
+    def _tee(self, exchange: _Exchange, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        try:
+            for chunk in chunks:
+                exchange.chunks.append(bytes(chunk))
+                yield chunk
+            exchange.complete = True
+        finally:
+            if os.getpid() != self._pid:
+                self._leave_to_parent(exchange)
+
+    def _leave_to_parent(self, exchange: _Exchange) -> None:
+        """Put what a forked process has recorded where the one that began finds it."""
+        self._write_file(self.path.with_name(f"{self._part_prefix}{uuid.uuid4().hex}.part"), [exchange])
+
+    @property
+    def _part_prefix(self) -> str:
+        return f".{self.path.name}.{self._pid}."
 
     def _find(self, asked: Mapping[str, Any]) -> _Exchange | None:
         """The first exchange of this request that was not replayed; what is masked in the file may be anything."""
@@ -206,16 +231,18 @@ class Cassette:
 
     def _write(self) -> None:
         """Replace the file by one with what it had and what was recorded."""
+        self._write_file(self.path, self._recorded, self._exchanges if self.mode != "all" else ())
+
+    def _write_file(self, path: Path, recorded: Sequence[_Exchange], kept: Sequence[_Exchange] = ()) -> None:
         mask = Secrets(self._hidden).mask
-        kept = self._exchanges if self.mode != "all" else []
-        entries = [_to_json(exchange, None) for exchange in kept] + [_to_json(one, mask) for one in self._recorded]
+        entries = [_to_json(exchange, None) for exchange in kept] + [_to_json(one, mask) for one in recorded]
         text = json.dumps({"cassette": 1, "exchanges": entries}, ensure_ascii=False, indent=1) + "\n"
         text = _LONE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        written = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             written.write_text(text, encoding="utf-8")
-            written.replace(self.path)
+            written.replace(path)
         finally:
             written.unlink(missing_ok=True)
 
@@ -234,10 +261,10 @@ def _plug_in(cassette: Cassette) -> None:
             raise ConfigError(f"cassette: {_inserted[0].path} is in use; one cassette is used at a time")
         _inserted.append(cassette)
 
-        def opened(transport: Transport, call: HttpCall, deadline: Deadline, *rest: Any, **named: Any) -> HttpReply:
+        def open_recorded(transport: Transport, call: HttpCall, deadline: Deadline, *rest: Any, **named: Any) -> HttpReply:
             return cassette.exchange(partial(_real_open, transport, call, deadline, *rest, **named), call, deadline)
 
-        Transport.open = opened  # type: ignore[method-assign,assignment]  # calls without a cassette pay nothing for it
+        Transport.open = open_recorded  # type: ignore[method-assign,assignment]  # calls without a cassette pay nothing for it
 
 
 def _pull_out(cassette: Cassette) -> None:
@@ -245,13 +272,6 @@ def _pull_out(cassette: Cassette) -> None:
         if cassette in _inserted:
             _inserted.remove(cassette)
             Transport.open = _real_open  # type: ignore[method-assign]  # as above
-
-
-def _tee(exchange: _Exchange, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    for chunk in chunks:
-        exchange.chunks.append(bytes(chunk))
-        yield chunk
-    exchange.complete = True
 
 
 def _replay(exchange: _Exchange, deadline: Deadline) -> Iterator[bytes]:

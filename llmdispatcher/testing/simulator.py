@@ -249,7 +249,8 @@ class VendorSimulator:
             said = plausible_text(prompt, self.seed) if asked is None else response_to(asked.request, prompt, self.seed)
         if isinstance(said, Response):
             return said
-        return (SimulatedResponse(said) if isinstance(said, str) else said).truncate(*form.limits(request))
+        answer = SimulatedResponse(said) if isinstance(said, str) else said
+        return answer.with_choices(form.choices(request)).truncate(*form.limits(request))
 
     def _respond(self, peer: Peer, context: FaultContext, answer: SimulatedResponse | Response) -> bool:
         rate = self.tokens_per_second

@@ -14,24 +14,20 @@ from base64 import b64encode
 from collections.abc import Mapping
 from ipaddress import IPv4Address, ip_address
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
 
 import attrs
 from requests.utils import should_bypass_proxies
-from urllib3.exceptions import LocationValueError
-from urllib3.util import parse_url
 
 from .._version import __version__
-from ..errors import ConfigError, MalformedReply, VendorUnavailable
-from ..types import Secret
+from ..errors import MalformedReply, VendorUnavailable
+from ..types import PROXY_FORM, Secret, proxy_parts
 from .context import IoContext, hang_up_error
 from .http1 import HeadReader
 
-_PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 _REMOTE = {"socks4": "socks4a", "socks5": "socks5h"}
 _OTHER_SCHEMES = ("Negotiate", "NTLM", "Kerberos", "Digest", "Bearer")
-_FORM = "http://user:password@host:port"
 _SOCKS_REFUSALS = {
     1: "it failed inside",
     2: "its rules do not allow this connection",
@@ -59,21 +55,8 @@ class Proxy:
     @classmethod
     def of(cls, address: str, field: str = "proxy") -> Proxy:
         """Read an address. Raises :class:`ConfigError`, which does not quote it: it may hold a password."""
-        address = url = Secret(address.strip() if "://" in address else f"http://{address.strip()}")
-        scheme = url.partition("://")[0].lower()
-        scheme = "socks5h" if scheme == "socks" else scheme  # as desktops write it; browsers take it for this
-        if scheme not in _PORTS:
-            raise ConfigError(
-                f"{field}: a proxy's address begins with http://, https://, socks5://, socks5h://, socks4:// or socks4a://;"
-                " write one such as 'http://proxy.example:3128'"
-            )
-        parts = _parts(url)
-        login = _login(url) if parts is not None else None
-        if parts is None or (login is not None and not _can_be_sent(login, scheme)):
-            raise ConfigError(
-                f"{field}: its address cannot be read; write {scheme}{_FORM[4:]}, and / ? # @ in a password as %2F %3F %23 %40"
-            )
-        return cls(scheme=scheme, host=parts[0], port=parts[1] or _PORTS[scheme], login=login, field=field)
+        scheme, host, port, login = proxy_parts(address, field)
+        return cls(scheme=scheme, host=host, port=port, login=login, field=field)
 
     @property
     def is_socks(self) -> bool:
@@ -113,7 +96,10 @@ class Proxy:
             what = f"the proxy wants a login by {others[0]} (407), and only Basic is supported"
             todo = f"go by a local proxy that logs in for you, and name it in {self.field}"
         elif self.login is None:
-            what, todo = "the proxy wants a user and password (407)", f"write them into {self.field}, as {self.scheme}{_FORM[4:]}"
+            what, todo = (
+                "the proxy wants a user and password (407)",
+                f"write them into {self.field}, as {self.scheme}{PROXY_FORM[4:]}",
+            )
         else:
             what, todo = f"the proxy wants a user and password (407), and refuses those of {self.field}", "correct them"
         return _refused(what, todo, context, status=407, retry_here=False)
@@ -121,33 +107,6 @@ class Proxy:
 
 def _refused(what: str, todo: str, context: IoContext, **facts: Any) -> VendorUnavailable:
     return VendorUnavailable(f"{context.host}: {what}; {todo}", phase="connect", sent=False, **facts)
-
-
-def _parts(url: str) -> tuple[str, int | None] | None:
-    """Host and port, where both parsers see the same, and nothing behind them that may be the rest of a password."""
-    try:
-        parts, read = urlsplit(url), parse_url(url)
-        same_port = parts.port == read.port
-    except (ValueError, LocationValueError):
-        return None
-    host = (read.host or "").strip("[]").lower()
-    if not host or host != parts.hostname or not same_port or parts.path.strip("/") or parts.query or parts.fragment:
-        return None
-    return host, parts.port
-
-
-def _login(url: str) -> tuple[str, str] | None:
-    parts = urlsplit(url)
-    user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    return (Secret(user), Secret(password)) if user or password else None
-
-
-def _can_be_sent(login: tuple[str, str], scheme: str) -> bool:
-    """Whether a handshake can carry user and password."""
-    if scheme.startswith("socks"):
-        return all(len(part.encode()) < 256 and "\0" not in part for part in login)
-    # https://www.rfc-editor.org/rfc/rfc7617 leaves the encoding of a login open, requests takes latin-1
-    return ":" not in login[0] and all("\x1f" < sign < "\x7f" or "\x9f" < sign < "\u0100" for part in login for sign in part)
 
 
 def environment_proxy(url: str) -> Proxy | None:
@@ -242,7 +201,7 @@ def _connect_socks5(replies: _Replies, proxy: Proxy, host: str, port: int) -> No
     if version != 5 or method not in (0, 2, 255):
         raise _refused("what answers does not speak SOCKS 5", f"check {proxy.field}", context, retry_here=False)
     if proxy.login is None and method:
-        todo = f"write them into {proxy.field}, as {proxy.scheme}{_FORM[4:]}"
+        todo = f"write them into {proxy.field}, as {proxy.scheme}{PROXY_FORM[4:]}"
         raise _refused("the proxy wants a user and password", todo, context, retry_here=False)
     if method == 255:
         raise _refused("the proxy takes no login by user and password", f"check {proxy.field}", context, retry_here=False)

@@ -102,6 +102,8 @@ if TYPE_CHECKING:
     from .price import Price as Price
     from .price import cost_details as cost_details
     from .price import cost_of as cost_of
+    from .proxies import PROXY_FORM as PROXY_FORM
+    from .proxies import proxy_parts as proxy_parts
     from .remote import RemoteFetch as RemoteFetch
     from .remote import is_private_url as is_private_url
     from .request import EFFORTS as EFFORTS
@@ -154,6 +156,7 @@ if TYPE_CHECKING:
     from .validators import at_least as at_least
     from .validators import boolean as boolean
     from .validators import build as build
+    from .validators import check_file as check_file
     from .validators import integer as integer
     from .validators import mapping as mapping
     from .validators import non_blank as non_blank
@@ -262,6 +265,7 @@ else:
                 "ToolStart",
             ),
             "price": ("cost_details", "cost_of", "Price"),
+            "proxies": ("PROXY_FORM", "proxy_parts"),
             "remote": ("is_private_url", "RemoteFetch"),
             "request": ("check_request", "CacheControl", "EFFORTS", "form_check", "Request", "ResponseFormat"),
             "request_fields": ("ANY_MODEL", "check_headers", "check_reference", "has_both_parts", "is_model_name"),
@@ -301,6 +305,7 @@ else:
             ),
             "secret": ("MASK", "copy_self", "refuse_pickling", "Secret"),
             "validators": (
+                "check_file",
                 "at_least",
                 "boolean",
                 "build",

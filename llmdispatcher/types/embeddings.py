@@ -68,7 +68,7 @@ class EmbeddingRequest:
     metadata: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.mapping)
     extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.further)
     headers: Mapping[str, str] | None = attrs.field(default=None, kw_only=True, repr=False, validator=request_fields.headers)
-    drop_params: bool = attrs.field(default=False, kw_only=True)
+    drop_params: bool = attrs.field(default=False, kw_only=True, validator=request_fields.flag)
     profile: str | None = attrs.field(default=None, kw_only=True)
     wire_format: str | None = attrs.field(default=None, kw_only=True)
 

@@ -31,7 +31,7 @@ class HttpReply:
     slow, and raises nothing but :class:`~llmdispatcher.Cancelled`.
 
     ``headers`` have lower-case names. Whoever holds a reply closes it; reading to the end closes it too. ``hurry`` bounds the
-    seconds of silence before the next piece.
+    seconds of silence before the next piece. ``secrets`` are those of its call.
     """
 
     status: int
@@ -39,6 +39,7 @@ class HttpReply:
     chunks: Iterator[bytes] = attrs.field(repr=False)
     close: Callable[[], None] = attrs.field(default=lambda: None, repr=False)
     hurry: Callable[[float], None] = attrs.field(default=lambda _seconds: None, repr=False)
+    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
 
     def read(self) -> bytes:
         """The rest of the body in one piece; closes the reply."""

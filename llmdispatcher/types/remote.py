@@ -9,6 +9,7 @@ https://www.iana.org/assignments/iana-ipv4-special-registry https://www.iana.org
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -20,7 +21,7 @@ import attrs
 from ..errors import ConfigError
 from .addresses import secret_address
 from .keywords import choices, suggest
-from .validators import Texts
+from .validators import Texts, check_file
 
 _NOT_PUBLIC_V4 = tuple(
     map(
@@ -103,9 +104,24 @@ def _number(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None
         raise ConfigError(f"fetch_remote.{attribute.name}: {value!r} is not a number > 0")
 
 
+def _path(value: str | os.PathLike[str] | None) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
 def _proxy(_instance: Any, _attribute: Any, value: Any) -> None:
     if value is not None and (not isinstance(value, str) or not value.strip()):
         raise ConfigError("fetch_remote.proxy: it is empty or no text; give an address such as 'http://proxy.example:3128'")
+    if value is not None:
+        from .proxies import proxy_parts  # late: it needs urllib3
+
+        proxy_parts(value, "fetch_remote.proxy")
+
+
+def _bundle(_instance: Any, _attribute: Any, value: Any) -> None:
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise ConfigError("fetch_remote.ca_bundle: it is empty or no text; give the path of a PEM file, or of a folder of them")
+    if value is not None:
+        check_file("fetch_remote.ca_bundle", value, or_folder=True)
 
 
 def _flag(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -130,7 +146,7 @@ class RemoteFetch:
     networks: tuple[Network, ...] = attrs.field(default=(), converter=_networks)
     max_bytes: int = attrs.field(default=8 * 1024 * 1024, validator=_number)
     timeout: float = attrs.field(default=20.0, validator=_number)
-    ca_bundle: str | None = None
+    ca_bundle: str | None = attrs.field(default=None, converter=_path, validator=_bundle)
     proxy: str | None = attrs.field(default=None, repr=False, converter=secret_address, validator=_proxy)
     proxy_resolves: bool = attrs.field(default=False, validator=_flag)
 

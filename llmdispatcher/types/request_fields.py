@@ -221,5 +221,5 @@ def one_of(*words: str | None) -> Any:
 
 def flag(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """True, False or ``None``."""
-    if value not in (None, True, False):
+    if value is not None and not isinstance(value, bool):
         raise InvalidRequest(f"{attribute.name}: {value!r} is neither True nor False; omit it for the model's default")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
@@ -61,6 +63,18 @@ def boolean(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None
     """True or False; nothing that merely looks like one, such as the text "false"."""
     if not isinstance(value, bool):
         raise ConfigError(f"{attribute.name}: {value!r} is neither True nor False")
+
+
+def check_file(field: str, value: str, *, or_folder: bool = False) -> None:
+    """Raise :class:`ConfigError` for a path where nothing can be read; what is there is read later, and may change."""
+    try:
+        path = Path(value).expanduser()
+        is_there, is_wrong = path.exists(), path.is_dir() and not or_folder
+    except (RuntimeError, ValueError, OSError) as foreign:
+        raise ConfigError(f"{field}: {value!r} is no path that can be read: {foreign}; give the whole path") from None
+    if is_wrong or not is_there or not os.access(path, os.R_OK):
+        what = "is a folder" if is_wrong else "cannot be read" if is_there else "is not there"
+        raise ConfigError(f"{field}: {value!r} {what}; correct the path, or the rights of the file")
 
 
 def non_blank(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:

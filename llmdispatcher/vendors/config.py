@@ -19,6 +19,7 @@ from ..types import (
     base_url,
     boolean,
     build,
+    check_file,
     choices,
     integer,
     mapping,
@@ -241,6 +242,10 @@ class VendorConfig:
         both = [name for name in ("ca_bundle", "client_cert") if getattr(self, name) is not None]
         if self.ssl_context is not None and both:
             raise ConfigError(f"ssl_context: it stands in for {both[0]}; load that into the context, or leave one of them out")
+        if self.ca_bundle is not None:
+            check_file("ca_bundle", self.ca_bundle, or_folder=True)
+        for path in (self.client_cert or ())[:2]:
+            check_file("client_cert", path)
 
     @classmethod
     def merge(cls, config: VendorConfig | Mapping[str, Any] | None, settings: Mapping[str, Any]) -> VendorConfig:

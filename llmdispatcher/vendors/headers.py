@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
+import attrs
+
 from ..catalog import VendorRow
 from ..errors import ConfigError, InvalidRequest
 from ..runtime import from_environment
-from ..types import Secret
+from ..types import HttpCall, Secret
 from .secrets import PUBLIC_HEADERS, of_header
 
 _CARRIED = re.compile(r"[!-~]{1,256}")
@@ -59,6 +61,18 @@ class CallHeaders:
                     f"headers: {name!r} is among the settings of this vendor, which no request replaces; leave it out, or give it"
                     " to another vendor of its own"
                 )
+
+
+_TRACES = frozenset({"b3", "traceparent", "tracestate"})
+"""Headers of observers that hold no secret: https://www.w3.org/TR/trace-context. Some vendors make the id of a call of them."""
+
+
+def with_observed(call: HttpCall, further: Mapping[str, str]) -> HttpCall:
+    """The call with the headers that observers add; they replace none, and no error may show what of them may be secret."""
+    taken = {name.lower() for name in call.headers}
+    added = {name: text for name, text in further.items() if name.lower() not in taken}
+    words = [Secret(word) for name, text in added.items() if name.lower() not in _TRACES for word in of_header(name, text)]
+    return attrs.evolve(call, headers={**call.headers, **added}, secrets=(*call.secrets, *words))
 
 
 def _is_foreign(name: str, row: VendorRow) -> bool:

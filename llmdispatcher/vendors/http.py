@@ -78,7 +78,7 @@ from .chunk_stream import ENDS, ChunkStream, ends_in
 from .config import VendorConfig, VendorSettings
 from .credentials import Credentials, addresses, check_key, check_version
 from .files import ANTHROPIC_BETA, Source, Upload, UploadedFile, files_api
-from .headers import CallHeaders, environment_headers, merge_headers, with_beta
+from .headers import CallHeaders, environment_headers, merge_headers, with_beta, with_observed
 from .raw import Query, VendorReply, check_size, check_target, encode_body, retry
 from .secrets import Secrets
 
@@ -340,24 +340,27 @@ class HttpVendor:
         """One answer in one piece."""
         call, codec, bounds, names, dropped = self._encode(request, deadline, stream=False)
         reply = self.open(call, deadline)
-        response = self._decode(reply, deadline, partial(codec.decode, members=bounds.members), call.secrets)
+        response = self._decode(reply, deadline, partial(codec.decode, members=bounds.members))
         if names.sent:
             response = names.restore(response)
         if response.finish_reason not in ENDS or response.other_choices:
-            self._refuse_unusable(response, reply, call.secrets)
+            self._refuse_unusable(response, reply)
         identity, left = request_id(reply.headers), rate_limit_remaining(reply.headers, self._clock.now())
         if identity is not None:
-            identity = self._credentials.mask_id(identity)
-            identity = Secrets(call.secrets).mask(identity) if call.secrets else identity
+            identity = self._mask_id(identity, reply)
         if identity is None and left is None and not dropped:
             return response
         return replace(response, request_id=identity, rate_limit_remaining=left, dropped=dropped)
 
-    def _refuse_unusable(self, response: Response, reply: HttpReply, secrets: tuple[str, ...]) -> None:
+    def _mask_id(self, identity: str, reply: HttpReply) -> str:
+        identity = self._credentials.mask_id(identity)
+        return Secrets(reply.secrets).mask(identity) if reply.secrets else identity
+
+    def _refuse_unusable(self, response: Response, reply: HttpReply) -> None:
         try:
             ends_in(response.choices)
         except DispatchError as error:
-            raise clean(self._complete_error(error, reply, secrets)) from None
+            raise clean(self._complete_error(error, reply)) from None
 
     def stream(self, request: Request, deadline: Deadline) -> ChunkStream:
         """One answer in pieces."""
@@ -365,8 +368,7 @@ class HttpVendor:
         reply = self.open(call, deadline, streamed=True)
         progress, decoder = self._config.progress_timeout, codec.decoder()
         decoder.bounds = bounds
-        explained = partial(self._complete_error, secrets=call.secrets) if call.secrets else self._complete_error
-        stream = ChunkStream(reply, names.wrap(decoder), self._clock, progress, explained, answers=request.n or 1)
+        stream = ChunkStream(reply, names.wrap(decoder), self._clock, progress, self._complete_error, answers=request.n or 1)
         stream.meter, stream.dropped = deadline.meter, dropped
         return stream
 
@@ -548,23 +550,23 @@ class HttpVendor:
             except DispatchError as error:
                 raise error.with_facts(vendor=self.name) from None
             identity = request_id(reply.headers)
-            identity = None if identity is None else self._credentials.mask_id(identity)
+            identity = None if identity is None else self._mask_id(identity, reply)
             return VendorReply(status=reply.status, headers=reply.headers, content=content, request_id=identity)
 
         return retry(call.method, once, deadline, max_retries)
 
     def _read(self, call: HttpCall, deadline: Deadline, decode: Callable[[bytes], T]) -> T:
         """One exchange, its body read and decoded."""
-        return self._decode(self.open(call, deadline), deadline, decode, call.secrets)
+        return self._decode(self.open(call, deadline), deadline, decode)
 
-    def _decode(self, reply: HttpReply, deadline: Deadline, decode: Callable[[bytes], T], secrets: tuple[str, ...]) -> T:
+    def _decode(self, reply: HttpReply, deadline: Deadline, decode: Callable[[bytes], T]) -> T:
         body = reply.read()
         try:
             answer = decode(body)
             deadline.check()  # the decoding takes time, too
             return answer
         except DispatchError as error:
-            failure = clean(self._complete_error(error, reply, secrets))
+            failure = clean(self._complete_error(error, reply))
         del body  # what the vendor said may hold the key, and a crash reporter writes the frames of an error down
         raise failure
 
@@ -663,9 +665,7 @@ class HttpVendor:
         endpoint = self._endpoint or self._connect()
         limits = endpoint.stream_limits if streamed else endpoint.limits
         if deadline.meter is not None and deadline.meter.headers:
-            taken = {name.lower() for name in call.headers}
-            further = {name: text for name, text in deadline.meter.headers.items() if name.lower() not in taken}
-            call = attrs.evolve(call, headers={**call.headers, **further})
+            call = with_observed(call, deadline.meter.headers)
         lease = deadline.meter.lease if deadline.meter is not None else None
         if lease is not None and lease.key is not None:
             call = attrs.evolve(call, headers={**call.headers, **self._credentials.header_of(lease.key)})
@@ -673,22 +673,23 @@ class HttpVendor:
             if deadline.meter is not None and self._credentials.varies:
                 deadline.meter.key = self._credentials.number(call.headers)
             reply = endpoint.transport.open(call, deadline, limits)
+            reply.secrets = call.secrets
             if 200 <= reply.status < 300:
                 return reply
-            error = self._refusal(reply, call.secrets)
+            error = self._refusal(reply)
             other = self._credentials.replace_key(call.headers, error, lease)
             if other is None:
                 raise error
             call = attrs.evolve(call, headers={**call.headers, **other})
 
-    def _refusal(self, reply: HttpReply, secrets: tuple[str, ...]) -> DispatchError:
+    def _refusal(self, reply: HttpReply) -> DispatchError:
         error = fault(reply.status, reply.headers, reply.read(), self._clock.now())
         if isinstance(error, ModelNotFound) and self._lacks_version():
             hint = "check the model's name; if that is right: " if is_about_model(error) else "nothing is at this path: "
             error.remedy = f"{hint}does base_url lack /v1?"
         elif reply.status in _NO_PATH and self._credentials.url() != self._row.base_url and not is_about_model(error):
             error.remedy = "nothing that can be asked is at this path; check base_url"
-        return self._complete_error(error, reply, secrets)
+        return self._complete_error(error, reply)
 
     def _lacks_version(self) -> bool:
         """Whether the address is one of the user's that lacks the version which servers of OpenAI's format have in it."""
@@ -696,11 +697,11 @@ class HttpVendor:
         is_compatible = self._row.codec.startswith("openai") and self.kind != "azure"
         return is_compatible and _VERSION.search(usual) is not None and _VERSION.search(self._credentials.url() or "/v1") is None
 
-    def _complete_error(self, error: DispatchError, reply: HttpReply, secrets: tuple[str, ...] = ()) -> DispatchError:
+    def _complete_error(self, error: DispatchError, reply: HttpReply) -> DispatchError:
         """The error with the call's id, and without keys and other secrets, which some vendors echo in their text."""
         if type(error) is MalformedReply and error.remedy is None and self._credentials.url() != self._row.base_url:
             error.remedy = "see whether base_url is the address of an API of this format"
-        own = Secrets(secrets) if secrets else None
+        own = Secrets(reply.secrets) if reply.secrets else None
         mask = self._credentials.mask
         return error.with_facts(request_id=request_id(reply.headers)).masked(
             mask if own is None else lambda text: own.mask(mask(text))

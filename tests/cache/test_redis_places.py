@@ -1,10 +1,12 @@
 """Places of Redis: a cluster, Sentinels, TLS, an application's client, and prefixes; for answers and for limits."""
 
 import logging
+import multiprocessing
 import shutil
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -96,6 +98,50 @@ def test_keys_of_one_operation_are_in_one_slot(redis_cluster, patient):
     assert {"": 1, "app:": 1, "{app}:": 1} == {prefix: len(found) for prefix, found in slots.items()}
 
 
+SLIDING = {
+    "requests_per_minute": 300,
+    "requests_per_day": 25,
+    "output_tokens_per_minute": 60,
+    "windows": [{"period": "2h", "tokens": 2000}],
+}
+
+
+def _take_many(url, counted):
+    limits = Limits(url)
+    limits.set("openai", RateLimit(**SLIDING))
+    with ThreadPoolExecutor(4) as threads:
+        places = list(threads.map(lambda _: limits.take(TARGET, 10, time.monotonic(), output=2), range(30)))
+    counted.put(len([place for place in places if isinstance(place, RateLimitSlot)]))
+    limits.close()
+
+
+def test_sliding_periods_are_never_exceeded_on_a_cluster(redis_cluster, patient):
+    """Two processes together take what there is, and no more; all of a limit is in one slot; a reset and a status are of all."""
+    client = driver.RedisCluster.from_url(f"redis://:{QUOTED}@127.0.0.1:{redis_cluster.servers[0].port}")
+    client.flushall(target_nodes="primaries")
+    fork = multiprocessing.get_context("fork")
+    counted = fork.SimpleQueue()
+    children = [fork.Process(target=_take_many, args=(redis_cluster.url, counted)) for _ in range(2)]
+    for child in children:
+        child.start()
+    taken = sum(counted.get() for _ in children)
+    for child in children:
+        child.join(PATIENCE)
+    slots = {client.keyslot(key) for key in keys_of(client) if ":limits:" in key}
+    limits = Limits(redis_cluster.url)
+    limits.set("openai", RateLimit(**SLIDING))
+    left = [(one.unit, one.period, one.remaining) for one in limits.status(TARGET, time.monotonic()).windows]
+    limits.reset("openai")
+    again = limits.status(TARGET, time.monotonic())
+    limits.close()
+    client.flushall(target_nodes="primaries")
+    client.close()
+
+    assert (25, 1) == (taken, len(slots))
+    assert [("output_tokens", "minute", 10), ("requests", "24h", 0), ("tokens", "2h", 1750)] == left
+    assert [60, 25, 2000] == [one.remaining for one in again.windows]
+
+
 def test_a_slot_that_moves_is_followed(redis_cluster, clock):
     """A client that knew its old place is sent to the new one."""
     store = redis.RedisStore(redis.clients_of(ResponseCache(store=redis_cluster.url), PATIENCE), clock)
@@ -183,7 +229,7 @@ def test_places_that_say_nothing_are_asked_once(clock, scheme, path):
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
         listening.setblocking(False)
         host = f"127.0.0.1:{listening.getsockname()[1]}"
-        made, vendor = cache(clock, store=f"{scheme}://{host},{host}{path}", store_timeout=0.05), Vendor()
+        made, vendor = cache(clock, store=f"{scheme}://{host},{host}{path}", store_timeout=1.0), Vendor()
         answers = [made.send(cache_request(), vendor).content for _ in range(3)]
         asked = 0
         with suppress(BlockingIOError):

@@ -25,6 +25,7 @@ from llmdispatcher.cli.settings import Settings
 from llmdispatcher.testing import faults
 from llmdispatcher.types import dollars_text
 
+from ..cases import each
 from .started import Pty
 
 pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a while to start
@@ -50,6 +51,52 @@ def ledger(command, openai, away, made):
         (home / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         (home / name).write_bytes(data)
     return home / "ledger.db"
+
+
+CONFIGURED = """
+ledger = "{ledger}"
+limits_storage = "${{NOT_SET}}"
+registry = "https://models.example/"
+[cache]
+store = "answers.db"
+[[budgets]]
+name = "team"
+limit = 5
+period = "day"
+[vendors.openai]
+api_key = "${{NOT_SET_EITHER}}"
+"""
+
+
+@each(
+    "words, code",
+    [
+        (("usage",), 0),
+        (("calls",), 0),
+        (("export", "calls.jsonl"), 0),
+        (("migrate",), 0),
+        (("json-refresh", "--registry", "no-registry"), 1),
+        (("cache", "info"), 2),  # it is not there
+        (("budgets", "show"), 0),
+    ],
+)
+def test_what_asks_no_vendor_needs_no_key_of_the_configuration(command, ledger, away, words, code):
+    """Commands over the ledger, budgets and the cache read the tables that they need."""
+    file = away / "app.toml"
+    file.write_text(CONFIGURED.format(ledger=ledger))
+    ended = command("--config", file, *words)
+
+    assert "NOT_SET" not in ended.err
+    assert code == ended.code
+
+
+def test_a_misspelt_field_is_told_where_few_tables_are_read(command, away):
+    """It may be the one that was meant."""
+    file = away / "app.toml"
+    file.write_text('bugdets = []\n[vendors.openai]\napi_key = "${NOT_SET}"')
+    ended = command("--config", file, "budgets", "show")
+
+    assert "did you mean 'budgets'" in ended.err
 
 
 def test_nothing_is_recorded_without_a_ledger(command, openai, away):

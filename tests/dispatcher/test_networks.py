@@ -118,6 +118,15 @@ def test_a_file_has_it_all(office, proxy_of, tmp_path, monkeypatch, kind):
         ('proxy = ""', "vendors.openai.proxy: it is empty or no text; give an address, False for none"),
         ('proxy = "socks6://proxy.test"', "vendors.openai.proxy: a proxy's address begins with http://, https://, socks5://"),
         ('proxy = "http://proxy.test:99999"', "vendors.openai.proxy: its address cannot be read"),
+        ('client_cert = "/nowhere/robot.pem"', "vendors.openai.client_cert: '/nowhere/robot.pem' is not there; correct the path"),
+        ('client_cert = ["/dev/null", "/nowhere/robot.key"]', "vendors.openai.client_cert: '/nowhere/robot.key' is not there"),
+        ('client_cert = "/tmp"', "vendors.openai.client_cert: '/tmp' is a folder"),
+        ('ca_bundle = "~/nowhere.pem"', "vendors.openai.ca_bundle: '~/nowhere.pem' is not there"),
+        ('ca_bundle = "~nobody-of-this-name/ca.pem"', "vendors.openai.ca_bundle: '~nobody-of-this-name/ca.pem' is no path"),
+        ('fetch_remote = { ca_bundle = "/nowhere.pem" }', "fetch_remote.ca_bundle: '/nowhere.pem' is not there"),
+        ("fetch_remote = { ca_bundle = 5 }", "fetch_remote.ca_bundle: it is empty or no text"),
+        ('fetch_remote = { proxy = "socks6://proxy.test" }', "fetch_remote.proxy: a proxy's address begins with http://"),
+        ('fetch_remote = { proxy = "http://proxy.test:99999" }', "fetch_remote.proxy: its address cannot be read"),
         ('fetch_remote = { proxy = "" }', "fetch_remote.proxy: it is empty"),
         ('fetch_remote = { proxy_resolves = "yes" }', "fetch_remote.proxy_resolves: 'yes' is neither True nor False"),
     ],
@@ -137,15 +146,18 @@ def test_a_context_beside_certificates_is_a_contradiction():
             VendorConfig(ssl_context=ssl.create_default_context(), **{name: "a.pem"})
 
 
-def test_settings_show_no_password():
+def test_settings_show_no_password(tmp_path):
     """Of a proxy or a key, in a repr."""
+    files = tmp_path / "a.pem", tmp_path / "b.pem"
+    for file in files:
+        file.touch()
     config = VendorConfig(
-        client_cert=("a.pem", "b.pem", "hunter22"),
+        client_cert=(*files, "hunter22"),
         proxy="socks5h://app:hunter22@proxy.test",
         fetch_remote=RemoteFetch(proxy="https://app:hunter22@proxy.test"),
     )
     assert "hunter22" not in f"{config!r} {OpenAIVendor(config)!r} {config.fetch_remote!r}"
-    assert ("a.pem", "b.pem", "hunter22") == config.client_cert
+    assert (*map(str, files), "hunter22") == config.client_cert
 
 
 @each("kind, variable", [("socks5h", "ALL_PROXY"), ("https", "HTTPS_PROXY"), ("http", "https_proxy"), ("socks5", "all_proxy")])

@@ -73,7 +73,8 @@ import io, json
 from tests.integrations.django_shop import application
 from django.core.management import call_command
 told = {}
-for words in (["check"], ["llmdispatcher", "health"], ["llmdispatcher", "ask", "Why?", "--model", "gpt-4o-mini"]):
+ask = ["ask", "Why?", "--max-tokens", "50", "--model", "gpt-4o-mini"]
+for words in (["check"], ["llmdispatcher", "health"], ["llmdispatcher", *ask]):
     out, errors = io.StringIO(), io.StringIO()
     call_command(*words, stdout=out, stderr=errors)
     told[words[-1]] = out.getvalue(), errors.getvalue()
@@ -107,7 +108,7 @@ def test_views(shop, simulator):
     assert (502, {"error": "VendorUnavailable"}) == (broken[0], json.loads(broken[2]))
 
 
-def test_checks_and_commands(environment, tmp_path):
+def test_checks_and_commands(environment, simulator, tmp_path):
     """`manage.py check` finds a mistake in the setting; the command tells health, and asks."""
     code, told, errors = run(environment, "-c", COMMANDS)
     wrong = tmp_path / "wrong.toml"
@@ -119,6 +120,7 @@ def test_checks_and_commands(environment, tmp_path):
     assert found["health"][0].startswith("openai ")
     assert "It is blue.\n" == found["gpt-4o-mini"][0]
     assert "openai:gpt-4o-mini" in found["gpt-4o-mini"][1]
+    assert 50 in (simulator.requests[-1].json.get(name) for name in ("max_tokens", "max_completion_tokens"))
     assert (1, True) == (bad[0], "did you mean 'timeout'?" in bad[2])
 
 

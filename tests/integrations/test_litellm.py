@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import attrs
 import pytest
@@ -483,6 +484,38 @@ def test_callbacks(openai, simulator, caplog):
     )
     assert "sk-openai-00" not in json.dumps(kwargs, default=str)
     assert "metadata" not in simulator.requests[-1].json
+
+
+@each("setting", ["input_callback", "success_callback", "failure_callback"])
+@each("kind", [SystemExit, GeneratorExit, KeyboardInterrupt])
+def test_a_callback_ends_no_call(openai, simulator, caplog, setting, kind):
+    """Whatever it raises; Ctrl-C alone does, in the main thread, where Python raises it."""
+
+    def leave(*_):
+        raise kind("leave")
+
+    def ask():
+        if setting == "failure_callback":
+            simulator.script(faults.status(400))
+            with pytest.raises(litellm.BadRequestError):
+                litellm.completion(messages=HELLO, **openai)
+            return "failed"
+        said = litellm.completion(messages=HELLO, **openai).choices[0].message.content
+        for piece in litellm.completion(messages=HELLO, stream=True, **openai):
+            said += piece.choices[0].delta.content or ""
+        return said
+
+    litellm.input_callback, litellm.success_callback, litellm.failure_callback = [], [], []
+    setattr(litellm, setting, [leave])
+    with ThreadPoolExecutor(1) as thread:
+        told = thread.submit(ask).result()
+        assert told in ("failed", "It is blue." * 2)
+        assert f"leave raised {kind.__name__} at" in caplog.text
+    if kind is KeyboardInterrupt:
+        with pytest.raises(KeyboardInterrupt):
+            ask()
+    else:
+        assert told == ask()
 
 
 def test_callbacks_of_a_stream(openai):

@@ -6,6 +6,7 @@ import base64
 import copy
 import json
 import logging
+import os
 import pickle
 import pprint
 import traceback
@@ -246,7 +247,7 @@ KEEPERS = {
     "a header": lambda: VendorConfig(headers={"X-Secret": "canary"}),
     "a proxy": lambda: VendorConfig(proxy="canary:x@proxy:3128"),
     "a proxy of what is fetched": lambda: VendorConfig(fetch_remote={"proxy": "socks5h://app:canary@proxy:3128"}),
-    "the password of a client's key": lambda: VendorConfig(client_cert=("a.pem", "b.pem", "canary")),
+    "the password of a client's key": lambda: VendorConfig(client_cert=(os.devnull, os.devnull, "canary")),
     "a vendor": lambda: OpenAIVendor(api_key="canary-0123456789", headers={"X-Secret": "canary"}),
     "a limit": lambda: RateLimit(requests_per_minute=1, storage="redis://:canary@h/0"),
     "a cache": lambda: ResponseCache(store="redis://:canary@h/0"),

@@ -63,6 +63,10 @@ def opened():
         limits.close()
 
 
+MOMENT = 0.02
+"""Seconds at the least between a call and a reset: what is taken within a few milliseconds before it may count."""
+
+
 def take(limits, tokens=1, now=100.0):
     return limits.take(TARGET, tokens, now)
 
@@ -427,6 +431,53 @@ def test_what_was_taken_before_a_reset_is_not_settled(server, opened):
     first.settle(before, 5, 100.0)
 
     assert 40 == third.status(TARGET, 100.0).windows[0].remaining
+
+
+@pytest.mark.parametrize(("estimate", "used"), [(30, 90), (90, 5), (40, None)], ids=["more", "less", "not made"])
+def test_what_was_taken_before_a_reset_leaves_the_new_minute_alone(server, opened, estimate, used):
+    """Whichever process resets, and whether more or less was used, or the call was not made; what was taken since is settled."""
+    first, second, third = (opened(server.url, requests_per_minute=10, tokens_per_minute=100) for _ in range(3))
+    before = take(first, estimate, time.monotonic())
+    time.sleep(MOMENT)
+    second.reset("openai")
+    after = take(second, 60, time.monotonic())
+    first.settle(before, used, time.monotonic()) if used is not None else first.give_back(before, time.monotonic())
+    left = [limits.status(TARGET, time.monotonic()) for limits in (first, second, third)]
+    second.settle(after, 20, time.monotonic())
+    later = first.status(TARGET, time.monotonic())
+
+    assert [(9, 40)] * 3 == [(status.requests_remaining, status.tokens_remaining) for status in left]
+    assert (9, 80) == (later.requests_remaining, later.tokens_remaining)
+
+
+@pytest.mark.parametrize("settings", [{"requests_per_minute": 1}, {"tokens_per_minute": 1}, {"requests_per_day": 1}])
+def test_a_reset_by_another_process_frees_this_one(server, opened, settings):
+    """It counts nothing from before the reset any more, and what it takes then counts."""
+    first, second = (opened(server.url, **settings) for _ in range(2))
+    assert isinstance(take(first, now=time.monotonic()), RateLimitSlot)
+    assert isinstance(take(first, now=time.monotonic()), float)
+    time.sleep(MOMENT)
+    second.reset("openai")
+    assert isinstance(take(first, now=time.monotonic()), RateLimitSlot)
+    assert all(isinstance(take(limits, now=time.monotonic()), float) for limits in (first, second))
+
+
+@pytest.mark.parametrize("settings", [{"requests_per_minute": 5, "tokens_per_minute": 100}, {"requests_per_day": 5}])
+def test_the_status_tells_when_the_oldest_count_of_all_is_forgotten(server, opened, settings):
+    """Also in a process that has asked nothing; 0 where nobody has."""
+    first, second = (opened(server.url, **settings) for _ in range(2))
+
+    def resets():
+        status = second.status(TARGET, 100.0)
+        return [status.reset] if not status.windows else [one.reset for one in status.windows]
+
+    nobody = resets()
+    take(first, 30)
+    (since,) = resets()
+
+    assert [0.0] == nobody
+    most = 60 if "requests_per_minute" in settings else 86_400
+    assert most - 30 < since <= most
 
 
 def test_a_reset_that_the_server_does_not_take_is_an_error(opened):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import multiprocessing
 import re
 
 import attrs
@@ -69,6 +70,33 @@ def everything(dispatcher):
     brought.append(dispatcher.list_models("anthropic"))
     brought.append(dispatcher.count_tokens(Request("anthropic:claude-haiku-4-5", "hello")).tokens)
     return brought
+
+
+def test_what_forked_processes_record_is_in_the_file(simulator, tmp_path):
+    """Of several children beside the parent, without their keys; no part of it is left behind."""
+    path = tmp_path / "forks.json"
+
+    def ask(number):
+        dispatcher_for(simulator, key=f"{KEY}{number}").send(Request("openai:gpt-4o", f"question {number}"))
+        with dispatcher_for(simulator).send_streaming(Request("anthropic:claude-haiku-4-5", f"question {number}")) as stream:
+            list(stream)
+
+    with Cassette(path) as cassette:
+        ask(0)
+        children = [multiprocessing.get_context("fork").Process(target=ask, args=(number,)) for number in (1, 2, 3)]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join()
+    hits = simulator.hits
+    with Cassette(path, mode="none") as again:
+        for number in range(4):
+            ask(number)
+
+    assert ([0] * 3, 8, 8) == ([child.exitcode for child in children], cassette.recorded, again.replayed)
+    assert hits == simulator.hits
+    assert ["forks.json"] == [file.name for file in tmp_path.iterdir()]
+    assert KEY not in path.read_text()
 
 
 def test_calls_of_every_kind_are_replayed(simulator, tmp_path):

@@ -16,6 +16,7 @@ from llmdispatcher import (
     EmbeddingRequest,
     GoogleVendor,
     InvalidRequest,
+    Observer,
     OpenAICompatibleVendor,
     OpenAIVendor,
     Request,
@@ -27,6 +28,7 @@ from ..cases import each
 
 KEY = "sk-test-0123456789"
 SECRET = "tenant-token-8f2c91d7"
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 MODELS = {"openai": "gpt-4o", "anthropic": "claude-sonnet-4-6", "google": "gemini-2.5-flash"}
 MAKERS = {"openai": OpenAIVendor, "anthropic": AnthropicVendor, "google": GoogleVendor}
 
@@ -144,6 +146,29 @@ def test_a_vendor_that_echoes_a_header_is_not_quoted(streamed, status):
         with pytest.raises(DispatchError) as caught:
             list(made.stream(asked, Deadline.after(30))) if streamed else made.send(asked, Deadline.after(30))
     assert "bad tenant ***" in str(caught.value)
+    assert SECRET not in f"{caught.value!r} {vars(caught.value)}"
+
+
+@each("streamed", [False, True])
+@each("status", [200, 400, 500])
+def test_a_vendor_that_echoes_a_header_of_an_observer_is_not_quoted(streamed, status):
+    """What may be secret is masked as in the headers of a request; the id of a trace stays, since ids of calls are made of it."""
+
+    class Tenants(Observer):
+        def on_attempt_start(self, start):
+            start.headers.update({"X-Tenant": SECRET, "traceparent": TRACE})
+
+    def echo(peer, request):
+        said = json.dumps({"error": {"message": f"bad tenant {request.headers['x-tenant']}"}}).encode()
+        peer.reply(status, said, ("X-Request-Id", request.headers["traceparent"]))
+
+    asked = Request("gpt-4o", "hi")
+    with LoopbackServer(echo) as server, Dispatcher({"retry_policy": {"max_retries": 0}}, observers=[Tenants()]) as dispatcher:
+        dispatcher.register_vendor(OpenAIVendor(api_key=KEY, base_url=f"{server.url}/v1"))
+        with pytest.raises(DispatchError) as caught:
+            list(dispatcher.send_streaming(asked, timeout=30)) if streamed else dispatcher.send(asked, timeout=30)
+    assert "bad tenant ***" in str(caught.value)
+    assert TRACE == caught.value.request_id
     assert SECRET not in f"{caught.value!r} {vars(caught.value)}"
 
 

@@ -21,7 +21,19 @@ from ..._text import escaped
 from ...errors import Cancelled, InvalidRequest
 from ...types import ANY_MODEL, Message, Part, Request, Response, TextPart, analyze_file, dollars_text, image
 from .. import values
-from ..options import ASKED_MODEL, COUNT, FILE, NO_FAILOVER, Number, Positive, make_command, model_option
+from ..options import (
+    ASKED_MODEL,
+    COUNT,
+    FILE,
+    NO_FAILOVER,
+    SIMULATE,
+    SYSTEM,
+    Number,
+    Positive,
+    make_command,
+    model_option,
+    with_attachments,
+)
 from ..session import VendorChoice, for_terminal, open_session
 from ..settings import Settings
 from ..signals import Stop, catch_signals
@@ -169,25 +181,8 @@ def dollars(amount: Decimal | None) -> str:
 )
 @click.argument("prompt", nargs=-1, help="The question; words need no quotes unless the shell wants them.")
 @model_option(ASKED_MODEL)
-@click.option("-s", "--system", metavar="TEXT", help="The system prompt.")
-@click.option(
-    "-f",
-    "--file",
-    "files",
-    multiple=True,
-    metavar="FILE",
-    shell_complete=values.file_names,
-    help="Attach a text, document, recording or video; may be repeated.",
-)
-@click.option(
-    "-i",
-    "--image",
-    "images",
-    multiple=True,
-    metavar="FILE|URL",
-    shell_complete=values.file_names,
-    help="Attach an image; may be repeated.",
-)
+@SYSTEM
+@with_attachments
 @click.option("--schema", type=FILE, metavar="FILE", help="A file with a JSON schema for the answer.")
 @click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of the answer's tokens.")
 @click.option("--temperature", type=Number(0, 2), metavar="T", help="0 to 2; else the model's default.")
@@ -197,7 +192,7 @@ def dollars(amount: Decimal | None) -> str:
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is complete, as through a pipe.")
 @click.option("--json-output", is_flag=True, help="Print the answer as JSON, with usage, cost and attempts; so does --json.")
 @click.option("--trace", is_flag=True, help="Print on stderr which models were asked, in which order, and why.")
-@click.option("--simulate", is_flag=True, help="Ask simulated vendors; nothing is sent.")
+@SIMULATE
 def command(settings: Settings, **given: Any) -> int:
     """Ask one question and print the answer.
 

@@ -14,6 +14,7 @@ from ...dispatcher import read_config_file
 from ...runtime import SYSTEM_CLOCK
 from ..options import Suite, make_command
 from ..settings import Settings
+from ..tables import print_result
 from ..terminal import FAILED, OK, UsageError, confirm, say, tell, tell_json
 
 command = Suite("cache", help="Inspect a cache of answers, or empty it.", examples=("llmdispatcher cache info answers.db",))
@@ -66,10 +67,7 @@ def clear(settings: Settings, yes: bool, **given: Any) -> int:
     cache = AnswerCache(place, SYSTEM_CLOCK)
     cache.clear()
     cache.close()
-    if settings.json:
-        tell_json({"store": place.place, "forgotten": found.entries})
-    elif not settings.quiet:
-        say(f"{found.entries:,} answers forgotten")
+    print_result(settings, {"store": place.place, "forgotten": found.entries}, f"{found.entries:,} answers forgotten", say)
     return OK
 
 
@@ -78,7 +76,7 @@ def _cache_of(settings: Settings, given: Mapping[str, Any]) -> ResponseCache:
     place = {name: given[name] for name in ("store", "prefix", "schema") if given[name] is not None}
     if "store" in place:
         return ResponseCache(**place)
-    cache = read_config_file(settings.config).config().cache
+    cache = read_config_file(settings.config, only=("cache",)).config().cache
     if cache is None:
         raise UsageError("which store? llmdispatcher cache info FILE, or a --config with [cache]")
     return attrs.evolve(cache, **place)

@@ -21,7 +21,7 @@ from ..._text import escaped
 from ...errors import Cancelled, ConfigError, DispatchError
 from ...runtime import user_path, write_file
 from ...types import Message, Request, Response, Usage
-from ..options import ASKED_MODEL, COUNT, FILE, NO_FAILOVER, Number, Positive, make_command, model_option
+from ..options import ASKED_MODEL, COUNT, FILE, NO_FAILOVER, SIMULATE, SYSTEM, Number, Positive, make_command, model_option
 from ..session import for_terminal, open_session
 from ..settings import Settings
 from ..signals import Stop, TerminatedBySignal, catch_signals
@@ -270,13 +270,13 @@ SLASH_COMMANDS: Mapping[str, tuple[Callable[[Chat, str], None], str]] = {
     codes="0 ok, 1 from a pipe: a question or a command failed, 2 wrong usage, 130 interrupted",
 )
 @model_option(ASKED_MODEL)
-@click.option("-s", "--system", metavar="TEXT", help="The system prompt.")
+@SYSTEM
 @click.option("--load", type=FILE, metavar="FILE", help="Continue a conversation that /save has written.")
 @click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of each answer's tokens.")
 @click.option("--temperature", type=Number(0, 2), metavar="T", help="0 to 2; else the model's default.")
 @click.option("--timeout", type=Positive(), metavar="S", help="Seconds for each answer, retries included.  [default: 300]")
 @NO_FAILOVER
-@click.option("--simulate", is_flag=True, help="Ask simulated vendors; nothing is sent.")
+@SIMULATE
 def command(settings: Settings, **given: Any) -> int:
     """Chat with a model.
 

@@ -17,7 +17,7 @@ from ...errors import Cancelled, DispatchError, ModelNotFound
 from ...types import Request, Response
 from .. import values
 from ..estimates import may_begin, print_estimates, with_price_options
-from ..options import COUNT, FILE, Number, Positive, make_command
+from ..options import COUNT, FILE, SIMULATE, SYSTEM, Number, Positive, make_command, with_attachments
 from ..session import Session, VendorChoice, open_session
 from ..settings import Settings
 from ..signals import Stop, catch_signals
@@ -57,31 +57,14 @@ Answer = Response | DispatchError
     shell_complete=values.MODELS,
     help="Models, vendor:model or aliases, with commas between them; may be repeated.",
 )
-@click.option("-s", "--system", metavar="TEXT", help="The system prompt.")
-@click.option(
-    "-f",
-    "--file",
-    "files",
-    multiple=True,
-    metavar="FILE",
-    shell_complete=values.file_names,
-    help="Attach a text, document, recording or video; may be repeated.",
-)
-@click.option(
-    "-i",
-    "--image",
-    "images",
-    multiple=True,
-    metavar="FILE|URL",
-    shell_complete=values.file_names,
-    help="Attach an image; may be repeated.",
-)
+@SYSTEM
+@with_attachments
 @click.option("--schema", type=FILE, metavar="FILE", help="A file with a JSON schema for the answers.")
 @click.option("--max-tokens", type=COUNT, metavar="N", help="The limit of each answer's tokens.")
 @click.option("--temperature", type=Number(0, 2), metavar="T", help="0 to 2; else each model's default.")
 @click.option("--timeout", type=Positive(), metavar="S", help="Seconds for each answer, retries included.  [default: 300]")
 @with_price_options
-@click.option("--simulate", is_flag=True, help="Ask simulated vendors; nothing is sent.")
+@SIMULATE
 def command(settings: Settings, **given: Any) -> int:
     """Ask several models the same question, all at once, and compare answers, times and costs.
 

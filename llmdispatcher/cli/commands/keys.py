@@ -9,8 +9,8 @@ import click
 from .. import keychain, values
 from ..options import Suite, make_command
 from ..settings import Settings
-from ..tables import print_records
-from ..terminal import OK, UsageError, is_typed, say, tell_json
+from ..tables import print_records, print_result
+from ..terminal import OK, UsageError, is_typed, say
 
 command = Suite(
     "keys",
@@ -32,10 +32,12 @@ def put(settings: Settings, vendor: str) -> int:
     if not key.strip():
         raise UsageError("there is no key; type it, or pipe it in")
     keychain.put(name, key.strip())
-    if settings.json:
-        tell_json({"vendor": name, "key": keychain.mask(key.strip())})
-    elif not settings.quiet:
-        say(f"kept in the keychain: {name} {keychain.mask(key.strip())}")
+    print_result(
+        settings,
+        {"vendor": name, "key": keychain.mask(key.strip())},
+        f"kept in the keychain: {name} {keychain.mask(key.strip())}",
+        say,
+    )
     return OK
 
 
@@ -54,8 +56,5 @@ def remove(settings: Settings, vendor: str) -> int:
     """Delete a vendor's key."""
     name = keychain.vendor_name(vendor)
     keychain.remove(name)
-    if settings.json:
-        tell_json({"vendor": name, "removed": True})
-    elif not settings.quiet:
-        say(f"forgotten: {name}")
+    print_result(settings, {"vendor": name, "removed": True}, f"forgotten: {name}", say)
     return OK

@@ -15,7 +15,7 @@ from ...errors import InvalidRequest
 from .. import records
 from ..options import FILE, OVERWRITE, OneOf, WholeNumber, make_command
 from ..settings import Settings
-from ..tables import cell, money_cells, print_records, print_rows
+from ..tables import cell, money_cells, print_records, print_result, print_rows
 from ..terminal import FAILED, OK, UsageError, complain, confirm, may_write, plain, say, tell, tell_json
 from .ask import dollars
 
@@ -58,10 +58,7 @@ def _migrate(settings: Settings, ledger: Ledger, *, fill: bool = False) -> int:
     version, shown = ledger.migrate(), ledger.address.shown
     if fill and not ledger.list_models(active_only=False):
         ledger.refresh_models()
-    if settings.json:
-        tell_json({"database": shown, "schema": version})
-    elif not settings.quiet:
-        tell(f"{shown}: schema {version}")
+    print_result(settings, {"database": shown, "schema": version}, f"{shown}: schema {version}")
     return OK
 
 
@@ -196,10 +193,12 @@ def import_calls(settings: Settings, file: Path, format: str | None) -> int:
         report = ledger.import_usage_logs(file, format)
     for problem in report.problems[:_MOST_TOLD]:
         complain(f"{file}:{problem.line}: {problem.reason}")
-    if settings.json:
-        tell_json(attrs.asdict(report))
-    elif not settings.quiet:
-        say(f"{report.imported:,} calls taken in, {report.known:,} were known, {report.failed:,} are not calls")
+    print_result(
+        settings,
+        attrs.asdict(report),
+        f"{report.imported:,} calls taken in, {report.known:,} were known, {report.failed:,} are not calls",
+        say,
+    )
     return FAILED if report.failed else OK
 
 
@@ -230,10 +229,11 @@ def prune(settings: Settings, older_than: str, dry_run: bool, yes: bool) -> int:
                 return FAILED
             report = ledger.prune(older_than)
             what = f"{report.calls:,} calls and {report.attempts:,} attempts from before {report.before:%Y-%m-%d} UTC"
-    if settings.json:
-        tell_json(attrs.asdict(report) | {"before": report.before.isoformat()})
-    elif not settings.quiet:
-        tell(f"{what}: {'would be deleted' if dry_run else 'deleted'}")
+    print_result(
+        settings,
+        attrs.asdict(report) | {"before": report.before.isoformat()},
+        f"{what}: {'would be deleted' if dry_run else 'deleted'}",
+    )
     return OK
 
 

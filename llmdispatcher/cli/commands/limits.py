@@ -13,8 +13,8 @@ from ...types import choices, dollars_text
 from .. import records
 from ..options import Suite, make_command
 from ..settings import Settings
-from ..tables import cell, print_records
-from ..terminal import FAILED, OK, CommandFailed, UsageError, confirm, plain, say, tell, tell_json
+from ..tables import cell, print_records, print_result
+from ..terminal import FAILED, OK, CommandFailed, UsageError, confirm, plain, say, tell
 
 budgets = Suite("budgets", help="Show budgets, or reset one.", examples=("llmdispatcher --config app.toml budgets show",))
 
@@ -22,7 +22,7 @@ budgets = Suite("budgets", help="Show budgets, or reset one.", examples=("llmdis
 @contextmanager
 def _open_budgets(settings: Settings) -> Iterator[Dispatcher]:
     """A dispatcher with the budgets of the configuration, and the ledger that keeps them."""
-    file = read_config_file(settings.config)
+    file = read_config_file(settings.config, only=("budgets", "ledger"))
     config = file.config()
     if not config.budgets:
         raise UsageError("there are no budgets: name the file that has [[budgets]] with --config")
@@ -76,10 +76,7 @@ def reset_budget(settings: Settings, name: str, share: str | None, yes: bool) ->
         if not (yes or confirm(f"Reset the budget {plain(name)!r}{whose}", otherwise="--yes does so")):
             return FAILED
         count = dispatcher.reset_budget(name, share)
-    if settings.json:
-        tell_json({"budget": name, "share": share, "accounts": count})
-    elif not settings.quiet:
-        tell(f"{plain(name)}: {count:,} accounts reset")
+    print_result(settings, {"budget": name, "share": share, "accounts": count}, f"{plain(name)}: {count:,} accounts reset")
     return OK
 
 
@@ -164,8 +161,5 @@ def reset_limit(settings: Settings, vendor: str, model: str | None, yes: bool) -
         if not (yes or confirm(f"Reset the rate limits of {plain(vendor)}", otherwise="--yes does so")):
             return FAILED
         dispatcher.reset_rate_limit(vendor, model)
-    if settings.json:
-        tell_json({"vendor": vendor, "model": model})
-    elif not settings.quiet:
-        tell(f"{plain(vendor)}: its limits begin anew")
+    print_result(settings, {"vendor": vendor, "model": model}, f"{plain(vendor)}: its limits begin anew")
     return OK

@@ -17,7 +17,7 @@ from ...types import closest_name
 from .. import records, values
 from ..options import FILE, OVERWRITE, Positive, Suite, make_command
 from ..settings import Settings
-from ..tables import cell, print_records
+from ..tables import cell, print_records, print_result
 from ..terminal import FAILED, OK, USAGE, UsageError, complain, may_write, tell, tell_json
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def registry_of(settings: Settings, given: str | None) -> Registry:
     """Return the registry of the option, the configuration or the environment, else the published one; nothing is asked yet."""
     from ...catalog import PUBLISHED, Registry  # late: only who asks one needs it
 
-    configured: Any = dispatching.read_config_file(settings.config).fields.get("registry")
+    configured: Any = dispatching.read_config_file(settings.config, only=("registry",)).fields.get("registry")
     return Registry(given or configured or os.environ.get(REGISTRY) or PUBLISHED)
 
 
@@ -95,10 +95,9 @@ def init(settings: Settings, file: Path | None, bare: bool, force: bool) -> int:
             made.bind(alias, models, profile="default")
     path.unlink(missing_ok=True)
     made.save()
-    if settings.json:
-        tell_json({"lockfile": str(path), "aliases": made.aliases("default")})
-    elif not settings.quiet:
-        tell(f"{path}: {len(made.aliases('default'))} aliases")
+    print_result(
+        settings, {"lockfile": str(path), "aliases": made.aliases("default")}, f"{path}: {len(made.aliases('default'))} aliases"
+    )
     return OK
 
 
@@ -278,10 +277,11 @@ def bind(settings: Settings, alias: str, models: str | None, remove: bool, lockf
         for text in filter(None, map(doubt, bound)):
             complain(text)
     path, profile = found.save(), found.profile_in_use(settings.profile)
-    if settings.json:
-        tell_json({"lockfile": str(path), "profile": profile, "alias": alias, "models": [] if remove else list(bound)})
-    elif not settings.quiet:
-        tell(f"{path}: {alias} {change} ({profile})")
+    print_result(
+        settings,
+        {"lockfile": str(path), "profile": profile, "alias": alias, "models": [] if remove else list(bound)},
+        f"{path}: {alias} {change} ({profile})",
+    )
     return OK
 
 
@@ -327,7 +327,7 @@ def json_refresh(settings: Settings, **given: Any) -> int:
     A registry that is unavailable, broken or hostile changes nothing: earlier data still counts. Models and prices as they count
     then are written into the ledger, if there is one, for queries in SQL.
     """
-    with records.open_named_ledger(settings, dispatching.read_config_file(settings.config).fields.get("ledger")) as ledger:
+    with records.open_named_ledger(settings, records.configured_ledger(settings)) as ledger:
         registry = registry_of(settings, given["registry"])
         try:
             states = registry.refresh(timeout=given["timeout"])

@@ -14,7 +14,7 @@ from ...runtime import from_environment, make_data_folder, own_file
 from .. import records
 from ..options import FILE, OVERWRITE, Suite, WholeNumber, make_command
 from ..settings import Settings
-from ..tables import print_records
+from ..tables import print_records, print_result
 from ..terminal import FAILED, OK, UsageError, complain, may_write, plain, say, tell, tell_json
 from .ask import dollars
 
@@ -168,10 +168,7 @@ def export(settings: Settings, file: Path, rows: bool, force: bool) -> int:
         if not may_write(file, force=force):
             return FAILED
         count = accounting.Receipts(ledger).export(file, rows=rows)
-    if settings.json:
-        tell_json({"file": str(file), "receipts": count})
-    elif not settings.quiet:
-        tell(f"{file}: {count} receipts")
+    print_result(settings, {"file": str(file), "receipts": count}, f"{file}: {count} receipts")
     return OK
 
 

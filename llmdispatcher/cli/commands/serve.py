@@ -8,7 +8,8 @@ import click
 from ...errors import ConfigError
 from ..options import make_command
 from ..settings import Settings
-from ..terminal import OK, UsageError, say, tell_json
+from ..tables import print_result
+from ..terminal import OK, UsageError, say
 
 
 @make_command(
@@ -65,10 +66,12 @@ def command(settings: Settings, **given: object) -> int:
             say(f"{key.label} key: {secret}")
         if made and path is None:
             say("They are not shown again.")
-        if settings.json:
-            tell_json({"address": address, "keys_file": str(path) if path is not None else None})
-        elif not settings.quiet:
-            say(f"Serving {'simulated vendors' if options.simulate else 'the gateway'} on {address}; Ctrl-C ends it.")
+        print_result(
+            settings,
+            {"address": address, "keys_file": str(path) if path is not None else None},
+            f"Serving {'simulated vendors' if options.simulate else 'the gateway'} on {address}; Ctrl-C ends it.",
+            say,
+        )
         run_server(options)
     except ConfigError as error:
         raise UsageError(error.message) from None

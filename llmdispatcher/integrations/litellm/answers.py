@@ -211,15 +211,8 @@ class TextChoices(Answer):
 class TextCompletionResponse(BaseResponse):
     """The answer to a text completion, or a piece of it: ``choices[0].text``."""
 
-    def __init__(
-        self,
-        id: str | None = None,
-        choices: Sequence[Any] | None = None,
-        created: int | None = None,
-        model: str | None = None,
-        usage: Any = None,
-        **_: Any,
-    ) -> None:
+    def __init__(self, choices: Sequence[Any] | None = None, usage: Any = None, **further: Any) -> None:
+        id, created, model = [further.get(name) for name in ("id", "created", "model")]
         given = [one if isinstance(one, TextChoices) else TextChoices(**one) for one in choices or ()]
         counts = usage if isinstance(usage, UsageCounts | None) else UsageCounts(**usage)
         made = _identified("text_completion", "cmpl-", id, created, model)
@@ -292,7 +285,9 @@ def _whole_text(pieces: Sequence[Mapping[str, Any]]) -> TextCompletionResponse:
     text = "".join([choice.get("text") or "" for choice in choices])
     reason = next((choice["finish_reason"] for choice in reversed(choices) if choice.get("finish_reason")), None)
     first, usage = pieces[0], next((piece["usage"] for piece in reversed(pieces) if piece.get("usage")), None)
-    return TextCompletionResponse(first.get("id"), [TextChoices(reason, 0, text)], first.get("created"), first.get("model"), usage)
+    return TextCompletionResponse(
+        [TextChoices(reason, 0, text)], usage, **{name: first.get(name) for name in ("id", "created", "model")}
+    )
 
 
 def _counted(model: str, choices: Sequence[Choices], messages: Sequence[Any] | None) -> UsageCounts:

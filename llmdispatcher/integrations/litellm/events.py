@@ -1,12 +1,15 @@
 """LiteLLM's callbacks: functions and objects that hear of every attempt, before it is made and when it has ended.
 
 They run in the thread of the call, one after another, before the call returns (of a stream: in the thread that reads it, at its
-end). What one raises is logged, and does not affect the call.
+end). What one raises is logged, ``SystemExit`` too, and does not affect the call; only Ctrl-C in the main thread ends it. LiteLLM
+itself hears of a success in a thread of its own, where such an exception is lost, and lets one pass that comes before or after a
+failure.
 """
 
 from __future__ import annotations
 
 import copy
+import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -155,7 +158,9 @@ class Event:
                     to_object(one, told)
                 elif to_function is not None:
                     to_function(one, told)
-            except Exception as foreign:  # noqa: BLE001 - whatever a callback raises, the call goes on
+            except BaseException as foreign:
+                if isinstance(foreign, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                    raise  # Ctrl-C
                 named = getattr(one, "__qualname__", type(one).__qualname__)
                 place = traceback.extract_tb(foreign.__traceback__)[-1]
                 logger.warning("the callback %s raised %s at %s:%s", named, type(foreign).__name__, place.filename, place.lineno)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from ...errors import (
     VendorUnavailable,
 )
 from ...runtime import SYSTEM_CLOCK
-from ...types import Part, ReasoningPart, Response, StreamChunk, TextPart, ToolCall, ToolCallDelta, Usage, unfold
+from ...types import Choice, Part, ReasoningPart, Response, StreamChunk, TextPart, ToolCall, ToolCallDelta, Usage, unfold
 from ...wire import STATUSES, Codec, Inbound
 from ..answers import SimulatedResponse, pieces
 
@@ -64,6 +65,10 @@ class Facts:
         """Return the vendor's own finish reason, if the common one does not tell it."""
         return self.names.stop if answer.stop_sequence is not None and answer.reason == "stop" else None
 
+    def of_choice(self, index: int) -> Facts:
+        """Return the facts of a choice, whose calls have ids of their own."""
+        return attrs.evolve(self, id=f"{self.id}{index}") if index else self
+
     def calls(self, answer: SimulatedResponse) -> tuple[ToolCall, ...]:
         """Return the calls, with ids and signatures if the vendor has them."""
         return tuple([self._call(number, call) for number, call in enumerate(answer.tool_calls)])
@@ -84,21 +89,30 @@ def response(facts: Facts, answer: SimulatedResponse | Response) -> Response:
     """Return a whole response; one that was given as a :class:`Response` is only completed."""
     if isinstance(answer, Response):
         return _complete(facts, answer)
-    calls, thought = facts.calls(answer), facts.thought(answer)
-    said: tuple[Part, ...] = (TextPart(text=answer.text),) if answer.text else ()
+    others = enumerate(answer.others, 1)
     return Response(
-        content=answer.text,
+        **_fields(facts, answer),
         model=facts.model,
         usage=facts.usage(answer),
-        finish_reason=answer.reason,
-        finish_reason_raw=facts.raw(answer),
-        tool_calls=calls,
-        reasoning=answer.reasoning,
-        parts=(*thought, *said, *calls) if thought else (),
+        other_choices=tuple([Choice(index=index, **_fields(facts.of_choice(index), other)) for index, other in others]),
         service_tier=facts.names.tier,
         response_id=facts.names.answer + facts.id,
         created_at=SYSTEM_CLOCK.now(),
     )
+
+
+def _fields(facts: Facts, answer: SimulatedResponse) -> dict[str, Any]:
+    """The fields that each choice has of its own."""
+    calls, thought = facts.calls(answer), facts.thought(answer)
+    said: tuple[Part, ...] = (TextPart(text=answer.text),) if answer.text else ()
+    return {
+        "content": answer.text,
+        "finish_reason": answer.reason,
+        "finish_reason_raw": facts.raw(answer),
+        "tool_calls": calls,
+        "reasoning": answer.reasoning,
+        "parts": (*thought, *said, *calls) if thought else (),
+    }
 
 
 def _complete(facts: Facts, given: Response) -> Response:
@@ -124,21 +138,32 @@ def chunks(facts: Facts, answer: SimulatedResponse | Response) -> tuple[StreamCh
         usage=facts.usage(None) if facts.names.early_usage else None,
     )
     ended = StreamChunk(finish_reason=answer.reason, finish_reason_raw=facts.raw(answer), usage=facts.usage(answer))
-    return begun, _content_chunks(facts, answer), ended
+    return begun, _all_content(facts, answer), ended
 
 
-def _content_chunks(facts: Facts, answer: SimulatedResponse) -> Iterator[StreamChunk]:
+def _all_content(facts: Facts, answer: SimulatedResponse) -> Iterator[StreamChunk]:
+    """The content of all choices, in turn, and the ends of all but the first, which is that of the answer."""
+    several = [_content_chunks(facts, answer, 0)]
+    for index, other in enumerate(answer.others, 1):
+        its = facts.of_choice(index)
+        end = StreamChunk(finish_reason=other.reason, finish_reason_raw=its.raw(other), choice=index)
+        several.append(itertools.chain(_content_chunks(its, other, index), [end]))
+    for turn in itertools.zip_longest(*several):
+        yield from (chunk for chunk in turn if chunk is not None)
+
+
+def _content_chunks(facts: Facts, answer: SimulatedResponse, choice: int) -> Iterator[StreamChunk]:
     for piece in pieces(answer.reasoning):
-        yield _chunk(reasoning=piece)
+        yield _chunk(reasoning=piece, choice=choice)
     for part in facts.thought(answer):
-        yield StreamChunk(parts=(part,))
+        yield StreamChunk(parts=(part,), choice=choice)
     for piece in pieces(answer.text):
-        yield _chunk(content=piece)
+        yield _chunk(content=piece, choice=choice)
     for number, call in enumerate(facts.calls(answer)):
         head = ToolCallDelta(index=number, id=call.id, name=call.name, signature=call.signature, kind=call.kind)
-        yield StreamChunk(tool_calls=(head,))
+        yield StreamChunk(tool_calls=(head,), choice=choice)
         for at in range(0, len(call.arguments), 8):
-            yield StreamChunk(tool_calls=(ToolCallDelta(index=number, arguments=call.arguments[at : at + 8]),))
+            yield StreamChunk(tool_calls=(ToolCallDelta(index=number, arguments=call.arguments[at : at + 8]),), choice=choice)
 
 
 _chunk = functools.lru_cache(maxsize=8192)(StreamChunk)
@@ -266,6 +291,10 @@ class Format(ABC):
         """Return the output limit and the stop sequences."""
         asked = _inbound_of(request).request
         return asked.max_tokens, asked.stop
+
+    def choices(self, request: SimulatedRequest) -> int:
+        """Return how many choices are asked for."""
+        return _inbound_of(request).request.n or 1
 
     def body(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> bytes:
         """Encode a whole response."""

@@ -5,6 +5,7 @@ Both of OpenAI's formats have one table of errors.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -123,7 +124,7 @@ _GEMINI_ERRORS: ErrorTexts = {
     0: "The service failed.",
 }
 _RPC = "type.googleapis.com/google.rpc."
-_GEMINI_RANGES = {"temperature": (0, 2), "topP": (0, 1), "maxOutputTokens": (1, 1 << 20)}
+_GEMINI_RANGES = {"temperature": (0, 2), "topP": (0, 1), "maxOutputTokens": (1, 1 << 20), "candidateCount": (1, 8)}
 
 
 class GeminiFormat(Format):
@@ -261,6 +262,7 @@ _CHAT_RANGES = {
     "presence_penalty": (-2, 2),
     "max_tokens": (1, 1 << 20),
     "max_completion_tokens": (1, 1 << 20),
+    "n": (1, 128),
 }
 
 
@@ -313,7 +315,10 @@ class AzureFormat(OpenAIFormat):
 
     def body(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> bytes:
         """Encode with the filter's verdict on the response."""
-        return _with_verdicts([super().body(request, answer)], _SAFE)[0]
+        made = json.loads(super().body(request, answer))
+        for choice in made["choices"]:
+            choice["content_filter_results"] = _SAFE
+        return dumps(made)
 
     def pieces(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> Pieces:
         """Encode with the filter's verdict on the prompt first, and one with every piece."""

@@ -36,6 +36,7 @@ class Command(BaseCommand):
         ask = actions.add_parser("ask", help="Ask a question, and show who answers and what it costs.")
         ask.add_argument("question")
         ask.add_argument("--model", default="auto")
+        ask.add_argument("--max-tokens", type=int, help="the most of the answer's tokens; a budget reserves for all of them")
         usage = actions.add_parser("usage", help="Show what was used and what it cost.")
         usage.add_argument("--days", type=_days, default=30, help="so many days, today among them (30)")
         usage.add_argument("--by", choices=("day", "model", "vendor", "user", "origin", "alias"), default="model")
@@ -56,7 +57,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{health.vendor:<16} {health.status:<12} {health.detail}")
 
     def _ask(self, options: dict[str, Any]) -> None:
-        response = get_dispatcher().send(Request(options["model"], options["question"]))
+        response = get_dispatcher().send(Request(options["model"], options["question"], max_tokens=options["max_tokens"]))
         self.stdout.write(response.content)
         cost = f"${response.usage.cost:f}" if response.usage.cost is not None else "of unknown cost"
         self.stderr.write(f"{response.vendor}:{response.model}, {response.usage.total_tokens} tokens, {cost}")
