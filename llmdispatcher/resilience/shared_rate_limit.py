@@ -396,11 +396,11 @@ def _left_by_rules(counters: _Counters, key: str, limit: RateLimit) -> SharedLef
 
 def _left_by_minute(counters: _Counters, key: str, limit: RateLimit) -> SharedLeft:
     left: dict[str, tuple[int, float]] = {}
-    requests, tokens = counters.requests(limit), counters.tokens(limit)
-    if requests is not None:
-        stats = counters.moving.get_window_stats(requests, key)
+    calls, tokens = counters.requests(limit), counters.tokens(limit)
+    if calls is not None:
+        stats = counters.moving.get_window_stats(calls, key)
         since = stats.reset_time - SYSTEM_CLOCK.now().timestamp()
-        left["requests"] = max(0, stats.remaining), since if stats.remaining < requests.amount else 0.0
+        left["requests"] = max(0, stats.remaining), since if stats.remaining < calls.amount else 0.0
     if tokens is not None:
         before, before_ends, current, ends = _minutes(counters, tokens, key)
         most = counters.sliding.get_window_stats(tokens, key).remaining

@@ -31,7 +31,7 @@ def ask(request):
 
 def events(_request):
     """A streamed one."""
-    return stream(Request("gpt-4o-mini", "Why?"), heartbeat=0.05, patience=0.05)
+    return stream(Request("gpt-4o-mini", "Why?"), heartbeat=0.05)
 
 
 urlpatterns = [path("ask", ask), path("stream", events)]
