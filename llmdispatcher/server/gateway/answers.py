@@ -82,6 +82,7 @@ def stream_of(stream: StreamingResponse, task: Task, asked: Inbound, settings: G
         "Content-Type": "application/json" if as_array else task.form.codec.content_type,
         "X-Accel-Buffering": "no",
         **{f"x-llmdispatcher-{name}": _header(text) for name in ("vendor", "model") if (text := getattr(stream, name)) is not None},
+        **({"x-llmdispatcher-dropped": _header(", ".join(stream.dropped))} if stream.dropped else {}),
     }
     return StreamedAnswer(body, headers)
 

@@ -79,6 +79,9 @@ def error_for_client(error: DispatchError) -> DispatchError:
     """The error as a client is told of it, with the status that it has here."""
     if isinstance(error, GatewayError):
         return error
+    if error.code == "model_not_allowed" and error.sent is False:  # of ours; a vendor's code comes with a status
+        text = "model: this key may not ask for any target of this model"
+        return GatewayError(text, status=403, code=error.code, param="model")
     if error.code in _STORES:
         return GatewayError(error.message, status=503, code=error.code, retry_after=_SOON)
     error = _deciding(error)
