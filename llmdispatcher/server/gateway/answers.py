@@ -202,7 +202,7 @@ class Events:
         try:
             self._stream.response()
         except DispatchError as error:
-            yield writer.fail(error_for_client(error))
+            yield writer.fail(error_for_client(error, self._form))
         else:
             yield writer.end()
 

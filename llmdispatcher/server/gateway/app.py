@@ -15,7 +15,7 @@ from ...dispatcher import Dispatcher
 from ...errors import ConfigError, DispatchError, InvalidRequest
 from ...routing import FORBIDDEN
 from ...runtime import SYSTEM_CLOCK, Clock
-from ...types import EmbeddingRequest, Request, Response
+from ...types import EmbeddingRequest, Request, Response, replace
 from ...wire import COUNTING, EMBEDDING_CODECS, Inbound
 from ..keys import ApiKey, KeyStore
 from . import management
@@ -225,7 +225,7 @@ class Gateway:
         if key is None or key.models is None:
             return None
         grants = Grants(key.models, model, self.dispatcher)
-        if not grants.names_it and not self._has_target(grants, attrs.evolve(request, model=model)):
+        if not grants.names_it and not self._has_target(grants, replace(request, model=model)):
             text = f"model: this key may not ask for {model[:80]!r}"
             raise GatewayError(text, status=403, code="model_not_allowed", param="model")
         return grants
@@ -383,7 +383,7 @@ class Gateway:
 
     def _is_shown(self, globs: Sequence[str], name: str) -> bool:
         grants = Grants(globs, name, self.dispatcher)
-        return grants.names_it or (":" not in name and self._has_target(grants, Request(name, "-")))
+        return grants.names_it if ":" in name else self._has_target(grants, Request(name, "-"))
 
     def _has_target(self, grants: Grants, request: Request) -> bool:
         """Whether any target of a request may be asked."""
