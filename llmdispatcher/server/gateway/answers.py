@@ -182,7 +182,7 @@ class Events:
         """The events; heartbeats while the vendor is silent."""
         channel, writer = self._stream.content_channel, self._writer
         yield writer.write(self._first) if self._first is not None else self._form.heartbeat
-        silent = 0.0
+        silent = unheard = 0.0
         while True:
             try:
                 chunk = channel.get(timeout=min(GLANCE, self._beat))
@@ -190,13 +190,17 @@ class Events:
                 break
             except queue.Empty:
                 silent += GLANCE
+                unheard += GLANCE
                 if self._left():
                     return
-                if silent >= self._beat:
+                if unheard >= self._form.event_after:
+                    silent = unheard = 0.0
+                    yield getattr(writer, "keepalive")()  # noqa: B009 - of the format that has such events
+                elif silent >= self._beat:
                     silent = 0.0
                     yield self._form.heartbeat
                 continue
-            silent = 0.0
+            silent = unheard = 0.0
             if events := writer.write(chunk):
                 yield events
         try:

@@ -356,6 +356,8 @@ class Gateway:
             }
         else:
             listed = {"object": "list", "data": [_model_record(name) for name in names]}
+            if "client_version=" in task.incoming.query:  # Codex reads its own records here, and keeps its own table where none is
+                listed["models"] = []
         return WholeAnswer(200, json.dumps(listed).encode(), {"Content-Type": "application/json"})
 
     def model(self, task: Task) -> WholeAnswer:
@@ -407,6 +409,10 @@ class Gateway:
     def revoke_key(self, task: Task) -> WholeAnswer:
         """Revoke a key."""
         return _json_answer(200, management.revoke_key(self.keys, task.maker, task.match["id"]))
+
+    def probe(self, _task: Task) -> WholeAnswer:
+        """Say that something answers here, as agents ask before they begin."""
+        return WholeAnswer(200, b'{"status": "ok"}', {"Content-Type": "application/json"})
 
     def alive(self, _task: Task) -> WholeAnswer:
         """Say that the process runs."""
@@ -496,11 +502,12 @@ ROUTES = _routes(
         ("POST", r"/api/v1/keys", MANAGEMENT, "keys", Gateway.make_key),
         ("GET", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.show_key),
         ("DELETE", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.revoke_key),
+        ("GET", r"/", CHAT, None, Gateway.probe),
         ("GET", r"/livez", CHAT, None, Gateway.alive),
         ("GET", r"/readyz", CHAT, None, Gateway.ready),
     ]
 )
-"""All routes; every one but the two of health needs a scope."""
+"""All routes; every one but the probe and the two of health needs a scope."""
 
 
 def make_gateway(dispatcher: Any, keys: KeyStore, settings: GatewaySettings | None = None) -> Gateway:

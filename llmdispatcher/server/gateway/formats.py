@@ -57,10 +57,12 @@ class ClientFormat:
     codec: Codec
     heartbeat: bytes
     id_header: str = "X-Request-Id"
+    event_after: float = math.inf
+    """Seconds of silence after which an event is written in place of a heartbeat, for clients that wait for events alone."""
 
 
 CHAT = ClientFormat(codec=OPENAI_CHAT, heartbeat=b": ping\n\n")
-RESPONSES = ClientFormat(codec=OPENAI_RESPONSES, heartbeat=b": ping\n\n")
+RESPONSES = ClientFormat(codec=OPENAI_RESPONSES, heartbeat=b": ping\n\n", event_after=120.0)  # Codex leaves after 300 s without one
 MESSAGES = ClientFormat(codec=ANTHROPIC_MESSAGES, heartbeat=b'event: ping\ndata: {"type": "ping"}\n\n', id_header="request-id")
 GOOGLE = ClientFormat(codec=GEMINI, heartbeat=b": ping\r\n\r\n")
 OLLAMA = ClientFormat(codec=OLLAMA_CHAT, heartbeat=b"\n")
