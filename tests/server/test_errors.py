@@ -254,3 +254,24 @@ def test_long_words_of_a_vendor_are_cut(keys):
 
     assert 400 == answer.status_code
     assert len(answer.json()["error"]["message"]) <= 2000
+
+
+def test_codex_ends_its_turn_by_what_it_knows(served, keys):
+    """A spent budget is 429 ``usage_limit_reached`` with the time; a forbidden model and a refused key are 400, others as ever."""
+    _, poor = keys.create("poor", budget="0.000001/day")
+    _, narrow = keys.create("narrow", models=["o3"])
+    body, codex = {"model": "gpt-4o-mini", "input": "Hi", "stream": True}, {"originator": "codex_exec"}
+    budget = served.post("/v1/responses", body, key=poor, headers=codex)
+    other = served.post("/v1/responses", body, key=poor)
+    model = served.post("/v1/responses", body, key=narrow, headers=codex)
+    served.simulator.always(faults.status(401))
+    refused = served.post("/v1/responses", body, headers=codex)
+    served.simulator.always(faults.status(503))
+    down = served.post("/v1/responses", {**body, "model": "gpt-4o"}, headers=codex)
+
+    assert (429, "usage_limit_reached", 402) == (budget.status_code, budget.json()["error"]["type"], other.status_code)
+    assert budget.json()["error"]["resets_at"] > 1_700_000_000
+    assert "Retry-After" not in budget.headers
+    assert (400, "model_not_allowed") == (model.status_code, model.json()["error"]["code"])
+    assert (400, "vendor_key_refused") == (refused.status_code, refused.json()["error"]["code"])
+    assert 503 == down.status_code

@@ -21,7 +21,19 @@ from ..keys import ApiKey, KeyStore
 from . import management
 from .answers import StreamedAnswer, WholeAnswer, facts_of, place_of, stream_of
 from .checks import MOST_MEMBERS, MOST_OF_EMBEDDINGS, check_media, check_members, check_settings, check_stateless
-from .formats import CHAT, GOOGLE, MANAGEMENT, MESSAGES, OLLAMA, RESPONSES, STATUS_TEXTS, ClientFormat, GatewayError, write_error
+from .formats import (
+    CHAT,
+    GOOGLE,
+    MANAGEMENT,
+    MESSAGES,
+    OLLAMA,
+    RESPONSES,
+    STATUS_TEXTS,
+    ClientFormat,
+    GatewayError,
+    as_codex_acts,
+    write_error,
+)
 from .http import Bodies, Environ, FailedLogins, GatewaySettings, Incoming, InFlight, Leavers, Task, credential, hide_keys, once
 from .limits import KeyLimits, charge_of, charging
 from .sessions import session_of
@@ -163,7 +175,11 @@ class Gateway:
     def _refusal(self, incoming: Incoming, error: DispatchError) -> WholeAnswer:
         if not isinstance(error, GatewayError):
             logger.info("%s: %s", incoming.request_id, type(error).__name__)  # its text may have the client's words
-        status, headers, body = write_error(form_of(incoming), error, incoming.request_id)
+        form = form_of(incoming)
+        answer = write_error(form, error, incoming.request_id)
+        if form is RESPONSES and (incoming.header("originator") or "").startswith("codex"):
+            answer = as_codex_acts(error, answer)
+        status, headers, body = answer
         return WholeAnswer(status, body, {"Content-Type": "application/json", **headers})
 
     # What the routes do

@@ -238,6 +238,24 @@ def error_headers(error: DispatchError) -> dict[str, str]:
     return headers
 
 
+def as_codex_acts(error: DispatchError, answer: tuple[int, dict[str, str], bytes]) -> tuple[int, dict[str, str], bytes]:
+    """An answer of :func:`write_error` as Codex ends its turn by it: it knows no ``x-should-retry``.
+
+    A spent budget is its 429 ``usage_limit_reached``, which shows when to come back; what else is not to be tried again is 400.
+    Any other status it tries again, up to 25 times, and waits as long as ``Retry-After`` says.
+    """
+    status, headers, body = answer
+    if headers.get("x-should-retry") != "false" or status == 429:
+        return answer
+    headers.pop("Retry-After", None)
+    if not isinstance(error, BudgetExceeded):
+        return 400, headers, body
+    told = {**json.loads(body)["error"], "type": "usage_limit_reached"}
+    if error.ends is not None:
+        told["resets_at"] = int(error.ends.timestamp())
+    return 429, headers, json.dumps({"error": told}).encode()
+
+
 _NO_RETRY = frozenset({"vendor_key_refused", "model_not_allowed", "model_unpriced"})
 STATUS_TEXTS: Mapping[int, str] = {
     200: "OK",

@@ -379,6 +379,7 @@ class ResponsesWriter:
     def fail(self, error: DispatchError) -> bytes:
         """An error event, and the response as failed: SDKs read the first, and Codex acts on the code of the second."""
         told = failure_event(error)
+        self._begin()
         self._event("error", **told)
         failed = {**self._envelope("failed"), "error": {"code": told["code"], "message": told["message"]}}
         self._event("response.failed", response=failed)
