@@ -284,3 +284,54 @@ def test_gemini_s_own_fields_elsewhere(served):
     for model in ("gpt-4o-mini", "claude-haiku-4-5", "gemini-2.5-flash"):
         answer = served.post(f"/v1beta/models/{model}:generateContent", body)
         assert 200 == answer.status_code, answer.text
+
+
+ODD = {
+    "a user that is a bomb": ({}, {"user": "{" + "[" * 60_000}),
+    "a user that is deep": ({}, {"user": '{"a":' * 900 + "1" + "}" * 900}),
+    "a user that is no object": ({}, {"user": '{"session_id": 5}'}),
+    "an empty user": ({}, {"user": "", "prompt_cache_key": ""}),
+    "a lone surrogate": ({}, {"user": "\ud83d", "prompt_cache_key": "\ud83d"}),
+    "a session that is long": ({"X-Claude-Code-Session-Id": "s" * 4000}, {}),
+    "a session of blanks": ({}, {"prompt_cache_key": "  "}),
+    "betas of another alphabet": ({"anthropic-beta": "\u00e9\u00e8"}, {}),
+    "betas without end": ({"anthropic-beta": "b," * 2000}, {}),
+    "two sessions": ({"X-Claude-Code-Session-Id": "a", "session-id": "b"}, {"prompt_cache_key": "c"}),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_odd_sessions_and_users_harm_nobody(served, case):
+    """They are no session, and nothing else; an empty user is none."""
+    headers, fields = ODD[case]
+    data = json.dumps({**HELLO, "model": "claude-haiku-4-5", **fields}).encode()
+    sent = {**{name: value.encode("latin-1") for name, value in headers.items()}, "Authorization": f"Bearer {served.key}"}
+    answer = requests.post(f"{served.url}/v1/chat/completions", data=data, headers=sent, timeout=30)
+
+    assert 200 == answer.status_code, answer.text
+    if case == "an empty user":
+        assert "metadata" not in served.simulator.requests[0].json
+
+
+def test_another_vendor_goes_on_with_a_stream_as_configured(keys):
+    """The client sees one answer; without the setting it is told that the answer broke off."""
+    with VendorSimulator(responses="one two three four five six") as one, VendorSimulator(responses="three four five six") as two:
+        one.always(faults.cut_after(2))
+        told = []
+        for continuation in (True, None):
+            made = Dispatcher(
+                Config(
+                    default_vendor="openai", fallback_vendor="anthropic", continuation=continuation, retry_policy={"max_retries": 0}
+                )
+            )
+            made.register_vendor(OpenAIVendor(api_key="sk", base_url=one.openai_url))
+            made.register_vendor(AnthropicVendor(api_key="sk", base_url=two.anthropic_url))
+            with gateway(made, keys) as (url, key):
+                told.append(
+                    requests.post(f"{url}/v1/chat/completions", json={**HELLO, "stream": True}, headers=key, timeout=30).text
+                )
+
+    assert "[DONE]" in told[0]
+    assert '"error"' not in told[0]
+    assert "[DONE]" not in told[1]
+    assert '"error"' in told[1]

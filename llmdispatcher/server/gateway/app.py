@@ -217,8 +217,9 @@ class Gateway:
         changes = {**self._settings_of(task, request.model), **self._told_of(task, request)}
         if task.key is not None and task.key.tags:
             changes["metadata"] = {**request.metadata, "tags": list(task.key.tags)}
-        if (beta := task.incoming.header("anthropic-beta")) is not None:
-            changes["headers"] = {"anthropic-beta": beta[:_MOST_BETA]}
+        beta = task.incoming.header("anthropic-beta") or ""
+        if beta.isascii() and beta.isprintable() and 0 < len(beta) <= _MOST_BETA:
+            changes["headers"] = {"anthropic-beta": beta}
         changes["allows"] = self._grants(task.key, request, changes["model"])
         changes["endless"] = isinstance(self.dispatcher.config.timeout, str) and self._timeout(task.incoming) is None
         return attrs.evolve(asked, request=ClientRequest.of(request, **changes))
@@ -230,7 +231,7 @@ class Gateway:
         told: dict[str, Any] = {
             name: self._tenants.hash_for(organization, value)
             for name in ("user", "prompt_cache_key")
-            if (value := getattr(request, name)) is not None
+            if (value := getattr(request, name))
         }
         if session is not None:
             told |= {"session": f"{organization}\0{session}", "cache_key": self._tenants.hash_for(organization, session)}
@@ -313,7 +314,7 @@ class Gateway:
         if not asked.texts:
             raise InvalidRequest("input: give a text or a list of texts; tokens are not taken, since each vendor has its own")
         settings = self._settings_of(task, asked.model)
-        if asked.user is not None and task.key is not None:
+        if asked.user and task.key is not None:
             asked = attrs.evolve(asked, user=self._tenants.hash_for(task.key.organization, asked.user))
         if (grants := self._grants(task.key, asked.as_request(), settings["model"])) is not None:
             settings["model"] = self._first_granted(asked, settings["model"], grants)

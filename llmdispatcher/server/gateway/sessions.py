@@ -9,6 +9,8 @@ from ...types import Request
 from .http import Incoming
 
 MOST_OF_A_NAME = 256
+_MOST_OF_A_USER = 4096
+"""Characters of a user's id that is looked into."""
 _HEADERS = (
     "x-llmdispatcher-session",
     "x-claude-code-session-id",
@@ -33,12 +35,12 @@ def session_of(incoming: Incoming, request: Request) -> str | None:
 
 def _in_user(user: str | None) -> str | None:
     """The session that Claude Code names in the user's id: in a JSON object, or behind ``_session_``."""
-    if user is None:
+    if user is None or len(user) > _MOST_OF_A_USER:
         return None
     if user.startswith("{"):
         try:
             told = json.loads(user)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         named = told.get("session_id") if isinstance(told, dict) else None
         return named if isinstance(named, str) else None
