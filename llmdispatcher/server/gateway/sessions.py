@@ -21,16 +21,16 @@ _HEADERS = (
 _IN_USER = re.compile(r"_session_([0-9A-Za-z-]{8,64})$")
 
 
-def session_of(incoming: Incoming, request: Request) -> str | None:
+def session_of(incoming: Incoming, request: Request | None) -> str | None:
     """The name that a client gives its session; ``None`` where it gives none.
 
     A header comes first, then OpenAI's ``prompt_cache_key``, then what Claude Code writes into ``metadata.user_id``. It is a
-    client's own word: it is the key of nothing without the organization, and no permission.
+    client's own word: it is the key of nothing without the organization, and no permission. Without a request the headers tell.
     """
     for name in _HEADERS:
         if (value := incoming.header(name)) is not None:
             return _bounded(value)
-    return _bounded(request.prompt_cache_key) or _bounded(_in_user(request.user))
+    return None if request is None else _bounded(request.prompt_cache_key) or _bounded(_in_user(request.user))
 
 
 def _in_user(user: str | None) -> str | None:
