@@ -403,6 +403,10 @@ class ResponsesFormat(Format):
     key_header = "api-key"
     ping = b": keep-alive\n\n"
 
+    def error_event(self, api_error: ApiError) -> bytes:
+        """Return the event alone, since the response has begun already."""
+        return next(event for event in self._events(super().error_event(api_error)) if event.startswith(b"event: error"))
+
     def check(self, request: SimulatedRequest) -> ApiError | None:
         """Check JSON, model, input, ranges, in this order."""
         asked = request.json
