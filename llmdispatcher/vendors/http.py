@@ -62,6 +62,7 @@ from ..wire import (
     LISTINGS,
     Bounds,
     Codec,
+    InboundRequest,
     ToolNames,
     codec_for,
     fault,
@@ -580,18 +581,22 @@ class HttpVendor:
         kind = self._row.name
         traits = traits_of(kind, request.model)
         codec = codec_for(self._format(request, traits), traits.quirks)
+        names, body = ToolNames.of(request, traits.limits.get("tool_name")), b""
+        if isinstance(request, InboundRequest):
+            adapts = names.sent or self._config.drop_params or self._config.fetch_remote is not None
+            encode = None if adapts else partial(_body, codec, traits=traits, stream=False)
+            codec, body = request.at_vendor(codec, request, encode, traits.quirks, deadline.meter)
         if self._config.drop_params and not request.drop_params:
             request = attrs.evolve(request, drop_params=True)
         if self._config.fetch_remote is not None:
             request = fetch_remote(request, self._config.fetch_remote, deadline, kind, codec.name, trust_env=self._config.trust_env)
-        names = ToolNames.of(request, traits.limits.get("tool_name"))
         if request.max_tokens and "max_completion_tokens" in traits.quirks:
             request = _roomy(request, kind)
         named = names.rename(request) if names.sent else request
         dropped: tuple[str, ...] = ()
-        if request.wire_format is None and not request.drop_params:
+        if not body and request.wire_format is None and not request.drop_params:
             body = _body(codec, named, traits, stream)
-        else:
+        elif not body:
             body, dropped = telling_dropped(partial(_body, codec, named, traits, stream))
         bounds, most = bounds_of(kind, request, self._config.max_body), self._config.max_body
         size = most or (bounds.streamed if stream else bounds.size)
@@ -642,7 +647,8 @@ class HttpVendor:
         api = self._config.api or traits.api
         if api is None and request.tools and "tools_by_responses" in traits.quirks and request.reasoning_effort != "none":
             api = "responses"
-        if api is None and request.wire_format == APIS["responses"] and request.extra_params and self.kind == "openai":
+        further = request.wire_format == APIS["responses"] and (request.extra_params or isinstance(request, InboundRequest))
+        if api is None and further and self.kind == "openai":
             api = "responses"  # which alone knows these fields
         return self._row.codec if api is None else APIS[api]
 
@@ -674,6 +680,8 @@ class HttpVendor:
                 deadline.meter.key = self._credentials.number(call.headers)
             reply = endpoint.transport.open(call, deadline, limits)
             if 200 <= reply.status < 300:
+                if deadline.meter is not None:
+                    deadline.meter.reply_headers = reply.headers
                 return reply
             error = self._refusal(reply, call.secrets)
             other = self._credentials.replace_key(call.headers, error, lease)

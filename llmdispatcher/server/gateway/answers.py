@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from ...wire import Inbound
 from .formats import GOOGLE, GatewayError, error_for_client
 from .http import BODY_SECONDS, GLANCE, GatewaySettings, Leavers, Task, can_tell_leaving, has_left
 from .limits import CallCharge
+from .passing import PassedChunk, PassedResponse, PassingWriter, ReplyHead
 
 logger = room_logger("server")
 
@@ -51,9 +52,11 @@ def facts_of(response: Response | Embeddings) -> dict[str, str]:
     }
     if isinstance(response, Response):
         facts["cached"] = "true" if response.cached else None
+        facts["vendor-request-id"] = None if response.cached else response.request_id
         facts["attempts"] = len(response.trace.attempts) if response.trace else None
         facts["dropped"] = ", ".join(response.dropped) or None
-    return {f"x-llmdispatcher-{name}": _header(f"{value}") for name, value in facts.items() if value is not None}
+    limits = response.head.limits if isinstance(response, PassedResponse) and not response.cached else {}
+    return {**limits, **{f"x-llmdispatcher-{name}": header_text(f"{value}") for name, value in facts.items() if value is not None}}
 
 
 def place_of(error: BaseException) -> str:
@@ -62,7 +65,8 @@ def place_of(error: BaseException) -> str:
     return f"{type(error).__name__} in " + " < ".join([f"{PurePath(one.filename).name}:{one.lineno}" for one in reversed(frames)])
 
 
-def _header(text: str) -> str:
+def header_text(text: str) -> str:
+    """The text as a header can have it."""
     return "".join([letter if letter.isascii() and letter.isprintable() else "?" for letter in text])[:1024]
 
 
@@ -78,27 +82,37 @@ def stream_of(stream: StreamingResponse, task: Task, asked: Inbound, settings: G
     except BaseException:
         stream.close()
         raise
+    facts = {name: getattr(stream, name) for name in ("vendor", "model")}
+    limits: Mapping[str, str] = {}
+    if (head := body.head) is not None:
+        limits = head.limits
+        facts |= {"vendor-request-id": head.request_id, "dropped": ", ".join(head.dropped) or None}
     headers = {
         "Content-Type": "application/json" if as_array else task.form.codec.content_type,
         "X-Accel-Buffering": "no",
-        **{f"x-llmdispatcher-{name}": _header(text) for name in ("vendor", "model") if (text := getattr(stream, name)) is not None},
+        **limits,
+        **{f"x-llmdispatcher-{name}": header_text(text) for name, text in facts.items() if text is not None},
     }
     return StreamedAnswer(body, headers)
 
 
 class Events:
-    """The bytes of a streamed answer; closing it stops the vendor, as does a client that has left."""
+    """The bytes of a streamed answer; closing it stops the vendor, as does a client that has left.
+
+    ``head`` is the vendor's, where it was there in time.
+    """
 
     def __init__(
         self, stream: StreamingResponse, task: Task, asked: Inbound, *, array: _Array | None, heartbeat: float, leavers: Leavers
     ) -> None:
         self._stream, self._form, self._release, self._charge = stream, task.form, task.release, task.charge
-        self._writer = task.form.codec.writer(asked)
+        self._writer = PassingWriter(task.form.codec, asked, lambda: stream.partial)
         self._left = has_left(task.incoming.environ)
         self._request_id = task.incoming.request_id
         self._beat = heartbeat if can_tell_leaving(task.incoming.environ) else min(heartbeat, _PROBE)
         self._array = array
         self._first: StreamChunk | None = None
+        self.head: ReplyHead | None = None
         self._iterator: Iterator[bytes] | None = None
         self._leavers = leavers
         self._given: float | None = None
@@ -108,7 +122,8 @@ class Events:
         waited = 0.0
         while waited < patience and not self._left():
             try:
-                self._first = self._stream.content_channel.get(timeout=min(GLANCE, patience - waited))
+                self._first = first = self._stream.content_channel.get(timeout=min(GLANCE, patience - waited))
+                self.head = first.head if isinstance(first, PassedChunk) else None
                 return
             except ChannelClosed:
                 break
@@ -214,7 +229,7 @@ class _Array:
 
     def add(self, events: bytes) -> bytes:
         """The elements that some events become; a heartbeat is a blank."""
-        found = [line.removeprefix(b"data: ") for line in events.split(b"\r\n") if line.startswith(b"data: ")]
+        found = [line[5:].strip() for line in events.splitlines() if line.startswith(b"data:")]
         if not found:
             return b" "
         begin, self._begun = (b",\r\n" if self._begun else b"["), True

@@ -15,18 +15,21 @@ from ...dispatcher import Dispatcher
 from ...errors import ConfigError, DispatchError, InvalidRequest
 from ...runtime import SYSTEM_CLOCK, Clock
 from ...types import EmbeddingRequest, Request, Response
+from ...vendors import HttpVendor
 from ...wire import COUNTING, EMBEDDING_CODECS, Inbound
 from ..keys import ApiKey, KeyStore
 from . import management
-from .answers import StreamedAnswer, WholeAnswer, facts_of, place_of, stream_of
+from .answers import StreamedAnswer, WholeAnswer, facts_of, header_text, place_of, stream_of
 from .checks import MOST_MEMBERS, MOST_OF_EMBEDDINGS, check_media, check_members, check_settings, check_stateless
 from .formats import CHAT, GOOGLE, MANAGEMENT, MESSAGES, OLLAMA, RESPONSES, STATUS_TEXTS, ClientFormat, GatewayError, write_error
 from .http import Bodies, Environ, FailedLogins, GatewaySettings, Incoming, InFlight, Leavers, Task, credential, hide_keys, once
 from .limits import KeyLimits, charge_of, charging
+from .passing import Original, anthropic_headers, body_of, hashed_values
 
 logger = room_logger("server")
 
 _MAX_TIMEOUT = 3600.0
+VENDOR_ID = "x-llmdispatcher-vendor-request-id"
 _EMBEDDING = re.compile(r"/embed|[eE]mbedContents?$")
 
 
@@ -157,6 +160,8 @@ class Gateway:
         if not isinstance(error, GatewayError):
             logger.info("%s: %s", incoming.request_id, type(error).__name__)  # its text may have the client's words
         status, headers, body = write_error(form_of(incoming), error, incoming.request_id)
+        if error.request_id is not None:
+            headers[VENDOR_ID] = header_text(error.request_id)
         return WholeAnswer(status, body, {"Content-Type": "application/json", **headers})
 
     # What the routes do
@@ -171,11 +176,15 @@ class Gateway:
         if not asked.stream:
             with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
                 response = answered(self.dispatcher.send(asked.request, timeout=timeout or self.settings.timeout, cancel=cancel))
-            body = task.form.codec.write_response(response, asked)
+            body = body_of(response) or task.form.codec.write_response(response, asked)
             return WholeAnswer(200, body, {"Content-Type": "application/json", **facts_of(response)})
         with charging(task.charge):
             stream = self.dispatcher.send_streaming(asked.request, timeout=timeout)
-        return stream_of(stream, task, asked, self.settings, self._leavers)
+        answer = stream_of(stream, task, asked, self.settings, self._leavers)
+        vendor = self.dispatcher.get_vendor(stream.vendor) if stream.vendor is not None else None
+        if (told := answer.headers.get(VENDOR_ID)) is not None and isinstance(vendor, HttpVendor):
+            answer.headers[VENDOR_ID] = vendor.mask(told)
+        return answer
 
     def _targets(self, request: Request, *, streaming: bool = False) -> Sequence[Target]:
         """Whom the dispatcher would ask."""
@@ -183,8 +192,9 @@ class Gateway:
 
     def _asked(self, task: Task) -> Inbound:
         """What a body asks for, checked, with the model's name as the dispatcher has it."""
-        path = f"{task.incoming.path}?{task.incoming.query}"
-        asked = attrs.evolve(task.form.codec.read_request(task.body, path), created_at=self._clock.now())
+        incoming, codec = task.incoming, task.form.codec
+        path = f"{incoming.path}?{incoming.query}"
+        asked = attrs.evolve(codec.read_request(task.body, path), created_at=self._clock.now())
         request = asked.request
         check_settings(request)
         check_media(request)
@@ -194,7 +204,13 @@ class Gateway:
         changes = self._settings_of(task, request.model)
         if task.key is not None and task.key.tags:
             changes["metadata"] = {**request.metadata, "tags": list(task.key.tags)}
-        return attrs.evolve(asked, request=attrs.evolve(request, **changes))
+        fields, hashed = hashed_values(request, task.key.organization if task.key is not None else "")
+        headers = anthropic_headers(incoming)
+        if headers:
+            changes["headers"] = headers
+        beta = task.form is MESSAGES and "beta=true" in incoming.query.split("&")
+        original = Original(task.body, asked, codec, hashed=hashed, stateful=self.settings.stateful, beta=beta)
+        return attrs.evolve(asked, request=original.bind(attrs.evolve(request, **{**changes, **fields})))
 
     def _settings_of(self, task: Task, model: str) -> dict[str, Any]:
         """The model as the dispatcher names it, and what the headers say. Raises where the key may not ask for it."""
