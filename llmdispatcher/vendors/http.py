@@ -594,9 +594,10 @@ class HttpVendor:
             request = _roomy(request, kind)
         named = names.rename(request) if names.sent else request
         dropped: tuple[str, ...] = ()
-        if not body and request.wire_format is None and not request.drop_params:
+        as_sent = bool(body)
+        if not as_sent and request.wire_format is None and not request.drop_params:
             body = _body(codec, named, traits, stream)
-        elif not body:
+        elif not as_sent:
             body, dropped = telling_dropped(partial(_body, codec, named, traits, stream))
         bounds, most = bounds_of(kind, request, self._config.max_body), self._config.max_body
         size = most or (bounds.streamed if stream else bounds.size)
@@ -604,7 +605,7 @@ class HttpVendor:
         if request.headers:
             call, foreign = self._with_headers(call, request.headers)
             dropped += foreign
-        if self._row.codec == ANTHROPIC and b'"file_id"' in body:
+        if not as_sent and self._row.codec == ANTHROPIC and b'"file_id"' in body:
             call = attrs.evolve(call, headers=with_beta(call.headers, ANTHROPIC_BETA))
         if dropped and deadline.meter is not None:
             deadline.meter.dropped = dropped

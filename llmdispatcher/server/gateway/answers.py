@@ -106,7 +106,7 @@ class Events:
         self, stream: StreamingResponse, task: Task, asked: Inbound, *, array: _Array | None, heartbeat: float, leavers: Leavers
     ) -> None:
         self._stream, self._form, self._release, self._charge = stream, task.form, task.release, task.charge
-        self._writer = PassingWriter(task.form.codec, asked, lambda: stream.partial)
+        self._writer = PassingWriter(task.form.codec, asked)
         self._left = has_left(task.incoming.environ)
         self._request_id = task.incoming.request_id
         self._beat = heartbeat if can_tell_leaving(task.incoming.environ) else min(heartbeat, _PROBE)
@@ -180,7 +180,7 @@ class Events:
 
     def _all(self) -> Iterator[bytes]:
         try:
-            yield from map(self._framed, self._pieces())
+            yield from map(self._framed, filter(None, self._pieces()))
             if self._array is not None:
                 yield self._array.end()
         except Exception as error:  # noqa: BLE001 - with a server's log its text would go out, and the client would learn nothing

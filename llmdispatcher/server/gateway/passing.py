@@ -20,7 +20,7 @@ import attrs
 
 from ...errors import DispatchError, MalformedReply
 from ...runtime import AttemptMetrics
-from ...types import Message, ReasoningPart, Request, Response, StreamChunk, Tool, unfold
+from ...types import Fold, Message, ReasoningPart, Request, Response, StreamChunk, Tool, unfold
 from ...wire import (
     GEMINI,
     OLLAMA_CHAT,
@@ -223,6 +223,7 @@ def _watching(codec: Codec, head: Callable[[], ReplyHead]) -> Codec:
 
 
 _PROBE_MESSAGES = (Message.user("-"),)
+_PROBE_FORM = {"type": "json_schema", "json_schema": {"name": "t", "schema": {"type": "object", "properties": {}}}}
 _PROBE_TOOL = Tool(name="t", parameters={"type": "object", "properties": {}})
 
 
@@ -236,7 +237,9 @@ def _is_adapted(codec: Codec, request: Request, encode: Callable[[Request], byte
         return True
     tools = (_PROBE_TOOL,) if request.tools else ()
     choice = request.tool_choice if isinstance(request.tool_choice, str) else ("required" if request.tool_choice else None)
-    probe = _probe_of(request, messages=_PROBE_MESSAGES, tools=tools, tool_choice=choice)
+    form = request.response_format
+    form = _PROBE_FORM if isinstance(form, Mapping) and form.get("type") == "json_schema" else form
+    probe = _probe_of(request, messages=_PROBE_MESSAGES, tools=tools, tool_choice=choice, response_format=form)
     try:
         return encode(probe) != codec.encode(probe, stream=False)
     except DispatchError:
@@ -268,7 +271,8 @@ def _is_foreign(part: ReasoningPart) -> bool:
 
 # The answer
 
-_END_OF_EVENT = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))+")
+_END_OF_EVENT = re.compile(rb"(?:\r\n|\n|\r(?=[^\n]))(?:\r\n|\n|\r(?=[^\n]))+")
+"""A CR that comes last may be half of a CR LF."""
 _END_OF_LINE = re.compile(rb"\n")
 _PINGS = re.compile(rb"(?:event: ?ping\b[^\n]*\r?\n)?(?:data: ?\{ *\"type\" *: *\"ping\"[^\n]*|(?::[^\n]*\r?\n?)+|\s*)\s*\Z")
 
@@ -426,24 +430,26 @@ def _is_usage_alone(event: bytes, chunks: Sequence[StreamChunk]) -> bool:
 class PassingWriter:
     """Writes the bytes of chunks that have them, and the others by a codec.
 
-    When these follow those, as where another vendor goes on with a stream, the codec is first told what was ``partial`` till then.
+    When these follow those, as where another vendor goes on with a stream, the codec is first told what has passed.
     """
 
-    def __init__(self, codec: Codec, asked: Inbound, partial: Callable[[], Response]) -> None:
-        self._codec, self._asked, self._partial = codec, asked, partial
+    def __init__(self, codec: Codec, asked: Inbound) -> None:
+        self._codec, self._asked = codec, asked
         self._writer: StreamWriter | None = None
-        self._passed = False
+        self._passed: Fold | None = None
 
     def write(self, chunk: StreamChunk) -> bytes:
         """The events of one chunk."""
         if self._writer is None and isinstance(chunk, PassedChunk) and chunk.event is not None:
-            self._passed = True
+            if self._passed is None:
+                self._passed = Fold()
+            self._passed.add(chunk)
             return chunk.event
         return self._encoding().write(chunk)
 
     def end(self) -> bytes:
         """What is still owed; nothing where the vendor's own end has passed."""
-        return b"" if self._writer is None and self._passed else self._encoding().end()
+        return b"" if self._writer is None and self._passed is not None else self._encoding().end()
 
     def fail(self, error: DispatchError) -> bytes:
         """The event that tells of a failure."""
@@ -452,6 +458,6 @@ class PassingWriter:
     def _encoding(self) -> StreamWriter:
         if self._writer is None:
             self._writer = self._codec.writer(self._asked)
-            for chunk in unfold(self._partial()) if self._passed else ():
+            for chunk in unfold(self._passed.response()) if self._passed is not None else ():
                 self._writer.write(chunk)
         return self._writer
