@@ -5,65 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import attrs
-import pytest
-import requests
-
-from llmdispatcher import AnthropicVendor, Config, Dispatcher, GoogleVendor, HttpVendor, OpenAIVendor
-from llmdispatcher.server import Gateway, GatewaySettings, create_app
 
 from ..cases import each
-from ..conftest import PATIENCE
-from .conftest import serving
-from .upstream import Upstream, streamed, upstream, whole
+from .upstream import streamed, whole
 
 INVENTED = {"x_new": {"a": [1, 2.50, 1e5, None, "é😀"], "b": {"c": {"d": True}}}, "x_text": "as it is", "x_zero": 0}
-
-
-@attrs.frozen
-class Passing:
-    """A gateway over recording vendors."""
-
-    app: Gateway
-    url: str
-    key: str
-    vendor: Upstream
-
-    def post(self, path: str, body: Any, **more: Any) -> requests.Response:
-        """Send bytes, or a document."""
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json", **more.pop("headers", {})}
-        return requests.post(self.url + path, data=data, headers=headers, timeout=PATIENCE, **more)
-
-
-def dispatcher_over(url: str, **config: Any) -> Dispatcher:
-    """All formats, each at the same address."""
-    made = Dispatcher(Config(default_vendor="openai", **{"retry_policy": {"max_retries": 0}, **config}))
-    made.register_vendor(OpenAIVendor(api_key="sk-of-the-gateway", base_url=f"{url}/v1"))
-    made.register_vendor(AnthropicVendor(api_key="sk-of-the-gateway", base_url=url))
-    made.register_vendor(GoogleVendor(api_key="sk-of-the-gateway", base_url=f"{url}/v1beta"))
-    made.register_vendor(HttpVendor(kind="ollama", base_url=url, api_key="none"))
-    return made
-
-
-@pytest.fixture
-def vendor() -> Iterator[Upstream]:
-    """The vendor."""
-    with upstream() as running:
-        yield running
-
-
-@pytest.fixture
-def passing(vendor: Upstream, keys: Any) -> Iterator[Passing]:
-    """The gateway."""
-    _, secret = keys.create("a test")
-    with dispatcher_over(vendor.url) as made:
-        app = create_app(made, keys=keys, settings=GatewaySettings(threads=8))
-        with serving(app) as url:
-            yield Passing(app, url, secret, vendor)
 
 
 CHAT = {

@@ -17,7 +17,7 @@ from llmdispatcher.wire.codecs import CODECS
 
 from ..cases import each
 from ..conftest import PATIENCE
-from .conftest import serving
+from .conftest import Passing, dispatcher_over, serving
 from .test_passing import (
     CASES,
     CHAT,
@@ -25,9 +25,7 @@ from .test_passing import (
     CHAT_STREAM,
     MESSAGES,
     MESSAGES_STREAM,
-    Passing,
     chat_piece,
-    dispatcher_over,
     sse,
 )
 from .upstream import streamed, upstream, whole

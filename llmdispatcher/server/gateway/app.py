@@ -21,7 +21,19 @@ from ..keys import ApiKey, KeyStore
 from . import management
 from .answers import StreamedAnswer, WholeAnswer, facts_of, header_text, place_of, stream_of
 from .checks import MOST_MEMBERS, MOST_OF_EMBEDDINGS, check_media, check_members, check_settings, check_stateless
-from .formats import CHAT, GOOGLE, MANAGEMENT, MESSAGES, OLLAMA, RESPONSES, STATUS_TEXTS, ClientFormat, GatewayError, write_error
+from .formats import (
+    CHAT,
+    COMPLETIONS,
+    GOOGLE,
+    MANAGEMENT,
+    MESSAGES,
+    OLLAMA,
+    RESPONSES,
+    STATUS_TEXTS,
+    ClientFormat,
+    GatewayError,
+    write_error,
+)
 from .http import Bodies, Environ, FailedLogins, GatewaySettings, Incoming, InFlight, Leavers, Task, credential, hide_keys, once
 from .limits import KeyLimits, charge_of, charging
 from .passing import Original, anthropic_headers, body_of, hashed_values
@@ -432,6 +444,8 @@ def form_of(incoming: Incoming) -> ClientFormat:
         return CHAT if incoming.header("anthropic-version") is None else MESSAGES
     if path.startswith("/api/"):
         return MANAGEMENT if path.startswith("/api/v1/") else OLLAMA
+    if path == "/v1/completions":
+        return COMPLETIONS
     return RESPONSES if path.startswith("/v1/responses") else CHAT
 
 
@@ -444,6 +458,7 @@ _GOOGLE_METHOD = r"/v1(?:beta)?/(?P<kind>models|tunedModels)/(?P<model>.+):(?P<m
 ROUTES = _routes(
     [
         ("POST", r"/v1/chat/completions", CHAT, "gateway", Gateway.converse),
+        ("POST", r"/v1/completions", COMPLETIONS, "gateway", Gateway.converse),
         ("POST", r"/v1/responses", RESPONSES, "gateway", Gateway.converse),
         ("POST", r"/v1/messages", MESSAGES, "gateway", Gateway.converse),
         ("POST", r"/v1/messages/count_tokens", MESSAGES, "gateway", Gateway.count),

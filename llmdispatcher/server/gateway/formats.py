@@ -35,6 +35,7 @@ from ...errors import (
     VendorUnavailable,
 )
 from ...wire import ANTHROPIC_MESSAGES, GEMINI, OLLAMA_CHAT, OPENAI_CHAT, OPENAI_RESPONSES, Codec
+from .completions import OPENAI_COMPLETIONS
 
 MOST_WORDS = 2000
 """Characters of an error's text."""
@@ -59,6 +60,7 @@ class ClientFormat:
 
 
 CHAT = ClientFormat(codec=OPENAI_CHAT, heartbeat=b": ping\n\n")
+COMPLETIONS = ClientFormat(codec=OPENAI_COMPLETIONS, heartbeat=b": ping\n\n")
 RESPONSES = ClientFormat(codec=OPENAI_RESPONSES, heartbeat=b": ping\n\n")
 MESSAGES = ClientFormat(codec=ANTHROPIC_MESSAGES, heartbeat=b'event: ping\ndata: {"type": "ping"}\n\n', id_header="request-id")
 GOOGLE = ClientFormat(codec=GEMINI, heartbeat=b": ping\r\n\r\n")
