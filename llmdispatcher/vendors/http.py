@@ -186,6 +186,7 @@ T = TypeVar("T")
 _MOST_PAGES = 100
 _VERSION = re.compile(r"/v\d")
 _NO_PATH = (404, 405)
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _ANY_MESSAGES = (Message.user("-"),)
 _MOST_REMEMBERED = 1_000
 
@@ -581,11 +582,10 @@ class HttpVendor:
         kind = self._row.name
         traits = traits_of(kind, request.model)
         codec = codec_for(self._format(request, traits), traits.quirks)
-        names, body = ToolNames.of(request, traits.limits.get("tool_name")), b""
+        names = ToolNames.of(request, traits.limits.get("tool_name"))
+        body, headers = b"", _NO_HEADERS
         if isinstance(request, InboundRequest):
-            adapts = names.sent or self._config.drop_params or self._config.fetch_remote is not None
-            encode = None if adapts else partial(_body, codec, traits=traits, stream=False)
-            codec, body = request.at_vendor(codec, request, encode, traits.quirks, deadline.meter)
+            codec, body, headers = self._as_it_came(request, codec, traits, names, deadline)
         if self._config.drop_params and not request.drop_params:
             request = attrs.evolve(request, drop_params=True)
         if self._config.fetch_remote is not None:
@@ -602,8 +602,8 @@ class HttpVendor:
         bounds, most = bounds_of(kind, request, self._config.max_body), self._config.max_body
         size = most or (bounds.streamed if stream else bounds.size)
         call = self.call(codec.path(request.model, stream), body, model=request.model, stream=stream, size=size)
-        if request.headers:
-            call, foreign = self._with_headers(call, request.headers)
+        if request.headers or headers:
+            call, foreign = self._with_headers(call, request.headers or {}, headers)
             dropped += foreign
         if not as_sent and self._row.codec == ANTHROPIC and b'"file_id"' in body:
             call = attrs.evolve(call, headers=with_beta(call.headers, ANTHROPIC_BETA))
@@ -611,10 +611,20 @@ class HttpVendor:
             deadline.meter.dropped = dropped
         return call, codec, bounds, names, dropped
 
-    def _with_headers(self, call: HttpCall, given: Mapping[str, str]) -> tuple[HttpCall, tuple[str, ...]]:
-        """The call with the headers of a request, and what was dropped of them."""
+    def _as_it_came(
+        self, request: InboundRequest, codec: Codec, traits: Traits, names: ToolNames, deadline: Deadline
+    ) -> tuple[Codec, bytes, Mapping[str, str]]:
+        """How a request goes that may be sent as it came: not where the settings of this vendor change it."""
+        adapts = names.sent or self._config.drop_params or self._config.fetch_remote is not None
+        encode = None if adapts else partial(_body, codec, traits=traits, stream=False)
+        return request.at_vendor(codec, request, encode, traits.quirks, deadline.meter)
+
+    def _with_headers(
+        self, call: HttpCall, given: Mapping[str, str], ours: Mapping[str, str] = _NO_HEADERS
+    ) -> tuple[HttpCall, tuple[str, ...]]:
+        """The call with the headers of a request, and what was dropped of them; ``ours`` stand in place of all others."""
         own = CallHeaders(given, self._row, self._config.headers)
-        call = attrs.evolve(call, headers=merge_headers(call.headers, own.sent), secrets=own.secrets)
+        call = attrs.evolve(call, headers=merge_headers(merge_headers(call.headers, own.sent), ours), secrets=own.secrets)
         return call, own.dropped
 
     def objection(self, request: Request) -> str:

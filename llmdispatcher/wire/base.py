@@ -80,10 +80,13 @@ class Inbound:
     created_at: datetime = EPOCH
 
 
-AtVendor = Callable[..., tuple["Codec", bytes]]
-"""``at_vendor(codec, request, encode, quirks, meter)``: the codec to use in place of a vendor's, and the body to send, empty for
-the encoded one. ``encode(request)`` is what the vendor would send of a request, not streamed, ``None`` where nothing else can be
-sent; ``meter`` is that of the attempt."""
+AtVendor = Callable[..., tuple["Codec", bytes, Mapping[str, str]]]
+"""``at_vendor(codec, request, encode, quirks, meter)``: the codec to use in place of a vendor's, the body to send, empty for the
+encoded one, and headers to send in place of the vendor's.
+
+``encode(request)`` is what the vendor would send of a request, not streamed, ``None`` where nothing else can be sent; ``meter`` is
+that of the attempt.
+"""
 
 
 @attrs.frozen(slots=False)

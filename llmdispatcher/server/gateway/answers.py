@@ -6,7 +6,7 @@ import queue
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import attrs
 
@@ -35,11 +35,19 @@ class WholeAnswer(NamedTuple):
     headers: dict[str, str]
 
 
+class ClosableBody(Protocol):
+    """The body of an answer, piece by piece."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def close(self) -> None: ...
+
+
 @attrs.frozen
 class StreamedAnswer:
-    """An answer that is written while it arrives."""
+    """An answer that is written while it arrives; closing ``events`` ends it."""
 
-    events: Events
+    events: ClosableBody
     headers: dict[str, str]
 
 

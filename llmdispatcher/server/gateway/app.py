@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import attrs
@@ -18,7 +19,7 @@ from ...types import EmbeddingRequest, Request, Response
 from ...vendors import HttpVendor
 from ...wire import COUNTING, EMBEDDING_CODECS, Inbound
 from ..keys import ApiKey, KeyStore
-from . import management
+from . import management, passthrough
 from .answers import StreamedAnswer, WholeAnswer, facts_of, header_text, place_of, stream_of
 from .checks import MOST_MEMBERS, MOST_OF_EMBEDDINGS, check_media, check_members, check_settings, check_stateless
 from .formats import (
@@ -34,7 +35,20 @@ from .formats import (
     GatewayError,
     write_error,
 )
-from .http import Bodies, Environ, FailedLogins, GatewaySettings, Incoming, InFlight, Leavers, Task, credential, hide_keys, once
+from .http import (
+    Bodies,
+    Environ,
+    FailedLogins,
+    GatewaySettings,
+    Incoming,
+    InFlight,
+    Leavers,
+    PassthroughRow,
+    Task,
+    credential,
+    hide_keys,
+    once,
+)
 from .limits import KeyLimits, charge_of, charging
 from .passing import Original, anthropic_headers, body_of, hashed_values
 
@@ -53,6 +67,8 @@ class PathRoute(NamedTuple):
     form: ClientFormat
     scope: str | None
     work: Callable[[Gateway, Task], WholeAnswer | StreamedAnswer]
+    passes: bool = False
+    """Whether bodies pass as they are, and every method counts."""
 
 
 class Gateway:
@@ -79,6 +95,8 @@ class Gateway:
         self._in_flight = InFlight(settings.threads)
         self._failed = FailedLogins(clock)
         self._limits = KeyLimits(clock)
+        passthrough.check_rows(settings.passthrough, dispatcher, stateful=settings.stateful)
+        self._routes = (*ROUTES, *[route for row in settings.passthrough for route in _passing_routes(row)])
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
@@ -123,12 +141,13 @@ class Gateway:
             leave()
 
         try:
-            if key is not None and route.scope == "gateway" and route.method == "POST":
+            if key is not None and route.scope == "gateway" and (route.method == "POST" or route.passes):
                 stop_counting = once(self._limits.enter(key))
             body = b""
             if incoming.method == "POST":
                 body, give_back = self._bodies.read(incoming.environ, management.MOST_BODY if route.form is MANAGEMENT else None)
-                check_members(body, MOST_OF_EMBEDDINGS if _EMBEDDING.search(incoming.path) else MOST_MEMBERS)
+                if not route.passes or "json" in passthrough.content_type_of(incoming):
+                    check_members(body, MOST_OF_EMBEDDINGS if _EMBEDDING.search(incoming.path) else MOST_MEMBERS)
             task = Task(incoming=incoming, form=route.form, key=key, match=match, body=body, release=release, charge=charge)
             answer = route.work(self, task)
         except BaseException:
@@ -145,15 +164,20 @@ class Gateway:
         if incoming.environ.get("HTTP_UPGRADE", "").lower() == "websocket":
             raise GatewayError("there are no WebSockets here; send an ordinary request", status=426, code="upgrade_refused")
         allowed = []
-        for route in ROUTES:
+        for route in self._routes:
             match = route.pattern.fullmatch(path)
             if match is None:
                 continue
-            if incoming.method == route.method or (incoming.method == "HEAD" and route.method == "GET"):
+            if incoming.method == route.method or (incoming.method == "HEAD" and route.method == "GET" and not route.passes):
+                if route.passes:
+                    passthrough.check_as_sent(incoming)
                 return route, match
             allowed.append(route.method)
         if allowed:
             raise GatewayError("this path takes another method", status=405, code="method_not_allowed", allow=", ".join(allowed))
+        if passthrough.CONFIGURABLE.fullmatch(path):
+            text = "this path goes to no vendor here; whoever runs the gateway adds a [[passthrough]] with it to the configuration"
+            raise GatewayError(text, status=404, code="not_configured")
         raise GatewayError("there is nothing at this path", status=404, code="not_found")
 
     def _key(self, incoming: Incoming, scope: str) -> ApiKey:
@@ -313,6 +337,42 @@ class Gateway:
         counting = next(one for one in COUNTING.values() if one.codec is task.form.codec)
         return WholeAnswer(200, counting.write(counted.tokens), {"Content-Type": "application/json"})
 
+    def pass_through(self, task: Task, row: PassthroughRow) -> WholeAnswer | StreamedAnswer:
+        """Send a body to a vendor as it is, and its answer back."""
+        key, vendor = task.maker, self.dispatcher.get_vendor(row.vendor)
+        assert isinstance(vendor, HttpVendor), "checked at the beginning"
+        if key.budget is not None and row.unpriced != "allow":
+            text = "what calls of this path cost is not known, and this key has a budget"
+            raise GatewayError(text, status=403, code="model_unpriced")
+        target = passthrough.target_of(row, vendor, task)
+        if task.incoming.method != "POST":
+            self._check_passing_model(key, row, [])
+            reply = vendor.request(
+                task.incoming.method, target, timeout=self.settings.timeout, max_retries=0, max_body=_MOST_PASSED
+            )
+            told = {"x-llmdispatcher-vendor": vendor.name, **({VENDOR_ID: reply.request_id} if reply.request_id else {})}
+            return WholeAnswer(200, reply.content, {**told, **passthrough.content_headers(reply.headers.get("content-type", ""))})
+        content_type = passthrough.content_type_of(task.incoming)
+        self._check_passing_model(key, row, passthrough.models_in(task.body, content_type))
+        document = passthrough.document_in(task.body, content_type)
+        if not self.settings.stateful:
+            passthrough.check_stateless_document(document)
+        stream = isinstance(document, dict) and (document.get("stream") is True or document.get("stream_format") == "sse")
+        request = passthrough.request_of(row, vendor, task, target)
+        if stream:
+            opened = self.dispatcher.send_streaming_to_vendor(vendor.name, request, timeout=self.settings.timeout)
+            return passthrough.streamed_answer(opened, task, self.settings.timeout)
+        with self._leavers.watch(task.incoming.environ) as cancel:
+            answer = self.dispatcher.send_to_vendor(vendor.name, request, timeout=self.settings.timeout, cancel=cancel)
+        return passthrough.whole_answer(answer)
+
+    def _check_passing_model(self, key: ApiKey, row: PassthroughRow, named: list[str] | None) -> None:
+        """Raise unless a key may ask for the model that a body names, or else for the path."""
+        if key.models is None:
+            return
+        if named is None or not all(self._may_ask(key, name) for name in named or [f"{row.vendor}:{row.path.strip('/')}"]):
+            raise GatewayError("model: this key may not ask for it", status=403, code="model_not_allowed", param="model")
+
     def generate(self, task: Task) -> WholeAnswer | StreamedAnswer:
         """Answer one of the methods of Google's models."""
         works: Mapping[str, Callable[[Task], WholeAnswer | StreamedAnswer]] = {
@@ -403,6 +463,17 @@ class Gateway:
         self.draining = True
         self.dispatcher.close(drain=drain)
         self.keys.close()
+
+
+_MOST_PASSED = 64 << 20
+"""Bytes of an answer that is fetched."""
+
+
+def _passing_routes(row: PassthroughRow) -> list[PathRoute]:
+    """The routes of a path that passes."""
+    pattern = re.compile(passthrough.pattern_of(row))
+    work = partial(Gateway.pass_through, row=row)
+    return [PathRoute(method, pattern, CHAT, "gateway", work, passes=True) for method in row.methods]
 
 
 def _json_answer(status: int, body: Mapping[str, Any]) -> WholeAnswer:

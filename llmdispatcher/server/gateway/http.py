@@ -37,11 +37,26 @@ _FAILURES, _WINDOW, _MOST_ADDRESSES = 60, 60.0, 10_000
 
 
 @attrs.frozen(kw_only=True)
+class PassthroughRow:
+    """A path that passes to a vendor as it is: ``path`` exactly, where ``{id}`` stands for an id, and the vendor's name.
+
+    ``to`` is the vendor's path, where it is another one. ``unpriced="allow"`` lets keys with a budget use it.
+    """
+
+    path: str
+    vendor: str
+    to: str | None = None
+    methods: tuple[str, ...] = ("POST",)
+    unpriced: str | None = None
+
+
+@attrs.frozen(kw_only=True)
 class GatewaySettings:
     """Bounds and times, in bytes and seconds.
 
     A stream's answer begins with its real status within ``patience``, and then with 200 and heartbeats; ``heartbeat`` is the
-    silence between these. ``threads`` is how many requests the server works on at a time.
+    silence between these. ``threads`` is how many requests the server works on at a time. ``stateful`` lets requests name what
+    vendors keep, each organization its own; ``passthrough`` are paths that pass to a vendor as they are.
     """
 
     threads: int = 512
@@ -51,6 +66,7 @@ class GatewaySettings:
     patience: float = 10.0
     heartbeat: float = 15.0
     stateful: bool = False
+    passthrough: tuple[PassthroughRow, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -59,17 +59,19 @@ class ReplyHead(NamedTuple):
     request_id: str | None
     limits: Mapping[str, str]
     dropped: tuple[str, ...]
+    content_type: str = ""
 
 
-def _head(meter: AttemptMetrics | None, *, same: bool) -> ReplyHead:
+def head_of(meter: AttemptMetrics | None, *, same: bool) -> ReplyHead:
+    """The head of the answer to an attempt; ``same`` is whether its limits mean something to the client."""
     if meter is None:
         return ReplyHead(None, {}, ())
     headers = meter.reply_headers
-    found = request_id(headers)
-    limits = (
-        [(name, text) for name, text in headers.items() if _LIMIT_NAME.fullmatch(name) and _PLAIN.fullmatch(text)] if same else ()
-    )
-    return ReplyHead(found if found and _ID.fullmatch(found) else None, dict(limits[:_MOST_LIMITS]), meter.dropped)
+    found, limits = request_id(headers), []
+    if same:
+        limits = [(name, text) for name, text in headers.items() if _LIMIT_NAME.fullmatch(name) and _PLAIN.fullmatch(text)]
+    identity = found if found and _ID.fullmatch(found) else None
+    return ReplyHead(identity, dict(limits[:_MOST_LIMITS]), meter.dropped, headers.get("content-type", ""))
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -141,15 +143,15 @@ class Original:
         encode: Callable[[Request], bytes] | None,
         quirks: frozenset[str],
         meter: AttemptMetrics | None,
-    ) -> tuple[Codec, bytes]:
+    ) -> tuple[Codec, bytes, Mapping[str, str]]:
         """The codec that reads the answer and keeps it, and the body for this vendor, if it may have the document."""
         same = encode is not None and codec.name == self._codec.name and self._said == _said(request)
         body = None
         if same and encode is not None and not _is_adapted(codec, request, encode, quirks):
             body = self._written(request.model, quirks)
         if body is None:
-            return _watching(codec, lambda: _head(meter, same=False)), b""
-        return self._passing(codec, lambda: _head(meter, same=True)), body
+            return _watching(codec, lambda: head_of(meter, same=False)), b"", {}
+        return self._passing(codec, lambda: head_of(meter, same=True)), body, {}
 
     def _passing(self, codec: Codec, head: Callable[[], ReplyHead]) -> Codec:
         """The codec, whose answers have their bytes."""
