@@ -122,7 +122,7 @@ class Events:
         self._first: StreamChunk | None = None
         self.head: ReplyHead | None = None
         self._iterator: Iterator[bytes] | None = None
-        self._leavers = leavers
+        self._leavers, self._keep = leavers, task.keep
         self._given: float | None = None
 
     def begin(self, patience: float) -> None:
@@ -132,6 +132,7 @@ class Events:
             try:
                 self._first = first = self._stream.content_channel.get(timeout=min(GLANCE, patience - waited))
                 self.head = first.head if isinstance(first, PassedChunk) else None
+                self._note(first)
                 return
             except ChannelClosed:
                 break
@@ -155,6 +156,12 @@ class Events:
         piece = next(self._iterator)
         self._given = SYSTEM_CLOCK.monotonic()
         return piece
+
+    def _note(self, chunk: StreamChunk) -> None:
+        """Keep the answer's id before the client has it, which may name it at once."""
+        if self._keep is not None and chunk.response_id:
+            self._keep({chunk.response_id})
+            self._keep = None
 
     def _is_unread(self) -> bool:
         """Whether the last piece has waited too long for its client; the place is kept, since the server's thread is."""
@@ -219,6 +226,7 @@ class Events:
                     yield self._form.heartbeat
                 continue
             silent = 0.0
+            self._note(chunk)
             if events := writer.write(chunk):
                 yield events
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ from ...runtime import SYSTEM_CLOCK, Clock
 from ...types import EmbeddingRequest, Request, Response
 from ...vendors import HttpVendor
 from ...wire import COUNTING, EMBEDDING_CODECS, Inbound
+from ..kept_ids import KeptIds, made_in, references_in
 from ..keys import ApiKey, KeyStore
 from . import management, passthrough
 from .answers import StreamedAnswer, WholeAnswer, facts_of, header_text, place_of, stream_of
@@ -95,6 +97,7 @@ class Gateway:
         self._in_flight = InFlight(settings.threads)
         self._failed = FailedLogins(clock)
         self._limits = KeyLimits(clock)
+        self._kept = KeptIds(keys) if settings.stateful else None
         passthrough.check_rows(settings.passthrough, dispatcher, stateful=settings.stateful)
         self._routes = (*ROUTES, *[route for row in settings.passthrough for route in _passing_routes(row)])
 
@@ -149,6 +152,8 @@ class Gateway:
                 if not route.passes or "json" in passthrough.content_type_of(incoming):
                     check_members(body, MOST_OF_EMBEDDINGS if _EMBEDDING.search(incoming.path) else MOST_MEMBERS)
             task = Task(incoming=incoming, form=route.form, key=key, match=match, body=body, release=release, charge=charge)
+            if self._kept is not None and key is not None:
+                task.keep = partial(self._kept.add, key.organization)
             answer = route.work(self, task)
         except BaseException:
             release()
@@ -212,7 +217,10 @@ class Gateway:
         if not asked.stream:
             with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
                 response = answered(self.dispatcher.send(asked.request, timeout=timeout or self.settings.timeout, cancel=cancel))
-            body = body_of(response) or task.form.codec.write_response(response, asked)
+            passed = body_of(response)
+            if task.keep is not None and not response.cached:
+                task.keep(made_in(json.loads(passed)) if passed else {response.response_id} if response.response_id else set())
+            body = passed or task.form.codec.write_response(response, asked)
             return WholeAnswer(200, body, {"Content-Type": "application/json", **facts_of(response)})
         with charging(task.charge):
             stream = self.dispatcher.send_streaming(asked.request, timeout=timeout)
@@ -235,8 +243,10 @@ class Gateway:
         check_settings(request)
         check_media(request)
         self._check_further_models(task.key, request.extra_params)
-        if not self.settings.stateful:
+        if self._kept is None:
             check_stateless(request)
+        else:
+            self._check_kept(task, references_in(json.loads(task.body)))
         changes = self._settings_of(task, request.model)
         if task.key is not None and task.key.tags:
             changes["metadata"] = {**request.metadata, "tags": list(task.key.tags)}
@@ -247,6 +257,12 @@ class Gateway:
         beta = task.form is MESSAGES and "beta=true" in incoming.query.split("&")
         original = Original(task.body, asked, codec, hashed=hashed, stateful=self.settings.stateful, beta=beta)
         return attrs.evolve(asked, request=original.bind(attrs.evolve(request, **{**changes, **fields})))
+
+    def _check_kept(self, task: Task, ids: set[str]) -> None:
+        """Raise unless what a request names of the things that vendors keep is its organization's own."""
+        if self._kept is not None and not self._kept.are_of(task.maker.organization, ids):
+            text = "the request names an answer, file or conversation that is not here; make one, or leave it out"
+            raise GatewayError(text, status=404, code="not_found")
 
     def _settings_of(self, task: Task, model: str) -> dict[str, Any]:
         """The model as the dispatcher names it, and what the headers say. Raises where the key may not ask for it."""
@@ -345,18 +361,21 @@ class Gateway:
             text = "what calls of this path cost is not known, and this key has a budget"
             raise GatewayError(text, status=403, code="model_unpriced")
         target = passthrough.target_of(row, vendor, task)
+        self._check_kept(task, set(task.match.groups()))
         if task.incoming.method != "POST":
             self._check_passing_model(key, row, [])
             reply = vendor.request(
                 task.incoming.method, target, timeout=self.settings.timeout, max_retries=0, max_body=_MOST_PASSED
             )
+            self._keep_made(task, reply.content, reply.headers.get("content-type", ""))
             told = {"x-llmdispatcher-vendor": vendor.name, **({VENDOR_ID: reply.request_id} if reply.request_id else {})}
             return WholeAnswer(200, reply.content, {**told, **passthrough.content_headers(reply.headers.get("content-type", ""))})
         content_type = passthrough.content_type_of(task.incoming)
         self._check_passing_model(key, row, passthrough.models_in(task.body, content_type))
         document = passthrough.document_in(task.body, content_type)
-        if not self.settings.stateful:
+        if self._kept is None:
             passthrough.check_stateless_document(document)
+        self._check_kept(task, references_in(document) | passthrough.references_in_form(task.body, content_type))
         stream = isinstance(document, dict) and (document.get("stream") is True or document.get("stream_format") == "sse")
         request = passthrough.request_of(row, vendor, task, target)
         if stream:
@@ -364,7 +383,16 @@ class Gateway:
             return passthrough.streamed_answer(opened, task, self.settings.timeout)
         with self._leavers.watch(task.incoming.environ) as cancel:
             answer = self.dispatcher.send_to_vendor(vendor.name, request, timeout=self.settings.timeout, cancel=cancel)
-        return passthrough.whole_answer(answer)
+        passed = passthrough.whole_answer(answer)
+        self._keep_made(task, passed.body, passed.headers["Content-Type"])
+        return passed
+
+    @staticmethod
+    def _keep_made(task: Task, body: bytes, content_type: str) -> None:
+        """Note whose the things are that a vendor says it has made."""
+        if task.keep is not None and "json" in content_type:
+            with contextlib.suppress(ValueError, RecursionError):
+                task.keep(made_in(json.loads(body)))
 
     def _check_passing_model(self, key: ApiKey, row: PassthroughRow, named: list[str] | None) -> None:
         """Raise unless a key may ask for the model that a body names, or else for the path."""

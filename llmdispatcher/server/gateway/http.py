@@ -114,6 +114,8 @@ class Task:
     body: bytes = attrs.field(repr=False)
     release: Callable[[], None] = attrs.field(repr=False)
     charge: CallCharge | None = attrs.field(default=None, repr=False)
+    keep: Callable[[set[str]], None] | None = attrs.field(default=None, repr=False)
+    """Notes the ids of what a vendor keeps now, where that is allowed."""
 
     @property
     def maker(self) -> ApiKey:

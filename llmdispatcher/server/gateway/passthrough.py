@@ -21,6 +21,7 @@ from ...runtime import AttemptMetrics, ChannelClosed
 from ...types import Message, Request, Response, StreamChunk, choices
 from ...vendors import HttpVendor
 from ...wire import OPENAI_CHAT, Bounds, Codec, InboundRequest
+from ..kept_ids import REFERENCES
 from .answers import StreamedAnswer, WholeAnswer, facts_of
 from .checks import kept_in
 from .formats import GatewayError
@@ -36,6 +37,7 @@ _ID = "[A-Za-z0-9_-]{1,128}"
 _CONTENT_TYPE = re.compile(r"[!-~][ -~]{0,255}")
 _UNSEEN = re.compile(r"text/html|application/xhtml|image/svg|javascript", re.IGNORECASE)
 """Contents that a browser would run as the gateway's own."""
+_FIELD = re.compile(rb'name="([A-Za-z_]{1,40})(?:\[\])?"\r?\n\r?\n([^\r\n]{1,200})\r?\n')
 _MODEL = re.compile(rb'name="model"\r?\n\r?\n([^\r\n]{1,200})\r?\n')
 _MOST_QUERY = 2048
 CONFIGURABLE = re.compile(
@@ -152,6 +154,13 @@ def models_in(body: bytes, content_type: str) -> list[str] | None:
         return None
     model = document.get("model")
     return [model] if isinstance(model, str) else [] if model is None else None
+
+
+def references_in_form(body: bytes, content_type: str) -> set[str]:
+    """The ids in the fields of a form that name what a vendor keeps."""
+    if not content_type.startswith("multipart/"):
+        return set()
+    return {value.decode("utf-8", "replace") for name, value in _FIELD.findall(body) if name.decode() in REFERENCES - {"prompt"}}
 
 
 def document_in(body: bytes, content_type: str) -> Any:
