@@ -35,7 +35,7 @@ from ..catalog import (
     vendor_row,
     vendor_rows,
 )
-from ..errors import ConfigError, DispatchError, InvalidRequest, MalformedReply, ModelNotFound
+from ..errors import AuthenticationError, ConfigError, DispatchError, InvalidRequest, MalformedReply, ModelNotFound
 from ..resilience import RateLimit
 from ..runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, new_lock
 from ..transport import IoLimits, Transport, clean, fetch_remote
@@ -49,6 +49,7 @@ from ..types import (
     Message,
     Request,
     Response,
+    Secret,
     check_headers,
     choices,
     copy_self,
@@ -81,7 +82,7 @@ from .credentials import Credentials, addresses, check_key, check_version
 from .files import ANTHROPIC_BETA, Source, Upload, UploadedFile, files_api
 from .headers import CallHeaders, environment_headers, merge_headers, with_beta
 from .raw import Query, VendorReply, check_size, check_target, encode_body, retry
-from .secrets import Secrets
+from .secrets import Secrets, of_header
 
 STREAM_SILENCE = 60.0
 """Seconds that a stream may say nothing. An answer in one piece is silent until it is whole."""
@@ -273,6 +274,11 @@ class HttpVendor:
         return self._config.drop_params
 
     @property
+    def takes_client_credentials(self) -> bool:
+        """Whether it has no key of its own, and each client of the gateway shows theirs, as configured."""
+        return self._config.credentials is not None
+
+    @property
     def default_model(self) -> str | None:
         """The model that serves names which it does not have, as configured."""
         return self._config.default_model
@@ -416,6 +422,8 @@ class HttpVendor:
         """How many tokens a request has, by the vendor's own count; ``None`` where it has no way to ask."""
         traits = traits_of(self.kind, request.model)
         name = self._format(request, traits)
+        if self.takes_client_credentials:
+            return None
         if name == "openai_chat" and self.kind == "openai":
             name = "openai_responses"  # by which OpenAI itself counts, whichever it is asked by; servers like it count nothing
         counting = COUNTING.get(self.kind) or COUNTING.get(name)
@@ -617,15 +625,16 @@ class HttpVendor:
         """How a request goes that may be sent as it came: not where the settings of this vendor change it."""
         adapts = names.sent or self._config.drop_params or self._config.fetch_remote is not None
         encode = None if adapts else partial(_body, codec, traits=traits, stream=False)
-        return request.at_vendor(codec, request, encode, traits.quirks, deadline.meter)
+        return request.at_vendor(codec, request, encode, traits.quirks, deadline.meter, client=self.takes_client_credentials)
 
     def _with_headers(
         self, call: HttpCall, given: Mapping[str, str], ours: Mapping[str, str] = _NO_HEADERS
     ) -> tuple[HttpCall, tuple[str, ...]]:
         """The call with the headers of a request, and what was dropped of them; ``ours`` stand in place of all others."""
         own = CallHeaders(given, self._row, self._config.headers)
-        call = attrs.evolve(call, headers=merge_headers(merge_headers(call.headers, own.sent), ours), secrets=own.secrets)
-        return call, own.dropped
+        further = [Secret(word) for name, text in ours.items() for word in of_header(name, text)]
+        headers = merge_headers(merge_headers(call.headers, own.sent), ours)
+        return attrs.evolve(call, headers=headers, secrets=(*own.secrets, *further)), own.dropped
 
     def objection(self, request: Request) -> str:
         """Why this vendor would refuse the request before, or right after, it is sent; empty where no reason is known.
@@ -702,6 +711,8 @@ class HttpVendor:
 
     def _refusal(self, reply: HttpReply, secrets: tuple[str, ...]) -> DispatchError:
         error = fault(reply.status, reply.headers, reply.read(), self._clock.now())
+        if isinstance(error, AuthenticationError) and self.takes_client_credentials:
+            error = error.with_facts(code="client_credentials_refused")
         if isinstance(error, ModelNotFound) and self._lacks_version():
             hint = "check the model's name; if that is right: " if is_about_model(error) else "nothing is at this path: "
             error.remedy = f"{hint}does base_url lack /v1?"

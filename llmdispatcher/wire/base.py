@@ -81,11 +81,11 @@ class Inbound:
 
 
 AtVendor = Callable[..., tuple["Codec", bytes, Mapping[str, str]]]
-"""``at_vendor(codec, request, encode, quirks, meter)``: the codec to use in place of a vendor's, the body to send, empty for the
-encoded one, and headers to send in place of the vendor's.
+"""``at_vendor(codec, request, encode, quirks, meter, *, client)``: the codec to use in place of a vendor's, the body to send, empty
+for the encoded one, and headers to send in place of the vendor's.
 
 ``encode(request)`` is what the vendor would send of a request, not streamed, ``None`` where nothing else can be sent; ``meter`` is
-that of the attempt.
+that of the attempt, and ``client`` tells that the vendor is to see the client's own credentials.
 """
 
 

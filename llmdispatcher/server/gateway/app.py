@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import attrs
 
 from ..._text import room_logger
-from ...catalog import Target, canonical, model_names
+from ...catalog import Target, canonical, model_names, vendor_row
 from ...dispatcher import Dispatcher
 from ...errors import ConfigError, DispatchError, InvalidRequest
 from ...runtime import SYSTEM_CLOCK, Clock
@@ -47,12 +47,13 @@ from .http import (
     Leavers,
     PassthroughRow,
     Task,
+    client_credentials,
     credential,
     hide_keys,
     once,
 )
 from .limits import KeyLimits, charge_of, charging
-from .passing import Original, anthropic_headers, body_of, hashed_values
+from .passing import Original, anthropic_headers, body_of, family, hashed_values
 
 logger = room_logger("server")
 
@@ -97,6 +98,7 @@ class Gateway:
         self._in_flight = InFlight(settings.threads)
         self._failed = FailedLogins(clock)
         self._limits = KeyLimits(clock)
+        self._takes_client_credentials = _takes_client_credentials(dispatcher)
         self._kept = KeptIds(keys) if settings.stateful else None
         passthrough.check_rows(settings.passthrough, dispatcher, stateful=settings.stateful)
         self._routes = (*ROUTES, *[route for row in settings.passthrough for route in _passing_routes(row)])
@@ -186,7 +188,7 @@ class Gateway:
         raise GatewayError("there is nothing at this path", status=404, code="not_found")
 
     def _key(self, incoming: Incoming, scope: str) -> ApiKey:
-        secret = credential(incoming, in_query=incoming.path.startswith("/v1beta/"))
+        secret = credential(incoming, in_query=incoming.path.startswith("/v1beta/"), alone=self._takes_client_credentials)
         if (wait := self._failed.wait(incoming.address)) and not self.keys.lists(secret):
             raise GatewayError("too many wrong keys; try again later", status=429, code="too_many_failures", retry_after=wait)
         key = self.keys.find(secret)
@@ -219,7 +221,7 @@ class Gateway:
                 response = answered(self.dispatcher.send(asked.request, timeout=timeout or self.settings.timeout, cancel=cancel))
             passed = body_of(response)
             if task.keep is not None and not response.cached:
-                task.keep(made_in(json.loads(passed)) if passed else {response.response_id} if response.response_id else set())
+                task.keep(made_in(json.loads(passed) if passed else {"id": response.response_id}))
             body = passed or task.form.codec.write_response(response, asked)
             return WholeAnswer(200, body, {"Content-Type": "application/json", **facts_of(response)})
         with charging(task.charge):
@@ -255,8 +257,9 @@ class Gateway:
         if headers:
             changes["headers"] = headers
         beta = task.form is MESSAGES and "beta=true" in incoming.query.split("&")
+        own = client_credentials(incoming) if self._takes_client_credentials else {}
         original = Original(task.body, asked, codec, hashed=hashed, stateful=self.settings.stateful, beta=beta)
-        return attrs.evolve(asked, request=original.bind(attrs.evolve(request, **{**changes, **fields})))
+        return attrs.evolve(asked, request=original.bind(attrs.evolve(request, **{**changes, **fields}), own))
 
     def _check_kept(self, task: Task, ids: set[str]) -> None:
         """Raise unless what a request names of the things that vendors keep is its organization's own."""
@@ -502,6 +505,20 @@ def _passing_routes(row: PassthroughRow) -> list[PathRoute]:
     pattern = re.compile(passthrough.pattern_of(row))
     work = partial(Gateway.pass_through, row=row)
     return [PathRoute(method, pattern, CHAT, "gateway", work, passes=True) for method in row.methods]
+
+
+def _takes_client_credentials(dispatcher: Dispatcher) -> bool:
+    """Whether a vendor takes its clients' own. Raises :class:`ConfigError` for two of one format: one would see the other's."""
+    found: dict[str, str] = {}
+    for name in dispatcher.get_vendors():
+        vendor = dispatcher.get_vendor(name)
+        if isinstance(vendor, HttpVendor) and vendor.takes_client_credentials:
+            row = vendor_row(vendor.kind)
+            kind = family(row.codec) if row is not None else name
+            if kind in found:
+                raise ConfigError(f"vendors.{name}.credentials: {found[kind]} takes those of the same format, too; leave one out")
+            found[kind] = name
+    return bool(found)
 
 
 def _json_answer(status: int, body: Mapping[str, Any]) -> WholeAnswer:

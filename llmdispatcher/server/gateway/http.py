@@ -124,18 +124,46 @@ class Task:
         return self.key
 
 
-def credential(incoming: Incoming, *, in_query: bool = False) -> str:
+OWN_KEY = "x-llmdispatcher-key"
+"""Our key, where the other headers have a client's own credentials for a vendor."""
+_CLIENT_HEADERS = ("authorization", "x-api-key", "x-goog-api-key")
+_MOST_CLIENT_CREDENTIAL = 16_384
+
+
+def client_credentials(incoming: Incoming) -> dict[str, str]:
+    """A client's own credentials: all headers of that kind, where our key comes in a header of its own.
+
+    Raises :class:`GatewayError` for one that no header can carry.
+    """
+    if incoming.header(OWN_KEY) is None:
+        return {}
+    found = {name: text for name in _CLIENT_HEADERS if (text := incoming.header(name)) is not None}
+    for name, text in found.items():
+        if len(text) > _MOST_CLIENT_CREDENTIAL or not text.isascii() or not text.isprintable():
+            raise GatewayError(f"{name}: it is too long, or has characters that no key has", status=400, code="malformed_key")
+    return found
+
+
+def credential(incoming: Incoming, *, in_query: bool = False, alone: bool = False) -> str:
     """The key that a request shows, by whichever header its client uses; ``in_query`` allows ``?key=``, as Google's do.
+
+    With ``alone`` it is that of :data:`OWN_KEY`, where that is there, and the others are the client's own.
 
     Raises :class:`GatewayError` for none, for several that differ, and for one that no key can be.
     """
-    bearer = incoming.header("authorization") or ""
-    shown = {
-        incoming.header("x-api-key"),
-        incoming.header("x-goog-api-key"),
-        bearer[7:].strip() if bearer[:7].lower() == "bearer " else None,
-        *(parse_qs(incoming.query).get("key", []) if in_query else ()),
-    } - {None, ""}
+    bearer, own = incoming.header("authorization") or "", incoming.header(OWN_KEY)
+    shown = (
+        {own}
+        if alone and own is not None
+        else {
+            own,
+            incoming.header("x-api-key"),
+            incoming.header("x-goog-api-key"),
+            bearer[7:].strip() if bearer[:7].lower() == "bearer " else None,
+            *(parse_qs(incoming.query).get("key", []) if in_query else ()),
+        }
+        - {None, ""}
+    )
     if not shown:
         raise GatewayError("a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY", status=401, code="missing_key")
     if len(shown) > 1:

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 import attrs
 
-from ...errors import DispatchError, MalformedReply
+from ...errors import AuthenticationError, DispatchError, MalformedReply
 from ...runtime import AttemptMetrics
-from ...types import Fold, Message, ReasoningPart, Request, Response, StreamChunk, Tool, unfold
+from ...types import Fold, Message, ReasoningPart, Request, Response, Secret, StreamChunk, Tool, unfold
 from ...wire import (
     GEMINI,
     OLLAMA_CHAT,
@@ -124,16 +124,28 @@ class Original:
     """
 
     def __init__(
-        self, body: bytes, asked: Inbound, codec: Codec, *, hashed: Mapping[tuple[str, ...], str], stateful: bool, beta: bool
+        self,
+        body: bytes,
+        asked: Inbound,
+        codec: Codec,
+        *,
+        hashed: Mapping[tuple[str, ...], str],
+        stateful: bool,
+        beta: bool,
     ) -> None:
         self._body, self._asked, self._codec = body, asked, codec
         self._hashed, self._stateful, self._beta = hashed, stateful, beta
+        self._credentials: Mapping[str, str] = {}
         self._hides_usage = codec is OPENAI_CHAT and asked.stream and not asked.stream_usage
         self._said: tuple[Any, ...] = ()
 
-    def bind(self, request: Request) -> InboundRequest:
-        """The request with its document; one that says something else later is encoded anew."""
+    def bind(self, request: Request, credentials: Mapping[str, str]) -> InboundRequest:
+        """The request with its document; one that says something else later is encoded anew.
+
+        ``credentials`` are the client's own, for the vendor of its format that is configured to take them, and for no other.
+        """
         self._said = _said(request)
+        self._credentials = {name: Secret(text) for name, text in credentials.items()}
         return InboundRequest.of(request, self.at_vendor)
 
     def at_vendor(
@@ -143,15 +155,22 @@ class Original:
         encode: Callable[[Request], bytes] | None,
         quirks: frozenset[str],
         meter: AttemptMetrics | None,
+        *,
+        client: bool,
     ) -> tuple[Codec, bytes, Mapping[str, str]]:
         """The codec that reads the answer and keeps it, and the body for this vendor, if it may have the document."""
+        headers: Mapping[str, str] = {}
+        if client:
+            if not self._credentials or family(codec.name) != family(self._codec.name):
+                raise own_credentials_missing()
+            headers = self._credentials
         same = encode is not None and codec.name == self._codec.name and self._said == _said(request)
         body = None
         if same and encode is not None and not _is_adapted(codec, request, encode, quirks):
             body = self._written(request.model, quirks)
         if body is None:
-            return _watching(codec, lambda: head_of(meter, same=False)), b"", {}
-        return self._passing(codec, lambda: head_of(meter, same=True)), body, {}
+            return _watching(codec, lambda: head_of(meter, same=False)), b"", headers
+        return self._passing(codec, lambda: head_of(meter, same=True)), body, headers
 
     def _passing(self, codec: Codec, head: Callable[[], ReplyHead]) -> Codec:
         """The codec, whose answers have their bytes."""
@@ -213,6 +232,17 @@ _USUAL_VERSION = "2023-06-01"
 """Which our vendor asks for by itself."""
 _BETAS = re.compile(r"[A-Za-z0-9._:, -]{1,1024}")
 _USER: Mapping[str, tuple[str, ...]] = {"anthropic_messages": ("metadata", "user_id")}
+
+
+def family(name: str) -> str:
+    """Whose API a format belongs to, such as "openai" of both of its."""
+    return name.partition("_")[0]
+
+
+def own_credentials_missing() -> DispatchError:
+    """The error of a vendor that has no key but the clients', where a request has none for it."""
+    text = "this vendor is asked with a client's own credentials; send them as its clients do, and our key as x-llmdispatcher-key"
+    return AuthenticationError(text, sent=False, code="client_credentials_missing")
 
 
 def _watching(codec: Codec, head: Callable[[], ReplyHead]) -> Codec:

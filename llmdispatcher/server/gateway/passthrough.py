@@ -26,7 +26,7 @@ from .answers import StreamedAnswer, WholeAnswer, facts_of
 from .checks import kept_in
 from .formats import GatewayError
 from .http import GLANCE, GatewaySettings, Incoming, PassthroughRow, Task, has_left
-from .passing import PassedChunk, PassedResponse, head_of
+from .passing import PassedChunk, PassedResponse, head_of, own_credentials_missing
 
 if TYPE_CHECKING:
     from ...dispatcher import ConfigFile, Dispatcher, StreamingResponse
@@ -213,8 +213,11 @@ def request_of(row: PassthroughRow, vendor: HttpVendor, task: Task, target: str)
     headers["Accept"] = accept if accept is not None and _CONTENT_TYPE.fullmatch(accept) else "*/*"
 
     def at_vendor(
-        _codec: Codec, _request: Request, _encode: object, _quirks: frozenset[str], meter: AttemptMetrics | None
+        _codec: Codec, _request: Request, _encode: object, _quirks: frozenset[str], meter: AttemptMetrics | None, *, client: bool
     ) -> tuple[Codec, bytes, Mapping[str, str]]:
+        if client:
+            raise own_credentials_missing()
+
         def decode(body: bytes, **_bounds: int) -> PassedResponse:
             return PassedResponse.of(Response(finish_reason="stop"), head_of(meter, same=True), body)
 
