@@ -297,3 +297,22 @@ def test_google_s_list_of_events(make, vendor):
 
     documents = [line.removeprefix(b"data: ") for line in CASES["google"].stream.splitlines() if line]
     assert b"[" + b",\r\n".join(documents) + b"]" == got.content
+
+
+def test_an_answer_of_a_cache_is_written_anew(make, vendor):
+    """Its headers and its time are its own; a stream of it is one."""
+    vendor.answers = [whole(json.dumps(CHAT_ANSWER).encode(), headers={"x-request-id": "req_v", "x-ratelimit-limit-tokens": "9"})]
+    ask = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "a"}], "temperature": 0}
+    with dispatcher_over(vendor.url, cache={"max_entries": 10}) as dispatcher:
+        app, key = make(dispatcher, vendor)
+        with serving(app) as url:
+            gate = Passing(app, url, key, vendor)
+            first, second = [gate.post("/v1/chat/completions", ask) for _ in range(2)]
+            stream = gate.post("/v1/chat/completions", {**ask, "stream": True})
+
+    assert (1, "true", None) == (len(vendor.heard), second.headers["x-llmdispatcher-cached"], second.headers.get(LIMIT))
+    assert ("9", "So.") == (first.headers[LIMIT], second.json()["choices"][0]["message"]["content"])
+    assert b"So." in stream.content
+
+
+LIMIT = "x-ratelimit-limit-tokens"

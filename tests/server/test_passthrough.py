@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from llmdispatcher import ConfigError, Ledger
+from llmdispatcher import ConfigError, Dispatcher, Ledger, OpenAIVendor
+from llmdispatcher.runtime import SYSTEM_CLOCK
 from llmdispatcher.server import GatewaySettings, KeyStore, create_app
 from llmdispatcher.server.gateway.passthrough import read_rows
 
@@ -214,3 +215,26 @@ def test_a_configuration_file_has_the_rows(vendor, keys, tmp_path):
     with pytest.raises(ConfigError, match=r"passthrough\[0\]\.vendor: 'opena'"):
         create_app(path, keys=keys)
     assert {} == json.loads(vendor.heard[0].body)
+
+
+def test_a_client_that_leaves_stops_the_vendor(vendor, keys):
+    """Within a moment, although the vendor is silent."""
+    silent, ended = threading.Event(), threading.Event()
+    vendor.answers = [streamed(b"data: 1\n\n", lambda: silent.wait(PATIENCE), *[b"x" * 65536] * 64, ended.set)]
+    with passing_over(vendor, keys) as gate:
+        got = gate.post("/v1/images/generations", {"prompt": "a", "stream": True}, stream=True)
+        assert b"data: 1\n\n" == next(got.iter_content(None))
+        got.close()
+        end = SYSTEM_CLOCK.monotonic() + PATIENCE
+        while not gate.app.is_idle() and SYSTEM_CLOCK.monotonic() < end:
+            threading.Event().wait(0.02)
+        assert gate.app.is_idle()
+        silent.set()
+
+
+def test_a_vendor_without_a_key_of_its_own_has_no_rows(keys):
+    """Nobody's credentials would be there to show."""
+    made = Dispatcher()
+    made.register_vendor(OpenAIVendor(credentials="client"))
+    with made, pytest.raises(ConfigError, match=r"passthrough\[0\]\.vendor"):
+        create_app(made, keys=keys, settings=GatewaySettings(passthrough=read_rows(ROWS)))

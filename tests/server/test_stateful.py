@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
 import pytest
 
 from llmdispatcher import ConfigError
-from llmdispatcher.server import GatewaySettings, create_app
+from llmdispatcher.server import GatewaySettings, KeyStore, create_app
 from llmdispatcher.server.gateway.passthrough import read_rows
-from llmdispatcher.server.kept_ids import references_in
+from llmdispatcher.server.kept_ids import KeptIds, references_in
 
 from ..cases import each
 from .conftest import Passing, dispatcher_over, serving
@@ -123,3 +124,16 @@ def test_a_path_with_an_id_needs_the_setting(vendor, keys):
     """Else anybody could name what another left."""
     with dispatcher_over(vendor.url) as made, pytest.raises(ConfigError, match="stateful = true"):
         create_app(made, keys=keys, settings=GatewaySettings(passthrough=read_rows(ROWS)))
+
+
+def test_postgresql_keeps_them_too(postgres):
+    """For several hosts; an id that is somebody's stays theirs."""
+    place = postgres.database()
+    with contextlib.closing(KeyStore(place)) as first, contextlib.closing(KeyStore(place)) as second:
+        one, other = KeptIds(first), KeptIds(second)
+        one.add("ours", ["resp_1", "file_1"])
+        other.add("theirs", ["resp_1", "file_2"])
+
+        assert other.are_of("ours", ["resp_1", "file_1"])
+        assert one.are_of("theirs", ["file_2"])
+        assert not one.are_of("theirs", ["resp_1"])

@@ -26,7 +26,7 @@ from .answers import StreamedAnswer, WholeAnswer, facts_of
 from .checks import kept_in
 from .formats import GatewayError
 from .http import GLANCE, GatewaySettings, Incoming, PassthroughRow, Task, has_left
-from .passing import PassedChunk, PassedResponse, head_of, own_credentials_missing
+from .passing import PassedChunk, PassedResponse, head_of
 
 if TYPE_CHECKING:
     from ...dispatcher import ConfigFile, Dispatcher, StreamingResponse
@@ -113,9 +113,12 @@ def pattern_of(row: PassthroughRow) -> str:
 def check_rows(rows: Sequence[PassthroughRow], dispatcher: Dispatcher, *, stateful: bool) -> None:
     """Raise :class:`ConfigError` for a row whose vendor is not registered, or that names what is kept where nothing is."""
     for number, row in enumerate(rows):
-        if not isinstance(dispatcher.get_vendor(row.vendor), HttpVendor):
+        vendor = dispatcher.get_vendor(row.vendor)
+        if not isinstance(vendor, HttpVendor):
             hint = choices(row.vendor, dispatcher.get_vendors(), "there are {}")
             raise ConfigError(f"passthrough[{number}].vendor: {row.vendor!r} is not registered; {hint}")
+        if vendor.takes_client_credentials:
+            raise ConfigError(f"passthrough[{number}].vendor: {row.vendor!r} has no key but those of clients; name another vendor")
         if "{id}" in row.path and not stateful:
             raise ConfigError(f"passthrough[{number}].path: {row.path!r} names what a vendor keeps; set stateful = true, too")
 
@@ -215,8 +218,7 @@ def request_of(row: PassthroughRow, vendor: HttpVendor, task: Task, target: str)
     def at_vendor(
         _codec: Codec, _request: Request, _encode: object, _quirks: frozenset[str], meter: AttemptMetrics | None, *, client: bool
     ) -> tuple[Codec, bytes, Mapping[str, str]]:
-        if client:
-            raise own_credentials_missing()
+        assert not client, "checked at the beginning"
 
         def decode(body: bytes, **_bounds: int) -> PassedResponse:
             return PassedResponse.of(Response(finish_reason="stop"), head_of(meter, same=True), body)
@@ -338,5 +340,6 @@ class PassedBody:
             except queue.Empty:
                 waited += GLANCE
                 if self._left():
+                    self._stream.close()
                     return None
         return None
