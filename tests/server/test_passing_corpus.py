@@ -12,6 +12,7 @@ import requests
 
 from llmdispatcher import AnthropicVendor, Config, Dispatcher, GoogleVendor, HttpVendor, OpenAIVendor
 from llmdispatcher.server import GatewaySettings, create_app
+from llmdispatcher.server.kept_ids import KeptIds, references_in
 
 from ..conftest import PATIENCE
 from ..wire.corpus import exchanges, needs_corpus
@@ -108,6 +109,7 @@ def test_a_recorded_session_is_the_same_at_both_ends(keys, api):
         client.headers["Authorization"] = f"Bearer {secret}"
         app = create_app(dispatcher, keys=keys, settings=GatewaySettings(threads=8, stateful=True))
         with serving(app) as url:
+            KeptIds(keys).add("default", {one for session in listed for one in references_in(session.sent)})
             for session in listed:
                 vendor.heard.clear()
                 vendor.answers = [streamed(session.said, lines=session.is_lines) if session.is_stream else whole(session.said)]
