@@ -24,6 +24,8 @@ T = TypeVar("T")
 _VARIABLE = re.compile(r"\$(?:\$|\{([^}]*)(\}?))")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHELL = re.compile(r"\$[A-Z_][A-Z0-9_]*")
+GATEWAY = ("passthrough", "stateful")
+"""Names in a file that the library leaves to the gateway, which checks them."""
 _DEPTH = 32
 """Tables and lists within each other; a configuration has about five."""
 _KEYS = frozenset(["vendors", *[field.name for field in attrs.fields(Config)]])
@@ -36,6 +38,8 @@ class ConfigFile:
     path: Path | None = None
     fields: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     vendors: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    gateway: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    """What the gateway alone reads; see :data:`GATEWAY`."""
     _unread: tuple[str, ...] = ()
     """The mistakes of its values before they are fields: variables that are not set, and the like, each with its place."""
 
@@ -115,7 +119,8 @@ def read_config_file(
     vendors = found.pop("vendors", {})
     if not isinstance(vendors, dict):
         raise ConfigError(f"{path}: vendors: {type(vendors).__name__} is not a table; write [vendors.NAME]")
-    return ConfigFile(path, found, vendors, tuple(mistakes))
+    gateway = {name: found.pop(name) for name in GATEWAY if name in found}
+    return ConfigFile(path, found, vendors, gateway, tuple(mistakes))
 
 
 def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

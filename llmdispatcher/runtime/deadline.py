@@ -124,10 +124,11 @@ class AttemptMetrics:
     bytes of HTTP, as handed to and taken from the connection. ``reused`` tells whether that had served before, ``resent``
     how often the request was sent once more since the vendor had closed a kept connection. ``key`` counts the vendor's keys from 1.
     ``lease``, where there is one, says which of them to show. ``skipped`` counts the events of a stream that could not be read,
-    and ``dropped`` names what of the request was not sent. ``headers`` are sent along, where the vendor has none of the name.
+    and ``dropped`` names what of the request was not sent. ``headers`` are sent along, where the vendor has none of the name;
+    ``reply_headers`` are those of its answer, with lower-case names.
     """
 
-    __slots__ = ("dropped", "headers", "key", "lease", "received", "resent", "reused", "sent", "skipped", "wired")
+    __slots__ = ("dropped", "headers", "key", "lease", "received", "reply_headers", "resent", "reused", "sent", "skipped", "wired")
 
     def __init__(self) -> None:
         self.wired = False
@@ -137,6 +138,7 @@ class AttemptMetrics:
         self.lease: KeyAssignment | None = None
         self.dropped: tuple[str, ...] = ()
         self.headers: Mapping[str, str] | None = None
+        self.reply_headers: Mapping[str, str] = {}
 
 
 class Clock(Protocol):

@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ..dispatcher import Config, Dispatcher
+from ..dispatcher import Config, Dispatcher, read_config_file
 from .gateway.app import Gateway, make_gateway
 from .gateway.http import GatewaySettings
+from .gateway.passthrough import settings_in
 from .keys import KeyStore
 
 
@@ -25,6 +26,7 @@ def create_app(
     :class:`ConfigError` for a mistake.
     """
     if isinstance(dispatcher, str | os.PathLike):
+        settings = settings_in(read_config_file(dispatcher), settings or GatewaySettings())
         dispatcher = Dispatcher.from_file(dispatcher)
     elif dispatcher is None or isinstance(dispatcher, Config | Mapping):
         dispatcher = Dispatcher.from_env(dispatcher)

@@ -18,12 +18,13 @@ from typing import Any
 import attrs
 
 from ..catalog import vendor_rows
-from ..dispatcher import Config, Dispatcher
+from ..dispatcher import Config, Dispatcher, read_config_file
 from ..errors import ConfigError
 from ..runtime import from_environment, make_data_folder, make_file
 from ..vendors import vendor
 from .gateway.app import Gateway, make_gateway
 from .gateway.http import GatewaySettings
+from .gateway.passthrough import settings_in
 from .keys import ApiKey, KeyStore
 
 VARIABLE = "LLMDISPATCHER_SERVE"
@@ -97,7 +98,10 @@ def _simulated(options: ServeOptions) -> Dispatcher:
 
 def make_application(options: ServeOptions) -> Gateway:
     """Return the application of one worker."""
-    return make_gateway(make_dispatcher(options), options.store(), GatewaySettings(threads=options.threads))
+    settings = GatewaySettings(threads=options.threads)
+    if options.config is not None:
+        settings = settings_in(read_config_file(options.config), settings)
+    return make_gateway(make_dispatcher(options), options.store(), settings)
 
 
 def _options_of(text: str) -> ServeOptions:

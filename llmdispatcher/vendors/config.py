@@ -91,6 +91,11 @@ def _headers(value: Mapping[str, str]) -> Mapping[str, str]:
     return value  # the validator reports mistakes
 
 
+def _credentials(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value not in (None, "client"):
+        raise ConfigError(f"{attribute.name}: {value!r} is not known; use 'client', or leave it out")
+
+
 def _api(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value not in (None, "chat", "responses"):
         raise ConfigError(f"{attribute.name}: {value!r} is not an API; use 'chat' or 'responses', or leave the choice to the model")
@@ -179,6 +184,7 @@ class VendorSettings(TypedDict, total=False):
     client_cert: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
     ssl_context: SslContext | None
     proxy: str | Literal[False] | None
+    credentials: str | None
 
 
 @suggest
@@ -203,7 +209,8 @@ class VendorConfig:
     environment variables. ``proxy`` is the address of an HTTP or SOCKS proxy; False is none, whatever the environment says.
     ``ca_bundle`` is a PEM file, or a folder, with the CAs to trust; ``client_cert`` a PEM file with certificate and key,
     (certificate, key), or (certificate, key, password). ``ssl_context``, an :class:`ssl.SSLContext`, stands in for both, and is
-    not changed.
+    not changed. ``credentials="client"`` is for the gateway: the vendor has no key of its own, and each client of the gateway
+    shows it theirs.
     """
 
     api_key: str | tuple[str, ...] | Callable[[], str] | None = attrs.field(
@@ -234,12 +241,16 @@ class VendorConfig:
     ssl_context: SslContext | None = attrs.field(default=None, validator=_tls)
     proxy: str | Literal[False] | None = attrs.field(default=None, repr=False, converter=_proxy_address, validator=_proxy)
 
+    credentials: str | None = attrs.field(default=None, validator=_credentials)
+
     @pool_size.validator
     def _some(self, _attribute: Any, value: int) -> None:
         if value < 1:
             raise ConfigError(f"pool_size: {value!r} is no room for a connection; give 1 or more")
 
     def __attrs_post_init__(self) -> None:
+        if self.credentials is not None and self.api_key is not None:
+            raise ConfigError("credentials: 'client' stands in for a key of the vendor's own; leave api_key out, or this")
         both = [name for name in ("ca_bundle", "client_cert") if getattr(self, name) is not None]
         if self.ssl_context is not None and both:
             raise ConfigError(f"ssl_context: it stands in for {both[0]}; load that into the context, or leave one of them out")

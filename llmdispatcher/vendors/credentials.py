@@ -112,7 +112,7 @@ class Credentials:
 
         Raises :class:`ConfigError` for a key that no header can carry.
         """
-        key = key or self._key()
+        key = key or (None if self.config.credentials is not None else self._key())
         if key is None:
             return {}
         check_key(key, self.config.name or self.row.name)
@@ -209,7 +209,7 @@ class Credentials:
     def missing(self) -> str | None:
         """What is missing, and where to give it; ``None`` when nothing is."""
         row = self.row
-        if not (self.config.api_key or from_environment(row.key_env) or row.keyless):
+        if not (self.config.api_key or self.config.credentials or from_environment(row.key_env) or row.keyless):
             hint = "".join([f"; {text}" for text in misspelt_variables(certainly=True, of=row.key_env)])
             return f"no API key; pass api_key=... or set {' or '.join(row.key_env)}{hint}"
         if not self._address():

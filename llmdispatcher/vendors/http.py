@@ -35,7 +35,7 @@ from ..catalog import (
     vendor_row,
     vendor_rows,
 )
-from ..errors import ConfigError, DispatchError, InvalidRequest, MalformedReply, ModelNotFound
+from ..errors import AuthenticationError, ConfigError, DispatchError, InvalidRequest, MalformedReply, ModelNotFound
 from ..resilience import RateLimit
 from ..runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, new_lock
 from ..transport import IoLimits, Transport, clean, fetch_remote
@@ -49,6 +49,7 @@ from ..types import (
     Message,
     Request,
     Response,
+    Secret,
     check_headers,
     choices,
     copy_self,
@@ -62,6 +63,7 @@ from ..wire import (
     LISTINGS,
     Bounds,
     Codec,
+    InboundRequest,
     ToolNames,
     codec_for,
     fault,
@@ -80,7 +82,7 @@ from .credentials import Credentials, addresses, check_key, check_version
 from .files import ANTHROPIC_BETA, Source, Upload, UploadedFile, files_api
 from .headers import CallHeaders, environment_headers, merge_headers, with_beta, with_observed
 from .raw import Query, VendorReply, check_size, check_target, encode_body, retry
-from .secrets import Secrets
+from .secrets import Secrets, of_header
 
 STREAM_SILENCE, LONGEST_SILENCE = 60.0, 300.0
 """Seconds that a stream may say nothing, and an open-ended one. An answer in one piece is silent until it is whole."""
@@ -189,6 +191,7 @@ T = TypeVar("T")
 _MOST_PAGES = 100
 _VERSION = re.compile(r"/v\d")
 _NO_PATH = (404, 405)
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _ANY_MESSAGES = (Message.user("-"),)
 _MOST_REMEMBERED = 1_000
 
@@ -273,6 +276,11 @@ class HttpVendor:
     def drops_params(self) -> bool:
         """Whether it leaves out what a model does not take, as configured."""
         return self._config.drop_params
+
+    @property
+    def takes_client_credentials(self) -> bool:
+        """Whether it has no key of its own, and each client of the gateway shows theirs, as configured."""
+        return self._config.credentials is not None
 
     @property
     def default_model(self) -> str | None:
@@ -422,6 +430,8 @@ class HttpVendor:
         """How many tokens a request has, by the vendor's own count; ``None`` where it has no way to ask."""
         traits = traits_of(self.kind, request.model)
         name = self._format(request, traits)
+        if self.takes_client_credentials:
+            return None
         if name == "openai_chat" and self.kind == "openai":
             name = "openai_responses"  # by which OpenAI itself counts, whichever it is asked by; servers like it count nothing
         counting = COUNTING.get(self.kind) or COUNTING.get(name)
@@ -588,36 +598,51 @@ class HttpVendor:
         kind = self._row.name
         traits = traits_of(kind, request.model)
         codec = codec_for(self._format(request, traits), traits.quirks)
+        names = ToolNames.of(request, traits.limits.get("tool_name"))
+        body, headers = b"", _NO_HEADERS
+        if isinstance(request, InboundRequest):
+            codec, body, headers = self._as_it_came(request, codec, traits, names, deadline)
         if self._config.drop_params and not request.drop_params:
             request = attrs.evolve(request, drop_params=True)
         if self._config.fetch_remote is not None:
             request = fetch_remote(request, self._config.fetch_remote, deadline, kind, codec.name, trust_env=self._config.trust_env)
-        names = ToolNames.of(request, traits.limits.get("tool_name"))
         if request.max_tokens and "max_completion_tokens" in traits.quirks:
             request = _roomy(request, kind)
         named = names.rename(request) if names.sent else request
         dropped: tuple[str, ...] = ()
-        if request.wire_format is None and not request.drop_params:
+        as_sent = bool(body)
+        if not as_sent and request.wire_format is None and not request.drop_params:
             body = _body(codec, named, traits, stream)
-        else:
+        elif not as_sent:
             body, dropped = telling_dropped(partial(_body, codec, named, traits, stream))
         bounds, most = bounds_of(kind, request, self._config.max_body), self._config.max_body
         size = most or (bounds.streamed if stream else bounds.size)
         call = self.call(codec.path(request.model, stream), body, model=request.model, stream=stream, size=size)
-        if request.headers:
-            call, foreign = self._with_headers(call, request.headers)
+        if request.headers or headers:
+            call, foreign = self._with_headers(call, request.headers or {}, headers)
             dropped += foreign
-        if self._row.codec == ANTHROPIC and b'"file_id"' in body:
+        if not as_sent and self._row.codec == ANTHROPIC and b'"file_id"' in body:
             call = attrs.evolve(call, headers=with_beta(call.headers, ANTHROPIC_BETA))
         if dropped and deadline.meter is not None:
             deadline.meter.dropped = dropped
         return call, codec, bounds, names, dropped
 
-    def _with_headers(self, call: HttpCall, given: Mapping[str, str]) -> tuple[HttpCall, tuple[str, ...]]:
-        """The call with the headers of a request, and what was dropped of them."""
+    def _as_it_came(
+        self, request: InboundRequest, codec: Codec, traits: Traits, names: ToolNames, deadline: Deadline
+    ) -> tuple[Codec, bytes, Mapping[str, str]]:
+        """How a request goes that may be sent as it came: not where the settings of this vendor change it."""
+        adapts = names.sent or self._config.drop_params or self._config.fetch_remote is not None
+        encode = None if adapts else partial(_body, codec, traits=traits, stream=False)
+        return request.at_vendor(codec, request, encode, traits.quirks, deadline.meter, client=self.takes_client_credentials)
+
+    def _with_headers(
+        self, call: HttpCall, given: Mapping[str, str], ours: Mapping[str, str] = _NO_HEADERS
+    ) -> tuple[HttpCall, tuple[str, ...]]:
+        """The call with the headers of a request, and what was dropped of them; ``ours`` stand in place of all others."""
         own = CallHeaders(given, self._row, self._config.headers)
-        call = attrs.evolve(call, headers=merge_headers(call.headers, own.sent), secrets=own.secrets)
-        return call, own.dropped
+        further = [Secret(word) for name, text in ours.items() for word in of_header(name, text)]
+        headers = merge_headers(merge_headers(call.headers, own.sent), ours)
+        return attrs.evolve(call, headers=headers, secrets=(*own.secrets, *further)), own.dropped
 
     def objection(self, request: Request) -> str:
         """Why this vendor would refuse the request before, or right after, it is sent; empty where no reason is known.
@@ -650,7 +675,8 @@ class HttpVendor:
         api = self._config.api or traits.api
         if api is None and request.tools and "tools_by_responses" in traits.quirks and request.reasoning_effort != "none":
             api = "responses"
-        if api is None and request.wire_format == APIS["responses"] and request.extra_params and self.kind == "openai":
+        further = request.wire_format == APIS["responses"] and (request.extra_params or isinstance(request, InboundRequest))
+        if api is None and further and self.kind == "openai":
             api = "responses"  # which alone knows these fields
         return self._row.codec if api is None else APIS[api]
 
@@ -683,6 +709,8 @@ class HttpVendor:
             reply = endpoint.transport.open(call, deadline, limits)
             reply.secrets = call.secrets
             if 200 <= reply.status < 300:
+                if deadline.meter is not None:
+                    deadline.meter.reply_headers = reply.headers
                 return reply
             error = self._refusal(reply)
             other = self._credentials.replace_key(call.headers, error, lease)
@@ -692,6 +720,8 @@ class HttpVendor:
 
     def _refusal(self, reply: HttpReply) -> DispatchError:
         error = fault(reply.status, reply.headers, reply.read(), self._clock.now())
+        if isinstance(error, AuthenticationError) and self.takes_client_credentials:
+            error = error.with_facts(code="client_credentials_refused")
         if isinstance(error, ModelNotFound) and self._lacks_version():
             hint = "check the model's name; if that is right: " if is_about_model(error) else "nothing is at this path: "
             error.remedy = f"{hint}does base_url lack /v1?"

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from .base import Bounds as Bounds
     from .base import Codec as Codec
     from .base import Inbound as Inbound
+    from .base import InboundRequest as InboundRequest
     from .base import StreamDecoder as StreamDecoder
+    from .base import StreamWriter as StreamWriter
     from .codecs import CODECS as CODECS
     from .codecs import codec_for as codec_for
     from .counting import COUNTING as COUNTING
@@ -44,7 +46,7 @@ else:
         {
             "anthropic.fields": ("anthropic_usage",),
             "anthropic.codec": ("ANTHROPIC_MESSAGES",),
-            "base": ("Bounds", "Codec", "Inbound", "StreamDecoder"),
+            "base": ("Bounds", "Codec", "Inbound", "InboundRequest", "StreamDecoder", "StreamWriter"),
             "codecs": ("CODECS", "codec_for"),
             "counting": ("COUNTING", "LISTINGS"),
             "embeddings": ("EMBEDDING_CODECS", "numbers_in"),

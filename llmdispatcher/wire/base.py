@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol, Self
 from urllib.parse import unquote
 
 import attrs
@@ -78,6 +78,29 @@ class Inbound:
     stream: bool = False
     stream_usage: bool = True
     created_at: datetime = EPOCH
+
+
+AtVendor = Callable[..., tuple["Codec", bytes, Mapping[str, str]]]
+"""``at_vendor(codec, request, encode, quirks, meter, *, client)``: the codec to use in place of a vendor's, the body to send, empty
+for the encoded one, and headers to send in place of the vendor's.
+
+``encode(request)`` is what the vendor would send of a request, not streamed, ``None`` where nothing else can be sent; ``meter`` is
+that of the attempt, and ``client`` tells that the vendor is to see the client's own credentials.
+"""
+
+
+@attrs.frozen(slots=False)
+class InboundRequest(Request[Any]):
+    """A request that knows how it goes to a vendor of the format in which it came; see :class:`Inbound`."""
+
+    at_vendor: AtVendor = attrs.field(kw_only=True, eq=False, repr=False)
+
+    @classmethod
+    def of(cls, request: Request, at_vendor: AtVendor) -> Self:
+        """The request with that."""
+        made = object.__new__(type(request) if isinstance(request, cls) else cls)
+        object.__setattr__(made, "__dict__", {**vars(request), "at_vendor": at_vendor})
+        return made
 
 
 EMPTY_TURN = (TextPart(text=""),)

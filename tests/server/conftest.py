@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -16,13 +17,14 @@ pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed; scripts/t
 from waitress import wasyncore
 from waitress.server import create_server
 
-from llmdispatcher import AnthropicVendor, Config, Dispatcher, GoogleVendor, OpenAIVendor
+from llmdispatcher import AnthropicVendor, Config, Dispatcher, GoogleVendor, HttpVendor, OpenAIVendor
 from llmdispatcher.server import Gateway, GatewaySettings, KeyStore, create_app
 from llmdispatcher.server.waitress import limit_clients
 from llmdispatcher.testing import VendorSimulator
 
 from ..conftest import PATIENCE
 from ..sdks.conftest import anthropic_sdk, google_sdk, openai_sdk  # noqa: F401 - fixtures of this folder, too
+from .upstream import Upstream, upstream
 
 HELLO = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Why is the sky blue?"}]}
 
@@ -109,3 +111,46 @@ def served(dispatcher: Dispatcher, keys: KeyStore, simulator: VendorSimulator, s
     app = create_app(dispatcher, keys=keys, settings=settings)
     with serving(app) as url:
         yield Served(app, url, secret, simulator)
+
+
+@pytest.fixture
+def vendor() -> Iterator[Upstream]:
+    """A vendor that answers with given bytes."""
+    with upstream() as running:
+        yield running
+
+
+@attrs.frozen
+class Passing:
+    """A gateway over recording vendors."""
+
+    app: Gateway
+    url: str
+    key: str
+    vendor: Upstream
+
+    def post(self, path: str, body: Any, **more: Any) -> requests.Response:
+        """Send bytes, or a document."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json", **more.pop("headers", {})}
+        return requests.post(self.url + path, data=data, headers=headers, timeout=PATIENCE, **more)
+
+
+def dispatcher_over(url: str, **config: Any) -> Dispatcher:
+    """All formats, each at the same address."""
+    made = Dispatcher(Config(default_vendor="openai", **{"retry_policy": {"max_retries": 0}, **config}))
+    made.register_vendor(OpenAIVendor(api_key="sk-of-the-gateway", base_url=f"{url}/v1"))
+    made.register_vendor(AnthropicVendor(api_key="sk-of-the-gateway", base_url=url))
+    made.register_vendor(GoogleVendor(api_key="sk-of-the-gateway", base_url=f"{url}/v1beta"))
+    made.register_vendor(HttpVendor(kind="ollama", base_url=url, api_key="none"))
+    return made
+
+
+@pytest.fixture
+def passing(vendor: Upstream, keys: Any) -> Iterator[Passing]:
+    """The gateway."""
+    _, secret = keys.create("a test")
+    with dispatcher_over(vendor.url) as made:
+        app = create_app(made, keys=keys, settings=GatewaySettings(threads=8))
+        with serving(app) as url:
+            yield Passing(app, url, secret, vendor)

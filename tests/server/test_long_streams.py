@@ -177,7 +177,7 @@ def test_an_open_ended_deadline_ends_before_the_first_event_alone():
     deadline.check()
     deadline.widen()
     deadline.check()
-    assert ClientRequest.of(Request("m", "-"), endless=True).open_ended
+    assert ClientRequest.known(Request("m", "-"), endless=True).open_ended
     assert not Request("m", "-").open_ended
 
 

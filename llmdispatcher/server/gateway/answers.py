@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import queue
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import attrs
 
@@ -19,6 +19,7 @@ from ...wire import Inbound
 from .formats import GOOGLE, GatewayError, error_for_client
 from .http import BODY_SECONDS, GLANCE, GatewaySettings, Leavers, Task, can_tell_leaving, has_left
 from .limits import CallCharge
+from .passing import PassedChunk, PassedResponse, PassingWriter, ReplyHead
 
 logger = room_logger("server")
 
@@ -34,11 +35,19 @@ class WholeAnswer(NamedTuple):
     headers: dict[str, str]
 
 
+class ClosableBody(Protocol):
+    """The body of an answer, piece by piece."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def close(self) -> None: ...
+
+
 @attrs.frozen
 class StreamedAnswer:
-    """An answer that is written while it arrives."""
+    """An answer that is written while it arrives; closing ``events`` ends it."""
 
-    events: Events
+    events: ClosableBody
     headers: dict[str, str]
 
 
@@ -51,9 +60,11 @@ def facts_of(response: Response | Embeddings) -> dict[str, str]:
     }
     if isinstance(response, Response):
         facts["cached"] = "true" if response.cached else None
+        facts["vendor-request-id"] = None if response.cached else response.request_id
         facts["attempts"] = len(response.trace.attempts) if response.trace else None
         facts["dropped"] = ", ".join(response.dropped) or None
-    return {f"x-llmdispatcher-{name}": _header(f"{value}") for name, value in facts.items() if value is not None}
+    limits = response.head.limits if isinstance(response, PassedResponse) and not response.cached else {}
+    return {**limits, **{f"x-llmdispatcher-{name}": header_text(f"{value}") for name, value in facts.items() if value is not None}}
 
 
 def place_of(error: BaseException) -> str:
@@ -62,7 +73,8 @@ def place_of(error: BaseException) -> str:
     return f"{type(error).__name__} in " + " < ".join([f"{PurePath(one.filename).name}:{one.lineno}" for one in reversed(frames)])
 
 
-def _header(text: str) -> str:
+def header_text(text: str) -> str:
+    """The text as a header can have it."""
     return "".join([letter if letter.isascii() and letter.isprintable() else "?" for letter in text])[:1024]
 
 
@@ -78,30 +90,39 @@ def stream_of(stream: StreamingResponse, task: Task, asked: Inbound, settings: G
     except BaseException:
         stream.close()
         raise
+    facts = {name: getattr(stream, name) for name in ("vendor", "model")}
+    limits: Mapping[str, str] = {}
+    if (head := body.head) is not None:
+        limits = head.limits
+        facts |= {"vendor-request-id": head.request_id, "dropped": ", ".join(head.dropped) or None}
     headers = {
         "Content-Type": "application/json" if as_array else task.form.codec.content_type,
         "X-Accel-Buffering": "no",
-        **{f"x-llmdispatcher-{name}": _header(text) for name in ("vendor", "model") if (text := getattr(stream, name)) is not None},
-        **({"x-llmdispatcher-dropped": _header(", ".join(stream.dropped))} if stream.dropped else {}),
+        **limits,
+        **{f"x-llmdispatcher-{name}": header_text(text) for name, text in facts.items() if text is not None},
     }
     return StreamedAnswer(body, headers)
 
 
 class Events:
-    """The bytes of a streamed answer; closing it stops the vendor, as does a client that has left."""
+    """The bytes of a streamed answer; closing it stops the vendor, as does a client that has left.
+
+    ``head`` is the vendor's, where it was there in time.
+    """
 
     def __init__(
         self, stream: StreamingResponse, task: Task, asked: Inbound, *, array: _Array | None, heartbeat: float, leavers: Leavers
     ) -> None:
         self._stream, self._form, self._release, self._charge = stream, task.form, task.release, task.charge
-        self._writer = task.form.codec.writer(asked)
+        self._writer = PassingWriter(task.form.codec, asked)
         self._left = has_left(task.incoming.environ)
         self._request_id = task.incoming.request_id
         self._beat = heartbeat if can_tell_leaving(task.incoming.environ) else min(heartbeat, _PROBE)
         self._array = array
         self._first: StreamChunk | None = None
+        self.head: ReplyHead | None = None
         self._iterator: Iterator[bytes] | None = None
-        self._leavers = leavers
+        self._leavers, self._keep = leavers, task.keep
         self._given: float | None = None
 
     def begin(self, patience: float) -> None:
@@ -109,7 +130,9 @@ class Events:
         waited = 0.0
         while waited < patience and not self._left():
             try:
-                self._first = self._stream.content_channel.get(timeout=min(GLANCE, patience - waited))
+                self._first = first = self._stream.content_channel.get(timeout=min(GLANCE, patience - waited))
+                self.head = first.head if isinstance(first, PassedChunk) else None
+                self._note(first)
                 return
             except ChannelClosed:
                 break
@@ -133,6 +156,12 @@ class Events:
         piece = next(self._iterator)
         self._given = SYSTEM_CLOCK.monotonic()
         return piece
+
+    def _note(self, chunk: StreamChunk) -> None:
+        """Keep the answer's id before the client has it, which may name it at once."""
+        if self._keep is not None and chunk.response_id:
+            self._keep({chunk.response_id})
+            self._keep = None
 
     def _is_unread(self) -> bool:
         """Whether the last piece has waited too long for its client; the place is kept, since the server's thread is."""
@@ -166,7 +195,7 @@ class Events:
 
     def _all(self) -> Iterator[bytes]:
         try:
-            yield from map(self._framed, self._pieces())
+            yield from map(self._framed, filter(None, self._pieces()))
             if self._array is not None:
                 yield self._array.end()
         except Exception as error:  # noqa: BLE001 - with a server's log its text would go out, and the client would learn nothing
@@ -201,6 +230,7 @@ class Events:
                     yield self._form.heartbeat
                 continue
             silent = unheard = 0.0
+            self._note(chunk)
             if events := writer.write(chunk):
                 yield events
         try:
@@ -219,7 +249,7 @@ class _Array:
 
     def add(self, events: bytes) -> bytes:
         """The elements that some events become; a heartbeat is a blank."""
-        found = [line.removeprefix(b"data: ") for line in events.split(b"\r\n") if line.startswith(b"data: ")]
+        found = [line[5:].strip() for line in events.splitlines() if line.startswith(b"data:")]
         if not found:
             return b" "
         begin, self._begun = (b",\r\n" if self._begun else b"["), True

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import attrs
 
 from ..._text import room_logger
-from ...catalog import Target, canonical, model_names
+from ...catalog import Target, canonical, model_names, vendor_row
 from ...dispatcher import Dispatcher
 from ...errors import ConfigError, DispatchError, InvalidRequest
 from ...routing import FORBIDDEN
 from ...runtime import SYSTEM_CLOCK, Clock
 from ...types import EmbeddingRequest, Request, Response, replace
+from ...vendors import HttpVendor
 from ...wire import COUNTING, EMBEDDING_CODECS, Inbound
+from ..kept_ids import KeptIds, made_in, references_in
 from ..keys import ApiKey, KeyStore
-from . import management
-from .answers import StreamedAnswer, WholeAnswer, facts_of, place_of, stream_of
+from . import management, passthrough
+from .answers import StreamedAnswer, WholeAnswer, facts_of, header_text, place_of, stream_of
 from .checks import MOST_MEMBERS, MOST_OF_EMBEDDINGS, check_media, check_members, check_settings, check_stateless
 from .formats import (
     CHAT,
+    COMPLETIONS,
     GOOGLE,
     MANAGEMENT,
     MESSAGES,
@@ -34,8 +39,23 @@ from .formats import (
     as_codex_acts,
     write_error,
 )
-from .http import Bodies, Environ, FailedLogins, GatewaySettings, Incoming, InFlight, Leavers, Task, credential, hide_keys, once
+from .http import (
+    Bodies,
+    Environ,
+    FailedLogins,
+    GatewaySettings,
+    Incoming,
+    InFlight,
+    Leavers,
+    PassthroughRow,
+    Task,
+    client_credentials,
+    credential,
+    hide_keys,
+    once,
+)
 from .limits import KeyLimits, charge_of, charging
+from .passing import Original, anthropic_headers, body_of, family, hashed_values
 from .sessions import session_of
 from .targets import ClientRequest, Grants
 from .tenant import TenantHashes
@@ -43,8 +63,7 @@ from .tenant import TenantHashes
 logger = room_logger("server")
 
 _MAX_TIMEOUT = 3600.0
-_MOST_BETA = 1024
-"""Characters of the betas that a client of Anthropic's asks for."""
+VENDOR_ID = "x-llmdispatcher-vendor-request-id"
 _EMBEDDING = re.compile(r"/embed|[eE]mbedContents?$")
 
 
@@ -56,6 +75,8 @@ class PathRoute(NamedTuple):
     form: ClientFormat
     scope: str | None
     work: Callable[[Gateway, Task], WholeAnswer | StreamedAnswer]
+    passes: bool = False
+    """Whether bodies pass as they are, and every method counts."""
 
 
 class Gateway:
@@ -83,6 +104,10 @@ class Gateway:
         self._failed = FailedLogins(clock)
         self._limits = KeyLimits(clock)
         self._tenants = TenantHashes(keys)
+        self._takes_client_credentials = _takes_client_credentials(dispatcher)
+        self._kept = KeptIds(keys) if settings.stateful else None
+        passthrough.check_rows(settings.passthrough, dispatcher, stateful=settings.stateful)
+        self._routes = (*ROUTES, *[route for row in settings.passthrough for route in _passing_routes(row)])
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
@@ -127,13 +152,16 @@ class Gateway:
             leave()
 
         try:
-            if key is not None and route.scope == "gateway" and route.method == "POST":
+            if key is not None and route.scope == "gateway" and (route.method == "POST" or route.passes):
                 stop_counting = once(self._limits.enter(key))
             body = b""
             if incoming.method == "POST":
                 body, give_back = self._bodies.read(incoming.environ, management.MOST_BODY if route.form is MANAGEMENT else None)
-                check_members(body, MOST_OF_EMBEDDINGS if _EMBEDDING.search(incoming.path) else MOST_MEMBERS)
+                if not route.passes or "json" in passthrough.content_type_of(incoming):
+                    check_members(body, MOST_OF_EMBEDDINGS if _EMBEDDING.search(incoming.path) else MOST_MEMBERS)
             task = Task(incoming=incoming, form=route.form, key=key, match=match, body=body, release=release, charge=charge)
+            if self._kept is not None and key is not None:
+                task.keep = partial(self._kept.add, key.organization)
             answer = route.work(self, task)
         except BaseException:
             release()
@@ -149,19 +177,24 @@ class Gateway:
         if incoming.environ.get("HTTP_UPGRADE", "").lower() == "websocket":
             raise GatewayError("there are no WebSockets here; send an ordinary request", status=426, code="upgrade_refused")
         allowed = []
-        for route in ROUTES:
+        for route in self._routes:
             match = route.pattern.fullmatch(path)
             if match is None:
                 continue
-            if incoming.method == route.method or (incoming.method == "HEAD" and route.method == "GET"):
+            if incoming.method == route.method or (incoming.method == "HEAD" and route.method == "GET" and not route.passes):
+                if route.passes:
+                    passthrough.check_as_sent(incoming)
                 return route, match
             allowed.append(route.method)
         if allowed:
             raise GatewayError("this path takes another method", status=405, code="method_not_allowed", allow=", ".join(allowed))
+        if passthrough.CONFIGURABLE.fullmatch(path):
+            text = "this path goes to no vendor here; whoever runs the gateway adds a [[passthrough]] with it to the configuration"
+            raise GatewayError(text, status=404, code="not_configured")
         raise GatewayError("there is nothing at this path", status=404, code="not_found")
 
     def _key(self, incoming: Incoming, scope: str) -> ApiKey:
-        secret = credential(incoming, in_query=incoming.path.startswith("/v1beta/"))
+        secret = credential(incoming, in_query=incoming.path.startswith("/v1beta/"), alone=self._takes_client_credentials)
         if (wait := self._failed.wait(incoming.address)) and not self.keys.lists(secret):
             raise GatewayError("too many wrong keys; try again later", status=429, code="too_many_failures", retry_after=wait)
         key = self.keys.find(secret)
@@ -180,6 +213,8 @@ class Gateway:
         if form is RESPONSES and (incoming.header("originator") or "").startswith("codex"):
             answer = as_codex_acts(error, answer)
         status, headers, body = answer
+        if error.request_id is not None:
+            headers[VENDOR_ID] = header_text(error.request_id)
         return WholeAnswer(status, body, {"Content-Type": "application/json", **headers})
 
     # What the routes do
@@ -194,11 +229,18 @@ class Gateway:
         if not asked.stream:
             with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
                 response = answered(self.dispatcher.send(asked.request, timeout=timeout or self.settings.timeout, cancel=cancel))
-            body = task.form.codec.write_response(response, asked)
+            passed = body_of(response)
+            if task.keep is not None and not response.cached:
+                task.keep(made_in(json.loads(passed) if passed else {"id": response.response_id}))
+            body = passed or task.form.codec.write_response(response, asked)
             return WholeAnswer(200, body, {"Content-Type": "application/json", **facts_of(response)})
         with charging(task.charge):
             stream = self.dispatcher.send_streaming(asked.request, timeout=timeout)
-        return stream_of(stream, task, asked, self.settings, self._leavers)
+        answer = stream_of(stream, task, asked, self.settings, self._leavers)
+        vendor = self.dispatcher.get_vendor(stream.vendor) if stream.vendor is not None else None
+        if (told := answer.headers.get(VENDOR_ID)) is not None and isinstance(vendor, HttpVendor):
+            answer.headers[VENDOR_ID] = vendor.mask(told)
+        return answer
 
     def _targets(self, request: Request, *, streaming: bool = False) -> Sequence[Target]:
         """Whom the dispatcher would ask."""
@@ -206,36 +248,45 @@ class Gateway:
 
     def _asked(self, task: Task) -> Inbound:
         """What a body asks for, checked, with the model's name as the dispatcher has it."""
-        path = f"{task.incoming.path}?{task.incoming.query}"
-        asked = attrs.evolve(task.form.codec.read_request(task.body, path), created_at=self._clock.now())
+        incoming, codec = task.incoming, task.form.codec
+        path = f"{incoming.path}?{incoming.query}"
+        asked = attrs.evolve(codec.read_request(task.body, path), created_at=self._clock.now())
         request = asked.request
         check_settings(request)
         check_media(request)
         self._check_further_models(task.key, request.extra_params)
-        if not self.settings.stateful:
+        if self._kept is None:
             check_stateless(request)
-        changes = {**self._settings_of(task, request.model), **self._told_of(task, request)}
+        else:
+            self._check_kept(task, references_in(json.loads(task.body)))
+        organization = task.key.organization if task.key is not None else ""
+        changes = {**self._settings_of(task, request.model), **self._session_of(task, request)}
         if task.key is not None and task.key.tags:
             changes["metadata"] = {**request.metadata, "tags": list(task.key.tags)}
-        beta = task.incoming.header("anthropic-beta") or ""
-        if beta.isascii() and beta.isprintable() and 0 < len(beta) <= _MOST_BETA:
-            changes["headers"] = {"anthropic-beta": beta}
+        fields, hashed = hashed_values(request, partial(self._tenants.hash_for, organization))
+        headers = anthropic_headers(incoming)
+        if headers:
+            changes["headers"] = headers
         changes["allows"] = self._grants(task.key, request, changes["model"])
-        changes["endless"] = isinstance(self.dispatcher.config.timeout, str) and self._timeout(task.incoming) is None
-        return attrs.evolve(asked, request=ClientRequest.of(request, **changes))
+        changes["endless"] = isinstance(self.dispatcher.config.timeout, str) and self._timeout(incoming) is None
+        beta = task.form is MESSAGES and "beta=true" in incoming.query.split("&")
+        own = client_credentials(incoming) if self._takes_client_credentials else {}
+        original = Original(task.body, asked, codec, hashed=hashed, stateful=self.settings.stateful, beta=beta)
+        return attrs.evolve(asked, request=original.bind(ClientRequest.known(request, **{**changes, **fields}), own))
 
-    def _told_of(self, task: Task, request: Request) -> dict[str, Any]:
-        """The session of a request, and what vendors are told of it and of its user: hashes, which differ by organization."""
+    def _check_kept(self, task: Task, ids: set[str]) -> None:
+        """Raise unless what a request names of the things that vendors keep is its organization's own."""
+        if self._kept is not None and not self._kept.are_of(task.maker.organization, ids):
+            text = "the request names an answer, file or conversation that is not here; make one, or leave it out"
+            raise GatewayError(text, status=404, code="not_found")
+
+    def _session_of(self, task: Task, request: Request) -> dict[str, str]:
+        """The session of a request, and what vendors are told of it: a hash, which differs by organization."""
         organization = task.key.organization if task.key is not None else ""
         session = session_of(task.incoming, request)
-        told: dict[str, Any] = {
-            name: self._tenants.hash_for(organization, value)
-            for name in ("user", "prompt_cache_key")
-            if (value := getattr(request, name))
-        }
-        if session is not None:
-            told |= {"session": f"{organization}\0{session}", "cache_key": self._tenants.hash_for(organization, session)}
-        return told
+        if session is None:
+            return {}
+        return {"session": f"{organization}\0{session}", "cache_key": self._tenants.hash_for(organization, session)}
 
     def _grants(self, key: ApiKey | None, request: Request, model: str) -> Grants | None:
         """Whom a key may ask for a model; ``None``: anybody. Raises where there is nobody, be the model known or not."""
@@ -332,7 +383,7 @@ class Gateway:
 
     def _first_granted(self, asked: EmbeddingRequest, model: str, grants: Grants) -> str:
         """The model, or where a key may not ask all of its targets, the first that it may."""
-        request = ClientRequest.of(attrs.evolve(asked, model=model).as_request(), allows=grants)
+        request = ClientRequest.known(attrs.evolve(asked, model=model).as_request(), allows=grants)
         plan = self.dispatcher.explain(request)
         return model if all(skip.code != FORBIDDEN for skip in plan.skipped) else str(plan.targets[0])
 
@@ -342,6 +393,54 @@ class Gateway:
         counted = self.dispatcher.count_tokens(asked.request, timeout=self._timeout(task.incoming) or self.settings.timeout)
         counting = next(one for one in COUNTING.values() if one.codec is task.form.codec)
         return WholeAnswer(200, counting.write(counted.tokens), {"Content-Type": "application/json"})
+
+    def pass_through(self, task: Task, row: PassthroughRow) -> WholeAnswer | StreamedAnswer:
+        """Send a body to a vendor as it is, and its answer back."""
+        key, vendor = task.maker, self.dispatcher.get_vendor(row.vendor)
+        assert isinstance(vendor, HttpVendor), "checked at the beginning"
+        if key.budget is not None and row.unpriced != "allow":
+            text = "what calls of this path cost is not known, and this key has a budget"
+            raise GatewayError(text, status=403, code="model_unpriced")
+        target = passthrough.target_of(row, vendor, task)
+        self._check_kept(task, set(task.match.groups()))
+        if task.incoming.method != "POST":
+            self._check_passing_model(key, row, [])
+            reply = vendor.request(
+                task.incoming.method, target, timeout=self.settings.timeout, max_retries=0, max_body=_MOST_PASSED
+            )
+            self._keep_made(task, reply.content, reply.headers.get("content-type", ""))
+            told = {"x-llmdispatcher-vendor": vendor.name, **({VENDOR_ID: reply.request_id} if reply.request_id else {})}
+            return WholeAnswer(200, reply.content, {**told, **passthrough.content_headers(reply.headers.get("content-type", ""))})
+        content_type = passthrough.content_type_of(task.incoming)
+        self._check_passing_model(key, row, passthrough.models_in(task.body, content_type))
+        document = passthrough.document_in(task.body, content_type)
+        if self._kept is None:
+            passthrough.check_stateless_document(document)
+        self._check_kept(task, references_in(document) | passthrough.references_in_form(task.body, content_type))
+        stream = isinstance(document, dict) and (document.get("stream") is True or document.get("stream_format") == "sse")
+        request = passthrough.request_of(row, vendor, task, target)
+        if stream:
+            opened = self.dispatcher.send_streaming_to_vendor(vendor.name, request, timeout=self.settings.timeout)
+            return passthrough.streamed_answer(opened, task, self.settings.timeout)
+        with self._leavers.watch(task.incoming.environ) as cancel:
+            answer = self.dispatcher.send_to_vendor(vendor.name, request, timeout=self.settings.timeout, cancel=cancel)
+        passed = passthrough.whole_answer(answer)
+        self._keep_made(task, passed.body, passed.headers["Content-Type"])
+        return passed
+
+    @staticmethod
+    def _keep_made(task: Task, body: bytes, content_type: str) -> None:
+        """Note whose the things are that a vendor says it has made."""
+        if task.keep is not None and "json" in content_type:
+            with contextlib.suppress(ValueError, RecursionError):
+                task.keep(made_in(json.loads(body)))
+
+    def _check_passing_model(self, key: ApiKey, row: PassthroughRow, named: list[str] | None) -> None:
+        """Raise unless a key may ask for the model that a body names, or else for the path."""
+        if key.models is None:
+            return
+        if named is None or not all(self._may_ask(key, name) for name in named or [f"{row.vendor}:{row.path.strip('/')}"]):
+            raise GatewayError("model: this key may not ask for it", status=403, code="model_not_allowed", param="model")
 
     def generate(self, task: Task) -> WholeAnswer | StreamedAnswer:
         """Answer one of the methods of Google's models."""
@@ -407,7 +506,7 @@ class Gateway:
     def _has_target(self, grants: Grants, request: Request) -> bool:
         """Whether any target of a request may be asked."""
         try:
-            return bool(self._targets(ClientRequest.of(request, allows=grants)))
+            return bool(self._targets(ClientRequest.known(request, allows=grants)))
         except DispatchError:
             return False
 
@@ -452,6 +551,31 @@ class Gateway:
         self.keys.close()
 
 
+_MOST_PASSED = 64 << 20
+"""Bytes of an answer that is fetched."""
+
+
+def _passing_routes(row: PassthroughRow) -> list[PathRoute]:
+    """The routes of a path that passes."""
+    pattern = re.compile(passthrough.pattern_of(row))
+    work = partial(Gateway.pass_through, row=row)
+    return [PathRoute(method, pattern, CHAT, "gateway", work, passes=True) for method in row.methods]
+
+
+def _takes_client_credentials(dispatcher: Dispatcher) -> bool:
+    """Whether a vendor takes its clients' own. Raises :class:`ConfigError` for two of one format: one would see the other's."""
+    found: dict[str, str] = {}
+    for name in dispatcher.get_vendors():
+        vendor = dispatcher.get_vendor(name)
+        if isinstance(vendor, HttpVendor) and vendor.takes_client_credentials:
+            row = vendor_row(vendor.kind)
+            kind = family(row.codec) if row is not None else name
+            if kind in found:
+                raise ConfigError(f"vendors.{name}.credentials: {found[kind]} takes those of the same format, too; leave one out")
+            found[kind] = name
+    return bool(found)
+
+
 def _json_answer(status: int, body: Mapping[str, Any]) -> WholeAnswer:
     return WholeAnswer(status, json.dumps(body).encode(), {"Content-Type": "application/json"})
 
@@ -491,6 +615,8 @@ def form_of(incoming: Incoming) -> ClientFormat:
         return CHAT if incoming.header("anthropic-version") is None else MESSAGES
     if path.startswith("/api/"):
         return MANAGEMENT if path.startswith("/api/v1/") else OLLAMA
+    if path == "/v1/completions":
+        return COMPLETIONS
     return RESPONSES if path.startswith("/v1/responses") else CHAT
 
 
@@ -503,6 +629,7 @@ _GOOGLE_METHOD = r"/v1(?:beta)?/(?P<kind>models|tunedModels)/(?P<model>.+):(?P<m
 ROUTES = _routes(
     [
         ("POST", r"/v1/chat/completions", CHAT, "gateway", Gateway.converse),
+        ("POST", r"/v1/completions", COMPLETIONS, "gateway", Gateway.converse),
         ("POST", r"/v1/responses", RESPONSES, "gateway", Gateway.converse),
         ("POST", r"/v1/messages", MESSAGES, "gateway", Gateway.converse),
         ("POST", r"/v1/messages/count_tokens", MESSAGES, "gateway", Gateway.count),

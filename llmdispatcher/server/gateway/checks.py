@@ -64,7 +64,7 @@ def check_stateless(request: Request) -> None:
     extra = request.extra_params
     found = next((name for name in STATEFUL if extra.get(name)), None) or ("store" if extra.get("store") is True else None)
     found = found or next(filter(None, map(_kept, _parts(request))), None)
-    found = found or next(filter(None, [_kept_in(getattr(tool, "data", None)) for tool in request.tools]), None)
+    found = found or next(filter(None, [kept_in(getattr(tool, "data", None)) for tool in request.tools]), None)
     if found is not None:
         text = f"{found}: this gateway keeps nothing at vendors, since their keys are shared; send the whole conversation"
         raise _refused(text, "stateful_not_allowed", found)
@@ -73,13 +73,13 @@ def check_stateless(request: Request) -> None:
 def _kept(part: Any) -> str | None:
     if getattr(part, "file_id", None) is not None or _GOOGLES_FILE.match(getattr(part, "url", None) or ""):
         return "file_id"
-    return _kept_in(getattr(part, "data", None)) if hasattr(part, "origin") else None
+    return kept_in(getattr(part, "data", None)) if hasattr(part, "origin") else None
 
 
-def _kept_in(data: Any) -> str | None:
+def kept_in(data: Any) -> str | None:
     """The field of a vendor's own block or tool that names what it keeps; what a model is to be shown is not looked into."""
     if isinstance(data, list | tuple):
-        return next(filter(None, map(_kept_in, data)), None)
+        return next(filter(None, map(kept_in, data)), None)
     if not isinstance(data, Mapping):
         return None
     if data.get("type") == "item_reference":
@@ -87,7 +87,7 @@ def _kept_in(data: Any) -> str | None:
     for name, value in data.items():
         if value and (name in _KEPT_INSIDE or (name == "container" and isinstance(value, str))):
             return str(name)
-        if name not in ("input", "arguments", "parameters", "input_schema") and (found := _kept_in(value)):
+        if name not in ("input", "arguments", "parameters", "input_schema") and (found := kept_in(value)):
             return found
     return None
 

@@ -36,6 +36,7 @@ from ...errors import (
     VendorUnavailable,
 )
 from ...wire import ANTHROPIC_MESSAGES, GEMINI, OLLAMA_CHAT, OPENAI_CHAT, OPENAI_RESPONSES, Codec
+from .completions import OPENAI_COMPLETIONS
 
 MOST_WORDS = 2000
 """Characters of an error's text."""
@@ -62,6 +63,7 @@ class ClientFormat:
 
 
 CHAT = ClientFormat(codec=OPENAI_CHAT, heartbeat=b": ping\n\n")
+COMPLETIONS = ClientFormat(codec=OPENAI_COMPLETIONS, heartbeat=b": ping\n\n")
 RESPONSES = ClientFormat(codec=OPENAI_RESPONSES, heartbeat=b": ping\n\n", event_after=120.0)  # Codex leaves after 300 s without one
 MESSAGES = ClientFormat(codec=ANTHROPIC_MESSAGES, heartbeat=b'event: ping\ndata: {"type": "ping"}\n\n', id_header="request-id")
 GOOGLE = ClientFormat(codec=GEMINI, heartbeat=b": ping\r\n\r\n")
@@ -96,11 +98,20 @@ def error_for_client(error: DispatchError, form: ClientFormat | None = None) -> 
         if isinstance(error, kinds):
             seen = told(words or _words(error), status=status, retry_after=error.retry_after)
             return seen.with_facts(code=_CODES.get(told) or (error.code if words is None else None))
+    if isinstance(error, AuthenticationError) and error.code in _OF_CLIENTS:
+        return GatewayError(_OF_CLIENTS[error.code], status=401, code=error.code)
     if isinstance(error, AuthenticationError):
         return DispatchError("the vendor refuses this gateway's key; tell whoever runs it", status=502, code="vendor_key_refused")
     return DispatchError("the vendor's answer cannot be used; try again", status=502)
 
 
+_REFUSED = "client_credentials_refused"
+_OF_CLIENTS: Mapping[str | None, str] = {
+    _REFUSED: "the vendor refuses your own credentials; sign in there again",
+    "client_credentials_missing": "the vendor takes your own credentials: send them as its clients do, and the key of this"
+    " gateway as x-llmdispatcher-key",
+}
+"""What a client hears of credentials that are its own."""
 _STORES = frozenset({"store_unavailable", "budget_unavailable"})
 _SOON = 5.0
 """Seconds until a client should try again while a database of the gateway's is away."""
@@ -162,7 +173,7 @@ def _deciding(error: DispatchError) -> DispatchError:
     too_long = next((one for one in failures if isinstance(one, ContextWindowExceeded)), None) or _too_long_before(error)
     if too_long is not None or not isinstance(error, AllTargetsFailed):
         return too_long or error
-    mine = next((one for one in error.failures if isinstance(one, InvalidRequest | ContentFiltered)), None)
+    mine = next((one for one in error.failures if isinstance(one, InvalidRequest | ContentFiltered) or one.code == _REFUSED), None)
     if mine is not None:
         return mine
     limits = [one for one in error.failures if isinstance(one, RateLimitError | QuotaExceeded)]

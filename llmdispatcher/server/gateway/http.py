@@ -37,11 +37,26 @@ _FAILURES, _WINDOW, _MOST_ADDRESSES = 60, 60.0, 10_000
 
 
 @attrs.frozen(kw_only=True)
+class PassthroughRow:
+    """A path that passes to a vendor as it is: ``path`` exactly, where ``{id}`` stands for an id, and the vendor's name.
+
+    ``to`` is the vendor's path, where it is another one. ``unpriced="allow"`` lets keys with a budget use it.
+    """
+
+    path: str
+    vendor: str
+    to: str | None = None
+    methods: tuple[str, ...] = ("POST",)
+    unpriced: str | None = None
+
+
+@attrs.frozen(kw_only=True)
 class GatewaySettings:
     """Bounds and times, in bytes and seconds.
 
     A stream's answer begins with its real status within ``patience``, and then with 200 and heartbeats; ``heartbeat`` is the
-    silence between these. ``threads`` is how many requests the server works on at a time.
+    silence between these. ``threads`` is how many requests the server works on at a time. ``stateful`` lets requests name what
+    vendors keep, each organization its own; ``passthrough`` are paths that pass to a vendor as they are.
     """
 
     threads: int = 512
@@ -51,6 +66,7 @@ class GatewaySettings:
     patience: float = 10.0
     heartbeat: float = 15.0
     stateful: bool = False
+    passthrough: tuple[PassthroughRow, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -98,6 +114,8 @@ class Task:
     body: bytes = attrs.field(repr=False)
     release: Callable[[], None] = attrs.field(repr=False)
     charge: CallCharge | None = attrs.field(default=None, repr=False)
+    keep: Callable[[set[str]], None] | None = attrs.field(default=None, repr=False)
+    """Notes the ids of what a vendor keeps now, where that is allowed."""
 
     @property
     def maker(self) -> ApiKey:
@@ -106,18 +124,46 @@ class Task:
         return self.key
 
 
-def credential(incoming: Incoming, *, in_query: bool = False) -> str:
+OWN_KEY = "x-llmdispatcher-key"
+"""Our key, where the other headers have a client's own credentials for a vendor."""
+_CLIENT_HEADERS = ("authorization", "x-api-key", "x-goog-api-key")
+_MOST_CLIENT_CREDENTIAL = 16_384
+
+
+def client_credentials(incoming: Incoming) -> dict[str, str]:
+    """A client's own credentials: all headers of that kind, where our key comes in a header of its own.
+
+    Raises :class:`GatewayError` for one that no header can carry.
+    """
+    if incoming.header(OWN_KEY) is None:
+        return {}
+    found = {name: text for name in _CLIENT_HEADERS if (text := incoming.header(name)) is not None}
+    for name, text in found.items():
+        if len(text) > _MOST_CLIENT_CREDENTIAL or not text.isascii() or not text.isprintable():
+            raise GatewayError(f"{name}: it is too long, or has characters that no key has", status=400, code="malformed_key")
+    return found
+
+
+def credential(incoming: Incoming, *, in_query: bool = False, alone: bool = False) -> str:
     """The key that a request shows, by whichever header its client uses; ``in_query`` allows ``?key=``, as Google's do.
+
+    With ``alone`` it is that of :data:`OWN_KEY`, where that is there, and the others are the client's own.
 
     Raises :class:`GatewayError` for none, for several that differ, and for one that no key can be.
     """
-    bearer = incoming.header("authorization") or ""
-    shown = {
-        incoming.header("x-api-key"),
-        incoming.header("x-goog-api-key"),
-        bearer[7:].strip() if bearer[:7].lower() == "bearer " else None,
-        *(parse_qs(incoming.query).get("key", []) if in_query else ()),
-    } - {None, ""}
+    bearer, own = incoming.header("authorization") or "", incoming.header(OWN_KEY)
+    shown = (
+        {own}
+        if alone and own is not None
+        else {
+            own,
+            incoming.header("x-api-key"),
+            incoming.header("x-goog-api-key"),
+            bearer[7:].strip() if bearer[:7].lower() == "bearer " else None,
+            *(parse_qs(incoming.query).get("key", []) if in_query else ()),
+        }
+        - {None, ""}
+    )
     if not shown:
         raise GatewayError("a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY", status=401, code="missing_key")
     if len(shown) > 1:

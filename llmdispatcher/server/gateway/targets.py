@@ -14,8 +14,9 @@ import attrs
 from ...catalog import canonical, traits_of, vendor_row
 from ...dispatcher import Dispatcher
 from ...types import FilePart, ImagePart, Message, Request, TextPart, Tool
-from ...wire import ANTHROPIC_MESSAGES
+from ...wire import ANTHROPIC_MESSAGES, InboundRequest
 from ..keys import matches_any
+from .passing import family
 
 MOST_MARKS = 4
 """Cache marks that Anthropic takes in one request."""
@@ -29,7 +30,7 @@ _Asked = TypeVar("_Asked", bound="ClientRequest")
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class ClientRequest(Request[Any]):
+class ClientRequest(InboundRequest):
     """A request of a client of the gateway.
 
     ``allows(vendor, model, stands_in_for)`` says whether its key may ask a target; ``None`` allows all. ``session`` is the session
@@ -42,8 +43,8 @@ class ClientRequest(Request[Any]):
     endless: bool = False
 
     @classmethod
-    def of(cls, request: Request[Any], **further: Any) -> ClientRequest:
-        """The request with what the gateway knows of it; ``further`` are fields of both."""
+    def known(cls, request: Request[Any], **further: Any) -> ClientRequest:
+        """The request with what the gateway knows of it; ``further`` are fields of both. Its document is still to be bound."""
         made = object.__new__(cls)
         object.__setattr__(made, "__dict__", {**_UNSAID, **vars(request), **further})  # it was checked when it was read
         return made
@@ -63,10 +64,15 @@ class ClientRequest(Request[Any]):
         return self.allows is None or self.allows(vendor, model, stands_in_for)
 
     def as_sent_to(self, kind: str, model: str) -> Self:
-        """Without what is for Anthropic alone, and with prompt caching in the vendor's own way."""
+        """Without what is for Anthropic alone, and with prompt caching in the vendor's own way.
+
+        A vendor of the client's own format gets what the client wrote, who has set the marks that he wants.
+        """
         request = self if kind == _OWN else without_billing(self)
         row = vendor_row(kind) if kind else None
-        if row is None or not (request.tools or _has_history(request.messages)):
+        if row is None or family(row.codec) == family(self.wire_format or ""):
+            return request
+        if not (request.tools or _has_history(request.messages)):
             return request
         if row.codec == ANTHROPIC_MESSAGES.name or "cache_marks" in traits_of(kind, model).quirks:
             return with_marks(request, own=row.codec == ANTHROPIC_MESSAGES.name)

@@ -1,0 +1,123 @@
+"""Whose things at vendors are: the id of each answer, file or batch that a vendor keeps, with the organization that had it made.
+
+All organizations share a vendor's key, so the vendor would give anybody what another left there; this table does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from .keys import KeyStore
+
+_metadata = sa.MetaData()
+_kept = sa.Table(
+    "llmdispatcher_kept_ids",
+    _metadata,
+    sa.Column("hash", sa.String(64), primary_key=True),
+    sa.Column("organization", sa.String(255), nullable=False),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+)
+REFERENCES = frozenset(
+    {
+        *("previous_response_id", "conversation", "container", "prompt", "cachedContent", "cached_content"),
+        *("file_id", "file_ids", "fileId", "fileIds", "fileUri", "file_uri", "input_file_id", "training_file", "validation_file"),
+        *("vector_store_ids", "fileSearchStoreNames", "file_search_store_names"),
+    }
+)
+"""Fields whose values name what a vendor keeps, as a text, a list of texts, or an object with an ``id``."""
+_ARGUMENTS = frozenset(("input", "arguments", "args", "parameters", "input_schema", "properties", "response"))
+"""Fields whose contents are a model's or a tool's, and are not looked into, where they are objects."""
+
+
+class KeptIds:
+    """The table, in the database of the keys; ids are kept as their SHA-256."""
+
+    def __init__(self, store: KeyStore) -> None:
+        self._store = store
+        self._made = False
+
+    def add(self, organization: str, ids: Iterable[str]) -> None:
+        """Note that these are an organization's; one that is another's already stays that."""
+        hashes = {_hash(one) for one in ids}
+        if not hashes:
+            return
+        with self._store._transaction() as connection:
+            self._make(connection)
+            fresh = hashes - set(connection.scalars(sa.select(_kept.c.hash).where(_kept.c.hash.in_(hashes))))
+            now = self._store.clock.now()
+            if fresh:
+                rows = [{"hash": one, "organization": organization, "created_at": now} for one in sorted(fresh)]
+                connection.execute(sa.insert(_kept), rows)
+
+    def are_of(self, organization: str, ids: Iterable[str]) -> bool:
+        """Whether all of these are the organization's."""
+        hashes = {_hash(one) for one in ids}
+        if not hashes:
+            return True
+        mine = sa.select(sa.func.count()).where(_kept.c.hash.in_(hashes), _kept.c.organization == organization)
+        with self._store._transaction() as connection:
+            self._make(connection)
+            return bool(connection.scalar(mine) == len(hashes))
+
+    def _make(self, connection: sa.Connection) -> None:
+        if not self._made:
+            _metadata.create_all(connection)
+            self._made = True
+
+
+def _hash(value: str) -> str:
+    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def references_in(value: Any) -> set[str]:
+    """The ids that a document names of what a vendor keeps."""
+    found: set[str] = set()
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list):
+            waiting += one
+        elif isinstance(one, Mapping):
+            if one.get("type") == "item_reference" and isinstance(one.get("id"), str):
+                found.add(one["id"])
+            for name, inner in one.items():
+                if name in REFERENCES and not (isinstance(inner, str) and _is_no_id(str(name), inner)):
+                    found |= _ids(inner)
+                if not (name in _ARGUMENTS and isinstance(inner, Mapping)):
+                    waiting.append(inner)
+    return found
+
+
+def _is_no_id(name: str, value: str) -> bool:
+    """Whether a text is no id although its field may have one: a prompt of words, an address that is no vendor's."""
+    return name == "prompt" or (name in ("fileUri", "file_uri") and "googleapis.com/" not in value)
+
+
+def _ids(value: Any) -> set[str]:
+    """The ids that one field names."""
+    if isinstance(value, str):
+        return {value} if value else set()
+    if isinstance(value, list):
+        return {one for one in value if isinstance(one, str)}
+    inner = value.get("id") if isinstance(value, Mapping) else None
+    return {inner} if isinstance(inner, str) else set()
+
+
+def made_in(document: Any) -> set[str]:
+    """The ids of what a vendor says that it keeps now: of the answer itself, its container, and the files that a batch wrote."""
+    if not isinstance(document, Mapping):
+        return set()
+    found = {value for name, value in document.items() if isinstance(value, str) and value and _tells(str(name))}
+    for name in ("container", "conversation", "file"):
+        inner = document.get(name)
+        if isinstance(inner, Mapping):
+            found |= {value for value in (inner.get("id"), inner.get("uri"), inner.get("name")) if isinstance(value, str)}
+    return found
+
+
+def _tells(name: str) -> bool:
+    return name in ("id", "uri") or name.endswith(("file_id", "_response_id"))
