@@ -117,6 +117,7 @@ LATE = {
     "dispatcher/dispatcher.py": {"__init__", "_ledger_at"},  # the constructor of a dispatcher
     "integrations/litellm/costs.py": {"validate_environment"},  # a question of a script
     "server/serve.py": {"_serve_with_granian", "_serve_with_waitress", "_simulated"},  # before the first request
+    "types/remote.py": {"_proxy"},  # the constructor of the settings of what is fetched
     "vendors/raw.py": {"retry"},  # a raw call that repeats is the user's own
     "runtime/environment.py": {"state_folder"},  # the constructor of a ledger on a server
     "resilience/limits.py": {"_open_storage"},  # the first count that another process shares

@@ -397,7 +397,9 @@ def test_anthropic_s_headers_go_to_anthropic_alone(passing):
     assert not {"x-other", "cookie"} & (ours.headers.keys() | theirs.headers.keys())
     assert ("/v1/chat/completions", set()) == (theirs.path, {name for name in theirs.headers if name.startswith("anthropic")})
     assert "anthropic-beta" in told.headers["x-llmdispatcher-dropped"]
-    assert 400 == passing.post("/v1/messages", MESSAGES, headers={"anthropic-beta": "a\x80b"}).status_code
+    passing.vendor.answers = [whole(json.dumps(MESSAGES_ANSWER).encode())]
+    assert 200 == passing.post("/v1/messages", MESSAGES, headers={"anthropic-beta": "a\x80b"}).status_code
+    assert "anthropic-beta" not in passing.vendor.heard[-1].headers
 
 
 LIMITS = {"x-ratelimit-remaining-requests": "41", "x-request-id": "req_vendor", "set-cookie": "a=b", "openai-organization": "org-x"}

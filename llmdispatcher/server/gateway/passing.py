@@ -21,6 +21,7 @@ from ...errors import AuthenticationError, DispatchError, MalformedReply
 from ...runtime import AttemptMetrics
 from ...types import Fold, Message, ReasoningPart, Request, Response, Secret, StreamChunk, Tool, unfold
 from ...wire import (
+    ANTHROPIC_MESSAGES,
     GEMINI,
     OLLAMA_CHAT,
     OPENAI_CHAT,
@@ -34,8 +35,8 @@ from ...wire import (
 )
 from .checks import kept_in
 from .document import JsonText
-from .formats import GatewayError
 from .http import Incoming
+from .marks import marks_for
 
 _ROUTING = ("model", "metadata", "headers", "cache", "mode", "profile", "origin", "id_at_origin", "failover", "continue_broken")
 """Fields of a request that no body has, but for the model, which each target calls differently."""
@@ -199,6 +200,8 @@ class Original:
         if self._hides_usage and "no_stream_options" not in quirks:
             options = document.value.get("stream_options")
             changes["stream_options",] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+        if self._codec is ANTHROPIC_MESSAGES and b'"cache_control"' not in self._body:
+            changes |= marks_for(document.value)
         return document.with_changes(changes) if changes else self._body
 
 
@@ -218,11 +221,8 @@ def anthropic_headers(incoming: Incoming) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in ("anthropic-beta", "anthropic-version"):
         text = incoming.header(name)
-        if text is None or text == _USUAL_VERSION:
-            continue
-        if not _BETAS.fullmatch(text):
-            raise GatewayError(f"{name}: this is no list of names; give letters, digits and - , . _", status=400, param=name)
-        found[name] = text
+        if text is not None and text != _USUAL_VERSION and _BETAS.fullmatch(text):  # else an agent's request would be refused
+            found[name] = text
     return found
 
 
