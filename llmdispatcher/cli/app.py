@@ -57,7 +57,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "json-refresh": ("lock:json_refresh", "Fetch models and prices from the registry."),
     },
     "Setting up": {
-        "config": ("config", "Check a configuration."),
+        "config": ("config", "Check a configuration, or import one."),
         "keys": ("keys", "Store keys in the system's keychain."),
         "cache": ("cache", "Inspect a cache of answers, or empty it."),
         "completion": ("completion", "Print a shell's completion script."),

@@ -1,4 +1,4 @@
-"""``config check``: find the mistakes of a configuration before a program starts with it."""
+"""``config check`` finds the mistakes of a configuration; ``config import-litellm`` makes one of a LiteLLM proxy's."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from pathlib import Path
 import click
 
 from ...dispatcher import ConfigFile, read_config_file, unready
+from ...errors import ConfigError
+from ...runtime import write_file
 from ...vendors import VendorInfo
-from ..options import FILE, Suite, make_command
+from ..options import FILE, OVERWRITE, Suite, make_command
 from ..session import VendorChoice, real_vendors
 from ..settings import Settings
-from ..terminal import FAILED, OK, UsageError, complain, tell, tell_json
+from ..terminal import FAILED, OK, UsageError, complain, say, tell, tell_json
 
-command = Suite("config", help="Look at a configuration.", examples=("llmdispatcher config check llmdispatcher.toml",))
+command = Suite("config", help="Check a configuration, or make one.", examples=("llmdispatcher config check llmdispatcher.toml",))
 
 
 @make_command(
@@ -59,3 +61,51 @@ def _find_unready(found: ConfigFile) -> tuple[list[str], list[str]]:
         lacks = {name: made[name].missing() for name in part.vendors if name not in [one.vendor for one in problems]}
         lacking += [f"vendors.{name}: {lack}" for name, lack in lacks.items() if lack is not None]
     return unknown, lacking
+
+
+@make_command(
+    "import-litellm",
+    suite=command,
+    examples=(
+        "llmdispatcher config import-litellm config.yaml --dry-run",
+        "llmdispatcher config import-litellm config.yaml --output llmdispatcher.toml",
+    ),
+)
+@click.argument("file", type=FILE, metavar="FILE")
+@click.option(
+    "-o", "--output", type=FILE, default=Path("llmdispatcher.toml"), show_default=True, metavar="FILE", help="Where to write it."
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be written; change nothing.")
+@OVERWRITE
+def import_litellm(settings: Settings, file: Path, output: Path, *, dry_run: bool, force: bool) -> int:
+    """Make a configuration of the config.yaml of a LiteLLM proxy.
+
+    Each of its settings lands, lands changed, or is left out; the two latter are listed with the reason. A second run with the
+    same file changes nothing.
+    """
+    from ...integrations import read_proxy_config
+
+    try:
+        found = read_proxy_config(file)
+    except ConfigError as error:
+        raise UsageError(error.message) from None
+    content = found.toml()
+    before = output.read_text(encoding="utf-8") if output.is_file() else None
+    if before not in (None, content) and not force and not dry_run:
+        raise UsageError(f"{output} is there, and differs; --force overwrites it, --output names another")
+    if dry_run and not settings.json:
+        tell(*found.toml(hidden=True).splitlines())
+    elif not dry_run and before != content:
+        write_file(output, content.encode())
+    if settings.json:
+        records = [{"place": line.place, "outcome": line.outcome, "text": line.text} for line in found.lines]
+        tell_json({"output": str(output), "written": not dry_run and before != content, "lines": records})
+        return OK
+    for line in found.lines:
+        if line.outcome != "landed":
+            say(f"{line.outcome}: {line.place}: {line.text}")
+    counts = {kind: sum(line.outcome == kind for line in found.lines) for kind in ("landed", "changed", "left")}
+    say(", ".join([f"{count} {kind}" for kind, count in counts.items()]))
+    if not dry_run:
+        say(f"{output} {'is as it was' if before == content else 'is written'}; `llmdispatcher config check {output}` reads it")
+    return OK

@@ -193,7 +193,8 @@ class Gateway:
             check_stateless(request)
         changes = self._settings_of(task, request.model)
         if task.key is not None and task.key.tags:
-            changes["metadata"] = {**request.metadata, "tags": list(task.key.tags)}
+            marks = {f"tag:{tag}": True for tag in task.key.tags}  # which routing rules can compare
+            changes["metadata"] = {**request.metadata, "tags": list(task.key.tags), **marks}
         return attrs.evolve(asked, request=attrs.evolve(request, **changes))
 
     def _settings_of(self, task: Task, model: str) -> dict[str, Any]:
@@ -237,6 +238,8 @@ class Gateway:
     def _model(self, name: str) -> str:
         """A name with a slash, as other gateways have it, as ours: ``openai/gpt-4o`` where openai is registered."""
         head, slash, tail = name.partition("/")
+        if name in self.dispatcher.config.pools:
+            return name
         if slash and tail and ":" not in head and self.dispatcher.get_vendor(canonical(head)) is not None:
             return f"{head}:{tail}"
         return name
