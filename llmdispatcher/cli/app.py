@@ -64,6 +64,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
     "Serving": {
         "serve": ("serve", "Serve the gateway: any client, any vendor."),
+        "configure": ("configure", "Point a coding agent at the gateway."),
         "server": ("server", "Make, list and revoke the gateway's keys."),
     },
     "Tools": {"simulate": ("simulate", "Serve simulated vendors on a port.")},

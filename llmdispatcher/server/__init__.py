@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .gateway.http import GatewaySettings as GatewaySettings
     from .keys import ApiKey as ApiKey
     from .keys import KeyStore as KeyStore
+    from .policies import KeyOwner as KeyOwner
     from .serve import ServeOptions as ServeOptions
     from .serve import first_keys as first_keys
     from .serve import run_server as run_server
@@ -23,6 +24,7 @@ else:
             "gateway.app": ("Gateway",),
             "gateway.http": ("GatewaySettings",),
             "keys": ("ApiKey", "KeyStore"),
+            "policies": ("KeyOwner",),
             "serve": ("first_keys", "run_server", "ServeOptions"),
         },
     )

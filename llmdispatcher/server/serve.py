@@ -63,6 +63,7 @@ def first_keys(options: ServeOptions) -> tuple[list[tuple[ApiKey, str]], Path | 
     store = options.store()
     try:
         made = store.first(from_environment((ADMIN_KEY,)))
+        store.budgets.prepare()
     finally:
         store.close()
     if not made or sys.stderr.isatty():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import attrs
@@ -23,6 +24,7 @@ from .checks import MOST_MEMBERS, MOST_OF_EMBEDDINGS, check_media, check_members
 from .formats import CHAT, GOOGLE, MANAGEMENT, MESSAGES, OLLAMA, RESPONSES, STATUS_TEXTS, ClientFormat, GatewayError, write_error
 from .http import Bodies, Environ, FailedLogins, GatewaySettings, Incoming, InFlight, Leavers, Task, credential, hide_keys, once
 from .limits import KeyLimits, charge_of, charging
+from .shared_limits import SharedKeyLimits
 
 logger = room_logger("server")
 
@@ -63,7 +65,7 @@ class Gateway:
         self._leavers = Leavers()
         self._in_flight = InFlight(settings.threads)
         self._failed = FailedLogins(clock)
-        self._limits = KeyLimits(clock)
+        self._limits = KeyLimits(clock, SharedKeyLimits(settings.redis, clock) if settings.redis is not None else None)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
@@ -98,7 +100,8 @@ class Gateway:
         leave = self._in_flight.enter(key.id) if key is not None else lambda: None
         give_back: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
         stop_counting: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
-        charge = charge_of(self._limits, self.keys.budgets, key)
+        output = self.settings.default_max_tokens
+        charge = charge_of(self._limits, self.keys.budgets, key, default_output=output, session=None)
 
         def release() -> None:
             give_back()
@@ -111,7 +114,7 @@ class Gateway:
             if key is not None and route.scope == "gateway" and route.method == "POST":
                 stop_counting = once(self._limits.enter(key))
             body = b""
-            if incoming.method == "POST":
+            if incoming.method in ("POST", "PATCH"):
                 body, give_back = self._bodies.read(incoming.environ, management.MOST_BODY if route.form is MANAGEMENT else None)
                 check_members(body, MOST_OF_EMBEDDINGS if _EMBEDDING.search(incoming.path) else MOST_MEMBERS)
             task = Task(incoming=incoming, form=route.form, key=key, match=match, body=body, release=release, charge=charge)
@@ -167,7 +170,8 @@ class Gateway:
         timeout = self._timeout(task.incoming)
         if task.charge is not None:
             seconds = None if asked.stream else timeout or self.settings.timeout
-            task.charge.take(asked.request, lambda: self._targets(asked.request, streaming=asked.stream), seconds)
+            targets = partial(self._targets, streaming=asked.stream)
+            asked = attrs.evolve(asked, request=task.charge.take(asked.request, targets, seconds, partial(self._with_model, task)))
         if not asked.stream:
             with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
                 response = answered(self.dispatcher.send(asked.request, timeout=timeout or self.settings.timeout, cancel=cancel))
@@ -176,6 +180,10 @@ class Gateway:
         with charging(task.charge):
             stream = self.dispatcher.send_streaming(asked.request, timeout=timeout)
         return stream_of(stream, task, asked, self.settings, self._leavers)
+
+    def _with_model(self, task: Task, request: Request, model: str) -> Request:
+        """A request for another model, if its key may ask for that."""
+        return attrs.evolve(request, model=self._settings_of(task, model)["model"])
 
     def _targets(self, request: Request, *, streaming: bool = False) -> Sequence[Target]:
         """Whom the dispatcher would ask."""
@@ -192,9 +200,9 @@ class Gateway:
         if not self.settings.stateful:
             check_stateless(request)
         changes = self._settings_of(task, request.model)
-        if task.key is not None and task.key.tags:
-            marks = {f"tag:{tag}": True for tag in task.key.tags}  # which routing rules can compare
-            changes["metadata"] = {**request.metadata, "tags": list(task.key.tags), **marks}
+        if task.key is not None and (tags := task.key.all_tags):
+            marks = {f"tag:{tag}": True for tag in tags}  # which routing rules can compare
+            changes["metadata"] = {**request.metadata, "tags": tags, **marks}
         return attrs.evolve(asked, request=attrs.evolve(request, **changes))
 
     def _settings_of(self, task: Task, model: str) -> dict[str, Any]:
@@ -272,7 +280,7 @@ class Gateway:
         timeout = self._timeout(task.incoming) or self.settings.timeout
         if task.charge is not None:
             request = attrs.evolve(asked, model=settings["model"]).as_request()
-            task.charge.take(request, lambda: self._targets(request), timeout)
+            settings["model"] = task.charge.take(request, self._targets, timeout, partial(self._with_model, task)).model
         with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
             further = _embedding_settings(asked, settings)
             found = answered(self.dispatcher.embed(settings["model"], asked.texts, timeout=timeout, cancel=cancel, **further))
@@ -355,6 +363,14 @@ class Gateway:
         """Make a key."""
         return _json_answer(201, management.make_key(self.keys, task.maker, task.body))
 
+    def change_key(self, task: Task) -> WholeAnswer:
+        """Change settings of a key."""
+        return _json_answer(200, management.change_key(self.keys, task.maker, task.match["id"], task.body))
+
+    def rotate_key(self, task: Task) -> WholeAnswer:
+        """Give a key a new secret."""
+        return _json_answer(200, management.rotate_key(self.keys, task.maker, task.match["id"]))
+
     def revoke_key(self, task: Task) -> WholeAnswer:
         """Revoke a key."""
         return _json_answer(200, management.revoke_key(self.keys, task.maker, task.match["id"]))
@@ -377,6 +393,7 @@ class Gateway:
         """Take no more requests, give those under way ``drain`` seconds, and close dispatcher and keys."""
         self.draining = True
         self.dispatcher.close(drain=drain)
+        self._limits.close()
         self.keys.close()
 
 
@@ -446,7 +463,9 @@ ROUTES = _routes(
         ("GET", r"/api/v1/keys", MANAGEMENT, "keys", Gateway.list_keys),
         ("POST", r"/api/v1/keys", MANAGEMENT, "keys", Gateway.make_key),
         ("GET", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.show_key),
+        ("PATCH", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.change_key),
         ("DELETE", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.revoke_key),
+        ("POST", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})/rotate", MANAGEMENT, "keys", Gateway.rotate_key),
         ("GET", r"/livez", CHAT, None, Gateway.alive),
         ("GET", r"/readyz", CHAT, None, Gateway.ready),
     ]

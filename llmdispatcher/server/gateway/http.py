@@ -41,7 +41,9 @@ class GatewaySettings:
     """Bounds and times, in bytes and seconds.
 
     A stream's answer begins with its real status within ``patience``, and then with 200 and heartbeats; ``heartbeat`` is the
-    silence between these. ``threads`` is how many requests the server works on at a time.
+    silence between these. ``threads`` is how many requests the server works on at a time. ``redis`` is the address of the server
+    on which limits of keys are counted for all workers and hosts. ``default_max_tokens`` are reserved for an answer of which
+    nothing is known, by a key with a budget; more than ``max_max_tokens`` are refused.
     """
 
     threads: int = 512
@@ -51,6 +53,9 @@ class GatewaySettings:
     patience: float = 10.0
     heartbeat: float = 15.0
     stateful: bool = False
+    redis: str | None = attrs.field(default=None, repr=False)
+    default_max_tokens: int = 4096
+    max_max_tokens: int | None = None
 
 
 @attrs.frozen(kw_only=True)
