@@ -26,7 +26,7 @@ Values = Mapping[tuple[str, ...], Any]
 
 
 @attrs.frozen
-class Gateway:
+class AgentAccess:
     """Where an agent is to ask: the address without a path, the key, the models, of which the first is the agent's own."""
 
     url: str
@@ -189,18 +189,18 @@ def _home(environment: Mapping[str, str], variable: str, *below: str) -> Path:
     return Path(named).expanduser() if named else Path.home().joinpath(*below)
 
 
-def _claude(gateway: Gateway, environment: Mapping[str, str]) -> list[SettingsFile]:
+def _claude(gateway: AgentAccess, environment: Mapping[str, str]) -> list[SettingsFile]:
     values: dict[tuple[str, ...], Any] = {("env", name): value for name, value in claude_variables(gateway).items()}
     return [SettingsFile(_home(environment, "CLAUDE_CONFIG_DIR", ".claude") / "settings.json", "json", values)]
 
 
-def claude_variables(gateway: Gateway) -> dict[str, str]:
+def claude_variables(gateway: AgentAccess) -> dict[str, str]:
     """The variables of Claude Code."""
     model = {"ANTHROPIC_MODEL": gateway.models[0]} if gateway.models else {}
     return {"ANTHROPIC_BASE_URL": gateway.url, "ANTHROPIC_AUTH_TOKEN": gateway.key, **model}
 
 
-def _codex(gateway: Gateway, environment: Mapping[str, str]) -> list[SettingsFile]:
+def _codex(gateway: AgentAccess, environment: Mapping[str, str]) -> list[SettingsFile]:
     provider = ("model_providers", NAME)
     values: dict[tuple[str, ...], Any] = {("model",): gateway.models[0]} if gateway.models else {}
     values |= {
@@ -213,22 +213,22 @@ def _codex(gateway: Gateway, environment: Mapping[str, str]) -> list[SettingsFil
     return [SettingsFile(_home(environment, "CODEX_HOME", ".codex") / "config.toml", "toml", values)]
 
 
-def gemini_variables(gateway: Gateway) -> dict[str, str]:
+def gemini_variables(gateway: AgentAccess) -> dict[str, str]:
     """The variables of the Gemini CLI."""
     model = {"GEMINI_MODEL": gateway.models[0]} if gateway.models else {}
     return {"GOOGLE_GEMINI_BASE_URL": gateway.url, "GEMINI_API_KEY": gateway.key, **model}
 
 
-def _gemini(gateway: Gateway, environment: Mapping[str, str]) -> list[SettingsFile]:
+def _gemini(gateway: AgentAccess, environment: Mapping[str, str]) -> list[SettingsFile]:
     folder = _home(environment, "GEMINI_CLI_HOME") / ".gemini"
-    variables = {(name,): value for name, value in gemini_variables(gateway).items()}
+    variables: dict[tuple[str, ...], Any] = {(name,): value for name, value in gemini_variables(gateway).items()}
     return [
         SettingsFile(folder / ".env", "env", variables),
         SettingsFile(folder / "settings.json", "json", {("security", "auth", "selectedType"): "gemini-api-key"}),
     ]
 
 
-def _opencode(gateway: Gateway, environment: Mapping[str, str]) -> list[SettingsFile]:
+def _opencode(gateway: AgentAccess, environment: Mapping[str, str]) -> list[SettingsFile]:
     models = gateway.models or ("auto",)
     provider = ("provider", NAME)
     values: dict[tuple[str, ...], Any] = {
@@ -243,7 +243,7 @@ def _opencode(gateway: Gateway, environment: Mapping[str, str]) -> list[Settings
     return [SettingsFile(_home(environment, "XDG_CONFIG_HOME", ".config") / "opencode" / "opencode.json", "json", values)]
 
 
-AGENTS: Mapping[str, Callable[[Gateway, Mapping[str, str]], list[SettingsFile]]] = {
+AGENTS: Mapping[str, Callable[[AgentAccess, Mapping[str, str]], list[SettingsFile]]] = {
     "claude": _claude,
     "codex": _codex,
     "gemini": _gemini,
@@ -251,12 +251,12 @@ AGENTS: Mapping[str, Callable[[Gateway, Mapping[str, str]], list[SettingsFile]]]
 }
 
 
-def files_of(agent: str, gateway: Gateway) -> list[SettingsFile]:
+def files_of(agent: str, gateway: AgentAccess) -> list[SettingsFile]:
     """The files of an agent, with what is to be set in them."""
     return AGENTS[agent](gateway, os.environ)
 
 
-def lines_of(agent: str, gateway: Gateway) -> list[str]:
+def lines_of(agent: str, gateway: AgentAccess) -> list[str]:
     """What somebody who edits by hand needs: lines of a shell where the agent reads variables, else of its file."""
     variables = {"claude": claude_variables, "gemini": gemini_variables}.get(agent)
     if variables is not None:
@@ -266,4 +266,3 @@ def lines_of(agent: str, gateway: Gateway) -> list[str]:
     for path, value in file.values.items():
         _put(content, path, value)
     return [f"# {file.path}", *(_write_toml(content) if file.format == "toml" else json.dumps(content, indent=2)).splitlines()]
-

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +18,9 @@ from ..options import FILE, OVERWRITE, Suite, make_command
 from ..session import VendorChoice, real_vendors
 from ..settings import Settings
 from ..terminal import FAILED, OK, UsageError, complain, say, tell, tell_json
+
+if TYPE_CHECKING:
+    from ...server import ImportedRow
 
 command = Suite("config", help="Check a configuration, or make one.", examples=("llmdispatcher config check llmdispatcher.toml",))
 
@@ -68,44 +75,66 @@ def _find_unready(found: ConfigFile) -> tuple[list[str], list[str]]:
     suite=command,
     examples=(
         "llmdispatcher config import-litellm config.yaml --dry-run",
-        "llmdispatcher config import-litellm config.yaml --output llmdispatcher.toml",
+        "llmdispatcher config import-litellm config.yaml --output llmdispatcher.toml --dump litellm.sql",
     ),
 )
-@click.argument("file", type=FILE, metavar="FILE")
+@click.argument("file", type=FILE, metavar="FILE", help="The proxy's config.yaml.")
 @click.option(
     "-o", "--output", type=FILE, default=Path("llmdispatcher.toml"), show_default=True, metavar="FILE", help="Where to write it."
 )
+@click.option("--dump", type=FILE, metavar="FILE", help="A plain dump of the proxy's database, or JSON: its keys and their owners.")
+@click.option(
+    "--database", metavar="PLACE", help="Where keys go: a file of SQLite, or postgresql://...  [default: in the data folder]"
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be written; change nothing.")
 @OVERWRITE
-def import_litellm(settings: Settings, file: Path, output: Path, *, dry_run: bool, force: bool) -> int:
-    """Make a configuration of the config.yaml of a LiteLLM proxy.
+def import_litellm(settings: Settings, file: Path, output: Path, *, dry_run: bool, force: bool, **given: Any) -> int:
+    """Make a configuration of the config.yaml of a LiteLLM proxy, and bring its keys with their owners and budgets.
 
-    Each of its settings lands, lands changed, or is left out; the two latter are listed with the reason. A second run with the
-    same file changes nothing.
+    Each setting and row lands, lands changed, or is left out; the two latter are listed with the reason. A second run changes
+    nothing. Keys come by their SHA-256: those who have them change the address only.
     """
     from ...integrations import read_proxy_config
 
     try:
         found = read_proxy_config(file)
+        content = found.toml()
+        before = output.read_text(encoding="utf-8") if output.is_file() else None
+        if before not in (None, content) and not force and not dry_run:
+            raise UsageError(f"{output} is there, and differs; --force overwrites it, --output names another")
+        brought = _bring(given["dump"], given["database"], dry_run=dry_run)
     except ConfigError as error:
         raise UsageError(error.message) from None
-    content = found.toml()
-    before = output.read_text(encoding="utf-8") if output.is_file() else None
-    if before not in (None, content) and not force and not dry_run:
-        raise UsageError(f"{output} is there, and differs; --force overwrites it, --output names another")
     if dry_run and not settings.json:
         tell(*found.toml(hidden=True).splitlines())
     elif not dry_run and before != content:
         write_file(output, content.encode())
+    lines = [*found.lines, *brought]
     if settings.json:
-        records = [{"place": line.place, "outcome": line.outcome, "text": line.text} for line in found.lines]
+        records = [{"place": line.place, "outcome": line.outcome, "text": line.text} for line in lines]
         tell_json({"output": str(output), "written": not dry_run and before != content, "lines": records})
         return OK
-    for line in found.lines:
+    for line in lines:
         if line.outcome != "landed":
             say(f"{line.outcome}: {line.place}: {line.text}")
-    counts = {kind: sum(line.outcome == kind for line in found.lines) for kind in ("landed", "changed", "left")}
+    counts = {kind: sum(line.outcome == kind for line in lines) for kind in ("landed", "changed", "left")}
     say(", ".join([f"{count} {kind}" for kind, count in counts.items()]))
     if not dry_run:
         say(f"{output} {'is as it was' if before == content else 'is written'}; `llmdispatcher config check {output}` reads it")
     return OK
+
+
+def _bring(dump: Path | None, database: str | None, *, dry_run: bool) -> Sequence[ImportedRow]:
+    """Bring the rows of a dump into the keys' database; in a dry run into one that is thrown away."""
+    if dump is None:
+        return ()
+    try:
+        from ...server import KeyStore, ServeOptions, import_accounts, read_dump
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{error.name} is not installed; pip install 'llmdispatcher[server]'") from None
+    rows = read_dump(dump)
+    if not dry_run:
+        with closing(ServeOptions(database=database).store()) as store:
+            return import_accounts(rows, store)
+    with TemporaryDirectory() as folder, closing(KeyStore(Path(folder) / "keys.db")) as store:
+        return import_accounts(rows, store)

@@ -11,7 +11,7 @@ import click
 
 from ...errors import ConfigError
 from ...runtime import from_environment
-from ..agents import AGENTS, Gateway, SettingsFile, files_of, lines_of
+from ..agents import AGENTS, AgentAccess, SettingsFile, files_of, lines_of
 from ..options import FILE, OneOf, make_command
 from ..settings import Settings
 from ..terminal import OK, UsageError, is_typed, say, tell, tell_json
@@ -43,8 +43,8 @@ def command(settings: Settings, agent: str, **given: Any) -> int:
     """
     try:
         if given["undo"]:
-            return _undo(settings, files_of(agent, Gateway("", "", given["models"] or ("",))))
-        gateway = Gateway(_address(given["url"]), _key(given["key_file"], ask=not given["dry_run"]), given["models"])
+            return _undo(settings, files_of(agent, AgentAccess("", "", given["models"] or ("",))))
+        gateway = AgentAccess(_address(given["url"]), _key(given["key_file"], ask=not given["dry_run"]), given["models"])
         if given["printed"]:
             tell(*lines_of(agent, gateway))
             return OK
