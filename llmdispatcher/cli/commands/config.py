@@ -109,15 +109,16 @@ def import_litellm(settings: Settings, file: Path, output: Path, *, dry_run: boo
         tell(*found.toml(hidden=True).splitlines())
     elif not dry_run and before != content:
         write_file(output, content.encode())
-    lines = [*found.lines, *brought]
+    lines = [(line.place, line.outcome, line.text) for line in found.lines]
+    lines += [(row.place, row.outcome, row.text) for row in brought]
     if settings.json:
-        records = [{"place": line.place, "outcome": line.outcome, "text": line.text} for line in lines]
+        records = [{"place": place, "outcome": outcome, "text": text} for place, outcome, text in lines]
         tell_json({"output": str(output), "written": not dry_run and before != content, "lines": records})
         return OK
-    for line in lines:
-        if line.outcome != "landed":
-            say(f"{line.outcome}: {line.place}: {line.text}")
-    counts = {kind: sum(line.outcome == kind for line in lines) for kind in ("landed", "changed", "left")}
+    for place, outcome, text in lines:
+        if outcome != "landed":
+            say(f"{outcome}: {place}: {text}")
+    counts = {kind: sum(outcome == kind for _place, outcome, _text in lines) for kind in ("landed", "changed", "left")}
     say(", ".join([f"{count} {kind}" for kind, count in counts.items()]))
     if not dry_run:
         say(f"{output} {'is as it was' if before == content else 'is written'}; `llmdispatcher config check {output}` reads it")
