@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .ledger.figures import UsageStats as UsageStats
     from .ledger.ledger import Ledger as Ledger
     from .ledger.ledger import open_ledger as open_ledger
+    from .ledger.spool import Spool as Spool
     from .ledger.writer import LedgerStats as LedgerStats
     from .receipts.keys import ENVIRONMENT as ENVIRONMENT
     from .receipts.keys import PublicKey as PublicKey
@@ -77,6 +78,7 @@ else:
             "ledger.call": ("ErasureReport", "LedgerAttempt", "LedgerCall"),
             "ledger.figures": ("LedgerModel", "ModelsReport", "UsageBucket", "UsageStats"),
             "ledger.ledger": ("Ledger", "open_ledger"),
+            "ledger.spool": ("Spool",),
             "ledger.writer": ("LedgerStats",),
             "receipts.keys": ("ENVIRONMENT", "PublicKey", "PublicKeys", "SigningKey"),
             "receipts.receipt": ("Receipt", "ReceiptAnchor"),

@@ -544,6 +544,7 @@ class ResponseCacheLayer:
             request=call.request,
             places=[cache_target(self.vendors[target.vendor].vendor, target.vendor, target.model) for target in route.targets],
             deadline=call.deadline,
+            alike=route.alike(),
             check=form if has_form else None,
             recall=(lambda response: form(call.from_cache(response))) if has_form and streamed else call.from_cache,
             fail=call.fail,

@@ -14,7 +14,7 @@ from .eligible import Named, Reserve, may_be_asked
 from .modes import Chosen, Placing
 from .optimize import Ranking, ranked
 from .requirements import EMBEDDINGS, OUTPUT, RULE, Requirements, SkippedTarget, needs_of
-from .route import Preferences, Route, RoutingContext, Selection, Step
+from .route import BALANCED, Preferences, Route, RoutingContext, Selection, Step
 from .rules import RoutingRule
 
 MOST_OF_A_VENDOR = 2
@@ -265,7 +265,7 @@ class _Planner:
         groups = ((first, "default vendor"), (second, "fallback vendor"), (others, "able, in order of registration"))
         if balancer is not None:
             others = balancer.order(self.request, others, moment.turn, moment.speed, self.requirements.dollars)
-            groups = (groups[0], (others, f"balanced, {balancer.label(self.request)}"), groups[1])
+            groups = (groups[0], (others, f"{BALANCED}, {balancer.label(self.request)}"), groups[1])
         return [Step(target, why) for group, why in groups for target in group]
 
 

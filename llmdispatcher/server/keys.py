@@ -353,6 +353,11 @@ class KeyStore:
         self._forget()
         return done
 
+    @property
+    def url(self) -> sa.URL:
+        """Where the database is, with its password."""
+        return self._url
+
     def close(self) -> None:
         """Close the connections; a later use opens new ones."""
         self.budgets.close()

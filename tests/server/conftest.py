@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -45,6 +46,14 @@ class Served:
         """Fetch a path, with the key as a bearer."""
         headers = {"Authorization": f"Bearer {key or self.key}", **more.pop("headers", {})}
         return requests.get(self.url + path, headers=headers, timeout=30, **more)
+
+
+def wait_until(happened: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < end, "it has not happened in time"
+        time.sleep(0.02)
 
 
 @contextlib.contextmanager

@@ -93,6 +93,7 @@ class Events:
         self, stream: StreamingResponse, task: Task, asked: Inbound, *, array: _Array | None, heartbeat: float, leavers: Leavers
     ) -> None:
         self._stream, self._form, self._release, self._charge = stream, task.form, task.release, task.charge
+        self._record, self._asked, self._whole = task.record, asked, False
         self._writer = task.form.codec.writer(asked)
         self._left = has_left(task.incoming.environ)
         self._request_id = task.incoming.request_id
@@ -109,6 +110,7 @@ class Events:
         while waited < patience and not self._left():
             try:
                 self._first = self._stream.content_channel.get(timeout=min(GLANCE, patience - waited))
+                self._begun()
                 return
             except ChannelClosed:
                 break
@@ -133,6 +135,10 @@ class Events:
         self._given = SYSTEM_CLOCK.monotonic()
         return piece
 
+    def _begun(self) -> None:
+        if self._record is not None and self._record.first_output is None:
+            self._record.first_output = SYSTEM_CLOCK.monotonic() - self._record.begun
+
     def _is_unread(self) -> bool:
         """Whether the last piece has waited too long for its client; the place is kept, since the server's thread is."""
         given = self._given
@@ -144,6 +150,8 @@ class Events:
         try:
             self._stream.close()
         finally:
+            if self._record is not None and not self._whole:
+                self._record.broken(self._asked.request, self._stream.partial)
             if self._charge is not None:
                 self._settle(self._charge)
             self._release()
@@ -196,6 +204,7 @@ class Events:
                     yield self._form.heartbeat
                 continue
             silent = 0.0
+            self._begun()
             if events := writer.write(chunk):
                 yield events
         try:
@@ -203,6 +212,7 @@ class Events:
         except DispatchError as error:
             yield writer.fail(error_for_client(error))
         else:
+            self._whole = True
             yield writer.end()
 
 

@@ -18,13 +18,34 @@ from ...runtime import SYSTEM_CLOCK, Clock
 from ...types import EmbeddingRequest, Request, Response
 from ...wire import COUNTING, EMBEDDING_CODECS, Inbound
 from ..keys import ApiKey, KeyStore
+from ..records import RequestRecords
 from . import management
+from .access import log_request
 from .answers import StreamedAnswer, WholeAnswer, facts_of, place_of, stream_of
+from .caching import may_cache, warn_of_cache
 from .checks import MOST_MEMBERS, MOST_OF_EMBEDDINGS, check_media, check_members, check_settings, check_stateless
-from .formats import CHAT, GOOGLE, MANAGEMENT, MESSAGES, OLLAMA, RESPONSES, STATUS_TEXTS, ClientFormat, GatewayError, write_error
+from .formats import (
+    CHAT,
+    GOOGLE,
+    MANAGEMENT,
+    MESSAGES,
+    OLLAMA,
+    RESPONSES,
+    STATUS_TEXTS,
+    ClientFormat,
+    GatewayError,
+    error_for_client,
+    write_error,
+)
 from .http import Bodies, Environ, FailedLogins, GatewaySettings, Incoming, InFlight, Leavers, Task, credential, hide_keys, once
 from .limits import KeyLimits, charge_of, charging
+from .record import RequestRecord
+from .requests import RequestLog
+from .service import ProxyService
+from .service_format import in_service_format
+from .sessions import session_of
 from .shared_limits import SharedKeyLimits
+from .usage import UsageDesk
 
 logger = room_logger("server")
 
@@ -40,6 +61,7 @@ class PathRoute(NamedTuple):
     form: ClientFormat
     scope: str | None
     work: Callable[[Gateway, Task], WholeAnswer | StreamedAnswer]
+    face: str
 
 
 class Gateway:
@@ -66,19 +88,33 @@ class Gateway:
         self._in_flight = InFlight(settings.threads)
         self._failed = FailedLogins(clock)
         self._limits = KeyLimits(clock, SharedKeyLimits(settings.redis, clock) if settings.redis is not None else None)
+        self.records = RequestRecords(keys.url, clock=clock)
+        self.log = RequestLog(self.records, clock)
+        dispatcher.add_observer(self.log)
+        self.service = ProxyService(dispatcher, self.records, self._in_flight, clock, lambda: self.draining)
+        self.at_end: list[Callable[[], None]] = []
+        """What is done when no more requests are taken."""
+        if settings.access_log:
+            self.log.listeners.append(log_request)
+        self.desk = UsageDesk(dispatcher, self.records)
+        warn_of_cache(dispatcher)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
         incoming = Incoming.of(environ)
         hide_keys(environ)
-        form = form_of(incoming)
+        form, record = form_of(incoming), self.log.begin(incoming)
         try:
-            answer = self._answer(incoming)
+            answer = self._answer(incoming, record)
         except DispatchError as error:
-            answer = self._refusal(incoming, error)
+            answer = self._refusal(incoming, error, record)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client is answered
             logger.error("%s: a request failed inside the gateway: %s", incoming.request_id, place_of(error))
-            answer = self._refusal(incoming, GatewayError("the gateway failed; tell whoever runs it", status=500, code="internal"))
+            told = GatewayError("the gateway failed; tell whoever runs it", status=500, code="internal")
+            answer = self._refusal(incoming, told, record)
+        if not isinstance(answer, StreamedAnswer):
+            record.status = answer.status
+            self.log.finish(record)
         headers = {**answer.headers, form.id_header: incoming.request_id, "x-llmdispatcher-request-id": incoming.request_id}
         headers.setdefault("Cache-Control", "no-store")
         headers["Vary"] = "Accept-Encoding, X-API-Key, Authorization, Origin"
@@ -94,9 +130,11 @@ class Gateway:
         start_response(f"{answer.status} {STATUS_TEXTS.get(answer.status, 'Error')}", list(headers.items()))
         return [body]
 
-    def _answer(self, incoming: Incoming) -> WholeAnswer | StreamedAnswer:
+    def _answer(self, incoming: Incoming, record: RequestRecord) -> WholeAnswer | StreamedAnswer:
         route, match = self._route(incoming)
+        record.face = route.face
         key = self._key(incoming, route.scope) if route.scope is not None else None
+        record.key, record.recorded = key, route.scope == "gateway" and route.method == "POST"
         leave = self._in_flight.enter(key.id) if key is not None else lambda: None
         give_back: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
         stop_counting: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
@@ -109,6 +147,8 @@ class Gateway:
             if charge is not None:
                 charge.give_back()  # settled before, but for what fails outside the call
             leave()
+            if record.open:
+                self.log.finish(record)
 
         try:
             if key is not None and route.scope == "gateway" and route.method == "POST":
@@ -118,7 +158,9 @@ class Gateway:
                 body, give_back = self._bodies.read(incoming.environ, management.MOST_BODY if route.form is MANAGEMENT else None)
                 check_members(body, MOST_OF_EMBEDDINGS if _EMBEDDING.search(incoming.path) else MOST_MEMBERS)
             task = Task(incoming=incoming, form=route.form, key=key, match=match, body=body, release=release, charge=charge)
+            task.record = record
             answer = route.work(self, task)
+            record.open, record.status = isinstance(answer, StreamedAnswer), 200
         except BaseException:
             release()
             raise
@@ -126,6 +168,7 @@ class Gateway:
             release()
         if charge is not None:
             answer.headers.update(charge.facts)
+            record.facts = charge.facts
         return answer
 
     def _route(self, incoming: Incoming) -> tuple[PathRoute, re.Match[str]]:
@@ -152,14 +195,16 @@ class Gateway:
         if key is None:
             self._failed.note(incoming.address)
             raise GatewayError("this key is not known here, or is not good any more", status=401, code="invalid_api_key")
-        if scope not in key.scopes:
-            raise GatewayError(f"this key lacks the scope {scope!r}", status=403, code="scope_required")
+        if not any(one in key.scopes for one in scope.split("|")):
+            needed = " or ".join(map(repr, scope.split("|")))
+            raise GatewayError(f"this key lacks the scope {needed}", status=403, code="scope_required")
         return key
 
-    def _refusal(self, incoming: Incoming, error: DispatchError) -> WholeAnswer:
+    def _refusal(self, incoming: Incoming, error: DispatchError, record: RequestRecord) -> WholeAnswer:
         if not isinstance(error, GatewayError):
             logger.info("%s: %s", incoming.request_id, type(error).__name__)  # its text may have the client's words
         status, headers, body = write_error(form_of(incoming), error, incoming.request_id)
+        record.failed(error, status, error_for_client(error).code)
         return WholeAnswer(status, body, {"Content-Type": "application/json", **headers})
 
     # What the routes do
@@ -167,6 +212,9 @@ class Gateway:
     def converse(self, task: Task) -> WholeAnswer | StreamedAnswer:
         """Answer a conversation, whole or as a stream, whichever vendor is asked."""
         asked = self._asked(task)
+        if task.record is not None:
+            task.record.streamed = asked.stream
+            self.log.dispatch(task.record)
         timeout = self._timeout(task.incoming)
         if task.charge is not None:
             seconds = None if asked.stream else timeout or self.settings.timeout
@@ -175,6 +223,8 @@ class Gateway:
         if not asked.stream:
             with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
                 response = answered(self.dispatcher.send(asked.request, timeout=timeout or self.settings.timeout, cancel=cancel))
+            if task.record is not None:
+                task.record.answered(response)
             body = task.form.codec.write_response(response, asked)
             return WholeAnswer(200, body, {"Content-Type": "application/json", **facts_of(response)})
         with charging(task.charge):
@@ -184,6 +234,10 @@ class Gateway:
     def _with_model(self, task: Task, request: Request, model: str) -> Request:
         """A request for another model, if its key may ask for that."""
         return attrs.evolve(request, model=self._settings_of(task, model)["model"])
+
+    def complete(self, task: Task) -> WholeAnswer | StreamedAnswer:
+        """Answer a conversation in OpenAI's format, or as the LLM proxy service does where a body asks for that."""
+        return in_service_format(task, self.converse)
 
     def _targets(self, request: Request, *, streaming: bool = False) -> Sequence[Target]:
         """Whom the dispatcher would ask."""
@@ -200,10 +254,23 @@ class Gateway:
         if not self.settings.stateful:
             check_stateless(request)
         changes = self._settings_of(task, request.model)
-        if task.key is not None and (tags := task.key.all_tags):
-            marks = {f"tag:{tag}": True for tag in tags}  # which routing rules can compare
-            changes["metadata"] = {**request.metadata, "tags": tags, **marks}
+        changes["metadata"] = {**request.metadata, **self._known_as(task, request)}
+        if self.dispatcher.config.cache is not None and not may_cache(self.dispatcher, request):
+            changes["cache"] = False
         return attrs.evolve(asked, request=attrs.evolve(request, **changes))
+
+    def _known_as(self, task: Task, request: Request) -> dict[str, Any]:
+        """What observers and a ledger are told of a request beside its fields: the tags of its key, its id, its session."""
+        told: dict[str, Any] = {}
+        if task.key is not None and (tags := task.key.all_tags):
+            told = {"tags": tags, **{f"tag:{tag}": True for tag in tags}}  # which routing rules can compare
+        record = task.record
+        if record is not None:
+            record.session, record.asked_model = session_of(task.incoming, request), request.model
+            told["request_id"] = record.id
+            if record.session is not None:
+                told["session"] = record.session
+        return told
 
     def _settings_of(self, task: Task, model: str) -> dict[str, Any]:
         """The model as the dispatcher names it, and what the headers say. Raises where the key may not ask for it."""
@@ -276,6 +343,8 @@ class Gateway:
         check_settings(asked)
         if not asked.texts:
             raise InvalidRequest("input: give a text or a list of texts; tokens are not taken, since each vendor has its own")
+        if task.record is not None:
+            task.record.asked_model = asked.model
         settings = self._settings_of(task, asked.model)
         timeout = self._timeout(task.incoming) or self.settings.timeout
         if task.charge is not None:
@@ -284,6 +353,8 @@ class Gateway:
         with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
             further = _embedding_settings(asked, settings)
             found = answered(self.dispatcher.embed(settings["model"], asked.texts, timeout=timeout, cancel=cancel, **further))
+        if task.record is not None:
+            task.record.answered(found)
         body = codec.write_response(found, asked)
         if task.incoming.path.endswith(":embedContent"):
             body = json.dumps({"embedding": json.loads(body)["embeddings"][0]}).encode()
@@ -380,10 +451,20 @@ class Gateway:
         return WholeAnswer(200, b"ok\n", {"Content-Type": "text/plain"})
 
     def ready(self, _task: Task) -> WholeAnswer:
-        """Say whether requests are taken: 503 while the process is stopping."""
-        if self.draining:
-            return WholeAnswer(503, b"draining\n", {"Content-Type": "text/plain"})
+        """Say whether requests are taken: 503 while the process is stopping, or no vendor has what it needs to be asked."""
+        if not self.is_ready():
+            body = b"draining\n" if self.draining else b"no vendor can be asked\n"
+            return WholeAnswer(503, body, {"Content-Type": "text/plain"})
         return WholeAnswer(200, b"ready\n", {"Content-Type": "text/plain"})
+
+    def is_ready(self) -> bool:
+        """Whether requests are taken, and a vendor may answer them; looks at nothing outside of this process."""
+        vendors = map(self.dispatcher.get_vendor, self.dispatcher.get_vendors())
+        return not self.draining and any(vendor is not None and vendor.is_available() for vendor in vendors)
+
+    def in_flight(self) -> int:
+        """How many requests with a key are worked on."""
+        return len(self._in_flight)
 
     def is_idle(self) -> bool:
         """Whether no request with a key is being worked on, so that the process may end."""
@@ -392,8 +473,12 @@ class Gateway:
     def close(self, drain: float = 0.0) -> None:
         """Take no more requests, give those under way ``drain`` seconds, and close dispatcher and keys."""
         self.draining = True
+        for work in self.at_end:
+            work()
         self.dispatcher.close(drain=drain)
         self._limits.close()
+        self.log.close()
+        self.records.close()
         self.keys.close()
 
 
@@ -434,20 +519,39 @@ def form_of(incoming: Incoming) -> ClientFormat:
         if incoming.method == "POST" or incoming.header("x-goog-api-key") is not None:
             return GOOGLE
         return CHAT if incoming.header("anthropic-version") is None else MESSAGES
+    if path.startswith("/proxy/"):
+        return MANAGEMENT
     if path.startswith("/api/"):
         return MANAGEMENT if path.startswith("/api/v1/") else OLLAMA
     return RESPONSES if path.startswith("/v1/responses") else CHAT
 
 
 def _routes(rows: Sequence[tuple[str, str, ClientFormat, str | None, Any]]) -> tuple[PathRoute, ...]:
-    return tuple([PathRoute(method, re.compile(pattern), form, scope, work) for method, pattern, form, scope, work in rows])
+    return tuple(
+        [PathRoute(method, re.compile(pattern), form, scope, work, _face(pattern)) for method, pattern, form, scope, work in rows]
+    )
 
 
+def _face(pattern: str) -> str:
+    """A short name for a path that is served, for records and metrics: "chat.completions", "models", "google"."""
+    plain = pattern.partition("(?")[0].strip("/")
+    return plain.removeprefix("v1/").replace("/", ".") if plain not in ("v1", "v1beta") else "google"
+
+
+def _of_service(work: Callable[[ProxyService, Task], WholeAnswer]) -> Callable[[Gateway, Task], WholeAnswer]:
+    return lambda gateway, task: work(gateway.service, task)
+
+
+def _of_desk(work: Callable[[UsageDesk, Task], WholeAnswer]) -> Callable[[Gateway, Task], WholeAnswer]:
+    return lambda gateway, task: work(gateway.desk, task)
+
+
+_NAME = r"(?P<name>[^/]{1,200})"
 _GOOGLE_PATH = re.compile(r"/v1/tunedModels/.+")
 _GOOGLE_METHOD = r"/v1(?:beta)?/(?P<kind>models|tunedModels)/(?P<model>.+):(?P<method>[A-Za-z]+)"
 ROUTES = _routes(
     [
-        ("POST", r"/v1/chat/completions", CHAT, "gateway", Gateway.converse),
+        ("POST", r"/v1/chat/completions", CHAT, "gateway", Gateway.complete),
         ("POST", r"/v1/responses", RESPONSES, "gateway", Gateway.converse),
         ("POST", r"/v1/messages", MESSAGES, "gateway", Gateway.converse),
         ("POST", r"/v1/messages/count_tokens", MESSAGES, "gateway", Gateway.count),
@@ -466,6 +570,15 @@ ROUTES = _routes(
         ("PATCH", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.change_key),
         ("DELETE", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.revoke_key),
         ("POST", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})/rotate", MANAGEMENT, "keys", Gateway.rotate_key),
+        ("GET", r"/proxy/stats", MANAGEMENT, "gateway|operator", _of_service(ProxyService.stats)),
+        ("GET", r"/proxy/health", MANAGEMENT, "gateway|operator", _of_service(ProxyService.health)),
+        ("GET", r"/proxy/providers", MANAGEMENT, "gateway|operator", _of_service(ProxyService.providers)),
+        ("GET", rf"/proxy/providers/{_NAME}", MANAGEMENT, "gateway|operator", _of_service(ProxyService.provider)),
+        ("GET", rf"/proxy/providers/{_NAME}/metrics", MANAGEMENT, "gateway|operator", _of_service(ProxyService.metrics)),
+        ("GET", rf"/proxy/providers/{_NAME}/rate-limit", MANAGEMENT, "operator", _of_service(ProxyService.rate_limit)),
+        ("GET", r"/proxy/requests/(?P<id>req_[0-9a-f]{1,32})", MANAGEMENT, "gateway|operator", _of_desk(UsageDesk.request)),
+        ("GET", r"/proxy/usage", MANAGEMENT, "gateway|operator", _of_desk(UsageDesk.usage)),
+        ("DELETE", r"/proxy/cache", MANAGEMENT, "operator", _of_service(ProxyService.clear_cache)),
         ("GET", r"/livez", CHAT, None, Gateway.alive),
         ("GET", r"/readyz", CHAT, None, Gateway.ready),
     ]

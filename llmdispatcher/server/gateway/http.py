@@ -22,6 +22,7 @@ from .formats import ClientFormat, GatewayError
 
 if TYPE_CHECKING:
     from .limits import CallCharge
+    from .record import RequestRecord
 
 Environ = Mapping[str, Any]
 _MOST_CREDENTIAL = 255
@@ -43,7 +44,8 @@ class GatewaySettings:
     A stream's answer begins with its real status within ``patience``, and then with 200 and heartbeats; ``heartbeat`` is the
     silence between these. ``threads`` is how many requests the server works on at a time. ``redis`` is the address of the server
     on which limits of keys are counted for all workers and hosts. ``default_max_tokens`` are reserved for an answer of which
-    nothing is known, by a key with a budget; more than ``max_max_tokens`` are refused.
+    nothing is known, by a key with a budget; more than ``max_max_tokens`` are refused. ``access_log`` writes a line for each request on
+    the logger ``llmdispatcher.access``.
     """
 
     threads: int = 512
@@ -56,6 +58,7 @@ class GatewaySettings:
     redis: str | None = attrs.field(default=None, repr=False)
     default_max_tokens: int = 4096
     max_max_tokens: int | None = None
+    access_log: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -103,6 +106,7 @@ class Task:
     body: bytes = attrs.field(repr=False)
     release: Callable[[], None] = attrs.field(repr=False)
     charge: CallCharge | None = attrs.field(default=None, repr=False)
+    record: RequestRecord | None = attrs.field(default=None, repr=False)
 
     @property
     def maker(self) -> ApiKey:
@@ -259,6 +263,10 @@ class InFlight:
     def __len__(self) -> int:
         return self._all
 
+    def of(self, key: str) -> int:
+        """How many requests of one key are worked on."""
+        return self._by_key.get(key, 0)
+
     def enter(self, key: str) -> Callable[[], None]:
         """Count a request, and return what ends it. Raises :class:`GatewayError` where there are too many."""
         with self._lock:
@@ -388,3 +396,20 @@ _PARAMETER = re.compile(r"([^?&;=]*)=([^&;]*)")
 
 def _hidden(found: re.Match[str]) -> str:
     return f"{found[1]}=***" if unquote_plus(found[1]).strip().lower() in _SECRETS else found[0]
+
+
+@contextmanager
+def reserved_port(host: str, port: int) -> Iterator[int]:
+    """The port, or for 0 a free one, which nobody else gets meanwhile; workers of one user may listen on it together."""
+    if port:
+        yield port
+        return
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as held:
+        if hasattr(socket, "SO_REUSEPORT"):
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind((host, 0))
+        found: int = held.getsockname()[1]
+        if not hasattr(socket, "SO_REUSEPORT"):
+            held.close()
+        yield found
