@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import json
 import math
+import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +31,7 @@ from .gateway.access import write_to_stdout
 from .gateway.app import Gateway, make_gateway
 from .gateway.http import GatewaySettings, reserved_port
 from .keys import ApiKey, KeyStore
+from .reload import ConfigWatch, state_of
 from .settings import ServiceSettings, with_providers
 
 VARIABLE = "LLMDISPATCHER_SERVE"
@@ -147,7 +151,16 @@ def make_application(options: ServeOptions, *, registry: Any = None) -> Gateway:
         )
         gateway.log.listeners.append(metrics.observe)
         gateway.at_end.append(metrics.close)
+        gateway.at_reload.append(metrics.follow)
     return gateway
+
+
+def _checked_dispatcher(options: ServeOptions) -> Dispatcher:
+    made = make_dispatcher(options)
+    if not made.get_vendors():
+        made.close()
+        raise ConfigError("no vendor is configured; write [vendors.NAME] into the file of --config, or use --simulate")
+    return made
 
 
 def _require_prometheus() -> None:
@@ -169,13 +182,20 @@ class _Application:
 
     def __init__(self) -> None:
         self._gateway: Gateway | None = None
+        self._watch: ConfigWatch | None = None
 
     def start(self, registry: Any = None) -> Gateway:
-        """Make it."""
+        """Make it, and look after its configuration in this process."""
         if self._gateway is None:
             options = _options_of(os.environ.get(VARIABLE) or "{}")
+            state = state_of(options.config)
             self._gateway = make_application(options, registry=registry)
             atexit.register(self._gateway.close, options.drain)
+            if options.config is not None:
+                remake = functools.partial(_checked_dispatcher, options)
+                self._watch = ConfigWatch(self._gateway, Path(options.config), remake, options.drain, known=state)
+        if self._watch is not None:
+            self._watch.start()
         return self._gateway
 
     def __call__(self, environ: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -186,9 +206,10 @@ application = _Application()
 """What a WSGI server loads, with the options in the variable :data:`VARIABLE`."""
 
 
-def make_worker() -> Gateway:
+def make_worker() -> _Application:
     """Return the application of this process; a mistake in the configuration ends the worker at its start."""
-    return application.start()
+    application.start()
+    return application
 
 
 def choose_server(wanted: str | None) -> str:
@@ -214,10 +235,7 @@ def run_server(options: ServeOptions, tell: Callable[[int, int | None], None] = 
     if options.metrics_port is not None:
         _require_prometheus()
     if not options.simulate:
-        made = make_dispatcher(options)
-        made.close()
-        if not made.get_vendors():
-            raise ConfigError("no vendor is configured; write [vendors.NAME] into the file of --config, or use --simulate")
+        _checked_dispatcher(options).close()
     os.environ[VARIABLE] = json.dumps(attrs.asdict(options))
     if name == "waitress":
         _serve_with_waitress(options, tell)
@@ -242,10 +260,18 @@ def _serve_with_granian(options: ServeOptions, tell: Callable[[int, int | None],
             respawn_failed_workers=True,
             workers_kill_timeout=max(1, math.ceil(options.drain)),  # 0 would be for ever
         )
+        server.signal_handler_reload = _hand_on  # type: ignore[method-assign]  # granian would end the workers, and their streams
         if exposition is not None:
             exposition.ready = lambda: not server.interrupt_signal
         tell(port, exposition.port if exposition is not None else None)
         server.serve()
+
+
+def _hand_on(*_args: object, **_more: object) -> None:
+    """Hand SIGHUP on to the workers, which reload the configuration."""
+    for worker in multiprocessing.active_children():
+        if worker.pid is not None:
+            os.kill(worker.pid, signal.SIGHUP)
 
 
 @contextlib.contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,6 +21,7 @@ from ...types import EmbeddingRequest, Request, Response
 from ...wire import COUNTING, EMBEDDING_CODECS, Inbound
 from ..keys import ApiKey, KeyStore
 from ..records import RequestRecords
+from ..reload import Generations
 from . import management
 from .access import log_request
 from .answers import StreamedAnswer, WholeAnswer, facts_of, place_of, stream_of
@@ -81,7 +84,7 @@ class Gateway:
         self.dispatcher = dispatcher
         self.keys = keys
         self.settings = settings
-        self.draining = False
+        self._drains = threading.Event()
         self._clock = clock
         self._bodies = Bodies(settings.max_body, settings.bodies_together, clock)
         self._leavers = Leavers()
@@ -97,10 +100,38 @@ class Gateway:
         if settings.access_log:
             self.log.listeners.append(log_request)
         self.desk = UsageDesk(dispatcher, self.records)
+        self.at_reload: list[Callable[[Dispatcher], None]] = []
+        """What hears of a new dispatcher."""
         warn_of_cache(dispatcher)
+        self._generations = Generations(copy.copy(self))
+
+    @property
+    def draining(self) -> bool:
+        """Whether no more requests are taken."""
+        return self._drains.is_set()
+
+    @draining.setter
+    def draining(self, value: bool) -> None:
+        (self._drains.set if value else self._drains.clear)()
+
+    def replace_dispatcher(self, dispatcher: Dispatcher, drain: float = 600.0) -> None:
+        """Have new requests answered over another dispatcher; that before it is closed after its calls, or ``drain`` seconds later.
+
+        Keys, limits of keys, and records stay.
+        """
+        dispatcher.add_observer(self.log)
+        warn_of_cache(dispatcher)
+        self.dispatcher = self.service.dispatcher = self.desk.dispatcher = dispatcher
+        for told in self.at_reload:
+            told(dispatcher)
+        self._generations.replace(copy.copy(self), drain)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
+        with self._generations.use() as gateway:
+            return gateway._respond(environ, start_response)
+
+    def _respond(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         incoming = Incoming.of(environ)
         hide_keys(environ)
         form, record = form_of(incoming), self.log.begin(incoming)
@@ -476,6 +507,7 @@ class Gateway:
         for work in self.at_end:
             work()
         self.dispatcher.close(drain=drain)
+        self._generations.join(drain)
         self._limits.close()
         self.log.close()
         self.records.close()

@@ -44,8 +44,8 @@ class GatewaySettings:
     A stream's answer begins with its real status within ``patience``, and then with 200 and heartbeats; ``heartbeat`` is the
     silence between these. ``threads`` is how many requests the server works on at a time. ``redis`` is the address of the server
     on which limits of keys are counted for all workers and hosts. ``default_max_tokens`` are reserved for an answer of which
-    nothing is known, by a key with a budget; more than ``max_max_tokens`` are refused. ``access_log`` writes a line for each request on
-    the logger ``llmdispatcher.access``.
+    nothing is known, by a key with a budget; more than ``max_max_tokens`` are refused. ``access_log`` writes a line for each
+    request on the logger ``llmdispatcher.access``.
     """
 
     threads: int = 512

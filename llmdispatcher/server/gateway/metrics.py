@@ -42,7 +42,7 @@ class GatewayMetrics:
         ready: Callable[[], bool],
         in_flight: Callable[[], int],
     ) -> None:
-        self._dispatcher, self._records, self._ready, self._flying = dispatcher, records, ready, in_flight
+        self.dispatcher, self._records, self._ready, self._flying = dispatcher, records, ready, in_flight
         self._targets: set[tuple[str, str]] = set()
         self._stop = threading.Event()
         self._requests = Counter(
@@ -65,9 +65,15 @@ class GatewayMetrics:
         self._open = gauge("circuits_open", "Processes in which a target's circuit is not closed.", ("vendor", "model"))
         self._left = gauge("limit_remaining", "What is left of a vendor's limits this minute.", ("vendor", "unit"), mode="livemin")
         self._rows = gauge("records", "Records of requests by what became of them.", ("state",))
-        dispatcher.add_observer(Prometheus(registry))
+        self._calls = Prometheus(registry)
+        self.follow(dispatcher)
         self.refresh()
         threading.Thread(target=self._run, name="llmdispatcher-metrics", daemon=True).start()
+
+    def follow(self, dispatcher: Dispatcher) -> None:
+        """Tell of this dispatcher from now on."""
+        self.dispatcher = dispatcher
+        dispatcher.add_observer(self._calls)
 
     def observe(self, record: RequestRecord) -> None:
         """Count a request that is complete."""
@@ -82,11 +88,11 @@ class GatewayMetrics:
         """Look at everything that is no count of requests."""
         self._is_ready.set(float(self._ready()))
         self._in_flight.set(self._flying())
-        self._waiting.set(self._dispatcher.get_stats().waiting_requests)
-        for (vendor, model), state in self._dispatcher.get_circuits().items():
+        self._waiting.set(self.dispatcher.get_stats().waiting_requests)
+        for (vendor, model), state in self.dispatcher.get_circuits().items():
             self._open.labels(*self._label(vendor, model)).set(float(state != "closed"))
-        for vendor in self._dispatcher.get_vendors()[:MOST_TARGETS]:
-            status = self._dispatcher.get_rate_limit_status(vendor)
+        for vendor in self.dispatcher.get_vendors()[:MOST_TARGETS]:
+            status = self.dispatcher.get_rate_limit_status(vendor)
             for unit, left in (("requests", status.requests_remaining), ("tokens", status.tokens_remaining)):
                 if left is not None:
                     self._left.labels(vendor[:_LONGEST_LABEL], unit).set(left)

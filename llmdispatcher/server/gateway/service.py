@@ -31,7 +31,7 @@ class ProxyService:
         clock: Clock,
         draining: Callable[[], bool],
     ) -> None:
-        self._dispatcher, self._records, self._in_flight = dispatcher, records, in_flight
+        self.dispatcher, self._records, self._in_flight = dispatcher, records, in_flight
         self._clock, self._draining = clock, draining
         self._began = clock.monotonic()
         self.watch = VendorWatch(clock)
@@ -46,12 +46,12 @@ class ProxyService:
                 **figures,
                 "cache_hit_ratio": figures["cache_hits"] / total if total else 0.0,
                 "uptime_seconds": self._clock.monotonic() - self._began,
-                "providers": self.watch.states(self._dispatcher),
+                "providers": self.watch.states(self.dispatcher),
             }
         )
 
     def _process(self) -> dict[str, Any]:
-        stats = self._dispatcher.get_stats()
+        stats = self.dispatcher.get_stats()
         return {
             "total_requests": stats.total_requests,
             "successful_requests": stats.successful_requests,
@@ -85,7 +85,7 @@ class ProxyService:
 
         Of the service "healthy", "degraded" (one of them fails), "unhealthy" (all of them), or "stopped"; 503 for the last two.
         """
-        states = self.watch.states(self._dispatcher)
+        states = self.watch.states(self.dispatcher)
         good = [is_good(state) for state in states.values()]
         status = "healthy" if good and all(good) else "degraded" if any(good) else "unhealthy"
         if self._draining():
@@ -94,12 +94,12 @@ class ProxyService:
 
     def providers(self, _task: Task) -> WholeAnswer:
         """The names of the providers."""
-        return _told(self._dispatcher.get_vendors())
+        return _told(self.dispatcher.get_vendors())
 
     def provider(self, task: Task) -> WholeAnswer:
         """One provider, and whether it can be asked."""
         name = self._named(task)
-        state = self.watch.state(self._dispatcher, name)
+        state = self.watch.state(self.dispatcher, name)
         return _told({"name": name, "available": is_good(state), "status": state})
 
     def metrics(self, task: Task) -> WholeAnswer:
@@ -107,7 +107,7 @@ class ProxyService:
         name = self._named(task)
         if not _is_operator(task):
             return _told(self._own_metrics(task, name))
-        stats = self._dispatcher.get_stats().vendor_stats.get(name)
+        stats = self.dispatcher.get_stats().vendor_stats.get(name)
         count = stats.requests if stats is not None else 0
         failed = self.watch.last_error_at(name)
         return _told(
@@ -136,7 +136,7 @@ class ProxyService:
 
     def rate_limit(self, task: Task) -> WholeAnswer:
         """What is left of a provider's own limits in this minute; ``None`` where it has none."""
-        status = self._dispatcher.get_rate_limit_status(self._named(task))
+        status = self.dispatcher.get_rate_limit_status(self._named(task))
         return _told(
             {
                 "remaining": status.requests_remaining,
@@ -149,14 +149,14 @@ class ProxyService:
 
     def clear_cache(self, _task: Task) -> WholeAnswer:
         """Forget all answers that are kept; those in the memory of other processes stay."""
-        cache = self._dispatcher.cache
+        cache = self.dispatcher.cache
         if cache is not None and not cache.clear():
             raise GatewayError("the cache's store cannot be asked; try again", status=503, code="store_unavailable")
         return _told({"cleared": True})
 
     def _named(self, task: Task) -> str:
         name = task.match["name"]
-        if name not in self._dispatcher.get_vendors():
+        if name not in self.dispatcher.get_vendors():
             raise GatewayError("there is no such provider; GET /proxy/providers lists them", status=404, code="not_found")
         return str(name)
 

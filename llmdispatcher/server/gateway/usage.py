@@ -32,7 +32,7 @@ class UsageDesk:
     """Answers what requests were and what they cost."""
 
     def __init__(self, dispatcher: Dispatcher, records: RequestRecords) -> None:
-        self._dispatcher, self._records = dispatcher, records
+        self.dispatcher, self._records = dispatcher, records
 
     def request(self, task: Task) -> WholeAnswer:
         """One request with its decision, by its id. Raises :class:`GatewayError` with 404 for another organization's."""
@@ -47,7 +47,7 @@ class UsageDesk:
 
     def _receipt(self, call_id: str | None) -> str | None:
         """The id of the receipt that has its call, where the dispatcher's ledger has one."""
-        ledger: Any = self._dispatcher.ledger
+        ledger: Any = self.dispatcher.ledger
         if call_id is None or not hasattr(ledger, "reading"):
             return None
         from ...accounting import Receipts  # late: where there is a ledger
