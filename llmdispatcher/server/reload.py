@@ -89,24 +89,29 @@ def _close(old: _Generation, drain: float) -> None:
 class ConfigWatch:
     """Reloads the configuration of one gateway when its file changes or SIGHUP comes; safe after a fork.
 
-    ``remake`` makes a dispatcher of what stands in the file, and raises :class:`ConfigError` for a mistake. ``known`` is the
-    :func:`state_of` the file before it was read for the first time.
+    ``remake`` makes a dispatcher of what stands in the file, and raises :class:`ConfigError` for a mistake. It is made before the
+    file is read for the first time, so that no change after that is missed; in the main thread it hears SIGHUP from then on.
     """
 
-    def __init__(self, gateway: Gateway, path: Path, remake: Callable[[], Dispatcher], drain: float, *, known: Any) -> None:
-        self._gateway, self._path, self._remake, self._drain = gateway, path, remake, drain
-        self._known = self._seen = known
+    def __init__(self, path: Path, remake: Callable[[], Dispatcher], drain: float) -> None:
+        self._path, self._remake, self._drain = path, remake, drain
+        self._gateway: Gateway | None = None
         self._asked = False
+        self._listen()
+        self._known = self._seen = _state_of(path)
         self._pid = 0
         self._ended = threading.Event()
 
-    def start(self) -> None:
-        """Look from now on, in a thread of its own; in the main thread SIGHUP is heard, too. Idempotent in one process."""
-        if self._pid == os.getpid():
-            return
-        self._pid = os.getpid()
+    def _listen(self) -> None:
         if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, self.ask)
+
+    def start(self, gateway: Gateway) -> None:
+        """Look after a gateway from now on, in a thread of its own; idempotent in one process."""
+        if self._pid == os.getpid():
+            return
+        self._gateway, self._pid = gateway, os.getpid()
+        self._listen()  # a server may have taken the signal between
         threading.Thread(target=self._run, name="llmdispatcher-reload", daemon=True).start()
 
     def ask(self, *_: object) -> None:
@@ -123,7 +128,7 @@ class ConfigWatch:
 
     def look(self) -> bool:
         """Reload if the file has changed since it was read and does not change any more, or if it was asked for."""
-        state = state_of(self._path)
+        state = _state_of(self._path)
         settled, self._seen = state == self._seen, state
         if not self._asked and (state == self._known or not settled):
             return False
@@ -139,8 +144,9 @@ class ConfigWatch:
             for mistake in self._mistakes() or [text]:
                 logger.error("the configuration is not reloaded: %s: %s", self._path, mistake.removeprefix(f"{self._path}: "))
             return False
-        self._gateway.replace_dispatcher(made, self._drain)
-        logger.warning("the configuration is reloaded: %s", self._path)
+        if self._gateway is not None:
+            self._gateway.replace_dispatcher(made, self._drain)
+        logger.warning("process %d: the configuration is reloaded: %s", os.getpid(), self._path)
         return True
 
     def _mistakes(self) -> list[str]:
@@ -150,10 +156,10 @@ class ConfigWatch:
             return []
 
 
-def state_of(path: str | os.PathLike[str] | None) -> Any:
+def _state_of(path: Path) -> Any:
     """What changes when a file does; ``None`` for one that is not there, as while it is replaced."""
     try:
-        found = Path(path or "").stat()
+        found = path.stat()
     except OSError:
         return None
     return (found.st_mtime_ns, found.st_size, found.st_ino)

@@ -31,7 +31,7 @@ from .gateway.access import write_to_stdout
 from .gateway.app import Gateway, make_gateway
 from .gateway.http import GatewaySettings, reserved_port
 from .keys import ApiKey, KeyStore
-from .reload import ConfigWatch, state_of
+from .reload import ConfigWatch
 from .settings import ServiceSettings, with_providers
 
 VARIABLE = "LLMDISPATCHER_SERVE"
@@ -188,14 +188,13 @@ class _Application:
         """Make it, and look after its configuration in this process."""
         if self._gateway is None:
             options = _options_of(os.environ.get(VARIABLE) or "{}")
-            state = state_of(options.config)
-            self._gateway = make_application(options, registry=registry)
-            atexit.register(self._gateway.close, options.drain)
             if options.config is not None:
                 remake = functools.partial(_checked_dispatcher, options)
-                self._watch = ConfigWatch(self._gateway, Path(options.config), remake, options.drain, known=state)
+                self._watch = ConfigWatch(Path(options.config), remake, options.drain)
+            self._gateway = make_application(options, registry=registry)
+            atexit.register(self._gateway.close, options.drain)
         if self._watch is not None:
-            self._watch.start()
+            self._watch.start(self._gateway)
         return self._gateway
 
     def __call__(self, environ: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -260,6 +259,14 @@ def _serve_with_granian(options: ServeOptions, tell: Callable[[int, int | None],
             respawn_failed_workers=True,
             workers_kill_timeout=max(1, math.ceil(options.drain)),  # 0 would be for ever
         )
+        interrupt: Callable[..., None] = server.signal_handler_interrupt
+
+        def end(*args: object, **more: object) -> None:
+            if server.interrupt_signal:
+                _kill_workers()
+            interrupt(*args, **more)
+
+        server.signal_handler_interrupt = end  # type: ignore[method-assign]  # granian would wait for the streams again
         server.signal_handler_reload = _hand_on  # type: ignore[method-assign]  # granian would end the workers, and their streams
         if exposition is not None:
             exposition.ready = lambda: not server.interrupt_signal
@@ -272,6 +279,12 @@ def _hand_on(*_args: object, **_more: object) -> None:
     for worker in multiprocessing.active_children():
         if worker.pid is not None:
             os.kill(worker.pid, signal.SIGHUP)
+
+
+def _kill_workers() -> None:
+    """End the workers at once: the second signal says not to wait."""
+    for worker in multiprocessing.active_children():
+        worker.kill()
 
 
 @contextlib.contextmanager
