@@ -29,6 +29,7 @@ from ..runtime import from_environment, make_data_folder, make_file
 from ..vendors import vendor
 from .gateway.access import write_to_stdout
 from .gateway.app import Gateway, make_gateway
+from .gateway.hosts import HostRules
 from .gateway.http import GatewaySettings, reserved_port
 from .keys import ApiKey, KeyStore
 from .reload import ConfigWatch
@@ -37,6 +38,8 @@ from .settings import ServiceSettings, with_providers
 VARIABLE = "LLMDISPATCHER_SERVE"
 """The variable that carries the options to the workers."""
 ADMIN_KEY = "LLMDISPATCHER_ADMIN_KEY"
+PUBLIC_URL = "LLMDISPATCHER_PUBLIC_URL"
+TRUSTED_PROXIES, CORS_ORIGINS = "LLMDISPATCHER_TRUSTED_PROXIES", "LLMRING_CORS_ORIGINS"
 SERVERS = ("granian", "waitress")
 
 
@@ -47,7 +50,8 @@ class ServeOptions:
     With ``simulate`` simulated vendors answer, and nothing leaves the machine. ``database`` is the keys' file of SQLite, or the
     URL of a PostgreSQL server. ``drain`` is the seconds that calls under way have when the process is told to end. With port 0
     the system chooses one. ``cache_size`` answers are kept for ``cache_ttl`` seconds; none without a size. ``metrics_port`` is a
-    port of its own for metrics and health; ``access_log`` writes a line of JSON for each request.
+    port of its own for metrics and health; ``access_log`` writes a line of JSON for each request. ``public_url`` is
+    the address that clients use.
     """
 
     host: str = "127.0.0.1"
@@ -65,6 +69,15 @@ class ServeOptions:
     load_balance: str | None = None
     metrics_port: int | None = None
     access_log: bool = False
+    public_url: str | None = None
+
+    def rules(self) -> HostRules:
+        """The names of this server, its proxies and origins, by the options and the environment.
+
+        Raises :class:`ConfigError` for a mistake, also where others can reach it and ``public_url`` is not told.
+        """
+        url = self.public_url or from_environment((PUBLIC_URL,))
+        return HostRules.of(self.host, url, from_environment((TRUSTED_PROXIES,)), from_environment((CORS_ORIGINS,)))
 
     def settings(self) -> ServiceSettings:
         """How to cache, retry and balance: by the options, else by the environment. Raises :class:`ConfigError` for a mistake."""
@@ -132,7 +145,7 @@ def _simulate(made: Dispatcher) -> None:
 
 def make_application(options: ServeOptions, *, registry: Any = None) -> Gateway:
     """Return the application of one worker. With a port for metrics they are in ``registry``, by default in one of its own."""
-    settings = GatewaySettings(threads=options.threads, access_log=options.access_log)
+    settings = GatewaySettings(threads=options.threads, access_log=options.access_log, rules=options.rules())
     gateway = make_gateway(make_dispatcher(options), options.store(), settings)
     if options.access_log:
         write_to_stdout()

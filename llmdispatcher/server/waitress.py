@@ -64,6 +64,7 @@ def run_waitress(
         channel_request_lookahead=1,
         max_request_body_size=application.settings.max_body + 1,
         ident="",
+        clear_untrusted_proxy_headers=False,  # whose word counts is told to the gateway
     )
     sockets = limit_clients(server)
 

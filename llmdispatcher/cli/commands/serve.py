@@ -16,7 +16,7 @@ from ..terminal import OK, UsageError, say, tell_json
     examples=(
         "llmdispatcher serve --simulate",
         "llmdispatcher serve",
-        "llmdispatcher serve --config llmdispatcher.toml --host 0.0.0.0 --workers 2",
+        "llmdispatcher serve --config llmdispatcher.toml --host 0.0.0.0 --public-url https://gateway.example.com --workers 2",
     ),
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
@@ -56,6 +56,7 @@ from ..terminal import OK, UsageError, say, tell_json
 @click.option("--load-balance", metavar="NAME", help="How equal vendors share the calls.  [default: ROUND_ROBIN]")
 @click.option("--metrics-port", type=click.IntRange(0, 65535), metavar="N", help="Serve metrics and health on a port of their own.")
 @click.option("--access-log", is_flag=True, help="Log a line of JSON for each request; of what is said it has nothing.")
+@click.option("--public-url", metavar="URL", help="The address that clients use; else $LLMDISPATCHER_PUBLIC_URL.")
 @click.option("--server", type=click.Choice(["granian", "waitress"]), help="What serves.  [default: what is installed]")
 def command(settings: Settings, **given: object) -> int:
     """Serve the formats of OpenAI, Anthropic, Google and Ollama, with keys of its own, until it is told to end.
@@ -70,6 +71,7 @@ def command(settings: Settings, **given: object) -> int:
     options = attrs.evolve(ServeOptions(**given), config=str(settings.config) if settings.config else None)  # type: ignore[arg-type]  # click has checked them
     try:
         options.settings()
+        options.rules()
         made, path = first_keys(options)
         if path is not None:
             say(f"The first keys are in {path}; read them, and delete the file.")

@@ -132,7 +132,7 @@ class Gateway:
             return gateway._respond(environ, start_response)
 
     def _respond(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        incoming = Incoming.of(environ)
+        incoming = Incoming.of(environ, self.settings.rules)
         hide_keys(environ)
         form, record = form_of(incoming), self.log.begin(incoming)
         try:
@@ -148,6 +148,8 @@ class Gateway:
             self.log.finish(record)
         headers = {**answer.headers, form.id_header: incoming.request_id, "x-llmdispatcher-request-id": incoming.request_id}
         headers.setdefault("Cache-Control", "no-store")
+        if self.settings.rules.origins:
+            headers.update(self.settings.rules.cross_origin(environ))
         headers["Vary"] = "Accept-Encoding, X-API-Key, Authorization, Origin"
         if isinstance(answer, StreamedAnswer):
             try:
@@ -162,6 +164,10 @@ class Gateway:
         return [body]
 
     def _answer(self, incoming: Incoming, record: RequestRecord) -> WholeAnswer | StreamedAnswer:
+        rules = self.settings.rules
+        rules.check(incoming.environ)
+        if incoming.method == "OPTIONS" and (headers := rules.preflight(incoming.environ)) is not None:
+            return WholeAnswer(204, b"", headers)
         route, match = self._route(incoming)
         record.face = route.face
         key = self._key(incoming, route.scope) if route.scope is not None else None

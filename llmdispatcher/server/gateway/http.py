@@ -19,6 +19,7 @@ import attrs
 from ...runtime import Cancellation, Clock, new_lock
 from ..keys import ApiKey
 from .formats import ClientFormat, GatewayError
+from .hosts import HostRules
 
 if TYPE_CHECKING:
     from .limits import CallCharge
@@ -59,11 +60,12 @@ class GatewaySettings:
     default_max_tokens: int = 4096
     max_max_tokens: int | None = None
     access_log: bool = False
+    rules: HostRules = attrs.field(factory=HostRules)
 
 
 @attrs.frozen(kw_only=True)
 class Incoming:
-    """One request before its body is read. ``path`` is decoded once, and has no empty, ``.`` or ``..`` part."""
+    """One request before its body is read, from ``address``. ``path`` is decoded once, and has no empty, ``.`` or ``..`` part."""
 
     method: str
     path: str
@@ -71,10 +73,11 @@ class Incoming:
     request_id: str
     client_request_id: str | None
     environ: Environ = attrs.field(repr=False)
+    address: str
 
     @classmethod
-    def of(cls, environ: Environ) -> Incoming:
-        """Read the first line and the ids."""
+    def of(cls, environ: Environ, rules: HostRules = HostRules()) -> Incoming:  # noqa: B008 - a frozen value
+        """Read the first line, the ids and where it comes from."""
         given = environ.get("HTTP_X_REQUEST_ID", "")
         return cls(
             method=environ["REQUEST_METHOD"],
@@ -83,16 +86,12 @@ class Incoming:
             request_id=f"req_{secrets.token_hex(16)}",
             client_request_id=given if _CLIENT_ID.fullmatch(given) else None,
             environ=environ,
+            address=rules.address(environ),
         )
 
     def header(self, name: str) -> str | None:
         """A header's value; ``None`` where it was not sent, or is empty."""
         return self.environ.get(f"HTTP_{name.upper().replace('-', '_')}") or None
-
-    @property
-    def address(self) -> str:
-        """Where the connection comes from."""
-        return str(self.environ.get("REMOTE_ADDR", ""))
 
 
 @attrs.define(kw_only=True)
