@@ -358,6 +358,11 @@ class KeyStore:
         """Where the database is, with its password."""
         return self._url
 
+    def prepare(self) -> None:
+        """Make all tables now, or bring them up to date. Raises :class:`VendorUnavailable` while the database is away."""
+        self.owners.all("organization")
+        self.budgets.prepare()
+
     def close(self) -> None:
         """Close the connections; a later use opens new ones."""
         self.budgets.close()

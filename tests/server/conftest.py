@@ -59,16 +59,8 @@ def wait_until(happened: Callable[[], object]) -> None:
 @contextlib.contextmanager
 def serving(app: Any) -> Iterator[str]:
     """The address of a WSGI application that waitress serves."""
-    server = create_server(
-        app,
-        host="127.0.0.1",
-        port=0,
-        threads=8,
-        channel_request_lookahead=1,
-        ident="",
-        cleanup_interval=0,
-        clear_untrusted_proxy_headers=False,
-    )
+    given = {"channel_request_lookahead": 1, "ident": "", "cleanup_interval": 0, "clear_untrusted_proxy_headers": False}
+    server = create_server(app, host="127.0.0.1", port=0, threads=8, **given)
     limit_clients(server)
     stopped = threading.Event()
 

@@ -9,6 +9,7 @@ from ...errors import ConfigError
 from ..options import make_command
 from ..settings import Settings
 from ..terminal import OK, UsageError, say, tell_json
+from .server_settings import PLACE
 
 
 @make_command(
@@ -39,9 +40,7 @@ from ..terminal import OK, UsageError, say, tell_json
     help="Requests at a time, in each process.",
 )
 @click.option("--simulate", is_flag=True, help="Let simulated vendors answer; nothing is sent anywhere.")
-@click.option(
-    "--database", metavar="PLACE", help="The keys' database: a file of SQLite, or postgresql://...  [default: in the data folder]"
-)
+@PLACE
 @click.option(
     "--drain",
     type=click.FloatRange(min=0),

@@ -186,3 +186,16 @@ def _budget_text(key: ApiKey, spent: dict[str, str]) -> str:
     if key.budget is None:
         return "no budget"
     return f"${spent.get(key.id, '?')} of ${key.as_dict()['budget']}"
+
+
+@make_command("migrate", suite=command, examples=("llmdispatcher server migrate --database postgresql://me@host/keys",))
+@PLACE
+def migrate(settings: Settings, database: str | None) -> int:
+    """Make the tables of the keys' database, or bring them up to date; a gateway of the version before goes on with them."""
+    with closing(open_store(database)) as store:
+        store.prepare()
+    if settings.json:
+        tell_json({"migrated": True})
+    elif not settings.quiet:
+        say("the tables are up to date")
+    return OK

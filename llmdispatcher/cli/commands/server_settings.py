@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
     from ...server import ApiKey, KeyOwner, KeyStore
 
-PLACE = click.option("--database", metavar="PLACE", help="The keys' database: a file of SQLite, or postgresql://...")
+PLACE = click.option(
+    "--database",
+    metavar="PLACE",
+    envvar="LLMDISPATCHER_DATABASE",
+    help="The keys' database: a file of SQLite, or postgresql://...; else $LLMDISPATCHER_DATABASE.",
+)
 ORGANIZATION = click.option("--organization", default="default", show_default=True, metavar="NAME", help="Whose it is.")
 NONE = "none"
 
