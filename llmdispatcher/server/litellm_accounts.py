@@ -16,7 +16,7 @@ import attrs
 
 from ..errors import ConfigError
 from .keys import ApiKey, KeyStore
-from .litellm_dump import Dump, Row
+from .litellm_dump import Dump, DumpRow
 from .policies import MOST_LIVE_KEYS, KeyOwner
 
 PERSONAL = "personal"
@@ -128,7 +128,7 @@ class _Accounts:
     def _say(self, place: str, outcome: str, text: str) -> None:
         self._lines.append(ImportedRow(place[:200], outcome, text))
 
-    def _guarded(self, place: str, work: Any, row: Row) -> None:
+    def _guarded(self, place: str, work: Any, row: DumpRow) -> None:
         try:
             work(place, row)
         except ConfigError as error:
@@ -136,13 +136,13 @@ class _Accounts:
 
     # Owners
 
-    def _organization(self, place: str, row: Row) -> None:
+    def _organization(self, place: str, row: DumpRow) -> None:
         name = self._free(row.text("organization_alias") or row.text("organization_id") or "", self._organizations.values(), row)
         self._organizations[row.text("organization_id") or ""] = name
         keys = sum(count for (of, team, user), count in self._keys_of.items() if of == row.text("organization_id") and not team)
         self._owner(place, row, "organization", name, keys=keys)
 
-    def _team(self, place: str, row: Row) -> None:
+    def _team(self, place: str, row: DumpRow) -> None:
         team_id, organization = row.text("team_id") or "", self._organization_of(row)
         names = [team.name for team in self._teams.values() if team.organization == organization]
         name = self._free(row.text("team_alias") or team_id, names, row)
@@ -153,7 +153,7 @@ class _Accounts:
         for user in sorted(people):
             self._guarded(f"member {user} of {name}", lambda where, _row, user=user: self._member(where, team_id, user), row)
 
-    def _user(self, place: str, row: Row) -> None:
+    def _user(self, place: str, row: DumpRow) -> None:
         """Those with a team are its members; the others get one of their own when they have keys."""
         user = row.text("user_id") or ""
         teams = [team for team, one in self._members if one == user]
@@ -172,13 +172,13 @@ class _Accounts:
         if team_id is None:
             organization = self._organization_of(row) if row is not None else "default"
             team = self._store.owners.ensure("team", PERSONAL, organization=organization)
-            told = row or Row({})
+            told = row or DumpRow({})
         else:
-            told = self._memberships.get((team_id, user)) or Row({})
+            told = self._memberships.get((team_id, user)) or DumpRow({})
         if team is None:
             raise ConfigError(f"team: {str(team_id)[:80]!r} is not in the dump")
         names = [one.name for one in self._members.values() if one.team == team.id]
-        name = self._free((_person(row) if row is not None else None) or user, names, Row({"id": user}))
+        name = self._free((_person(row) if row is not None else None) or user, names, DumpRow({"id": user}))
         keys = sum(count for (_of, of_team, of), count in self._keys_of.items() if (of_team, of) == (team_id, user))
         made = self._owner(place, told, "member", name, organization=team.organization, team=team.id, keys=keys)
         self._members[team_id, user] = made
@@ -187,7 +187,7 @@ class _Accounts:
     def _owner(  # noqa: PLR0913 - whose it is, by keyword
         self,
         place: str,
-        row: Row,
+        row: DumpRow,
         level: str,
         name: str,
         *,
@@ -205,7 +205,7 @@ class _Accounts:
         self._landed(place, made, row, changed, there=there is not None)
         return made
 
-    def _landed(self, place: str, made: KeyOwner | ApiKey, row: Row, changed: Sequence[str], *, there: bool) -> None:
+    def _landed(self, place: str, made: KeyOwner | ApiKey, row: DumpRow, changed: Sequence[str], *, there: bool) -> None:
         """Bring what is spent, where nothing is counted yet, and say so."""
         spend, reset = row.number("spend"), row.moment("budget_reset_at")
         counts = spend and made.budget is not None and (reset is None or reset > self._now)
@@ -214,7 +214,7 @@ class _Accounts:
         text = "was here already, and stays as it is" if there else "; ".join(changed) or "as it was"
         self._say(place, "changed" if changed and not there else "landed", text)
 
-    def _policy(self, row: Row) -> tuple[dict[str, Any], list[str]]:
+    def _policy(self, row: DumpRow) -> tuple[dict[str, Any], list[str]]:
         """The settings of a row, with those of the budget that it names, and what is different."""
         shared = self._budgets.get(row.text("budget_id")) if row.text("budget_id") else None
         changed: list[str] = []
@@ -236,11 +236,11 @@ class _Accounts:
             changed.append("its soft budget warned only, and is left out")
         return settings, changed
 
-    def _organization_of(self, row: Row) -> str:
+    def _organization_of(self, row: DumpRow) -> str:
         return self._organizations.get(row.text("organization_id") or "", "default")
 
     @staticmethod
-    def _free(name: str, taken: Any, row: Row) -> str:
+    def _free(name: str, taken: Any, row: DumpRow) -> str:
         """A name that no other row has: LiteLLM's may be the same."""
         name = "".join([letter for letter in name if letter.isprintable()])[:180] or "unnamed"
         ident = row.text("team_id") or row.text("organization_id") or row.text("id") or ""
@@ -248,7 +248,7 @@ class _Accounts:
 
     # Keys
 
-    def _key(self, place: str, row: Row) -> None:
+    def _key(self, place: str, row: DumpRow) -> None:
         token, expires = row.text("token") or "", row.moment("expires")
         digest = hashlib.sha256(token.encode()).hexdigest() if token.startswith("sk-") else token.lower()
         if not _DIGEST.fullmatch(digest):
@@ -267,7 +267,7 @@ class _Accounts:
         made = there or self._made(place, row, digest, settings)
         self._landed(place, made, row, changed, there=there is not None)
 
-    def _made(self, place: str, row: Row, digest: str, settings: Mapping[str, Any]) -> ApiKey:
+    def _made(self, place: str, row: DumpRow, digest: str, settings: Mapping[str, Any]) -> ApiKey:
         team_id, user = row.text("team_id"), row.text("user_id")
         organization, team, member = self._organization_of(row), None, None
         if user is not None and (team_id is not None or user in self._users):
@@ -297,10 +297,10 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _person(row: Row) -> str | None:
+def _person(row: DumpRow) -> str | None:
     return row.text("user_email") or row.text("user_alias") or row.text("user_id")
 
 
-def _label(row: Row) -> str:
+def _label(row: DumpRow) -> str:
     name = row.text("key_alias") or row.text("key_name") or (row.text("token") or "")[:12]
     return "".join([letter for letter in name if letter.isprintable()])[:250] or "imported"

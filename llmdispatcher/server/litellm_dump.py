@@ -33,11 +33,11 @@ _ITEM = re.compile(r'"((?:[^"\\]|\\.)*)"|([^,{}"]+)')
 class Dump:
     """The rows of the wanted tables by table, and how many the others have. The ``repr`` shows none."""
 
-    rows: Mapping[str, Sequence[Row]] = attrs.field(repr=False)
+    rows: Mapping[str, Sequence[DumpRow]] = attrs.field(repr=False)
     others: Mapping[str, int]
 
 
-class Row:
+class DumpRow:
     """One row, whose columns are read as what they are; a column that is absent, or no such value, is ``None``."""
 
     def __init__(self, columns: Mapping[str, Any]) -> None:
@@ -130,7 +130,7 @@ def _of_json(path: Path) -> Dump:
 
 
 def _collect(path: Path, found: Iterable[tuple[str, Mapping[str, Any]]]) -> Dump:
-    rows: dict[str, list[Row]] = {name: [] for name in WANTED}
+    rows: dict[str, list[DumpRow]] = {name: [] for name in WANTED}
     others: dict[str, int] = {}
     kept = 0
     for table, row in found:
@@ -141,7 +141,7 @@ def _collect(path: Path, found: Iterable[tuple[str, Mapping[str, Any]]]) -> Dump
         kept += 1
         if kept > MOST_ROWS:
             raise ConfigError(f"{path}: more than {MOST_ROWS:,} rows of organisations, teams, users and keys")
-        rows[name].append(Row(row))
+        rows[name].append(DumpRow(row))
     if not kept and not others:
         raise ConfigError(f"{path}: no table of LiteLLM is in it; make it with `pg_dump --data-only --format=plain`")
     return Dump(rows, others)
