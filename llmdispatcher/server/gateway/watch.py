@@ -20,7 +20,7 @@ _FINDINGS = {"unknown": "available", **{word: word for word in _GOOD}}
 
 
 @attrs.define(eq=False)
-class _Seen:
+class _SeenState:
     """One vendor: its attempts under way, how the last one ended, and when."""
 
     asking: set[tuple[str, int]] = attrs.field(factory=set)
@@ -35,18 +35,18 @@ class VendorWatch(Observer):
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = new_lock()
-        self._seen: dict[str, _Seen] = {}
+        self._seen: dict[str, _SeenState] = {}
 
     def on_attempt_start(self, start: AttemptStart) -> None:
         """Count an attempt under way."""
         with self._lock:
-            self._seen.setdefault(start.vendor, _Seen()).asking.add((start.call_id, start.number))
+            self._seen.setdefault(start.vendor, _SeenState()).asking.add((start.call_id, start.number))
 
     def on_attempt(self, record: AttemptRecord) -> None:
         """Note how an attempt ended."""
         now, at = self._clock.now(), self._clock.monotonic()
         with self._lock:
-            seen = self._seen.setdefault(record.vendor, _Seen())
+            seen = self._seen.setdefault(record.vendor, _SeenState())
             seen.asking.discard((record.call_id, record.number))
             if record.error is None:
                 seen.state, seen.at = "healthy", at
