@@ -7,9 +7,9 @@ import click
 
 from ...errors import ConfigError
 from ..options import make_command
+from ..server_settings import PLACE
 from ..settings import Settings
 from ..terminal import OK, UsageError, say, tell_json
-from .server_settings import PLACE
 
 
 @make_command(
