@@ -12,7 +12,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, TypeVar
 
 import attrs
 
@@ -21,8 +21,8 @@ from ..dispatcher import Dispatcher, read_config_file
 from ..errors import ConfigError
 from ..runtime import SYSTEM_CLOCK, new_lock
 
-if TYPE_CHECKING:
-    from .gateway.app import Gateway
+_G = TypeVar("_G")
+"""A gateway, whose ``dispatcher`` is closed with it."""
 
 logger = room_logger("server")
 
@@ -31,25 +31,25 @@ EVERY = 1.0
 
 
 @attrs.define(eq=False)
-class _Generation:
+class _Generation(Generic[_G]):
     """A gateway with one dispatcher, and how many requests are beginning on it; a stream that has begun is the dispatcher's."""
 
-    gateway: Gateway
+    gateway: _G
     beginning: int = 0
     retired: bool = False
     idle: threading.Event = attrs.field(factory=threading.Event)
 
 
-class Generations:
+class Generations(Generic[_G]):
     """The gateway that new requests get, and those before it that still have some; safe under threads."""
 
-    def __init__(self, first: Gateway) -> None:
+    def __init__(self, first: _G) -> None:
         self._lock = new_lock()
         self._now = _Generation(first)
         self._retiring: list[threading.Thread] = []
 
     @contextlib.contextmanager
-    def use(self) -> Iterator[Gateway]:
+    def use(self) -> Iterator[_G]:
         """The gateway for one request; it is not closed before the request has its answer, or its stream has begun."""
         with self._lock:
             mine = self._now
@@ -62,7 +62,7 @@ class Generations:
                 if mine.retired and not mine.beginning:
                     mine.idle.set()
 
-    def replace(self, gateway: Gateway, drain: float) -> None:
+    def replace(self, gateway: _G, drain: float) -> None:
         """Give new requests another gateway. The dispatcher before it is closed after its calls, in ``drain`` seconds at most."""
         with self._lock:
             old, self._now = self._now, _Generation(gateway)
@@ -81,7 +81,7 @@ class Generations:
             thread.join(max(0.0, end - SYSTEM_CLOCK.monotonic()))
 
 
-def _close(old: _Generation, drain: float) -> None:
+def _close(old: _Generation[Any], drain: float) -> None:
     old.idle.wait(drain)
     old.gateway.dispatcher.close(drain=drain)
 
@@ -95,7 +95,7 @@ class ConfigWatch:
 
     def __init__(self, path: Path, remake: Callable[[], Dispatcher], drain: float) -> None:
         self._path, self._remake, self._drain = path, remake, drain
-        self._gateway: Gateway | None = None
+        self._replace: Callable[[Dispatcher, float], None] | None = None
         self._asked = False
         self._listen()
         self._known = self._seen = _state_of(path)
@@ -106,11 +106,11 @@ class ConfigWatch:
         if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, self.ask)
 
-    def start(self, gateway: Gateway) -> None:
-        """Look after a gateway from now on, in a thread of its own; idempotent in one process."""
+    def start(self, replace: Callable[[Dispatcher, float], None]) -> None:
+        """Look from now on, in a thread of its own, and hand ``replace`` each new dispatcher; idempotent in one process."""
         if self._pid == os.getpid():
             return
-        self._gateway, self._pid = gateway, os.getpid()
+        self._replace, self._pid = replace, os.getpid()
         self._listen()  # a server may have taken the signal between
         threading.Thread(target=self._run, name="llmdispatcher-reload", daemon=True).start()
 
@@ -144,8 +144,8 @@ class ConfigWatch:
             for mistake in self._mistakes() or [text]:
                 logger.error("the configuration is not reloaded: %s: %s", self._path, mistake.removeprefix(f"{self._path}: "))
             return False
-        if self._gateway is not None:
-            self._gateway.replace_dispatcher(made, self._drain)
+        if self._replace is not None:
+            self._replace(made, self._drain)
         logger.warning("process %d: the configuration is reloaded: %s", os.getpid(), self._path)
         return True
 

@@ -207,7 +207,7 @@ class _Application:
             self._gateway = make_application(options, registry=registry)
             atexit.register(self._gateway.close, options.drain)
         if self._watch is not None:
-            self._watch.start(self._gateway)
+            self._watch.start(self._gateway.replace_dispatcher)
         return self._gateway
 
     def __call__(self, environ: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:

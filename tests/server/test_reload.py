@@ -155,7 +155,7 @@ def test_a_file_that_is_still_written_is_not_read(tmp_path, two, keys, monkeypat
 
     gateway = Gateway(_dispatcher(two[1]), keys)
     watch = ConfigWatch(path, remake, 1.0)
-    watch._gateway = gateway  # without its thread, whose looks are made here
+    watch._replace = gateway.replace_dispatcher  # without its thread, whose looks are made here
     assert [watch.look(), watch.look()] == [False, False]
     for number, content in enumerate(("22", "333")):
         path.write_text(content)
