@@ -12,14 +12,23 @@ if TYPE_CHECKING:
     from .budgets.budget import BudgetStatus as BudgetStatus
     from .budgets.budget import budgets_of as budgets_of
     from .budgets.budget import period_at as period_at
+    from .budgets.budget import picodollars_up as picodollars_up
     from .budgets.budget import plain_dollars as plain_dollars
     from .budgets.database import DatabaseBudgetStore as DatabaseBudgetStore
     from .budgets.reservation import CallBudget as CallBudget
+    from .budgets.reservation import Measure as Measure
     from .budgets.reservation import Reservation as Reservation
     from .budgets.reservation import Spending as Spending
+    from .budgets.reservation import bound as bound
+    from .budgets.reservation import costs_nothing as costs_nothing
+    from .budgets.reservation import has_price as has_price
+    from .budgets.reservation import measure as measure
     from .budgets.reservation import spending_of as spending_of
+    from .budgets.store import Account as Account
     from .budgets.store import AccountBalance as AccountBalance
+    from .budgets.store import Booking as Booking
     from .budgets.store import BudgetStoreUnavailable as BudgetStoreUnavailable
+    from .budgets.store import Claim as Claim
     from .ledger.call import ErasureReport as ErasureReport
     from .ledger.call import LedgerAttempt as LedgerAttempt
     from .ledger.call import LedgerCall as LedgerCall
@@ -29,6 +38,7 @@ if TYPE_CHECKING:
     from .ledger.figures import UsageStats as UsageStats
     from .ledger.ledger import Ledger as Ledger
     from .ledger.ledger import open_ledger as open_ledger
+    from .ledger.spool import Spool as Spool
     from .ledger.writer import LedgerStats as LedgerStats
     from .receipts.keys import ENVIRONMENT as ENVIRONMENT
     from .receipts.keys import PublicKey as PublicKey
@@ -43,13 +53,32 @@ else:
     __getattr__, __dir__ = door(
         __name__,
         {
-            "budgets.budget": ("Budget", "BudgetForecast", "budgets_of", "BudgetStatus", "period_at", "plain_dollars"),
+            "budgets.budget": (
+                "Budget",
+                "BudgetForecast",
+                "budgets_of",
+                "BudgetStatus",
+                "period_at",
+                "picodollars_up",
+                "plain_dollars",
+            ),
             "budgets.database": ("DatabaseBudgetStore",),
-            "budgets.reservation": ("Reservation", "CallBudget", "Spending", "spending_of"),
-            "budgets.store": ("AccountBalance", "BudgetStoreUnavailable"),
+            "budgets.reservation": (
+                "bound",
+                "CallBudget",
+                "costs_nothing",
+                "has_price",
+                "Measure",
+                "measure",
+                "Reservation",
+                "Spending",
+                "spending_of",
+            ),
+            "budgets.store": ("Account", "AccountBalance", "Booking", "BudgetStoreUnavailable", "Claim"),
             "ledger.call": ("ErasureReport", "LedgerAttempt", "LedgerCall"),
             "ledger.figures": ("LedgerModel", "ModelsReport", "UsageBucket", "UsageStats"),
             "ledger.ledger": ("Ledger", "open_ledger"),
+            "ledger.spool": ("Spool",),
             "ledger.writer": ("LedgerStats",),
             "receipts.keys": ("ENVIRONMENT", "PublicKey", "PublicKeys", "SigningKey"),
             "receipts.receipt": ("Receipt", "ReceiptAnchor"),

@@ -84,12 +84,14 @@ class CacheRequest:
 
     ``check`` raises a :class:`DispatchError` for a response that must be neither kept nor shared. ``recall`` gets a cached
     response, settles the call, and returns the caller's response; ``fail`` settles the call as failed. ``source`` makes the call of
-    a shared stream, and ``adopt`` settles this call as that one ended, or with an error of its own.
+    a shared stream, and ``adopt`` settles this call as that one ended, or with an error of its own. The first ``alike`` places
+    share the calls, so that an answer of one is as good as that of another.
     """
 
     request: Request
     places: Sequence[CacheTarget]
     deadline: Deadline
+    alike: int = 1
     check: Callable[[Response], object] | None = None
     recall: Callable[[Response], Response] = _as_it_is
     fail: Callable[[DispatchError], object] = _do_nothing
@@ -144,7 +146,7 @@ class AnswerCache:
         if slot is None:
             return ask()
         latest = self._latest
-        entry = self._store.get(slot.key)
+        entry = self._stored(cache_request, slot)
         known = self._read_hit(cache_request, entry) if entry is not None else None
         if known is not None:
             return cache_request.recall(self._count_hit(known, "hits"))
@@ -167,7 +169,7 @@ class AnswerCache:
         slot = self._slot(cache_request)
         if slot is None:
             return begin()
-        entry = self._store.get(slot.key)
+        entry = self._stored(cache_request, slot)
         known = self._read_hit(cache_request, entry) if entry is not None else None
         if known is not None:
             return ReplayedStream(self._count_hit(known, "hits"), cache_request.recall, cache_request.fail)
@@ -228,6 +230,15 @@ class AnswerCache:
         except Exception as foreign:  # noqa: BLE001 - a tenant function of the user's may raise anything
             self._store.complain("its tenant function", foreign)
         return None
+
+    def _stored(self, cache_request: CacheRequest, slot: _Slot) -> bytes | None:
+        """The entry of the first target, or of one that shares the calls with it."""
+        entry = self._store.get(slot.key)
+        for place in cache_request.places[1 : cache_request.alike] if entry is None else ():
+            entry = self._store.get(key_of(cache_request.request, place, slot.tenant))
+            if entry is not None:
+                break
+        return entry
 
     def _read_hit(self, cache_request: CacheRequest, entry: bytes) -> Hit | None:
         known = self._store.read(entry)

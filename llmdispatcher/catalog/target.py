@@ -20,7 +20,8 @@ class Target:
     ``context_window`` is the most input tokens, ``max_output`` the most output tokens. ``lacks`` are the
     :data:`~llmdispatcher.catalog.CAPABILITIES` that it is known not to have, ``makeshift`` those that it has in a roundabout way,
     such as a JSON schema that is told in words. ``stands_in_for`` is the model that was asked for, where the fallback vendor does
-    not have it and is asked for this one. ``key`` names the pair across calls, ``vendor_key`` the vendor in its one spelling. Two
+    not have it and is asked for this one; ``member`` is the name of the pool's model that it is asked for, where several vendors
+    have that and share its calls. ``key`` names the pair across calls, ``vendor_key`` the vendor in its one spelling. Two
     targets are the same only when they are one object.
     """
 
@@ -36,6 +37,7 @@ class Target:
     reports_cost: bool = False
     free: bool = False
     stands_in_for: str = ""
+    member: str = ""
     key: tuple[str, str] = attrs.field(init=False, repr=False)
     vendor_key: str = attrs.field(init=False, repr=False)
 

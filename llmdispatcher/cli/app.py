@@ -57,13 +57,14 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "json-refresh": ("lock:json_refresh", "Fetch models and prices from the registry."),
     },
     "Setting up": {
-        "config": ("config", "Check a configuration."),
+        "config": ("config", "Check a configuration, or import one."),
         "keys": ("keys", "Store keys in the system's keychain."),
         "cache": ("cache", "Inspect a cache of answers, or empty it."),
         "completion": ("completion", "Print a shell's completion script."),
     },
     "Serving": {
         "serve": ("serve", "Serve the gateway: any client, any vendor."),
+        "configure": ("configure", "Point a coding agent at the gateway."),
         "server": ("server", "Make, list and revoke the gateway's keys."),
     },
     "Tools": {"simulate": ("simulate", "Serve simulated vendors on a port.")},
@@ -75,6 +76,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = {name: row for rows in SECTIONS.values
 
 ALIASES = {"run": "batch"}
 """Older names of commands."""
+
+_SERVING = ("--port", "--cache-size", "--cache-ttl", "--load-balance")
+"""Options that begin a line without a command: so the LLM proxy service is started."""
 
 _DEFAULT = "ask"
 """The command of a question that names none."""
@@ -88,7 +92,9 @@ class Commands(click.Group):
     """All commands; a command's file is imported when it is called or explained."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the global options; a question without a command is one for ``ask``."""
+        """Read the global options; a question without a command is one for ``ask``, options of a server's are for ``serve``."""
+        if args and args[0].partition("=")[0] in _SERVING:
+            args = ["serve", *args]
         place = self._place_of_question(ctx, args)
         return super().parse_args(ctx, args if place is None else [*args[:place], _DEFAULT, *args[place:]])
 

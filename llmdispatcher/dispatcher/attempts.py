@@ -541,7 +541,14 @@ class ResponseCacheLayer:
 
     def _cache_request(self, call: Call, route: Route, *, streamed: bool) -> CacheRequest:
         places = [cache_target(self.vendors[target.vendor].vendor, target.vendor, target.model) for target in route.targets]
-        made = CacheRequest(request=call.request, places=places, deadline=call.deadline, recall=call.from_cache, fail=call.fail)
+        made = CacheRequest(
+            request=call.request,
+            places=places,
+            deadline=call.deadline,
+            alike=route.alike(),
+            recall=call.from_cache,
+            fail=call.fail,
+        )
         if call.request.response_format is not None:
             made.check = partial(_parse, call)
             if streamed:

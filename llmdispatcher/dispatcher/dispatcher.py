@@ -95,6 +95,12 @@ class CallRecorder:
         if ledger is not None:
             self.ledger = _ledger_at(ledger) if self._owned else ledger
 
+    def add(self, observer: ObserverLike) -> None:
+        """Report to one more observer."""
+        before, more = self.listeners, split_observers([observer])
+        joined: Any = {name: (*getattr(before, name), *getattr(more, name)) for name in Listeners._fields[:-1]}
+        self.listeners = before._replace(**joined)
+
     def attach(self, call: Call) -> None:
         """Report that a call begins, and have it report its attempts."""
         call.origin = call.origin if call.origin is not None else self._origin
@@ -542,6 +548,16 @@ class Dispatcher:
         if spending is None:
             raise ConfigError("budget: there is none to reset; give Config(budgets=[Budget(limit=...)])")
         return spending.reset(name, share)
+
+    def get_circuits(self) -> dict[tuple[str, str], str]:
+        """How the circuits of targets that failed lately stand, by vendor and model: "closed", "open" or "half-open"."""
+        breakers, now = self._attempt_loop.breakers, self._clock.monotonic()
+        targets = [Target(vendor=key[0], model=key[1]) for key in list(breakers.circuits)]
+        return {(one.vendor, one.model): breakers.state(one, now) for one in targets}
+
+    def add_observer(self, observer: ObserverLike) -> None:
+        """Have one more observer hear of the calls that begin from now on, as those given to the constructor do."""
+        self._recorder.add(observer)
 
     def get_stats(self) -> Stats:
         """The counts of all calls that have ended, as of one moment, and how many run and wait."""

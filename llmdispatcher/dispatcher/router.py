@@ -782,8 +782,9 @@ class Router:
         for member in alias.models:
             found = self._for_model(member)
             (later if targets else undecided).extend(found.undecided)  # who comes first is not passed over for want of a list
+            shared = member if len(found.targets) > 1 else ""
             for target in found.targets:
-                targets.setdefault(target.key, target)
+                targets.setdefault(target.key, attrs.evolve(target, member=shared) if shared else target)
             if not found.targets:
                 why = f"{NO_MODEL} a registered vendor that can be asked for it; it is of the pool {alias.name!r}"
                 absent = next((skip for skip in found.skipped if skip.code == UNREGISTERED), None)

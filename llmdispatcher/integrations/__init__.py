@@ -8,10 +8,17 @@ import signal
 import threading
 from collections.abc import Mapping
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmdispatcher import Config, ConfigError, Dispatcher
 from llmdispatcher.dispatcher import ConfigFile
+
+from .._lazy import door
+
+if TYPE_CHECKING:
+    from .litellm.proxy_config import read_proxy_config as read_proxy_config
+else:
+    __getattr__, __dir__ = door(__name__, {"litellm.proxy_config": ("read_proxy_config",)})
 
 _LAST_WORDS = 1.0
 """Seconds in which those whose calls have ended may hand on the answers, before the process ends."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 import attrs
 
@@ -13,7 +14,7 @@ from .eligible import Named, Reserve, may_be_asked
 from .modes import Chosen, Placing
 from .optimize import Ranking, ranked
 from .requirements import EMBEDDINGS, OUTPUT, RULE, Requirements, SkippedTarget, needs_of
-from .route import Preferences, Route, RoutingContext, Selection, Step
+from .route import BALANCED, Preferences, Route, RoutingContext, Selection, Step
 from .rules import RoutingRule
 
 MOST_OF_A_VENDOR = 2
@@ -34,7 +35,7 @@ def plan(
     """Order the targets for a request: rules → mode → optimizers → default vendor → fallback vendor → any other that is able.
 
     With a balancer the others share the calls, and the fallback vendor comes after them. A pool keeps its order unless the
-    request itself names a mode.
+    request itself names a mode; vendors that have one and the same model of it share that model's calls.
 
     A target that lacks a capability which the request uses, whose window is too small, or that would cost too much is skipped, and
     where others give a longer answer one that gives a shorter one than ``max_tokens``. One that has the capability in a roundabout
@@ -183,7 +184,7 @@ class _Planner:
         if self.mode is not None and (len(fitting) > 1 or self.choice is Selection.ANY):
             return self._by_mode(self.mode, fitting, skipped)
         if self.choice is Selection.POOL:
-            return [Step(target, "in the order of its pool") for target in fitting]
+            return self._by_pool(fitting)
         if self.pinned is not None and self.pins(fitting):
             return [Step(target, "the request names it") for target in fitting]
         latency, cost = self.preferences.latency, self.requirements.cost
@@ -191,6 +192,18 @@ class _Planner:
         if timed or cheap:
             return self._by_figures(fitting, timed=timed, cheap=cheap)
         return self._by_name(fitting)
+
+    def _by_pool(self, fitting: Sequence[Target]) -> list[Step]:
+        """In the order of the pool; with a balancer the vendors of one and the same model of it share its calls."""
+        balancer, moment = self.preferences.balancer, self.moment
+        steps: list[Step] = []
+        for member, group in groupby(fitting, key=lambda target: target.member):
+            targets, why = list(group), "in the order of its pool"
+            if member and balancer is not None:
+                targets = balancer.order(self.request, targets, moment.turn, moment.speed, self.requirements.dollars)
+                why = f"{why}; balanced, {balancer.label(self.request)}"
+            steps += [Step(target, why) for target in targets]
+        return steps
 
     def _by_mode(self, mode: Chosen, targets: list[Target], skipped: list[SkippedTarget]) -> list[Step]:
         """As the mode has them, equals as they are balanced; slower ones than ``max_latency`` last."""
@@ -252,7 +265,7 @@ class _Planner:
         groups = ((first, "default vendor"), (second, "fallback vendor"), (others, "able, in order of registration"))
         if balancer is not None:
             others = balancer.order(self.request, others, moment.turn, moment.speed, self.requirements.dollars)
-            groups = (groups[0], (others, f"balanced, {balancer.label(self.request)}"), groups[1])
+            groups = (groups[0], (others, f"{BALANCED}, {balancer.label(self.request)}"), groups[1])
         return [Step(target, why) for group, why in groups for target in group]
 
 

@@ -70,6 +70,10 @@ class Step:
         return f"{self.why}; {self.in_words} in a roundabout way" if self.in_words else str(self.why)
 
 
+BALANCED = "balanced"
+"""The first word of why targets that share the calls have their places."""
+
+
 @attrs.frozen(slots=False)
 class Route:
     """The whole decision about one request; ``str()`` tells it to people.
@@ -104,6 +108,12 @@ class Route:
     def transient_only(self) -> bool:
         """Whether only a failure that passes leads on to the next target, or one that ``goes_on`` names."""
         return self.choice is Selection.POOL
+
+    def alike(self) -> int:
+        """How many targets at its beginning share the calls for one model, so that each could have been the first."""
+        model = self.steps[0].target.model if self.steps else None
+        shared = [step.target.model == model and str(step.why).startswith(BALANCED) for step in self.steps]
+        return max(1, shared.index(False) if False in shared else len(shared))
 
     def first_alone(self) -> Route:
         """The route without failover: its first target; the others are skipped."""

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from .gateway.http import GatewaySettings as GatewaySettings
     from .keys import ApiKey as ApiKey
     from .keys import KeyStore as KeyStore
+    from .litellm_accounts import ImportedRow as ImportedRow
+    from .litellm_accounts import import_accounts as import_accounts
+    from .litellm_dump import read_dump as read_dump
+    from .policies import KeyOwner as KeyOwner
     from .serve import ServeOptions as ServeOptions
     from .serve import first_keys as first_keys
     from .serve import run_server as run_server
@@ -23,6 +27,9 @@ else:
             "gateway.app": ("Gateway",),
             "gateway.http": ("GatewaySettings",),
             "keys": ("ApiKey", "KeyStore"),
+            "litellm_accounts": ("import_accounts", "ImportedRow"),
+            "litellm_dump": ("read_dump",),
+            "policies": ("KeyOwner",),
             "serve": ("first_keys", "run_server", "ServeOptions"),
         },
     )

@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..dispatcher import Config, Dispatcher, read_config_file
+from ..errors import ConfigError
+from ..types import build
 from .gateway.app import Gateway, make_gateway
+from .gateway.caching import apart_by_organization
 from .gateway.http import GatewaySettings
 from .gateway.passthrough import settings_in
 from .keys import KeyStore
@@ -24,10 +27,26 @@ def create_app(
     ``dispatcher`` may be the path of a configuration file, the fields of a :class:`Config` for the vendors of the environment, or
     nothing, for these with the defaults. ``keys`` is a store, the path of its file, or the URL of its PostgreSQL server. Raises
     :class:`ConfigError` for a mistake.
+
+    A cache of a configuration keeps organizations apart. That of a dispatcher that is made already does not, and is not used.
     """
     if isinstance(dispatcher, str | os.PathLike):
         settings = settings_in(read_config_file(dispatcher), settings or GatewaySettings())
-        dispatcher = Dispatcher.from_file(dispatcher)
+        dispatcher = _from_file(dispatcher)
     elif dispatcher is None or isinstance(dispatcher, Config | Mapping):
-        dispatcher = Dispatcher.from_env(dispatcher)
+        config = build(Config, {} if dispatcher is None else dispatcher, "config")
+        dispatcher = Dispatcher.from_env(apart_by_organization(config))
     return make_gateway(dispatcher, keys if isinstance(keys, KeyStore) else KeyStore(keys), settings)
+
+
+def _from_file(path: str | os.PathLike[str]) -> Dispatcher:
+    file = read_config_file(path)
+    try:
+        config, vendors = apart_by_organization(file.config()), file.make_vendors()
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.message}") from None
+    made = Dispatcher(config) if vendors else Dispatcher.from_env(config)
+    for one in vendors:
+        made.register_vendor(one)
+    made.check_vendors()
+    return made

@@ -45,7 +45,8 @@ class KeptIds:
         hashes = {_hash(one) for one in ids}
         if not hashes:
             return
-        with self._store._transaction() as connection:
+
+        def note(connection: sa.Connection) -> None:
             self._make(connection)
             fresh = hashes - set(connection.scalars(sa.select(_kept.c.hash).where(_kept.c.hash.in_(hashes))))
             now = self._store.clock.now()
@@ -53,15 +54,20 @@ class KeptIds:
                 rows = [{"hash": one, "organization": organization, "created_at": now} for one in sorted(fresh)]
                 connection.execute(sa.insert(_kept), rows)
 
+        self._store.database.write(note)
+
     def are_of(self, organization: str, ids: Iterable[str]) -> bool:
         """Whether all of these are the organization's."""
         hashes = {_hash(one) for one in ids}
         if not hashes:
             return True
         mine = sa.select(sa.func.count()).where(_kept.c.hash.in_(hashes), _kept.c.organization == organization)
-        with self._store._transaction() as connection:
+
+        def count(connection: sa.Connection) -> bool:
             self._make(connection)
             return bool(connection.scalar(mine) == len(hashes))
+
+        return self._store.database.write(count)
 
     def _make(self, connection: sa.Connection) -> None:
         if not self._made:

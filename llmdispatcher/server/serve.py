@@ -6,11 +6,16 @@ The workers are processes; each makes its dispatcher from the same options, whic
 from __future__ import annotations
 
 import atexit
+import contextlib
+import functools
 import json
 import math
+import multiprocessing
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,18 +23,24 @@ from typing import Any
 import attrs
 
 from ..catalog import vendor_rows
-from ..dispatcher import Config, Dispatcher, read_config_file
+from ..dispatcher import Dispatcher, read_config_file
 from ..errors import ConfigError
 from ..runtime import from_environment, make_data_folder, make_file
 from ..vendors import vendor
+from .gateway.access import write_to_stdout
 from .gateway.app import Gateway, make_gateway
-from .gateway.http import GatewaySettings
+from .gateway.hosts import HostRules
+from .gateway.http import GatewaySettings, reserved_port
 from .gateway.passthrough import settings_in
 from .keys import ApiKey, KeyStore
+from .reload import ConfigWatch
+from .settings import ServiceSettings, with_providers
 
 VARIABLE = "LLMDISPATCHER_SERVE"
 """The variable that carries the options to the workers."""
 ADMIN_KEY = "LLMDISPATCHER_ADMIN_KEY"
+PUBLIC_URL = "LLMDISPATCHER_PUBLIC_URL"
+TRUSTED_PROXIES, CORS_ORIGINS = "LLMDISPATCHER_TRUSTED_PROXIES", "LLMRING_CORS_ORIGINS"
 SERVERS = ("granian", "waitress")
 
 
@@ -38,7 +49,10 @@ class ServeOptions:
     """Where and how to serve. ``config`` is a configuration file; without one the vendors are those of the environment.
 
     With ``simulate`` simulated vendors answer, and nothing leaves the machine. ``database`` is the keys' file of SQLite, or the
-    URL of a PostgreSQL server. ``drain`` is the seconds that calls under way have when the process is told to end.
+    URL of a PostgreSQL server. ``drain`` is the seconds that calls under way have when the process is told to end. With port 0
+    the system chooses one. ``cache_size`` answers are kept for ``cache_ttl`` seconds; none without a size. ``metrics_port`` is a
+    port of its own for metrics and health; ``access_log`` writes a line of JSON for each request. ``public_url`` is
+    the address that clients use.
     """
 
     host: str = "127.0.0.1"
@@ -50,6 +64,26 @@ class ServeOptions:
     database: str | None = attrs.field(default=None, repr=False)
     drain: float = 600.0
     server: str | None = None
+    cache_size: int | None = None
+    cache_ttl: float | None = None
+    max_retries: int | None = None
+    load_balance: str | None = None
+    metrics_port: int | None = None
+    access_log: bool = False
+    public_url: str | None = None
+
+    def rules(self) -> HostRules:
+        """The names of this server, its proxies and origins, by the options and the environment.
+
+        Raises :class:`ConfigError` for a mistake, also where others can reach it and ``public_url`` is not told.
+        """
+        url = self.public_url or from_environment((PUBLIC_URL,))
+        return HostRules.of(self.host, url, from_environment((TRUSTED_PROXIES,)), from_environment((CORS_ORIGINS,)))
+
+    def settings(self) -> ServiceSettings:
+        """How to cache, retry and balance: by the options, else by the environment. Raises :class:`ConfigError` for a mistake."""
+        names = [field.name for field in attrs.fields(ServiceSettings)]
+        return ServiceSettings.read(ServiceSettings(**{name: getattr(self, name) for name in names}))
 
     def store(self) -> KeyStore:
         """The keys; in the user's data folder where no database is named."""
@@ -64,6 +98,7 @@ def first_keys(options: ServeOptions) -> tuple[list[tuple[ApiKey, str]], Path | 
     store = options.store()
     try:
         made = store.first(from_environment((ADMIN_KEY,)))
+        store.budgets.prepare()
     finally:
         store.close()
     if not made or sys.stderr.isatty():
@@ -76,32 +111,77 @@ def first_keys(options: ServeOptions) -> tuple[list[tuple[ApiKey, str]], Path | 
 
 def make_dispatcher(options: ServeOptions) -> Dispatcher:
     """Return the dispatcher of one worker. Raises :class:`ConfigError`, also where no vendor has a key."""
+    settings = options.settings()
+    try:
+        file = with_providers(read_config_file(options.config))
+        config, vendors = settings.over(file.config(), said=file.fields), file.make_vendors()
+    except ConfigError as error:
+        at = f"{options.config}: " if options.config is not None else ""
+        raise ConfigError(error.message if error.message.startswith(at) else f"{at}{error.message}") from None
     if options.simulate:
-        return _simulated(options)
-    if options.config is not None:
-        return Dispatcher.from_file(options.config)
-    return Dispatcher.from_env()
+        if options.config is None:
+            config = attrs.evolve(config, default_vendor="openai")
+        made = Dispatcher(config)
+    else:
+        made = Dispatcher(config) if vendors else Dispatcher.from_env(config)
+    for one in vendors:
+        made.register_vendor(one)
+    if options.simulate:
+        _simulate(made)
+    made.check_vendors()
+    return made
 
 
-def _simulated(options: ServeOptions) -> Dispatcher:
+def _simulate(made: Dispatcher) -> None:
+    """Register simulated vendors under the names that are free."""
     from ..testing import VendorSimulator
 
     simulator = VendorSimulator(latency=0.05, tokens_per_second=200.0).start()
     atexit.register(simulator.close)
-    made = Dispatcher.from_file(options.config) if options.config is not None else Dispatcher(Config(default_vendor="openai"))
     known = {row.name for row in vendor_rows()}
     for kind, url in (("openai", simulator.openai_url), ("anthropic", simulator.anthropic_url), ("google", simulator.google_url)):
         if kind in known and kind not in made.get_vendors():
             made.register_vendor(vendor(kind, api_key="simulated", base_url=url, trust_env=False))
+
+
+def make_application(options: ServeOptions, *, registry: Any = None) -> Gateway:
+    """Return the application of one worker. With a port for metrics they are in ``registry``, by default in one of its own."""
+    settings = GatewaySettings(threads=options.threads, access_log=options.access_log, rules=options.rules())
+    if options.config is not None:
+        settings = settings_in(read_config_file(options.config), settings)
+    gateway = make_gateway(make_dispatcher(options), options.store(), settings)
+    if options.access_log:
+        write_to_stdout()
+    if options.metrics_port is not None:
+        _require_prometheus()
+        from prometheus_client import CollectorRegistry  # late: with a port for metrics alone
+
+        from .gateway.metrics import GatewayMetrics
+
+        metrics = GatewayMetrics(
+            registry if registry is not None else CollectorRegistry(),
+            gateway.dispatcher,
+            gateway.records,
+            ready=gateway.is_ready,
+            in_flight=gateway.in_flight,
+        )
+        gateway.log.listeners.append(metrics.observe)
+        gateway.at_end.append(metrics.close)
+        gateway.at_reload.append(metrics.follow)
+    return gateway
+
+
+def _checked_dispatcher(options: ServeOptions) -> Dispatcher:
+    made = make_dispatcher(options)
+    if not made.get_vendors():
+        made.close()
+        raise ConfigError("no vendor is configured; write [vendors.NAME] into the file of --config, or use --simulate")
     return made
 
 
-def make_application(options: ServeOptions) -> Gateway:
-    """Return the application of one worker."""
-    settings = GatewaySettings(threads=options.threads)
-    if options.config is not None:
-        settings = settings_in(read_config_file(options.config), settings)
-    return make_gateway(make_dispatcher(options), options.store(), settings)
+def _require_prometheus() -> None:
+    if find_spec("prometheus_client") is None:
+        raise ConfigError("metrics_port: prometheus-client is not installed; pip install prometheus-client")
 
 
 def _options_of(text: str) -> ServeOptions:
@@ -118,13 +198,19 @@ class _Application:
 
     def __init__(self) -> None:
         self._gateway: Gateway | None = None
+        self._watch: ConfigWatch | None = None
 
-    def start(self) -> Gateway:
-        """Make it."""
+    def start(self, registry: Any = None) -> Gateway:
+        """Make it, and look after its configuration in this process."""
         if self._gateway is None:
             options = _options_of(os.environ.get(VARIABLE) or "{}")
-            self._gateway = make_application(options)
+            if options.config is not None:
+                remake = functools.partial(_checked_dispatcher, options)
+                self._watch = ConfigWatch(Path(options.config), remake, options.drain)
+            self._gateway = make_application(options, registry=registry)
             atexit.register(self._gateway.close, options.drain)
+        if self._watch is not None:
+            self._watch.start(self._gateway.replace_dispatcher)
         return self._gateway
 
     def __call__(self, environ: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -135,9 +221,10 @@ application = _Application()
 """What a WSGI server loads, with the options in the variable :data:`VARIABLE`."""
 
 
-def make_worker() -> Gateway:
+def make_worker() -> _Application:
     """Return the application of this process; a mistake in the configuration ends the worker at its start."""
-    return application.start()
+    application.start()
+    return application
 
 
 def choose_server(wanted: str | None) -> str:
@@ -154,44 +241,106 @@ def choose_server(wanted: str | None) -> str:
     return wanted or found[0]
 
 
-def run_server(options: ServeOptions) -> None:
-    """Serve until the process is told to end. Raises :class:`ConfigError` for a configuration that cannot be."""
+def run_server(options: ServeOptions, tell: Callable[[int, int | None], None] = lambda _port, _metrics: None) -> None:
+    """Serve until the process is told to end. Raises :class:`ConfigError` for a configuration that cannot be.
+
+    ``tell`` hears the port, and that of the metrics, before the first request is taken.
+    """
     name = choose_server(options.server)
+    if options.metrics_port is not None:
+        _require_prometheus()
     if not options.simulate:
-        made = make_dispatcher(options)
-        made.close()
-        if not made.get_vendors():
-            raise ConfigError("no vendor is configured; write [vendors.NAME] into the file of --config, or use --simulate")
+        _checked_dispatcher(options).close()
     os.environ[VARIABLE] = json.dumps(attrs.asdict(options))
     if name == "waitress":
-        _serve_with_waitress(options)
+        _serve_with_waitress(options, tell)
     else:
-        _serve_with_granian(options)
+        _serve_with_granian(options, tell)
 
 
-def _serve_with_granian(options: ServeOptions) -> None:
+def _serve_with_granian(options: ServeOptions, tell: Callable[[int, int | None], None]) -> None:
     from granian import Granian
 
-    Granian(
-        "llmdispatcher.server.serve:make_worker",
-        address=options.host,
-        port=options.port,
-        interface="wsgi",  # type: ignore[arg-type]  # an enum of texts
-        workers=options.workers,
-        blocking_threads=options.threads,
-        websockets=False,
-        factory=True,
-        log_access=False,
-        respawn_failed_workers=True,
-        workers_kill_timeout=max(1, math.ceil(options.drain)),  # 0 would be for ever
-    ).serve()
+    with reserved_port(options.host, options.port) as port, _metrics_of_workers(options) as exposition:
+        server = Granian(
+            "llmdispatcher.server.serve:make_worker",
+            address=options.host,
+            port=port,
+            interface="wsgi",  # type: ignore[arg-type]  # an enum of texts
+            workers=options.workers,
+            blocking_threads=options.threads,
+            websockets=False,
+            factory=True,
+            log_access=False,
+            respawn_failed_workers=True,
+            workers_kill_timeout=max(1, math.ceil(options.drain)),  # 0 would be for ever
+        )
+        interrupt: Callable[..., None] = server.signal_handler_interrupt
+
+        def end(*args: object, **more: object) -> None:
+            if server.interrupt_signal:
+                _kill_workers()
+            interrupt(*args, **more)
+
+        server.signal_handler_interrupt = end  # type: ignore[method-assign]  # granian would wait for the streams again
+        server.signal_handler_reload = _hand_on  # type: ignore[method-assign]  # granian would end the workers, and their streams
+        if exposition is not None:
+            exposition.ready = lambda: not server.interrupt_signal
+        tell(port, exposition.port if exposition is not None else None)
+        server.serve()
 
 
-def _serve_with_waitress(options: ServeOptions) -> None:
+def _hand_on(*_args: object, **_more: object) -> None:
+    """Hand SIGHUP on to the workers, which reload the configuration."""
+    for worker in multiprocessing.active_children():
+        if worker.pid is not None:
+            os.kill(worker.pid, signal.SIGHUP)
+
+
+def _kill_workers() -> None:
+    """End the workers at once: the second signal says not to wait."""
+    for worker in multiprocessing.active_children():
+        worker.kill()
+
+
+@contextlib.contextmanager
+def _metrics_of_workers(options: ServeOptions) -> Iterator[Any]:
+    """The port of the metrics of all workers, which count in files of a folder, unless one is named in the environment."""
+    if options.metrics_port is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="llmdispatcher-metrics-") as folder:
+        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)  # before prometheus-client is loaded
+        from .exposition import Exposition
+
+        exposition = Exposition(options.host, options.metrics_port, folder=os.environ["PROMETHEUS_MULTIPROC_DIR"])
+        try:
+            yield exposition
+        finally:
+            exposition.close()
+
+
+def _serve_with_waitress(options: ServeOptions, tell: Callable[[int, int | None], None]) -> None:
     if options.workers > 1:
         raise ConfigError("workers: waitress serves in one process; install granian for more")
     from .waitress import run_waitress
 
-    gateway = make_worker()
-    most, drain = gateway.settings.max_body, options.drain
-    run_waitress(gateway, host=options.host, port=options.port, threads=options.threads, most=most, drain=drain)
+    registry = exposition = None
+    if options.metrics_port is not None:
+        from prometheus_client import CollectorRegistry
+
+        from .exposition import Exposition
+
+        registry = CollectorRegistry()
+    gateway = application.start(registry)
+    if options.metrics_port is not None:
+        exposition = Exposition(options.host, options.metrics_port, registry=registry, ready=gateway.is_ready)
+    metrics_port = exposition.port if exposition is not None else None
+    run_waitress(
+        gateway,
+        host=options.host,
+        port=options.port,
+        threads=options.threads,
+        drain=options.drain,
+        tell=lambda port: tell(port, metrics_port),
+    )

@@ -45,10 +45,12 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # the same
         return bool(self.total_outbufs_len and SYSTEM_CLOCK.now().timestamp() - self.last_activity > BODY_SECONDS)
 
 
-def run_waitress(application: Any, *, host: str, port: int, threads: int, most: int, drain: float) -> None:
+def run_waitress(
+    application: Any, *, host: str, port: int, threads: int, drain: float, tell: Callable[[int], None] = lambda _port: None
+) -> None:
     """Serve until SIGTERM or SIGINT, and then until no request is left or ``drain`` seconds are over; a second signal ends it.
 
-    ``application`` is a :class:`Gateway`. ``most`` is the bytes of a body.
+    ``application`` is a :class:`Gateway`. ``tell`` hears the port.
     """
     server = create_server(
         application,
@@ -60,8 +62,9 @@ def run_waitress(application: Any, *, host: str, port: int, threads: int, most: 
         channel_timeout=int(BODY_SECONDS) * 4,
         cleanup_interval=_LOOK,
         channel_request_lookahead=1,
-        max_request_body_size=most + 1,
+        max_request_body_size=application.settings.max_body + 1,
         ident="",
+        clear_untrusted_proxy_headers=False,  # whose word counts is told to the gateway
     )
     sockets = limit_clients(server)
 
@@ -73,6 +76,7 @@ def run_waitress(application: Any, *, host: str, port: int, threads: int, most: 
             wasyncore.dispatcher.close(one)
         threading.Thread(target=_when_idle, args=(application, drain), name="llmdispatcher-drain", daemon=True).start()
 
+    tell(int(sockets[0].socket.getsockname()[1]))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     server.run()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -49,10 +50,19 @@ class Served:
         return requests.get(self.url + path, headers=headers, timeout=30, **more)
 
 
+def wait_until(happened: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < end, "it has not happened in time"
+        time.sleep(0.02)
+
+
 @contextlib.contextmanager
 def serving(app: Any) -> Iterator[str]:
     """The address of a WSGI application that waitress serves."""
-    server = create_server(app, host="127.0.0.1", port=0, threads=8, channel_request_lookahead=1, ident="", cleanup_interval=0)
+    given = {"channel_request_lookahead": 1, "ident": "", "cleanup_interval": 0, "clear_untrusted_proxy_headers": False}
+    server = create_server(app, host="127.0.0.1", port=0, threads=8, **given)
     limit_clients(server)
     stopped = threading.Event()
 

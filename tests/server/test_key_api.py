@@ -102,7 +102,7 @@ def test_rotating_keeps_all_but_the_secret(place):
         ({"tags": ["a\nb"]}, r"tags\[0\]: "),
         ({"tags": ["a"] * 21}, "tags: 21 are too many"),
         ({"models": "gpt-*"}, "models: str is no list"),
-        ({"rpm": 5}, "rpm: a key has no such setting"),
+        ({"rpm": 5}, "rpm: there is no such setting"),
     ],
 )
 def test_limits_that_cannot_be(tmp_path, settings, told):
@@ -188,7 +188,14 @@ def test_a_key_without_the_scope_manages_nothing(served):
         ({"label": "a", "budget": "much"}, "budget"),
         ({"label": "a", "in_flight": -1}, "in_flight"),
         ({"label": "a", "expires_at": "tomorrow"}, "expires_at"),
-        ({"label": "a", "expires_at": "2027-01-31T00:00:00"}, "expires_at"),
+        ({"label": "a", "override": {"limit": "5"}}, "override"),
+        ({"label": "a", "override": {"limit": "5/day", "until": "2027-01-31"}}, "override"),
+        ({"label": "a", "model_budgets": "gpt-*=5/day"}, "model_budgets"),
+        ({"label": "a", "model_budgets": ["gpt-*=5/day", "GPT-*=6/day"]}, "model_budgets"),
+        ({"label": "a", "model_budgets": ["gpt-*=5/day then gpt-4o"]}, "model_budgets"),
+        ({"label": "a", "strict": "yes"}, "strict"),
+        ({"label": "a", "team": "nobody's"}, "team"),
+        ({"label": "a", "member": 5}, "member"),
         ({"label": "a", "expires_at": "9999-12-31T23:59:59-12:00"}, "expires_at"),
         ({"label": "a", "tags": ["\0"]}, "tags"),
         ({"label": "\ud800"}, "label"),
@@ -231,8 +238,9 @@ def test_a_new_key_never_has_more_than_its_maker(served):
 def test_while_the_database_is_away_nothing_is_managed(served, maker):
     """503 with a code, not a failure of the gateway's."""
     assert 200 == served.get("/api/v1/keys", key=maker).status_code
-    with served.app.keys._transaction() as connection:
-        connection.exec_driver_sql("ALTER TABLE llmdispatcher_api_keys RENAME TO away")
+    served.app.keys._database.write(
+        lambda connection: connection.exec_driver_sql("ALTER TABLE llmdispatcher_api_keys RENAME TO away")
+    )
     for answer in (served.get("/api/v1/keys", key=maker), served.post("/api/v1/keys", {"label": "a"}, key=maker)):
         assert (503, "store_unavailable") == (answer.status_code, answer.json()["error"]["code"])
         assert "5" == answer.headers["Retry-After"]

@@ -77,11 +77,11 @@ def _awaited(url, process, home):
     raise AssertionError((home / "log").read_text())
 
 
-SECOND = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+SECOND = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def _framed(*headers, body, path=b"/v1/chat/completions"):
-    return b"POST %s HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n%s" % (path, b"\r\n".join(headers), body)
+    return b"POST %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n\r\n%s" % (path, b"\r\n".join(headers), body)
 
 
 def _in_pieces(body):

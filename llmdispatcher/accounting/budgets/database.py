@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 from sqlalchemy import Connection, bindparam, text
@@ -38,6 +38,7 @@ from .store import Account, AccountBalance, Booking, BudgetStoreUnavailable, Cla
 if TYPE_CHECKING:
     from ..ledger.ledger import Ledger
 
+T = TypeVar("T")
 logger = room_logger("accounting")
 
 PATIENCE = 5.0
@@ -227,12 +228,13 @@ _OPEN_ACCOUNT = text(
 # Sums are made in NUMERIC: an account that is full must refuse, and not overflow.
 _RESERVE = text(
     f"UPDATE llmdispatcher_budgets SET reserved = reserved + :amount WHERE {_WHERE}"  # noqa: S608 - constants of ours
-    " AND CAST(spent AS NUMERIC) + reserved + :amount <= :most"
+    " AND CAST(spent AS NUMERIC) + reserved + :amount <= :most RETURNING spent, reserved"
 )
 _UPDATE_ACCOUNT = text(
     f"UPDATE llmdispatcher_budgets SET spent = CASE WHEN CAST(spent AS NUMERIC) + :spent > {MOST_SUM} THEN {MOST_SUM}"  # noqa: S608 - as above
     f" ELSE spent + :spent END, reserved = reserved - :amount WHERE {_WHERE}"
 )
+_SET_SPENT = text(f"UPDATE llmdispatcher_budgets SET spent = :spent WHERE {_WHERE}")  # noqa: S608 - as above
 _SELECT_BALANCE = text(f"SELECT spent, reserved FROM llmdispatcher_budgets WHERE {_WHERE}")  # noqa: S608 - as above
 _INSERT_RESERVATION = text(
     "INSERT INTO llmdispatcher_reservations (id, name, share, begins, amount, expires_at, expired)"
@@ -285,9 +287,24 @@ class DatabaseBudgetStore:
 
     def reserve(self, wanted: Booking, now: int, patience: float) -> AccountBalance | None:
         """Take the money, or return the account that has too little."""
-        job = Job(partial(self._reserve, wanted, now), partial(_settle, wanted, 0, True))
-        short: AccountBalance | None = self._worker.run(job, patience)
-        return short
+        found = self.reserve_unless(None, wanted, now, patience)
+        return found if isinstance(found, AccountBalance) else None
+
+    def reserve_unless(
+        self, refuses: Callable[[Connection], T | None] | None, wanted: Booking, now: int, patience: float
+    ) -> T | AccountBalance | list[AccountBalance]:
+        """Take the money and return what the accounts hold then; or the account that has too little, or what ``refuses`` returns.
+
+        ``refuses`` reads in the same transaction; where it returns anything nothing is taken. It raises nothing but what the
+        database does. Raises :class:`BudgetStoreUnavailable`.
+        """
+        job = Job(partial(self._reserve, refuses, wanted, now), partial(_settle, wanted, 0, True))
+        found: T | AccountBalance | list[AccountBalance] = self._worker.run(job, patience)
+        return found
+
+    def set_spent(self, account: Account, spent: int, patience: float) -> None:
+        """Have so much spent in an account; what is reserved stays. Raises :class:`BudgetStoreUnavailable`."""
+        self._worker.run(Job(partial(_set_spent, account, spent)), patience)
 
     def settle(self, held: Booking, spent: int, *, booked: bool = True) -> None:
         """Replace a reservation by what was spent, soon."""
@@ -316,13 +333,22 @@ class DatabaseBudgetStore:
         """Write waiting settlements, for at most two seconds; the connections belong to the ledger."""
         self._worker.close(_CLOSING)
 
-    def _reserve(self, wanted: Booking, now: int, connection: Connection) -> AccountBalance | None:
+    def _reserve(
+        self, refuses: Callable[[Connection], T | None] | None, wanted: Booking, now: int, connection: Connection
+    ) -> T | AccountBalance | list[AccountBalance]:
         lock_key(connection, BUDGETS_LOCK)
+        if refuses is not None and (refusal := refuses(connection)) is not None:
+            return refusal
         if now - self._swept_at >= SWEEP:
             self._sweep(now, connection)
         taken: list[Claim] = []
+        held: list[AccountBalance] = []
         for claim in wanted.claims:
-            short = _take_sliding(claim, wanted.amount, now, connection) if claim.since else _take(claim, wanted.amount, connection)
+            short = (
+                _take_sliding(claim, wanted.amount, now, connection)
+                if claim.since
+                else _take(claim, wanted.amount, connection, held)
+            )
             if short is not None:
                 for other in taken:
                     connection.execute(_UPDATE_ACCOUNT, {**_key_of(other.account), "spent": 0, "amount": wanted.amount})
@@ -331,7 +357,7 @@ class DatabaseBudgetStore:
         for claim in taken:
             row = {"id": wanted.id, "amount": wanted.amount, "until": wanted.until, "no": False}
             connection.execute(_INSERT_RESERVATION, {**_key_of(claim.account), **row})
-        return None
+        return held
 
     def _balances(self, budgets: list[str], now: int, connection: Connection) -> list[AccountBalance]:
         lock_key(connection, BUDGETS_LOCK)
@@ -352,13 +378,17 @@ def _key_of(account: Account) -> dict[str, Any]:
     return {"name": account.budget, "share": account.share, "begins": account.begins}
 
 
-def _take(claim: Claim, amount: int, connection: Connection) -> AccountBalance | None:
-    """Reserve if there is room, and open an account that is not there; return what the account holds where there is none."""
+def _take(claim: Claim, amount: int, connection: Connection, held: list[AccountBalance]) -> AccountBalance | None:
+    """Reserve if there is room, and open an account that is not there; return what the account holds where there is none.
+
+    What it holds with the reservation goes to ``held``.
+    """
     wanted = {**_key_of(claim.account), "amount": amount, "most": claim.limit}
-    if connection.execute(_RESERVE, wanted).rowcount:
-        return None
-    opened = connection.execute(_OPEN_ACCOUNT, {**_key_of(claim.account), "ends": claim.account.ends}).rowcount
-    if opened > 0 and connection.execute(_RESERVE, wanted).rowcount:
+    row = connection.execute(_RESERVE, wanted).one_or_none()
+    if row is None and connection.execute(_OPEN_ACCOUNT, {**_key_of(claim.account), "ends": claim.account.ends}).rowcount > 0:
+        row = connection.execute(_RESERVE, wanted).one_or_none()
+    if row is not None:
+        held.append(AccountBalance(claim.account, *row))
         return None
     found = connection.execute(_SELECT_BALANCE, _key_of(claim.account)).one_or_none()
     return AccountBalance(claim.account, *(found or (0, 0)))
@@ -400,6 +430,12 @@ def _reset(budget: str, share: str | None, now: int, connection: Connection) -> 
     connection.execute(_FORGET_EXPIRED, {**facts, "yes": True})
     connection.execute(_RESET, {**facts, "now": now, "no": False})
     return int(connection.execute(_COUNT_SHARES, {**facts, "now": now}).scalar_one())
+
+
+def _set_spent(account: Account, spent: int, connection: Connection) -> None:
+    lock_key(connection, BUDGETS_LOCK)
+    connection.execute(_OPEN_ACCOUNT, {**_key_of(account), "ends": account.ends})
+    connection.execute(_SET_SPENT, {**_key_of(account), "spent": spent})
 
 
 def _settle(held: Booking, spent: int, booked: bool, connection: Connection) -> list[tuple[Claim, AccountBalance]]:

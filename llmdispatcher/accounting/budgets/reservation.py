@@ -51,7 +51,7 @@ from ...types import (
     unseen_model,
 )
 from ..units import account_name, micros, moment
-from .budget import MOST_HELD, WEEKDAYS, Budget, BudgetForecast, BudgetStatus, period_at, picodollars_up, plain_dollars
+from .budget import WEEKDAYS, Budget, BudgetForecast, BudgetStatus, period_at, picodollars_up, plain_dollars
 from .store import Account, AccountBalance, Booking, BudgetStore, BudgetStoreUnavailable, Claim, MemoryBudgetStore
 
 PER_REQUEST = 768
@@ -80,9 +80,6 @@ ROUTERS = frozenset({"openrouter/auto", "openrouter/bodybuilder", "typesafe/jev-
 """Names for whichever model a vendor chooses; the 0 that a price list has for them is no price."""
 SEARCHES = 10
 """How often a vendor's own tool is used where it sets no ``max_uses``."""
-
-BYTES_PER_TOKEN = 3
-"""Of a text, for an estimate on the safe side: English prose has four and a half, code and JSON three to four, Chinese three."""
 
 _NOTHING = Decimal(0)
 _DAY = timedelta(days=1)
@@ -274,7 +271,7 @@ def _max_uses(tool: VendorTool) -> int:
 class CallBudget:
     """What the attempts of one call share: its facts, the measure of its request, and the store of budgets that count by call."""
 
-    __slots__ = ("_measure", "_more", "assumed_output", "facts", "request", "store")
+    __slots__ = ("_measure", "_more", "facts", "request", "store")
 
     def __init__(self, request: Request, origin: str | None = None, store: MemoryBudgetStore | None = None) -> None:
         self.request = request
@@ -284,8 +281,6 @@ class CallBudget:
             "user": request.user or "",
             "id_at_origin": request.id_at_origin or "",
         }
-        self.assumed_output: int | None = None
-        """Tokens of an answer that :meth:`estimate` assumed, where the request has no limit of its own."""
         self._measure: Measure | None = None
         self._more = 0
 
@@ -295,14 +290,6 @@ class CallBudget:
         if self._measure is None:
             self._measure = measure(self.request)
         return attrs.evolve(self._measure, text=self._measure.text + self._more) if self._more else self._measure
-
-    def estimate(self, output: int) -> None:
-        """Reserve an estimate in place of the bound: a token for each three bytes of text, and ``output`` tokens for an answer
-        that has no limit of its own."""
-        bounds = self.measure
-        text = -(-bounds.text // BYTES_PER_TOKEN)
-        self.assumed_output = output if bounds.output is None else None
-        self._measure = attrs.evolve(bounds, text=text, output=self.assumed_output or bounds.output)
 
     def continue_with(self, text: str, around: str) -> None:
         """Count the beginning of an answer, and the words around it, as part of the request from now on."""
@@ -486,13 +473,6 @@ class Spending:
             return None
         reservation.of_call = None
         return _exceeded_error(charge, short)
-
-    def dearest(self, call: CallBudget, targets: Iterable[Target]) -> Target | None:
-        """The target that may cost most; one without a known price before all others. ``None`` where there are no targets."""
-        now = self._clock.now()
-        return max(
-            targets, default=None, key=lambda one: bound(call.measure, call.request, one, now) if has_price(one) else MOST_HELD
-        )
 
     def statuses(self) -> tuple[BudgetStatus, ...]:
         """Every account in its present period; budgets that count by call have none.

@@ -34,11 +34,15 @@ class SpoolFull(OSError):
 
 
 class Spool:
-    """The segments of one ledger on this machine; safe under threads. ``most`` is bytes of all segments together."""
+    """The segments of one ledger on this machine; safe under threads. ``most`` is bytes of all segments together.
 
-    def __init__(self, folder: Path, most: int) -> None:
+    Rows of something else have ``columns`` of their own, and are written as those of calls are.
+    """
+
+    def __init__(self, folder: Path, most: int, columns: Sequence[str] = CALL) -> None:
         self._folder = folder
         self._most = most
+        self._columns = columns
         self._lock = new_lock()
         self._own: int | None = None
         self._size = 0
@@ -120,7 +124,7 @@ class Spool:
         path, self._own = self._create()
         self._size, self._torn_before = 0, False
         try:
-            self._write(json.dumps({"writer": writer, "calls": CALL, "attempts": ATTEMPT}).encode() + b"\n")
+            self._write(json.dumps({"writer": writer, "calls": self._columns, "attempts": ATTEMPT}).encode() + b"\n")
         except OSError:  # rows in a segment without its first line could not be read
             self.close()
             delete_file(path)
@@ -166,7 +170,7 @@ class Spool:
                 self.torn += bool(first.strip())  # an empty one was begun, or emptied, by a process that was killed then
                 return
             fit_call, fit_attempt = (
-                _column_mapper(head.get("calls", CALL), CALL),
+                _column_mapper(head.get("calls", self._columns), self._columns),
                 _column_mapper(head.get("attempts", ATTEMPT), ATTEMPT),
             )
             calls: list[Row] = []

@@ -248,6 +248,14 @@ class Receipts:
             found = next(store.stored_receipts(connection, receipts.c.receipt_id == receipt_id), None)
         return Receipt(found.document) if found is not None else None
 
+    def of_call(self, call_id: str) -> Receipt | None:
+        """Return the receipt that has this call, or ``None``."""
+        with reading(self._ledger) as connection:
+            sequence = next((place for _facts, place in store.rows_by_id(connection, [call_id])), None)
+            here = receipts.c.sequence == sequence
+            found = next(store.stored_receipts(connection, here), None) if sequence is not None else None
+        return Receipt(found.document) if found is not None else None
+
     def list(self, *, limit: int = 100, before: int | None = None, receipt_type: str | None = None) -> tuple[Receipt, ...]:
         """Return receipts, the newest first; ``before`` is the sequence to continue from."""
         with reading(self._ledger) as connection:

@@ -1,19 +1,28 @@
-"""``config check``: find the mistakes of a configuration before a program starts with it."""
+"""``config check`` finds the mistakes of a configuration; ``config import-litellm`` makes one of a LiteLLM proxy's."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ...dispatcher import ConfigFile, read_config_file, unready
+from ...errors import ConfigError
+from ...runtime import write_file
 from ...vendors import VendorInfo
-from ..options import FILE, Suite, make_command
+from ..options import FILE, OVERWRITE, Suite, make_command
 from ..session import VendorChoice, real_vendors
 from ..settings import Settings
-from ..terminal import FAILED, OK, UsageError, complain, tell, tell_json
+from ..terminal import FAILED, OK, UsageError, complain, say, tell, tell_json
 
-command = Suite("config", help="Look at a configuration.", examples=("llmdispatcher config check llmdispatcher.toml",))
+if TYPE_CHECKING:
+    from ...server import ImportedRow
+
+command = Suite("config", help="Check a configuration, or make one.", examples=("llmdispatcher config check llmdispatcher.toml",))
 
 
 @make_command(
@@ -59,3 +68,74 @@ def _find_unready(found: ConfigFile) -> tuple[list[str], list[str]]:
         lacks = {name: made[name].missing() for name in part.vendors if name not in [one.vendor for one in problems]}
         lacking += [f"vendors.{name}: {lack}" for name, lack in lacks.items() if lack is not None]
     return unknown, lacking
+
+
+@make_command(
+    "import-litellm",
+    suite=command,
+    examples=(
+        "llmdispatcher config import-litellm config.yaml --dry-run",
+        "llmdispatcher config import-litellm config.yaml --output llmdispatcher.toml --dump litellm.sql",
+    ),
+)
+@click.argument("file", type=FILE, metavar="FILE", help="The proxy's config.yaml.")
+@click.option(
+    "-o", "--output", type=FILE, default=Path("llmdispatcher.toml"), show_default=True, metavar="FILE", help="Where to write it."
+)
+@click.option("--dump", type=FILE, metavar="FILE", help="A plain dump of the proxy's database, or JSON: its keys and their owners.")
+@click.option(
+    "--database", metavar="PLACE", help="Where keys go: a file of SQLite, or postgresql://...  [default: in the data folder]"
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be written; change nothing.")
+@OVERWRITE
+def import_litellm(settings: Settings, file: Path, output: Path, *, dry_run: bool, force: bool, **given: Any) -> int:
+    """Make a configuration of the config.yaml of a LiteLLM proxy, and bring its keys with their owners and budgets.
+
+    Each setting and row lands, lands changed, or is left out; the two latter are listed with the reason. A second run changes
+    nothing. Keys come by their SHA-256: those who have them change the address only.
+    """
+    from ...integrations import read_proxy_config
+
+    try:
+        found = read_proxy_config(file)
+        content = found.toml()
+        before = output.read_text(encoding="utf-8") if output.is_file() else None
+        if before not in (None, content) and not force and not dry_run:
+            raise UsageError(f"{output} is there, and differs; --force overwrites it, --output names another")
+        brought = _bring(given["dump"], given["database"], dry_run=dry_run)
+    except ConfigError as error:
+        raise UsageError(error.message) from None
+    if dry_run and not settings.json:
+        tell(*found.toml(hidden=True).splitlines())
+    elif not dry_run and before != content:
+        write_file(output, content.encode())
+    lines = [(line.place, line.outcome, line.text) for line in found.lines]
+    lines += [(row.place, row.outcome, row.text) for row in brought]
+    if settings.json:
+        records = [{"place": place, "outcome": outcome, "text": text} for place, outcome, text in lines]
+        tell_json({"output": str(output), "written": not dry_run and before != content, "lines": records})
+        return OK
+    for place, outcome, text in lines:
+        if outcome != "landed":
+            say(f"{outcome}: {place}: {text}")
+    counts = {kind: sum(outcome == kind for _place, outcome, _text in lines) for kind in ("landed", "changed", "left")}
+    say(", ".join([f"{count} {kind}" for kind, count in counts.items()]))
+    if not dry_run:
+        say(f"{output} {'is as it was' if before == content else 'is written'}; `llmdispatcher config check {output}` reads it")
+    return OK
+
+
+def _bring(dump: Path | None, database: str | None, *, dry_run: bool) -> Sequence[ImportedRow]:
+    """Bring the rows of a dump into the keys' database; in a dry run into one that is thrown away."""
+    if dump is None:
+        return ()
+    try:
+        from ...server import KeyStore, ServeOptions, import_accounts, read_dump
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{error.name} is not installed; pip install 'llmdispatcher[server]'") from None
+    rows = read_dump(dump)
+    if not dry_run:
+        with closing(ServeOptions(database=database).store()) as store:
+            return import_accounts(rows, store)
+    with TemporaryDirectory() as folder, closing(KeyStore(Path(folder) / "keys.db")) as store:
+        return import_accounts(rows, store)

@@ -7,9 +7,9 @@ import click
 
 from ...errors import ConfigError
 from ..options import make_command
+from ..server_settings import PLACE
 from ..settings import Settings
-from ..tables import print_result
-from ..terminal import OK, UsageError, say
+from ..terminal import OK, UsageError, say, tell_json
 
 
 @make_command(
@@ -17,12 +17,18 @@ from ..terminal import OK, UsageError, say
     examples=(
         "llmdispatcher serve --simulate",
         "llmdispatcher serve",
-        "llmdispatcher serve --config llmdispatcher.toml --host 0.0.0.0 --workers 2",
+        "llmdispatcher serve --config llmdispatcher.toml --host 0.0.0.0 --public-url https://gateway.example.com --workers 2",
     ),
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
-    "--port", type=click.IntRange(1, 65535), default=8080, show_default=True, metavar="N", envvar="PORT", help="The port."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    metavar="N",
+    envvar="PORT",
+    help="The port; 0 takes a free one.",
 )
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N", help="Processes.")
 @click.option(
@@ -34,9 +40,7 @@ from ..terminal import OK, UsageError, say
     help="Requests at a time, in each process.",
 )
 @click.option("--simulate", is_flag=True, help="Let simulated vendors answer; nothing is sent anywhere.")
-@click.option(
-    "--database", metavar="PLACE", help="The keys' database: a file of SQLite, or postgresql://...  [default: in the data folder]"
-)
+@PLACE
 @click.option(
     "--drain",
     type=click.FloatRange(min=0),
@@ -45,6 +49,13 @@ from ..terminal import OK, UsageError, say
     metavar="S",
     help="Seconds for calls under way at the end.",
 )
+@click.option("--cache-size", type=click.IntRange(0), metavar="N", help="Keep N answers to answer again.  [default: none]")
+@click.option("--cache-ttl", type=click.FloatRange(min=0), metavar="S", help="Seconds for which they are kept.  [default: 3600]")
+@click.option("--max-retries", type=click.IntRange(0), metavar="N", help="Returns to a target that failed.  [default: 3]")
+@click.option("--load-balance", metavar="NAME", help="How equal vendors share the calls.  [default: ROUND_ROBIN]")
+@click.option("--metrics-port", type=click.IntRange(0, 65535), metavar="N", help="Serve metrics and health on a port of their own.")
+@click.option("--access-log", is_flag=True, help="Log a line of JSON for each request; of what is said it has nothing.")
+@click.option("--public-url", metavar="URL", help="The address that clients use; else $LLMDISPATCHER_PUBLIC_URL.")
 @click.option("--server", type=click.Choice(["granian", "waitress"]), help="What serves.  [default: what is installed]")
 def command(settings: Settings, **given: object) -> int:
     """Serve the formats of OpenAI, Anthropic, Google and Ollama, with keys of its own, until it is told to end.
@@ -58,21 +69,27 @@ def command(settings: Settings, **given: object) -> int:
         raise UsageError(f"{error.name} is not installed; pip install 'llmdispatcher[server]'") from None
     options = attrs.evolve(ServeOptions(**given), config=str(settings.config) if settings.config else None)  # type: ignore[arg-type]  # click has checked them
     try:
+        options.settings()
+        options.rules()
         made, path = first_keys(options)
-        address = f"http://{options.host}:{options.port}"
         if path is not None:
             say(f"The first keys are in {path}; read them, and delete the file.")
         for key, secret in made if path is None else ():
             say(f"{key.label} key: {secret}")
         if made and path is None:
             say("They are not shown again.")
-        print_result(
-            settings,
-            {"address": address, "keys_file": str(path) if path is not None else None},
-            f"Serving {'simulated vendors' if options.simulate else 'the gateway'} on {address}; Ctrl-C ends it.",
-            say,
-        )
-        run_server(options)
+
+        def tell_address(port: int, metrics_port: int | None) -> None:
+            address = f"http://{options.host}:{port}"
+            if settings.json:
+                further = {} if metrics_port is None else {"metrics_port": metrics_port}
+                tell_json({"address": address, "keys_file": str(path) if path is not None else None, **further})
+            elif not settings.quiet:
+                say(f"Serving {'simulated vendors' if options.simulate else 'the gateway'} on {address}; Ctrl-C ends it.")
+                if metrics_port is not None:
+                    say(f"Metrics are on http://{options.host}:{metrics_port}/metrics.")
+
+        run_server(options, tell_address)
     except ConfigError as error:
         raise UsageError(error.message) from None
     return OK

@@ -114,6 +114,7 @@ class Events:
         self, stream: StreamingResponse, task: Task, asked: Inbound, *, array: _Array | None, heartbeat: float, leavers: Leavers
     ) -> None:
         self._stream, self._form, self._release, self._charge = stream, task.form, task.release, task.charge
+        self._record, self._asked, self._whole = task.record, asked, False
         self._writer = PassingWriter(task.form.codec, asked)
         self._left = has_left(task.incoming.environ)
         self._request_id = task.incoming.request_id
@@ -158,7 +159,9 @@ class Events:
         return piece
 
     def _note(self, chunk: StreamChunk) -> None:
-        """Keep the answer's id before the client has it, which may name it at once."""
+        """Keep the answer's id before the client has it, which may name it at once; and the time of the first output."""
+        if self._record is not None and self._record.first_output is None:
+            self._record.first_output = SYSTEM_CLOCK.monotonic() - self._record.begun
         if self._keep is not None and chunk.response_id:
             self._keep({chunk.response_id})
             self._keep = None
@@ -174,6 +177,8 @@ class Events:
         try:
             self._stream.close()
         finally:
+            if self._record is not None and not self._whole:
+                self._record.broken(self._asked.request, self._stream.partial)
             if self._charge is not None:
                 self._settle(self._charge)
             self._release()
@@ -238,6 +243,7 @@ class Events:
         except DispatchError as error:
             yield writer.fail(error_for_client(error, self._form))
         else:
+            self._whole = True
             yield writer.end()
 
 

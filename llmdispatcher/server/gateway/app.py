@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import re
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -22,8 +24,12 @@ from ...vendors import HttpVendor
 from ...wire import COUNTING, EMBEDDING_CODECS, Inbound
 from ..kept_ids import KeptIds, made_in, references_in
 from ..keys import ApiKey, KeyStore
+from ..records import RequestRecords
+from ..reload import Generations
 from . import management, passthrough
+from .access import log_request
 from .answers import StreamedAnswer, WholeAnswer, facts_of, header_text, place_of, stream_of
+from .caching import may_cache, warn_of_cache
 from .checks import MOST_MEMBERS, MOST_OF_EMBEDDINGS, check_media, check_members, check_settings, check_stateless
 from .formats import (
     CHAT,
@@ -37,6 +43,7 @@ from .formats import (
     ClientFormat,
     GatewayError,
     as_codex_acts,
+    error_for_client,
     write_error,
 )
 from .http import (
@@ -56,9 +63,15 @@ from .http import (
 )
 from .limits import KeyLimits, charge_of, charging
 from .passing import Original, anthropic_headers, body_of, family, hashed_values
+from .record import RequestRecord
+from .requests import RequestLog
+from .service import ProxyService
+from .service_format import in_service_format
 from .sessions import session_of
+from .shared_limits import SharedKeyLimits
 from .targets import ClientRequest, Grants
 from .tenant import TenantHashes
+from .usage import UsageDesk
 
 logger = room_logger("server")
 
@@ -75,6 +88,7 @@ class PathRoute(NamedTuple):
     form: ClientFormat
     scope: str | None
     work: Callable[[Gateway, Task], WholeAnswer | StreamedAnswer]
+    face: str
     passes: bool = False
     """Whether bodies pass as they are, and every method counts."""
 
@@ -96,33 +110,78 @@ class Gateway:
         self.dispatcher = dispatcher
         self.keys = keys
         self.settings = settings
-        self.draining = False
+        self._drains = threading.Event()
         self._clock = clock
         self._bodies = Bodies(settings.max_body, settings.bodies_together, clock)
         self._leavers = Leavers()
         self._in_flight = InFlight(settings.threads)
         self._failed = FailedLogins(clock)
-        self._limits = KeyLimits(clock)
+        self._limits = KeyLimits(clock, SharedKeyLimits(settings.redis, clock) if settings.redis is not None else None)
         self._tenants = TenantHashes(keys)
         self._takes_client_credentials = _takes_client_credentials(dispatcher)
         self._kept = KeptIds(keys) if settings.stateful else None
         passthrough.check_rows(settings.passthrough, dispatcher, stateful=settings.stateful)
         self._routes = (*ROUTES, *[route for row in settings.passthrough for route in _passing_routes(row)])
+        self.records = RequestRecords(keys.url, clock=clock)
+        self.log = RequestLog(self.records, clock)
+        dispatcher.add_observer(self.log)
+        self.service = ProxyService(dispatcher, self.records, self._in_flight, clock, lambda: self.draining)
+        self.at_end: list[Callable[[], None]] = []
+        """What is done when no more requests are taken."""
+        if settings.access_log:
+            self.log.listeners.append(log_request)
+        self.desk = UsageDesk(dispatcher, self.records)
+        self.at_reload: list[Callable[[Dispatcher], None]] = []
+        """What hears of a new dispatcher."""
+        warn_of_cache(dispatcher)
+        self._generations = Generations(copy.copy(self))  # the last, since the copy has all that stands before
+
+    @property
+    def draining(self) -> bool:
+        """Whether no more requests are taken."""
+        return self._drains.is_set()
+
+    @draining.setter
+    def draining(self, value: bool) -> None:
+        (self._drains.set if value else self._drains.clear)()
+
+    def replace_dispatcher(self, dispatcher: Dispatcher, drain: float = 600.0) -> None:
+        """Have new requests answered over another dispatcher; that before it is closed after its calls, or ``drain`` seconds later.
+
+        Keys, limits of keys, and records stay.
+        """
+        dispatcher.add_observer(self.log)
+        warn_of_cache(dispatcher)
+        self.dispatcher = self.service.dispatcher = self.desk.dispatcher = dispatcher
+        self._takes_client_credentials = _takes_client_credentials(dispatcher)
+        for told in self.at_reload:
+            told(dispatcher)
+        self._generations.replace(copy.copy(self), drain)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
-        incoming = Incoming.of(environ)
+        with self._generations.use() as gateway:
+            return gateway._respond(environ, start_response)
+
+    def _respond(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        incoming = Incoming.of(environ, self.settings.rules)
         hide_keys(environ)
-        form = form_of(incoming)
+        form, record = form_of(incoming), self.log.begin(incoming)
         try:
-            answer = self._answer(incoming)
+            answer = self._answer(incoming, record)
         except DispatchError as error:
-            answer = self._refusal(incoming, error)
+            answer = self._refusal(incoming, error, record)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client is answered
             logger.error("%s: a request failed inside the gateway: %s", incoming.request_id, place_of(error))
-            answer = self._refusal(incoming, GatewayError("the gateway failed; tell whoever runs it", status=500, code="internal"))
+            told = GatewayError("the gateway failed; tell whoever runs it", status=500, code="internal")
+            answer = self._refusal(incoming, told, record)
+        if not isinstance(answer, StreamedAnswer):
+            record.status = answer.status
+            self.log.finish(record)
         headers = {**answer.headers, form.id_header: incoming.request_id, "x-llmdispatcher-request-id": incoming.request_id}
         headers.setdefault("Cache-Control", "no-store")
+        if self.settings.rules.origins:
+            headers.update(self.settings.rules.cross_origin(environ))
         headers["Vary"] = "Accept-Encoding, X-API-Key, Authorization, Origin"
         if isinstance(answer, StreamedAnswer):
             try:
@@ -136,13 +195,20 @@ class Gateway:
         start_response(f"{answer.status} {STATUS_TEXTS.get(answer.status, 'Error')}", list(headers.items()))
         return [body]
 
-    def _answer(self, incoming: Incoming) -> WholeAnswer | StreamedAnswer:
+    def _answer(self, incoming: Incoming, record: RequestRecord) -> WholeAnswer | StreamedAnswer:
+        rules = self.settings.rules
+        rules.check(incoming.environ)
+        if incoming.method == "OPTIONS" and (headers := rules.preflight(incoming.environ)) is not None:
+            return WholeAnswer(204, b"", headers)
         route, match = self._route(incoming)
+        record.face = route.face
         key = self._key(incoming, route.scope) if route.scope is not None else None
+        record.key, record.recorded = key, route.scope == "gateway" and route.method == "POST"
         leave = self._in_flight.enter(key.id) if key is not None else lambda: None
         give_back: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
         stop_counting: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
-        charge = charge_of(self._limits, self.keys.budgets, key)
+        output = self.settings.default_max_tokens
+        charge = charge_of(self._limits, self.keys.budgets, key, default_output=output, session=None)
 
         def release() -> None:
             give_back()
@@ -150,19 +216,19 @@ class Gateway:
             if charge is not None:
                 charge.give_back()  # settled before, but for what fails outside the call
             leave()
+            if record.open:
+                self.log.finish(record)
 
         try:
             if key is not None and route.scope == "gateway" and (route.method == "POST" or route.passes):
                 stop_counting = once(self._limits.enter(key))
-            body = b""
-            if incoming.method == "POST":
-                body, give_back = self._bodies.read(incoming.environ, management.MOST_BODY if route.form is MANAGEMENT else None)
-                if not route.passes or "json" in passthrough.content_type_of(incoming):
-                    check_members(body, MOST_OF_EMBEDDINGS if _EMBEDDING.search(incoming.path) else MOST_MEMBERS)
+            body, give_back = self._body_of(incoming, route)
             task = Task(incoming=incoming, form=route.form, key=key, match=match, body=body, release=release, charge=charge)
+            task.record = record
             if self._kept is not None and key is not None:
                 task.keep = partial(self._kept.add, key.organization)
             answer = route.work(self, task)
+            record.open, record.status = isinstance(answer, StreamedAnswer), 200
         except BaseException:
             release()
             raise
@@ -170,7 +236,21 @@ class Gateway:
             release()
         if charge is not None:
             answer.headers.update(charge.facts)
+            record.facts = charge.facts
         return answer
+
+    def _body_of(self, incoming: Incoming, route: PathRoute) -> tuple[bytes, Callable[[], None]]:
+        """The body of a request, bounded, and what gives its place in memory back."""
+        if incoming.method not in ("POST", "PATCH"):
+            return b"", lambda: None
+        body, give_back = self._bodies.read(incoming.environ, management.MOST_BODY if route.form is MANAGEMENT else None)
+        try:
+            if not route.passes or "json" in passthrough.content_type_of(incoming):
+                check_members(body, MOST_OF_EMBEDDINGS if _EMBEDDING.search(incoming.path) else MOST_MEMBERS)
+        except BaseException:
+            give_back()
+            raise
+        return body, give_back
 
     def _route(self, incoming: Incoming) -> tuple[PathRoute, re.Match[str]]:
         path = incoming.path
@@ -201,11 +281,12 @@ class Gateway:
         if key is None:
             self._failed.note(incoming.address)
             raise GatewayError("this key is not known here, or is not good any more", status=401, code="invalid_api_key")
-        if scope not in key.scopes:
-            raise GatewayError(f"this key lacks the scope {scope!r}", status=403, code="scope_required")
+        if not any(one in key.scopes for one in scope.split("|")):
+            needed = " or ".join(map(repr, scope.split("|")))
+            raise GatewayError(f"this key lacks the scope {needed}", status=403, code="scope_required")
         return key
 
-    def _refusal(self, incoming: Incoming, error: DispatchError) -> WholeAnswer:
+    def _refusal(self, incoming: Incoming, error: DispatchError, record: RequestRecord) -> WholeAnswer:
         if not isinstance(error, GatewayError):
             logger.info("%s: %s", incoming.request_id, type(error).__name__)  # its text may have the client's words
         form = form_of(incoming)
@@ -215,6 +296,7 @@ class Gateway:
         status, headers, body = answer
         if error.request_id is not None:
             headers[VENDOR_ID] = header_text(error.request_id)
+        record.failed(error, status, error_for_client(error).code)
         return WholeAnswer(status, body, {"Content-Type": "application/json", **headers})
 
     # What the routes do
@@ -222,13 +304,19 @@ class Gateway:
     def converse(self, task: Task) -> WholeAnswer | StreamedAnswer:
         """Answer a conversation, whole or as a stream, whichever vendor is asked."""
         asked = self._asked(task)
+        if task.record is not None:
+            task.record.streamed = asked.stream
+            self.log.dispatch(task.record)
         timeout = self._timeout(task.incoming)
         if task.charge is not None:
             seconds = None if asked.stream else timeout or self.settings.timeout
-            task.charge.take(asked.request, lambda: self._targets(asked.request, streaming=asked.stream), seconds)
+            targets = partial(self._targets, streaming=asked.stream)
+            asked = attrs.evolve(asked, request=task.charge.take(asked.request, targets, seconds, partial(self._with_model, task)))
         if not asked.stream:
             with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
                 response = answered(self.dispatcher.send(asked.request, timeout=timeout or self.settings.timeout, cancel=cancel))
+            if task.record is not None:
+                task.record.answered(response)
             passed = body_of(response)
             if task.keep is not None and not response.cached:
                 task.keep(made_in(json.loads(passed) if passed else {"id": response.response_id}))
@@ -241,6 +329,14 @@ class Gateway:
         if (told := answer.headers.get(VENDOR_ID)) is not None and isinstance(vendor, HttpVendor):
             answer.headers[VENDOR_ID] = vendor.mask(told)
         return answer
+
+    def _with_model(self, task: Task, request: Request, model: str) -> Request:
+        """A request for another model, if its key may ask for that."""
+        return attrs.evolve(request, model=self._settings_of(task, model)["model"])
+
+    def complete(self, task: Task) -> WholeAnswer | StreamedAnswer:
+        """Answer a conversation in OpenAI's format, or as the LLM proxy service does where a body asks for that."""
+        return in_service_format(task, self.converse)
 
     def _targets(self, request: Request, *, streaming: bool = False) -> Sequence[Target]:
         """Whom the dispatcher would ask."""
@@ -260,12 +356,15 @@ class Gateway:
         else:
             self._check_kept(task, references_in(json.loads(task.body)))
         organization = task.key.organization if task.key is not None else ""
-        changes = {**self._settings_of(task, request.model), **self._session_of(task, request)}
-        if task.key is not None and task.key.tags:
-            changes["metadata"] = {**request.metadata, "tags": list(task.key.tags)}
+        session = session_of(task.incoming, request)
+        changes = self._settings_of(task, request.model)
+        changes["metadata"] = {**request.metadata, **self._known_as(task, request, session)}
+        if self.dispatcher.config.cache is not None and not may_cache(self.dispatcher, request):
+            changes["cache"] = False
+        if session is not None:
+            changes |= {"session": f"{organization}\0{session}", "cache_key": self._tenants.hash_for(organization, session)}
         fields, hashed = hashed_values(request, partial(self._tenants.hash_for, organization))
-        headers = anthropic_headers(incoming)
-        if headers:
+        if headers := anthropic_headers(incoming):
             changes["headers"] = headers
         changes["allows"] = self._grants(task.key, request, changes["model"])
         changes["endless"] = isinstance(self.dispatcher.config.timeout, str) and self._timeout(incoming) is None
@@ -280,14 +379,6 @@ class Gateway:
             text = "the request names an answer, file or conversation that is not here; make one, or leave it out"
             raise GatewayError(text, status=404, code="not_found")
 
-    def _session_of(self, task: Task, request: Request) -> dict[str, str]:
-        """The session of a request, and what vendors are told of it: a hash, which differs by organization."""
-        organization = task.key.organization if task.key is not None else ""
-        session = session_of(task.incoming, request)
-        if session is None:
-            return {}
-        return {"session": f"{organization}\0{session}", "cache_key": self._tenants.hash_for(organization, session)}
-
     def _grants(self, key: ApiKey | None, request: Request, model: str) -> Grants | None:
         """Whom a key may ask for a model; ``None``: anybody. Raises where there is nobody, be the model known or not."""
         if key is None or key.models is None:
@@ -297,6 +388,19 @@ class Gateway:
             text = f"model: this key may not ask for {model[:80]!r}"
             raise GatewayError(text, status=403, code="model_not_allowed", param="model")
         return grants
+
+    def _known_as(self, task: Task, request: Request, session: str | None) -> dict[str, Any]:
+        """What observers and a ledger are told of a request beside its fields: the tags of its key, its id, its session."""
+        told: dict[str, Any] = {}
+        if task.key is not None and (tags := task.key.all_tags):
+            told = {"tags": tags, **{f"tag:{tag}": True for tag in tags}}  # which routing rules can compare
+        record = task.record
+        if record is not None:
+            record.session, record.asked_model = session, request.model
+            told["request_id"] = record.id
+            if record.session is not None:
+                told["session"] = record.session
+        return told
 
     def _settings_of(self, task: Task, model: str) -> dict[str, Any]:
         """The model as the dispatcher names it, and what the headers say. Raises where the key may not ask for it."""
@@ -336,6 +440,8 @@ class Gateway:
     def _model(self, name: str) -> str:
         """A name with a slash, as other gateways have it, as ours: ``openai/gpt-4o`` where openai is registered."""
         head, slash, tail = name.partition("/")
+        if name in self.dispatcher.config.pools:
+            return name
         if slash and tail and ":" not in head and self.dispatcher.get_vendor(canonical(head)) is not None:
             return f"{head}:{tail}"
         return name
@@ -364,6 +470,8 @@ class Gateway:
         check_settings(asked)
         if not asked.texts:
             raise InvalidRequest("input: give a text or a list of texts; tokens are not taken, since each vendor has its own")
+        if task.record is not None:
+            task.record.asked_model = asked.model
         settings = self._settings_of(task, asked.model)
         if asked.user and task.key is not None:
             asked = attrs.evolve(asked, user=self._tenants.hash_for(task.key.organization, asked.user))
@@ -372,10 +480,12 @@ class Gateway:
         timeout = self._timeout(task.incoming) or self.settings.timeout
         if task.charge is not None:
             request = attrs.evolve(asked, model=settings["model"]).as_request()
-            task.charge.take(request, lambda: self._targets(request), timeout)
+            settings["model"] = task.charge.take(request, self._targets, timeout, partial(self._with_model, task)).model
         with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
             further = _embedding_settings(asked, settings)
             found = answered(self.dispatcher.embed(settings["model"], asked.texts, timeout=timeout, cancel=cancel, **further))
+        if task.record is not None:
+            task.record.answered(found)
         body = codec.write_response(found, asked)
         if task.incoming.path.endswith(":embedContent"):
             body = json.dumps({"embedding": json.loads(body)["embeddings"][0]}).encode()
@@ -522,6 +632,14 @@ class Gateway:
         """Make a key."""
         return _json_answer(201, management.make_key(self.keys, task.maker, task.body))
 
+    def change_key(self, task: Task) -> WholeAnswer:
+        """Change settings of a key."""
+        return _json_answer(200, management.change_key(self.keys, task.maker, task.match["id"], task.body))
+
+    def rotate_key(self, task: Task) -> WholeAnswer:
+        """Give a key a new secret."""
+        return _json_answer(200, management.rotate_key(self.keys, task.maker, task.match["id"]))
+
     def revoke_key(self, task: Task) -> WholeAnswer:
         """Revoke a key."""
         return _json_answer(200, management.revoke_key(self.keys, task.maker, task.match["id"]))
@@ -535,10 +653,20 @@ class Gateway:
         return WholeAnswer(200, b"ok\n", {"Content-Type": "text/plain"})
 
     def ready(self, _task: Task) -> WholeAnswer:
-        """Say whether requests are taken: 503 while the process is stopping."""
-        if self.draining:
-            return WholeAnswer(503, b"draining\n", {"Content-Type": "text/plain"})
+        """Say whether requests are taken: 503 while the process is stopping, or no vendor has what it needs to be asked."""
+        if not self.is_ready():
+            body = b"draining\n" if self.draining else b"no vendor can be asked\n"
+            return WholeAnswer(503, body, {"Content-Type": "text/plain"})
         return WholeAnswer(200, b"ready\n", {"Content-Type": "text/plain"})
+
+    def is_ready(self) -> bool:
+        """Whether requests are taken, and a vendor may answer them; looks at nothing outside of this process."""
+        vendors = map(self.dispatcher.get_vendor, self.dispatcher.get_vendors())
+        return not self.draining and any(vendor is not None and vendor.is_available() for vendor in vendors)
+
+    def in_flight(self) -> int:
+        """How many requests with a key are worked on."""
+        return len(self._in_flight)
 
     def is_idle(self) -> bool:
         """Whether no request with a key is being worked on, so that the process may end."""
@@ -547,7 +675,13 @@ class Gateway:
     def close(self, drain: float = 0.0) -> None:
         """Take no more requests, give those under way ``drain`` seconds, and close dispatcher and keys."""
         self.draining = True
+        for work in self.at_end:
+            work()
         self.dispatcher.close(drain=drain)
+        self._generations.join(drain)
+        self._limits.close()
+        self.log.close()
+        self.records.close()
         self.keys.close()
 
 
@@ -559,7 +693,7 @@ def _passing_routes(row: PassthroughRow) -> list[PathRoute]:
     """The routes of a path that passes."""
     pattern = re.compile(passthrough.pattern_of(row))
     work = partial(Gateway.pass_through, row=row)
-    return [PathRoute(method, pattern, CHAT, "gateway", work, passes=True) for method in row.methods]
+    return [PathRoute(method, pattern, CHAT, "gateway", work, "passthrough", passes=True) for method in row.methods]
 
 
 def _takes_client_credentials(dispatcher: Dispatcher) -> bool:
@@ -613,6 +747,8 @@ def form_of(incoming: Incoming) -> ClientFormat:
         if incoming.method == "POST" or incoming.header("x-goog-api-key") is not None:
             return GOOGLE
         return CHAT if incoming.header("anthropic-version") is None else MESSAGES
+    if path.startswith("/proxy/"):
+        return MANAGEMENT
     if path.startswith("/api/"):
         return MANAGEMENT if path.startswith("/api/v1/") else OLLAMA
     if path == "/v1/completions":
@@ -621,14 +757,31 @@ def form_of(incoming: Incoming) -> ClientFormat:
 
 
 def _routes(rows: Sequence[tuple[str, str, ClientFormat, str | None, Any]]) -> tuple[PathRoute, ...]:
-    return tuple([PathRoute(method, re.compile(pattern), form, scope, work) for method, pattern, form, scope, work in rows])
+    return tuple(
+        [PathRoute(method, re.compile(pattern), form, scope, work, _face(pattern)) for method, pattern, form, scope, work in rows]
+    )
 
 
+def _face(pattern: str) -> str:
+    """A short name for a path that is served, for records and metrics: "chat.completions", "models", "google"."""
+    plain = pattern.partition("(?")[0].strip("/")
+    return plain.removeprefix("v1/").replace("/", ".") if plain not in ("v1", "v1beta") else "google"
+
+
+def _of_service(work: Callable[[ProxyService, Task], WholeAnswer]) -> Callable[[Gateway, Task], WholeAnswer]:
+    return lambda gateway, task: work(gateway.service, task)
+
+
+def _of_desk(work: Callable[[UsageDesk, Task], WholeAnswer]) -> Callable[[Gateway, Task], WholeAnswer]:
+    return lambda gateway, task: work(gateway.desk, task)
+
+
+_NAME = r"(?P<name>[^/]{1,200})"
 _GOOGLE_PATH = re.compile(r"/v1/tunedModels/.+")
 _GOOGLE_METHOD = r"/v1(?:beta)?/(?P<kind>models|tunedModels)/(?P<model>.+):(?P<method>[A-Za-z]+)"
 ROUTES = _routes(
     [
-        ("POST", r"/v1/chat/completions", CHAT, "gateway", Gateway.converse),
+        ("POST", r"/v1/chat/completions", CHAT, "gateway", Gateway.complete),
         ("POST", r"/v1/completions", COMPLETIONS, "gateway", Gateway.converse),
         ("POST", r"/v1/responses", RESPONSES, "gateway", Gateway.converse),
         ("POST", r"/v1/messages", MESSAGES, "gateway", Gateway.converse),
@@ -645,8 +798,19 @@ ROUTES = _routes(
         ("GET", r"/api/v1/keys", MANAGEMENT, "keys", Gateway.list_keys),
         ("POST", r"/api/v1/keys", MANAGEMENT, "keys", Gateway.make_key),
         ("GET", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.show_key),
+        ("PATCH", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.change_key),
         ("DELETE", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.revoke_key),
         ("GET", r"/", CHAT, None, Gateway.probe),
+        ("POST", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})/rotate", MANAGEMENT, "keys", Gateway.rotate_key),
+        ("GET", r"/proxy/stats", MANAGEMENT, "gateway|operator", _of_service(ProxyService.stats)),
+        ("GET", r"/proxy/health", MANAGEMENT, "gateway|operator", _of_service(ProxyService.health)),
+        ("GET", r"/proxy/providers", MANAGEMENT, "gateway|operator", _of_service(ProxyService.providers)),
+        ("GET", rf"/proxy/providers/{_NAME}", MANAGEMENT, "gateway|operator", _of_service(ProxyService.provider)),
+        ("GET", rf"/proxy/providers/{_NAME}/metrics", MANAGEMENT, "gateway|operator", _of_service(ProxyService.metrics)),
+        ("GET", rf"/proxy/providers/{_NAME}/rate-limit", MANAGEMENT, "operator", _of_service(ProxyService.rate_limit)),
+        ("GET", r"/proxy/requests/(?P<id>req_[0-9a-f]{1,32})", MANAGEMENT, "gateway|operator", _of_desk(UsageDesk.request)),
+        ("GET", r"/proxy/usage", MANAGEMENT, "gateway|operator", _of_desk(UsageDesk.usage)),
+        ("DELETE", r"/proxy/cache", MANAGEMENT, "operator", _of_service(ProxyService.clear_cache)),
         ("GET", r"/livez", CHAT, None, Gateway.alive),
         ("GET", r"/readyz", CHAT, None, Gateway.ready),
     ]

@@ -270,6 +270,7 @@ def as_codex_acts(error: DispatchError, answer: tuple[int, dict[str, str], bytes
 _NO_RETRY = frozenset({"vendor_key_refused", "model_not_allowed", "model_unpriced"})
 STATUS_TEXTS: Mapping[int, str] = {
     200: "OK",
+    204: "No Content",
     400: "Bad Request",
     401: "Unauthorized",
     402: "Payment Required",
@@ -278,6 +279,7 @@ STATUS_TEXTS: Mapping[int, str] = {
     405: "Method Not Allowed",
     408: "Request Timeout",
     411: "Length Required",
+    421: "Misdirected Request",
     413: "Content Too Large",
     422: "Unprocessable Content",
     426: "Upgrade Required",

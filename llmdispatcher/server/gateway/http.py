@@ -19,9 +19,11 @@ import attrs
 from ...runtime import Cancellation, Clock, new_lock
 from ..keys import ApiKey
 from .formats import ClientFormat, GatewayError
+from .hosts import HostRules
 
 if TYPE_CHECKING:
     from .limits import CallCharge
+    from .record import RequestRecord
 
 Environ = Mapping[str, Any]
 _MOST_CREDENTIAL = 255
@@ -56,7 +58,10 @@ class GatewaySettings:
 
     A stream's answer begins with its real status within ``patience``, and then with 200 and heartbeats; ``heartbeat`` is the
     silence between these. ``threads`` is how many requests the server works on at a time. ``stateful`` lets requests name what
-    vendors keep, each organization its own; ``passthrough`` are paths that pass to a vendor as they are.
+    vendors keep, each organization its own; ``passthrough`` are paths that pass to a vendor as they are. ``redis`` is the address
+    of the server on which limits of keys are counted for all workers and hosts. ``default_max_tokens`` are reserved for an answer
+    of which nothing is known, by a key with a budget; more than ``max_max_tokens`` are refused. ``access_log`` writes a line for
+    each request on the logger ``llmdispatcher.access``.
     """
 
     threads: int = 512
@@ -67,11 +72,16 @@ class GatewaySettings:
     heartbeat: float = 15.0
     stateful: bool = False
     passthrough: tuple[PassthroughRow, ...] = ()
+    redis: str | None = attrs.field(default=None, repr=False)
+    default_max_tokens: int = 4096
+    max_max_tokens: int | None = None
+    access_log: bool = False
+    rules: HostRules = attrs.field(factory=HostRules)
 
 
 @attrs.frozen(kw_only=True)
 class Incoming:
-    """One request before its body is read. ``path`` is decoded once, and has no empty, ``.`` or ``..`` part."""
+    """One request before its body is read, from ``address``. ``path`` is decoded once, and has no empty, ``.`` or ``..`` part."""
 
     method: str
     path: str
@@ -79,10 +89,11 @@ class Incoming:
     request_id: str
     client_request_id: str | None
     environ: Environ = attrs.field(repr=False)
+    address: str
 
     @classmethod
-    def of(cls, environ: Environ) -> Incoming:
-        """Read the first line and the ids."""
+    def of(cls, environ: Environ, rules: HostRules = HostRules()) -> Incoming:  # noqa: B008 - a frozen value
+        """Read the first line, the ids and where it comes from."""
         given = environ.get("HTTP_X_REQUEST_ID", "")
         return cls(
             method=environ["REQUEST_METHOD"],
@@ -91,16 +102,12 @@ class Incoming:
             request_id=f"req_{secrets.token_hex(16)}",
             client_request_id=given if _CLIENT_ID.fullmatch(given) else None,
             environ=environ,
+            address=rules.address(environ),
         )
 
     def header(self, name: str) -> str | None:
         """A header's value; ``None`` where it was not sent, or is empty."""
         return self.environ.get(f"HTTP_{name.upper().replace('-', '_')}") or None
-
-    @property
-    def address(self) -> str:
-        """Where the connection comes from."""
-        return str(self.environ.get("REMOTE_ADDR", ""))
 
 
 @attrs.define(kw_only=True)
@@ -116,6 +123,7 @@ class Task:
     charge: CallCharge | None = attrs.field(default=None, repr=False)
     keep: Callable[[set[str]], None] | None = attrs.field(default=None, repr=False)
     """Notes the ids of what a vendor keeps now, where that is allowed."""
+    record: RequestRecord | None = attrs.field(default=None, repr=False)
 
     @property
     def maker(self) -> ApiKey:
@@ -300,6 +308,10 @@ class InFlight:
     def __len__(self) -> int:
         return self._all
 
+    def of(self, key: str) -> int:
+        """How many requests of one key are worked on."""
+        return self._by_key.get(key, 0)
+
     def enter(self, key: str) -> Callable[[], None]:
         """Count a request, and return what ends it. Raises :class:`GatewayError` where there are too many."""
         with self._lock:
@@ -429,3 +441,20 @@ _PARAMETER = re.compile(r"([^?&;=]*)=([^&;]*)")
 
 def _hidden(found: re.Match[str]) -> str:
     return f"{found[1]}=***" if unquote_plus(found[1]).strip().lower() in _SECRETS else found[0]
+
+
+@contextmanager
+def reserved_port(host: str, port: int) -> Iterator[int]:
+    """The port, or for 0 a free one, which nobody else gets meanwhile; workers of one user may listen on it together."""
+    if port:
+        yield port
+        return
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as held:
+        if hasattr(socket, "SO_REUSEPORT"):
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind((host, 0))
+        found: int = held.getsockname()[1]
+        if not hasattr(socket, "SO_REUSEPORT"):
+            held.close()
+        yield found

@@ -1,0 +1,120 @@
+"""The options of ``server`` that keys and their owners have in common, and the store that they are for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import VendorUnavailable
+from .terminal import UsageError, complain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..server import ApiKey, KeyOwner, KeyStore
+
+PLACE = click.option(
+    "--database",
+    metavar="PLACE",
+    envvar="LLMDISPATCHER_DATABASE",
+    help="The keys' database: a file of SQLite, or postgresql://...; else $LLMDISPATCHER_DATABASE.",
+)
+ORGANIZATION = click.option("--organization", default="default", show_default=True, metavar="NAME", help="Whose it is.")
+NONE = "none"
+
+
+class Limit(click.ParamType[Any]):
+    """A whole number from 1; or "none", where a limit is to be taken away."""
+
+    name = "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it."""
+        if value == NONE:
+            return NONE
+        if not (str(value).isascii() and str(value).isdecimal() and int(str(value)[:20]) > 0):
+            self.fail(f"{value!r} is no limit; give a whole number from 1, or none", param, ctx)
+        return int(value)
+
+
+_OPTIONS = (
+    click.option("--models", metavar="GLOBS", help="What may be asked for, such as 'gpt-*,claude-*', or all."),
+    click.option("--vendors", metavar="NAMES", help="Which registered vendors may answer, such as 'openai,azure-eu', or all."),
+    click.option("--rpm", type=Limit(), help="Requests per minute."),
+    click.option("--tpm", type=Limit(), help="Tokens per minute: input without cache reads, and output."),
+    click.option("--in-flight", type=Limit(), metavar="N", help="Calls at a time."),
+    click.option("--budget", metavar="USD", help="US dollars as in 5/day, 100/month, or 20 in all."),
+    click.option(
+        "--model-budget",
+        "model_budgets",
+        multiple=True,
+        metavar="TEXT",
+        help="A budget of some models: 'GLOB=20/day', 'GLOB=20/day then MODEL'; may be repeated.",
+    ),
+    click.option("--override", metavar="USD", help="Another limit of the budget until --until."),
+    click.option("--until", metavar="DATE", help="When the override ends, such as 2027-01-31."),
+    click.option("--strict/--no-strict", default=None, help="Reserve the most that a call can cost, not an estimate."),
+    click.option("--tag", "tags", multiple=True, metavar="TEXT", help="What it is filed under; may be repeated."),
+)
+_FIELDS = {
+    "rpm": "requests_per_minute",
+    "tpm": "tokens_per_minute",
+    "in_flight": "in_flight",
+    "budget": "budget",
+    "strict": "strict",
+}
+
+
+def with_settings(function: Any) -> Any:
+    """Give a command the options."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def settings_of(given: dict[str, Any]) -> dict[str, Any]:
+    """What the options say, as settings; "none" takes away. Raises :class:`UsageError` for an override without its end."""
+    said: dict[str, Any] = {field: given[name] for name, field in _FIELDS.items() if given[name] is not None}
+    for name in ("models", "vendors"):
+        if given[name] is not None:
+            listed = [one.strip() for one in given[name].split(",") if one.strip()]
+            said[name] = None if listed == ["all"] else listed
+    for name in ("model_budgets", "tags"):
+        if given[name]:
+            said[name] = [] if given[name] == (NONE,) else list(given[name])
+    if given["override"] == NONE:
+        said["override"] = None
+    elif given["override"] is not None or given["until"] is not None:
+        if given["override"] is None or given["until"] is None:
+            raise UsageError("--override and --until: give both, as in --override 50 --until 2027-01-31")
+        said["override"] = {"limit": given["override"], "until": given["until"]}
+    return {name: None if isinstance(value, str) and value == NONE else value for name, value in said.items()}
+
+
+def open_store(database: str | None) -> KeyStore:
+    """The store of a place, or that of the data folder. Raises :class:`UsageError` where the extra is missing."""
+    try:
+        from ..server import ServeOptions
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{error.name} is not installed; pip install 'llmdispatcher[server]'") from None
+    return ServeOptions(database=database).store()
+
+
+def spent_of(store: KeyStore, holders: Sequence[ApiKey | KeyOwner]) -> dict[str, str]:
+    """US dollars as texts, by id; nothing, with a complaint, while the budgets cannot be looked at."""
+    try:
+        return {holder: f"{amount:f}" for holder, amount in store.spent(holders).items()}
+    except VendorUnavailable as error:
+        complain(error.message)
+        return {}
+
+
+def limits_text(holder: ApiKey | KeyOwner) -> str:
+    """The limits of a minute and at a time, for people."""
+    limits = (
+        (holder.requests_per_minute, "rpm"),
+        (holder.tokens_per_minute, "tpm"),
+        (holder.in_flight, "in flight"),
+    )
+    return ", ".join([f"{limit} {name}" for limit, name in limits if limit is not None]) or "none"

@@ -1,0 +1,170 @@
+"""A configuration that changes while the gateway runs: no call is dropped, and one with a mistake changes nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from llmdispatcher import Config, ConfigError, Dispatcher, OpenAIVendor
+from llmdispatcher.server import Gateway
+from llmdispatcher.server.reload import ConfigWatch
+from llmdispatcher.testing import VendorSimulator
+
+from ..conftest import PATIENCE
+from .processes import serving
+
+pytest.importorskip("granian", reason="granian is not installed; scripts/test installs it")
+pytest.importorskip("gunicorn", reason="gunicorn is not installed; scripts/test installs it")
+
+
+@pytest.fixture
+def two():
+    """A vendor that answers "old" slowly, and one that answers "new"."""
+    slow = VendorSimulator(responses=" ".join(["old"] * 40), tokens_per_second=8.0)
+    with slow as old, VendorSimulator(responses="new answer") as new:
+        yield old, new
+
+
+def _config(simulator, *, more=""):
+    vendor = f'[vendors.openai]\nkind = "openai"\napi_key = "sk"\nbase_url = "{simulator.openai_url}"\n'
+    return f'{more}\n[pools]\nsmart = ["openai:gpt-4o-mini"]\n{vendor}'
+
+
+def _replace(path: Path, content: str) -> None:
+    """Write a file beside it and put it there, as editors and Kubernetes do."""
+    fresh = path.with_name("fresh")
+    fresh.write_text(content)
+    fresh.replace(path)
+
+
+def _text(answer):
+    return answer.json()["choices"][0]["message"]["content"]
+
+
+@pytest.mark.parametrize(("server", "workers"), [("granian", 2), ("waitress", 1), ("gunicorn", 2)])
+def test_a_changed_file_is_in_force_and_drops_no_call(tmp_path, two, server, workers):
+    """A stream under way is finished by the old vendor, while new calls go to the new one; and then a mistake changes nothing."""
+    old, new = two
+    path = tmp_path / "llmdispatcher.toml"
+    path.write_text(_config(old))
+    with serving(tmp_path, server, path, workers=workers) as running:
+        with running.ask(stream=True) as answer:
+            lines = answer.iter_lines()
+            first = next(line for line in lines if b'"content":"old' in line)
+            _replace(path, _config(new))
+            if server == "gunicorn":  # whose log has only what its operator configures
+                running.until(lambda: {_text(running.ask()) for _ in range(8)} == {"new answer"})
+            else:
+                running.until(lambda: running.log.count("the configuration is reloaded") == workers)
+            answers = {_text(running.ask()) for _ in range(6)}
+            rest = [line for line in lines if line]
+        assert (answers, rest[-1]) == ({"new answer"}, b"data: [DONE]")
+        assert first
+        if server == "gunicorn":
+            return
+        assert sum(b'"content"' in line for line in rest) > 20
+
+        _replace(path, _config(new, more='timeout = -3\nmodle = "x"'))
+        running.until(lambda: running.log.count("is not reloaded") >= 2 * workers)
+        assert "timeout: " in running.log
+        assert "modle" in running.log
+        assert {_text(running.ask()) for _ in range(6)} == {"new answer"}
+        path.unlink()
+        running.until(lambda: running.log.count("is not reloaded") >= 3 * workers)
+        assert _text(running.ask()) == "new answer"
+
+
+@pytest.mark.parametrize(("server", "workers"), [("granian", 2), ("waitress", 1)])
+def test_sighup_reloads_what_stands_in_the_environment(tmp_path, two, server, workers):
+    """Of the same file: all workers read it again, and none ends."""
+    _old, new = two
+    path = tmp_path / "llmdispatcher.toml"
+    path.write_text(_config(new))
+    with serving(tmp_path, server, path, workers=workers) as running:
+
+        def reloaded():
+            running.process.send_signal(signal.SIGHUP)  # one that comes before a worker has begun needs no reload
+            return set(re.findall(r"process (\d+): the configuration is reloaded", running.log))
+
+        running.until(lambda: len(reloaded()) == workers)
+        pids, before = reloaded(), running.log.count("is reloaded")
+        running.until(lambda: reloaded() and running.log.count("is reloaded") >= before + workers)
+        assert (reloaded(), _text(running.ask())) == (pids, "new answer")
+
+
+@pytest.mark.parametrize("server", ["granian", "waitress"])
+def test_a_second_sigterm_ends_at_once(tmp_path, two, server):
+    """While a stream would go on for seconds."""
+    old, _new = two
+    path = tmp_path / "llmdispatcher.toml"
+    path.write_text(_config(old))
+    with serving(tmp_path, server, path, "--drain", "600") as running, running.ask(stream=True) as answer:
+        lines = answer.iter_lines()  # one that nobody holds would close the connection
+        assert next(line for line in lines if b'"content":"old' in line)
+        running.process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.process.wait(1)
+        running.process.send_signal(signal.SIGTERM)
+        running.process.wait(PATIENCE * 3)
+
+
+def _dispatcher(simulator):
+    made = Dispatcher(Config(default_vendor="openai", retry_policy={"max_retries": 0}))
+    made.register_vendor(OpenAIVendor(api_key="sk", base_url=simulator.openai_url))
+    return made
+
+
+def test_the_old_dispatcher_is_closed_after_its_last_call(two, keys):
+    """Not before; a request that has just begun gets its answer."""
+    old, new = two
+    first, second = _dispatcher(old), _dispatcher(new)
+    closed = threading.Event()
+    close, first_close = first.close, lambda **more: (close(**more), closed.set())
+    first.close = first_close  # type: ignore[method-assign]
+    gateway = Gateway(first, keys)
+    with gateway._generations.use() as mine:
+        gateway.replace_dispatcher(second, 60)
+        assert mine.dispatcher is first
+        assert not closed.is_set()
+        with gateway._generations.use() as other:
+            assert other.dispatcher is second
+    assert closed.wait(PATIENCE)
+    gateway.draining = True
+    with gateway._generations.use() as other:
+        assert not other.is_ready()
+    gateway.close()
+
+
+def test_a_file_that_is_still_written_is_not_read(tmp_path, two, keys, monkeypatch):
+    """It is read when it is the same at two looks; once for each change; and never with a mistake."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    path = tmp_path / "c.toml"
+    path.write_text("1")
+    made: list[Dispatcher] = []
+
+    def remake():
+        if "bad" in path.read_text():
+            raise ConfigError("bad")
+        made.append(_dispatcher(two[1]))
+        return made[-1]
+
+    gateway = Gateway(_dispatcher(two[1]), keys)
+    watch = ConfigWatch(path, remake, 1.0)
+    watch._replace = gateway.replace_dispatcher  # without its thread, whose looks are made here
+    assert [watch.look(), watch.look()] == [False, False]
+    for number, content in enumerate(("22", "333")):
+        path.write_text(content)
+        os.utime(path, ns=(number, number))
+        assert not watch.look()
+    assert [watch.look(), watch.look(), len(made)] == [True, False, 1]
+    path.write_text("bad!!")
+    assert [watch.look(), watch.look(), watch.look(), len(made)] == [False, False, False, 1]
+    watch.ask()
+    assert [watch.look(), gateway.dispatcher is made[0]] == [False, True]
+    gateway.close()
