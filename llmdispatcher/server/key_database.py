@@ -112,7 +112,9 @@ class KeyDatabase:
         """Return what work returns of a connection."""
 
         def run() -> _T:
-            with self._ready().connect() as connection:
+            engine = self._ready()
+            pool = engine.pool
+            with engine.connect() as connection, _closing_late(engine, pool, connection):
                 return work(connection)
 
         return self._ask(run)
@@ -121,7 +123,9 @@ class KeyDatabase:
         """Do work in a transaction that no other of these overlaps. Lets :class:`IntegrityError` through."""
 
         def run() -> _T:
-            with self._ready().begin() as connection:
+            engine = self._ready()
+            pool = engine.pool
+            with engine.connect() as connection, _closing_late(engine, pool, connection), connection.begin():
                 _begin_alone(connection)
                 return work(connection)
 
@@ -176,6 +180,16 @@ class KeyDatabase:
         if kept is not made:
             made.dispose()
         return kept
+
+
+@contextlib.contextmanager
+def _closing_late(engine: sa.Engine, pool: sa.Pool, connection: sa.Connection) -> Iterator[None]:
+    """Close a connection that comes back after its pool was given up: nobody would use it again."""
+    try:
+        yield
+    finally:
+        if engine.pool is not pool and not connection.invalidated:
+            connection.invalidate()
 
 
 def _unavailable() -> VendorUnavailable:

@@ -297,12 +297,16 @@ class KeyStore:
         key = known.key
         return key if key is not None and key.state(self.clock.now()) == "active" else None
 
-    def check(self, secret: str) -> bool:
-        """Whether a key is good still, for a call that it has begun; while the database is away as long as :attr:`grace` says."""
-        try:
-            return self.find(secret) is not None
-        except VendorUnavailable:
-            return False
+    def bad_of(self, digests: Iterable[str]) -> set[str]:
+        """Which of these digests are of keys that are good no more; while the database is away after :attr:`grace` alone."""
+        bad = set()
+        for digest in digests:
+            try:
+                if self._good(digest) is None:
+                    bad.add(digest)
+            except VendorUnavailable:
+                bad.add(digest)
+        return bad
 
     def _look_up(self, digest: str, known: _Verdict | None, now: float) -> _Verdict:
         try:

@@ -37,7 +37,8 @@ class ServeOptions:
     """Where and how to serve. ``config`` is a configuration file; without one the vendors are those of the environment.
 
     With ``simulate`` simulated vendors answer, and nothing leaves the machine. ``database`` is the keys' file of SQLite, or the
-    URL of a PostgreSQL server. ``drain`` is the seconds that calls under way have when the process is told to end.
+    URL of a PostgreSQL server. ``drain`` is the seconds that calls under way have when the process is told to end. ``redis`` is
+    the address of the server on which limits of keys are counted for all workers and hosts.
     """
 
     host: str = "127.0.0.1"
@@ -49,6 +50,7 @@ class ServeOptions:
     database: str | None = attrs.field(default=None, repr=False)
     drain: float = 600.0
     server: str | None = None
+    redis: str | None = attrs.field(default=None, repr=False)
 
     def store(self) -> KeyStore:
         """The keys; in the user's data folder where no database is named."""
@@ -98,7 +100,7 @@ def _simulated(options: ServeOptions) -> Dispatcher:
 
 def make_application(options: ServeOptions) -> Gateway:
     """Return the application of one worker."""
-    return make_gateway(make_dispatcher(options), options.store(), GatewaySettings(threads=options.threads))
+    return make_gateway(make_dispatcher(options), options.store(), GatewaySettings(threads=options.threads, redis=options.redis))
 
 
 def _options_of(text: str) -> ServeOptions:

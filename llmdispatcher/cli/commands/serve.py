@@ -44,6 +44,9 @@ from ..terminal import OK, UsageError, say, tell_json
     metavar="S",
     help="Seconds for calls under way at the end.",
 )
+@click.option(
+    "--redis", metavar="URL", envvar="LLMRING_REDIS_URL", help="Count keys' limits on this Redis server, for all workers and hosts."
+)
 @click.option("--server", type=click.Choice(["granian", "waitress"]), help="What serves.  [default: what is installed]")
 def command(settings: Settings, **given: object) -> int:
     """Serve the formats of OpenAI, Anthropic, Google and Ollama, with keys of its own, until it is told to end.

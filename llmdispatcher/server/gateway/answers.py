@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import PurePath
@@ -73,7 +74,7 @@ def stream_of(stream: StreamingResponse, task: Task, asked: Inbound, settings: G
     """
     as_array = task.form is GOOGLE and "alt=sse" not in task.incoming.query
     try:
-        body = Events(stream, task, asked, array=_Array() if as_array else None, heartbeat=settings.heartbeat, leavers=leavers)
+        body = Events(stream, task, asked, array=_Array() if as_array else None, settings=settings, leavers=leavers)
         body.begin(settings.patience)
     except BaseException:
         stream.close()
@@ -90,18 +91,27 @@ class Events:
     """The bytes of a streamed answer; closing it stops the vendor, as does a client that has left."""
 
     def __init__(
-        self, stream: StreamingResponse, task: Task, asked: Inbound, *, array: _Array | None, heartbeat: float, leavers: Leavers
+        self,
+        stream: StreamingResponse,
+        task: Task,
+        asked: Inbound,
+        *,
+        array: _Array | None,
+        settings: GatewaySettings,
+        leavers: Leavers,
     ) -> None:
         self._stream, self._form, self._release, self._charge = stream, task.form, task.release, task.charge
         self._writer = task.form.codec.writer(asked)
         self._left = has_left(task.incoming.environ)
         self._request_id = task.incoming.request_id
-        self._beat = heartbeat if can_tell_leaving(task.incoming.environ) else min(heartbeat, _PROBE)
+        self._beat = settings.heartbeat if can_tell_leaving(task.incoming.environ) else min(settings.heartbeat, _PROBE)
         self._array = array
         self._first: StreamChunk | None = None
         self._iterator: Iterator[bytes] | None = None
         self._leavers = leavers
         self._given: float | None = None
+        self._drains = settings.drains
+        self._stopped: DispatchError | None = None
 
     def begin(self, patience: float) -> None:
         """Wait for the first piece, or until patience is over. Raises what went wrong before it."""
@@ -141,11 +151,32 @@ class Events:
     def close(self) -> None:
         """Stop the vendor, and give back what the request had; idempotent."""
         self._leavers.drop(self._stream.close)
+        if self._charge is not None and not self._stream.done_channel.closed and self._drains(self._stream.vendor):
+            charge, self._charge = self._charge, None
+            threading.Thread(target=self._drain, args=(charge,), name="llmdispatcher-drain", daemon=True).start()
+            return
         try:
             self._stream.close()
         finally:
             if self._charge is not None:
                 self._settle(self._charge)
+            self._release()
+
+    def stop(self, error: DispatchError) -> None:
+        """End it with an error, from another thread."""
+        self._stopped = error
+        self._stream.close()
+
+    def _drain(self, charge: CallCharge) -> None:
+        """Read the rest of an answer that its client has left, since the vendor bills all of it; what it cost is counted."""
+        try:
+            while True:
+                self._stream.content_channel.get()
+        except ChannelClosed:
+            pass
+        finally:
+            self._stream.close()
+            self._settle(charge)
             self._release()
 
     def _settle(self, charge: CallCharge) -> None:
@@ -201,7 +232,7 @@ class Events:
         try:
             self._stream.response()
         except DispatchError as error:
-            yield writer.fail(error_for_client(error))
+            yield writer.fail(self._stopped or error_for_client(error))
         else:
             yield writer.end()
 

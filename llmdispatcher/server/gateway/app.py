@@ -17,13 +17,14 @@ from ...errors import ConfigError, DispatchError, InvalidRequest
 from ...runtime import SYSTEM_CLOCK, Clock
 from ...types import EmbeddingRequest, Request, Response
 from ...wire import COUNTING, EMBEDDING_CODECS, Inbound
-from ..keys import ApiKey, KeyStore
+from ..keys import ApiKey, KeyStore, hash_of
 from . import management
 from .answers import StreamedAnswer, WholeAnswer, facts_of, place_of, stream_of
-from .checks import MOST_MEMBERS, MOST_OF_EMBEDDINGS, check_media, check_members, check_settings, check_stateless
+from .checks import MOST_MEMBERS, MOST_OF_EMBEDDINGS, check_media, check_members, check_output, check_settings, check_stateless
 from .formats import CHAT, GOOGLE, MANAGEMENT, MESSAGES, OLLAMA, RESPONSES, STATUS_TEXTS, ClientFormat, GatewayError, write_error
 from .http import Bodies, Environ, FailedLogins, GatewaySettings, Incoming, InFlight, Leavers, Task, credential, hide_keys, once
 from .limits import KeyLimits, charge_of, charging
+from .revoking import StreamKeys
 from .shared_limits import SharedKeyLimits
 
 logger = room_logger("server")
@@ -65,6 +66,7 @@ class Gateway:
         self._leavers = Leavers()
         self._in_flight = InFlight(settings.threads)
         self._failed = FailedLogins(clock)
+        self._stream_keys = StreamKeys(keys)
         self._limits = KeyLimits(clock, SharedKeyLimits(settings.redis, clock) if settings.redis is not None else None)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -100,12 +102,14 @@ class Gateway:
         leave = self._in_flight.enter(key.id) if key is not None else lambda: None
         give_back: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
         stop_counting: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
+        unwatch: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
         output = self.settings.default_max_tokens
         charge = charge_of(self._limits, self.keys.budgets, key, default_output=output, session=None)
 
         def release() -> None:
             give_back()
             stop_counting()
+            unwatch()
             if charge is not None:
                 charge.give_back()  # settled before, but for what fails outside the call
             leave()
@@ -124,6 +128,9 @@ class Gateway:
             raise
         if not isinstance(answer, StreamedAnswer):
             release()
+        elif key is not None:
+            secret = credential(incoming, in_query=incoming.path.startswith("/v1beta/"))
+            unwatch = self._stream_keys.watch(hash_of(secret), answer.events.stop)
         if charge is not None:
             answer.headers.update(charge.facts)
         return answer
@@ -195,6 +202,7 @@ class Gateway:
         asked = attrs.evolve(task.form.codec.read_request(task.body, path), created_at=self._clock.now())
         request = asked.request
         check_settings(request)
+        check_output(request, self.settings.max_max_tokens)
         check_media(request)
         self._check_further_models(task.key, request.extra_params)
         if not self.settings.stateful:

@@ -43,7 +43,9 @@ class GatewaySettings:
     A stream's answer begins with its real status within ``patience``, and then with 200 and heartbeats; ``heartbeat`` is the
     silence between these. ``threads`` is how many requests the server works on at a time. ``redis`` is the address of the server
     on which limits of keys are counted for all workers and hosts. ``default_max_tokens`` are reserved for an answer of which
-    nothing is known, by a key with a budget; more than ``max_max_tokens`` are refused.
+    nothing is known, by a key with a budget; more than ``max_max_tokens`` are refused. ``drain_vendors`` are those that bill the
+    whole of an answer that is broken off: where a client with a budget leaves, the rest is read, so that its cost is known;
+    "*" is all.
     """
 
     threads: int = 512
@@ -56,6 +58,11 @@ class GatewaySettings:
     redis: str | None = attrs.field(default=None, repr=False)
     default_max_tokens: int = 4096
     max_max_tokens: int | None = None
+    drain_vendors: tuple[str, ...] = ()
+
+    def drains(self, vendor: str | None) -> bool:
+        """Whether an answer of a vendor is read to its end though its client has left."""
+        return "*" in self.drain_vendors or (vendor is not None and vendor in self.drain_vendors)
 
 
 @attrs.frozen(kw_only=True)
