@@ -10,6 +10,7 @@ seen, and nothing of one that is strict.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -151,7 +152,9 @@ class KeyReservation:
         if target.price is None:
             self._settle(self.estimate.amount, target)
         else:
-            self._settle(cost_of(broken_usage(self._call.priced.request, partial), target.price) * MARGIN, target)
+            usage = broken_usage(self._call.priced.request, partial)
+            more = attrs.evolve(usage, output_tokens=math.ceil(usage.output_tokens * MARGIN))
+            self._settle(cost_of(more, target.price), target)
 
     def give_back(self) -> None:
         """Count nothing: no vendor has answered."""
