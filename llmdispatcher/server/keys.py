@@ -73,6 +73,11 @@ class ApiKey(KeyPolicy):
         return all(one.vendors is None or vendor in one.vendors for one in (self, *self.owners))
 
     @property
+    def limits_vendors(self) -> bool:
+        """Whether not every vendor may answer it."""
+        return any(one.vendors is not None for one in (self, *self.owners))
+
+    @property
     def levels(self) -> tuple[tuple[str, str, KeyPolicy], ...]:
         """The level, the id and the policy of the key and of its owners."""
         return (("key", self.id, self), *[(one.level, one.id, one) for one in self.owners])

@@ -177,6 +177,23 @@ def test_models_of_all_levels_must_allow_a_name(served, keys, team):
     ]
 
 
+def test_only_vendors_that_all_levels_allow_answer(served, keys, team):
+    """Of several that have a model the ones that may; none is 403, and nobody else is asked."""
+    _changed(served, team, vendors=["openai", "anthropic"])
+    _, secret = _key(keys, team="research", vendors=["anthropic", "google"])
+    before = served.simulator.hits
+    for path, body in (
+        ("/v1/chat/completions", HELLO),
+        ("/v1/embeddings", {"model": "text-embedding-3-small", "input": "hi"}),
+        ("/v1/messages/count_tokens", {**HELLO, "max_tokens": 9}),
+    ):
+        refused = served.post(path, body, key=secret)
+        assert (403, before) == (refused.status_code, served.simulator.hits), refused.text
+    answer = _ask(served, secret, model="claude-haiku-4-5")
+    assert (200, "anthropic") == (answer.status_code, answer.headers["x-llmdispatcher-vendor"])
+    assert 403 == _ask(served, secret, model="gemini-2.5-flash").status_code
+
+
 def test_at_most_a_hundred_live_keys(keys, team):
     """Of one owner; its settings may say another number, and revoked ones do not count."""
     keys.owners.change(team.id, most_keys=2)

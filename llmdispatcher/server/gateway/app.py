@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -174,6 +175,7 @@ class Gateway:
     def converse(self, task: Task) -> WholeAnswer | StreamedAnswer:
         """Answer a conversation, whole or as a stream, whichever vendor is asked."""
         asked = self._asked(task)
+        asked = attrs.evolve(asked, request=self._within_vendors(task.key, asked.request, streaming=asked.stream))
         timeout = self._timeout(task.incoming)
         if task.charge is not None:
             seconds = None if asked.stream else timeout or self.settings.timeout
@@ -190,7 +192,19 @@ class Gateway:
 
     def _with_model(self, task: Task, request: Request, model: str) -> Request:
         """A request for another model, if its key may ask for that."""
-        return attrs.evolve(request, model=self._settings_of(task, model)["model"])
+        return self._within_vendors(task.key, _renamed(request, self._settings_of(task, model)["model"]))
+
+    def _within_vendors(self, key: ApiKey | None, request: Request, *, streaming: bool = False) -> Request:
+        """The request as only vendors that its key may use can answer it. Raises where there is none."""
+        if key is None or not key.limits_vendors:
+            return request
+        targets = self._targets(request, streaming=streaming)
+        for wanted in (request.model, *[str(one) for one in targets if key.may_use(one.vendor)]):
+            within = _renamed(request, wanted)
+            if all(key.may_use(one.vendor) for one in self._targets(within, streaming=streaming)):
+                return within
+        text = f"model: no vendor that this key may use answers for {request.model[:80]!r}"
+        raise GatewayError(text, status=403, code="model_not_allowed", param="model")
 
     def _targets(self, request: Request, *, streaming: bool = False) -> Sequence[Target]:
         """Whom the dispatcher would ask."""
@@ -283,6 +297,8 @@ class Gateway:
             raise InvalidRequest("input: give a text or a list of texts; tokens are not taken, since each vendor has its own")
         settings = self._settings_of(task, asked.model)
         timeout = self._timeout(task.incoming) or self.settings.timeout
+        plain = attrs.evolve(asked, model=settings["model"]).as_request()
+        settings["model"] = self._within_vendors(task.key, plain).model
         if task.charge is not None:
             request = attrs.evolve(asked, model=settings["model"]).as_request()
             settings["model"] = task.charge.take(request, self._targets, timeout, partial(self._with_model, task)).model
@@ -296,8 +312,8 @@ class Gateway:
 
     def count(self, task: Task) -> WholeAnswer:
         """Answer how many tokens a conversation has."""
-        asked = self._asked(task)
-        counted = self.dispatcher.count_tokens(asked.request, timeout=self._timeout(task.incoming) or self.settings.timeout)
+        request = self._within_vendors(task.key, self._asked(task).request)
+        counted = self.dispatcher.count_tokens(request, timeout=self._timeout(task.incoming) or self.settings.timeout)
         counting = next(one for one in COUNTING.values() if one.codec is task.form.codec)
         return WholeAnswer(200, counting.write(counted.tokens), {"Content-Type": "application/json"})
 
@@ -400,6 +416,13 @@ class Gateway:
         self.dispatcher.close(drain=drain)
         self._limits.close()
         self.keys.close()
+
+
+def _renamed(request: Request, model: str) -> Request:
+    """The request for another model; the one that vectors are asked with is no request that a user could make."""
+    made = copy.copy(request)
+    object.__setattr__(made, "model", model)
+    return made
 
 
 def _json_answer(status: int, body: Mapping[str, Any]) -> WholeAnswer:
