@@ -221,6 +221,7 @@ class KeyBudgets:
         self._periods: dict[str, tuple[int, int]] = {}
         self._seen: dict[tuple[str, str, int], _Seen] = {}
         self._rests_until = 0.0
+        self._answered = 0
         self.estimates = Estimates(clock)
 
     def reserve(self, call: BudgetedCall) -> KeyReservation:
@@ -327,12 +328,15 @@ class KeyBudgets:
                 raise BudgetStoreUnavailable("its database did not answer a moment ago")
             if self._rests_until:
                 self._rests_until = now + REST  # this one tries; the others do not wait with it
+            answered = self._answered
         try:
             answer = work(self._open_store())
         except BudgetStoreUnavailable:
-            self._rests_until = self._clock.monotonic() + REST
+            if answered == self._answered:  # else it is slow, and answers others
+                self._rests_until = self._clock.monotonic() + REST
             raise
         self._rests_until = 0.0
+        self._answered += 1
         return answer
 
     def _claim(self, account: BudgetAccount, now: datetime) -> Claim:

@@ -107,6 +107,7 @@ class KeyDatabase:
         self._pid = 0
         self._calls = TimedCalls(_MOST_ASKING) if self.url.get_backend_name() != "sqlite" else None
         self._rests_until = 0.0
+        self._answered = 0
 
     def read(self, work: Callable[[sa.Connection], _T]) -> _T:
         """Return what work returns of a connection."""
@@ -138,14 +139,17 @@ class KeyDatabase:
                 raise _unavailable()
             if self._rests_until:
                 self._rests_until = now + REST  # this one tries, the others wait for its result no longer
+            answered = self._answered
         try:
             answer = run() if self._calls is None else self._calls.run(run, PATIENCE)
         except IntegrityError:
             raise
         except (SQLAlchemyError, TimeoutError) as error:
-            self._rest(hung=isinstance(error, TimeoutError))
+            if answered == self._answered:  # else it is slow, and answers others
+                self._rest(hung=isinstance(error, TimeoutError))
             raise _unavailable() from None
         self._rests_until = 0.0
+        self._answered += 1
         return answer
 
     def _rest(self, *, hung: bool) -> None:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("impatient")
 def impatient(monkeypatch):
     """A hanging database is given up sooner than by default; nothing here depends on how soon."""
     for room in (key_database, budgets):
-        monkeypatch.setattr(room, "PATIENCE", 1.0)
+        monkeypatch.setattr(room, "PATIENCE", 2.0)
 
 
 @attrs.define
@@ -49,6 +49,7 @@ class Away:
 def _gateway(dispatcher, simulator, place, **settings):
     clock = ManualClock()
     store = KeyStore(place, clock=clock, grace=settings.pop("grace", 300.0))
+    store.budgets.prepare()
     app = Gateway(dispatcher, store, GatewaySettings(threads=8, **settings), clock=clock)
     with serving(app) as url:
         yield Away(Served(app, url, "", simulator), store, clock)
