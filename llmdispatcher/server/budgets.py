@@ -211,10 +211,13 @@ class _Seen:
 
 
 class KeyBudgets:
-    """The budgets of all keys of one database; safe under threads and after a fork. It is opened at the first use."""
+    """The budgets of all keys of one database; safe under threads and after a fork. It is opened at the first use.
 
-    def __init__(self, place: str, clock: Clock) -> None:
-        self._place, self._clock = place, clock
+    ``is_resting`` tells that the database has not answered somebody else a moment ago.
+    """
+
+    def __init__(self, place: str, clock: Clock, is_resting: Callable[[], bool] = lambda: False) -> None:
+        self._place, self._clock, self._is_resting = place, clock, is_resting
         self._lock = new_lock()
         self._ledger: Ledger | None = None
         self._store: DatabaseBudgetStore | None = None
@@ -324,7 +327,7 @@ class KeyBudgets:
         """The store's answer. Raises :class:`BudgetStoreUnavailable`, and that at once for a while after it did not answer."""
         with self._lock:
             now = self._clock.monotonic()
-            if now < self._rests_until:
+            if now < self._rests_until or self._is_resting():
                 raise BudgetStoreUnavailable("its database did not answer a moment ago")
             if self._rests_until:
                 self._rests_until = now + REST  # this one tries; the others do not wait with it

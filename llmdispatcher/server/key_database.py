@@ -162,6 +162,10 @@ class KeyDatabase:
         if hung and engine is not None:
             engine.dispose()
 
+    def is_resting(self) -> bool:
+        """Whether it did not answer a moment ago, so that nobody else should wait for it."""
+        return self._clock.monotonic() < self._rests_until
+
     def close(self) -> None:
         """Close the connections; a later use opens new ones."""
         with self._lock:

@@ -130,7 +130,7 @@ class KeyStore:
         self._verdicts: dict[str, _Verdict] = {}
         self._listed: tuple[float, frozenset[str]] | None = None
         self.owners = KeyOwners(self._database, clock, self._forget)
-        self.budgets = KeyBudgets(ledger_place(place, self._url), clock)
+        self.budgets = KeyBudgets(ledger_place(place, self._url), clock, self._database.is_resting)
 
     def create(  # noqa: PLR0913 - whose it is, by keyword
         self,

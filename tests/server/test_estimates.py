@@ -9,7 +9,7 @@ from decimal import Decimal
 import attrs
 import pytest
 
-from llmdispatcher import Message, Request, Tool, Usage
+from llmdispatcher import Message, Request, Response, Tool, Usage
 from llmdispatcher.accounting import bound, measure
 from llmdispatcher.catalog import Target, target_facts
 from llmdispatcher.errors import BudgetExceeded
@@ -247,6 +247,22 @@ def _text(line):
     if "choices" in event:
         return "".join([choice["delta"].get("content") or "" for choice in event["choices"]])
     return event.get("delta", {}).get("text", "")
+
+
+@each("named", [{"headers": {"X-Claude-Code-Session-Id": "one"}}, {"body": {"prompt_cache_key": "one"}}, {}])
+def test_a_session_of_the_gateway_reserves_less_when_it_is_cached(served, simulator, named):
+    """By the session that the client names; without one nothing is taken to be cached."""
+    _, secret = served.app.keys.create("a key", budget="5/day")
+    usage = Usage(input_tokens=50_000, cache_read_tokens=49_000, output_tokens=9)
+    simulator.always(Response(content="hi", model="gpt-4o-mini", vendor="openai", finish_reason="stop", usage=usage))
+    body = {"model": "gpt-4o-mini", "max_tokens": 9, "messages": [{"role": "user", "content": "Why? " * 40_000}]}
+    reserved = []
+    for _ in range(2):
+        answer = served.post(
+            "/v1/chat/completions", {**body, **named.get("body", {})}, key=secret, headers=named.get("headers", {})
+        )
+        reserved.append(Decimal(answer.headers["x-llmdispatcher-reserved"]))
+    assert (reserved[1] < Decimal("0.6") * reserved[0]) == bool(named)
 
 
 class TestDraining:

@@ -105,7 +105,8 @@ class Gateway:
         stop_counting: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
         unwatch: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
         output = self.settings.default_max_tokens
-        charge = charge_of(self._limits, self.keys.budgets, key, default_output=output, session=None)
+        session = incoming.header("x-claude-code-session-id")
+        charge = charge_of(self._limits, self.keys.budgets, key, default_output=output, session=session)
 
         def release() -> None:
             give_back()
