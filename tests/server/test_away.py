@@ -166,7 +166,10 @@ def _limited(store, **limits):
 @pytest.fixture
 def two(dispatcher, simulator, postgres, redis_server):
     """Two gateways that share a database and a Redis server."""
-    place, redis = postgres.database(), f"{redis_server.url}?socket_timeout=3"  # a busy machine is no server that hangs
+    place, redis = (
+        postgres.database(),
+        f"{redis_server.url}?socket_timeout=3&socket_connect_timeout=3",
+    )  # a busy machine is no server that hangs
     with (
         _gateway(dispatcher, simulator, place, redis=redis) as one,
         _gateway(dispatcher, simulator, place, redis=redis) as other,

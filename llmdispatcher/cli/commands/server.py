@@ -11,11 +11,11 @@ import click
 from ...errors import ConfigError
 from ...runtime import SYSTEM_CLOCK
 from ..options import Positive, Suite, make_command
+from ..server_owners import add_owner_commands
+from ..server_settings import ORGANIZATION, PLACE, limits_text, open_store, settings_of, spent_of, with_settings
 from ..settings import Settings
 from ..tables import print_records
 from ..terminal import FAILED, OK, UsageError, complain, say, tell, tell_json
-from .server_owners import add_owner_commands
-from .server_settings import ORGANIZATION, PLACE, limits_text, open_store, settings_of, spent_of, with_settings
 
 if TYPE_CHECKING:
     from ...server import ApiKey

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...errors import ConfigError
-from ..options import make_command
-from ..settings import Settings
-from ..tables import print_records
-from ..terminal import FAILED, OK, UsageError, complain, say, tell_json
+from ..errors import ConfigError
+from .options import make_command
 from .server_settings import NONE, ORGANIZATION, PLACE, Limit, limits_text, open_store, settings_of, spent_of, with_settings
+from .settings import Settings
+from .tables import print_records
+from .terminal import FAILED, OK, UsageError, complain, say, tell_json
 
 if TYPE_CHECKING:
-    from ...server import KeyOwner, KeyStore
-    from ..options import Suite
+    from ..server import KeyOwner, KeyStore
+    from .options import Suite
 
 _OWN_OPTIONS = (
     click.option("--member-budget", metavar="USD", help="The budget of each member that has none of its own."),

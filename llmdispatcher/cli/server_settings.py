@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...errors import VendorUnavailable
-from ..terminal import UsageError, complain
+from ..errors import VendorUnavailable
+from .terminal import UsageError, complain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ...server import ApiKey, KeyOwner, KeyStore
+    from ..server import ApiKey, KeyOwner, KeyStore
 
 PLACE = click.option("--database", metavar="PLACE", help="The keys' database: a file of SQLite, or postgresql://...")
 ORGANIZATION = click.option("--organization", default="default", show_default=True, metavar="NAME", help="Whose it is.")
@@ -90,7 +90,7 @@ def settings_of(given: dict[str, Any]) -> dict[str, Any]:
 def open_store(database: str | None) -> KeyStore:
     """The store of a place, or that of the data folder. Raises :class:`UsageError` where the extra is missing."""
     try:
-        from ...server import ServeOptions
+        from ..server import ServeOptions
     except ModuleNotFoundError as error:
         raise UsageError(f"{error.name} is not installed; pip install 'llmdispatcher[server]'") from None
     return ServeOptions(database=database).store()
