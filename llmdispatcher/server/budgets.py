@@ -10,6 +10,7 @@ seen, and nothing of one that is strict.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -151,7 +152,9 @@ class KeyReservation:
         if target.price is None:
             self._settle(self.estimate.amount, target)
         else:
-            self._settle(cost_of(broken_usage(self._call.priced.request, partial), target.price) * MARGIN, target)
+            usage = broken_usage(self._call.priced.request, partial)
+            more = attrs.evolve(usage, output_tokens=math.ceil(usage.output_tokens * MARGIN))
+            self._settle(cost_of(more, target.price), target)
 
     def give_back(self) -> None:
         """Count nothing: no vendor has answered."""
@@ -208,16 +211,20 @@ class _Seen:
 
 
 class KeyBudgets:
-    """The budgets of all keys of one database; safe under threads and after a fork. It is opened at the first use."""
+    """The budgets of all keys of one database; safe under threads and after a fork. It is opened at the first use.
 
-    def __init__(self, place: str, clock: Clock) -> None:
-        self._place, self._clock = place, clock
+    ``is_resting`` tells that the database has not answered somebody else a moment ago.
+    """
+
+    def __init__(self, place: str, clock: Clock, is_resting: Callable[[], bool] = lambda: False) -> None:
+        self._place, self._clock, self._is_resting = place, clock, is_resting
         self._lock = new_lock()
         self._ledger: Ledger | None = None
         self._store: DatabaseBudgetStore | None = None
         self._periods: dict[str, tuple[int, int]] = {}
         self._seen: dict[tuple[str, str, int], _Seen] = {}
         self._rests_until = 0.0
+        self._answered = 0
         self.estimates = Estimates(clock)
 
     def reserve(self, call: BudgetedCall) -> KeyReservation:
@@ -320,16 +327,19 @@ class KeyBudgets:
         """The store's answer. Raises :class:`BudgetStoreUnavailable`, and that at once for a while after it did not answer."""
         with self._lock:
             now = self._clock.monotonic()
-            if now < self._rests_until:
+            if now < self._rests_until or self._is_resting():
                 raise BudgetStoreUnavailable("its database did not answer a moment ago")
             if self._rests_until:
                 self._rests_until = now + REST  # this one tries; the others do not wait with it
+            answered = self._answered
         try:
             answer = work(self._open_store())
         except BudgetStoreUnavailable:
-            self._rests_until = self._clock.monotonic() + REST
+            if answered == self._answered:  # else it is slow, and answers others
+                self._rests_until = self._clock.monotonic() + REST
             raise
         self._rests_until = 0.0
+        self._answered += 1
         return answer
 
     def _claim(self, account: BudgetAccount, now: datetime) -> Claim:

@@ -12,14 +12,14 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import attrs
 
 from ..accounting import Measure, bound, costs_nothing, has_price, measure
 from ..catalog import Target
 from ..runtime import Clock, new_lock
-from ..types import EXACT, Price, Request, ToolCall, Usage
+from ..types import EXACT, Price, Request, Tool, ToolCall, Usage
 
 DEFAULT_OUTPUT = 4096
 """Tokens of an answer of which nothing is known: its request sets no ``max_tokens``, and the key has had few answers."""
@@ -115,7 +115,7 @@ class Estimates:
             output_tokens=self._output(call, target, bounds.output) * bounds.answers,
         )
         several = [_price(one, request, usage.input_tokens) for one in _tiers(target.price.at(self._clock.now()), request)]
-        writing = _writes_cache(request)
+        writing = _writes_cache(request, target)
         amount = max([_cost(usage, one, writing=writing) for one in several])
         search = max(target.price.calls.values(), default=_NOTHING)
         return EXACT.add(amount, EXACT.add(target.price.calls.get("request", _NOTHING), EXACT.multiply(bounds.searches, search)))
@@ -169,7 +169,7 @@ def _prefixes(request: Request) -> Iterator[Prefix]:
     """The beginnings of a request: its tools, and after each message; marks of a client's do not count."""
     digest, size = hashlib.blake2b(digest_size=16), 0
     for tool in request.tools:
-        text = repr(tool)
+        text = repr((tool.name, tool.description, tool.parameters) if isinstance(tool, Tool) else tool.data)
         size += len(text)
         digest.update(text.encode("utf-8", "surrogatepass"))
     yield Prefix(digest.digest(), size)
@@ -194,12 +194,19 @@ def _texts(content: str | Iterable[object]) -> Iterator[str]:
             yield text if isinstance(text, str) else repr(part)
 
 
-def _writes_cache(request: Request) -> bool:
-    """Whether the client marks what is to be cached, which some vendors bill as more than input."""
-    if any("cache_control" in message.extra for message in request.messages if message.extra):
-        return True
-    parts = [part for message in request.messages if not isinstance(message.content, str) for part in message.content]
-    return any("cache_control" in (getattr(part, "extra", None) or ()) for part in parts)
+def _writes_cache(request: Request, target: Target) -> str:
+    """For how long the vendor keeps what it reads, which some bill as more than input: "", "5m" or "1h".
+
+    At Anthropic the gateway itself asks for it where the client does not.
+    """
+    things: list[Any] = [*request.tools]
+    for message in request.messages:
+        things += [message, *(message.content if not isinstance(message.content, str) else ())]
+    marks = [mark for thing in things if (mark := getattr(thing, "cache", None)) is not None]
+    marked = any("cache_control" in repr(extra) for thing in things if (extra := getattr(thing, "extra", None)))
+    if "1h" in marks or request.prompt_cache == "1h":
+        return "1h"
+    return "5m" if marks or marked or request.prompt_cache is not None or target.kind == "anthropic" else ""
 
 
 def _tiers(price: Price, request: Request) -> Iterable[Price]:
@@ -212,8 +219,8 @@ def _price(price: Price, request: Request, tokens: int) -> Price:
     return price.of(tokens, None if "service_tier" in request.extra_params else request.service_tier)
 
 
-def _cost(usage: Usage, price: Price, *, writing: bool) -> Decimal:
+def _cost(usage: Usage, price: Price, *, writing: str) -> Decimal:
     fresh = usage.input_tokens - usage.cache_read_tokens
-    rate = max(price.input, price.cache_write) if writing else price.input
+    rate = max(price.input, {"5m": price.cache_write, "1h": price.cache_write_long}.get(writing, price.input))
     into = EXACT.fma(fresh, rate, EXACT.multiply(usage.cache_read_tokens, price.cache_read))
     return EXACT.scaleb(EXACT.fma(usage.output_tokens, max(price.output, price.reasoning), into), -6)

@@ -115,12 +115,15 @@ class KeyDatabase:
         self._pid = 0
         self._calls = TimedCalls(_MOST_ASKING) if self.url.get_backend_name() != "sqlite" else None
         self._rests_until = 0.0
+        self._answered = 0
 
     def read(self, work: Callable[[sa.Connection], _T]) -> _T:
         """Return what work returns of a connection."""
 
         def run() -> _T:
-            with self._ready().connect() as connection:
+            engine = self._ready()
+            pool = engine.pool
+            with engine.connect() as connection, _closing_late(engine, pool, connection):
                 return work(connection)
 
         return self._ask(run)
@@ -129,7 +132,9 @@ class KeyDatabase:
         """Do work in a transaction that no other of these overlaps. Lets :class:`IntegrityError` through."""
 
         def run() -> _T:
-            with self._ready().begin() as connection:
+            engine = self._ready()
+            pool = engine.pool
+            with engine.connect() as connection, _closing_late(engine, pool, connection), connection.begin():
                 _begin_alone(connection)
                 return work(connection)
 
@@ -155,14 +160,17 @@ class KeyDatabase:
                 raise _unavailable()
             if self._rests_until:
                 self._rests_until = now + REST  # this one tries, the others wait for its result no longer
+            answered = self._answered
         try:
             answer = run() if self._calls is None else self._calls.run(run, PATIENCE)
         except IntegrityError:
             raise
         except (SQLAlchemyError, TimeoutError) as error:
-            self._rest(hung=isinstance(error, TimeoutError))
+            if answered == self._answered:  # else it is slow, and answers others
+                self._rest(hung=isinstance(error, TimeoutError))
             raise _unavailable() from None
         self._rests_until = 0.0
+        self._answered += 1
         return answer
 
     def _rest(self, *, hung: bool) -> None:
@@ -174,6 +182,10 @@ class KeyDatabase:
             engine = self._engine
         if hung and engine is not None:
             engine.dispose()
+
+    def is_resting(self) -> bool:
+        """Whether it did not answer a moment ago, so that nobody else should wait for it."""
+        return self._clock.monotonic() < self._rests_until
 
     def close(self) -> None:
         """Close the connections; a later use opens new ones."""
@@ -197,6 +209,16 @@ class KeyDatabase:
         if kept is not made:
             made.dispose()
         return kept
+
+
+@contextlib.contextmanager
+def _closing_late(engine: sa.Engine, pool: sa.Pool, connection: sa.Connection) -> Iterator[None]:
+    """Close a connection that comes back after its pool was given up: nobody would use it again."""
+    try:
+        yield
+    finally:
+        if engine.pool is not pool and not connection.invalidated:
+            connection.invalidate()
 
 
 def _unavailable() -> VendorUnavailable:

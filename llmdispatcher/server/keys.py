@@ -73,6 +73,16 @@ class ApiKey(KeyPolicy):
         return all(one.vendors is None or vendor in one.vendors for one in (self, *self.owners))
 
     @property
+    def limits_models(self) -> bool:
+        """Whether there are models that it may not ask for."""
+        return any(one.models is not None for one in (self, *self.owners))
+
+    @property
+    def limits_vendors(self) -> bool:
+        """Whether not every vendor may answer it."""
+        return any(one.vendors is not None for one in (self, *self.owners))
+
+    @property
     def levels(self) -> tuple[tuple[str, str, KeyPolicy], ...]:
         """The level, the id and the policy of the key and of its owners."""
         return (("key", self.id, self), *[(one.level, one.id, one) for one in self.owners])
@@ -125,7 +135,7 @@ class KeyStore:
         self._verdicts: dict[str, _Verdict] = {}
         self._listed: tuple[float, frozenset[str]] | None = None
         self.owners = KeyOwners(self._database, clock, self._forget)
-        self.budgets = KeyBudgets(ledger_place(place, self._url), clock)
+        self.budgets = KeyBudgets(ledger_place(place, self._url), clock, self._database.is_resting)
 
     def create(  # noqa: PLR0913 - whose it is, by keyword
         self,
@@ -297,12 +307,16 @@ class KeyStore:
         key = known.key
         return key if key is not None and key.state(self.clock.now()) == "active" else None
 
-    def check(self, secret: str) -> bool:
-        """Whether a key is good still, for a call that it has begun; while the database is away as long as :attr:`grace` says."""
-        try:
-            return self.find(secret) is not None
-        except VendorUnavailable:
-            return False
+    def bad_of(self, digests: Iterable[str]) -> set[str]:
+        """Which of these digests are of keys that are good no more; while the database is away after :attr:`grace` alone."""
+        bad = set()
+        for digest in digests:
+            try:
+                if self._good(digest) is None:
+                    bad.add(digest)
+            except VendorUnavailable:
+                bad.add(digest)
+        return bad
 
     def _look_up(self, digest: str, known: _Verdict | None, now: float) -> _Verdict:
         try:

@@ -49,10 +49,10 @@ class ServeOptions:
     """Where and how to serve. ``config`` is a configuration file; without one the vendors are those of the environment.
 
     With ``simulate`` simulated vendors answer, and nothing leaves the machine. ``database`` is the keys' file of SQLite, or the
-    URL of a PostgreSQL server. ``drain`` is the seconds that calls under way have when the process is told to end. With port 0
-    the system chooses one. ``cache_size`` answers are kept for ``cache_ttl`` seconds; none without a size. ``metrics_port`` is a
-    port of its own for metrics and health; ``access_log`` writes a line of JSON for each request. ``public_url`` is
-    the address that clients use.
+    URL of a PostgreSQL server. ``drain`` is the seconds that calls under way have when the process is told to end. ``redis`` is
+    the address of the server on which limits of keys are counted for all workers and hosts. With port 0 the system chooses one.
+    ``cache_size`` answers are kept for ``cache_ttl`` seconds; none without a size. ``metrics_port`` is a port of its own for
+    metrics and health; ``access_log`` writes a line of JSON for each request. ``public_url`` is the address that clients use.
     """
 
     host: str = "127.0.0.1"
@@ -71,6 +71,7 @@ class ServeOptions:
     metrics_port: int | None = None
     access_log: bool = False
     public_url: str | None = None
+    redis: str | None = attrs.field(default=None, repr=False)
 
     def rules(self) -> HostRules:
         """The names of this server, its proxies and origins, by the options and the environment.
@@ -146,7 +147,7 @@ def _simulate(made: Dispatcher) -> None:
 
 def make_application(options: ServeOptions, *, registry: Any = None) -> Gateway:
     """Return the application of one worker. With a port for metrics they are in ``registry``, by default in one of its own."""
-    settings = GatewaySettings(threads=options.threads, access_log=options.access_log, rules=options.rules())
+    settings = GatewaySettings(threads=options.threads, redis=options.redis, access_log=options.access_log, rules=options.rules())
     if options.config is not None:
         settings = settings_in(read_config_file(options.config), settings)
     gateway = make_gateway(make_dispatcher(options), options.store(), settings)

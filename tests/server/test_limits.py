@@ -249,7 +249,7 @@ def test_a_key_s_tags_are_in_the_record(keys, simulator):
 _WORKER = """
 import json, sys, threading
 from decimal import Decimal
-from llmdispatcher import BudgetExceeded, Message, Request
+from llmdispatcher import BudgetExceeded, Message, Request, VendorUnavailable
 from llmdispatcher.catalog import Target
 from llmdispatcher.server import KeyStore
 from llmdispatcher.server.budgets import BudgetedCall, accounts_of
@@ -265,11 +265,17 @@ priced = PricedCall(key.id, None, request, [target])
 call = BudgetedCall(priced=priced, accounts=tuple(accounts_of(key.levels, store.clock.now())))
 made, refused = [], []
 start = threading.Barrier(64)
+def reserved():
+    while True:
+        try:
+            return store.budgets.reserve(call)
+        except VendorUnavailable:  # a busy machine
+            pass
 def ask():
     start.wait()
     for _ in range(3):
         try:
-            held = store.budgets.reserve(call)
+            held = reserved()
         except BudgetExceeded:
             refused.append(1)
         else:

@@ -18,7 +18,7 @@ import queue
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import AbstractContextManager
 from functools import partial
@@ -280,7 +280,7 @@ class DatabaseBudgetStore:
     """
 
     def __init__(self, ledger: Ledger) -> None:
-        self._worker = BudgetWorker(ledger.transaction, ledger.migrate)
+        self._worker = BudgetWorker(partial(_locked, ledger), ledger.migrate)
         self._swept_at = 0
         self.on_warning: Warned | None = None
         weakref.finalize(self, self._worker.close, _CLOSING)
@@ -336,7 +336,6 @@ class DatabaseBudgetStore:
     def _reserve(
         self, refuses: Callable[[Connection], T | None] | None, wanted: Booking, now: int, connection: Connection
     ) -> T | AccountBalance | list[AccountBalance]:
-        lock_key(connection, BUDGETS_LOCK)
         if refuses is not None and (refusal := refuses(connection)) is not None:
             return refusal
         if now - self._swept_at >= SWEEP:
@@ -360,7 +359,6 @@ class DatabaseBudgetStore:
         return held
 
     def _balances(self, budgets: list[str], now: int, connection: Connection) -> list[AccountBalance]:
-        lock_key(connection, BUDGETS_LOCK)
         self._sweep(now, connection)
         rows = connection.execute(_SELECT_RUNNING, {"names": budgets, "now": now}).all()
         return [AccountBalance(Account(name, share, begins, ends), spent, held) for name, share, begins, ends, spent, held in rows]
@@ -372,6 +370,14 @@ class DatabaseBudgetStore:
             connection.execute(_UPDATE_ACCOUNT, {"name": name, "share": share, "begins": begins, "spent": amount, "amount": amount})
         connection.execute(_DELETE_PAST[0], {"old": now - KEPT})
         connection.execute(_DELETE_PAST[1], {"old": now - KEPT, "yes": True})
+
+
+@contextlib.contextmanager
+def _locked(ledger: Ledger) -> Iterator[Connection]:
+    """A transaction that no other process's overlaps; all jobs in it have one lock."""
+    with ledger.transaction() as connection:
+        lock_key(connection, BUDGETS_LOCK)
+        yield connection
 
 
 def _key_of(account: Account) -> dict[str, Any]:
@@ -425,7 +431,6 @@ def _due(claim: Claim, connection: Connection) -> AccountBalance | None:
 
 def _reset(budget: str, share: str | None, now: int, connection: Connection) -> int:
     """Have nothing spent in the running accounts; what had expired is forgotten, so that a late settlement changes nothing."""
-    lock_key(connection, BUDGETS_LOCK)
     facts = {"name": budget, "share": share or "", "any": int(share is None)}
     connection.execute(_FORGET_EXPIRED, {**facts, "yes": True})
     connection.execute(_RESET, {**facts, "now": now, "no": False})
@@ -433,14 +438,12 @@ def _reset(budget: str, share: str | None, now: int, connection: Connection) -> 
 
 
 def _set_spent(account: Account, spent: int, connection: Connection) -> None:
-    lock_key(connection, BUDGETS_LOCK)
     connection.execute(_OPEN_ACCOUNT, {**_key_of(account), "ends": account.ends})
     connection.execute(_SET_SPENT, {**_key_of(account), "spent": spent})
 
 
 def _settle(held: Booking, spent: int, booked: bool, connection: Connection) -> list[tuple[Claim, AccountBalance]]:
     """Settle each claim that is still held; an expired one counts as spent already. Return the warnings that are due."""
-    lock_key(connection, BUDGETS_LOCK)
     for claim in held.claims:
         names = _key_of(claim.account)
         row = connection.execute(_DELETE_RESERVATION, {"id": held.id, **names}).one_or_none()

@@ -56,6 +56,9 @@ from ..terminal import OK, UsageError, say, tell_json
 @click.option("--metrics-port", type=click.IntRange(0, 65535), metavar="N", help="Serve metrics and health on a port of their own.")
 @click.option("--access-log", is_flag=True, help="Log a line of JSON for each request; of what is said it has nothing.")
 @click.option("--public-url", metavar="URL", help="The address that clients use; else $LLMDISPATCHER_PUBLIC_URL.")
+@click.option(
+    "--redis", metavar="URL", envvar="LLMRING_REDIS_URL", help="Count keys' limits on this Redis server, for all workers and hosts."
+)
 @click.option("--server", type=click.Choice(["granian", "waitress"]), help="What serves.  [default: what is installed]")
 def command(settings: Settings, **given: object) -> int:
     """Serve the formats of OpenAI, Anthropic, Google and Ollama, with keys of its own, until it is told to end.

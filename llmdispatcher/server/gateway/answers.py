@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
@@ -41,6 +42,9 @@ class ClosableBody(Protocol):
     def __iter__(self) -> Iterator[bytes]: ...
 
     def close(self) -> None: ...
+
+    def stop(self, error: DispatchError) -> None:
+        """End it with an error, from another thread."""
 
 
 @attrs.frozen
@@ -85,7 +89,7 @@ def stream_of(stream: StreamingResponse, task: Task, asked: Inbound, settings: G
     """
     as_array = task.form is GOOGLE and "alt=sse" not in task.incoming.query
     try:
-        body = Events(stream, task, asked, array=_Array() if as_array else None, heartbeat=settings.heartbeat, leavers=leavers)
+        body = Events(stream, task, asked, array=_Array() if as_array else None, settings=settings, leavers=leavers)
         body.begin(settings.patience)
     except BaseException:
         stream.close()
@@ -111,20 +115,29 @@ class Events:
     """
 
     def __init__(
-        self, stream: StreamingResponse, task: Task, asked: Inbound, *, array: _Array | None, heartbeat: float, leavers: Leavers
+        self,
+        stream: StreamingResponse,
+        task: Task,
+        asked: Inbound,
+        *,
+        array: _Array | None,
+        settings: GatewaySettings,
+        leavers: Leavers,
     ) -> None:
         self._stream, self._form, self._release, self._charge = stream, task.form, task.release, task.charge
         self._record, self._asked, self._whole = task.record, asked, False
         self._writer = PassingWriter(task.form.codec, asked)
         self._left = has_left(task.incoming.environ)
         self._request_id = task.incoming.request_id
-        self._beat = heartbeat if can_tell_leaving(task.incoming.environ) else min(heartbeat, _PROBE)
+        self._beat = settings.heartbeat if can_tell_leaving(task.incoming.environ) else min(settings.heartbeat, _PROBE)
         self._array = array
         self._first: StreamChunk | None = None
         self.head: ReplyHead | None = None
         self._iterator: Iterator[bytes] | None = None
         self._leavers, self._keep = leavers, task.keep
         self._given: float | None = None
+        self._drains = settings.drains
+        self._stopped: DispatchError | None = None
 
     def begin(self, patience: float) -> None:
         """Wait for the first piece, or until patience is over. Raises what went wrong before it."""
@@ -174,6 +187,10 @@ class Events:
     def close(self) -> None:
         """Stop the vendor, and give back what the request had; idempotent."""
         self._leavers.drop(self._stream.close)
+        if self._charge is not None and not self._stream.done_channel.closed and self._drains(self._stream.vendor):
+            charge, self._charge = self._charge, None
+            threading.Thread(target=self._drain, args=(charge,), name="llmdispatcher-drain", daemon=True).start()
+            return
         try:
             self._stream.close()
         finally:
@@ -181,6 +198,23 @@ class Events:
                 self._record.broken(self._asked.request, self._stream.partial)
             if self._charge is not None:
                 self._settle(self._charge)
+            self._release()
+
+    def stop(self, error: DispatchError) -> None:
+        """End it with an error, from another thread."""
+        self._stopped = error
+        self._stream.close()
+
+    def _drain(self, charge: CallCharge) -> None:
+        """Read the rest of an answer that its client has left, since the vendor bills all of it; what it cost is counted."""
+        try:
+            while True:
+                self._stream.content_channel.get()
+        except ChannelClosed:
+            pass
+        finally:
+            self._stream.close()
+            self._settle(charge)
             self._release()
 
     def _settle(self, charge: CallCharge) -> None:
@@ -241,7 +275,7 @@ class Events:
         try:
             self._stream.response()
         except DispatchError as error:
-            yield writer.fail(error_for_client(error, self._form))
+            yield writer.fail(self._stopped or error_for_client(error, self._form))
         else:
             self._whole = True
             yield writer.end()

@@ -23,14 +23,14 @@ from ...types import EmbeddingRequest, Request, Response, replace
 from ...vendors import HttpVendor
 from ...wire import COUNTING, EMBEDDING_CODECS, Inbound
 from ..kept_ids import KeptIds, made_in, references_in
-from ..keys import ApiKey, KeyStore
+from ..keys import ApiKey, KeyStore, hash_of
 from ..records import RequestRecords
 from ..reload import Generations
 from . import management, passthrough
 from .access import log_request
 from .answers import StreamedAnswer, WholeAnswer, facts_of, header_text, place_of, stream_of
 from .caching import may_cache, warn_of_cache
-from .checks import MOST_MEMBERS, MOST_OF_EMBEDDINGS, check_media, check_members, check_settings, check_stateless
+from .checks import MOST_MEMBERS, MOST_OF_EMBEDDINGS, check_media, check_members, check_output, check_settings, check_stateless
 from .formats import (
     CHAT,
     COMPLETIONS,
@@ -65,6 +65,7 @@ from .limits import KeyLimits, charge_of, charging
 from .passing import Original, anthropic_headers, body_of, family, hashed_values
 from .record import RequestRecord
 from .requests import RequestLog
+from .revoking import StreamKeys
 from .service import ProxyService
 from .service_format import in_service_format
 from .sessions import session_of
@@ -116,6 +117,7 @@ class Gateway:
         self._leavers = Leavers()
         self._in_flight = InFlight(settings.threads)
         self._failed = FailedLogins(clock)
+        self._stream_keys = StreamKeys(keys)
         self._limits = KeyLimits(clock, SharedKeyLimits(settings.redis, clock) if settings.redis is not None else None)
         self._tenants = TenantHashes(keys)
         self._takes_client_credentials = _takes_client_credentials(dispatcher)
@@ -196,10 +198,8 @@ class Gateway:
         return [body]
 
     def _answer(self, incoming: Incoming, record: RequestRecord) -> WholeAnswer | StreamedAnswer:
-        rules = self.settings.rules
-        rules.check(incoming.environ)
-        if incoming.method == "OPTIONS" and (headers := rules.preflight(incoming.environ)) is not None:
-            return WholeAnswer(204, b"", headers)
+        if (preflight := self._preflight(incoming)) is not None:
+            return preflight
         route, match = self._route(incoming)
         record.face = route.face
         key = self._key(incoming, route.scope) if route.scope is not None else None
@@ -207,12 +207,15 @@ class Gateway:
         leave = self._in_flight.enter(key.id) if key is not None else lambda: None
         give_back: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
         stop_counting: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
+        unwatch: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
         output = self.settings.default_max_tokens
-        charge = charge_of(self._limits, self.keys.budgets, key, default_output=output, session=None)
+        session = incoming.header("x-claude-code-session-id")
+        charge = charge_of(self._limits, self.keys.budgets, key, default_output=output, session=session)
 
         def release() -> None:
             give_back()
             stop_counting()
+            unwatch()
             if charge is not None:
                 charge.give_back()  # settled before, but for what fails outside the call
             leave()
@@ -234,10 +237,19 @@ class Gateway:
             raise
         if not isinstance(answer, StreamedAnswer):
             release()
+        elif key is not None:
+            unwatch = self._stream_keys.watch(hash_of(self._secret(incoming)), answer.events.stop)
         if charge is not None:
             answer.headers.update(charge.facts)
             record.facts = charge.facts
         return answer
+
+    def _preflight(self, incoming: Incoming) -> WholeAnswer | None:
+        """The answer to a browser that asks what it may send. Raises for a request that came by another name than the server's."""
+        rules = self.settings.rules
+        rules.check(incoming.environ)
+        headers = rules.preflight(incoming.environ) if incoming.method == "OPTIONS" else None
+        return WholeAnswer(204, b"", headers) if headers is not None else None
 
     def _body_of(self, incoming: Incoming, route: PathRoute) -> tuple[bytes, Callable[[], None]]:
         """The body of a request, bounded, and what gives its place in memory back."""
@@ -273,8 +285,11 @@ class Gateway:
             raise GatewayError(text, status=404, code="not_configured")
         raise GatewayError("there is nothing at this path", status=404, code="not_found")
 
+    def _secret(self, incoming: Incoming) -> str:
+        return credential(incoming, in_query=incoming.path.startswith("/v1beta/"), alone=self._takes_client_credentials)
+
     def _key(self, incoming: Incoming, scope: str) -> ApiKey:
-        secret = credential(incoming, in_query=incoming.path.startswith("/v1beta/"), alone=self._takes_client_credentials)
+        secret = self._secret(incoming)
         if (wait := self._failed.wait(incoming.address)) and not self.keys.lists(secret):
             raise GatewayError("too many wrong keys; try again later", status=429, code="too_many_failures", retry_after=wait)
         key = self.keys.find(secret)
@@ -332,7 +347,10 @@ class Gateway:
 
     def _with_model(self, task: Task, request: Request, model: str) -> Request:
         """A request for another model, if its key may ask for that."""
-        return attrs.evolve(request, model=self._settings_of(task, model)["model"])
+        named = self._settings_of(task, model)["model"]
+        if not isinstance(request, ClientRequest):
+            return replace(request, model=named)
+        return replace(request, model=named, allows=self._grants(task.key, request, named))
 
     def complete(self, task: Task) -> WholeAnswer | StreamedAnswer:
         """Answer a conversation in OpenAI's format, or as the LLM proxy service does where a body asks for that."""
@@ -349,6 +367,7 @@ class Gateway:
         asked = attrs.evolve(codec.read_request(task.body, path), created_at=self._clock.now())
         request = asked.request
         check_settings(request)
+        check_output(request, self.settings.max_max_tokens)
         check_media(request)
         self._check_further_models(task.key, request.extra_params)
         if self._kept is None:
@@ -381,11 +400,9 @@ class Gateway:
 
     def _grants(self, key: ApiKey | None, request: Request, model: str) -> Grants | None:
         """Whom a key may ask for a model; ``None``: anybody. Raises where there is nobody, be the model known or not."""
-        if key is None or key.models is None:
-            return None
-        grants = Grants(key.models, model, self.dispatcher)
-        if not grants.names_it and not self._has_target(grants, replace(request, model=model)):
-            text = f"model: this key may not ask for {model[:80]!r}"
+        grants = Grants.of(key, model, self.dispatcher)
+        if grants is not None and not grants.is_certain and not self._has_target(grants, replace(request, model=model)):
+            text = f"model: neither this key nor a vendor that it may use can be asked for {model[:80]!r}"
             raise GatewayError(text, status=403, code="model_not_allowed", param="model")
         return grants
 
@@ -423,7 +440,7 @@ class Gateway:
             listed = extra.get(field)
             for one in listed if isinstance(listed, list) and key is not None else ():
                 name = one.get("model") if isinstance(one, dict) else one
-                if key is not None and not (isinstance(name, str) and self._may_ask(key, name)) and key.models is not None:
+                if key is not None and not (isinstance(name, str) and self._may_ask(key, name)) and key.limits_models:
                     text = f"{field}: this key may not ask for all of these"
                     raise GatewayError(text, status=403, code="model_not_allowed", param=field)
 
@@ -499,8 +516,8 @@ class Gateway:
 
     def count(self, task: Task) -> WholeAnswer:
         """Answer how many tokens a conversation has."""
-        asked = self._asked(task)
-        counted = self.dispatcher.count_tokens(asked.request, timeout=self._timeout(task.incoming) or self.settings.timeout)
+        request = self._asked(task).request
+        counted = self.dispatcher.count_tokens(request, timeout=self._timeout(task.incoming) or self.settings.timeout)
         counting = next(one for one in COUNTING.values() if one.codec is task.form.codec)
         return WholeAnswer(200, counting.write(counted.tokens), {"Content-Type": "application/json"})
 
@@ -547,7 +564,9 @@ class Gateway:
 
     def _check_passing_model(self, key: ApiKey, row: PassthroughRow, named: list[str] | None) -> None:
         """Raise unless a key may ask for the model that a body names, or else for the path."""
-        if key.models is None:
+        if not key.may_use(row.vendor):
+            raise GatewayError("this key may not use the vendor of this path", status=403, code="model_not_allowed")
+        if not key.limits_models:
             return
         if named is None or not all(self._may_ask(key, name) for name in named or [f"{row.vendor}:{row.path.strip('/')}"]):
             raise GatewayError("model: this key may not ask for it", status=403, code="model_not_allowed", param="model")
@@ -607,11 +626,13 @@ class Gateway:
         pools = list(self.dispatcher.config.pools or ())
         models = [f"{name}:{model}" for name, kind in kinds.items() if kind is not None for model in model_names(kind)]
         names = [*pools, "auto", *models]
-        return [name for name in names if key is None or key.models is None or self._is_shown(key.models, name)]
+        return [name for name in names if self._is_shown(key, name)]
 
-    def _is_shown(self, globs: Sequence[str], name: str) -> bool:
-        grants = Grants(globs, name, self.dispatcher)
-        return grants.names_it if ":" in name else self._has_target(grants, Request(name, "-"))
+    def _is_shown(self, key: ApiKey | None, name: str) -> bool:
+        grants = Grants.of(key, name, self.dispatcher)
+        if grants is None:
+            return True
+        return grants.allows_named(name) if ":" in name else self._has_target(grants, Request(name, "-"))
 
     def _has_target(self, grants: Grants, request: Request) -> bool:
         """Whether any target of a request may be asked."""

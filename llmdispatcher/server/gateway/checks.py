@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...types import EmbeddingRequest, Request
+from ...types import EmbeddingRequest, Request, TokenLimits
 from .formats import GatewayError
 
 FOREIGN_SETTINGS = ("api_base", "base_url", "api_key", "extra_headers", "extra_body", "proxy")
@@ -44,6 +44,18 @@ def check_settings(asked: Request | EmbeddingRequest) -> None:
     foreign = next((name for name in FOREIGN_SETTINGS if name in asked.extra_params or _camel(name) in asked.extra_params), None)
     if foreign is not None:
         raise _refused(f"{foreign}: this is not taken from a request", "invalid_request_error", foreign)
+
+
+def check_output(request: Request, most: int | None) -> None:
+    """Raise :class:`GatewayError` for more output than the gateway lets a request ask for, however that is set."""
+    if most is None:
+        return
+    said = TokenLimits.of(request.extra_params)
+    wanted = max(
+        [limit for limit in (request.max_tokens, said.most(request.max_tokens), *said.others) if limit is not None], default=0
+    )
+    if wanted > most:
+        raise _refused(f"max_tokens: {wanted} is more than the {most} that this gateway allows; ask for less", param="max_tokens")
 
 
 def _camel(name: str) -> str:

@@ -61,7 +61,8 @@ class GatewaySettings:
     vendors keep, each organization its own; ``passthrough`` are paths that pass to a vendor as they are. ``redis`` is the address
     of the server on which limits of keys are counted for all workers and hosts. ``default_max_tokens`` are reserved for an answer
     of which nothing is known, by a key with a budget; more than ``max_max_tokens`` are refused. ``access_log`` writes a line for
-    each request on the logger ``llmdispatcher.access``.
+    each request on the logger ``llmdispatcher.access``. ``drain_vendors`` are those that bill the whole of an answer that is broken
+    off: where a client with a budget leaves, the rest is read, so that its cost is known; "*" is all.
     """
 
     threads: int = 512
@@ -77,6 +78,11 @@ class GatewaySettings:
     max_max_tokens: int | None = None
     access_log: bool = False
     rules: HostRules = attrs.field(factory=HostRules)
+    drain_vendors: tuple[str, ...] = ()
+
+    def drains(self, vendor: str | None) -> bool:
+        """Whether an answer of a vendor is read to its end though its client has left."""
+        return "*" in self.drain_vendors or (vendor is not None and vendor in self.drain_vendors)
 
 
 @attrs.frozen(kw_only=True)

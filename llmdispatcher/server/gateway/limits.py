@@ -190,13 +190,14 @@ class CallCharge:
         self._entry = self._limits.take(self._key, max(1, input_tokens(request) + output_tokens(request)))
         self._request = request
         key = self._key
+        session = getattr(request, "session", None) or self._session or request.prompt_cache_key
         accounts = accounts_of(key.levels, self._budgets.now())
         if not accounts:
             return request
         try:
             for _ in range(_MOST_CHEAPER):
                 strict = any(one.strict for one in accounts)
-                priced = PricedCall(key.id, self._session, request, tuple(targets(request)), self._default_output, strict)
+                priced = PricedCall(key.id, session, request, tuple(targets(request)), self._default_output, strict)
                 owners = tuple([one.id for one in key.owners])
                 call = BudgetedCall(priced=priced, accounts=tuple(accounts), seconds=seconds, owners=owners)
                 try:

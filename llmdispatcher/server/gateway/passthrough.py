@@ -318,6 +318,10 @@ class PassedBody:
         self._stream.close()
         self._release()
 
+    def stop(self, _error: DispatchError) -> None:
+        """End it from another thread; the client sees that it is not whole."""
+        self._stream.close()
+
     def _all(self) -> Iterator[bytes]:
         try:
             chunk = self._first

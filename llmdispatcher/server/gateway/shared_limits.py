@@ -22,7 +22,7 @@ from ..policies import KeyPolicy
 
 logger = room_logger("server")
 
-TIMEOUT = 0.08
+TIMEOUT = 0.2
 """Seconds for one answer of the server, and for a connection."""
 REST = 5.0
 QUIET = 60.0

@@ -6,16 +6,16 @@ which each vendor asks for in another way, is asked for in the target's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self, TypeVar
 
 import attrs
 
 from ...catalog import canonical, traits_of, vendor_row
 from ...dispatcher import Dispatcher
-from ...types import FilePart, ImagePart, Message, Request, TextPart, Tool
+from ...types import Request
 from ...wire import ANTHROPIC_MESSAGES, InboundRequest
-from ..keys import matches_any
+from ..keys import ApiKey, matches_any
 from .passing import family
 
 MOST_MARKS = 4
@@ -89,9 +89,38 @@ _UNSAID = {
 
 
 class Grants:
-    """The targets that a key with globs of models may ask for one name.
+    """The targets that a key may ask for one name: those that all levels of it allow, at its vendors."""
 
-    A glob speaks of a target's ``vendor:model``, or its model. A pool or an alias that a key names in full, without a wildcard,
+    def __init__(self, key: ApiKey, levels: Sequence[_GrantsOfLevel]) -> None:
+        self._key, self._levels = key, levels
+        self.names_it = all(level.names_it for level in levels)
+        """Whether the globs speak of the name itself; else a target may still be asked, as one of a pool."""
+        self.is_certain = self.names_it and not key.limits_vendors
+        """Whether some target may be asked, without a look at them."""
+
+    @classmethod
+    def of(cls, key: ApiKey | None, asked: str, dispatcher: Dispatcher) -> Grants | None:
+        """Return those of a key; ``None`` where it may ask everything."""
+        if key is None:
+            return None
+        globs = [policy.models for _level, _holder, policy in key.levels if policy.models is not None]
+        if not globs and not key.limits_vendors:
+            return None
+        return cls(key, [_GrantsOfLevel(one, asked, dispatcher) for one in globs])
+
+    def allows_named(self, name: str) -> bool:
+        """Whether the name of a vendor and its model may be asked."""
+        return self.names_it and self._key.may_use(name.partition(":")[0])
+
+    def __call__(self, vendor: str, model: str, stands_in_for: str) -> bool:
+        """Whether a target may be asked."""
+        return self._key.may_use(vendor) and all(level(vendor, model, stands_in_for) for level in self._levels)
+
+
+class _GrantsOfLevel:
+    """What the globs of a key, or of one of its owners, allow.
+
+    A glob speaks of a target's ``vendor:model``, or its model. A pool or an alias that it names in full, without a wildcard,
     allows what stands in it, and the name of a model allows what a vendor calls it by its ``model_map``.
     """
 
@@ -101,7 +130,6 @@ class Grants:
         head, _colon, tail = asked.partition(":")
         self._model = tail if tail and dispatcher.get_vendor(canonical(head)) is not None else asked
         self.names_it = matches_any(asked, globs) or matches_any(self._model, globs)
-        """Whether a glob speaks of the name itself; else a target may still be asked, as one of a pool."""
 
     def __call__(self, vendor: str, model: str, stands_in_for: str) -> bool:
         """Whether a target may be asked."""
