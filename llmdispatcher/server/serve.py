@@ -34,6 +34,8 @@ VARIABLE = "LLMDISPATCHER_SERVE"
 """The variable that carries the options to the workers."""
 ADMIN_KEY = "LLMDISPATCHER_ADMIN_KEY"
 SERVERS = ("granian", "waitress")
+_TO_STDERR = {"class": "logging.StreamHandler", "formatter": "generic", "stream": "ext://sys.stderr"}
+"""Where granian logs, since the access log has the standard output for itself."""
 
 
 @attrs.frozen(kw_only=True)
@@ -238,6 +240,7 @@ def _serve_with_granian(options: ServeOptions, tell: Callable[[int, int | None],
             websockets=False,
             factory=True,
             log_access=False,
+            log_dictconfig={"handlers": dict.fromkeys(("console", "access"), _TO_STDERR)},
             respawn_failed_workers=True,
             workers_kill_timeout=max(1, math.ceil(options.drain)),  # 0 would be for ever
         )

@@ -246,23 +246,13 @@ class Gateway:
         if not self.settings.stateful:
             check_stateless(request)
         changes = self._settings_of(task, request.model)
-        changes["metadata"] = {**request.metadata, **self._known_as(task, request)}
+        if task.key is not None and task.key.tags:
+            changes["metadata"] = {**request.metadata, "tags": list(task.key.tags)}
+        if task.record is not None:
+            changes["metadata"] = {**changes.get("metadata", request.metadata), **_note_request(task, task.record, request)}
         if self.dispatcher.config.cache is not None and not may_cache(self.dispatcher, request):
             changes["cache"] = False
         return attrs.evolve(asked, request=attrs.evolve(request, **changes))
-
-    def _known_as(self, task: Task, request: Request) -> dict[str, Any]:
-        """What observers and a ledger are told of a request beside its fields: the tags of its key, its id, its session."""
-        told: dict[str, Any] = {}
-        if task.key is not None and task.key.tags:
-            told["tags"] = list(task.key.tags)
-        record = task.record
-        if record is not None:
-            record.session, record.asked_model = session_of(task.incoming, request), request.model
-            told["request_id"] = record.id
-            if record.session is not None:
-                told["session"] = record.session
-        return told
 
     def _settings_of(self, task: Task, model: str) -> dict[str, Any]:
         """The model as the dispatcher names it, and what the headers say. Raises where the key may not ask for it."""
@@ -461,6 +451,12 @@ class Gateway:
         self.log.close()
         self.records.close()
         self.keys.close()
+
+
+def _note_request(task: Task, record: RequestRecord, request: Request) -> dict[str, str]:
+    """Note session and model of a request; returns what observers and a ledger are told of it, in its metadata."""
+    record.session, record.asked_model = session_of(task.incoming, request), request.model
+    return {"request_id": record.id, **({"session": record.session} if record.session is not None else {})}
 
 
 def _json_answer(status: int, body: Mapping[str, Any]) -> WholeAnswer:
