@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import json
 import math
+import multiprocessing.util
 import os
 import sys
 import tempfile
@@ -165,6 +166,14 @@ def _options_of(text: str) -> ServeOptions:
         raise ConfigError(f"{VARIABLE}: {error}; give a JSON object with fields of {known}") from None
 
 
+def _at_end(work: Callable[[float], None], drain: float) -> None:
+    """Do this when the process ends; a worker that was forked by multiprocessing runs no functions of atexit."""
+    if multiprocessing.parent_process() is not None:
+        multiprocessing.util.Finalize(None, work, (drain,), exitpriority=100)
+    else:
+        atexit.register(work, drain)
+
+
 class _Application:
     """The application of a worker, made at its first request or when the worker starts."""
 
@@ -176,7 +185,7 @@ class _Application:
         if self._gateway is None:
             options = _options_of(os.environ.get(VARIABLE) or "{}")
             self._gateway = make_application(options, registry=registry)
-            atexit.register(self._gateway.close, options.drain)
+            _at_end(self._gateway.close, options.drain)
         return self._gateway
 
     def __call__(self, environ: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -17,6 +17,7 @@ import requests
 
 from llmdispatcher import Config, Dispatcher, OpenAIVendor
 from llmdispatcher.server import GatewaySettings, KeyStore, create_app
+from llmdispatcher.server.records import RequestRecords
 from llmdispatcher.testing import OK, faults
 
 from ..conftest import PATIENCE
@@ -132,6 +133,21 @@ def test_the_ways_to_start_it(tmp_path, command):
         key = _gateway_key(tmp_path)
         answers = [_ask(url, key, temperature=0) for _ in "12"]
     assert [None, "true"] == [answer.headers.get("x-llmdispatcher-cached") for answer in answers]
+
+
+@pytest.mark.parametrize("server", ["granian", "waitress"])
+def test_the_last_record_is_written_at_the_end(tmp_path, server):
+    """Of a request that ended a moment before the process did."""
+    words = ["serve", "--simulate", "--port", "0", "--server", server, "--threads", "8", "--drain", "10"]
+    with _running(tmp_path, "llmdispatcher", *words) as (url, process):
+        answer = _ask(url, _gateway_key(tmp_path))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE * 3) in (0, -signal.SIGTERM), (tmp_path / "log").read_text()
+    keys = KeyStore(tmp_path / ".local" / "share" / "llmdispatcher" / "server.db")
+    records = RequestRecords(keys.url)
+    assert 200 == records.find(answer.headers["x-request-id"], "default")["status"]
+    records.close()
+    keys.close()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from llmdispatcher import AnthropicVendor, Config, Dispatcher, OpenAIVendor, Response, Usage
+from llmdispatcher import AnthropicVendor, Config, Dispatcher, OpenAIVendor, Response, Usage, VendorUnavailable
 from llmdispatcher.server import GatewaySettings, KeyStore, create_app
 from llmdispatcher.server.records import COLUMNS, Looking, RecordSpan, RequestRecords
 from llmdispatcher.testing import ManualClock, VendorSimulator, faults
@@ -285,6 +286,26 @@ def test_rows_wait_on_the_disk_while_the_database_is_away(postgres, tmp_path):
     assert records.find(f"req_{2:032x}", "default") is not None
     assert (2, 0) == (records.stats().written, records.stats().dropped)
     records.close()
+
+
+def test_a_database_that_hangs_holds_nobody_up(tmp_path, monkeypatch):
+    """It takes connections and says nothing: queries are told so in time, and rows go to the disk."""
+    monkeypatch.setattr("llmdispatcher.server.records._PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = sa.make_url(f"postgresql+psycopg://nobody@127.0.0.1:{silent.getsockname()[1]}/none")
+        records = RequestRecords(url, spool=tmp_path / "spool")
+        records.put(_row(1))
+
+        def spooled():
+            records.put(_row(2))
+            return records.stats().spooled
+
+        wait_until(spooled)
+        with pytest.raises(VendorUnavailable, match="cannot be asked"):
+            records.find("req_1", None)
+        records.close(0.1)
+    spooled_ids = "".join([path.read_text() for path in (tmp_path / "spool").glob("*.jsonl")])
+    assert f"req_{1:032x}" in spooled_ids
 
 
 def test_a_full_spool_drops_and_counts(tmp_path, monkeypatch):

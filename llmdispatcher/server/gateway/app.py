@@ -323,15 +323,16 @@ class Gateway:
         check_settings(asked)
         if not asked.texts:
             raise InvalidRequest("input: give a text or a list of texts; tokens are not taken, since each vendor has its own")
-        if task.record is not None:
-            task.record.asked_model = asked.model
+        metadata = _note_request(task, task.record, asked.as_request()) if task.record is not None else {}
         settings = self._settings_of(task, asked.model)
         timeout = self._timeout(task.incoming) or self.settings.timeout
         if task.charge is not None:
             request = attrs.evolve(asked, model=settings["model"]).as_request()
             task.charge.take(request, lambda: self._targets(request), timeout)
         with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
-            further = _embedding_settings(asked, settings)
+            further = {**_embedding_settings(asked, settings), "metadata": metadata}
+            if task.record is not None:
+                self.log.dispatch(task.record)
             found = answered(self.dispatcher.embed(settings["model"], asked.texts, timeout=timeout, cancel=cancel, **further))
         if task.record is not None:
             task.record.answered(found)

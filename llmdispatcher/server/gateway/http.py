@@ -32,6 +32,7 @@ BODY_SECONDS = 30.0
 """Seconds within which a body arrives, and a client reads a piece of an answer, where the server lets one say so."""
 _LENIENT, _LEAST_RATE = 5.0, 1024.0
 """From the fifth second on a body comes at this many bytes a second or faster."""
+AF_INET6 = socket.AF_INET6
 GLANCE = 0.25
 """Seconds between two looks whether a client is still there, while the vendor is silent."""
 _FAILURES, _WINDOW, _MOST_ADDRESSES = 60, 60.0, 10_000

@@ -82,11 +82,13 @@ class RequestRecord:
     def complete(self) -> None:
         """Take in how the calls ended: what they cost with all their attempts, and who answered."""
         costs, known = Decimal(0), False
+        used: Usage | None = None
         for outcome in self.outcomes:
             error = outcome.error
             self.vendor, self.model = outcome.vendor or self.vendor, outcome.model or self.model
             self.cached = outcome.cached
-            self.usage = outcome.usage or self.usage
+            if outcome.usage is not None:
+                used = outcome.usage if used is None else used + outcome.usage
             self.trace = (error.trace if error is not None else None) or self.trace
             if error is not None and self.open:
                 self.error, self.code = type(error).__name__, error.code or self.code
@@ -96,6 +98,7 @@ class RequestRecord:
                 costs, known = costs + (sum(spent, Decimal(0)) if spent else outcome.cost or Decimal(0)), True
             if self.first_output is None and outcome.first_token is not None:
                 self.first_output = outcome.first_token
+        self.usage = used or self.usage
         if known:
             self.cost = costs
         elif self.cost is None and self.partial is not None and any(one.possibly_billed for one in self.attempts):
