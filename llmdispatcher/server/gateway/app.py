@@ -86,7 +86,7 @@ class Gateway:
         self._in_flight = InFlight(settings.threads)
         self._failed = FailedLogins(clock)
         self._limits = KeyLimits(clock)
-        self.records = RequestRecords(keys.url, clock=clock)
+        self.records = RequestRecords(keys.url, clock=clock, days=settings.record_days)
         self.log = RequestLog(self.records, clock)
         dispatcher.add_observer(self.log)
         self.service = ProxyService(dispatcher, self.records, self._in_flight, clock, lambda: self.draining)

@@ -44,7 +44,7 @@ class GatewaySettings:
 
     A stream's answer begins with its real status within ``patience``, and then with 200 and heartbeats; ``heartbeat`` is the
     silence between these. ``threads`` is how many requests the server works on at a time. ``access_log`` writes a line for each on
-    the logger ``llmdispatcher.access``.
+    the logger ``llmdispatcher.access``. Records of requests are kept for ``record_days``.
     """
 
     threads: int = 512
@@ -55,6 +55,7 @@ class GatewaySettings:
     heartbeat: float = 15.0
     stateful: bool = False
     access_log: bool = False
+    record_days: int = 30
 
 
 @attrs.frozen(kw_only=True)

@@ -10,6 +10,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import attrs
+
 from ...dispatcher import Dispatcher
 from ...runtime import Clock
 from ..records import RecordSpan, RequestRecords
@@ -60,6 +62,7 @@ class ProxyService:
             "total_cost": float(stats.total_cost),
             "total_cost_text": f"{stats.total_cost:f}",
             "active_requests": stats.running_requests,
+            "records": attrs.asdict(self._records.stats()),
         }
 
     def _own(self, task: Task) -> dict[str, Any]:
