@@ -93,10 +93,10 @@ class Events:
         self, stream: StreamingResponse, task: Task, asked: Inbound, *, array: _Array | None, heartbeat: float, leavers: Leavers
     ) -> None:
         self._stream, self._form, self._release, self._charge = stream, task.form, task.release, task.charge
-        self._record, self._asked, self._whole = task.record, asked, False
         self._writer = task.form.codec.writer(asked)
         self._left = has_left(task.incoming.environ)
         self._request_id = task.incoming.request_id
+        self._record, self._asked, self._whole = task.record, asked, False
         self._beat = heartbeat if can_tell_leaving(task.incoming.environ) else min(heartbeat, _PROBE)
         self._array = array
         self._first: StreamChunk | None = None
@@ -110,7 +110,6 @@ class Events:
         while waited < patience and not self._left():
             try:
                 self._first = self._stream.content_channel.get(timeout=min(GLANCE, patience - waited))
-                self._begun()
                 return
             except ChannelClosed:
                 break
@@ -133,11 +132,9 @@ class Events:
         self._given = None
         piece = next(self._iterator)
         self._given = SYSTEM_CLOCK.monotonic()
+        if self._record is not None and self._record.first_output is None and piece != self._form.heartbeat:
+            self._record.first_output = self._given - self._record.begun
         return piece
-
-    def _begun(self) -> None:
-        if self._record is not None and self._record.first_output is None:
-            self._record.first_output = SYSTEM_CLOCK.monotonic() - self._record.begun
 
     def _is_unread(self) -> bool:
         """Whether the last piece has waited too long for its client; the place is kept, since the server's thread is."""
@@ -204,7 +201,6 @@ class Events:
                     yield self._form.heartbeat
                 continue
             silent = 0.0
-            self._begun()
             if events := writer.write(chunk):
                 yield events
         try:

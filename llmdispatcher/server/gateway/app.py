@@ -81,21 +81,27 @@ class Gateway:
         self.settings = settings
         self.draining = False
         self._clock = clock
+        self._observe()
         self._bodies = Bodies(settings.max_body, settings.bodies_together, clock)
         self._leavers = Leavers()
         self._in_flight = InFlight(settings.threads)
         self._failed = FailedLogins(clock)
         self._limits = KeyLimits(clock)
-        self.records = RequestRecords(keys.url, clock=clock, days=settings.record_days)
-        self.log = RequestLog(self.records, clock)
-        dispatcher.add_observer(self.log)
-        self.service = ProxyService(dispatcher, self.records, self._in_flight, clock, lambda: self.draining)
+
+    def _observe(self) -> None:
+        """Have requests recorded, and whoever asks told of them."""
+        self.records = RequestRecords(self.keys.url, clock=self._clock, days=self.settings.record_days)
+        self.log = RequestLog(self.records, self._clock)
+        self.dispatcher.add_observer(self.log)
+        if self.settings.access_log:
+            self.log.listeners.append(log_request)
         self.at_end: list[Callable[[], None]] = []
         """What is done when no more requests are taken."""
-        if settings.access_log:
-            self.log.listeners.append(log_request)
-        self.desk = UsageDesk(dispatcher, self.records)
-        warn_of_cache(dispatcher)
+        self.desk = UsageDesk(self.dispatcher, self.records)
+        self.service = ProxyService(
+            self.dispatcher, self.records, self._clock, in_flight=self.in_flight, draining=lambda: self.draining
+        )
+        warn_of_cache(self.dispatcher)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
@@ -435,9 +441,9 @@ class Gateway:
         vendors = map(self.dispatcher.get_vendor, self.dispatcher.get_vendors())
         return not self.draining and any(vendor is not None and vendor.is_available() for vendor in vendors)
 
-    def in_flight(self) -> int:
-        """How many requests with a key are worked on."""
-        return len(self._in_flight)
+    def in_flight(self, key: str | None = None) -> int:
+        """How many requests with a key are worked on, with any or with one."""
+        return len(self._in_flight) if key is None else self._in_flight.of(key)
 
     def is_idle(self) -> bool:
         """Whether no request with a key is being worked on, so that the process may end."""
@@ -546,20 +552,27 @@ ROUTES = _routes(
         ("POST", r"/api/v1/keys", MANAGEMENT, "keys", Gateway.make_key),
         ("GET", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.show_key),
         ("DELETE", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.revoke_key),
-        ("GET", r"/proxy/stats", MANAGEMENT, "gateway|operator", _of_service(ProxyService.stats)),
-        ("GET", r"/proxy/health", MANAGEMENT, "gateway|operator", _of_service(ProxyService.health)),
-        ("GET", r"/proxy/providers", MANAGEMENT, "gateway|operator", _of_service(ProxyService.providers)),
-        ("GET", rf"/proxy/providers/{_NAME}", MANAGEMENT, "gateway|operator", _of_service(ProxyService.provider)),
-        ("GET", rf"/proxy/providers/{_NAME}/metrics", MANAGEMENT, "gateway|operator", _of_service(ProxyService.metrics)),
-        ("GET", rf"/proxy/providers/{_NAME}/rate-limit", MANAGEMENT, "operator", _of_service(ProxyService.rate_limit)),
-        ("GET", r"/proxy/requests/(?P<id>req_[0-9a-f]{1,32})", MANAGEMENT, "gateway|operator", _of_desk(UsageDesk.request)),
-        ("GET", r"/proxy/usage", MANAGEMENT, "gateway|operator", _of_desk(UsageDesk.usage)),
-        ("DELETE", r"/proxy/cache", MANAGEMENT, "operator", _of_service(ProxyService.clear_cache)),
         ("GET", r"/livez", CHAT, None, Gateway.alive),
         ("GET", r"/readyz", CHAT, None, Gateway.ready),
     ]
 )
 """All routes; every one but the two of health needs a scope."""
+
+
+_EITHER = "gateway|operator"
+ROUTES += _routes(
+    [
+        ("GET", r"/proxy/stats", MANAGEMENT, _EITHER, _of_service(ProxyService.stats)),
+        ("GET", r"/proxy/health", MANAGEMENT, _EITHER, _of_service(ProxyService.health)),
+        ("GET", r"/proxy/providers", MANAGEMENT, _EITHER, _of_service(ProxyService.providers)),
+        ("GET", rf"/proxy/providers/{_NAME}", MANAGEMENT, _EITHER, _of_service(ProxyService.provider)),
+        ("GET", rf"/proxy/providers/{_NAME}/metrics", MANAGEMENT, _EITHER, _of_service(ProxyService.metrics)),
+        ("GET", rf"/proxy/providers/{_NAME}/rate-limit", MANAGEMENT, "operator", _of_service(ProxyService.rate_limit)),
+        ("GET", r"/proxy/requests/(?P<id>req_[0-9a-f]{1,32})", MANAGEMENT, _EITHER, _of_desk(UsageDesk.request)),
+        ("GET", r"/proxy/usage", MANAGEMENT, _EITHER, _of_desk(UsageDesk.usage)),
+        ("DELETE", r"/proxy/cache", MANAGEMENT, "operator", _of_service(ProxyService.clear_cache)),
+    ]
+)
 
 
 def make_gateway(dispatcher: Any, keys: KeyStore, settings: GatewaySettings | None = None) -> Gateway:

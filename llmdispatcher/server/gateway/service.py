@@ -17,7 +17,7 @@ from ...runtime import Clock
 from ..records import RecordSpan, RequestRecords
 from .answers import WholeAnswer
 from .formats import GatewayError
-from .http import InFlight, Task
+from .http import Task
 from .usage import PATIENCE, dollars
 from .watch import VendorWatch, is_good
 
@@ -29,12 +29,13 @@ class ProxyService:
         self,
         dispatcher: Dispatcher,
         records: RequestRecords,
-        in_flight: InFlight,
         clock: Clock,
+        *,
+        in_flight: Callable[[str], int],
         draining: Callable[[], bool],
     ) -> None:
-        self._dispatcher, self._records, self._in_flight = dispatcher, records, in_flight
-        self._clock, self._draining = clock, draining
+        self._dispatcher, self._records, self._clock = dispatcher, records, clock
+        self._in_flight, self._draining = in_flight, draining
         self._began = clock.monotonic()
         self.watch = VendorWatch(clock)
         dispatcher.add_observer(self.watch)
@@ -76,7 +77,7 @@ class ProxyService:
             "cache_hits": int(sums["cached"]),
             "total_cost": float(cost),
             "total_cost_text": f"{cost:f}",
-            "active_requests": self._in_flight.of(task.maker.id) - 1,  # without this one
+            "active_requests": self._in_flight(task.maker.id) - 1,  # without this one
         }
 
     def _sums(self, task: Task, vendor: str | None = None) -> dict[str, Any]:
