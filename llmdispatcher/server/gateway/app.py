@@ -59,7 +59,7 @@ class PathRoute(NamedTuple):
     form: ClientFormat
     scope: str | None
     work: Callable[[Gateway, Task], WholeAnswer | StreamedAnswer]
-    face: str
+    face: str = ""
 
 
 class Gateway:
