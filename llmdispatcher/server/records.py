@@ -274,12 +274,12 @@ class RequestRecords:
     def close(self, seconds: float = 3.0) -> None:
         """Write what waits, for at most so many seconds, and spool the rest; a later use begins anew."""
         self._here()
-        self.flush(seconds)
+        flushed = self.flush(seconds)
         self._stopping = True
         self._wake.set()
         thread = self._thread
         if thread is not None:
-            thread.join(0.5)
+            thread.join(10.0 if flushed and not self._away else 0.5)  # one that hangs closes its connections when it ends
         self._to_spool([*self._in_hand, *self._take(MOST_QUEUE)])
         self._spool.close()
         with self._lock:
@@ -310,6 +310,14 @@ class RequestRecords:
             self._thread = thread
 
     def _run(self) -> None:
+        try:
+            self._write_until_stopped()
+        finally:
+            engine = self._engine
+            if engine is not None:
+                engine.dispose()
+
+    def _write_until_stopped(self) -> None:
         pause = threading.Event()
         while not self._stopping:
             self._wake.wait(self._retry() if self._away else None)
