@@ -9,13 +9,13 @@ print(service.generate_completion(create_chat_request([{"role": "user", "content
 service.stop()
 ```
 
-It is called in process; a server of its own (``python -m llm_proxy_service``) it is not yet. Its providers are those that are
+It is called in process; run as a program it is the gateway, as ``llmdispatcher serve`` is. Its providers are those that are
 registered, and the vendors of the environment whose names are free at the first request.
 """
 
 from __future__ import annotations
 
-import sys
+import runpy
 from collections.abc import Iterator
 from typing import Any
 
@@ -245,4 +245,4 @@ def _chunks(stream: StreamingResponse) -> Iterator[StreamChunk]:
 
 
 if __name__ == "__main__":
-    sys.exit("llm_proxy: there is no server of its own yet; use LLMProxyService in a program")
+    runpy.run_module("llmdispatcher.server", run_name="__main__")

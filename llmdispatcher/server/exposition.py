@@ -11,19 +11,30 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from socketserver import ThreadingMixIn
+from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app, multiprocess
 
 from ..errors import ConfigError
+from .gateway.http import AF_INET6
 
 _PATIENCE = 10.0
 
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+    def server_bind(self) -> None:
+        """Bind, without asking the name service for the name of the host, which may take long."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        self.setup_environ()
+
+
+class _Server6(_Server):
+    address_family = AF_INET6
 
 
 class _Handler(WSGIRequestHandler):
@@ -55,7 +66,7 @@ class Exposition:
         self.ready = ready
         self._metrics = make_wsgi_app(self._registry)
         try:
-            self._server = make_server(host, port, self._answer, _Server, _Handler)
+            self._server = make_server(host, port, self._answer, _Server6 if ":" in host else _Server, _Handler)
         except OSError as error:
             raise ConfigError(f"metrics_port: {host}:{port} cannot be listened on: {error.strerror}; give another") from None
         self.port: int = self._server.server_port

@@ -21,10 +21,10 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import sqlalchemy as sa
@@ -34,7 +34,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from .._text import room_logger
 from ..accounting import Spool
 from ..errors import VendorUnavailable
-from ..runtime import SYSTEM_CLOCK, Clock, make_file, new_id, new_lock, state_folder
+from ..runtime import SYSTEM_CLOCK, Clock, TimedCalls, make_file, new_id, new_lock, state_folder
 
 logger = room_logger("server")
 
@@ -50,6 +50,11 @@ _RETRY = (0.2, 5.0)
 """Seconds until a database that is away is asked again: at first, and at most."""
 MOST_GROUPS = 1000
 """Groups of a sum by something; the rest is told together."""
+_PATIENCE = 5.0
+"""Seconds that a database may take for a query, or for a batch of rows until further ones go to the disk."""
+_MOST_QUERIES = 4
+_MOST_PROCESSES = 8
+T = TypeVar("T")
 
 _metadata = sa.MetaData()
 _requests = sa.Table(
@@ -193,11 +198,13 @@ class RequestRecords:
         self._counts = {"written": 0, "spooled": 0, "dropped": 0}
         self._away = False
         self._retry_at, self._pause, self._prune_at = 0.0, _RETRY[0], 0.0
+        self._working_since: float | None = None
+        self._queries = TimedCalls(_MOST_QUERIES)
 
     def put(self, make: RowMaker) -> None:
         """Write a row soon."""
         self._here()
-        if len(self._queue) >= MOST_QUEUE:
+        if len(self._queue) >= MOST_QUEUE or self._hangs():
             self._to_spool(self._made([make]))
             return
         self._queue.append(make)
@@ -205,6 +212,11 @@ class RequestRecords:
         self._wake.set()
         if self._thread is None:
             self._start()
+
+    def _hangs(self) -> bool:
+        """Whether the database has taken nothing for so long that what waits is safer on the disk."""
+        since = self._working_since
+        return since is not None and self._clock.monotonic() - since > _PATIENCE
 
     def flush(self, seconds: float) -> bool:
         """Whether all rows so far are in the database, or on the disk where it is away, within so many seconds."""
@@ -223,8 +235,7 @@ class RequestRecords:
         query = sa.select(_requests).where(_requests.c.id == request_id)
         if organization is not None:
             query = query.where(_requests.c.organization == organization)
-        with self._reading() as connection:
-            row = connection.execute(query).mappings().first()
+        row = self._ask(lambda connection: connection.execute(query).mappings().first())
         return dict(row) if row is not None else None
 
     def figures(self, span: RecordSpan, by: str | None = None) -> list[dict[str, Any]]:
@@ -233,34 +244,42 @@ class RequestRecords:
         query = sa.select(*_figures(column)).where(*span.conditions())
         if column is not None:
             query = query.group_by(column).order_by(sa.desc("cost_pico"), sa.desc("requests")).limit(MOST_GROUPS + 1)
-        with self._reading() as connection:
+        in_all = sa.select(*_figures(None)).where(*span.conditions())
+
+        def ask(connection: sa.Connection) -> list[dict[str, Any]]:
             rows = [dict(row) for row in connection.execute(query).mappings()]
             if len(rows) > MOST_GROUPS:
-                whole = dict(connection.execute(sa.select(*_figures(None)).where(*span.conditions())).mappings().one())
+                whole = dict(connection.execute(in_all).mappings().one())
                 rows = [*rows[:MOST_GROUPS], _rest(whole, rows[:MOST_GROUPS])]
-        return rows
+            return rows
+
+        return self._ask(ask)
 
     def looked(self, looking: Looking, organization: str, what: str) -> None:
         """Write down that an operator looks at another organization's records, before anything is shown."""
         row = {"id": new_id(self._clock), "at": self._clock.now(), **attrs.asdict(looking)}
-        with self._reading() as connection:
-            connection.execute(_audit.insert().values(organization=organization, object=what[:255], **row))
+        insert = _audit.insert().values(organization=organization, object=what[:255], **row)
+
+        def write(connection: sa.Connection) -> None:
+            connection.execute(insert)
             connection.commit()
+
+        self._ask(write)
 
     def looks(self) -> list[dict[str, Any]]:
         """All that operators have looked at, the newest first."""
-        with self._reading() as connection:
-            return [dict(row) for row in connection.execute(sa.select(_audit).order_by(_audit.c.at.desc())).mappings()]
+        query = sa.select(_audit).order_by(_audit.c.at.desc())
+        return self._ask(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
 
     def close(self, seconds: float = 3.0) -> None:
         """Write what waits, for at most so many seconds, and spool the rest; a later use begins anew."""
         self._here()
-        self.flush(seconds)
+        flushed = self.flush(seconds)
         self._stopping = True
         self._wake.set()
         thread = self._thread
         if thread is not None:
-            thread.join(0.5)
+            thread.join(10.0 if flushed and not self._away else 0.5)  # one that hangs closes its connections when it ends
         self._to_spool([*self._in_hand, *self._take(MOST_QUEUE)])
         self._spool.close()
         with self._lock:
@@ -291,6 +310,14 @@ class RequestRecords:
             self._thread = thread
 
     def _run(self) -> None:
+        try:
+            self._write_until_stopped()
+        finally:
+            engine = self._engine
+            if engine is not None:
+                engine.dispose()
+
+    def _write_until_stopped(self) -> None:
         pause = threading.Event()
         while not self._stopping:
             self._wake.wait(self._retry() if self._away else None)
@@ -299,12 +326,13 @@ class RequestRecords:
                 pause.wait(LINGER)
             while True:
                 self._in_hand = self._take(MOST_BATCH)
+                self._working_since = self._clock.monotonic()
                 try:
                     self._work(self._in_hand)
                 except Exception:
                     logger.exception("the thread that writes the records of requests has failed; its rows are lost")
                     self._counts["dropped"] += len(self._in_hand)
-                self._in_hand = ()
+                self._in_hand, self._working_since = (), None
                 if not self._queue:
                     break
             self._idle.set()
@@ -403,13 +431,17 @@ class RequestRecords:
             with self._ready().begin() as connection:
                 deleted = connection.execute(_requests.delete().where(_requests.c.id.in_(old))).rowcount
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
+    def _ask(self, work: Callable[[sa.Connection], T]) -> T:
+        """What a query gives, within :data:`_PATIENCE` seconds also of a database that hangs; a few run at a time."""
         self._here()
-        try:
+
+        def ask() -> T:
             with self._ready().connect() as connection:
-                yield connection
-        except SQLAlchemyError:
+                return work(connection)
+
+        try:
+            return self._queries.run(ask, _PATIENCE)
+        except (SQLAlchemyError, TimeoutError):
             text = "the database of the records cannot be asked; try again"
             raise VendorUnavailable(text, code="store_unavailable", sent=False) from None
 
@@ -420,7 +452,7 @@ class RequestRecords:
                 with engine.begin() as connection:
                     if connection.dialect.name == "postgresql":
                         connection.execute(sa.text("SELECT pg_advisory_xact_lock(5463789210009)"))
-                    _metadata.create_all(connection)
+                    _make_tables(connection)
                 self._engine = engine
             return self._engine
 
@@ -467,6 +499,19 @@ def decision_of(row: dict[str, Any]) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _make_tables(connection: sa.Connection) -> None:
+    """Make the tables; another process may do so at the same time, which SQLite tells by an error."""
+    for _attempt in range(_MOST_PROCESSES):
+        try:
+            _metadata.create_all(connection)
+        except sa.exc.OperationalError:
+            if connection.dialect.name == "postgresql":
+                raise
+        else:
+            return
+    _metadata.create_all(connection)
 
 
 def _spool_folder(url: sa.URL) -> Path:

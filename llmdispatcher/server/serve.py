@@ -10,7 +10,7 @@ import contextlib
 import functools
 import json
 import math
-import multiprocessing
+import multiprocessing.util
 import os
 import signal
 import sys
@@ -42,6 +42,8 @@ ADMIN_KEY = "LLMDISPATCHER_ADMIN_KEY"
 PUBLIC_URL = "LLMDISPATCHER_PUBLIC_URL"
 TRUSTED_PROXIES, CORS_ORIGINS = "LLMDISPATCHER_TRUSTED_PROXIES", "LLMRING_CORS_ORIGINS"
 SERVERS = ("granian", "waitress")
+_TO_STDERR = {"class": "logging.StreamHandler", "formatter": "generic", "stream": "ext://sys.stderr"}
+"""Where granian logs, since the access log has the standard output for itself."""
 
 
 @attrs.frozen(kw_only=True)
@@ -194,6 +196,14 @@ def _options_of(text: str) -> ServeOptions:
         raise ConfigError(f"{VARIABLE}: {error}; give a JSON object with fields of {known}") from None
 
 
+def _at_end(work: Callable[[float], None], drain: float) -> None:
+    """Do this when the process ends; a worker that was forked by multiprocessing runs no functions of atexit."""
+    if multiprocessing.parent_process() is not None:
+        multiprocessing.util.Finalize(None, work, (drain,), exitpriority=100)
+    else:
+        atexit.register(work, drain)
+
+
 class _Application:
     """The application of a worker, made at its first request or when the worker starts."""
 
@@ -209,7 +219,7 @@ class _Application:
                 remake = functools.partial(_checked_dispatcher, options)
                 self._watch = ConfigWatch(Path(options.config), remake, options.drain)
             self._gateway = make_application(options, registry=registry)
-            atexit.register(self._gateway.close, options.drain)
+            _at_end(self._gateway.close, options.drain)
         if self._watch is not None:
             self._watch.start(self._gateway.replace_dispatcher)
         return self._gateway
@@ -273,6 +283,7 @@ def _serve_with_granian(options: ServeOptions, tell: Callable[[int, int | None],
             websockets=False,
             factory=True,
             log_access=False,
+            log_dictconfig={"handlers": dict.fromkeys(("console", "access"), _TO_STDERR)},
             respawn_failed_workers=True,
             workers_kill_timeout=max(1, math.ceil(options.drain)),  # 0 would be for ever
         )

@@ -169,12 +169,12 @@ class Events:
         self._given = None
         piece = next(self._iterator)
         self._given = SYSTEM_CLOCK.monotonic()
+        if self._record is not None and self._record.first_output is None and piece != self._form.heartbeat:
+            self._record.first_output = self._given - self._record.begun
         return piece
 
     def _note(self, chunk: StreamChunk) -> None:
-        """Keep the answer's id before the client has it, which may name it at once; and the time of the first output."""
-        if self._record is not None and self._record.first_output is None:
-            self._record.first_output = SYSTEM_CLOCK.monotonic() - self._record.begun
+        """Keep the answer's id before the client has it, which may name it at once."""
         if self._keep is not None and chunk.response_id:
             self._keep({chunk.response_id})
             self._keep = None

@@ -89,7 +89,7 @@ class PathRoute(NamedTuple):
     form: ClientFormat
     scope: str | None
     work: Callable[[Gateway, Task], WholeAnswer | StreamedAnswer]
-    face: str
+    face: str = ""
     passes: bool = False
     """Whether bodies pass as they are, and every method counts."""
 
@@ -113,6 +113,7 @@ class Gateway:
         self.settings = settings
         self._drains = threading.Event()
         self._clock = clock
+        self._observe()
         self._bodies = Bodies(settings.max_body, settings.bodies_together, clock)
         self._leavers = Leavers()
         self._in_flight = InFlight(settings.threads)
@@ -124,19 +125,24 @@ class Gateway:
         self._kept = KeptIds(keys) if settings.stateful else None
         passthrough.check_rows(settings.passthrough, dispatcher, stateful=settings.stateful)
         self._routes = (*ROUTES, *[route for row in settings.passthrough for route in _passing_routes(row)])
-        self.records = RequestRecords(keys.url, clock=clock)
-        self.log = RequestLog(self.records, clock)
-        dispatcher.add_observer(self.log)
-        self.service = ProxyService(dispatcher, self.records, self._in_flight, clock, lambda: self.draining)
+        self._generations = Generations(copy.copy(self))  # the last, since the copy has all that stands before
+
+    def _observe(self) -> None:
+        """Have requests recorded, and whoever asks told of them."""
+        self.records = RequestRecords(self.keys.url, clock=self._clock, days=self.settings.record_days)
+        self.log = RequestLog(self.records, self._clock)
+        self.dispatcher.add_observer(self.log)
+        if self.settings.access_log:
+            self.log.listeners.append(log_request)
         self.at_end: list[Callable[[], None]] = []
         """What is done when no more requests are taken."""
-        if settings.access_log:
-            self.log.listeners.append(log_request)
-        self.desk = UsageDesk(dispatcher, self.records)
         self.at_reload: list[Callable[[Dispatcher], None]] = []
         """What hears of a new dispatcher."""
-        warn_of_cache(dispatcher)
-        self._generations = Generations(copy.copy(self))  # the last, since the copy has all that stands before
+        self.desk = UsageDesk(self.dispatcher, self.records)
+        self.service = ProxyService(
+            self.dispatcher, self.records, self._clock, in_flight=self.in_flight, draining=lambda: self.draining
+        )
+        warn_of_cache(self.dispatcher)
 
     @property
     def draining(self) -> bool:
@@ -228,8 +234,7 @@ class Gateway:
             body, give_back = self._body_of(incoming, route)
             task = Task(incoming=incoming, form=route.form, key=key, match=match, body=body, release=release, charge=charge)
             task.record = record
-            if self._kept is not None and key is not None:
-                task.keep = partial(self._kept.add, key.organization)
+            task.keep = self._keeper(key)
             answer = route.work(self, task)
             record.open, record.status = isinstance(answer, StreamedAnswer), 200
         except BaseException:
@@ -243,6 +248,10 @@ class Gateway:
             answer.headers.update(charge.facts)
             record.facts = charge.facts
         return answer
+
+    def _keeper(self, key: ApiKey | None) -> Callable[[set[str]], None] | None:
+        """What notes the ids of what a vendor keeps for a key's organization; ``None`` where nothing may be kept."""
+        return partial(self._kept.add, key.organization) if self._kept is not None and key is not None else None
 
     def _preflight(self, incoming: Incoming) -> WholeAnswer | None:
         """The answer to a browser that asks what it may send. Raises for a request that came by another name than the server's."""
@@ -377,7 +386,7 @@ class Gateway:
         organization = task.key.organization if task.key is not None else ""
         session = session_of(task.incoming, request)
         changes = self._settings_of(task, request.model)
-        changes["metadata"] = {**request.metadata, **self._known_as(task, request, session)}
+        changes["metadata"] = {**request.metadata, **self._known_as(task, request)}
         if self.dispatcher.config.cache is not None and not may_cache(self.dispatcher, request):
             changes["cache"] = False
         if session is not None:
@@ -406,18 +415,13 @@ class Gateway:
             raise GatewayError(text, status=403, code="model_not_allowed", param="model")
         return grants
 
-    def _known_as(self, task: Task, request: Request, session: str | None) -> dict[str, Any]:
+    @staticmethod
+    def _known_as(task: Task, request: Request) -> dict[str, Any]:
         """What observers and a ledger are told of a request beside its fields: the tags of its key, its id, its session."""
         told: dict[str, Any] = {}
         if task.key is not None and (tags := task.key.all_tags):
             told = {"tags": tags, **{f"tag:{tag}": True for tag in tags}}  # which routing rules can compare
-        record = task.record
-        if record is not None:
-            record.session, record.asked_model = session, request.model
-            told["request_id"] = record.id
-            if record.session is not None:
-                told["session"] = record.session
-        return told
+        return told if task.record is None else {**told, **_note_request(task, task.record, request)}
 
     def _settings_of(self, task: Task, model: str) -> dict[str, Any]:
         """The model as the dispatcher names it, and what the headers say. Raises where the key may not ask for it."""
@@ -487,8 +491,7 @@ class Gateway:
         check_settings(asked)
         if not asked.texts:
             raise InvalidRequest("input: give a text or a list of texts; tokens are not taken, since each vendor has its own")
-        if task.record is not None:
-            task.record.asked_model = asked.model
+        metadata = _note_request(task, task.record, asked.as_request()) if task.record is not None else {}
         settings = self._settings_of(task, asked.model)
         if asked.user and task.key is not None:
             asked = attrs.evolve(asked, user=self._tenants.hash_for(task.key.organization, asked.user))
@@ -499,7 +502,9 @@ class Gateway:
             request = attrs.evolve(asked, model=settings["model"]).as_request()
             settings["model"] = task.charge.take(request, self._targets, timeout, partial(self._with_model, task)).model
         with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
-            further = _embedding_settings(asked, settings)
+            further = {**_embedding_settings(asked, settings), "metadata": metadata}
+            if task.record is not None:
+                self.log.dispatch(task.record)
             found = answered(self.dispatcher.embed(settings["model"], asked.texts, timeout=timeout, cancel=cancel, **further))
         if task.record is not None:
             task.record.answered(found)
@@ -685,9 +690,9 @@ class Gateway:
         vendors = map(self.dispatcher.get_vendor, self.dispatcher.get_vendors())
         return not self.draining and any(vendor is not None and vendor.is_available() for vendor in vendors)
 
-    def in_flight(self) -> int:
-        """How many requests with a key are worked on."""
-        return len(self._in_flight)
+    def in_flight(self, key: str | None = None) -> int:
+        """How many requests with a key are worked on, with any or with one."""
+        return len(self._in_flight) if key is None else self._in_flight.of(key)
 
     def is_idle(self) -> bool:
         """Whether no request with a key is being worked on, so that the process may end."""
@@ -729,6 +734,12 @@ def _takes_client_credentials(dispatcher: Dispatcher) -> bool:
                 raise ConfigError(f"vendors.{name}.credentials: {found[kind]} takes those of the same format, too; leave one out")
             found[kind] = name
     return bool(found)
+
+
+def _note_request(task: Task, record: RequestRecord, request: Request) -> dict[str, str]:
+    """Note session and model of a request; returns what observers and a ledger are told of it, in its metadata."""
+    record.session, record.asked_model = session_of(task.incoming, request), request.model
+    return {"request_id": record.id, **({"session": record.session} if record.session is not None else {})}
 
 
 def _json_answer(status: int, body: Mapping[str, Any]) -> WholeAnswer:
@@ -823,20 +834,27 @@ ROUTES = _routes(
         ("DELETE", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.revoke_key),
         ("GET", r"/", CHAT, None, Gateway.probe),
         ("POST", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})/rotate", MANAGEMENT, "keys", Gateway.rotate_key),
-        ("GET", r"/proxy/stats", MANAGEMENT, "gateway|operator", _of_service(ProxyService.stats)),
-        ("GET", r"/proxy/health", MANAGEMENT, "gateway|operator", _of_service(ProxyService.health)),
-        ("GET", r"/proxy/providers", MANAGEMENT, "gateway|operator", _of_service(ProxyService.providers)),
-        ("GET", rf"/proxy/providers/{_NAME}", MANAGEMENT, "gateway|operator", _of_service(ProxyService.provider)),
-        ("GET", rf"/proxy/providers/{_NAME}/metrics", MANAGEMENT, "gateway|operator", _of_service(ProxyService.metrics)),
-        ("GET", rf"/proxy/providers/{_NAME}/rate-limit", MANAGEMENT, "operator", _of_service(ProxyService.rate_limit)),
-        ("GET", r"/proxy/requests/(?P<id>req_[0-9a-f]{1,32})", MANAGEMENT, "gateway|operator", _of_desk(UsageDesk.request)),
-        ("GET", r"/proxy/usage", MANAGEMENT, "gateway|operator", _of_desk(UsageDesk.usage)),
-        ("DELETE", r"/proxy/cache", MANAGEMENT, "operator", _of_service(ProxyService.clear_cache)),
         ("GET", r"/livez", CHAT, None, Gateway.alive),
         ("GET", r"/readyz", CHAT, None, Gateway.ready),
     ]
 )
 """All routes; every one but the probe and the two of health needs a scope."""
+
+
+_EITHER = "gateway|operator"
+ROUTES += _routes(
+    [
+        ("GET", r"/proxy/stats", MANAGEMENT, _EITHER, _of_service(ProxyService.stats)),
+        ("GET", r"/proxy/health", MANAGEMENT, _EITHER, _of_service(ProxyService.health)),
+        ("GET", r"/proxy/providers", MANAGEMENT, _EITHER, _of_service(ProxyService.providers)),
+        ("GET", rf"/proxy/providers/{_NAME}", MANAGEMENT, _EITHER, _of_service(ProxyService.provider)),
+        ("GET", rf"/proxy/providers/{_NAME}/metrics", MANAGEMENT, _EITHER, _of_service(ProxyService.metrics)),
+        ("GET", rf"/proxy/providers/{_NAME}/rate-limit", MANAGEMENT, "operator", _of_service(ProxyService.rate_limit)),
+        ("GET", r"/proxy/requests/(?P<id>req_[0-9a-f]{1,32})", MANAGEMENT, _EITHER, _of_desk(UsageDesk.request)),
+        ("GET", r"/proxy/usage", MANAGEMENT, _EITHER, _of_desk(UsageDesk.usage)),
+        ("DELETE", r"/proxy/cache", MANAGEMENT, "operator", _of_service(ProxyService.clear_cache)),
+    ]
+)
 
 
 def make_gateway(dispatcher: Any, keys: KeyStore, settings: GatewaySettings | None = None) -> Gateway:

@@ -33,6 +33,7 @@ BODY_SECONDS = 30.0
 """Seconds within which a body arrives, and a client reads a piece of an answer, where the server lets one say so."""
 _LENIENT, _LEAST_RATE = 5.0, 1024.0
 """From the fifth second on a body comes at this many bytes a second or faster."""
+AF_INET6 = socket.AF_INET6
 GLANCE = 0.25
 """Seconds between two looks whether a client is still there, while the vendor is silent."""
 _FAILURES, _WINDOW, _MOST_ADDRESSES = 60, 60.0, 10_000
@@ -61,8 +62,9 @@ class GatewaySettings:
     vendors keep, each organization its own; ``passthrough`` are paths that pass to a vendor as they are. ``redis`` is the address
     of the server on which limits of keys are counted for all workers and hosts. ``default_max_tokens`` are reserved for an answer
     of which nothing is known, by a key with a budget; more than ``max_max_tokens`` are refused. ``access_log`` writes a line for
-    each request on the logger ``llmdispatcher.access``. ``drain_vendors`` are those that bill the whole of an answer that is broken
-    off: where a client with a budget leaves, the rest is read, so that its cost is known; "*" is all.
+    each request on the logger ``llmdispatcher.access``; records of requests are kept for ``record_days``. ``drain_vendors`` are
+    those that bill the whole of an answer that is broken off: where a client with a budget leaves, the rest is read, so that its
+    cost is known; "*" is all.
     """
 
     threads: int = 512
@@ -77,6 +79,7 @@ class GatewaySettings:
     default_max_tokens: int = 4096
     max_max_tokens: int | None = None
     access_log: bool = False
+    record_days: int = 30
     rules: HostRules = attrs.field(factory=HostRules)
     drain_vendors: tuple[str, ...] = ()
 

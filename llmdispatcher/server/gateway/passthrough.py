@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import attrs
 
-from ...errors import ConfigError, InvalidRequest
+from ...errors import ConfigError, DispatchError, InvalidRequest
 from ...runtime import AttemptMetrics, ChannelClosed
 from ...types import Message, Request, Response, StreamChunk, choices
 from ...vendors import HttpVendor

@@ -82,11 +82,13 @@ class RequestRecord:
     def complete(self) -> None:
         """Take in how the calls ended: what they cost with all their attempts, and who answered."""
         costs, known = Decimal(0), False
+        used: Usage | None = None
         for outcome in self.outcomes:
             error = outcome.error
             self.vendor, self.model = outcome.vendor or self.vendor, outcome.model or self.model
             self.cached = outcome.cached
-            self.usage = outcome.usage or self.usage
+            if outcome.usage is not None:
+                used = outcome.usage if used is None else used + outcome.usage
             self.trace = (error.trace if error is not None else None) or self.trace
             if error is not None and self.open:
                 self.error, self.code = type(error).__name__, error.code or self.code
@@ -96,6 +98,7 @@ class RequestRecord:
                 costs, known = costs + (sum(spent, Decimal(0)) if spent else outcome.cost or Decimal(0)), True
             if self.first_output is None and outcome.first_token is not None:
                 self.first_output = outcome.first_token
+        self.usage = used or self.usage
         if known:
             self.cost = costs
         elif self.cost is None and self.partial is not None and any(one.possibly_billed for one in self.attempts):
@@ -196,46 +199,52 @@ def _target(record: RequestRecord) -> Target | None:
 
 def _decision(record: RequestRecord) -> str | None:
     """Candidates, skips and attempts as JSON, without the words of vendors and clients."""
-    plan = getattr(record.trace, "plan", None)
-    told: dict[str, Any] = {}
+    trace, attempts = record.trace, record.attempts
+    plan = getattr(trace, "plan", None)
+    told: dict[str, Any] = {"attempts": [_attempt(one) for one in attempts[:_MOST_LISTED]]}
     if plan is not None:
-        fields = plan.as_dict()
-        told["alias"] = fields["alias"]
-        told["candidates"] = fields["candidates"][:_MOST_LISTED]
-        passed = [{"target": skip.target, "reason": _plain(skip.reason), "at": skip.at} for skip in record.trace.skipped]
-        told["skipped"] = [*fields["skipped"], *passed][:_MOST_LISTED]
-    told["attempts"] = [_attempt(one) for one in record.attempts[:_MOST_LISTED]]
-    told["dropped"] = list(record.dropped or next((one.dropped for one in reversed(record.attempts) if one.dropped), ()))
+        told["alias"] = plan.route.alias
+        told["candidates"] = [_candidate(plan, step) for step in plan.steps[:_MOST_LISTED]]
+        skipped = [{"target": skip.target, "reason": skip.reason, "code": skip.code} for skip in plan.skipped[:_MOST_LISTED]]
+        passed = [{"target": skip.target, "reason": _plain(skip.reason), "at": skip.at} for skip in trace.skipped[:_MOST_LISTED]]
+        told["skipped"] = [*skipped, *passed]
+    told["dropped"] = list(record.dropped or next((one.dropped for one in reversed(attempts) if one.dropped), ()))
     told["estimated"] = record.estimated
     told["reserved"] = record.facts.get("x-llmdispatcher-reserved")
-    text = json.dumps(told, default=str)
+    text = _json(told)
     if len(text) > _MOST_DECISION:
         told = {"attempts": told["attempts"][:10], "dropped": told["dropped"][:10], "truncated": True}
-        text = json.dumps(told, default=str)
+        text = _json(told)
     return text if len(text) <= _MOST_DECISION else None
 
 
-def _attempt(record: Any) -> dict[str, Any]:
-    fields = record.as_dict()
-    left = {name: value for name, value in fields.items() if value is not None and name not in ("call_id", "cost_details")}
-    return {name: value for name, value in left.items() if value or name not in _FLAGS}
+_json = json.JSONEncoder(default=str).encode
 
 
-_FLAGS = frozenset(
-    {
-        "retry",
-        "failover",
-        "hedge",
-        "continuation",
-        "possibly_billed",
-        "resent",
-        "skipped",
-        "dropped",
-        "bytes_sent",
-        "bytes_received",
-    }
-)
+def _candidate(plan: Any, step: Any) -> dict[str, Any]:
+    """A target, why it has its place, and how it stood where something was held against it."""
+    told = {"target": str(step.target), "why": step.reason}
+    if plan.statuses:
+        held = plan.status(step.target)
+        told |= {"circuit": held.circuit, "circuit_for": held.circuit_for, "cooldown": held.cooldown}
+        if held.limits is not None:
+            told |= {"requests_remaining": held.limits.requests_remaining, "tokens_remaining": held.limits.tokens_remaining}
+    else:
+        told["circuit"] = "closed"
+    return told
+
+
+_FACTS = ("started", "latency", "first_token", "error", "failure_class", "status", "sent", "bytes_sent", "bytes_received", "key")
+_FLAGS = ("retry", "failover", "hedge", "continuation", "possibly_billed", "resent", "skipped", "dropped", "reused")
 """Fields of an attempt that say nothing where they are false, zero or empty."""
+
+
+def _attempt(record: Any) -> dict[str, Any]:
+    told = {"target": record.target, "vendor": record.vendor, "model": record.model, "number": record.number}
+    told |= {name: value for name in _FACTS if (value := getattr(record, name)) is not None}
+    told |= {name: value for name in _FLAGS if (value := getattr(record, name))}
+    told |= {name: f"{amount:f}" for name in ("cost", "reserved") if (amount := getattr(record, name)) is not None}
+    return told
 
 
 def _plain(reason: str) -> str:

@@ -10,12 +10,14 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import attrs
+
 from ...dispatcher import Dispatcher
 from ...runtime import Clock
 from ..records import RecordSpan, RequestRecords
 from .answers import WholeAnswer
 from .formats import GatewayError
-from .http import InFlight, Task
+from .http import Task
 from .usage import PATIENCE, dollars
 from .watch import VendorWatch, is_good
 
@@ -27,12 +29,13 @@ class ProxyService:
         self,
         dispatcher: Dispatcher,
         records: RequestRecords,
-        in_flight: InFlight,
         clock: Clock,
+        *,
+        in_flight: Callable[[str], int],
         draining: Callable[[], bool],
     ) -> None:
-        self.dispatcher, self._records, self._in_flight = dispatcher, records, in_flight
-        self._clock, self._draining = clock, draining
+        self.dispatcher, self._records, self._clock = dispatcher, records, clock
+        self._in_flight, self._draining = in_flight, draining
         self._began = clock.monotonic()
         self.watch = VendorWatch(clock)
         dispatcher.add_observer(self.watch)
@@ -60,6 +63,7 @@ class ProxyService:
             "total_cost": float(stats.total_cost),
             "total_cost_text": f"{stats.total_cost:f}",
             "active_requests": stats.running_requests,
+            "records": attrs.asdict(self._records.stats()),
         }
 
     def _own(self, task: Task) -> dict[str, Any]:
@@ -73,7 +77,7 @@ class ProxyService:
             "cache_hits": int(sums["cached"]),
             "total_cost": float(cost),
             "total_cost_text": f"{cost:f}",
-            "active_requests": self._in_flight.of(task.maker.id) - 1,  # without this one
+            "active_requests": self._in_flight(task.maker.id) - 1,  # without this one
         }
 
     def _sums(self, task: Task, vendor: str | None = None) -> dict[str, Any]:

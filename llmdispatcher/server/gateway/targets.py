@@ -6,14 +6,14 @@ which each vendor asks for in another way, is asked for in the target's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 import attrs
 
 from ...catalog import canonical, traits_of, vendor_row
 from ...dispatcher import Dispatcher
-from ...types import Request
+from ...types import FilePart, ImagePart, Message, Request, TextPart, Tool
 from ...wire import ANTHROPIC_MESSAGES, InboundRequest
 from ..keys import ApiKey, matches_any
 from .passing import family

@@ -40,20 +40,21 @@ class VendorWatch(Observer):
     def on_attempt_start(self, start: AttemptStart) -> None:
         """Count an attempt under way."""
         with self._lock:
-            self._seen.setdefault(start.vendor, _SeenState()).asking.add((start.call_id, start.number))
+            seen = self._seen.get(start.vendor) or self._seen.setdefault(start.vendor, _SeenState())
+            seen.asking.add((start.call_id, start.number))
 
     def on_attempt(self, record: AttemptRecord) -> None:
         """Note how an attempt ended."""
-        now, at = self._clock.now(), self._clock.monotonic()
+        at, state = self._clock.monotonic(), "healthy"
+        if record.error is not None:
+            state = "rate_limited" if record.error == "RateLimitError" else "error" if record.error in _FAILING else ""
         with self._lock:
-            seen = self._seen.setdefault(record.vendor, _SeenState())
+            seen = self._seen.get(record.vendor) or self._seen.setdefault(record.vendor, _SeenState())
             seen.asking.discard((record.call_id, record.number))
-            if record.error is None:
-                seen.state, seen.at = "healthy", at
-            elif record.error == "RateLimitError":
-                seen.state, seen.at, seen.last_error_at = "rate_limited", at, now
-            elif record.error in _FAILING:
-                seen.state, seen.at, seen.last_error_at = "error", at, now
+            if state:
+                seen.state, seen.at = state, at
+            if state and record.error is not None:
+                seen.last_error_at = self._clock.now()
 
     def active(self, vendor: str) -> int:
         """Attempts under way at a vendor."""
