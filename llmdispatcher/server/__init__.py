@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from .app import create_app as create_app
     from .gateway.app import Gateway as Gateway
     from .gateway.http import GatewaySettings as GatewaySettings
+    from .gateway.users import GatewayUser as GatewayUser
     from .keys import ApiKey as ApiKey
     from .keys import KeyStore as KeyStore
+    from .mount import mount as mount
     from .serve import ServeOptions as ServeOptions
     from .serve import first_keys as first_keys
     from .serve import run_server as run_server
@@ -22,7 +24,9 @@ else:
             "app": ("create_app",),
             "gateway.app": ("Gateway",),
             "gateway.http": ("GatewaySettings",),
+            "gateway.users": ("GatewayUser",),
             "keys": ("ApiKey", "KeyStore"),
+            "mount": ("mount",),
             "serve": ("first_keys", "run_server", "ServeOptions"),
         },
     )

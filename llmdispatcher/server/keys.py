@@ -149,7 +149,7 @@ class KeyStore:
         unknown = next((scope for scope in scopes if scope not in SCOPES), None)
         if unknown is not None or not scopes:
             raise ConfigError(f"scopes: {unknown!r} is no scope; use {', '.join(SCOPES)}")
-        _check_name("organization", organization)
+        check_name("organization", organization)
         made = secret or f"{PREFIX}{secrets.token_hex(_RANDOM_BYTES)}"
         key = ApiKey(
             id=secrets.token_hex(16),
@@ -379,7 +379,8 @@ def read_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _READ[name](name, value) for name, value in given.items()}
 
 
-def _check_name(field: str, value: Any, most: int = 255) -> str:
+def check_name(field: str, value: Any, most: int = 255) -> str:
+    """Return a name. Raises :class:`ConfigError` for what is none."""
     if not (isinstance(value, str) and value.strip() and len(value) <= most and value.isprintable()):
         told = repr(value[:80]) if isinstance(value, str) else type(value).__name__
         raise ConfigError(f"{field}: {told} is no name; give 1 to {most} printable characters")
@@ -389,7 +390,7 @@ def _check_name(field: str, value: Any, most: int = 255) -> str:
 def _check_names(field: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence):
         raise ConfigError(f"{field}: {type(value).__name__} is no list of texts; give one, such as ['gpt-*']")
-    return tuple([_check_name(f"{field}[{number}]", one) for number, one in enumerate(value)])
+    return tuple([check_name(f"{field}[{number}]", one) for number, one in enumerate(value)])
 
 
 def _models(field: str, value: Any) -> tuple[str, ...] | None:
@@ -425,7 +426,7 @@ def _expiry(field: str, value: Any) -> datetime | None:
 
 
 _READ: Mapping[str, Any] = {
-    "label": _check_name,
+    "label": check_name,
     "models": _models,
     "expires_at": _expiry,
     **dict.fromkeys(LIMITS, _limit),

@@ -104,6 +104,7 @@ def served(project, command, vendor, folder):
         "FLASK_HEARTBEAT": "0.1",
         "SHOP_HEARTBEAT": "0.1",
         "SHOP_DB": str(folder / "shop.db"),
+        "LLM_KEYS": str(folder / "gateway.db"),
     }
     words = [str(word) for word in command(port)]
     if not Path(words[0]).exists():

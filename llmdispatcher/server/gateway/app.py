@@ -21,8 +21,22 @@ from . import management
 from .answers import StreamedAnswer, WholeAnswer, facts_of, place_of, stream_of
 from .checks import MOST_MEMBERS, MOST_OF_EMBEDDINGS, check_media, check_members, check_settings, check_stateless
 from .formats import CHAT, GOOGLE, MANAGEMENT, MESSAGES, OLLAMA, RESPONSES, STATUS_TEXTS, ClientFormat, GatewayError, write_error
-from .http import Bodies, Environ, FailedLogins, GatewaySettings, Incoming, InFlight, Leavers, Task, credential, hide_keys, once
+from .http import (
+    Bodies,
+    Environ,
+    FailedLogins,
+    GatewaySettings,
+    Incoming,
+    InFlight,
+    Leavers,
+    Task,
+    credential,
+    hide_keys,
+    once,
+    skip_body,
+)
 from .limits import KeyLimits, charge_of, charging
+from .users import Users, key_of_user
 
 logger = room_logger("server")
 
@@ -43,7 +57,7 @@ class PathRoute(NamedTuple):
 class Gateway:
     """Speaks the formats of OpenAI, Anthropic, Google and Ollama over one dispatcher; a WSGI callable, safe under threads.
 
-    ``keys`` decides who may ask. Nothing of a request or an answer is stored.
+    ``keys`` decides who may ask, or ``users`` in an application that has its own. Nothing of a request or an answer is stored.
     """
 
     def __init__(
@@ -52,12 +66,14 @@ class Gateway:
         keys: KeyStore,
         settings: GatewaySettings = GatewaySettings(),  # noqa: B008 - a frozen value
         *,
+        users: Users | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.dispatcher = dispatcher
         self.keys = keys
         self.settings = settings
         self.draining = False
+        self._users = users
         self._clock = clock
         self._bodies = Bodies(settings.max_body, settings.bodies_together, clock)
         self._leavers = Leavers()
@@ -94,7 +110,7 @@ class Gateway:
 
     def _answer(self, incoming: Incoming) -> WholeAnswer | StreamedAnswer:
         route, match = self._route(incoming)
-        key = self._key(incoming, route.scope) if route.scope is not None else None
+        key = self._asker(incoming, route.scope) if route.scope is not None else None
         leave = self._in_flight.enter(key.id) if key is not None else lambda: None
         give_back: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
         stop_counting: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
@@ -141,7 +157,14 @@ class Gateway:
             raise GatewayError("this path takes another method", status=405, code="method_not_allowed", allow=", ".join(allowed))
         raise GatewayError("there is nothing at this path", status=404, code="not_found")
 
-    def _key(self, incoming: Incoming, scope: str) -> ApiKey:
+    def _asker(self, incoming: Incoming, scope: str) -> ApiKey:
+        """The key that asks, or what stands for one, if it has the scope."""
+        key = self._key(incoming) if self._users is None else key_of_user(self._users, incoming, self.settings.origins)
+        if scope not in key.scopes:
+            raise GatewayError(f"this key lacks the scope {scope!r}", status=403, code="scope_required")
+        return key
+
+    def _key(self, incoming: Incoming) -> ApiKey:
         secret = credential(incoming, in_query=incoming.path.startswith("/v1beta/"))
         if (wait := self._failed.wait(incoming.address)) and not self.keys.lists(secret):
             raise GatewayError("too many wrong keys; try again later", status=429, code="too_many_failures", retry_after=wait)
@@ -149,13 +172,12 @@ class Gateway:
         if key is None:
             self._failed.note(incoming.address)
             raise GatewayError("this key is not known here, or is not good any more", status=401, code="invalid_api_key")
-        if scope not in key.scopes:
-            raise GatewayError(f"this key lacks the scope {scope!r}", status=403, code="scope_required")
         return key
 
     def _refusal(self, incoming: Incoming, error: DispatchError) -> WholeAnswer:
         if not isinstance(error, GatewayError):
             logger.info("%s: %s", incoming.request_id, type(error).__name__)  # its text may have the client's words
+        skip_body(incoming.environ)
         status, headers, body = write_error(form_of(incoming), error, incoming.request_id)
         return WholeAnswer(status, body, {"Content-Type": "application/json", **headers})
 
@@ -451,13 +473,15 @@ ROUTES = _routes(
 """All routes; every one but the two of health needs a scope."""
 
 
-def make_gateway(dispatcher: Any, keys: KeyStore, settings: GatewaySettings | None = None) -> Gateway:
+def make_gateway(
+    dispatcher: Any, keys: KeyStore, settings: GatewaySettings | None = None, *, users: Users | None = None
+) -> Gateway:
     """Return the gateway over a dispatcher. Raises :class:`ConfigError` for anything else."""
     if not isinstance(dispatcher, Dispatcher):
         raise ConfigError(
             f"dispatcher: {type(dispatcher).__name__} is no Dispatcher; make one, or give the path of a configuration"
         )
-    return Gateway(dispatcher, keys, settings or GatewaySettings())
+    return Gateway(dispatcher, keys, settings or GatewaySettings(), users=users)
 
 
 __all__ = ["ROUTES", "Gateway", "GatewaySettings", "Response", "make_gateway"]

@@ -206,6 +206,7 @@ STATUS_TEXTS: Mapping[int, str] = {
     408: "Request Timeout",
     411: "Length Required",
     413: "Content Too Large",
+    415: "Unsupported Media Type",
     422: "Unprocessable Content",
     426: "Upgrade Required",
     429: "Too Many Requests",

@@ -10,7 +10,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote_plus
 
@@ -41,7 +41,8 @@ class GatewaySettings:
     """Bounds and times, in bytes and seconds.
 
     A stream's answer begins with its real status within ``patience``, and then with 200 and heartbeats; ``heartbeat`` is the
-    silence between these. ``threads`` is how many requests the server works on at a time.
+    silence between these. ``threads`` is how many requests the server works on at a time. ``origins`` are those of pages,
+    beside the gateway's own, that may ask for the users of an application around it, such as "https://app.example.com".
     """
 
     threads: int = 512
@@ -51,6 +52,7 @@ class GatewaySettings:
     patience: float = 10.0
     heartbeat: float = 15.0
     stateful: bool = False
+    origins: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -227,6 +229,13 @@ class Bodies:
 
 def _too_long(most: int) -> GatewayError:
     return GatewayError(f"the body is longer than {most:,} bytes", status=413, code="body_too_large")
+
+
+def skip_body(environ: Environ) -> None:
+    """Read a short body that nobody wants: uWSGI resets a connection with bytes left, and the client would see no answer."""
+    if "uwsgi.version" in environ:
+        with suppress(Exception):  # a length that is none, a client that has left: there is nothing to skip
+            environ["wsgi.input"].read(min(int(environ.get("CONTENT_LENGTH") or 0), _PIECE))
 
 
 def _nothing() -> None:
