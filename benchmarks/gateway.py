@@ -79,9 +79,9 @@ def gateway() -> Rows:
     """Everything."""
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is not installed; apt-get install wrk")
-    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        return [*_plain(folder, stack), *_agents(folder), *_many(folder)]
+        return [*_plain(folder), *_agents(folder), *_many(folder)]
 
 
 def _peers(url: str, folder: Path, stack: contextlib.ExitStack) -> dict[str, Server]:
@@ -93,7 +93,7 @@ def _peers(url: str, folder: Path, stack: contextlib.ExitStack) -> dict[str, Ser
     return found
 
 
-def _plain(folder: Path, outer: contextlib.ExitStack) -> Rows:
+def _plain(folder: Path) -> Rows:
     """A question and its answer, under wrk."""
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(vendor())
@@ -102,13 +102,13 @@ def _plain(folder: Path, outer: contextlib.ExitStack) -> Rows:
         if database := os.environ.get("LLM_BENCH_POSTGRESQL"):
             servers["PostgreSQL"] = stack.enter_context(ours(url, folder, database=database))
         servers |= _peers(url, folder, stack)
-        figures = {each: Figures() for each in servers}
+        figures = {name: Figures() for name in servers}
         for each in servers.values():
             _wrk(each, folder, 2)
         for _ in range(ROUNDS):
-            for each in random.sample(list(servers), len(servers)):
-                _measure(servers[each], folder, figures[each])
-    return _compared({each: _medians(one) for each, one in figures.items()})
+            for name in random.sample(list(servers), len(servers)):
+                _measure(servers[name], folder, figures[name])
+    return _compared({name: _medians(one) for name, one in figures.items()})
 
 
 def _measure(server: Server, folder: Path, figures: Figures) -> None:
@@ -133,7 +133,8 @@ def _wrk(server: Server, folder: Path, seconds: int, body: Mapping[str, Any] = Q
     count = re.search(r"(\d+) requests in", told)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", told)
     late = re.search(r"99%\s+([\d.]+)(us|ms|s|m)\b", told)
-    assert count is not None and rate is not None and late is not None, told
+    if count is None or rate is None or late is None:
+        raise OSError(f"{server.name}: {told}")
     return int(count[1]), float(rate[1]), float(late[1]) * _UNITS[late[2]]
 
 

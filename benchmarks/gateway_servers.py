@@ -110,7 +110,7 @@ def _answers(address: str) -> bool:
 
 @contextlib.contextmanager
 def ours(
-    vendor: str, folder: Path, *, database: str | None = None, workers: int = 1, threads: int = 64, name: str = "llmdispatcher"
+    vendor: str, folder: Path, *, database: str | None = None, workers: int = 1, threads: int = 128, name: str = "llmdispatcher"
 ) -> Iterator[Server]:
     """Ours, with everything on: keys with limits and a budget, and a ledger; in SQLite, or in the PostgreSQL of ``database``."""
     home = folder / f"home-{time.monotonic_ns()}"

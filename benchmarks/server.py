@@ -72,7 +72,7 @@ STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-E
 
 @contextlib.contextmanager
 def vendor(pace: float = 0.0, chunks: int = 0, crowd: int = 1) -> Iterator[str]:
-    """The base URL of a running vendor; with ``pace`` ``crowd`` streams send ``chunks`` events that many seconds apart, else at once.
+    """The base URL of a running vendor; with ``pace`` ``crowd`` streams send ``chunks`` events that many seconds apart.
 
     Each opens with a first word; the rest begins when all of them are open, spread evenly over the first ``pace`` seconds.
     """

@@ -206,7 +206,7 @@ class Gateway:
     def _asked(self, task: Task) -> Inbound:
         """What a body asks for, checked, with the model's name as the dispatcher has it."""
         path = f"{task.incoming.path}?{task.incoming.query}"
-        asked = attrs.evolve(task.form.codec.read_request(task.body, path), created_at=self._clock.now())
+        asked = task.form.codec.read_request(task.body, path)
         request = asked.request
         check_settings(request)
         check_media(request)
@@ -216,7 +216,7 @@ class Gateway:
         changes = self._settings_of(task, request.model)
         if task.key is not None and task.key.tags:
             changes["metadata"] = {**request.metadata, "tags": list(task.key.tags)}
-        return attrs.evolve(asked, request=attrs.evolve(request, **changes))
+        return attrs.evolve(asked, created_at=self._clock.now(), request=attrs.evolve(request, **changes))
 
     def _settings_of(self, task: Task, model: str) -> dict[str, Any]:
         """The model as the dispatcher names it, and what the headers say. Raises where the key may not ask for it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import select
 import socket
 import threading
@@ -16,7 +15,7 @@ from urllib.parse import parse_qs, unquote_plus
 
 import attrs
 
-from ...runtime import Cancellation, Clock, new_lock
+from ...runtime import Cancellation, Clock, new_lock, unique_hex
 from ..keys import ApiKey
 from .formats import ClientFormat, GatewayError
 
@@ -74,7 +73,7 @@ class Incoming:
             method=environ["REQUEST_METHOD"],
             path=environ.get("PATH_INFO") or "/",
             query=environ.get("QUERY_STRING", ""),
-            request_id=f"req_{secrets.token_hex(16)}",
+            request_id=f"req_{unique_hex(16)}",
             client_request_id=given if _CLIENT_ID.fullmatch(given) else None,
             environ=environ,
         )
