@@ -194,12 +194,14 @@ def _agents(folder: Path) -> Rows:
     return rows
 
 
-def _head(url: str, headers: Mapping[str, str], path: str, body: bytes) -> bytes:
+def request_head(url: str, headers: Mapping[str, str], path: str, body: bytes) -> bytes:
+    """The head of a POST of a body."""
     told = {"Host": urlsplit(url).netloc, "Content-Type": "application/json", "Content-Length": f"{len(body)}", **headers}
     return (f"POST {path} HTTP/1.1\r\n" + "".join([f"{name}: {value}\r\n" for name, value in told.items()]) + "\r\n").encode()
 
 
-def _connect(url: str) -> socket.socket:
+def connect(url: str) -> socket.socket:
+    """A connection to an address."""
     parts = urlsplit(url)
     sock = socket.create_connection((parts.hostname, parts.port), timeout=60)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -208,9 +210,9 @@ def _connect(url: str) -> socket.socket:
 
 def _first_event(url: str, headers: Mapping[str, str], path: str, body: bytes) -> tuple[float, float]:
     """Seconds until the first event, and until the end, of one request on a connection of its own."""
-    with _connect(url) as sock:
+    with connect(url) as sock:
         began = time.perf_counter()
-        sock.sendall(_head(url, headers, path, body) + body)
+        sock.sendall(request_head(url, headers, path, body) + body)
         seen = b""
         while b"\ndata: " not in seen:
             piece = sock.recv(65536)
@@ -254,10 +256,10 @@ def _listen(server: Server) -> tuple[list[float], list[float]]:
     left, opened, next_at = STREAMS, 0, time.monotonic()
     while left:
         while opened < STREAMS and time.monotonic() >= next_at:
-            sock = _connect(server.url)
+            sock = connect(server.url)
             key = server.keys[opened % len(server.keys)]
             begun[sock] = time.monotonic()
-            sock.sendall(_head(server.url, {"Authorization": f"Bearer {key}"}, CHAT, body) + body)
+            sock.sendall(request_head(server.url, {"Authorization": f"Bearer {key}"}, CHAT, body) + body)
             selector.register(sock, selectors.EVENT_READ)
             opened, next_at = opened + 1, next_at + 0.02
         for ready, _ in selector.select(0.01 if opened < STREAMS else 1.0):

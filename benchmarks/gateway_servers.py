@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -34,6 +35,7 @@ class Server:
     headers: Mapping[str, str]
     pid: int
     keys: Sequence[str] = ()
+    store: KeyStore = attrs.field(default=None, repr=False)
 
     @property
     def processes(self) -> list[int]:
@@ -120,16 +122,21 @@ def ours(
     ledger = database or str(home / "calls.db")
     config.write_text(f'ledger = "{ledger}"\n\n[vendors.openai]\napi_key = "sk-bench"\nbase_url = "{vendor}/v1"\npool_size = 600\n')
     store = KeyStore(place)
-    limits = {"requests_per_minute": 10**9, "tokens_per_minute": 10**12, "in_flight": 1000, "budget": "100000/month"}
+    limits: dict[str, Any] = {
+        "requests_per_minute": 10**9,
+        "tokens_per_minute": 10**12,
+        "in_flight": 1000,
+        "budget": "100000/month",
+    }
     keys = [store.create(f"bench {number}", **limits)[1] for number in range(KEYS)]
-    store.close()
     port = free_port()
     command = [sys.executable, "-m", "llmdispatcher", "serve", "--config", str(config), "--port", str(port), "--database", place]
     command += ["--workers", str(workers), "--threads", str(threads), "--drain", "1"]
     environment = {"LLMDISPATCHER_HOME": str(home), "PYTHONPATH": str(Path.cwd())}
     with _running(command, folder, address=f"http://127.0.0.1:{port}/livez", environment=environment) as process:
         headers = {"Authorization": f"Bearer {keys[0]}"}
-        yield Server(name=name, url=f"http://127.0.0.1:{port}", headers=headers, pid=process.pid, keys=keys)
+        yield Server(name=name, url=f"http://127.0.0.1:{port}", headers=headers, pid=process.pid, keys=keys, store=store)
+    store.close()
 
 
 @contextlib.contextmanager
