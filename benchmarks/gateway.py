@@ -17,6 +17,7 @@ import shutil
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -172,7 +173,13 @@ def _agents(folder: Path) -> Rows:
         lanes = {"the vendor itself": (url, {}, CHAT, chat), "chat to chat": (mine.url, mine.headers, CHAT, chat)}
         lanes["Anthropic to chat"] = (mine.url, mine.headers, MESSAGES, messages)
         for name, server in _peers(url, folder, stack).items():
-            lanes[f"{name}, chat to chat"] = (server.url, server.headers, CHAT, chat)
+            lane = (server.url, server.headers, CHAT, chat)
+            try:
+                _first_event(*lane)
+            except OSError as error:
+                print(f"{name} is left out, since it does not stream here: {error}", file=sys.stderr)
+            else:
+                lanes[f"{name}, chat to chat"] = lane
         firsts: dict[str, list[float]] = {name: [] for name in lanes}
         wholes: dict[str, list[float]] = {name: [] for name in lanes}
         for turn in range(ROUNDS + 1):

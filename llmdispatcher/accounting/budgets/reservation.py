@@ -115,7 +115,7 @@ def measure(request: Request) -> Measure:
     if format:
         text += _json_tokens(format)
     if tools:
-        text += WITH_TOOLS + sum([PER_TOOL + _json_tokens(attrs.asdict(tool)) for tool in tools])
+        text += WITH_TOOLS + sum([PER_TOOL + _json_tokens(attrs.asdict(tool, recurse=False)) for tool in tools])
     for message in request.messages:
         text += _message_tokens(message)
         for part in () if isinstance(message.content, str) else message.content:
