@@ -34,6 +34,8 @@ BAR = 1.0
 WARM = 1 / 3
 """The part of the time that is warm-up."""
 THREADS = 8
+NAMES = 200
+"""Models that nobody has; what is known of names is remembered, up to some thousands of them."""
 EVERY = 5.0
 """Seconds between two looks at the memory."""
 
@@ -115,7 +117,7 @@ class Traffic:
     def _refused(self, line: HTTPConnection, key: str) -> str:
         turn = self.done % 4
         if turn == 0:
-            unknown = json.dumps({**QUESTION, "model": f"none-{self.done}"}).encode()  # and so without a price
+            unknown = json.dumps({**QUESTION, "model": f"none-{self.done % NAMES}"}).encode()  # and so without a price
             return self._note(403, *self._ask(line, unknown, key))
         if turn == 1:
             return self._note(400, *self._ask(line, b"{", key))
@@ -135,7 +137,9 @@ def main() -> int:
     """Soak, and tell."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway_soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0, help="how long; default: 60")
-    seconds = 60 * parser.parse_args().minutes
+    parser.add_argument("--samples", type=Path, help="a file for the memory over time, as CSV: requests, megabytes")
+    options = parser.parse_args()
+    seconds = 60 * options.minutes
     with tempfile.TemporaryDirectory() as name, vendor(chunks=50) as url, ours(url, Path(name), threads=128) as server:
         traffic = Traffic(server)
         clients = [threading.Thread(target=traffic.run, args=(seed,), daemon=True) for seed in range(THREADS)]
@@ -149,6 +153,8 @@ def main() -> int:
         traffic.over.set()
         for client in clients:
             client.join(60)
+    if options.samples is not None:
+        options.samples.write_text("".join([f"{one.requests},{one.rss:.2f}\n" for one in samples]))
     grown = slope(samples)
     first, last = statistics.mean([one.rss for one in samples[:5]]), statistics.mean([one.rss for one in samples[-5:]])
     print(f"requests {traffic.done:,}; after the warm-up {samples[-1].requests - samples[0].requests:,}")
