@@ -115,7 +115,7 @@ def _plain(folder: Path) -> Rows:
 def _measure(server: Server, folder: Path, figures: Figures) -> None:
     before = server.cpu()
     count, rate, p99 = _wrk(server, folder, SECONDS)
-    figures.cpu.append((server.cpu() - before) / count)
+    figures.cpu.append((server.cpu() - before) / max(1, count))
     figures.rate.append(rate)
     figures.p99.append(p99)
     figures.rss.append(server.rss())

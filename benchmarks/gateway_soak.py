@@ -31,8 +31,8 @@ from .server import vendor
 
 BAR = 1.0
 """Megabytes for each 100,000 requests after the warm-up."""
-WARM = 1 / 3
-"""The part of the time that is warm-up."""
+WARM, WARM_REQUESTS = 1 / 3, 40_000
+"""The part of the time that is warm-up, and the requests; the stats remember some thousands of latencies, routes and names."""
 THREADS = 8
 NAMES = 200
 """Models that nobody has; what is known of names is remembered, up to some thousands of them."""
@@ -148,11 +148,14 @@ def main() -> int:
         samples, began = [], time.monotonic()
         while (passed := time.monotonic() - began) < seconds:
             time.sleep(min(EVERY, seconds - passed))
-            if time.monotonic() - began > seconds * WARM:
+            if time.monotonic() - began > seconds * WARM and traffic.done > WARM_REQUESTS:
                 samples.append(Sample(traffic.done, server.rss()))
         traffic.over.set()
         for client in clients:
             client.join(60)
+    if len(samples) < 2:
+        print(f"only {traffic.done:,} requests; {WARM_REQUESTS:,} are warm-up: give it more minutes")
+        return 2
     if options.samples is not None:
         options.samples.write_text("".join([f"{one.requests},{one.rss:.2f}\n" for one in samples]))
     grown = slope(samples)
