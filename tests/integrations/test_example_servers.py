@@ -123,8 +123,12 @@ def served(project, command, vendor, folder):
         await_true(listens, log.read_text)
         yield Site(process, port, log)
     finally:
-        process.kill()
-        process.wait()
+        process.terminate()  # granian's workers outlive a master that is killed
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def data(text):
