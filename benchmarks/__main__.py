@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import attrs
 
-from . import aliases, budgets, calls, footprint, policies, streams
+from . import aliases, budgets, calls, footprint, gateway, gateway_attack, policies, streams
 
 
 @attrs.frozen(kw_only=True)
@@ -36,6 +36,8 @@ GROUPS: dict[str, Callable[[], list[tuple[str, float, float | None, str]]]] = {
     "lateness": streams.lateness,
     "aliases": aliases.resolution,
     "budgets": budgets.gate,
+    "gateway": gateway.gateway,
+    "attack": gateway_attack.attack,
 }
 QUICK = ("import", "calls", "flat", "chunks")
 

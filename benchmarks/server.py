@@ -59,10 +59,15 @@ def _chunked(events: list[bytes]) -> bytes:
     return b"%x\r\n%s\r\n" % (len(body), body)
 
 
+def _stream(chunks: int) -> bytes:
+    """A whole stream of so many chunks, twenty to a piece."""
+    events = [*_EVENTS[: chunks + 1], *_EVENTS[-3:]]
+    return STREAM_HEAD + b"".join(_chunked(events[start : start + 20]) for start in range(0, len(events), 20)) + b"0\r\n\r\n"
+
+
 _EVENTS = list(_events())
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(COMPLETION), COMPLETION)
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-STREAM = STREAM_HEAD + b"".join(_chunked(_EVENTS[start : start + 20]) for start in range(0, len(_EVENTS), 20)) + b"0\r\n\r\n"
 
 
 @contextlib.contextmanager
@@ -86,13 +91,14 @@ def _serve(pipe: Connection, pace: float, chunks: int, crowd: int) -> None:
     pipe.send(listener.getsockname()[1])
     threading.stack_size(256 * 1024)
     pacer = Pacer(pace, chunks, crowd) if pace else None
+    stream = _stream(chunks or STREAM_CHUNKS)
     while True:
         sock, _ = listener.accept()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=_answer, args=(sock, pacer), daemon=True).start()
+        threading.Thread(target=_answer, args=(sock, pacer, stream), daemon=True).start()
 
 
-def _answer(sock: socket.socket, pacer: Pacer | None) -> None:
+def _answer(sock: socket.socket, pacer: Pacer | None, stream: bytes) -> None:
     reader = sock.makefile("rb")
     with contextlib.suppress(OSError):
         while head := reader.readline():
@@ -106,7 +112,7 @@ def _answer(sock: socket.socket, pacer: Pacer | None) -> None:
             elif pacer is not None:
                 pacer.stream(sock)
             else:
-                sock.sendall(STREAM)
+                sock.sendall(stream)
 
 
 class Pacer:

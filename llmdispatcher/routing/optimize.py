@@ -132,14 +132,14 @@ def input_tokens(request: Request) -> int:
     messages = request.messages
     characters = sum([len(said) if type(said := message.content) is str else len(message.text) for message in messages])
     if request.tools:
-        characters += sum([len(text) for tool in request.tools for text in texts_in(_described(tool))])
+        characters += sum(map(_characters, request.tools))
     if request.extra_params:
         characters += sum(map(len, texts_in(request.extra_params)))
     return characters // _CHARACTERS_PER_TOKEN + _TOKENS_PER_MESSAGE * len(messages)
 
 
-def _described(tool: Tool | VendorTool) -> Any:
-    return [tool.name, tool.description, tool.parameters] if isinstance(tool, Tool) else tool.data
+def _characters(tool: Tool | VendorTool) -> int:
+    return tool.characters if isinstance(tool, Tool) else sum(map(len, texts_in(tool.data)))
 
 
 def tokens_of(request: Request, target: Target | None = None) -> Usage:

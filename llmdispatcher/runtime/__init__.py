@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .deadline import Deadline as Deadline
     from .deadline import KeyAssignment as KeyAssignment
     from .deadline import new_id as new_id
+    from .deadline import unique_hex as unique_hex
     from .environment import cache_folder as cache_folder
     from .environment import data_folder as data_folder
     from .environment import from_environment as from_environment
@@ -39,7 +40,16 @@ else:
         __name__,
         {
             "channel": ("Channel", "ChannelClosed"),
-            "deadline": ("Cancellation", "Clock", "Deadline", "KeyAssignment", "AttemptMetrics", "new_id", "SYSTEM_CLOCK"),
+            "deadline": (
+                "Cancellation",
+                "Clock",
+                "Deadline",
+                "KeyAssignment",
+                "AttemptMetrics",
+                "new_id",
+                "SYSTEM_CLOCK",
+                "unique_hex",
+            ),
             "environment": (
                 "cache_folder",
                 "data_folder",

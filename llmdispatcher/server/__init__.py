@@ -10,11 +10,13 @@ if TYPE_CHECKING:
     from .app import create_app as create_app
     from .gateway.app import Gateway as Gateway
     from .gateway.http import GatewaySettings as GatewaySettings
+    from .gateway.users import GatewayUser as GatewayUser
     from .keys import ApiKey as ApiKey
     from .keys import KeyStore as KeyStore
     from .litellm_accounts import ImportedRow as ImportedRow
     from .litellm_accounts import import_accounts as import_accounts
     from .litellm_dump import read_dump as read_dump
+    from .mount import mount as mount
     from .policies import KeyOwner as KeyOwner
     from .serve import ServeOptions as ServeOptions
     from .serve import first_keys as first_keys
@@ -26,10 +28,12 @@ else:
             "app": ("create_app",),
             "gateway.app": ("Gateway",),
             "gateway.http": ("GatewaySettings",),
+            "gateway.users": ("GatewayUser",),
             "keys": ("ApiKey", "KeyStore"),
             "litellm_accounts": ("import_accounts", "ImportedRow"),
             "litellm_dump": ("read_dump",),
             "policies": ("KeyOwner",),
+            "mount": ("mount",),
             "serve": ("first_keys", "run_server", "ServeOptions"),
         },
     )

@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 import attrs
 
 from ..errors import InvalidRequest
+from .extra_params import texts_in
 from .json_text import has_null, parse_text
 from .keywords import choices, suggest
 
@@ -315,6 +316,11 @@ class Tool:
     strict: bool | None = None
     cache: str | None = attrs.field(default=None, validator=cache_time)
     extra: Extra = attrs.field(factory=dict, repr=False)
+
+    @cached_property
+    def characters(self) -> int:
+        """The length of its texts, for estimates, which are made several times for one request."""
+        return sum(map(len, texts_in([self.name, self.description, self.parameters])))
 
     @cached_property
     def has_nulls(self) -> bool:

@@ -104,6 +104,7 @@ def served(project, command, vendor, folder):
         "FLASK_HEARTBEAT": "0.1",
         "SHOP_HEARTBEAT": "0.1",
         "SHOP_DB": str(folder / "shop.db"),
+        "LLM_KEYS": str(folder / "gateway.db"),
     }
     words = [str(word) for word in command(port)]
     if not Path(words[0]).exists():
@@ -122,8 +123,12 @@ def served(project, command, vendor, folder):
         await_true(listens, log.read_text)
         yield Site(process, port, log)
     finally:
-        process.kill()
-        process.wait()
+        process.terminate()  # granian's workers outlive a master that is killed
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def data(text):

@@ -57,6 +57,28 @@ def test_members_and_depth_are_counted_before_anything_is_decoded(body, code):
     assert code is None or code == caught.value.code
 
 
+SMALL = {
+    "lists": (b"[[],[]]", None),
+    "more": (b"[[],[],[]]", "too_many_members"),
+    "texts": (b'["[[[[", "]]]]", ",,,,"]', None),
+    "a quote in a text": (b'["\\"[[[[", ","]', None),
+    "a backslash at the end of a text": (b'["\\\\",[],[[]]]', "too_many_members"),
+    "backslashes": (b'["\\\\\\\\\\"[[[[[["]', None),
+    "closed too often": (b"[]]]]]]]]", None),
+}
+
+
+@each("piece", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize(("body", "code"), SMALL.values(), ids=SMALL)
+def test_members_are_counted_wherever_a_document_is_cut(body, code, piece, monkeypatch):
+    """It is looked at in pieces, so that a large one holds nobody up."""
+    monkeypatch.setattr("llmdispatcher.server.gateway.checks._PIECE", piece)
+    monkeypatch.setattr("llmdispatcher.server.gateway.checks.MOST_DEPTH", 2)
+    with pytest.raises(GatewayError) if code else contextlib.nullcontext() as caught:
+        check_members(body, 5)
+    assert code is None or code == caught.value.code
+
+
 @each("path, body", ASKING)
 def test_a_document_that_is_too_deep_is_the_client_s_mistake(served, path, body):
     """In every format, and never sent."""

@@ -55,11 +55,16 @@ Work = Callable[[Any], Any]
 
 @attrs.frozen(eq=False)
 class Job:
-    """Work for the database. ``undo`` takes it back if its caller has given up; a ``lasting`` job is tried until it succeeds."""
+    """Work for the database. ``undo`` takes it back if its caller has given up; a ``lasting`` job is tried until it succeeds.
+
+    ``together`` does the jobs of one batch that have it, each with its ``wanted``, in fewer statements; it returns their results.
+    """
 
     work: Work
     undo: Work | None = None
     lasting: bool = attrs.field(default=False, kw_only=True)
+    together: Callable[[list[Any], Any], list[Any]] | None = attrs.field(default=None, kw_only=True)
+    wanted: Any = attrs.field(default=None, kw_only=True)
     future: Future[Any] = attrs.field(factory=Future, init=False)
     """Done once the transaction is; cancelled by a caller that gives up."""
 
@@ -157,7 +162,7 @@ class BudgetWorker:
                 self._prepare()
                 self._prepared = True
             with self._writing() as connection:
-                results = [job.work(connection) for job in batch]
+                results = _results(batch, connection)
         except Exception as error:  # noqa: BLE001 - whatever a driver raises, and the thread must live on
             if not _is_value_error(error):
                 self._note_failure(batch, error)
@@ -191,6 +196,20 @@ class BudgetWorker:
             if len(self._retries) == MOST_WAITING:
                 logger.error("budgets: too many settlements wait; the oldest is given up, and will count at its bound")
             self._retries.append(job)
+
+
+def _results(batch: Sequence[Job], connection: Any) -> list[Any]:
+    """What the jobs of a batch return; jobs that can be done together are done when the first of them is due."""
+    results: dict[int, Any] = {}
+    for number, job in enumerate(batch):
+        if number in results:
+            continue
+        same = [other for other in range(number, len(batch)) if job.together is not None and batch[other].together == job.together]
+        if job.together is None or len(same) == 1:
+            results[number] = job.work(connection)
+        else:
+            results.update(zip(same, job.together([batch[other].wanted for other in same], connection), strict=True))
+    return [results[number] for number in range(len(batch))]
 
 
 def _fail(job: Job, error: Exception) -> None:
@@ -241,6 +260,9 @@ _INSERT_RESERVATION = text(
     " VALUES (:id, :name, :share, :begins, :amount, :until, :no)"
 )
 _DELETE_RESERVATION = text(f"DELETE FROM llmdispatcher_reservations WHERE id = :id AND {_WHERE} RETURNING amount, expired")  # noqa: S608 - as above
+_DELETE_RESERVATIONS = text(
+    "DELETE FROM llmdispatcher_reservations WHERE id IN :ids RETURNING id, name, share, begins, amount, expired"
+).bindparams(bindparam("ids", expanding=True))
 _EXPIRE = text(
     "UPDATE llmdispatcher_reservations SET expired = :yes WHERE expired = :no AND expires_at < :now"
     " RETURNING name, share, begins, amount"
@@ -298,7 +320,8 @@ class DatabaseBudgetStore:
         ``refuses`` reads in the same transaction; where it returns anything nothing is taken. It raises nothing but what the
         database does. Raises :class:`BudgetStoreUnavailable`.
         """
-        job = Job(partial(self._reserve, refuses, wanted, now), partial(_settle, wanted, 0, True))
+        undo = partial(_settle, wanted, 0, True)
+        job = Job(partial(self._reserve, refuses, wanted, now), undo, together=self._reserve_many, wanted=(refuses, wanted, now))
         found: T | AccountBalance | list[AccountBalance] = self._worker.run(job, patience)
         return found
 
@@ -308,7 +331,7 @@ class DatabaseBudgetStore:
 
     def settle(self, held: Booking, spent: int, *, booked: bool = True) -> None:
         """Replace a reservation by what was spent, soon."""
-        job = Job(partial(_settle, held, spent, booked), lasting=True)
+        job = Job(partial(_settle, held, spent, booked), lasting=True, together=_settle_many, wanted=(held, spent, booked))
         if self.on_warning is not None:
             job.future.add_done_callback(self._tell)
         self._worker.submit(job)
@@ -356,6 +379,44 @@ class DatabaseBudgetStore:
         for claim in taken:
             row = {"id": wanted.id, "amount": wanted.amount, "until": wanted.until, "no": False}
             connection.execute(_INSERT_RESERVATION, {**_key_of(claim.account), **row})
+        return held
+
+    def _reserve_many(self, wanted: list[tuple[Any, Booking, int]], connection: Connection) -> list[Any]:
+        """Reserve for several: those of the same accounts take their sum at once, and one by one where there is no room for it."""
+        results: list[Any] = [None if refuses is None else refuses(connection) for refuses, _, _ in wanted]
+        alike: dict[tuple[Claim, ...], list[int]] = {}
+        for number, (_, booking, _) in enumerate(wanted):
+            if results[number] is None:
+                alike.setdefault(booking.claims, []).append(number)
+        for claims, numbers in alike.items():
+            several = [wanted[number][1:] for number in numbers]
+            held = self._reserve_sum(claims, several, connection) if len(several) > 1 else None
+            for number, (booking, now) in zip(numbers, several, strict=True):
+                results[number] = held if held is not None else self._reserve(None, booking, now, connection)
+        return results
+
+    def _reserve_sum(
+        self, claims: tuple[Claim, ...], wanted: list[tuple[Booking, int]], connection: Connection
+    ) -> list[AccountBalance] | None:
+        """Take what several bookings want of the same accounts; take nothing and return ``None`` if there is no room for all."""
+        if any(claim.since for claim in claims):
+            return None
+        now, amount = max([at for _, at in wanted]), sum([booking.amount for booking, _ in wanted])
+        if now - self._swept_at >= SWEEP:
+            self._sweep(now, connection)
+        held: list[AccountBalance] = []
+        for number, claim in enumerate(claims):
+            if _take(claim, amount, connection, held) is not None:
+                for other in claims[:number]:
+                    connection.execute(_UPDATE_ACCOUNT, {**_key_of(other.account), "spent": 0, "amount": amount})
+                return None
+        rows = [
+            {**_key_of(claim.account), "id": booking.id, "amount": booking.amount, "until": booking.until, "no": False}
+            for booking, _ in wanted
+            for claim in claims
+        ]
+        if rows:
+            connection.execute(_INSERT_RESERVATION, rows)
         return held
 
     def _balances(self, budgets: list[str], now: int, connection: Connection) -> list[AccountBalance]:
@@ -437,6 +498,26 @@ def _reset(budget: str, share: str | None, now: int, connection: Connection) -> 
     return int(connection.execute(_COUNT_SHARES, {**facts, "now": now}).scalar_one())
 
 
+def _settle_many(settled: list[tuple[Booking, int, bool]], connection: Connection) -> list[list[tuple[Claim, AccountBalance]]]:
+    """Settle several as :func:`_settle` does one: their reservations are deleted at once, and each account is changed once."""
+    rows = connection.execute(_DELETE_RESERVATIONS, {"ids": [held.id for held, _, _ in settled]}).all()
+    found = {(name, share, begins, own): (amount, expired) for own, name, share, begins, amount, expired in rows}
+    changes: dict[tuple[str, str, int], list[int]] = {}
+    for held, spent, booked in settled:
+        for claim in held.claims:
+            before, expired = found.pop((*claim.account.key, held.id), (None, False))
+            if before is None and booked:
+                continue
+            if before is None:
+                connection.execute(_OPEN_ACCOUNT, {**_key_of(claim.account), "ends": claim.account.ends})
+            change = changes.setdefault(claim.account.key, [0, 0])
+            change[0] += spent - before if expired and before is not None else spent
+            change[1] += before if not expired and before is not None else 0
+    for (name, share, begins), (spent, amount) in changes.items():
+        connection.execute(_UPDATE_ACCOUNT, {"name": name, "share": share, "begins": begins, "spent": spent, "amount": amount})
+    return [_all_due(held, connection) for held, _, _ in settled]
+
+
 def _set_spent(account: Account, spent: int, connection: Connection) -> None:
     connection.execute(_OPEN_ACCOUNT, {**_key_of(account), "ends": account.ends})
     connection.execute(_SET_SPENT, {**_key_of(account), "spent": spent})
@@ -455,4 +536,9 @@ def _settle(held: Booking, spent: int, booked: bool, connection: Connection) -> 
         elif not booked:
             connection.execute(_OPEN_ACCOUNT, {**names, "ends": claim.account.ends})
             connection.execute(_UPDATE_ACCOUNT, {**names, "spent": spent, "amount": 0})
+    return _all_due(held, connection)
+
+
+def _all_due(held: Booking, connection: Connection) -> list[tuple[Claim, AccountBalance]]:
+    """The warnings that are due after a settlement."""
     return [(claim, balance) for claim in held.claims if claim.warn and (balance := _due(claim, connection)) is not None]

@@ -14,7 +14,6 @@ rate that such tokens can have: cache writes, audio, and every band and tier tha
 from __future__ import annotations
 
 import json
-import os
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -28,7 +27,7 @@ from ..._text import room_logger
 from ...catalog import Target, room_for_thoughts
 from ...errors import BudgetExceeded, ConfigError, DispatchError, LedgerError
 from ...routing import ANY_WINDOW, shown
-from ...runtime import Clock, Deadline, KeyAssignment
+from ...runtime import Clock, Deadline, KeyAssignment, unique_hex
 from ...types import (
     EXACT,
     AudioPart,
@@ -113,7 +112,7 @@ def measure(request: Request) -> Measure:
     if format:
         text += _json_tokens(format)
     if tools:
-        text += WITH_TOOLS + sum([PER_TOOL + _json_tokens(attrs.asdict(tool)) for tool in tools])
+        text += WITH_TOOLS + sum([PER_TOOL + _json_tokens(attrs.asdict(tool, recurse=False)) for tool in tools])
     for message in request.messages:
         text += _message_tokens(message)
         for part in () if isinstance(message.content, str) else message.content:
@@ -444,7 +443,7 @@ class Spending:
             return refusal
         if not any(budget.strict for budget, _ in charge.claims):
             left /= 2  # a call that goes on without the store needs time for itself
-        wanted = reservation.shared = Booking(os.urandom(16).hex(), shared, charge.amount, until)
+        wanted = reservation.shared = Booking(unique_hex(16), shared, charge.amount, until)
         try:
             short = self.store.reserve(wanted, charge.at, min(PATIENCE, left))
             if short is None:
@@ -467,7 +466,7 @@ class Spending:
         own, store = tuple([claim for budget, claim in charge.claims if budget.period == "call"]), reservation.call.store
         if not own or store is None:
             return None
-        reservation.of_call = Booking(os.urandom(16).hex(), own, charge.amount, until)
+        reservation.of_call = Booking(unique_hex(16), own, charge.amount, until)
         short = store.reserve(reservation.of_call)
         if short is None:
             return None

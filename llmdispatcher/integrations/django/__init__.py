@@ -14,9 +14,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from django.conf import settings
+from django.core.handlers.wsgi import WSGIRequest
+from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 
 from llmdispatcher import ConfigError, Dispatcher, DispatchError, Request
@@ -61,6 +64,23 @@ def stream(
     """
     opened = get_dispatcher().send_streaming(request, timeout=timeout)
     return StreamingHttpResponse(stream_events(opened, heartbeat=heartbeat, patience=patience), headers=dict(HEADERS))
+
+
+def signed_in_user(environ: dict[str, Any]) -> Any:
+    """The user whom the session of a request names, ``None`` for nobody; for WSGI applications that are mounted beside Django's.
+
+    It needs Django's sessions and ``django.contrib.auth``. The database's connection is handled as after a request of Django's.
+    """
+    from django.contrib.auth import get_user  # where the applications are loaded
+
+    request = WSGIRequest(dict(environ))  # it writes into what it is given
+    close_old_connections()
+    try:
+        request.session = import_module(settings.SESSION_ENGINE).SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
+        user = get_user(request)
+        return user if user.is_authenticated else None
+    finally:
+        close_old_connections()
 
 
 class ErrorMiddleware:

@@ -60,6 +60,7 @@ from .http import (
     credential,
     hide_keys,
     once,
+    skip_body,
 )
 from .limits import KeyLimits, charge_of, charging
 from .passing import Original, anthropic_headers, body_of, family, hashed_values
@@ -73,6 +74,7 @@ from .shared_limits import SharedKeyLimits
 from .targets import ClientRequest, Grants
 from .tenant import TenantHashes
 from .usage import UsageDesk
+from .users import Users, key_of_user
 
 logger = room_logger("server")
 
@@ -97,7 +99,7 @@ class PathRoute(NamedTuple):
 class Gateway:
     """Speaks the formats of OpenAI, Anthropic, Google and Ollama over one dispatcher; a WSGI callable, safe under threads.
 
-    ``keys`` decides who may ask. Nothing of a request or an answer is stored.
+    ``keys`` decides who may ask, or ``users`` in an application that has its own. Nothing of a request or an answer is stored.
     """
 
     def __init__(
@@ -106,12 +108,14 @@ class Gateway:
         keys: KeyStore,
         settings: GatewaySettings = GatewaySettings(),  # noqa: B008 - a frozen value
         *,
+        users: Users | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.dispatcher = dispatcher
         self.keys = keys
         self.settings = settings
         self._drains = threading.Event()
+        self._users = users
         self._clock = clock
         self._observe()
         self._bodies = Bodies(settings.max_body, settings.bodies_together, clock)
@@ -208,7 +212,7 @@ class Gateway:
             return preflight
         route, match = self._route(incoming)
         record.face = route.face
-        key = self._key(incoming, route.scope) if route.scope is not None else None
+        key = self._asker(incoming, route.scope) if route.scope is not None else None
         record.key, record.recorded = key, route.scope == "gateway" and route.method == "POST"
         leave = self._in_flight.enter(key.id) if key is not None else lambda: None
         give_back: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
@@ -242,7 +246,7 @@ class Gateway:
             raise
         if not isinstance(answer, StreamedAnswer):
             release()
-        elif key is not None:
+        elif key is not None and self._users is None:
             unwatch = self._stream_keys.watch(hash_of(self._secret(incoming)), answer.events.stop)
         if charge is not None:
             answer.headers.update(charge.facts)
@@ -294,10 +298,18 @@ class Gateway:
             raise GatewayError(text, status=404, code="not_configured")
         raise GatewayError("there is nothing at this path", status=404, code="not_found")
 
+    def _asker(self, incoming: Incoming, scope: str) -> ApiKey:
+        """The key that asks, or what stands for one, if it has the scope."""
+        key = self._key(incoming) if self._users is None else key_of_user(self._users, incoming, self.settings.origins)
+        if not any(one in key.scopes for one in scope.split("|")):
+            needed = " or ".join(map(repr, scope.split("|")))
+            raise GatewayError(f"this key lacks the scope {needed}", status=403, code="scope_required")
+        return key
+
     def _secret(self, incoming: Incoming) -> str:
         return credential(incoming, in_query=incoming.path.startswith("/v1beta/"), alone=self._takes_client_credentials)
 
-    def _key(self, incoming: Incoming, scope: str) -> ApiKey:
+    def _key(self, incoming: Incoming) -> ApiKey:
         secret = self._secret(incoming)
         if (wait := self._failed.wait(incoming.address)) and not self.keys.lists(secret):
             raise GatewayError("too many wrong keys; try again later", status=429, code="too_many_failures", retry_after=wait)
@@ -305,14 +317,12 @@ class Gateway:
         if key is None:
             self._failed.note(incoming.address)
             raise GatewayError("this key is not known here, or is not good any more", status=401, code="invalid_api_key")
-        if not any(one in key.scopes for one in scope.split("|")):
-            needed = " or ".join(map(repr, scope.split("|")))
-            raise GatewayError(f"this key lacks the scope {needed}", status=403, code="scope_required")
         return key
 
     def _refusal(self, incoming: Incoming, error: DispatchError, record: RequestRecord) -> WholeAnswer:
         if not isinstance(error, GatewayError):
             logger.info("%s: %s", incoming.request_id, type(error).__name__)  # its text may have the client's words
+        skip_body(incoming.environ)
         form = form_of(incoming)
         answer = write_error(form, error, incoming.request_id)
         if form is RESPONSES and (incoming.header("originator") or "").startswith("codex"):
@@ -372,8 +382,7 @@ class Gateway:
     def _asked(self, task: Task) -> Inbound:
         """What a body asks for, checked, with the model's name as the dispatcher has it."""
         incoming, codec = task.incoming, task.form.codec
-        path = f"{incoming.path}?{incoming.query}"
-        asked = attrs.evolve(codec.read_request(task.body, path), created_at=self._clock.now())
+        asked = codec.read_request(task.body, f"{incoming.path}?{incoming.query}")
         request = asked.request
         check_settings(request)
         check_output(request, self.settings.max_max_tokens)
@@ -399,7 +408,8 @@ class Gateway:
         beta = task.form is MESSAGES and "beta=true" in incoming.query.split("&")
         own = client_credentials(incoming) if self._takes_client_credentials else {}
         original = Original(task.body, asked, codec, hashed=hashed, stateful=self.settings.stateful, beta=beta)
-        return attrs.evolve(asked, request=original.bind(ClientRequest.known(request, **{**changes, **fields}), own))
+        bound = original.bind(ClientRequest.known(request, **{**changes, **fields}), own)
+        return attrs.evolve(asked, created_at=self._clock.now(), request=bound)
 
     def _check_kept(self, task: Task, ids: set[str]) -> None:
         """Raise unless what a request names of the things that vendors keep is its organization's own."""
@@ -857,13 +867,15 @@ ROUTES += _routes(
 )
 
 
-def make_gateway(dispatcher: Any, keys: KeyStore, settings: GatewaySettings | None = None) -> Gateway:
+def make_gateway(
+    dispatcher: Any, keys: KeyStore, settings: GatewaySettings | None = None, *, users: Users | None = None
+) -> Gateway:
     """Return the gateway over a dispatcher. Raises :class:`ConfigError` for anything else."""
     if not isinstance(dispatcher, Dispatcher):
         raise ConfigError(
             f"dispatcher: {type(dispatcher).__name__} is no Dispatcher; make one, or give the path of a configuration"
         )
-    return Gateway(dispatcher, keys, settings or GatewaySettings())
+    return Gateway(dispatcher, keys, settings or GatewaySettings(), users=users)
 
 
 __all__ = ["ROUTES", "Gateway", "GatewaySettings", "Response", "make_gateway"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ...types import EmbeddingRequest, Request, TokenLimits
@@ -21,22 +21,53 @@ MOST_MEMBERS, MOST_OF_EMBEDDINGS = 200_000, 500_000
 """Members of objects and lists in one body."""
 _ADDRESS = re.compile(r"(?:https?|data|gs):", re.IGNORECASE)
 _GOOGLES_FILE = re.compile(r"https?://[^/]*\bgoogleapis\.com/(?:[^/]+/)?files/", re.IGNORECASE)
+_PIECE = 1 << 18
+"""Bytes of a body that are looked at at a time."""
 _LEVEL, _NO_BRACKETS = bytes.maketrans(b"{}", b"[]"), bytes(set(range(256)) - set(b"[]{}"))
 
 
 def check_members(body: bytes, most: int = MOST_MEMBERS) -> None:
-    """Raise :class:`GatewayError` for a JSON text of more members, or deeper, than a request may be; nothing is decoded."""
-    opened = body.count(b"[") + body.count(b"{")
-    if opened <= MOST_DEPTH and opened + body.count(b",") <= most:
-        return
-    outside = b"".join(body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])  # of strings
-    brackets = outside.translate(_LEVEL, _NO_BRACKETS)
-    if brackets.count(b"[") + outside.count(b",") > most:
-        raise _refused(f"the document has more than {most:,} members; send a smaller one", "too_many_members")
+    """Raise :class:`GatewayError` for a JSON text of more members, or deeper, than a request may be; nothing is decoded.
+
+    It goes piece by piece, since one operation on all of a large body would hold up every other thread.
+    """
+    opened = members = 0
+    for start in range(0, len(body), _PIECE):
+        opened += body.count(b"[", start, start + _PIECE) + body.count(b"{", start, start + _PIECE)
+        members += body.count(b",", start, start + _PIECE)
+        if opened > MOST_DEPTH or members > most:
+            break
+    else:
+        if opened + members <= most:
+            return
+    members, levels = 0, []
+    for outside in _outside_strings(body):
+        brackets = outside.translate(_LEVEL, _NO_BRACKETS)
+        members += brackets.count(b"[") + outside.count(b",")
+        if members > most:
+            raise _refused(f"the document has more than {most:,} members; send a smaller one", "too_many_members")
+        levels.append(brackets)
+    _check_depth(b"".join(levels))
+
+
+def _check_depth(brackets: bytes) -> None:
     for _level in range(MOST_DEPTH):
         brackets = brackets.replace(b"[]", b"")
     if b"[]" in brackets or brackets.count(b"[") > MOST_DEPTH:
         raise _refused(f"the document is nested deeper than {MOST_DEPTH} levels; send a flatter one", "too_deep")
+
+
+def _outside_strings(body: bytes) -> Iterator[bytes]:
+    """What of a JSON text stands outside of strings, piece by piece."""
+    start, inside = 0, False
+    while start < len(body):
+        piece = body[start : start + _PIECE]
+        if (len(piece) - len(piece.rstrip(b"\\"))) % 2:  # no piece ends within an escape
+            piece += body[start + _PIECE : start + _PIECE + 1]
+        start += len(piece)
+        parts = piece.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+        yield b"".join(parts[inside::2])
+        inside ^= len(parts) % 2 == 0
 
 
 def check_settings(asked: Request | EmbeddingRequest) -> None:

@@ -281,6 +281,7 @@ STATUS_TEXTS: Mapping[int, str] = {
     411: "Length Required",
     421: "Misdirected Request",
     413: "Content Too Large",
+    415: "Unsupported Media Type",
     422: "Unprocessable Content",
     426: "Upgrade Required",
     429: "Too Many Requests",

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import select
 import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote_plus
 
 import attrs
 
-from ...runtime import Cancellation, Clock, new_lock
+from ...runtime import Cancellation, Clock, new_lock, unique_hex
 from ..keys import ApiKey
 from .formats import ClientFormat, GatewayError
 from .hosts import HostRules
@@ -64,7 +63,8 @@ class GatewaySettings:
     of which nothing is known, by a key with a budget; more than ``max_max_tokens`` are refused. ``access_log`` writes a line for
     each request on the logger ``llmdispatcher.access``; records of requests are kept for ``record_days``. ``drain_vendors`` are
     those that bill the whole of an answer that is broken off: where a client with a budget leaves, the rest is read, so that its
-    cost is known; "*" is all.
+    cost is known; "*" is all. ``origins`` are those of pages, beside the gateway's own, that may ask for the users of an
+    application around it, such as "https://app.example.com".
     """
 
     threads: int = 512
@@ -82,6 +82,7 @@ class GatewaySettings:
     record_days: int = 30
     rules: HostRules = attrs.field(factory=HostRules)
     drain_vendors: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
 
     def drains(self, vendor: str | None) -> bool:
         """Whether an answer of a vendor is read to its end though its client has left."""
@@ -108,7 +109,7 @@ class Incoming:
             method=environ["REQUEST_METHOD"],
             path=environ.get("PATH_INFO") or "/",
             query=environ.get("QUERY_STRING", ""),
-            request_id=f"req_{secrets.token_hex(16)}",
+            request_id=f"req_{unique_hex(16)}",
             client_request_id=given if _CLIENT_ID.fullmatch(given) else None,
             environ=environ,
             address=rules.address(environ),
@@ -290,6 +291,13 @@ class Bodies:
 
 def _too_long(most: int) -> GatewayError:
     return GatewayError(f"the body is longer than {most:,} bytes", status=413, code="body_too_large")
+
+
+def skip_body(environ: Environ) -> None:
+    """Read a short body that nobody wants: uWSGI resets a connection with bytes left, and the client would see no answer."""
+    if "uwsgi.version" in environ:
+        with suppress(Exception):  # a length that is none, a client that has left: there is nothing to skip
+            environ["wsgi.input"].read(min(int(environ.get("CONTENT_LENGTH") or 0), _PIECE))
 
 
 def _nothing() -> None:
