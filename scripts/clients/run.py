@@ -19,18 +19,20 @@ import attrs
 
 from .agent_session import Cell, run_agent
 from .agents import AGENTS
+from .libraries import JAVASCRIPT, PYTHON, run_library
 from .script import STEPS
 from .service import UPSTREAMS, Service, service
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / ".clients"
+CLIENTS = (*PYTHON, *JAVASCRIPT, *AGENTS)
 LEAST_CACHED = 0.8
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run them; 1 where a cell failed."""
     parser = argparse.ArgumentParser(prog="scripts/strangers gateway", description=__doc__)
-    parser.add_argument("--client", action="append", choices=[*AGENTS], help="only this one; may be repeated")
+    parser.add_argument("--client", action="append", choices=[*CLIENTS], help="only this one; may be repeated")
     parser.add_argument("--upstream", action="append", choices=[*UPSTREAMS], help="only this one; may be repeated")
     parser.add_argument("--server", default="granian", help="what serves the gateway: granian or waitress")
     parser.add_argument("--json", action="store_true", help="print JSON for programs in place of the table")
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     cells, versions = [], {}
     with tempfile.TemporaryDirectory(prefix="strangers-") as made, service(Path(made), server=options.server) as served:
-        for name in options.client or AGENTS:
+        for name in options.client or CLIENTS:
             for upstream in options.upstream or list(UPSTREAMS)[:3]:
                 cell = _cell(name, upstream, served, Path(made, f"{name}-{upstream}"))
                 versions[cell.client] = cell.version
@@ -54,10 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _cell(name: str, upstream: str, served: Service, place: Path) -> Cell:
-    agents = PLACE / "agents"
-    installed(agents, ROOT / "scripts" / "clients" / "agents.package.json")
-    cell = run_agent(AGENTS[name], upstream, served, agents / "node_modules" / ".bin", place, _say)
-    cell.version = _version(agents, AGENTS[name].package)
+    package = ROOT / "scripts" / "clients"
+    if name in AGENTS:
+        installed(PLACE / "agents", package / "agents.package.json")
+        cell = run_agent(AGENTS[name], upstream, served, PLACE / "agents" / "node_modules" / ".bin", place, _say)
+        cell.version = _version(PLACE / "agents", AGENTS[name].package)
+    elif name in JAVASCRIPT:
+        installed(PLACE / "libraries", package / "libraries.package.json")
+        cell = run_library(name, upstream, served, PLACE / "libraries", place, _say)
+    else:
+        cell = run_library(name, upstream, served, ROOT / ".venv-clients", place, _say)
     if cell.cached is not None and cell.cached < LEAST_CACHED:
         cell.failures.append(f"only {cell.cached:.0%} of the input came out of the upstream's cache")
     return cell
@@ -99,9 +107,8 @@ def table(cells: Sequence[Cell]) -> str:
     for cell in cells:
         cached = "" if cell.cached is None else f"{cell.cached:.0%}"
         result = "FAILED" if cell.failures else "ok"
-        lines.append(
-            f"| {cell.client} | {cell.version} | {cell.upstream} | {cell.turns} of {len(STEPS)} | {result} | {cached} | {cell.ms:,.0f} |"
-        )
+        turns = f"{cell.turns} of {len(STEPS)}"
+        lines.append(f"| {cell.client} | {cell.version} | {cell.upstream} | {turns} | {result} | {cached} | {cell.ms:,.0f} |")
     failures = [f"{cell.client} on {cell.upstream}: {failure}" for cell in cells for failure in cell.failures]
     when = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
     return "\n".join([f"{when}, {sum(not cell.failures for cell in cells)} of {len(cells)} cells ok", "", *lines, "", *failures])

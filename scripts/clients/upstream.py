@@ -9,9 +9,9 @@ from typing import Any
 
 import attrs
 
-from llmdispatcher import ReasoningPart, Response, TextPart, Usage
+from llmdispatcher import ReasoningPart, Request, Response, TextPart, Usage
 from llmdispatcher.testing import Fault, SimulatedResponse, VendorSimulator
-from llmdispatcher.testing.answers import count_tokens
+from llmdispatcher.testing.answers import count_tokens, response_to
 from llmdispatcher.testing.fault_context import FaultContext, send_all
 from llmdispatcher.testing.formats.base import ApiError
 from llmdispatcher.testing.loopback import Peer
@@ -90,7 +90,7 @@ class Session:
             answer = Answer(SUMMARY)
         else:
             self.seen.append(Seen(turn.step, "answer", usage.input_tokens, usage.cache_read_tokens))
-            answer = answer_to(turn, tools)
+            answer = _forced(request) or answer_to(turn, tools)
         if answer.wrong:
             self.wrong.append(f"{turn.step}: {answer.wrong}")
         if turn.step == self._full_after and not answer.calls:
@@ -122,6 +122,14 @@ class Session:
         else:
             self.wrong.append("interrupt: the upstream was read to its end")
         return True
+
+
+def _forced(request: Request) -> Answer | None:
+    """The call that a request demands."""
+    if request.tool_choice in (None, "auto", "none"):
+        return None
+    made = response_to(request, "the file")
+    return Answer(made.text, calls=made.tool_calls)
 
 
 def _send(peer: Peer, context: FaultContext, response: Response) -> bool:
