@@ -240,6 +240,7 @@ class AttemptLoop(AttemptPolicies):
         vendor, request = self.vendors[target.vendor], call.request
         if request.model != target.model:
             request = replace(request, model=target.model)
+        request = request.as_sent_to(target.kind or "", target.model)
         if not others:
             return ask(call, attempt, vendor, request)
         return self._within(call, attempt, others, partial(ask, call, attempt, vendor, request))

@@ -94,6 +94,7 @@ class ResumedStream:
     ) -> None:
         self.vendor = opened.vendor
         self.model = opened.model
+        self.dropped = opened.dropped
         self.movable = opened.movable and all(vendors[target.vendor].is_http for target in route.targets)
         self.batches: Batches = self._read()
         self.close = self.batches.close

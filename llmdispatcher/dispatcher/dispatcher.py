@@ -59,7 +59,7 @@ from .stats import Stats, StatsBook
 from .streaming import StreamingResponse
 from .tokens import TokenCount, estimate_tokens
 from .trace import Plan, place_of
-from .vendor_call import skip_unfit
+from .vendor_call import forbidden_among, skip_unfit, without_forbidden
 
 if TYPE_CHECKING:
     from ..accounting import Ledger
@@ -731,7 +731,10 @@ class Dispatcher:
         return self._plan(request, candidates, self._context(request, streamed=streamed))
 
     def _plan(self, request: Request, candidates: Candidates, moment: RoutingContext) -> Route:
-        route = plan(request, candidates.targets, self._preferences, moment, candidates.choice, reserve=candidates.reserve)
+        forbidden = forbidden_among(request, candidates.targets)
+        targets = [target for target in candidates.targets if target not in forbidden] if forbidden else candidates.targets
+        route = plan(request, targets, self._preferences, moment, candidates.choice, reserve=candidates.reserve)
+        route = without_forbidden(route, [*forbidden, *forbidden_among(request, route.targets)])
         if len(route.steps) > 1 and not moment.vectors:
             route = skip_unfit(request, route, self._router.vendors)
         if len(route.steps) > 1 and not self._fails_over(request):

@@ -176,6 +176,7 @@ class StreamState:
         "created_at",
         "deadline",
         "done",
+        "dropped",
         "error",
         "failure",
         "fold",
@@ -194,6 +195,7 @@ class StreamState:
         self.fold = Fold()
         self.vendor: str | None = None
         self.model: str | None = None
+        self.dropped: tuple[str, ...] = ()
         self.created_at: datetime = deadline.clock.now()
         self.response: Response | None = None
         self.failure: DispatchError | None = None
@@ -315,7 +317,7 @@ class StreamState:
         except BaseException as error:  # noqa: BLE001 - the thread ends here: whatever it is, the reader must hear of it
             self._end(failure=interrupted(error, self.fold.response()))
         else:
-            self.vendor, self.model = stream.vendor, stream.model
+            self.vendor, self.model, self.dropped = stream.vendor, stream.model, getattr(stream, "dropped", ())
             self._move(_FEEDING)
             self._feed(stream)
 
@@ -455,6 +457,11 @@ class StreamingResponse(Generic[Parsed]):
     def model(self) -> str | None:
         """The model that answers; ``None`` until the first chunk."""
         return self._state.model
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """What of the request was not sent to who answers; empty until the first chunk."""
+        return self._state.dropped
 
     @property
     def created_at(self) -> datetime:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import itertools
 import traceback
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 
 import attrs
 
-from ..errors import Cancelled, DispatchError, MalformedReply, VendorUnavailable
-from ..routing import UNFIT, Route, SkippedTarget
+from ..catalog import Target
+from ..errors import Cancelled, DispatchError, MalformedReply, ModelNotFound, VendorUnavailable
+from ..routing import FORBIDDEN, UNFIT, Route, SkippedTarget
 from ..runtime import Deadline
 from ..types import RateLimitRemaining, Request, Response, StreamChunk, Usage, replace
 from ..vendors import ChunkStream, VendorInfo
@@ -30,6 +31,22 @@ _settings = attrgetter(
 
 Batches = Generator[list[StreamChunk]]
 OnRemaining = Callable[[RateLimitRemaining | None], None]
+
+
+def forbidden_among(request: Request, targets: Iterable[Target]) -> list[Target]:
+    """Those that the request may not ask."""
+    return [target for target in targets if not request.may_ask(target.vendor, target.model, target.stands_in_for)]
+
+
+def without_forbidden(route: Route, forbidden: Sequence[Target]) -> Route:
+    """Tell the targets that the request may not ask. Raises :class:`ModelNotFound` (``model_not_allowed``) where none is left."""
+    if not forbidden:
+        return route
+    steps = tuple([step for step in route.steps if step.target not in forbidden])
+    if not steps:
+        raise ModelNotFound("no target of the model may be asked for this request", code="model_not_allowed", sent=False)
+    told = [SkippedTarget(target.vendor, f"{target.model} may not be asked for this request", FORBIDDEN) for target in forbidden]
+    return attrs.evolve(route, steps=steps, skipped=(*route.skipped, *told))
 
 
 def skip_unfit(request: Request, route: Route, vendors: Mapping[str, VendorInfo]) -> Route:
@@ -80,6 +97,8 @@ def open_stream(vendor: VendorInfo, request: Request, deadline: Deadline, on_rem
     held: list[StreamChunk] = []
     has_output = False
     for batch in batches:
+        if request.open_ended and not held:
+            deadline.lift()
         held += batch
         has_output = any(chunk.has_output for chunk in batch)
         if has_output or any(chunk.parts or chunk.finish_reason for chunk in batch):
@@ -148,7 +167,7 @@ OnEnd = Callable[[Call, Attempt, DispatchError | None, Usage], None]
 class ActiveStream:
     """An answer that has begun: what the stream's worker pumps, and how it settles the call."""
 
-    __slots__ = ("_on_end", "attempt", "batches", "call", "close", "model", "movable", "vendor")
+    __slots__ = ("_on_end", "attempt", "batches", "call", "close", "dropped", "model", "movable", "vendor")
 
     def __init__(self, on_end: OnEnd, call: Call, attempt: Attempt, stream: OpenedStream) -> None:
         self._on_end = on_end
@@ -159,6 +178,7 @@ class ActiveStream:
         self.batches = stream.batches
         self.close = stream.close
         self.movable = stream.movable
+        self.dropped = attempt.meter.dropped
 
     def finish(self, response: Response, before: Usage | None = None) -> Response:
         """Settle as a success; raises :class:`MalformedReply` for an answer of another form than was asked for.

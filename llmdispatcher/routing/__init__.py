@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .requirements import ANY_WINDOW as ANY_WINDOW
     from .requirements import FAILOVER as FAILOVER
     from .requirements import FALLBACK as FALLBACK
+    from .requirements import FORBIDDEN as FORBIDDEN
     from .requirements import MISSING as MISSING
     from .requirements import OVER_COST as OVER_COST
     from .requirements import PINNED as PINNED
@@ -101,6 +102,7 @@ else:
                 "RULE",
                 "SkippedTarget",
                 "FAILOVER",
+                "FORBIDDEN",
                 "UNFIT",
                 "UNPRICED",
                 "UNREAD",

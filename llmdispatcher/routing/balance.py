@@ -39,6 +39,7 @@ class BalanceContext:
 
 
 Strategy = Callable[[BalanceContext], Sequence[Target]]
+_BITS = 1 << 64
 
 
 def round_robin(now: BalanceContext) -> Sequence[Target]:
@@ -84,6 +85,8 @@ def _known(value: float | None, unknown: float) -> float:
     return unknown if value is None else value
 
 
+_SHARING = (round_robin, weighted, random, least_loaded, fastest)
+"""Strategies that prefer none for good, so that a conversation may stay where it is."""
 STRATEGIES: Mapping[str, Strategy] = {
     "round_robin": round_robin,
     "weighted": weighted,
@@ -133,7 +136,8 @@ class Balance:
     ``strategy`` is a name of :data:`STRATEGIES` or a function. ``weights`` (1 where not given) and ``priorities`` (0) are by
     vendor.
     ``sticky`` names what keeps a conversation at one vendor, where its prompt cache is: ``"user"``, or a key of the request's
-    ``metadata``; a request without it is balanced by the strategy.
+    ``metadata``; a request without it is balanced by the strategy. Without ``sticky`` requests of the gateway go by their session
+    where the strategy only shares the calls (round_robin, weighted, random, least_loaded, fastest).
     """
 
     strategy: Strategy = attrs.field(default=round_robin, converter=_strategy)
@@ -144,7 +148,7 @@ class Balance:
     def session(self, request: Request) -> str | None:
         """Return the session that the request belongs to, if any."""
         if self.sticky is None:
-            return None
+            return request.affinity if self.strategy in _SHARING else None
         value = request.user if self.sticky == "user" else request.metadata.get(self.sticky)
         return None if value is None else str(value)
 
@@ -157,14 +161,17 @@ def among(ordered: list[Target], targets: Sequence[Target], what: str) -> list[T
     return ordered
 
 
-def by_session(session: str, targets: Sequence[Target]) -> list[Target]:
+def by_session(session: str, targets: Sequence[Target], weight: Callable[[Target], float] = lambda _target: 1.0) -> list[Target]:
     """Always the same order for the same session; a target that comes or goes moves only the sessions that were its own.
 
-    Highest random weight hashing (Thaler and Ravishankar, 1998).
+    Sessions share the targets by their weights; one of weight 0 comes last. Highest random weight hashing (Thaler and
+    Ravishankar, 1998), with weights as the draws of :func:`weighted`.
     """
 
-    def draw(target: Target) -> bytes:
-        return hashlib.blake2b(f"{session}\0{target}".encode("utf-8", "replace"), digest_size=8).digest()
+    def draw(target: Target) -> float:
+        hashed = hashlib.blake2b(f"{session}\0{target}".encode("utf-8", "replace"), digest_size=8).digest()
+        chance = (int.from_bytes(hashed) + 1) / _BITS
+        return math.log(chance) / weight(target) if weight(target) > 0 else math.log(chance) - math.inf
 
     return sorted(targets, key=draw, reverse=True)
 
@@ -182,8 +189,8 @@ class Balancer:
 
     def label(self, request: Request) -> str:
         """Why a target has its place, for people."""
-        if self.policy.sticky is not None and self.policy.session(request) is not None:
-            return f"by {self.policy.sticky}"
+        if self.policy.session(request) is not None:
+            return f"by {self.policy.sticky or 'session'}"
         return self._name
 
     def begin(self, target: Target) -> None:
@@ -212,8 +219,8 @@ class Balancer:
         if len(targets) < 2:
             return list(targets)
         policy = self.policy
-        if policy.sticky is not None and (session := policy.session(request)) is not None:
-            return by_session(session, targets)
+        if (session := policy.session(request)) is not None:
+            return by_session(session, targets, self._weight)
         ordered = list(policy.strategy(self.situation(request, targets, turn, seconds, dollars)))
         return ordered if self._is_ours else among(ordered, targets, "strategy")
 

@@ -13,7 +13,7 @@ from .optimize import CostOptimization, input_tokens, tokens_of
 
 OVER_COST, UNPRICED, WINDOW, OUTPUT, RULE = "cost", "price", "window", "output", "rule"
 MISSING, UNREGISTERED, UNREAD, PINNED, FALLBACK = "missing", "unregistered", "unread", "pinned", "fallback"
-UNFIT, FILE = "unfit", "file"
+UNFIT, FILE, FORBIDDEN = "unfit", "file", "forbidden"
 FAILOVER = "failover"
 """Codes of reasons: over ``max_cost``, of unknown price where that is not enough, conversation or answer too long, a setting that
 could not be followed, no key or address, no vendor of that name, a list of models that was not read yet, another vendor named by

@@ -236,6 +236,11 @@ class Deadline:
         if self._whole is not None:
             self.at, self._whole, self.connect = self._whole, None, math.inf
 
+    def lift(self) -> None:
+        """End never, since a stream has begun that only its silence ends."""
+        self.at, self.seconds, self.connect = math.inf, None, math.inf
+        self._whole = None if self._whole is None else math.inf
+
     @property
     def is_narrow(self) -> bool:
         """Whether an attempt has its share of it, since no output has widened it yet."""

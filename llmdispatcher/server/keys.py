@@ -58,6 +58,12 @@ _keys = sa.Table(
     sa.Column("budget", sa.String(64)),
     sa.Column("tags", sa.JSON),
 )
+_secrets = sa.Table(
+    "llmdispatcher_secrets",
+    _metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("secret", sa.String(128), nullable=False),
+)
 LIMITS = ("requests_per_minute", "tokens_per_minute", "in_flight")
 MOST_LIMIT = 10**12
 MOST_TAGS = 20
@@ -294,6 +300,19 @@ class KeyStore:
             done = connection.execute(change).rowcount > 0
         self._forget()
         return done
+
+    def server_secret(self, name: str) -> bytes:
+        """32 random bytes that all workers and hosts of this database share; made at the first use, and never changed."""
+        row = sa.select(_secrets.c.secret).where(_secrets.c.name == name)
+        with self._reading() as connection:
+            found = connection.execute(row).scalar()
+        if found is None:
+            with self._transaction() as connection:
+                found = connection.execute(row).scalar()  # another worker may have been first
+                if found is None:
+                    found = secrets.token_hex(_RANDOM_BYTES)
+                    connection.execute(_secrets.insert().values(name=name, secret=found))
+        return bytes.fromhex(found)
 
     def close(self) -> None:
         """Close the connections; a later use opens new ones."""

@@ -21,6 +21,7 @@ from .formats import FORMATS, recognise
 from .formats.base import ApiError, Format, SimulatedRequest, parse_json
 from .formats.files import FileStore, SimulatedFile
 from .loopback import LoopbackServer, Peer, WireRequest
+from .prompt_cache import PromptCache
 
 Said = str | SimulatedResponse | Response
 Answers = Said | Callable[[Any], Said] | Sequence[Said | Callable[[Any], Said]]
@@ -45,7 +46,8 @@ class VendorSimulator:
     500, and shows as its thread's exception. ``latency`` seconds pass before the first byte, ``tokens_per_second`` sets the
     pace of a stream (and the length of a whole answer); ``None`` is at once. ``error_rate`` of the requests get one of
     ``errors``, the same ones for the same ``seed``. ``keys`` are accepted, others get the vendor's 401; by default any key is
-    good, but there must be one. ``models`` are globs of the models that it has. ``tls`` makes the addresses https. ``requests``
+    good, but there must be one. With ``prompt_cache`` the usage tells what of a prompt was there before, as each vendor counts it.
+    ``models`` are globs of the models that it has. ``tls`` makes the addresses https. ``requests``
     lists the last ``keep`` requests, :attr:`hits` counts all of them. It starts at the first use of an address or of ``with``;
     :meth:`close` ends every connection and thread.
     """
@@ -61,7 +63,9 @@ class VendorSimulator:
     port: int = 0
     tls: ssl.SSLContext | None = None
     keep: int = 10_000
+    prompt_cache: bool = False
     requests: list[SimulatedRequest] = attrs.field(factory=list, init=False, repr=False)
+    _prompts: PromptCache = attrs.field(factory=PromptCache, init=False, repr=False)
     _files: FileStore = attrs.field(factory=FileStore, init=False, repr=False)
     _script: deque[Scripted] = attrs.field(factory=deque, init=False, repr=False)
     _always: Scripted | None = attrs.field(default=None, init=False, repr=False)
@@ -179,6 +183,9 @@ class VendorSimulator:
     def _record(self, wire: WireRequest, form: Format | None, said: dict[str, str]) -> tuple[SimulatedRequest, Scripted | None]:
         parsed, asked = parse_json(wire.body), form.read(wire.body, wire.target) if form is not None else None
         fields = parsed if isinstance(parsed, dict) else {}
+        cached = (0.0, 0.0)
+        if self.prompt_cache and form is not None and asked is not None:
+            cached = self._prompts.shares(form.name, fields, form.key(wire.headers) or "")
         with self._changed:
             number = self._hits
             request = SimulatedRequest(
@@ -189,6 +196,7 @@ class VendorSimulator:
                 model=said.get("model") or str(fields.get("model") or ""),
                 stream=asked.stream if asked is not None else _wants_stream(fields, said),
                 server_request=asked,
+                cached=cached,
                 connection=wire.connection,
                 reused=wire.connection in self._used,
                 number=number,

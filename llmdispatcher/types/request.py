@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import partial
 from types import UnionType
-from typing import Any, Generic
+from typing import Any, Generic, Self
 
 import attrs
 
@@ -209,6 +209,8 @@ class Request(Generic[Parsed]):
     ``functions`` and ``function_call`` are OpenAI's older words for ``tools`` and ``tool_choice``; a request that is made with them
     has the newer ones.
     Raises :class:`~llmdispatcher.InvalidRequest` with field, value and remedy.
+
+    A subclass may say what becomes of it at each target: :meth:`may_ask`, :meth:`as_sent_to`, :attr:`affinity`, :attr:`open_ended`.
     """
 
     model: str = attrs.field(validator=request_fields.model)
@@ -284,6 +286,24 @@ class Request(Generic[Parsed]):
         if choice is not None:
             object.__setattr__(self, "tool_choice", choice)
             object.__setattr__(self, "function_call", None)
+
+    @property
+    def affinity(self) -> str | None:
+        """What keeps a conversation at one of several equal vendors, where the balance names nothing of its own."""
+        return None
+
+    @property
+    def open_ended(self) -> bool:
+        """Whether a stream has no end of time once its vendor has begun, as long as it is not silent; its pings are no silence."""
+        return False
+
+    def may_ask(self, vendor: str, model: str, stands_in_for: str) -> bool:
+        """Whether a target may be asked at all; ``stands_in_for`` is the model that its vendor does not have, else empty."""
+        return True
+
+    def as_sent_to(self, kind: str, model: str) -> Self:
+        """The request as a model of a kind of vendor (its name in the catalog, or empty) is to get it."""
+        return self
 
     def __attrs_post_init__(self) -> None:
         fields = vars(self)

@@ -166,7 +166,7 @@ class VendorSettings(TypedDict, total=False):
     connect_timeout: float | None
     first_byte_timeout: float | Literal["auto"] | None
     idle_timeout: float | Literal["auto"] | None
-    progress_timeout: float | None
+    progress_timeout: float | Literal["auto"] | None
     max_body: int | None
     drop_params: bool
     rate_limit: RateLimit | Mapping[str, Any] | None
@@ -187,8 +187,9 @@ class VendorConfig:
 
     ``timeout`` is one whole attempt at this vendor; ``connect_timeout`` covers name, TCP and TLS; ``first_byte_timeout`` the
     silence before an answer's head, ``idle_timeout`` the silence within it, ``progress_timeout`` a stream that only pings. The
-    default of the two silences, "auto", is 60 s for a stream, and none for an answer in one piece, which is silent until it is
-    whole. ``keepalive_expiry`` is how long a connection may lie idle and be used again.
+    default of the two silences, "auto", is 60 s for a stream (300 s for one of the gateway), and none for an answer in one piece,
+    which is silent until it is whole; "auto" pings are 120 s, and no limit for the gateway.
+    ``keepalive_expiry`` is how long a connection may lie idle and be used again.
     ``model_map`` maps globs of asked names to this vendor's names, ``default_model`` serves names that it does not have,
     ``models`` (globs), where given, are the only names that it is asked for.
     ``max_body`` is the most bytes that an answer may have, a stream in all; without it 8 MiB, more where pictures, sound, vectors
@@ -219,7 +220,7 @@ class VendorConfig:
     connect_timeout: float | None = attrs.field(default=5.0, validator=optional_seconds)
     first_byte_timeout: float | Literal["auto"] | None = attrs.field(default="auto", validator=seconds_or_auto)
     idle_timeout: float | Literal["auto"] | None = attrs.field(default="auto", validator=seconds_or_auto)
-    progress_timeout: float | None = attrs.field(default=120.0, validator=optional_seconds)
+    progress_timeout: float | Literal["auto"] | None = attrs.field(default="auto", validator=seconds_or_auto)
     max_body: int | None = attrs.field(default=None, validator=_size)
     drop_params: bool = attrs.field(default=False, validator=boolean)
     rate_limit: RateLimit | None = attrs.field(default=None, converter=_rate_limit)

@@ -82,8 +82,10 @@ from .headers import CallHeaders, environment_headers, merge_headers, with_beta
 from .raw import Query, VendorReply, check_size, check_target, encode_body, retry
 from .secrets import Secrets
 
-STREAM_SILENCE = 60.0
-"""Seconds that a stream may say nothing. An answer in one piece is silent until it is whole."""
+STREAM_SILENCE, LONGEST_SILENCE = 60.0, 300.0
+"""Seconds that a stream may say nothing, and an open-ended one. An answer in one piece is silent until it is whole."""
+PROGRESS = 120.0
+"""Seconds that a stream may only ping; an open-ended one may do so for ever."""
 
 logger = room_logger("vendors")
 
@@ -95,6 +97,7 @@ class Endpoint:
     transport: Transport
     limits: IoLimits
     stream_limits: IoLimits
+    patient_limits: IoLimits
     headers: Mapping[str, str] = attrs.field(repr=False)
     stream_headers: Mapping[str, str] = attrs.field(repr=False)
     address: Callable[[str, str], str]
@@ -124,6 +127,7 @@ class Endpoint:
             transport=transport,
             limits=_limits(config, None),
             stream_limits=_limits(config, STREAM_SILENCE),
+            patient_limits=_limits(config, LONGEST_SILENCE),
             headers={"Accept": "application/json", "Accept-Encoding": "gzip", **common},
             stream_headers={"Accept": "text/event-stream", "Accept-Encoding": "identity", **common},
             address=addresses(row, config, url),
@@ -362,8 +366,10 @@ class HttpVendor:
     def stream(self, request: Request, deadline: Deadline) -> ChunkStream:
         """One answer in pieces."""
         call, codec, bounds, names, dropped = self._encode(request, deadline, stream=True)
-        reply = self.open(call, deadline, streamed=True)
+        reply = self.open(call, deadline, streamed=True, patient=request.open_ended)
         progress, decoder = self._config.progress_timeout, codec.decoder()
+        if isinstance(progress, str):
+            progress = None if request.open_ended else PROGRESS
         decoder.bounds = bounds
         explained = partial(self._complete_error, secrets=call.secrets) if call.secrets else self._complete_error
         stream = ChunkStream(reply, names.wrap(decoder), self._clock, progress, explained, answers=request.n or 1)
@@ -658,10 +664,12 @@ class HttpVendor:
         url, size = endpoint.address(model, path), size or self._config.max_body
         return HttpCall(url=url, headers=headers, body=body, method="POST" if body else "GET", max_body=size)
 
-    def open(self, call: HttpCall, deadline: Deadline, *, streamed: bool = False) -> HttpReply:
+    def open(self, call: HttpCall, deadline: Deadline, *, streamed: bool = False, patient: bool = False) -> HttpReply:
         """The answer to a call, its body not yet read. Raises what a refusal stands for, when no other key is left to try."""
         endpoint = self._endpoint or self._connect()
-        limits = endpoint.stream_limits if streamed else endpoint.limits
+        limits = endpoint.limits
+        if streamed:
+            limits = endpoint.patient_limits if patient else endpoint.stream_limits
         if deadline.meter is not None and deadline.meter.headers:
             taken = {name.lower() for name in call.headers}
             further = {name: text for name, text in deadline.meter.headers.items() if name.lower() not in taken}

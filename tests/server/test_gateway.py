@@ -80,6 +80,20 @@ def test_models_are_listed_in_the_asker_s_format(served):
     assert 404 == served.get("/v1/models/openai:nothing").status_code
 
 
+def test_probes_of_agents_are_answered(served):
+    """Claude Code asks ``HEAD /``; Codex asks for its own records of models, and a WebSocket first, which is told to be none."""
+    head, plain = requests.head(f"{served.url}/", timeout=30), requests.get(f"{served.url}/", timeout=30)
+    codex = served.get("/v1/models?client_version=0.171.0").json()
+    socket_ = served.get("/v1/responses", headers={"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"})
+
+    assert (200, "", 200) == (head.status_code, head.text, plain.status_code)
+    assert ([], "list") == (codex["models"], codex["object"])
+    assert "openai:gpt-4o-mini" in {entry["id"] for entry in codex["data"]}
+    assert "models" not in served.get("/v1/models").json()
+    assert (426, "upgrade_refused") == (socket_.status_code, socket_.json()["error"]["code"])
+    assert 0 == served.simulator.hits
+
+
 def test_google_s_stable_paths_are_google_s_too(served):
     """Its SDK asks there unless it is told otherwise; errors and lists are in its format, and the address takes no key."""
     whole = served.post("/v1/models/gemini-2.5-flash:generateContent", GOOGLE)
@@ -182,8 +196,8 @@ def test_a_key_asks_for_its_models_alone(served, keys):
         for model in ("gpt-4o-mini", "GPT-4o-mini", "gpt-4o", "openai:gpt-4o", "openai/gpt-4o", "auto", "claude-haiku-4-5")
     ]
 
-    assert ["openai:gpt-4o-mini"] == names
-    assert [403] * 5 == asked[2:]
+    assert ["auto", "openai:gpt-4o-mini"] == names
+    assert [403, 403, 403, 200, 403] == asked[2:]
     assert 200 == asked[0]
 
 
@@ -196,7 +210,7 @@ def test_scopes_are_asked_for(served, keys):
 
 def test_every_route_has_a_scope_but_health():
     """A route that forgets its scope would be open to everybody."""
-    assert {"/livez", "/readyz"} == {route.pattern.pattern for route in ROUTES if route.scope is None}
+    assert {"/", "/livez", "/readyz"} == {route.pattern.pattern for route in ROUTES if route.scope is None}
 
 
 VENDOR_FAULTS = {

@@ -82,6 +82,7 @@ def stream_of(stream: StreamingResponse, task: Task, asked: Inbound, settings: G
         "Content-Type": "application/json" if as_array else task.form.codec.content_type,
         "X-Accel-Buffering": "no",
         **{f"x-llmdispatcher-{name}": _header(text) for name in ("vendor", "model") if (text := getattr(stream, name)) is not None},
+        **({"x-llmdispatcher-dropped": _header(", ".join(stream.dropped))} if stream.dropped else {}),
     }
     return StreamedAnswer(body, headers)
 
@@ -181,7 +182,7 @@ class Events:
         """The events; heartbeats while the vendor is silent."""
         channel, writer = self._stream.content_channel, self._writer
         yield writer.write(self._first) if self._first is not None else self._form.heartbeat
-        silent = 0.0
+        silent = unheard = 0.0
         while True:
             try:
                 chunk = channel.get(timeout=min(GLANCE, self._beat))
@@ -189,19 +190,23 @@ class Events:
                 break
             except queue.Empty:
                 silent += GLANCE
+                unheard += GLANCE
                 if self._left():
                     return
-                if silent >= self._beat:
+                if unheard >= self._form.event_after:
+                    silent = unheard = 0.0
+                    yield getattr(writer, "keepalive")()  # noqa: B009 - of the format that has such events
+                elif silent >= self._beat:
                     silent = 0.0
                     yield self._form.heartbeat
                 continue
-            silent = 0.0
+            silent = unheard = 0.0
             if events := writer.write(chunk):
                 yield events
         try:
             self._stream.response()
         except DispatchError as error:
-            yield writer.fail(error_for_client(error))
+            yield writer.fail(error_for_client(error, self._form))
         else:
             yield writer.end()
 

@@ -13,8 +13,9 @@ from ..._text import room_logger
 from ...catalog import Target, canonical, model_names
 from ...dispatcher import Dispatcher
 from ...errors import ConfigError, DispatchError, InvalidRequest
+from ...routing import FORBIDDEN
 from ...runtime import SYSTEM_CLOCK, Clock
-from ...types import EmbeddingRequest, Request, Response
+from ...types import EmbeddingRequest, Request, Response, replace
 from ...wire import COUNTING, EMBEDDING_CODECS, Inbound
 from ..keys import ApiKey, KeyStore
 from . import management
@@ -23,10 +24,15 @@ from .checks import MOST_MEMBERS, MOST_OF_EMBEDDINGS, check_media, check_members
 from .formats import CHAT, GOOGLE, MANAGEMENT, MESSAGES, OLLAMA, RESPONSES, STATUS_TEXTS, ClientFormat, GatewayError, write_error
 from .http import Bodies, Environ, FailedLogins, GatewaySettings, Incoming, InFlight, Leavers, Task, credential, hide_keys, once
 from .limits import KeyLimits, charge_of, charging
+from .sessions import session_of
+from .targets import ClientRequest, Grants
+from .tenant import TenantHashes
 
 logger = room_logger("server")
 
 _MAX_TIMEOUT = 3600.0
+_MOST_BETA = 1024
+"""Characters of the betas that a client of Anthropic's asks for."""
 _EMBEDDING = re.compile(r"/embed|[eE]mbedContents?$")
 
 
@@ -64,6 +70,7 @@ class Gateway:
         self._in_flight = InFlight(settings.threads)
         self._failed = FailedLogins(clock)
         self._limits = KeyLimits(clock)
+        self._tenants = TenantHashes(keys)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
@@ -191,17 +198,41 @@ class Gateway:
         self._check_further_models(task.key, request.extra_params)
         if not self.settings.stateful:
             check_stateless(request)
-        changes = self._settings_of(task, request.model)
+        changes = {**self._settings_of(task, request.model), **self._told_of(task, request)}
         if task.key is not None and task.key.tags:
             changes["metadata"] = {**request.metadata, "tags": list(task.key.tags)}
-        return attrs.evolve(asked, request=attrs.evolve(request, **changes))
+        if (beta := task.incoming.header("anthropic-beta")) is not None:
+            changes["headers"] = {"anthropic-beta": beta[:_MOST_BETA]}
+        changes["allows"] = self._grants(task.key, request, changes["model"])
+        changes["endless"] = isinstance(self.dispatcher.config.timeout, str) and self._timeout(task.incoming) is None
+        return attrs.evolve(asked, request=ClientRequest.of(request, **changes))
+
+    def _told_of(self, task: Task, request: Request) -> dict[str, Any]:
+        """The session of a request, and what vendors are told of it and of its user: hashes, which differ by organization."""
+        organization = task.key.organization if task.key is not None else ""
+        session = session_of(task.incoming, request)
+        told: dict[str, Any] = {
+            name: self._tenants.hash_for(organization, value)
+            for name in ("user", "prompt_cache_key")
+            if (value := getattr(request, name)) is not None
+        }
+        if session is not None:
+            told |= {"session": f"{organization}\0{session}", "cache_key": self._tenants.hash_for(organization, session)}
+        return told
+
+    def _grants(self, key: ApiKey | None, request: Request, model: str) -> Grants | None:
+        """Whom a key may ask for a model; ``None``: anybody. Raises where there is nobody, be the model known or not."""
+        if key is None or key.models is None:
+            return None
+        grants = Grants(key.models, model, self.dispatcher)
+        if not grants.names_it and not self._has_target(grants, replace(request, model=model)):
+            text = f"model: this key may not ask for {model[:80]!r}"
+            raise GatewayError(text, status=403, code="model_not_allowed", param="model")
+        return grants
 
     def _settings_of(self, task: Task, model: str) -> dict[str, Any]:
         """The model as the dispatcher names it, and what the headers say. Raises where the key may not ask for it."""
         named = self._model(model)
-        if task.key is not None and not self._may_ask(task.key, model):
-            text = f"model: this key may not ask for {model[:80]!r}"
-            raise GatewayError(text, status=403, code="model_not_allowed", param="model")
         incoming = task.incoming
         changes: dict[str, Any] = {"model": named}
         for header, field in (("x-llmdispatcher-mode", "mode"), ("x-llmdispatcher-profile", "profile")):
@@ -266,6 +297,10 @@ class Gateway:
         if not asked.texts:
             raise InvalidRequest("input: give a text or a list of texts; tokens are not taken, since each vendor has its own")
         settings = self._settings_of(task, asked.model)
+        if asked.user is not None and task.key is not None:
+            asked = attrs.evolve(asked, user=self._tenants.hash_for(task.key.organization, asked.user))
+        if (grants := self._grants(task.key, asked.as_request(), settings["model"])) is not None:
+            settings["model"] = self._first_granted(asked, settings["model"], grants)
         timeout = self._timeout(task.incoming) or self.settings.timeout
         if task.charge is not None:
             request = attrs.evolve(asked, model=settings["model"]).as_request()
@@ -277,6 +312,12 @@ class Gateway:
         if task.incoming.path.endswith(":embedContent"):
             body = json.dumps({"embedding": json.loads(body)["embeddings"][0]}).encode()
         return WholeAnswer(200, body, {"Content-Type": "application/json", **facts_of(found)})
+
+    def _first_granted(self, asked: EmbeddingRequest, model: str, grants: Grants) -> str:
+        """The model, or where a key may not ask all of its targets, the first that it may."""
+        request = ClientRequest.of(attrs.evolve(asked, model=model).as_request(), allows=grants)
+        plan = self.dispatcher.explain(request)
+        return model if all(skip.code != FORBIDDEN for skip in plan.skipped) else str(plan.targets[0])
 
     def count(self, task: Task) -> WholeAnswer:
         """Answer how many tokens a conversation has."""
@@ -315,6 +356,8 @@ class Gateway:
             }
         else:
             listed = {"object": "list", "data": [_model_record(name) for name in names]}
+            if "client_version=" in task.incoming.query:  # Codex reads its own records here, and keeps its own table where none is
+                listed["models"] = []
         return WholeAnswer(200, json.dumps(listed).encode(), {"Content-Type": "application/json"})
 
     def model(self, task: Task) -> WholeAnswer:
@@ -338,7 +381,18 @@ class Gateway:
         pools = list(self.dispatcher.config.pools or ())
         models = [f"{name}:{model}" for name, kind in kinds.items() if kind is not None for model in model_names(kind)]
         names = [*pools, "auto", *models]
-        return [name for name in names if key is None or self._may_ask(key, name)]
+        return [name for name in names if key is None or key.models is None or self._is_shown(key.models, name)]
+
+    def _is_shown(self, globs: Sequence[str], name: str) -> bool:
+        grants = Grants(globs, name, self.dispatcher)
+        return grants.names_it if ":" in name else self._has_target(grants, Request(name, "-"))
+
+    def _has_target(self, grants: Grants, request: Request) -> bool:
+        """Whether any target of a request may be asked."""
+        try:
+            return bool(self._targets(ClientRequest.of(request, allows=grants)))
+        except DispatchError:
+            return False
 
     def list_keys(self, task: Task) -> WholeAnswer:
         """List the keys of an organization."""
@@ -355,6 +409,10 @@ class Gateway:
     def revoke_key(self, task: Task) -> WholeAnswer:
         """Revoke a key."""
         return _json_answer(200, management.revoke_key(self.keys, task.maker, task.match["id"]))
+
+    def probe(self, _task: Task) -> WholeAnswer:
+        """Say that something answers here, as agents ask before they begin."""
+        return WholeAnswer(200, b'{"status": "ok"}', {"Content-Type": "application/json"})
 
     def alive(self, _task: Task) -> WholeAnswer:
         """Say that the process runs."""
@@ -444,11 +502,12 @@ ROUTES = _routes(
         ("POST", r"/api/v1/keys", MANAGEMENT, "keys", Gateway.make_key),
         ("GET", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.show_key),
         ("DELETE", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.revoke_key),
+        ("GET", r"/", CHAT, None, Gateway.probe),
         ("GET", r"/livez", CHAT, None, Gateway.alive),
         ("GET", r"/readyz", CHAT, None, Gateway.ready),
     ]
 )
-"""All routes; every one but the two of health needs a scope."""
+"""All routes; every one but the probe and the two of health needs a scope."""
 
 
 def make_gateway(dispatcher: Any, keys: KeyStore, settings: GatewaySettings | None = None) -> Gateway:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from ...catalog import model_facts
 from ...errors import (
     AllTargetsFailed,
     AuthenticationError,
@@ -56,10 +57,12 @@ class ClientFormat:
     codec: Codec
     heartbeat: bytes
     id_header: str = "X-Request-Id"
+    event_after: float = math.inf
+    """Seconds of silence after which an event is written in place of a heartbeat, for clients that wait for events alone."""
 
 
 CHAT = ClientFormat(codec=OPENAI_CHAT, heartbeat=b": ping\n\n")
-RESPONSES = ClientFormat(codec=OPENAI_RESPONSES, heartbeat=b": ping\n\n")
+RESPONSES = ClientFormat(codec=OPENAI_RESPONSES, heartbeat=b": ping\n\n", event_after=120.0)  # Codex leaves after 300 s without one
 MESSAGES = ClientFormat(codec=ANTHROPIC_MESSAGES, heartbeat=b'event: ping\ndata: {"type": "ping"}\n\n', id_header="request-id")
 GOOGLE = ClientFormat(codec=GEMINI, heartbeat=b": ping\r\n\r\n")
 OLLAMA = ClientFormat(codec=OLLAMA_CHAT, heartbeat=b"\n")
@@ -75,13 +78,20 @@ class GatewayError(DispatchError):
     """The methods that a path takes, where another was used."""
 
 
-def error_for_client(error: DispatchError) -> DispatchError:
-    """The error as a client is told of it, with the status that it has here."""
+def error_for_client(error: DispatchError, form: ClientFormat | None = None) -> DispatchError:
+    """The error as a client is told of it, with the status that it has here, and in the words that clients of a format act on."""
     if isinstance(error, GatewayError):
         return error
+    if error.code == "model_not_allowed" and error.sent is False:  # of ours; a vendor's code comes with a status
+        text = "model: this key may not ask for any target of this model"
+        return GatewayError(text, status=403, code=error.code, param="model")
     if error.code in _STORES:
         return GatewayError(error.message, status=503, code=error.code, retry_after=_SOON)
     error = _deciding(error)
+    if form is MESSAGES and isinstance(error, ContextWindowExceeded):
+        return ContextWindowExceeded(_overflow(error), status=400)
+    if isinstance(error, ConfigError) and (error.model is None or error.vendor is not None):  # no name that a client can correct
+        return DispatchError("this gateway is not set up for that; tell whoever runs it", status=500, code="not_configured")
     for kinds, told, status, words in _TOLD:
         if isinstance(error, kinds):
             seen = told(words or _words(error), status=status, retry_after=error.retry_after)
@@ -111,13 +121,47 @@ _TOLD: tuple[tuple[_Kinds, type[DispatchError], int | None, str | None], ...] = 
     (StreamInterrupted, DispatchError, 502, "the vendor broke the answer off; try again"),
 )
 """By class of error: the class, the status (``None``: the format's own) and the words of the answer (``None``: the error's)."""
-_CODES: Mapping[type[DispatchError], str] = {BudgetExceeded: "budget_exceeded"}
+_CODES: Mapping[type[DispatchError], str] = {
+    BudgetExceeded: "budget_exceeded",
+    ContextWindowExceeded: "context_length_exceeded",
+    ContentFiltered: "content_filter",
+    ModelNotFound: "model_not_found",
+}
+
+
+def _overflow(error: DispatchError) -> str:
+    """The sentence by which Anthropic's clients know that they must compact: with the vendor's numbers, else the model's window."""
+    found = sorted({int(number.replace(",", "")) for number in _NUMBER.findall(error.message)}, reverse=True)
+    counts = [number for number in found if _LEAST_WINDOW <= number <= _MOST_WINDOW]
+    if len(counts) < 2:
+        facts = model_facts(error.vendor or "", error.model or "") if not counts else None
+        window = counts[0] if counts else facts.context_window if facts is not None else 0
+        counts = [window + 1, window] if window else []
+    return f"prompt is too long: {counts[0]} tokens > {counts[1]} maximum" if counts else "prompt is too long"
+
+
+def _too_long_before(error: DispatchError) -> DispatchError | None:
+    """The overflow of a target that was asked before the one whose error a call ended with."""
+    attempts = error.trace.attempts if error.trace is not None else ()
+    found = next((one for one in attempts if one.error == ContextWindowExceeded.__name__), None)
+    if found is None:
+        return None
+    return ContextWindowExceeded("the conversation is longer than the model's window", vendor=found.vendor, model=found.model)
+
+
+_NUMBER = re.compile(r"(?<![\w.,-])(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{3,9})(?![\w-]|\.[0-9])")
+_LEAST_WINDOW, _MOST_WINDOW = 512, 100_000_000
+"""Tokens: what a number is between in a vendor's words about a window."""
 
 
 def _deciding(error: DispatchError) -> DispatchError:
-    """Of several failures the one that a client can do something about."""
-    if not isinstance(error, AllTargetsFailed):
+    """Of several failures the one that a client can do something about: first of all that its conversation is too long."""
+    if isinstance(error, ContextWindowExceeded):
         return error
+    failures = error.failures if isinstance(error, AllTargetsFailed) else ()
+    too_long = next((one for one in failures if isinstance(one, ContextWindowExceeded)), None) or _too_long_before(error)
+    if too_long is not None or not isinstance(error, AllTargetsFailed):
+        return too_long or error
     mine = next((one for one in error.failures if isinstance(one, InvalidRequest | ContentFiltered)), None)
     if mine is not None:
         return mine
@@ -133,7 +177,7 @@ def _words(error: DispatchError) -> str:
 
 def write_error(form: ClientFormat, error: DispatchError, request_id: str | None = None) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body of an answer that tells of an error."""
-    seen = error_for_client(error)
+    seen = error_for_client(error, form)
     seen = seen.with_facts(request_id=request_id)
     if form is MANAGEMENT:
         return _management(seen)

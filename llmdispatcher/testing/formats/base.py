@@ -52,13 +52,16 @@ class Facts:
     id: str
     input_tokens: int
     names: Names
+    cached: tuple[float, float] = (0.0, 0.0)
 
     def usage(self, answer: SimulatedResponse | None) -> Usage:
         """Return the usage; before the response, it has one output token."""
+        read, written = [int(self.input_tokens * share) for share in self.cached]
+        begun = Usage(input_tokens=self.input_tokens, output_tokens=1, cache_read_tokens=read, cache_write_tokens=written)
         if answer is None:
-            return Usage(input_tokens=self.input_tokens, output_tokens=1)
+            return begun
         thought = answer.reasoning_tokens
-        return Usage(input_tokens=self.input_tokens, output_tokens=answer.output_tokens + thought, reasoning_tokens=thought)
+        return attrs.evolve(begun, output_tokens=answer.output_tokens + thought, reasoning_tokens=thought)
 
     def raw(self, answer: SimulatedResponse) -> str | None:
         """Return the vendor's own finish reason, if the common one does not tell it."""
@@ -165,6 +168,8 @@ class SimulatedRequest:
     number: int
     id: str
     server_request: Inbound | None = attrs.field(default=None, repr=False)
+    cached: tuple[float, float] = (0.0, 0.0)
+    """The shares of its input that are read from a prompt cache, and written into one."""
 
 
 @attrs.frozen
@@ -298,7 +303,7 @@ class Format(ABC):
 
     def _facts(self, request: SimulatedRequest) -> Facts:
         tokens = input_tokens(self.turns(request))
-        return Facts(model=request.model, id=request.id, input_tokens=tokens, names=self.names)
+        return Facts(model=request.model, id=request.id, input_tokens=tokens, names=self.names, cached=request.cached)
 
     def _events(self, data: bytes) -> list[bytes]:
         return [event + self.separator for event in data.split(self.separator)[:-1]]

@@ -377,8 +377,18 @@ class ResponsesWriter:
         return self._flushed()
 
     def fail(self, error: DispatchError) -> bytes:
-        """An error event."""
-        self._event("error", **failure_event(error))
+        """An error event, and the response as failed: SDKs read the first, and Codex acts on the code of the second."""
+        told = failure_event(error)
+        self._event("error", **told)
+        failed = {**self._envelope("failed"), "error": {"code": told["code"], "message": told["message"]}}
+        self._event("response.failed", response=failed)
+        return self._flushed()
+
+    def keepalive(self) -> bytes:
+        """The event by which OpenAI's own streams show that they are alive; it changes nothing that a client keeps."""
+        number = self._number
+        self._event("keepalive")
+        self._number = number and self._number  # before the first event of the response the count begins anew
         return self._flushed()
 
     def _event(self, kind: str, **fields: Any) -> None:

@@ -1,0 +1,202 @@
+"""A client's request at each target: whether its key may ask it, and what the request becomes there.
+
+A client does not know who answers. What its format has for one vendor alone is taken away from the others, and prompt caching,
+which each vendor asks for in another way, is asked for in the target's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self, TypeVar
+
+import attrs
+
+from ...catalog import canonical, traits_of, vendor_row
+from ...dispatcher import Dispatcher
+from ...types import FilePart, ImagePart, Message, Request, TextPart, Tool
+from ...wire import ANTHROPIC_MESSAGES
+from ..keys import matches_any
+
+MOST_MARKS = 4
+"""Cache marks that Anthropic takes in one request."""
+_OWN = "anthropic"
+_KEYED = ("openai", "azure")
+"""Vendors that cache by prefix, and take ``prompt_cache_key``."""
+_BILLING = "x-anthropic-billing-header"
+_MARK = "cache_control"
+_TIME = "5m"
+_Asked = TypeVar("_Asked", bound="ClientRequest")
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class ClientRequest(Request[Any]):
+    """A request of a client of the gateway.
+
+    ``allows(vendor, model, stands_in_for)`` says whether its key may ask a target; ``None`` allows all. ``session`` is the session
+    with its organization, ``cache_key`` what vendors are told of it, a hash.
+    """
+
+    allows: Callable[[str, str, str], bool] | None = attrs.field(default=None, repr=False)
+    session: str | None = attrs.field(default=None, repr=False)
+    cache_key: str | None = attrs.field(default=None, repr=False)
+    endless: bool = False
+
+    @classmethod
+    def of(cls, request: Request[Any], **further: Any) -> ClientRequest:
+        """The request with what the gateway knows of it; ``further`` are fields of both."""
+        made = object.__new__(cls)
+        object.__setattr__(made, "__dict__", {**_UNSAID, **vars(request), **further})  # it was checked when it was read
+        return made
+
+    @property
+    def affinity(self) -> str | None:
+        """The session."""
+        return self.session
+
+    @property
+    def open_ended(self) -> bool:
+        """Whether nobody has set a time for it."""
+        return self.endless
+
+    def may_ask(self, vendor: str, model: str, stands_in_for: str) -> bool:
+        """Whether its key may ask a target."""
+        return self.allows is None or self.allows(vendor, model, stands_in_for)
+
+    def as_sent_to(self, kind: str, model: str) -> Self:
+        """Without what is for Anthropic alone, and with prompt caching in the vendor's own way."""
+        request = self if kind == _OWN else without_billing(self)
+        row = vendor_row(kind) if kind else None
+        if row is None or not (request.tools or _has_history(request.messages)):
+            return request
+        if row.codec == ANTHROPIC_MESSAGES.name or "cache_marks" in traits_of(kind, model).quirks:
+            return with_marks(request, own=row.codec == ANTHROPIC_MESSAGES.name)
+        if kind in _KEYED and request.prompt_cache_key is None and self.cache_key is not None:
+            return attrs.evolve(request, prompt_cache_key=self.cache_key)
+        return request
+
+
+_UNSAID = {
+    field.name: field.default
+    for field in attrs.fields(ClientRequest)
+    if field.name in ("allows", "session", "cache_key", "endless")
+}
+
+
+class Grants:
+    """The targets that a key with globs of models may ask for one name.
+
+    A glob speaks of a target's ``vendor:model``, or its model. A pool or an alias that a key names in full, without a wildcard,
+    allows what stands in it, and the name of a model allows what a vendor calls it by its ``model_map``.
+    """
+
+    def __init__(self, globs: Sequence[str], asked: str, dispatcher: Dispatcher) -> None:
+        self._globs, self._dispatcher = globs, dispatcher
+        self._whole = asked.lower() in {glob.lower() for glob in globs} and dispatcher.has_alias(asked)
+        head, _colon, tail = asked.partition(":")
+        self._model = tail if tail and dispatcher.get_vendor(canonical(head)) is not None else asked
+        self.names_it = matches_any(asked, globs) or matches_any(self._model, globs)
+        """Whether a glob speaks of the name itself; else a target may still be asked, as one of a pool."""
+
+    def __call__(self, vendor: str, model: str, stands_in_for: str) -> bool:
+        """Whether a target may be asked."""
+        if matches_any(f"{vendor}:{model}", self._globs) or matches_any(model, self._globs):
+            return True
+        if stands_in_for:
+            return False
+        return self._whole or (self.names_it and self._is_own_name(vendor, model))
+
+    def _is_own_name(self, vendor: str, model: str) -> bool:
+        """Whether it is what the vendor calls the model, and not what it serves in place of any that it lacks."""
+        found: Any = self._dispatcher.get_vendor(vendor)
+        named = getattr(found, "model_for", None)
+        return callable(named) and named(self._model) == model and getattr(found, "default_model", None) != model
+
+
+def without_billing(request: _Asked) -> _Asked:
+    """The request without the blocks in which Claude Code tells Anthropic who pays; they differ from one request to the next."""
+    messages = [_without_billing(message) for message in request.messages]
+    if all(new is old for new, old in zip(messages, request.messages, strict=True)):
+        return request
+    return attrs.evolve(request, messages=[message for message in messages if message is not None])
+
+
+def _without_billing(message: Message) -> Message | None:
+    if message.role not in ("system", "developer"):
+        return message
+    if isinstance(message.content, str):
+        kept = "\n".join([line for line in message.content.split("\n") if not line.startswith(_BILLING)])
+        if kept == message.content:
+            return message
+        return attrs.evolve(message, content=kept) if kept.strip() else None
+    parts = tuple([part for part in message.content if not (isinstance(part, TextPart) and part.text.startswith(_BILLING))])
+    if len(parts) == len(message.content):
+        return message
+    return attrs.evolve(message, content=parts) if parts else None
+
+
+def with_marks(request: _Asked, *, own: bool) -> _Asked:
+    """The request with cache marks where its client has set none: behind the tools, the instructions, and the last two turns.
+
+    The next request of a session finds what this one has written: its last mark but one stands where the last one stands here.
+    ``own`` says that Anthropic itself is asked, which has marks on results of tools.
+    """
+    if request.prompt_cache is not None or _has_marks(request):
+        return request
+    changes: dict[str, Any] = {}
+    left = MOST_MARKS
+    last = next((tool for tool in reversed(request.tools) if isinstance(tool, Tool)), None)
+    if last is not None:
+        changes["tools"] = [attrs.evolve(last, cache=_TIME) if tool is last else tool for tool in request.tools]
+        left -= 1
+    messages = list(request.messages)
+    system = [place for place, message in enumerate(messages) if message.role in ("system", "developer")]
+    for place in [*system[-1:], *_ends_of_turns(messages)][:left]:
+        if (marked := _marked(messages[place], own=own)) is not None:
+            messages[place] = marked
+    changes["messages"] = messages
+    if request.prompt_cache_key is not None and own:
+        changes["prompt_cache_key"] = None  # the marks are what Anthropic has in its place
+    return attrs.evolve(request, **changes)
+
+
+def _ends_of_turns(messages: Sequence[Message]) -> list[int]:
+    """The places where the last two turns of the user, or of tools, end; the last one first."""
+    ends = []
+    for place in range(len(messages) - 1, -1, -1):
+        is_asking = messages[place].role in ("user", "tool")
+        if is_asking and (place + 1 == len(messages) or messages[place + 1].role == "assistant"):
+            ends.append(place)
+    return ends[:2]
+
+
+def _marked(message: Message, *, own: bool) -> Message | None:
+    """The message with a mark at its end; ``None`` where it has no place for one."""
+    if message.role == "tool" and own:
+        further = {**message.extra.get(ANTHROPIC_MESSAGES.name, {}), _MARK: {"type": "ephemeral"}}
+        return attrs.evolve(message, extra={**message.extra, ANTHROPIC_MESSAGES.name: further})
+    if isinstance(message.content, str):
+        if not message.content.strip():
+            return None
+        return attrs.evolve(message, content=(TextPart(text=message.content, cache=_TIME),))
+    last = message.content[-1] if message.content else None
+    if not isinstance(last, TextPart | ImagePart | FilePart) or (isinstance(last, TextPart) and not last.text.strip()):
+        return None
+    return attrs.evolve(message, content=(*message.content[:-1], attrs.evolve(last, cache=_TIME)))
+
+
+def _has_history(messages: Sequence[Message]) -> bool:
+    return any(message.role == "assistant" for message in messages)
+
+
+def _has_marks(request: Request[Any]) -> bool:
+    things: list[Any] = [*request.tools]
+    for message in request.messages:
+        things += [message, *(message.content if not isinstance(message.content, str) else ()), *message.tool_calls]
+    return any(getattr(thing, "cache", None) is not None or _is_marked(thing) for thing in things)
+
+
+def _is_marked(thing: Any) -> bool:
+    """Whether a mark stands among what a format says further of a thing."""
+    further = getattr(thing, "extra", None) or {}
+    data = getattr(thing, "data", None)
+    return any(_MARK in fields for fields in further.values()) or (isinstance(data, Mapping) and _MARK in data)
