@@ -129,6 +129,7 @@ class GeminiCli(Agent):
             "security": {"auth": {"selectedType": "gemini-api-key"}},
             "privacy": {"usageStatisticsEnabled": False},
             "telemetry": {"enabled": False},
+            "modelConfigs": {"customAliases": {"chat-compression-default": {"modelConfig": {"model": place.model}}}},
             "model": {"compressionThreshold": 0.0001 if step == "overflow" else 0.9},
             "general": {"disableAutoUpdate": True, "disableUpdateNag": True, "enableAutoUpdate": False},
         }

@@ -6,12 +6,12 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from .agent_session import Cell, judge, write_files
 from .script import STEPS, prompt
-from .service import UPSTREAMS, Service, clean_environment
+from .service import POOLS, UPSTREAMS, Service, clean_environment
 from .upstream import Session
 
 DRIVERS = Path(__file__).resolve().parents[2] / "tests" / "clients"
@@ -25,7 +25,8 @@ JAVASCRIPT = (
 )  # fmt: skip
 WITHOUT_TOOLS = ("instructor",)
 """Libraries that ask for objects alone; they change no file."""
-UNMARKED: Mapping[str, str] = {}
+BY_NAME = ("langchain-js-google",)
+"""Libraries that send pictures only to models whose name they know."""
 _PATIENCE = 240.0
 
 
@@ -37,7 +38,8 @@ def run_library(name: str, upstream: str, served: Service, home: Path, place: Pa
     write_files(folder)
     session = Session(served.vendors[upstream], str(folder))
     began = time.monotonic()
-    words = [name, served.url, served.key, UPSTREAMS[upstream], str(folder)]
+    model = (POOLS if name in BY_NAME else UPSTREAMS)[upstream]
+    words = [name, served.url, served.key, model, str(folder)]
     command = [str(home / "bin" / "python"), str(DRIVERS / "session.py"), *words]
     if name in JAVASCRIPT:
         command = [shutil.which("node") or "node", str(DRIVERS / "session.mjs"), *words]

@@ -24,6 +24,8 @@ UPSTREAMS: Mapping[str, str] = {
     "responses": "responses:gpt-5.4",
 }
 """The kinds of upstream, each a vendor of the gateway, and the model that a client asks for to get there."""
+POOLS: Mapping[str, str] = {name: f"gemini-2.5-flash-on-{name}" for name in UPSTREAMS}
+"""The same by a name that clients of Google's know for one of its models: some look at the name for what it can do."""
 _READY = 60.0
 
 
@@ -43,8 +45,9 @@ def service(place: Path, *, server: str = "granian") -> Iterator[Service]:
     with contextlib.ExitStack() as stack:
         vendors = {name: stack.enter_context(VendorSimulator()) for name in UPSTREAMS}
         told = {name: {"api_key": f"sk-of-the-gateway-{name}", **_vendor(name, vendor)} for name, vendor in vendors.items()}
+        pools = {pool: [UPSTREAMS[name]] for name, pool in POOLS.items()}
         settings = place / "gateway.json"
-        settings.write_text(json.dumps({"retry_policy": {"max_retries": 0}, "vendors": told}))
+        settings.write_text(json.dumps({"retry_policy": {"max_retries": 0}, "vendors": told, "pools": pools}))
         database, log, port = place / "keys.db", place / "gateway.log", _free_port()
         words = [sys.executable, "-m", "llmdispatcher", "--config", str(settings)]
         environment = clean_environment(place)
