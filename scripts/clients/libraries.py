@@ -30,6 +30,11 @@ BY_NAME = ("langchain-js-google",)
 _PATIENCE = 240.0
 
 
+def environment_of(name: str) -> str:
+    """The environment that holds a library; some want versions that others cannot use."""
+    return next((f".venv-clients-{one}" for one in ("pydantic", "instructor") if name.startswith(one)), ".venv-clients")
+
+
 def run_library(name: str, upstream: str, served: Service, home: Path, place: Path, say: Callable[[str], None]) -> Cell:
     """Go through all steps; ``home`` is the environment that holds the library."""
     cell = Cell(name, upstream)

@@ -17,9 +17,12 @@ from pathlib import Path
 
 import attrs
 
+from llmdispatcher.testing import OK
+
+from ..strangers_run import SPECS, compatcanary, schemathesis
 from .agent_session import Cell, run_agent
 from .agents import AGENTS
-from .libraries import JAVASCRIPT, PYTHON, run_library
+from .libraries import JAVASCRIPT, PYTHON, environment_of, run_library
 from .script import STEPS
 from .service import UPSTREAMS, Service, service
 
@@ -39,20 +42,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--keep", metavar="FOLDER", type=Path, help="keep the clients' folders and the requests of failed cells here"
     )
+    parser.add_argument("--examples", type=int, default=0, help="run the suites too, with so many generated requests an operation")
     options = parser.parse_args(arguments)
-    cells, versions = [], {}
+    cells: list[Cell] = []
     with tempfile.TemporaryDirectory(prefix="strangers-") as made, service(Path(made), server=options.server) as served:
         for name in options.client or CLIENTS:
             for upstream in options.upstream or list(UPSTREAMS)[:3]:
                 cell = _cell(name, upstream, served, Path(made, f"{name}-{upstream}"))
-                versions[cell.client] = cell.version
                 cells.append(cell)
                 if options.keep is not None:
                     _keep(options.keep / f"{name}-{upstream}", Path(made, f"{name}-{upstream}"), served, upstream)
                 if cell.failures:
                     _say(f"  {cell.client} on {upstream} FAILED; the gateway's log ends with:\n{served.log.read_text()[-1500:]}")
-    print(json.dumps([attrs.asdict(cell) for cell in cells], indent=1) if options.json else table(cells))
-    return 1 if any(cell.failures for cell in cells) else 0
+        suites = _suites(served, options.examples) if options.examples else {}
+    if options.json:
+        print(json.dumps({"cells": [attrs.asdict(cell) for cell in cells], "suites": suites}, indent=1))
+    else:
+        print(table(cells), *[f"{name}: {told}" for name, (_, told) in suites.items()], sep="\n")
+    return 1 if any(cell.failures for cell in cells) or not all(good for good, _ in suites.values()) else 0
+
+
+def _suites(served: Service, examples: int) -> dict[str, tuple[bool, str]]:
+    """Conformance suites of others against the gateway."""
+    for vendor in served.vendors.values():
+        vendor.always(OK)
+    told = {"compatcanary": compatcanary(served.url, served.key, UPSTREAMS["chat"])}
+    _say(f"compatcanary: {told['compatcanary'][1]}")
+    with tempfile.TemporaryDirectory() as folder:
+        for vendor_name in SPECS:
+            name = f"schemathesis, {vendor_name}"
+            told[name] = schemathesis(vendor_name, served.url, examples, folder, served.key)
+            _say(f"{name}: {told[name][1]}")
+    return told
 
 
 def _cell(name: str, upstream: str, served: Service, place: Path) -> Cell:
@@ -65,7 +86,7 @@ def _cell(name: str, upstream: str, served: Service, place: Path) -> Cell:
         installed(PLACE / "libraries", package / "libraries.package.json")
         cell = run_library(name, upstream, served, PLACE / "libraries", place, _say)
     else:
-        cell = run_library(name, upstream, served, ROOT / ".venv-clients", place, _say)
+        cell = run_library(name, upstream, served, ROOT / environment_of(name), place, _say)
     if cell.cached is not None and cell.cached < LEAST_CACHED:
         cell.failures.append(f"only {cell.cached:.0%} of the input came out of the upstream's cache")
     return cell
