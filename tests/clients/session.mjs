@@ -389,6 +389,7 @@ async function step(conversation, name, prompt, picture) {
 
 const tell = (told) => process.stdout.write(`${JSON.stringify(told)}\n`);
 for (const name of ["log", "info", "warn", "debug"]) console[name] = console.error;
+process.on("unhandledRejection", () => {}); // Google's older library rejects once more after an abort
 const asked = JSON.parse(readFileSync(0, "utf8").split("\n")[0]);
 const picture = readFileSync(join(folder, "picture.png")).toString("base64");
 const [Made, named] = LIBRARIES[library];
