@@ -183,8 +183,8 @@ Round = Callable[[], tuple[ToolCall, ...]]
 def _plan(turn: Turn, tools: Tools) -> Sequence[Round]:
     """The calls of each round of a step."""
     notes: Round = lambda: (tools.read("notes.txt"),)  # noqa: E731 - a table of these
-    look: Round = lambda: (tools.read("calc.py"),)  # noqa: E731
-    run: Round = lambda: (tools.run("python3 calc.py"),)  # noqa: E731
+    look: Round = lambda: (tools.read("calc.py"),)  # noqa: E731 - as above
+    run: Round = lambda: (tools.run("python3 calc.py"),)  # noqa: E731 - as above
     plans: Mapping[str, Sequence[Round]] = {
         "read": [notes],
         "edit": [look, lambda: (tools.edit("calc.py", "a - b", "a + b"),)],
