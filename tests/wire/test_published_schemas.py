@@ -451,7 +451,7 @@ def test_a_block_of_which_too_little_is_known_is_left_out_and_told(item, dropped
 
 def test_a_block_of_an_unknown_type_is_its_text():
     """If it has one."""
-    text = {"type": "text", "text": "It rains.", "citations": None}
+    text = {"type": "text", "text": "It rains.", "citations": []}
 
     assert _written("anthropic_messages", {**text, "type": "hologram"}) == ([text], ())
 

@@ -71,7 +71,9 @@ def _outside_strings(body: bytes) -> Iterator[bytes]:
 
 
 def check_settings(asked: Request | EmbeddingRequest) -> None:
-    """Raise :class:`GatewayError` for a setting of a client library in a body, in either spelling."""
+    """Raise :class:`GatewayError` for a body without a model, and for a setting of a client library in it, in either spelling."""
+    if not asked.model:
+        raise _refused("model: no model is named; GET /v1/models lists those that there are", param="model")
     foreign = next((name for name in FOREIGN_SETTINGS if name in asked.extra_params or _camel(name) in asked.extra_params), None)
     if foreign is not None:
         raise _refused(f"{foreign}: this is not taken from a request", "invalid_request_error", foreign)

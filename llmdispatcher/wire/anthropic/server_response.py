@@ -69,14 +69,13 @@ def _blocks(response: Response) -> list[dict[str, Any]]:
         blocks.append(_thinking(response.reasoning))
     for part in parts:
         blocks += _call(part) if isinstance(part, ToolCall) else _block(part)
-    _cite(blocks, response.citations)
-    return [*blocks, {"type": "text", "text": response.refusal, "citations": None}] if response.refusal else blocks
+    if not any(isinstance(part, TextPart) and own(part, NAME).get("citations") for part in parts):
+        _cite(blocks, response.citations)
+    return [*blocks, {"type": "text", "text": response.refusal, "citations": []}] if response.refusal else blocks
 
 
 def _cite(blocks: list[dict[str, Any]], citations: Sequence[Citation]) -> None:
     """Sources that another vendor named are those of the text as a whole; Anthropic's own stand in their blocks."""
-    if not citations or any(block.get("citations") is not None for block in blocks):
-        return
     text = next((block for block in reversed(blocks) if block["type"] == "text"), None)
     sources = [web_citation(citation) for citation in citations if citation.url and text is not None]
     if len(sources) < len(citations):
@@ -104,7 +103,7 @@ def _whole_block(block: Mapping[str, Any]) -> list[dict[str, Any]]:
     text = text_of(block.get("text"))
     if not text:
         tell_unwritten(block)
-    return [{"type": "text", "text": text, "citations": None}] if text else []
+    return [{"type": "text", "text": text, "citations": []}] if text else []
 
 
 def _thought(part: ReasoningPart) -> list[dict[str, Any]]:
