@@ -107,7 +107,7 @@ def test_a_recorded_session_is_the_same_at_both_ends(keys, api):
     changed, adapted, failed = [], [], []
     with upstream() as vendor, gateway_over(vendor, api) as dispatcher, requests.Session() as client:
         client.headers["Authorization"] = f"Bearer {secret}"
-        app = create_app(dispatcher, keys=keys, settings=GatewaySettings(threads=8, stateful=True))
+        app = create_app(dispatcher, keys=keys, settings=GatewaySettings(threads=8, stateful=True, cache_marks=False))
         with serving(app) as url:
             KeptIds(keys).add("default", {one for session in listed for one in references_in(session.sent)})
             for session in listed:

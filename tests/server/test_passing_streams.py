@@ -9,8 +9,9 @@ from typing import Any
 import attrs
 import pytest
 
-from llmdispatcher import Dispatcher, DispatchError, Message, OpenAIVendor
+from llmdispatcher import Dispatcher, DispatchError, Message, OpenAIVendor, ResponseCache
 from llmdispatcher.server import GatewaySettings, create_app
+from llmdispatcher.server.gateway.caching import OrganizationTenant
 from llmdispatcher.server.gateway.passing import PassedChunk, PassingDecoder, ReplyHead
 from llmdispatcher.types import fold
 from llmdispatcher.wire.codecs import CODECS
@@ -303,7 +304,7 @@ def test_an_answer_of_a_cache_is_written_anew(make, vendor):
     """Its headers and its time are its own; a stream of it is one."""
     vendor.answers = [whole(json.dumps(CHAT_ANSWER).encode(), headers={"x-request-id": "req_v", "x-ratelimit-limit-tokens": "9"})]
     ask = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "a"}], "temperature": 0}
-    with dispatcher_over(vendor.url, cache={"max_entries": 10}) as dispatcher:
+    with dispatcher_over(vendor.url, cache=ResponseCache(max_entries=10, tenant=OrganizationTenant())) as dispatcher:
         app, key = make(dispatcher, vendor)
         with serving(app) as url:
             gate = Passing(app, url, key, vendor)

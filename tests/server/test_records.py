@@ -122,7 +122,7 @@ def test_a_stream_whose_client_leaves_is_recorded(served, vendor):
 @each(
     "path, body, status, code",
     [
-        ("/v1/chat/completions", {"model": "no-such-model", "messages": HELLO["messages"]}, 404, None),
+        ("/v1/chat/completions", {"model": "no-such-model", "messages": HELLO["messages"]}, 404, "model_not_found"),
         ("/v1/chat/completions", {**HELLO, "api_base": "http://example.org"}, 400, "invalid_request_error"),
         ("/v1/embeddings", {"model": "text-embedding-3-small", "input": "a"}, 200, None),
         ("/v1/messages/count_tokens", {**HELLO, "model": "claude-haiku-4-5"}, 200, None),

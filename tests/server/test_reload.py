@@ -126,7 +126,7 @@ def test_the_old_dispatcher_is_closed_after_its_last_call(two, keys):
     first, second = _dispatcher(old), _dispatcher(new)
     closed = threading.Event()
     close, first_close = first.close, lambda **more: (close(**more), closed.set())
-    first.close = first_close  # type: ignore[method-assign]
+    first.close = first_close  # type: ignore[method-assign]  # a double
     gateway = Gateway(first, keys)
     with gateway._generations.use() as mine:
         gateway.replace_dispatcher(second, 60)

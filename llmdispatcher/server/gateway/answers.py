@@ -263,7 +263,7 @@ class Events:
                     return
                 if unheard >= self._form.event_after:
                     silent = unheard = 0.0
-                    yield getattr(writer, "keepalive")()  # noqa: B009 - of the format that has such events
+                    yield writer.keepalive()
                 elif silent >= self._beat:
                     silent = 0.0
                     yield self._form.heartbeat

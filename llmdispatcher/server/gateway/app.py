@@ -1,4 +1,7 @@
-"""The gateway as a WSGI callable: its routes, who may use them, and how each kind of request is answered."""
+"""The gateway as a WSGI callable: its routes, who may use them, and how each kind of request is answered.
+
+The table and the work of its routes stand in one file, so that a path can be followed to its answer.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from ...runtime import SYSTEM_CLOCK, Clock
 from ...types import EmbeddingRequest, Request, Response, replace
 from ...vendors import HttpVendor
 from ...wire import COUNTING, EMBEDDING_CODECS, Inbound
+from ..budgets import accounts_of
 from ..kept_ids import KeptIds, made_in, references_in
 from ..keys import ApiKey, KeyStore, hash_of
 from ..records import RequestRecords
@@ -404,10 +408,11 @@ class Gateway:
         if headers := anthropic_headers(incoming):
             changes["headers"] = headers
         changes["allows"] = self._grants(task.key, request, changes["model"])
+        changes["marks"] = self.settings.cache_marks
         changes["endless"] = isinstance(self.dispatcher.config.timeout, str) and self._timeout(incoming) is None
         beta = task.form is MESSAGES and "beta=true" in incoming.query.split("&")
         own = client_credentials(incoming) if self._takes_client_credentials else {}
-        original = Original(task.body, asked, codec, hashed=hashed, stateful=self.settings.stateful, beta=beta)
+        original = Original(task.body, asked, codec, hashed=hashed, settings=self.settings, beta=beta)
         bound = original.bind(ClientRequest.known(request, **{**changes, **fields}), own)
         return attrs.evolve(asked, created_at=self._clock.now(), request=bound)
 
@@ -540,7 +545,7 @@ class Gateway:
         """Send a body to a vendor as it is, and its answer back."""
         key, vendor = task.maker, self.dispatcher.get_vendor(row.vendor)
         assert isinstance(vendor, HttpVendor), "checked at the beginning"
-        if key.budget is not None and row.unpriced != "allow":
+        if row.unpriced != "allow" and accounts_of(key.levels, self._clock.now()):
             text = "what calls of this path cost is not known, and this key has a budget"
             raise GatewayError(text, status=403, code="model_unpriced")
         target = passthrough.target_of(row, vendor, task)
@@ -560,12 +565,17 @@ class Gateway:
             passthrough.check_stateless_document(document)
         self._check_kept(task, references_in(document) | passthrough.references_in_form(task.body, content_type))
         stream = isinstance(document, dict) and (document.get("stream") is True or document.get("stream_format") == "sse")
-        request = passthrough.request_of(row, vendor, task, target)
+        request: Request = passthrough.request_of(row, vendor, task, target)
+        if task.record is not None:
+            request = replace(request, metadata={**request.metadata, **_note_request(task, task.record, request)})
+            self.log.dispatch(task.record)
         if stream:
             opened = self.dispatcher.send_streaming_to_vendor(vendor.name, request, timeout=self.settings.timeout)
             return passthrough.streamed_answer(opened, task, self.settings.timeout)
         with self._leavers.watch(task.incoming.environ) as cancel:
             answer = self.dispatcher.send_to_vendor(vendor.name, request, timeout=self.settings.timeout, cancel=cancel)
+        if task.record is not None:
+            task.record.answered(answer)
         passed = passthrough.whole_answer(answer)
         self._keep_made(task, passed.body, passed.headers["Content-Type"])
         return passed

@@ -64,7 +64,8 @@ class GatewaySettings:
     each request on the logger ``llmdispatcher.access``; records of requests are kept for ``record_days``. ``drain_vendors`` are
     those that bill the whole of an answer that is broken off: where a client with a budget leaves, the rest is read, so that its
     cost is known; "*" is all. ``origins`` are those of pages, beside the gateway's own, that may ask for the users of an
-    application around it, such as "https://app.example.com".
+    application around it, such as "https://app.example.com". With ``cache_marks`` vendors are asked to cache the beginnings of a
+    session whose client has not done so.
     """
 
     threads: int = 512
@@ -83,6 +84,7 @@ class GatewaySettings:
     rules: HostRules = attrs.field(factory=HostRules)
     drain_vendors: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
+    cache_marks: bool = True
 
     def drains(self, vendor: str | None) -> bool:
         """Whether an answer of a vendor is read to its end though its client has left."""

@@ -35,7 +35,7 @@ from ...wire import (
 )
 from .checks import kept_in
 from .document import JsonText
-from .http import Incoming
+from .http import GatewaySettings, Incoming
 from .marks import marks_for
 
 _ROUTING = ("model", "metadata", "headers", "cache", "mode", "profile", "origin", "id_at_origin", "failover", "continue_broken")
@@ -120,7 +120,8 @@ _CHUNK = tuple([field.name for field in attrs.fields(StreamChunk)])
 class Original:
     """The document of one request. ``hashed`` are the values to write in place of its own, by their path.
 
-    ``stateful`` is whether it may name what a vendor keeps; ``beta`` whether Anthropic was asked with ``?beta=true``.
+    The ``settings`` say whether it may name
+    what a vendor keeps, and whether one of Anthropic's without cache marks gets some; ``beta`` is ``?beta=true`` of its address.
     """
 
     def __init__(
@@ -130,11 +131,12 @@ class Original:
         codec: Codec,
         *,
         hashed: Mapping[tuple[str, ...], str],
-        stateful: bool,
+        settings: GatewaySettings,
         beta: bool,
     ) -> None:
         self._body, self._asked, self._codec = body, asked, codec
-        self._hashed, self._stateful, self._beta = hashed, stateful, beta
+        self._hashed, self._stateful, self._beta = hashed, settings.stateful, beta
+        self._marks = settings.cache_marks and codec is ANTHROPIC_MESSAGES and b'"cache_control"' not in body
         self._credentials: Mapping[str, str] = {}
         self._hides_usage = codec is OPENAI_CHAT and asked.stream and not asked.stream_usage
         self._said: tuple[Any, ...] = ()
@@ -200,7 +202,7 @@ class Original:
         if self._hides_usage and "no_stream_options" not in quirks:
             options = document.value.get("stream_options")
             changes["stream_options",] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
-        if self._codec is ANTHROPIC_MESSAGES and b'"cache_control"' not in self._body:
+        if self._marks:
             changes |= marks_for(document.value)
         return document.with_changes(changes) if changes else self._body
 
@@ -481,6 +483,12 @@ class PassingWriter:
     def end(self) -> bytes:
         """What is still owed; nothing where the vendor's own end has passed."""
         return b"" if self._writer is None and self._passed is not None else self._encoding().end()
+
+    def keepalive(self) -> bytes:
+        """The event by which a stream shows that it lives, of the format that has one; what comes later may still pass."""
+        writer: Any = self._writer or self._codec.writer(self._asked)
+        event: bytes = writer.keepalive()
+        return event
 
     def fail(self, error: DispatchError) -> bytes:
         """The event that tells of a failure."""

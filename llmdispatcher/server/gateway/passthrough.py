@@ -52,8 +52,11 @@ def settings_in(file: ConfigFile, settings: GatewaySettings) -> GatewaySettings:
     stateful = given.get("stateful", settings.stateful)
     if not isinstance(stateful, bool):
         raise ConfigError(f"stateful: {stateful!r} is no flag; write true or false")
+    cache_marks = given.get("cache_marks", settings.cache_marks)
+    if not isinstance(cache_marks, bool):
+        raise ConfigError(f"cache_marks: {cache_marks!r} is no flag; write true or false")
     rows = read_rows(given["passthrough"]) if "passthrough" in given else settings.passthrough
-    return attrs.evolve(settings, stateful=stateful, passthrough=rows)
+    return attrs.evolve(settings, stateful=stateful, cache_marks=cache_marks, passthrough=rows)
 
 
 def read_rows(listed: Any) -> tuple[PassthroughRow, ...]:

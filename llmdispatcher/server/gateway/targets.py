@@ -35,12 +35,14 @@ class ClientRequest(InboundRequest):
 
     ``allows(vendor, model, stands_in_for)`` says whether its key may ask a target; ``None`` allows all. ``session`` is the session
     with its organization, ``cache_key`` what vendors are told of it, a hash.
+    ``marks`` says whether prompt caching is asked for where the client has not.
     """
 
     allows: Callable[[str, str, str], bool] | None = attrs.field(default=None, repr=False)
     session: str | None = attrs.field(default=None, repr=False)
     cache_key: str | None = attrs.field(default=None, repr=False)
     endless: bool = False
+    marks: bool = True
 
     @classmethod
     def known(cls, request: Request[Any], **further: Any) -> ClientRequest:
@@ -72,7 +74,7 @@ class ClientRequest(InboundRequest):
         row = vendor_row(kind) if kind else None
         if row is None or family(row.codec) == family(self.wire_format or ""):
             return request
-        if not (request.tools or _has_history(request.messages)):
+        if not self.marks or not (request.tools or _has_history(request.messages)):
             return request
         if row.codec == ANTHROPIC_MESSAGES.name or "cache_marks" in traits_of(kind, model).quirks:
             return with_marks(request, own=row.codec == ANTHROPIC_MESSAGES.name)
@@ -84,7 +86,7 @@ class ClientRequest(InboundRequest):
 _UNSAID = {
     field.name: field.default
     for field in attrs.fields(ClientRequest)
-    if field.name in ("allows", "session", "cache_key", "endless")
+    if field.name in ("allows", "session", "cache_key", "endless", "marks")
 }
 
 
