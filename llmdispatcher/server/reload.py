@@ -139,15 +139,23 @@ class ConfigWatch:
         """Read the file and replace the dispatcher; False where that cannot be, and then nothing has changed."""
         try:
             made = self._remake()
+            self._hand_over(made)
         except Exception as error:  # noqa: BLE001 - the gateway goes on with what it has
             text = error.message if isinstance(error, ConfigError) else type(error).__name__
             for mistake in self._mistakes() or [text]:
                 logger.error("the configuration is not reloaded: %s: %s", self._path, mistake.removeprefix(f"{self._path}: "))
             return False
-        if self._replace is not None:
-            self._replace(made, self._drain)
         logger.warning("process %d: the configuration is reloaded: %s", os.getpid(), self._path)
         return True
+
+    def _hand_over(self, made: Dispatcher) -> None:
+        if self._replace is None:
+            return
+        try:
+            self._replace(made, self._drain)
+        except BaseException:
+            made.close()
+            raise
 
     def _mistakes(self) -> list[str]:
         try:

@@ -30,11 +30,20 @@ from ..kept_ids import KeptIds, made_in, references_in
 from ..keys import ApiKey, KeyStore, hash_of
 from ..records import RequestRecords
 from ..reload import Generations
-from . import management, passthrough
+from . import management, passed_bodies, passthrough
 from .access import log_request
 from .answers import StreamedAnswer, WholeAnswer, facts_of, header_text, place_of, stream_of
 from .caching import may_cache, warn_of_cache
-from .checks import MOST_MEMBERS, MOST_OF_EMBEDDINGS, check_media, check_members, check_output, check_settings, check_stateless
+from .checks import (
+    MOST_MEMBERS,
+    MOST_OF_EMBEDDINGS,
+    check_media,
+    check_members,
+    check_output,
+    check_settings,
+    check_stateless,
+    further_models,
+)
 from .formats import (
     CHAT,
     COMPLETIONS,
@@ -164,12 +173,14 @@ class Gateway:
     def replace_dispatcher(self, dispatcher: Dispatcher, drain: float = 600.0) -> None:
         """Have new requests answered over another dispatcher; that before it is closed after its calls, or ``drain`` seconds later.
 
-        Keys, limits of keys, and records stay.
+        Keys, limits of keys, and records stay. Raises :class:`ConfigError` for one that it cannot have, and goes on as it is.
         """
+        takes_client_credentials = _takes_client_credentials(dispatcher)  # raises, and so before anything has changed
+        passthrough.check_rows(self.settings.passthrough, dispatcher, stateful=self.settings.stateful)
         dispatcher.add_observer(self.log)
         warn_of_cache(dispatcher)
         self.dispatcher = self.service.dispatcher = self.desk.dispatcher = dispatcher
-        self._takes_client_credentials = _takes_client_credentials(dispatcher)
+        self._takes_client_credentials = takes_client_credentials
         for told in self.at_reload:
             told(dispatcher)
         self._generations.replace(copy.copy(self), drain)
@@ -274,7 +285,7 @@ class Gateway:
             return b"", lambda: None
         body, give_back = self._bodies.read(incoming.environ, management.MOST_BODY if route.form is MANAGEMENT else None)
         try:
-            if not route.passes or "json" in passthrough.content_type_of(incoming):
+            if not route.passes or passed_bodies.is_json(passthrough.content_type_of(incoming)):
                 check_members(body, MOST_OF_EMBEDDINGS if _EMBEDDING.search(incoming.path) else MOST_MEMBERS)
         except BaseException:
             give_back()
@@ -455,13 +466,11 @@ class Gateway:
 
     def _check_further_models(self, key: ApiKey | None, extra: Mapping[str, Any]) -> None:
         """Raise for names of models in fields of a vendor's own that a key may not ask for: some vendors fall back to these."""
-        for field in ("models", "fallbacks"):
-            listed = extra.get(field)
-            for one in listed if isinstance(listed, list) and key is not None else ():
-                name = one.get("model") if isinstance(one, dict) else one
-                if key is not None and not (isinstance(name, str) and self._may_ask(key, name)) and key.limits_models:
-                    text = f"{field}: this key may not ask for all of these"
-                    raise GatewayError(text, status=403, code="model_not_allowed", param=field)
+        if key is None or not key.limits_models:
+            return
+        if not all(one is not None and self._may_ask(key, one) for one in further_models(extra)):
+            text = "models, fallbacks: this key may not ask for all of these"
+            raise GatewayError(text, status=403, code="model_not_allowed", param="models")
 
     def _may_ask(self, key: ApiKey, model: str) -> bool:
         """Whether a key may use a name: as it is written, as ours, or without the registered vendor before it."""
@@ -504,6 +513,7 @@ class Gateway:
         codec = EMBEDDING_CODECS[task.form.codec.name]
         asked = codec.read_request(task.body, task.incoming.path)
         check_settings(asked)
+        self._check_further_models(task.key, asked.extra_params)
         if not asked.texts:
             raise InvalidRequest("input: give a text or a list of texts; tokens are not taken, since each vendor has its own")
         metadata = _note_request(task, task.record, asked.as_request()) if task.record is not None else {}
@@ -559,11 +569,12 @@ class Gateway:
             told = {"x-llmdispatcher-vendor": vendor.name, **({VENDOR_ID: reply.request_id} if reply.request_id else {})}
             return WholeAnswer(200, reply.content, {**told, **passthrough.content_headers(reply.headers.get("content-type", ""))})
         content_type = passthrough.content_type_of(task.incoming)
-        self._check_passing_model(key, row, passthrough.models_in(task.body, content_type))
-        document = passthrough.document_in(task.body, content_type)
+        self._check_passing_model(key, row, passed_bodies.models_in(task.body, content_type))
+        document = passed_bodies.document_in(task.body, content_type)
+        named = references_in(document) | passed_bodies.references_in_form(task.body, content_type)
         if self._kept is None:
-            passthrough.check_stateless_document(document)
-        self._check_kept(task, references_in(document) | passthrough.references_in_form(task.body, content_type))
+            passthrough.check_stateless_document(document, named)
+        self._check_kept(task, named)
         stream = isinstance(document, dict) and (document.get("stream") is True or document.get("stream_format") == "sse")
         request: Request = passthrough.request_of(row, vendor, task, target)
         if task.record is not None:

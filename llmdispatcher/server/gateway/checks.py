@@ -79,6 +79,21 @@ def check_settings(asked: Request | EmbeddingRequest) -> None:
         raise _refused(f"{foreign}: this is not taken from a request", "invalid_request_error", foreign)
 
 
+def is_name_of(name: str, *known: str) -> bool:
+    """Whether a field is one of these for a server that takes names in any case, with underscores or without."""
+    return name.replace("_", "").removesuffix("[]").casefold() in known
+
+
+def further_models(fields: Mapping[str, Any]) -> list[Any]:
+    """The models that some vendors fall back to; ``None`` stands for one that cannot be read."""
+    found: list[Any] = []
+    for field, listed in fields.items():
+        if is_name_of(field, "models", "fallbacks", "fallbackmodels") and listed:
+            named = listed if isinstance(listed, list) else [None]
+            found += [one.get("model") if isinstance(one, dict) else one for one in named]
+    return [one if isinstance(one, str) else None for one in found]
+
+
 def check_output(request: Request, most: int | None) -> None:
     """Raise :class:`GatewayError` for more output than the gateway lets a request ask for, however that is set."""
     if most is None:

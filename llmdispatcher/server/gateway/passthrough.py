@@ -7,21 +7,19 @@ way. What such a call costs is not known: a key with a budget may make it only w
 
 from __future__ import annotations
 
-import json
 import queue
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import attrs
 
-from ...errors import ConfigError, DispatchError, InvalidRequest
+from ...errors import ConfigError, DispatchError
 from ...runtime import AttemptMetrics, ChannelClosed
 from ...types import Message, Request, Response, StreamChunk, choices
 from ...vendors import HttpVendor
 from ...wire import OPENAI_CHAT, Bounds, Codec, InboundRequest
-from ..kept_ids import REFERENCES
 from .answers import StreamedAnswer, WholeAnswer, facts_of
 from .checks import kept_in
 from .formats import GatewayError
@@ -37,8 +35,6 @@ _ID = "[A-Za-z0-9_-]{1,128}"
 _CONTENT_TYPE = re.compile(r"[!-~][ -~]{0,255}")
 _UNSEEN = re.compile(r"text/html|application/xhtml|image/svg|javascript", re.IGNORECASE)
 """Contents that a browser would run as the gateway's own."""
-_FIELD = re.compile(rb'name="([A-Za-z_]{1,40})(?:\[\])?"\r?\n\r?\n([^\r\n]{1,200})\r?\n')
-_MODEL = re.compile(rb'name="model"\r?\n\r?\n([^\r\n]{1,200})\r?\n')
 _MOST_QUERY = 2048
 CONFIGURABLE = re.compile(
     r"/v1/(?:moderations|images|audio|videos|files|uploads|batches|rerank|vector_stores|messages/batches)(?:/.*)?"
@@ -151,41 +147,6 @@ def target_of(row: PassthroughRow, vendor: HttpVendor, task: Task) -> str:
     return f"{path}?{query}" if query else path
 
 
-def models_in(body: bytes, content_type: str) -> list[str] | None:
-    """The models that a body names, as JSON or as a form; ``None`` for a body that cannot be read."""
-    if content_type.startswith("multipart/"):
-        return [found.decode("utf-8", "replace") for found in _MODEL.findall(body)]
-    document = document_in(body, content_type)
-    if not isinstance(document, dict):
-        return None
-    model = document.get("model")
-    return [model] if isinstance(model, str) else [] if model is None else None
-
-
-def references_in_form(body: bytes, content_type: str) -> set[str]:
-    """The ids in the fields of a form that name what a vendor keeps."""
-    if not content_type.startswith("multipart/"):
-        return set()
-    return {value.decode("utf-8", "replace") for name, value in _FIELD.findall(body) if name.decode() in REFERENCES - {"prompt"}}
-
-
-def document_in(body: bytes, content_type: str) -> Any:
-    """The JSON in a body, where it is that."""
-    if "json" not in content_type:
-        return None
-    try:
-        return json.loads(body, object_pairs_hook=_once)
-    except (ValueError, RecursionError):
-        raise InvalidRequest("body: this is not JSON, or has a name twice; send a JSON object") from None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError("a name stands twice")
-    return made
-
-
 def content_type_of(incoming: Incoming) -> str:
     """What a body says that it is."""
     text = str(incoming.environ.get("CONTENT_TYPE") or "application/json")
@@ -194,9 +155,9 @@ def content_type_of(incoming: Incoming) -> str:
     return text
 
 
-def check_stateless_document(document: Any) -> None:
-    """Raise :class:`GatewayError` for a document that names what a vendor keeps."""
-    if (found := kept_in(document)) is not None:
+def check_stateless_document(document: Any, named: Collection[str]) -> None:
+    """Raise :class:`GatewayError` for a document that names what a vendor keeps; ``named`` are the ids that were found in a body."""
+    if (found := kept_in(document) or ("file_id" if named else None)) is not None:
         text = f"{found}: this gateway keeps nothing at vendors, since their keys are shared"
         raise GatewayError(text, status=400, code="stateful_not_allowed", param=found)
 

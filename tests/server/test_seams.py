@@ -1,0 +1,112 @@
+"""Where the parts of the gateway meet: what one part has checked is what another one sends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llmdispatcher import Dispatcher, HttpVendor
+from llmdispatcher.errors import ConfigError
+
+from ..cases import each
+from .test_passthrough import passing_over
+from .upstream import whole
+
+ROWS = [
+    {"path": "/v1/batches", "vendor": "openai"},
+    {"path": "/v1/audio/transcriptions", "vendor": "openai"},
+    {"path": "/v1/moderations", "vendor": "openai"},
+]
+BATCH = b'{"input_file_id": "file-of-another", "model": "gpt-5-pro"}'
+JSONS = ["Application/JSON", "application/Json; charset=utf-8", "text/plain", "application/octet-stream", "application/x-unknown"]
+
+
+@each("kind", JSONS)
+def test_what_a_body_names_is_read_whatever_it_calls_itself(vendor, keys, kind):
+    """A vendor may read JSON under any name, and names of types have no case."""
+    vendor.answers = [whole(b"{}")]
+    headers = {"Content-Type": kind}
+    with passing_over(vendor, keys, ROWS) as gate:
+        assert 400 == gate.post("/v1/batches", BATCH, headers=headers).status_code
+    with passing_over(vendor, keys, ROWS, stateful=True) as gate:
+        assert 404 == gate.post("/v1/batches", BATCH, headers=headers).status_code
+    with passing_over(vendor, keys, ROWS, key={"models": ["gpt-4o-mini", "openai:v1/moderations"]}) as gate:
+        assert 403 == gate.post("/v1/moderations", b'{"model": "gpt-5-pro"}', headers=headers).status_code
+    assert [] == vendor.heard
+
+
+def _form(*heads: str, value: str) -> bytes:
+    parts = [f"--x\r\n{head}\r\n\r\n{value}\r\n" for head in heads]
+    return "".join([*parts, "--x--\r\n"]).encode()
+
+
+FORMS = [
+    ("multipart/form-data; boundary=x", "Content-Disposition: form-data; name={}"),
+    ("multipart/form-data; boundary=x", 'content-disposition: form-data; NAME="{}"'),
+    ("multipart/form-data; boundary=x", 'Content-Disposition: form-data; name="{}"\r\nContent-Type: text/plain'),
+    ("multipart/form-data; boundary=x", 'Content-Disposition: form-data; name="{}"; x=y'),
+    ("multipart/form-data; boundary=x", 'Content-Disposition: form-data; name = "{}"'),
+    ("multipart/form-data; boundary=x", 'Content-Disposition: form-data;\r\n name="{}"'),
+    ("multipart/form-data; boundary=x", "Content-Disposition: form-data; name*=utf-8''{}"),
+    ("Multipart/Form-Data; boundary=x", 'Content-Disposition: form-data; name="{}"'),
+]
+
+
+@each("form", FORMS)
+def test_a_form_is_read_in_every_spelling(vendor, keys, form):
+    """The model and the ids in it are those of the key, however a field is written."""
+    vendor.answers = [whole(b"{}")]
+    kind, head = form
+    headers = {"Content-Type": kind}
+    with passing_over(vendor, keys, ROWS, key={"models": ["whisper-1", "openai:v1/audio/transcriptions"]}) as gate:
+        body = _form(head.format("model"), value="gpt-5-pro")
+        assert gate.post("/v1/audio/transcriptions", body, headers=headers).status_code in (400, 403)
+    with passing_over(vendor, keys, ROWS, stateful=True) as gate:
+        body = _form(head.format("file_id"), value="file-of-another")
+        assert gate.post("/v1/audio/transcriptions", body, headers=headers).status_code in (400, 404)
+    assert [] == vendor.heard
+
+
+FURTHER = [{"models": ["gpt-5-pro"]}, {"fallbacks": [{"model": "gpt-5-pro"}]}, {"models": "gpt-5-pro"}, {"Models": ["gpt-5-pro"]}]
+PATHS: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/chat/completions", {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "a"}]}),
+    ("/v1/completions", {"model": "gpt-4o-mini", "prompt": "a"}),
+    ("/v1/responses", {"model": "gpt-4o-mini", "input": "a"}),
+    ("/v1/embeddings", {"model": "gpt-4o-mini", "input": "a"}),
+    ("/v1/moderations", {"model": "gpt-4o-mini", "input": "a"}),
+]
+
+
+@each("path", PATHS)
+@each("further", FURTHER)
+def test_further_models_are_those_of_the_key(vendor, keys, path, further):
+    """Some vendors fall back to these."""
+    vendor.answers = [whole(b"{}")]
+    where, body = path
+    with passing_over(vendor, keys, ROWS, key={"models": ["gpt-4o-mini"]}) as gate:
+        assert gate.post(where, {**body, **further}).status_code in (400, 403)
+    assert [] == vendor.heard
+
+
+def _with_client_credentials(url: str, *names: str) -> Dispatcher:
+    made = Dispatcher({"default_vendor": names[0]})
+    for name in names:
+        made.register_vendor(HttpVendor(kind="openai", name=name, base_url=f"{url}/v1", credentials="client"))
+    return made
+
+
+def test_a_configuration_that_the_gateway_cannot_have_changes_nothing(vendor, keys):
+    """Two that take clients' credentials, or a passing path without its vendor: the mistake is told, and the old one goes on."""
+    vendor.answers = [whole(b"{}")]
+    with passing_over(vendor, keys, ROWS, key={}) as gate:
+        before = gate.app.dispatcher
+        for made in (
+            _with_client_credentials(vendor.url, "openai", "other"),
+            _with_client_credentials(vendor.url, "openai"),
+            Dispatcher(),
+        ):
+            with made, pytest.raises(ConfigError):
+                gate.app.replace_dispatcher(made)
+            assert before is gate.app.dispatcher is gate.app.service.dispatcher
+            assert 200 == gate.post("/v1/moderations", {"input": "a"}).status_code
