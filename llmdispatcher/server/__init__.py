@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .litellm_accounts import ImportedRow as ImportedRow
     from .litellm_accounts import import_accounts as import_accounts
     from .litellm_dump import read_dump as read_dump
-    from .mount import mount as mount
+    from .mounting import mount as mount
     from .policies import KeyOwner as KeyOwner
     from .serve import ServeOptions as ServeOptions
     from .serve import first_keys as first_keys
@@ -33,7 +33,7 @@ else:
             "litellm_accounts": ("import_accounts", "ImportedRow"),
             "litellm_dump": ("read_dump",),
             "policies": ("KeyOwner",),
-            "mount": ("mount",),
+            "mounting": ("mount",),
             "serve": ("first_keys", "run_server", "ServeOptions"),
         },
     )

@@ -46,7 +46,10 @@ def create_app(
     elif dispatcher is None or isinstance(dispatcher, Config | Mapping):
         config = build(Config, {} if dispatcher is None else dispatcher, "config")
         dispatcher = Dispatcher.from_env(apart_by_organization(config))
-    return make_gateway(dispatcher, keys if isinstance(keys, KeyStore) else KeyStore(keys), settings, users=users)
+    store = keys if isinstance(keys, KeyStore) else KeyStore(keys)
+    if users is not None:
+        store.prepare()  # no key is looked up before their first budget
+    return make_gateway(dispatcher, store, settings, users=users)
 
 
 def _from_file(path: str | os.PathLike[str]) -> Dispatcher:

@@ -64,7 +64,7 @@ def finish(end, /, **_given):
 
 def needed_words(param):
     """The words of a parameter that a command cannot be run without."""
-    value = "bash" if param.type.name == "choice" else "1"
+    value = param.type.choices[0] if isinstance(param.type, click.Choice) else "1"
     return [param.opts[0], value] if isinstance(param, click.Option) else [value]
 
 

@@ -51,7 +51,12 @@ STEPS = (
     ("json-refresh --registry nowhere", 1, "is not there"),
     ("keys list", 0, "no key in the keychain"),
 )
-ELSEWHERE = {"chat": "test_chat.py", "simulate": "test_processes.py", "serve": "tests/server/test_serve.py"}
+ELSEWHERE = {
+    "chat": "test_chat.py",
+    "simulate": "test_processes.py",
+    "serve": "tests/server/test_serve.py",
+    "configure": "test_moving.py",
+}
 _STEERS = re.compile(r"\x1b\](?!8;)|\x1b\[\?1049|\x9b|[\x00-\x06\x0e-\x1a\x7f]")
 
 

@@ -85,6 +85,7 @@ def test_a_mounted_gateway_in_a_server(project, command, tmp_path):
         assert 401 == requests.post(chat, json=HELLO, timeout=PATIENCE).status_code, site.log.read_text()
         session = sign_in(project, url, tmp_path)
         answer = session.post(chat, json=HELLO, timeout=PATIENCE)
+        assert 200 == answer.status_code, answer.text + site.log.read_text()
         assert (200, "It is blue.") == (answer.status_code, answer.json()["choices"][0]["message"]["content"]), answer.text
         streamed = session.post(chat, json={**HELLO, "stream": True}, timeout=PATIENCE).text
         events = [json.loads(line[6:]) for line in streamed.splitlines() if line.startswith("data: {")]

@@ -116,7 +116,12 @@ LATE = {
     "dispatcher/config.py": {"_registry"},  # the constructor of a configuration
     "dispatcher/dispatcher.py": {"__init__", "_ledger_at"},  # the constructor of a dispatcher
     "integrations/litellm/costs.py": {"validate_environment"},  # a question of a script
-    "server/serve.py": {"_serve_with_granian", "_serve_with_waitress", "_simulated"},  # before the first request
+    "integrations/django/__init__.py": {"signed_in_user"},  # Django's own users, once its settings are there
+    "integrations/litellm/proxy_config.py": {"_parse"},  # a question of the command line
+    "server/gateway/usage.py": {"_receipt"},  # receipts need an extra of their own
+    "server/serve.py": {  # before the first request
+        *("_metrics_of_workers", "_serve_with_granian", "_serve_with_waitress", "_simulate", "make_application"),
+    },
     "types/remote.py": {"_proxy"},  # the constructor of the settings of what is fetched
     "vendors/raw.py": {"retry"},  # a raw call that repeats is the user's own
     "runtime/environment.py": {"state_folder"},  # the constructor of a ledger on a server

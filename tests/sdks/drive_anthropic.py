@@ -49,7 +49,7 @@ def _message(told):
         "id": told.id,
         "model": told.model,
         "role": told.role,
-        "blocks": [{key: value for key, value in block.to_dict().items() if value is not None} for block in told.content],
+        "blocks": [{key: value for key, value in block.to_dict().items() if value not in (None, [])} for block in told.content],
         "stop": told.stop_reason,
         "sequence": told.stop_sequence,
         "usage": {"input": told.usage.input_tokens, "output": told.usage.output_tokens, "tier": told.usage.service_tier},

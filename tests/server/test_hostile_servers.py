@@ -29,7 +29,7 @@ from ..process.conftest import SERVERS, with_library
 PATIENCE = 120.0
 QUIET = 1.0
 """Seconds without a byte after which nothing more is expected; a slow machine only makes this show less."""
-HIDDEN = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+HIDDEN = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CANARY = "canary-0123456789abcdef"
 LOAD = "llmdispatcher.server.serve:make_worker"
 
@@ -182,7 +182,9 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def head(*lines: str, path: str = "/v1/messages", key: str | None = None) -> bytes:
     """The head of a POST."""
     shown = [f"X-API-Key: {key}"] if key else []
-    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: x", "Content-Type: application/json", *shown, *lines, "", ""]).encode()
+    return "\r\n".join(
+        [f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json", *shown, *lines, "", ""]
+    ).encode()
 
 
 def framings(key: str) -> dict[str, bytes]:
@@ -282,7 +284,7 @@ def test_no_path_passes_a_check(host):
     """Without a key nothing but the words of health is told, whatever a path looks like."""
 
     def ask(path: str) -> bytes:
-        return host.send(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        return host.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
 
     with ThreadPoolExecutor(8) as pool:
         answers = dict(zip(PATHS, pool.map(ask, PATHS), strict=True))
@@ -306,7 +308,7 @@ def test_a_key_is_in_no_log(host):
     paths = [f"/v1beta/models/gpt-4o:generateContent?key={CANARY}", f"/v1/models?key={CANARY}", f"/v1beta/models?k%65y={CANARY}"]
     asked = [head(f"Content-Length: {len(body)}", one, "Connection: close") + body for one in carriers]
     asked += [head(f"Content-Length: {len(body)}", "Connection: close", path=path) + body for path in paths]
-    asked += [f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode() for path in paths]
+    asked += [f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode() for path in paths]
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(host.send, asked))
     logged = "".join([one.read_text(errors="replace") for one in host.log.parent.glob("*.log")])

@@ -156,7 +156,7 @@ def content_type_of(incoming: Incoming) -> str:
 
 
 def check_stateless_document(document: Any, named: Collection[str]) -> None:
-    """Raise :class:`GatewayError` for a document that names what a vendor keeps; ``named`` are the ids that were found in a body."""
+    """Raise :class:`GatewayError` for a document that names what a vendor keeps; ``named`` are ids found in a body."""
     if (found := kept_in(document) or ("file_id" if named else None)) is not None:
         text = f"{found}: this gateway keeps nothing at vendors, since their keys are shared"
         raise GatewayError(text, status=400, code="stateful_not_allowed", param=found)
