@@ -73,7 +73,7 @@ class SharedLeft:
     tokens: int | None
     reset: float
     others: tuple[tuple[int, float], ...] = ()
-    """The same of each other rule."""
+    """Of each further rule what is left, and the seconds until its oldest count is forgotten."""
     last_reset: float = -math.inf
 
 
