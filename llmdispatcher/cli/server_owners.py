@@ -41,7 +41,7 @@ def _with_place(level: str, function: Any) -> Any:
     return function
 
 
-def _said(given: dict[str, Any]) -> dict[str, Any]:
+def _given_settings(given: dict[str, Any]) -> dict[str, Any]:
     own = {field: given[name] for name, field in _OWN.items() if given[name] is not None}
     return {**settings_of(given), **{name: None if value == NONE else value for name, value in own.items()}}
 
@@ -59,7 +59,7 @@ def _add_create(suite: Suite, level: str, word: str) -> None:
         place = {key: given[key] for key in ("organization", "team") if given.get(key) is not None}
         try:
             with closing(open_store(database)) as store:
-                made = store.owners.create(level, name, **place, **_said(given))
+                made = store.owners.create(level, name, **place, **_given_settings(given))
         except ConfigError as error:
             raise UsageError(error.message) from None
         if settings.json:
@@ -78,7 +78,7 @@ def _add_create(suite: Suite, level: str, word: str) -> None:
 
 def _add_set(suite: Suite, level: str, word: str) -> None:
     def set_owner(settings: Settings, name: str, database: str | None, **given: Any) -> int:
-        said = _said(given)
+        said = _given_settings(given)
         if not said:
             raise UsageError("nothing is to be changed; give an option, such as --budget")
         try:

@@ -217,7 +217,7 @@ class CallCharge:
             self.facts.update(self._reservation.facts())
         except DispatchError as error:
             self.give_back()
-            raise _told(error) from None
+            raise _for_client(error) from None
         except BaseException:
             self.give_back()
             raise
@@ -265,7 +265,7 @@ class CallCharge:
         return reservation
 
 
-def _told(error: DispatchError) -> DispatchError:
+def _for_client(error: DispatchError) -> DispatchError:
     """A refusal with the status that it has for a client."""
     if isinstance(error, BudgetExceeded) and error.code == "model_unpriced":
         return GatewayError(error.message, status=403, code=error.code, param="model")

@@ -40,7 +40,7 @@ def make_key(store: KeyStore, maker: ApiKey, body: bytes) -> dict[str, Any]:
     scopes = fields.pop("scopes", None) or ["gateway"]
     if not isinstance(scopes, list) or not all(isinstance(scope, str) and scope in SCOPES for scope in scopes):
         raise _wrong("scopes", f"scopes: give a list of {', '.join(SCOPES)}")
-    return _told(lambda: _make(store, maker, scopes, {name: value for name, value in fields.items() if value is not None}))
+    return _naming_field(lambda: _make(store, maker, scopes, {name: value for name, value in fields.items() if value is not None}))
 
 
 def _make(store: KeyStore, maker: ApiKey, scopes: list[Any], fields: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def change_key(store: KeyStore, maker: ApiKey, key_id: str, body: bytes) -> dict
         within = _within(maker, {name: value for name, value in settings.items() if value is not None})
         return store.change(key_id, maker.organization, **{name: within.get(name, settings[name]) for name in settings})
 
-    changed = _told(change)
+    changed = _naming_field(change)
     if changed is None:
         raise _unknown()
     return _records(store, [changed])[0]
@@ -134,7 +134,7 @@ def spent_by(store: KeyStore, keys: list[ApiKey]) -> dict[str, str]:
         return {}
 
 
-def _told(work: Callable[[], _T]) -> _T:
+def _naming_field(work: Callable[[], _T]) -> _T:
     """What work returns; a mistake in a setting names its field."""
     try:
         return work()

@@ -44,7 +44,7 @@ class ProxyService:
         """The counts of requests, their cost in US dollars, and how the providers are."""
         figures = self._process() if _is_operator(task) else self._own(task)
         total = figures["total_requests"]
-        return _told(
+        return _json_answer(
             {
                 **figures,
                 "cache_hit_ratio": figures["cache_hits"] / total if total else 0.0,
@@ -94,27 +94,27 @@ class ProxyService:
         status = "healthy" if good and all(good) else "degraded" if any(good) else "unhealthy"
         if self._draining():
             status = "stopped"
-        return _told({"status": status, "providers": states}, 503 if status in ("unhealthy", "stopped") else 200)
+        return _json_answer({"status": status, "providers": states}, 503 if status in ("unhealthy", "stopped") else 200)
 
     def providers(self, _task: Task) -> WholeAnswer:
         """The names of the providers."""
-        return _told(self.dispatcher.get_vendors())
+        return _json_answer(self.dispatcher.get_vendors())
 
     def provider(self, task: Task) -> WholeAnswer:
         """One provider, and whether it can be asked."""
         name = self._named(task)
         state = self.watch.state(self.dispatcher, name)
-        return _told({"name": name, "available": is_good(state), "status": state})
+        return _json_answer({"name": name, "available": is_good(state), "status": state})
 
     def metrics(self, task: Task) -> WholeAnswer:
         """The attempts at one provider: how many, their mean latency (s), the share of errors, their cost, and those under way."""
         name = self._named(task)
         if not _is_operator(task):
-            return _told(self._own_metrics(task, name))
+            return _json_answer(self._own_metrics(task, name))
         stats = self.dispatcher.get_stats().vendor_stats.get(name)
         count = stats.requests if stats is not None else 0
         failed = self.watch.last_error_at(name)
-        return _told(
+        return _json_answer(
             {
                 "request_count": count,
                 "avg_latency": stats.average_latency if stats is not None else 0.0,
@@ -141,7 +141,7 @@ class ProxyService:
     def rate_limit(self, task: Task) -> WholeAnswer:
         """What is left of a provider's own limits in this minute; ``None`` where it has none."""
         status = self.dispatcher.get_rate_limit_status(self._named(task))
-        return _told(
+        return _json_answer(
             {
                 "remaining": status.requests_remaining,
                 "limit": status.requests_limit,
@@ -156,7 +156,7 @@ class ProxyService:
         cache = self.dispatcher.cache
         if cache is not None and not cache.clear():
             raise GatewayError("the cache's store cannot be asked; try again", status=503, code="store_unavailable")
-        return _told({"cleared": True})
+        return _json_answer({"cleared": True})
 
     def _named(self, task: Task) -> str:
         name = task.match["name"]
@@ -169,5 +169,5 @@ def _is_operator(task: Task) -> bool:
     return task.key is not None and "operator" in task.key.scopes
 
 
-def _told(body: Mapping[str, Any] | list[str], status: int = 200) -> WholeAnswer:
+def _json_answer(body: Mapping[str, Any] | list[str], status: int = 200) -> WholeAnswer:
     return WholeAnswer(status, json.dumps(body).encode(), {"Content-Type": "application/json"})

@@ -43,7 +43,7 @@ class UsageDesk:
             raise GatewayError("there is no such request, or it has not ended", status=404, code="not_found")
         if row["organization"] != key.organization:
             self._records.looked(_looking(task), row["organization"], f"request {request_id}")
-        return _told({**_request(row), **decision_of(row), "receipt": self._receipt(row["call_id"])})
+        return _json_answer({**_request(row), **decision_of(row), "receipt": self._receipt(row["call_id"])})
 
     def _receipt(self, call_id: str | None) -> str | None:
         """The id of the receipt that has its call, where the dispatcher's ledger has one."""
@@ -78,7 +78,7 @@ class UsageDesk:
         if by is not None:
             groups = self._records.figures(span, by)
             told[f"by_{by}"] = [{by: _group(by, row["group"]), **_figures(row)} for row in groups]
-        return _told(told)
+        return _json_answer(told)
 
     def _span(self, task: Task, given: Mapping[str, str]) -> RecordSpan:
         key = task.maker
@@ -195,5 +195,5 @@ def _wrong(field: str, text: str) -> GatewayError:
     return GatewayError(f"{field}: {text}", status=400, code="invalid_request", param=field)
 
 
-def _told(body: Mapping[str, Any]) -> WholeAnswer:
+def _json_answer(body: Mapping[str, Any]) -> WholeAnswer:
     return WholeAnswer(200, json.dumps(body).encode(), {"Content-Type": "application/json"})
