@@ -24,6 +24,7 @@ from .passing import PassedChunk, PassedResponse, PassingWriter, ReplyHead
 
 logger = room_logger("server")
 
+VENDOR_ID = "x-llmdispatcher-vendor-request-id"
 _PROBE = 1.0
 """Seconds between two heartbeats of a silent stream, where only a write shows that the client has left."""
 

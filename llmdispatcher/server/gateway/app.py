@@ -1,11 +1,11 @@
-"""The gateway as a WSGI callable: its routes, who may use them, and how each kind of request is answered.
+"""The gateway as a WSGI callable: its routes, who may use them, and what is written back.
 
-The table and the work of its routes stand in one file, so that a path can be followed to its answer.
+Bodies are bounded and keys checked here; what each route does stands in ``conversations``, ``models``, ``management``, ``service``
+and ``usage``.
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import json
 import re
@@ -14,36 +14,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-import attrs
-
 from ..._text import room_logger
-from ...catalog import Target, canonical, model_names, vendor_row
 from ...dispatcher import Dispatcher
-from ...errors import ConfigError, DispatchError, InvalidRequest
-from ...routing import FORBIDDEN
+from ...errors import ConfigError, DispatchError
 from ...runtime import SYSTEM_CLOCK, Clock
-from ...types import EmbeddingRequest, Request, Response, replace
-from ...vendors import HttpVendor
-from ...wire import COUNTING, EMBEDDING_CODECS, Inbound
-from ..budgets import accounts_of
-from ..kept_ids import KeptIds, made_in, references_in
 from ..keys import ApiKey, KeyStore, hash_of
-from ..records import RequestRecords
 from ..reload import Generations
 from . import management, passed_bodies, passthrough
 from .access import log_request
-from .answers import StreamedAnswer, WholeAnswer, facts_of, header_text, place_of, stream_of
-from .caching import may_cache, warn_of_cache
-from .checks import (
-    MOST_MEMBERS,
-    MOST_OF_EMBEDDINGS,
-    check_media,
-    check_members,
-    check_output,
-    check_settings,
-    check_stateless,
-    further_models,
-)
+from .answers import VENDOR_ID, StreamedAnswer, WholeAnswer, header_text, place_of
+from .caching import warn_of_cache
+from .checks import MOST_MEMBERS, MOST_OF_EMBEDDINGS, check_members
+from .conversations import Conversations, takes_client_credentials
 from .formats import (
     CHAT,
     COMPLETIONS,
@@ -66,33 +48,24 @@ from .http import (
     GatewaySettings,
     Incoming,
     InFlight,
-    Leavers,
     PassthroughRow,
     Task,
-    client_credentials,
     credential,
+    form_of,
     hide_keys,
     once,
     skip_body,
 )
-from .limits import KeyLimits, charge_of, charging
-from .passing import Original, anthropic_headers, body_of, family, hashed_values
+from .limits import KeyLimits, charge_of
 from .record import RequestRecord
-from .requests import RequestLog
 from .revoking import StreamKeys
 from .service import ProxyService
-from .service_format import in_service_format
-from .sessions import session_of
 from .shared_limits import SharedKeyLimits
-from .targets import ClientRequest, Grants
-from .tenant import TenantHashes
 from .usage import UsageDesk
 from .users import Users, key_of_user
 
 logger = room_logger("server")
 
-_MAX_TIMEOUT = 3600.0
-VENDOR_ID = "x-llmdispatcher-vendor-request-id"
 _EMBEDDING = re.compile(r"/embed|[eE]mbedContents?$")
 
 
@@ -109,7 +82,7 @@ class PathRoute(NamedTuple):
     """Whether bodies pass as they are, and every method counts."""
 
 
-class Gateway:
+class Gateway(Conversations):
     """Speaks the formats of OpenAI, Anthropic, Google and Ollama over one dispatcher; a WSGI callable, safe under threads.
 
     ``keys`` decides who may ask, or ``users`` in an application that has its own. Nothing of a request or an answer is stored.
@@ -124,30 +97,22 @@ class Gateway:
         users: Users | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self.dispatcher = dispatcher
+        super().__init__(dispatcher, keys, settings, clock)
         self.keys = keys
-        self.settings = settings
         self._drains = threading.Event()
         self._users = users
-        self._clock = clock
         self._observe()
         self._bodies = Bodies(settings.max_body, settings.bodies_together, clock)
-        self._leavers = Leavers()
         self._in_flight = InFlight(settings.threads)
         self._failed = FailedLogins(clock)
         self._stream_keys = StreamKeys(keys)
         self._limits = KeyLimits(clock, SharedKeyLimits(settings.redis, clock) if settings.redis is not None else None)
-        self._tenants = TenantHashes(keys)
-        self._takes_client_credentials = _takes_client_credentials(dispatcher)
-        self._kept = KeptIds(keys) if settings.stateful else None
         passthrough.check_rows(settings.passthrough, dispatcher, stateful=settings.stateful)
         self._routes = (*ROUTES, *[route for row in settings.passthrough for route in _passing_routes(row)])
         self._generations = Generations(copy.copy(self))  # the last, since the copy has all that stands before
 
     def _observe(self) -> None:
         """Have requests recorded, and whoever asks told of them."""
-        self.records = RequestRecords(self.keys.url, clock=self._clock, days=self.settings.record_days)
-        self.log = RequestLog(self.records, self._clock)
         self.dispatcher.add_observer(self.log)
         if self.settings.access_log:
             self.log.listeners.append(log_request)
@@ -175,12 +140,12 @@ class Gateway:
 
         Keys, limits of keys, and records stay. Raises :class:`ConfigError` for one that it cannot have, and goes on as it is.
         """
-        takes_client_credentials = _takes_client_credentials(dispatcher)  # raises, and so before anything has changed
+        takes_own = takes_client_credentials(dispatcher)  # raises, and so before anything has changed
         passthrough.check_rows(self.settings.passthrough, dispatcher, stateful=self.settings.stateful)
         dispatcher.add_observer(self.log)
         warn_of_cache(dispatcher)
         self.dispatcher = self.service.dispatcher = self.desk.dispatcher = dispatcher
-        self._takes_client_credentials = takes_client_credentials
+        self._takes_client_credentials = takes_own
         for told in self.at_reload:
             told(dispatcher)
         self._generations.replace(copy.copy(self), drain)
@@ -348,335 +313,6 @@ class Gateway:
         record.failed(error, status, error_for_client(error).code)
         return WholeAnswer(status, body, {"Content-Type": "application/json", **headers})
 
-    # What the routes do
-
-    def converse(self, task: Task) -> WholeAnswer | StreamedAnswer:
-        """Answer a conversation, whole or as a stream, whichever vendor is asked."""
-        asked = self._asked(task)
-        if task.record is not None:
-            task.record.streamed = asked.stream
-            self.log.dispatch(task.record)
-        timeout = self._timeout(task.incoming)
-        if task.charge is not None:
-            seconds = None if asked.stream else timeout or self.settings.timeout
-            targets = partial(self._targets, streaming=asked.stream)
-            asked = attrs.evolve(asked, request=task.charge.take(asked.request, targets, seconds, partial(self._with_model, task)))
-        if not asked.stream:
-            with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
-                response = answered(self.dispatcher.send(asked.request, timeout=timeout or self.settings.timeout, cancel=cancel))
-            if task.record is not None:
-                task.record.answered(response)
-            passed = body_of(response)
-            if task.keep is not None and not response.cached:
-                task.keep(made_in(json.loads(passed) if passed else {"id": response.response_id}))
-            body = passed or task.form.codec.write_response(response, asked)
-            return WholeAnswer(200, body, {"Content-Type": "application/json", **facts_of(response)})
-        with charging(task.charge):
-            stream = self.dispatcher.send_streaming(asked.request, timeout=timeout)
-        answer = stream_of(stream, task, asked, self.settings, self._leavers)
-        vendor = self.dispatcher.get_vendor(stream.vendor) if stream.vendor is not None else None
-        if (told := answer.headers.get(VENDOR_ID)) is not None and isinstance(vendor, HttpVendor):
-            answer.headers[VENDOR_ID] = vendor.mask(told)
-        return answer
-
-    def _with_model(self, task: Task, request: Request, model: str) -> Request:
-        """A request for another model, if its key may ask for that."""
-        named = self._settings_of(task, model)["model"]
-        if not isinstance(request, ClientRequest):
-            return replace(request, model=named)
-        return replace(request, model=named, allows=self._grants(task.key, request, named))
-
-    def complete(self, task: Task) -> WholeAnswer | StreamedAnswer:
-        """Answer a conversation in OpenAI's format, or as the LLM proxy service does where a body asks for that."""
-        return in_service_format(task, self.converse)
-
-    def _targets(self, request: Request, *, streaming: bool = False) -> Sequence[Target]:
-        """Whom the dispatcher would ask."""
-        return self.dispatcher.explain(request, streaming=streaming).targets
-
-    def _asked(self, task: Task) -> Inbound:
-        """What a body asks for, checked, with the model's name as the dispatcher has it."""
-        incoming, codec = task.incoming, task.form.codec
-        asked = codec.read_request(task.body, f"{incoming.path}?{incoming.query}")
-        request = asked.request
-        check_settings(request)
-        check_output(request, self.settings.max_max_tokens)
-        check_media(request)
-        self._check_further_models(task.key, request.extra_params)
-        if self._kept is None:
-            check_stateless(request)
-        else:
-            self._check_kept(task, references_in(json.loads(task.body)))
-        organization = task.key.organization if task.key is not None else ""
-        session = session_of(task.incoming, request)
-        changes = self._settings_of(task, request.model)
-        changes["metadata"] = {**request.metadata, **self._known_as(task, request)}
-        if self.dispatcher.config.cache is not None and not may_cache(self.dispatcher, request):
-            changes["cache"] = False
-        if session is not None:
-            changes |= {"session": f"{organization}\0{session}", "cache_key": self._tenants.hash_for(organization, session)}
-        fields, hashed = hashed_values(request, partial(self._tenants.hash_for, organization))
-        if headers := anthropic_headers(incoming):
-            changes["headers"] = headers
-        changes["allows"] = self._grants(task.key, request, changes["model"])
-        changes["marks"] = self.settings.cache_marks
-        changes["endless"] = isinstance(self.dispatcher.config.timeout, str) and self._timeout(incoming) is None
-        beta = task.form is MESSAGES and "beta=true" in incoming.query.split("&")
-        own = client_credentials(incoming) if self._takes_client_credentials else {}
-        original = Original(task.body, asked, codec, hashed=hashed, settings=self.settings, beta=beta)
-        bound = original.bind(ClientRequest.known(request, **{**changes, **fields}), own)
-        return attrs.evolve(asked, created_at=self._clock.now(), request=bound)
-
-    def _check_kept(self, task: Task, ids: set[str]) -> None:
-        """Raise unless what a request names of the things that vendors keep is its organization's own."""
-        if self._kept is not None and not self._kept.are_of(task.maker.organization, ids):
-            text = "the request names an answer, file or conversation that is not here; make one, or leave it out"
-            raise GatewayError(text, status=404, code="not_found")
-
-    def _grants(self, key: ApiKey | None, request: Request, model: str) -> Grants | None:
-        """Whom a key may ask for a model; ``None``: anybody. Raises where there is nobody, be the model known or not."""
-        grants = Grants.of(key, model, self.dispatcher)
-        if grants is not None and not grants.is_certain and not self._has_target(grants, replace(request, model=model)):
-            text = f"model: neither this key nor a vendor that it may use can be asked for {model[:80]!r}"
-            raise GatewayError(text, status=403, code="model_not_allowed", param="model")
-        return grants
-
-    @staticmethod
-    def _known_as(task: Task, request: Request) -> dict[str, Any]:
-        """What observers and a ledger are told of a request beside its fields: the tags of its key, its id, its session."""
-        told: dict[str, Any] = {}
-        if task.key is not None and (tags := task.key.all_tags):
-            told = {"tags": tags, **{f"tag:{tag}": True for tag in tags}}  # which routing rules can compare
-        return told if task.record is None else {**told, **_note_request(task, task.record, request)}
-
-    def _settings_of(self, task: Task, model: str) -> dict[str, Any]:
-        """The model as the dispatcher names it, and what the headers say. Raises where the key may not ask for it."""
-        named = self._model(model)
-        incoming = task.incoming
-        changes: dict[str, Any] = {"model": named}
-        for header, field in (("x-llmdispatcher-mode", "mode"), ("x-llmdispatcher-profile", "profile")):
-            if (value := incoming.header(header)) is not None:
-                changes[field] = value
-        if (incoming.header("x-llmdispatcher-cache") or "").lower() in ("false", "0", "no"):
-            changes["cache"] = False
-        if task.key is not None:
-            changes["origin"] = task.key.organization
-            changes["id_at_origin"] = task.key.id
-        return changes
-
-    def _check_further_models(self, key: ApiKey | None, extra: Mapping[str, Any]) -> None:
-        """Raise for names of models in fields of a vendor's own that a key may not ask for: some vendors fall back to these."""
-        if key is None or not key.limits_models:
-            return
-        if not all(one is not None and self._may_ask(key, one) for one in further_models(extra)):
-            text = "models, fallbacks: this key may not ask for all of these"
-            raise GatewayError(text, status=403, code="model_not_allowed", param="models")
-
-    def _may_ask(self, key: ApiKey, model: str) -> bool:
-        """Whether a key may use a name: as it is written, as ours, or without the registered vendor before it."""
-        named = self._model(model)
-        vendor, colon, tail = named.partition(":")
-        return (
-            key.may_ask(model)
-            or key.may_ask(named)
-            or bool(colon and key.may_ask(tail) and self.dispatcher.get_vendor(canonical(vendor)) is not None)
-        )
-
-    def _model(self, name: str) -> str:
-        """A name with a slash, as other gateways have it, as ours: ``openai/gpt-4o`` where openai is registered."""
-        head, slash, tail = name.partition("/")
-        if name in self.dispatcher.config.pools:
-            return name
-        if slash and tail and ":" not in head and self.dispatcher.get_vendor(canonical(head)) is not None:
-            return f"{head}:{tail}"
-        return name
-
-    def _timeout(self, incoming: Incoming) -> float | None:
-        """The seconds that a client gives a call; they may shorten what the gateway gives."""
-        text = incoming.header("x-llmdispatcher-timeout")
-        if text is None:
-            return None
-        try:
-            seconds = float(text)
-        except ValueError:
-            seconds = 0.0
-        if not 0 < seconds <= _MAX_TIMEOUT:
-            raise GatewayError(
-                f"x-llmdispatcher-timeout: {text[:20]!r} is no number of seconds up to {_MAX_TIMEOUT:g}",
-                status=400,
-                code="bad_timeout",
-            )
-        return seconds
-
-    def embed(self, task: Task) -> WholeAnswer:
-        """Answer a request for vectors."""
-        codec = EMBEDDING_CODECS[task.form.codec.name]
-        asked = codec.read_request(task.body, task.incoming.path)
-        check_settings(asked)
-        self._check_further_models(task.key, asked.extra_params)
-        if not asked.texts:
-            raise InvalidRequest("input: give a text or a list of texts; tokens are not taken, since each vendor has its own")
-        metadata = _note_request(task, task.record, asked.as_request()) if task.record is not None else {}
-        settings = self._settings_of(task, asked.model)
-        if asked.user and task.key is not None:
-            asked = attrs.evolve(asked, user=self._tenants.hash_for(task.key.organization, asked.user))
-        if (grants := self._grants(task.key, asked.as_request(), settings["model"])) is not None:
-            settings["model"] = self._first_granted(asked, settings["model"], grants)
-        timeout = self._timeout(task.incoming) or self.settings.timeout
-        if task.charge is not None:
-            request = attrs.evolve(asked, model=settings["model"]).as_request()
-            settings["model"] = task.charge.take(request, self._targets, timeout, partial(self._with_model, task)).model
-        with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
-            further = {**_embedding_settings(asked, settings), "metadata": metadata}
-            if task.record is not None:
-                self.log.dispatch(task.record)
-            found = answered(self.dispatcher.embed(settings["model"], asked.texts, timeout=timeout, cancel=cancel, **further))
-        if task.record is not None:
-            task.record.answered(found)
-        body = codec.write_response(found, asked)
-        if task.incoming.path.endswith(":embedContent"):
-            body = json.dumps({"embedding": json.loads(body)["embeddings"][0]}).encode()
-        return WholeAnswer(200, body, {"Content-Type": "application/json", **facts_of(found)})
-
-    def _first_granted(self, asked: EmbeddingRequest, model: str, grants: Grants) -> str:
-        """The model, or where a key may not ask all of its targets, the first that it may."""
-        request = ClientRequest.known(attrs.evolve(asked, model=model).as_request(), allows=grants)
-        plan = self.dispatcher.explain(request)
-        return model if all(skip.code != FORBIDDEN for skip in plan.skipped) else str(plan.targets[0])
-
-    def count(self, task: Task) -> WholeAnswer:
-        """Answer how many tokens a conversation has."""
-        request = self._asked(task).request
-        counted = self.dispatcher.count_tokens(request, timeout=self._timeout(task.incoming) or self.settings.timeout)
-        counting = next(one for one in COUNTING.values() if one.codec is task.form.codec)
-        return WholeAnswer(200, counting.write(counted.tokens), {"Content-Type": "application/json"})
-
-    def pass_through(self, task: Task, row: PassthroughRow) -> WholeAnswer | StreamedAnswer:
-        """Send a body to a vendor as it is, and its answer back."""
-        key, vendor = task.maker, self.dispatcher.get_vendor(row.vendor)
-        assert isinstance(vendor, HttpVendor), "checked at the beginning"
-        if row.unpriced != "allow" and accounts_of(key.levels, self._clock.now()):
-            text = "what calls of this path cost is not known, and this key has a budget"
-            raise GatewayError(text, status=403, code="model_unpriced")
-        target = passthrough.target_of(row, vendor, task)
-        self._check_kept(task, set(task.match.groups()))
-        if task.incoming.method != "POST":
-            self._check_passing_model(key, row, [])
-            reply = vendor.request(
-                task.incoming.method, target, timeout=self.settings.timeout, max_retries=0, max_body=_MOST_PASSED
-            )
-            self._keep_made(task, reply.content, reply.headers.get("content-type", ""))
-            told = {"x-llmdispatcher-vendor": vendor.name, **({VENDOR_ID: reply.request_id} if reply.request_id else {})}
-            return WholeAnswer(200, reply.content, {**told, **passthrough.content_headers(reply.headers.get("content-type", ""))})
-        content_type = passthrough.content_type_of(task.incoming)
-        self._check_passing_model(key, row, passed_bodies.models_in(task.body, content_type))
-        document = passed_bodies.document_in(task.body, content_type)
-        named = references_in(document) | passed_bodies.references_in_form(task.body, content_type)
-        if self._kept is None:
-            passthrough.check_stateless_document(document, named)
-        self._check_kept(task, named)
-        stream = isinstance(document, dict) and (document.get("stream") is True or document.get("stream_format") == "sse")
-        request: Request = passthrough.request_of(row, vendor, task, target)
-        if task.record is not None:
-            request = replace(request, metadata={**request.metadata, **_note_request(task, task.record, request)})
-            self.log.dispatch(task.record)
-        if stream:
-            opened = self.dispatcher.send_streaming_to_vendor(vendor.name, request, timeout=self.settings.timeout)
-            return passthrough.streamed_answer(opened, task, self.settings.timeout)
-        with self._leavers.watch(task.incoming.environ) as cancel:
-            answer = self.dispatcher.send_to_vendor(vendor.name, request, timeout=self.settings.timeout, cancel=cancel)
-        if task.record is not None:
-            task.record.answered(answer)
-        passed = passthrough.whole_answer(answer)
-        self._keep_made(task, passed.body, passed.headers["Content-Type"])
-        return passed
-
-    @staticmethod
-    def _keep_made(task: Task, body: bytes, content_type: str) -> None:
-        """Note whose the things are that a vendor says it has made."""
-        if task.keep is not None and "json" in content_type:
-            with contextlib.suppress(ValueError, RecursionError):
-                task.keep(made_in(json.loads(body)))
-
-    def _check_passing_model(self, key: ApiKey, row: PassthroughRow, named: list[str] | None) -> None:
-        """Raise unless a key may ask for the model that a body names, or else for the path."""
-        if not key.may_use(row.vendor):
-            raise GatewayError("this key may not use the vendor of this path", status=403, code="model_not_allowed")
-        if not key.limits_models:
-            return
-        if named is None or not all(self._may_ask(key, name) for name in named or [f"{row.vendor}:{row.path.strip('/')}"]):
-            raise GatewayError("model: this key may not ask for it", status=403, code="model_not_allowed", param="model")
-
-    def generate(self, task: Task) -> WholeAnswer | StreamedAnswer:
-        """Answer one of the methods of Google's models."""
-        works: Mapping[str, Callable[[Task], WholeAnswer | StreamedAnswer]] = {
-            "generateContent": self.converse,
-            "streamGenerateContent": self.converse,
-            "countTokens": self.count,
-            "embedContent": self.embed,
-            "batchEmbedContents": self.embed,
-        }
-        work = works.get(task.match["method"])
-        if work is None:
-            raise GatewayError("there is no such method here", status=404, code="not_found")
-        return work(task)
-
-    def models(self, task: Task) -> WholeAnswer:
-        """List the names that a key may ask for: pools, ``auto``, and the models of the registered vendors."""
-        names, form = self._names(task.key), form_of(task.incoming)
-        if form is GOOGLE:
-            listed: Any = {"models": [_google_record(name) for name in names]}
-        elif form is OLLAMA:
-            listed = {"models": [{"name": name, "model": name, "modified_at": _EPOCH, "size": 0, "digest": ""} for name in names]}
-        elif form is MESSAGES:
-            listed = {
-                "data": [_anthropic_record(name) for name in names],
-                "has_more": False,
-                "first_id": names[0] if names else None,
-                "last_id": names[-1] if names else None,
-            }
-        else:
-            listed = {"object": "list", "data": [_model_record(name) for name in names]}
-            if "client_version=" in task.incoming.query:  # Codex reads its own records here, and keeps its own table where none is
-                listed["models"] = []
-        return WholeAnswer(200, json.dumps(listed).encode(), {"Content-Type": "application/json"})
-
-    def model(self, task: Task) -> WholeAnswer:
-        """Show one name, if a key may ask for it."""
-        name = task.match["model"]
-        named, names = self._model(name), self._names(task.key)
-        if named not in names and not (":" not in named and any(one.partition(":")[2] == named for one in names)):
-            raise GatewayError("there is no such model here", status=404, code="model_not_found", param="model")
-        form = form_of(task.incoming)
-        if form is GOOGLE:
-            record = _google_record(name)
-        elif form is MESSAGES:
-            record = _anthropic_record(name)
-        else:
-            record = _model_record(name)
-        return WholeAnswer(200, json.dumps(record).encode(), {"Content-Type": "application/json"})
-
-    def _names(self, key: ApiKey | None) -> list[str]:
-        vendors = self.dispatcher.get_vendors()
-        kinds = {name: getattr(self.dispatcher.get_vendor(name), "kind", None) for name in vendors}
-        pools = list(self.dispatcher.config.pools or ())
-        models = [f"{name}:{model}" for name, kind in kinds.items() if kind is not None for model in model_names(kind)]
-        names = [*pools, "auto", *models]
-        return [name for name in names if self._is_shown(key, name)]
-
-    def _is_shown(self, key: ApiKey | None, name: str) -> bool:
-        grants = Grants.of(key, name, self.dispatcher)
-        if grants is None:
-            return True
-        return grants.allows_named(name) if ":" in name else self._has_target(grants, Request(name, "-"))
-
-    def _has_target(self, grants: Grants, request: Request) -> bool:
-        """Whether any target of a request may be asked."""
-        try:
-            return bool(self._targets(ClientRequest.known(request, allows=grants)))
-        except DispatchError:
-            return False
-
     def list_keys(self, task: Task) -> WholeAnswer:
         """List the keys of an organization."""
         return _json_answer(200, management.list_keys(self.keys, task.maker))
@@ -742,10 +378,6 @@ class Gateway:
         self.keys.close()
 
 
-_MOST_PASSED = 64 << 20
-"""Bytes of an answer that is fetched."""
-
-
 def _passing_routes(row: PassthroughRow) -> list[PathRoute]:
     """The routes of a path that passes."""
     pattern = re.compile(passthrough.pattern_of(row))
@@ -753,70 +385,8 @@ def _passing_routes(row: PassthroughRow) -> list[PathRoute]:
     return [PathRoute(method, pattern, CHAT, "gateway", work, "passthrough", passes=True) for method in row.methods]
 
 
-def _takes_client_credentials(dispatcher: Dispatcher) -> bool:
-    """Whether a vendor takes its clients' own. Raises :class:`ConfigError` for two of one format: one would see the other's."""
-    found: dict[str, str] = {}
-    for name in dispatcher.get_vendors():
-        vendor = dispatcher.get_vendor(name)
-        if isinstance(vendor, HttpVendor) and vendor.takes_client_credentials:
-            row = vendor_row(vendor.kind)
-            kind = family(row.codec) if row is not None else name
-            if kind in found:
-                raise ConfigError(f"vendors.{name}.credentials: {found[kind]} takes those of the same format, too; leave one out")
-            found[kind] = name
-    return bool(found)
-
-
-def _note_request(task: Task, record: RequestRecord, request: Request) -> dict[str, str]:
-    """Note session and model of a request; returns what observers and a ledger are told of it, in its metadata."""
-    record.session, record.asked_model = session_of(task.incoming, request), request.model
-    return {"request_id": record.id, **({"session": record.session} if record.session is not None else {})}
-
-
 def _json_answer(status: int, body: Mapping[str, Any]) -> WholeAnswer:
     return WholeAnswer(status, json.dumps(body).encode(), {"Content-Type": "application/json"})
-
-
-def _embedding_settings(asked: EmbeddingRequest, settings: Mapping[str, Any]) -> dict[str, Any]:
-    further = {name: value for name, value in asked.extra_params.items() if name != "encoding_format"}
-    known = {name: value for name, value in settings.items() if name == "profile"}
-    return {"dimensions": asked.dimensions, "user": asked.user, "extra_params": further, **known}
-
-
-def _model_record(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": name.partition(":")[0] if ":" in name else "llmdispatcher"}
-
-
-def _google_record(name: str) -> dict[str, Any]:
-    methods = ["generateContent", "streamGenerateContent", "countTokens"]
-    return {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": methods}
-
-
-def _anthropic_record(name: str) -> dict[str, Any]:
-    return {"type": "model", "id": name, "display_name": name, "created_at": _EPOCH}
-
-
-_EPOCH = "1970-01-01T00:00:00Z"
-
-
-def form_of(incoming: Incoming) -> ClientFormat:
-    """The format in which a client reads errors and lists: by the path, and where several have one path by its headers."""
-    path = incoming.path
-    if path.startswith("/v1/messages"):
-        return MESSAGES
-    if path.startswith("/v1beta/") or _GOOGLE_PATH.fullmatch(path):
-        return GOOGLE
-    if path.startswith("/v1/models"):
-        if incoming.method == "POST" or incoming.header("x-goog-api-key") is not None:
-            return GOOGLE
-        return CHAT if incoming.header("anthropic-version") is None else MESSAGES
-    if path.startswith("/proxy/"):
-        return MANAGEMENT
-    if path.startswith("/api/"):
-        return MANAGEMENT if path.startswith("/api/v1/") else OLLAMA
-    if path == "/v1/completions":
-        return COMPLETIONS
-    return RESPONSES if path.startswith("/v1/responses") else CHAT
 
 
 def _routes(rows: Sequence[tuple[str, str, ClientFormat, str | None, Any]]) -> tuple[PathRoute, ...]:
@@ -840,7 +410,6 @@ def _of_desk(work: Callable[[UsageDesk, Task], WholeAnswer]) -> Callable[[Gatewa
 
 
 _NAME = r"(?P<name>[^/]{1,200})"
-_GOOGLE_PATH = re.compile(r"/v1/tunedModels/.+")
 _GOOGLE_METHOD = r"/v1(?:beta)?/(?P<kind>models|tunedModels)/(?P<model>.+):(?P<method>[A-Za-z]+)"
 ROUTES = _routes(
     [
@@ -899,4 +468,4 @@ def make_gateway(
     return Gateway(dispatcher, keys, settings or GatewaySettings(), users=users)
 
 
-__all__ = ["ROUTES", "Gateway", "GatewaySettings", "Response", "make_gateway"]
+__all__ = ["ROUTES", "Gateway", "GatewaySettings", "make_gateway"]

@@ -17,7 +17,7 @@ import attrs
 
 from ...runtime import Cancellation, Clock, new_lock, unique_hex
 from ..keys import ApiKey
-from .formats import ClientFormat, GatewayError
+from .formats import CHAT, COMPLETIONS, GOOGLE, MANAGEMENT, MESSAGES, OLLAMA, RESPONSES, ClientFormat, GatewayError
 from .hosts import HostRules
 
 if TYPE_CHECKING:
@@ -477,3 +477,26 @@ def reserved_port(host: str, port: int) -> Iterator[int]:
         if not hasattr(socket, "SO_REUSEPORT"):
             held.close()
         yield found
+
+
+_GOOGLE_PATH = re.compile(r"/v1/tunedModels/.+")
+
+
+def form_of(incoming: Incoming) -> ClientFormat:
+    """The format in which a client reads errors and lists: by the path, and where several have one path by its headers."""
+    path = incoming.path
+    if path.startswith("/v1/messages"):
+        return MESSAGES
+    if path.startswith("/v1beta/") or _GOOGLE_PATH.fullmatch(path):
+        return GOOGLE
+    if path.startswith("/v1/models"):
+        if incoming.method == "POST" or incoming.header("x-goog-api-key") is not None:
+            return GOOGLE
+        return CHAT if incoming.header("anthropic-version") is None else MESSAGES
+    if path.startswith("/proxy/"):
+        return MANAGEMENT
+    if path.startswith("/api/"):
+        return MANAGEMENT if path.startswith("/api/v1/") else OLLAMA
+    if path == "/v1/completions":
+        return COMPLETIONS
+    return RESPONSES if path.startswith("/v1/responses") else CHAT

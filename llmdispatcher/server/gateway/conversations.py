@@ -1,0 +1,324 @@
+"""Requests that a dispatcher answers: conversations, embeddings, counts of tokens, and bodies that pass as they are."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import attrs
+
+from ...catalog import vendor_row
+from ...dispatcher import Dispatcher
+from ...errors import ConfigError, InvalidRequest
+from ...routing import FORBIDDEN
+from ...runtime import Clock
+from ...types import EmbeddingRequest, Request, replace
+from ...vendors import HttpVendor
+from ...wire import COUNTING, EMBEDDING_CODECS, Inbound
+from ..budgets import accounts_of
+from ..kept_ids import KeptIds, made_in, references_in
+from ..keys import ApiKey, KeyStore
+from ..records import RequestRecords
+from . import passed_bodies, passthrough
+from .answers import VENDOR_ID, StreamedAnswer, WholeAnswer, facts_of, stream_of
+from .caching import may_cache
+from .checks import check_media, check_output, check_settings, check_stateless, further_models
+from .formats import MESSAGES, GatewayError
+from .http import GatewaySettings, Incoming, Leavers, PassthroughRow, Task, client_credentials
+from .limits import charging
+from .models import ModelNames
+from .passing import Original, anthropic_headers, body_of, family, hashed_values
+from .record import RequestRecord
+from .requests import RequestLog
+from .service_format import in_service_format
+from .sessions import session_of
+from .targets import ClientRequest, Grants
+from .tenant import TenantHashes
+
+_MAX_TIMEOUT = 3600.0
+_MOST_PASSED = 64 << 20
+"""Bytes of an answer that is fetched."""
+
+
+class Conversations(ModelNames):
+    """Answers requests that are read, checked and bound to their key, over a dispatcher; each is noted in ``log``."""
+
+    def __init__(self, dispatcher: Dispatcher, keys: KeyStore, settings: GatewaySettings, clock: Clock) -> None:
+        super().__init__(dispatcher)
+        self.settings = settings
+        self._clock = clock
+        self.records = RequestRecords(keys.url, clock=clock, days=settings.record_days)
+        self.log = RequestLog(self.records, clock)
+        self._leavers = Leavers()
+        self._tenants = TenantHashes(keys)
+        self._takes_client_credentials = takes_client_credentials(dispatcher)
+        self._kept = KeptIds(keys) if settings.stateful else None
+
+    def complete(self, task: Task) -> WholeAnswer | StreamedAnswer:
+        """Answer a conversation in OpenAI's format, or as the LLM proxy service does where a body asks for that."""
+        return in_service_format(task, self.converse)
+
+    def generate(self, task: Task) -> WholeAnswer | StreamedAnswer:
+        """Answer one of the methods of Google's models."""
+        works: Mapping[str, Callable[[Task], WholeAnswer | StreamedAnswer]] = {
+            "generateContent": self.converse,
+            "streamGenerateContent": self.converse,
+            "countTokens": self.count,
+            "embedContent": self.embed,
+            "batchEmbedContents": self.embed,
+        }
+        work = works.get(task.match["method"])
+        if work is None:
+            raise GatewayError("there is no such method here", status=404, code="not_found")
+        return work(task)
+
+    def converse(self, task: Task) -> WholeAnswer | StreamedAnswer:
+        """Answer a conversation, whole or as a stream, whichever vendor is asked."""
+        asked = self._asked(task)
+        if task.record is not None:
+            task.record.streamed = asked.stream
+            self.log.dispatch(task.record)
+        timeout = self._timeout(task.incoming)
+        if task.charge is not None:
+            seconds = None if asked.stream else timeout or self.settings.timeout
+            targets = partial(self._targets, streaming=asked.stream)
+            asked = attrs.evolve(asked, request=task.charge.take(asked.request, targets, seconds, partial(self._with_model, task)))
+        if not asked.stream:
+            with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
+                response = answered(self.dispatcher.send(asked.request, timeout=timeout or self.settings.timeout, cancel=cancel))
+            if task.record is not None:
+                task.record.answered(response)
+            passed = body_of(response)
+            if task.keep is not None and not response.cached:
+                task.keep(made_in(json.loads(passed) if passed else {"id": response.response_id}))
+            body = passed or task.form.codec.write_response(response, asked)
+            return WholeAnswer(200, body, {"Content-Type": "application/json", **facts_of(response)})
+        with charging(task.charge):
+            stream = self.dispatcher.send_streaming(asked.request, timeout=timeout)
+        answer = stream_of(stream, task, asked, self.settings, self._leavers)
+        vendor = self.dispatcher.get_vendor(stream.vendor) if stream.vendor is not None else None
+        if (told := answer.headers.get(VENDOR_ID)) is not None and isinstance(vendor, HttpVendor):
+            answer.headers[VENDOR_ID] = vendor.mask(told)
+        return answer
+
+    def _with_model(self, task: Task, request: Request, model: str) -> Request:
+        """A request for another model, if its key may ask for that."""
+        named = self._settings_of(task, model)["model"]
+        if not isinstance(request, ClientRequest):
+            return replace(request, model=named)
+        return replace(request, model=named, allows=self._grants(task.key, request, named))
+
+    def _asked(self, task: Task) -> Inbound:
+        """What a body asks for, checked, with the model's name as the dispatcher has it."""
+        incoming, codec = task.incoming, task.form.codec
+        asked = codec.read_request(task.body, f"{incoming.path}?{incoming.query}")
+        request = asked.request
+        check_settings(request)
+        check_output(request, self.settings.max_max_tokens)
+        check_media(request)
+        self._check_further_models(task.key, request.extra_params)
+        if self._kept is None:
+            check_stateless(request)
+        else:
+            self._check_kept(task, references_in(json.loads(task.body)))
+        organization = task.key.organization if task.key is not None else ""
+        session = session_of(task.incoming, request)
+        changes = self._settings_of(task, request.model)
+        changes["metadata"] = {**request.metadata, **self._known_as(task, request)}
+        if self.dispatcher.config.cache is not None and not may_cache(self.dispatcher, request):
+            changes["cache"] = False
+        if session is not None:
+            changes |= {"session": f"{organization}\0{session}", "cache_key": self._tenants.hash_for(organization, session)}
+        fields, hashed = hashed_values(request, partial(self._tenants.hash_for, organization))
+        if headers := anthropic_headers(incoming):
+            changes["headers"] = headers
+        changes["allows"] = self._grants(task.key, request, changes["model"])
+        changes["marks"] = self.settings.cache_marks
+        changes["endless"] = isinstance(self.dispatcher.config.timeout, str) and self._timeout(incoming) is None
+        beta = task.form is MESSAGES and "beta=true" in incoming.query.split("&")
+        own = client_credentials(incoming) if self._takes_client_credentials else {}
+        original = Original(task.body, asked, codec, hashed=hashed, settings=self.settings, beta=beta)
+        bound = original.bind(ClientRequest.known(request, **{**changes, **fields}), own)
+        return attrs.evolve(asked, created_at=self._clock.now(), request=bound)
+
+    def _check_kept(self, task: Task, ids: set[str]) -> None:
+        """Raise unless what a request names of the things that vendors keep is its organization's own."""
+        if self._kept is not None and not self._kept.are_of(task.maker.organization, ids):
+            text = "the request names an answer, file or conversation that is not here; make one, or leave it out"
+            raise GatewayError(text, status=404, code="not_found")
+
+    @staticmethod
+    def _known_as(task: Task, request: Request) -> dict[str, Any]:
+        """What observers and a ledger are told of a request beside its fields: the tags of its key, its id, its session."""
+        told: dict[str, Any] = {}
+        if task.key is not None and (tags := task.key.all_tags):
+            told = {"tags": tags, **{f"tag:{tag}": True for tag in tags}}  # which routing rules can compare
+        return told if task.record is None else {**told, **_note_request(task, task.record, request)}
+
+    def _settings_of(self, task: Task, model: str) -> dict[str, Any]:
+        """The model as the dispatcher names it, and what the headers say. Raises where the key may not ask for it."""
+        named = self._model(model)
+        incoming = task.incoming
+        changes: dict[str, Any] = {"model": named}
+        for header, field in (("x-llmdispatcher-mode", "mode"), ("x-llmdispatcher-profile", "profile")):
+            if (value := incoming.header(header)) is not None:
+                changes[field] = value
+        if (incoming.header("x-llmdispatcher-cache") or "").lower() in ("false", "0", "no"):
+            changes["cache"] = False
+        if task.key is not None:
+            changes["origin"] = task.key.organization
+            changes["id_at_origin"] = task.key.id
+        return changes
+
+    def _check_further_models(self, key: ApiKey | None, extra: Mapping[str, Any]) -> None:
+        """Raise for names of models in fields of a vendor's own that a key may not ask for: some vendors fall back to these."""
+        if key is None or not key.limits_models:
+            return
+        if not all(one is not None and self._may_ask(key, one) for one in further_models(extra)):
+            text = "models, fallbacks: this key may not ask for all of these"
+            raise GatewayError(text, status=403, code="model_not_allowed", param="models")
+
+    def _timeout(self, incoming: Incoming) -> float | None:
+        """The seconds that a client gives a call; they may shorten what the gateway gives."""
+        text = incoming.header("x-llmdispatcher-timeout")
+        if text is None:
+            return None
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds <= _MAX_TIMEOUT:
+            raise GatewayError(
+                f"x-llmdispatcher-timeout: {text[:20]!r} is no number of seconds up to {_MAX_TIMEOUT:g}",
+                status=400,
+                code="bad_timeout",
+            )
+        return seconds
+
+    def embed(self, task: Task) -> WholeAnswer:
+        """Answer a request for vectors."""
+        codec = EMBEDDING_CODECS[task.form.codec.name]
+        asked = codec.read_request(task.body, task.incoming.path)
+        check_settings(asked)
+        self._check_further_models(task.key, asked.extra_params)
+        if not asked.texts:
+            raise InvalidRequest("input: give a text or a list of texts; tokens are not taken, since each vendor has its own")
+        metadata = _note_request(task, task.record, asked.as_request()) if task.record is not None else {}
+        settings = self._settings_of(task, asked.model)
+        if asked.user and task.key is not None:
+            asked = attrs.evolve(asked, user=self._tenants.hash_for(task.key.organization, asked.user))
+        if (grants := self._grants(task.key, asked.as_request(), settings["model"])) is not None:
+            settings["model"] = self._first_granted(asked, settings["model"], grants)
+        timeout = self._timeout(task.incoming) or self.settings.timeout
+        if task.charge is not None:
+            request = attrs.evolve(asked, model=settings["model"]).as_request()
+            settings["model"] = task.charge.take(request, self._targets, timeout, partial(self._with_model, task)).model
+        with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
+            further = {**_embedding_settings(asked, settings), "metadata": metadata}
+            if task.record is not None:
+                self.log.dispatch(task.record)
+            found = answered(self.dispatcher.embed(settings["model"], asked.texts, timeout=timeout, cancel=cancel, **further))
+        if task.record is not None:
+            task.record.answered(found)
+        body = codec.write_response(found, asked)
+        if task.incoming.path.endswith(":embedContent"):
+            body = json.dumps({"embedding": json.loads(body)["embeddings"][0]}).encode()
+        return WholeAnswer(200, body, {"Content-Type": "application/json", **facts_of(found)})
+
+    def _first_granted(self, asked: EmbeddingRequest, model: str, grants: Grants) -> str:
+        """The model, or where a key may not ask all of its targets, the first that it may."""
+        request = ClientRequest.known(attrs.evolve(asked, model=model).as_request(), allows=grants)
+        plan = self.dispatcher.explain(request)
+        return model if all(skip.code != FORBIDDEN for skip in plan.skipped) else str(plan.targets[0])
+
+    def count(self, task: Task) -> WholeAnswer:
+        """Answer how many tokens a conversation has."""
+        request = self._asked(task).request
+        counted = self.dispatcher.count_tokens(request, timeout=self._timeout(task.incoming) or self.settings.timeout)
+        counting = next(one for one in COUNTING.values() if one.codec is task.form.codec)
+        return WholeAnswer(200, counting.write(counted.tokens), {"Content-Type": "application/json"})
+
+    def pass_through(self, task: Task, row: PassthroughRow) -> WholeAnswer | StreamedAnswer:
+        """Send a body to a vendor as it is, and its answer back."""
+        key, vendor = task.maker, self.dispatcher.get_vendor(row.vendor)
+        assert isinstance(vendor, HttpVendor), "checked at the beginning"
+        if row.unpriced != "allow" and accounts_of(key.levels, self._clock.now()):
+            text = "what calls of this path cost is not known, and this key has a budget"
+            raise GatewayError(text, status=403, code="model_unpriced")
+        target = passthrough.target_of(row, vendor, task)
+        self._check_kept(task, set(task.match.groups()))
+        if task.incoming.method != "POST":
+            self._check_passing_model(key, row, [])
+            reply = vendor.request(
+                task.incoming.method, target, timeout=self.settings.timeout, max_retries=0, max_body=_MOST_PASSED
+            )
+            self._keep_made(task, reply.content, reply.headers.get("content-type", ""))
+            told = {"x-llmdispatcher-vendor": vendor.name, **({VENDOR_ID: reply.request_id} if reply.request_id else {})}
+            return WholeAnswer(200, reply.content, {**told, **passthrough.content_headers(reply.headers.get("content-type", ""))})
+        content_type = passthrough.content_type_of(task.incoming)
+        self._check_passing_model(key, row, passed_bodies.models_in(task.body, content_type))
+        document = passed_bodies.document_in(task.body, content_type)
+        named = references_in(document) | passed_bodies.references_in_form(task.body, content_type)
+        if self._kept is None:
+            passthrough.check_stateless_document(document, named)
+        self._check_kept(task, named)
+        stream = isinstance(document, dict) and (document.get("stream") is True or document.get("stream_format") == "sse")
+        request: Request = passthrough.request_of(row, vendor, task, target)
+        if task.record is not None:
+            request = replace(request, metadata={**request.metadata, **_note_request(task, task.record, request)})
+            self.log.dispatch(task.record)
+        if stream:
+            opened = self.dispatcher.send_streaming_to_vendor(vendor.name, request, timeout=self.settings.timeout)
+            return passthrough.streamed_answer(opened, task, self.settings.timeout)
+        with self._leavers.watch(task.incoming.environ) as cancel:
+            answer = self.dispatcher.send_to_vendor(vendor.name, request, timeout=self.settings.timeout, cancel=cancel)
+        if task.record is not None:
+            task.record.answered(answer)
+        passed = passthrough.whole_answer(answer)
+        self._keep_made(task, passed.body, passed.headers["Content-Type"])
+        return passed
+
+    @staticmethod
+    def _keep_made(task: Task, body: bytes, content_type: str) -> None:
+        """Note whose the things are that a vendor says it has made."""
+        if task.keep is not None and "json" in content_type:
+            with contextlib.suppress(ValueError, RecursionError):
+                task.keep(made_in(json.loads(body)))
+
+    def _check_passing_model(self, key: ApiKey, row: PassthroughRow, named: list[str] | None) -> None:
+        """Raise unless a key may ask for the model that a body names, or else for the path."""
+        if not key.may_use(row.vendor):
+            raise GatewayError("this key may not use the vendor of this path", status=403, code="model_not_allowed")
+        if not key.limits_models:
+            return
+        if named is None or not all(self._may_ask(key, name) for name in named or [f"{row.vendor}:{row.path.strip('/')}"]):
+            raise GatewayError("model: this key may not ask for it", status=403, code="model_not_allowed", param="model")
+
+
+def _note_request(task: Task, record: RequestRecord, request: Request) -> dict[str, str]:
+    """Note session and model of a request; returns what observers and a ledger are told of it, in its metadata."""
+    record.session, record.asked_model = session_of(task.incoming, request), request.model
+    return {"request_id": record.id, **({"session": record.session} if record.session is not None else {})}
+
+
+def _embedding_settings(asked: EmbeddingRequest, settings: Mapping[str, Any]) -> dict[str, Any]:
+    further = {name: value for name, value in asked.extra_params.items() if name != "encoding_format"}
+    known = {name: value for name, value in settings.items() if name == "profile"}
+    return {"dimensions": asked.dimensions, "user": asked.user, "extra_params": further, **known}
+
+
+def takes_client_credentials(dispatcher: Dispatcher) -> bool:
+    """Whether a vendor takes its clients' own. Raises :class:`ConfigError` for two of one format: one would see the other's."""
+    found: dict[str, str] = {}
+    for name in dispatcher.get_vendors():
+        vendor = dispatcher.get_vendor(name)
+        if isinstance(vendor, HttpVendor) and vendor.takes_client_credentials:
+            row = vendor_row(vendor.kind)
+            kind = family(row.codec) if row is not None else name
+            if kind in found:
+                raise ConfigError(f"vendors.{name}.credentials: {found[kind]} takes those of the same format, too; leave one out")
+            found[kind] = name
+    return bool(found)

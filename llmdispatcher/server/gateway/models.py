@@ -1,0 +1,126 @@
+"""Names of models: what a client's name means here, which a key may ask for, and the lists that clients read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from ...catalog import Target, canonical, model_names
+from ...dispatcher import Dispatcher
+from ...errors import DispatchError
+from ...types import Request, replace
+from ..keys import ApiKey
+from .answers import WholeAnswer
+from .formats import GOOGLE, MESSAGES, OLLAMA, GatewayError
+from .http import Task, form_of
+from .targets import ClientRequest, Grants
+
+_EPOCH = "1970-01-01T00:00:00Z"
+
+
+class ModelNames:
+    """The names that a dispatcher answers to, as each key sees them."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.dispatcher = dispatcher
+
+    def models(self, task: Task) -> WholeAnswer:
+        """List the names that a key may ask for: pools, ``auto``, and the models of the registered vendors."""
+        names, form = self._names(task.key), form_of(task.incoming)
+        if form is GOOGLE:
+            listed: Any = {"models": [_google_record(name) for name in names]}
+        elif form is OLLAMA:
+            listed = {"models": [{"name": name, "model": name, "modified_at": _EPOCH, "size": 0, "digest": ""} for name in names]}
+        elif form is MESSAGES:
+            listed = {
+                "data": [_anthropic_record(name) for name in names],
+                "has_more": False,
+                "first_id": names[0] if names else None,
+                "last_id": names[-1] if names else None,
+            }
+        else:
+            listed = {"object": "list", "data": [_model_record(name) for name in names]}
+            if "client_version=" in task.incoming.query:  # Codex reads its own records here, and keeps its own table where none is
+                listed["models"] = []
+        return WholeAnswer(200, json.dumps(listed).encode(), {"Content-Type": "application/json"})
+
+    def model(self, task: Task) -> WholeAnswer:
+        """Show one name, if a key may ask for it."""
+        name = task.match["model"]
+        named, names = self._model(name), self._names(task.key)
+        if named not in names and not (":" not in named and any(one.partition(":")[2] == named for one in names)):
+            raise GatewayError("there is no such model here", status=404, code="model_not_found", param="model")
+        form = form_of(task.incoming)
+        if form is GOOGLE:
+            record = _google_record(name)
+        elif form is MESSAGES:
+            record = _anthropic_record(name)
+        else:
+            record = _model_record(name)
+        return WholeAnswer(200, json.dumps(record).encode(), {"Content-Type": "application/json"})
+
+    def _names(self, key: ApiKey | None) -> list[str]:
+        vendors = self.dispatcher.get_vendors()
+        kinds = {name: getattr(self.dispatcher.get_vendor(name), "kind", None) for name in vendors}
+        pools = list(self.dispatcher.config.pools or ())
+        models = [f"{name}:{model}" for name, kind in kinds.items() if kind is not None for model in model_names(kind)]
+        names = [*pools, "auto", *models]
+        return [name for name in names if self._is_shown(key, name)]
+
+    def _is_shown(self, key: ApiKey | None, name: str) -> bool:
+        grants = Grants.of(key, name, self.dispatcher)
+        if grants is None:
+            return True
+        return grants.allows_named(name) if ":" in name else self._has_target(grants, Request(name, "-"))
+
+    def _grants(self, key: ApiKey | None, request: Request, model: str) -> Grants | None:
+        """Whom a key may ask for a model; ``None``: anybody. Raises where there is nobody, be the model known or not."""
+        grants = Grants.of(key, model, self.dispatcher)
+        if grants is not None and not grants.is_certain and not self._has_target(grants, replace(request, model=model)):
+            text = f"model: neither this key nor a vendor that it may use can be asked for {model[:80]!r}"
+            raise GatewayError(text, status=403, code="model_not_allowed", param="model")
+        return grants
+
+    def _has_target(self, grants: Grants, request: Request) -> bool:
+        """Whether any target of a request may be asked."""
+        try:
+            return bool(self._targets(ClientRequest.known(request, allows=grants)))
+        except DispatchError:
+            return False
+
+    def _targets(self, request: Request, *, streaming: bool = False) -> Sequence[Target]:
+        """Whom the dispatcher would ask."""
+        return self.dispatcher.explain(request, streaming=streaming).targets
+
+    def _may_ask(self, key: ApiKey, model: str) -> bool:
+        """Whether a key may use a name: as it is written, as ours, or without the registered vendor before it."""
+        named = self._model(model)
+        vendor, colon, tail = named.partition(":")
+        return (
+            key.may_ask(model)
+            or key.may_ask(named)
+            or bool(colon and key.may_ask(tail) and self.dispatcher.get_vendor(canonical(vendor)) is not None)
+        )
+
+    def _model(self, name: str) -> str:
+        """A name with a slash, as other gateways have it, as ours: ``openai/gpt-4o`` where openai is registered."""
+        head, slash, tail = name.partition("/")
+        if name in self.dispatcher.config.pools:
+            return name
+        if slash and tail and ":" not in head and self.dispatcher.get_vendor(canonical(head)) is not None:
+            return f"{head}:{tail}"
+        return name
+
+
+def _model_record(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": name.partition(":")[0] if ":" in name else "llmdispatcher"}
+
+
+def _google_record(name: str) -> dict[str, Any]:
+    methods = ["generateContent", "streamGenerateContent", "countTokens"]
+    return {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": methods}
+
+
+def _anthropic_record(name: str) -> dict[str, Any]:
+    return {"type": "model", "id": name, "display_name": name, "created_at": _EPOCH}
