@@ -79,7 +79,17 @@ def gunicorn(port: int) -> list[Any]:
 
 
 def uwsgi(port: int) -> list[Any]:
-    told = ["--master", "--enable-threads", "--threads", "16", "--need-app", "--disable-logging", "--worker-reload-mercy", "2"]
+    told = [
+        "--master",
+        "--die-on-term",
+        "--enable-threads",
+        "--threads",
+        "16",
+        "--need-app",
+        "--disable-logging",
+        "--worker-reload-mercy",
+        "2",
+    ]
     return [
         SERVERS / "bin" / "uwsgi",
         "--http-socket",
