@@ -210,8 +210,8 @@ def failures_lose_nothing(
 ) -> dict[str, Any]:
     """Kill workers, PostgreSQL and Redis under load: what was served is spent, or reserved still by calls that were killed.
 
-    The load comes in rounds of ``calls`` until the last server is back; ``pause`` is in seconds. The database goes last: a worker that
-    is killed while that is away takes along what it has granted since.
+    The load comes in rounds of ``calls`` until the last server is back; ``pause`` is in seconds.
+    The database goes last: a worker that is killed while that is away takes along what it has granted since.
     """
     cost = made.cost()
     key, secret = made.store.create("a key", budget="1000", in_flight=10_000)

@@ -193,7 +193,7 @@ def test_a_silent_first_vendor_is_left_within_its_share(keys, monkeypatch):
         _, secret = keys.create("a test")
         settings = GatewaySettings(threads=8, patience=0.05, heartbeat=0.3, timeout=2.0)
         with made, serving(create_app(made, keys=keys, settings=settings)) as url:
-            body = {**STREAM, "max_tokens": 1}
+            body = {**STREAM, "max_tokens": 9}
             answer = requests.post(f"{url}/v1/chat/completions", json=body, headers={"x-api-key": secret}, timeout=30)
 
     assert 200 == answer.status_code
