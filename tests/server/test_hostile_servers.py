@@ -79,22 +79,13 @@ def gunicorn(port: int) -> list[Any]:
 
 
 def uwsgi(port: int) -> list[Any]:
-    told = [
-        "--master",
-        "--die-on-term",
-        "--enable-threads",
-        "--threads",
-        "16",
-        "--need-app",
-        "--disable-logging",
-        "--worker-reload-mercy",
-        "2",
-    ]
+    told = ["--master", "--enable-threads", "--threads", "16", "--need-app", "--disable-logging", "--worker-reload-mercy", "2"]
     return [
         SERVERS / "bin" / "uwsgi",
         "--http-socket",
         f"127.0.0.1:{port}",
         *told,
+        "--die-on-term",
         "--module",
         "llmdispatcher.server.serve:application",
     ]
