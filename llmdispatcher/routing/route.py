@@ -25,6 +25,7 @@ from .requirements import (
     EMBEDDINGS,
     FAILOVER,
     FILE,
+    FORBIDDEN,
     MISSING,
     OVER_COST,
     PINNED,
@@ -120,6 +121,14 @@ class Route:
         first, *others = self.steps
         left_out = [SkippedTarget(step.target.vendor, f"{step.target}: failover is off", FAILOVER) for step in others]
         return attrs.evolve(self, steps=(first,), skipped=(*self.skipped, *left_out))
+
+    def without(self, forbidden: Sequence[Target]) -> Route:
+        """The route without targets that the request may not ask. Raises :class:`ModelNotFound` where no other is left."""
+        steps = tuple([step for step in self.steps if step.target not in forbidden])
+        if not steps:
+            raise ModelNotFound("no target of the model may be asked for this request", code="model_not_allowed", sent=False)
+        told = [SkippedTarget(each.vendor, f"{each.model} may not be asked for this request", FORBIDDEN) for each in forbidden]
+        return attrs.evolve(self, steps=steps, skipped=(*self.skipped, *told))
 
     def __str__(self) -> str:
         lines = [self.heading]

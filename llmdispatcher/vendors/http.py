@@ -352,7 +352,7 @@ class HttpVendor:
         """One answer in one piece."""
         call, codec, bounds, names, dropped = self._encode(request, deadline, stream=False)
         reply = self.open(call, deadline)
-        response = self._decode(reply, deadline, partial(codec.decode, members=bounds.members))
+        response = self._decode(reply.read(), reply, deadline, partial(codec.decode, members=bounds.members))
         if names.sent:
             response = names.restore(response)
         if response.finish_reason not in ENDS or response.other_choices:
@@ -573,10 +573,10 @@ class HttpVendor:
 
     def _read(self, call: HttpCall, deadline: Deadline, decode: Callable[[bytes], T]) -> T:
         """One exchange, its body read and decoded."""
-        return self._decode(self.open(call, deadline), deadline, decode)
+        reply = self.open(call, deadline)
+        return self._decode(reply.read(), reply, deadline, decode)
 
-    def _decode(self, reply: HttpReply, deadline: Deadline, decode: Callable[[bytes], T]) -> T:
-        body = reply.read()
+    def _decode(self, body: bytes, reply: HttpReply, deadline: Deadline, decode: Callable[[bytes], T]) -> T:
         try:
             answer = decode(body)
             deadline.check()  # the decoding takes time, too
