@@ -56,6 +56,7 @@ from ..routing import (
     CostOptimization,
     Latencies,
     Route,
+    Selection,
     dead_end,
 )
 from ..runtime import Deadline
@@ -170,7 +171,7 @@ class AttemptLoop(AttemptPolicies):
         now = call.deadline.clock.monotonic
         refused: DispatchError | None = None
         schedule = RetrySchedule(
-            route.targets, self.retry_policy, self.cooldowns, now(), transient_only=route.transient_only, on=route.goes_on
+            route.targets, self.retry_policy, self.cooldowns, now(), transient_only=route.choice is Selection.POOL, on=route.goes_on
         )
         while (turn := self._next(call, schedule)) is not None:
             target = turn.target

@@ -105,11 +105,6 @@ class Route:
         """What was asked for, as the first line of an explanation."""
         return f"{self.model}:" if self.profile is None else f"{self.model} (an alias in the profile {self.profile}):"
 
-    @property
-    def transient_only(self) -> bool:
-        """Whether only a failure that passes leads on to the next target, or one that ``goes_on`` names."""
-        return self.choice is Selection.POOL
-
     def alike(self) -> int:
         """How many targets at its beginning share the calls for one model, so that each could have been the first."""
         model = self.steps[0].target.model if self.steps else None

@@ -359,14 +359,10 @@ class HttpVendor:
             self._refuse_unusable(response, reply)
         identity, left = request_id(reply.headers), rate_limit_remaining(reply.headers, self._clock.now())
         if identity is not None:
-            identity = self._mask_id(identity, reply)
+            identity = self._credentials.mask_id(identity, reply.secrets)
         if identity is None and left is None and not dropped:
             return response
         return replace(response, request_id=identity, rate_limit_remaining=left, dropped=dropped)
-
-    def _mask_id(self, identity: str, reply: HttpReply) -> str:
-        identity = self._credentials.mask_id(identity)
-        return Secrets(reply.secrets).mask(identity) if reply.secrets else identity
 
     def _refuse_unusable(self, response: Response, reply: HttpReply) -> None:
         try:
@@ -566,7 +562,7 @@ class HttpVendor:
             except DispatchError as error:
                 raise error.with_facts(vendor=self.name) from None
             identity = request_id(reply.headers)
-            identity = None if identity is None else self._mask_id(identity, reply)
+            identity = None if identity is None else self._credentials.mask_id(identity, reply.secrets)
             return VendorReply(status=reply.status, headers=reply.headers, content=content, request_id=identity)
 
         return retry(call.method, once, deadline, max_retries)
