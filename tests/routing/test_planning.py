@@ -35,7 +35,7 @@ from llmdispatcher.routing import (
     pools,
 )
 from llmdispatcher.routing.modes import cost_saving
-from llmdispatcher.routing.requirements import needs_of
+from llmdispatcher.routing.planner import needs_of
 
 SCHEMA = {"type": "object", "properties": {"x": {"type": "integer"}}}
 ASK = Request("m", "Hello")
