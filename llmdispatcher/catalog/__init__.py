@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from .lockfile.aliases import parse_source as parse_source
     from .lockfile.lockfile import Lockfile as Lockfile
     from .lockfile.paths import BUNDLED as BUNDLED
+    from .models import CURRENT as CURRENT
     from .models import NameClaim as NameClaim
     from .models import all_models as all_models
     from .models import claim_on as claim_on
-    from .models import current_snapshot as current_snapshot
     from .models import get_model as get_model
     from .models import list_models as list_models
     from .models import model_facts as model_facts
@@ -74,7 +74,7 @@ else:
                 "all_models",
                 "NameClaim",
                 "claim_on",
-                "current_snapshot",
+                "CURRENT",
                 "get_model",
                 "list_models",
                 "model_facts",

@@ -226,13 +226,15 @@ class CatalogSnapshot:
 _EMPTY = _VendorModels("")
 
 
-_snapshot = CatalogSnapshot()
+class _Current:
+    """``snapshot`` has the rows that count now; a change of rows makes another object of it."""
+
+    def __init__(self) -> None:
+        self.snapshot = CatalogSnapshot()
+
+
+CURRENT = _Current()
 _lock = new_lock()
-
-
-def current_snapshot() -> CatalogSnapshot:
-    """Return the current rows; a change of rows makes another object."""
-    return _snapshot
 
 
 def overlay(rows: Mapping[str, Mapping[str, Mapping[str, Any]]] | None, version: str | Mapping[str, str] = "overlay") -> None:
@@ -248,12 +250,11 @@ def overlay(rows: Mapping[str, Mapping[str, Mapping[str, Any]]] | None, version:
     known at its vendor, unless the row has a price, as that of a new model does; rows of a vendor that is neither in
     the catalog nor registered when a dispatcher is next used are an error there.
     """
-    global _snapshot
     versions = version if isinstance(version, str) else {canonical(name): text for name, text in version.items()}
     own = Layer(check_rows({} if rows is None else rows), versions)
     with _lock:
-        _check_fits(own, CatalogSnapshot(_snapshot.registry))
-        _snapshot = CatalogSnapshot(_snapshot.registry, own)
+        _check_fits(own, CatalogSnapshot(CURRENT.snapshot.registry))
+        CURRENT.snapshot = CatalogSnapshot(CURRENT.snapshot.registry, own)
 
 
 def _check_fits(own: Layer, others: CatalogSnapshot) -> None:
@@ -274,9 +275,8 @@ def _check_fits(own: Layer, others: CatalogSnapshot) -> None:
 
 def apply_registry(rows: Mapping[str, Rows], versions: Mapping[str, str]) -> None:
     """Put the rows of a registry over the packaged ones, below the caller's own; they replace those of another registry."""
-    global _snapshot
     with _lock:
-        _snapshot = CatalogSnapshot(Layer(rows, versions), _snapshot.own)
+        CURRENT.snapshot = CatalogSnapshot(Layer(rows, versions), CURRENT.snapshot.own)
 
 
 def models_of(kind: str) -> tuple[str, ...]:
@@ -290,12 +290,12 @@ def model_names(kind: str) -> tuple[str, ...]:
 
 
 def _checked(kind: str) -> tuple[ModelFacts, ...]:
-    return _snapshot.checked(canonical(kind))
+    return CURRENT.snapshot.checked(canonical(kind))
 
 
 def all_models(kind: str) -> Iterator[ModelFacts]:
     """Return all facts of a vendor's models."""
-    return _snapshot.listed(canonical(kind))
+    return CURRENT.snapshot.listed(canonical(kind))
 
 
 def model_facts(kind: str, model: str, account: str = "") -> ModelFacts | None:
@@ -304,7 +304,7 @@ def model_facts(kind: str, model: str, account: str = "") -> ModelFacts | None:
     A fine-tuned model ("ft:gpt-4o-mini-2024-07-18:acme::abc123") is known by its base. ``account`` is the name under which the
     vendor is registered, whose own rows count for more than those of its kind.
     """
-    return _snapshot.find(canonical(kind), model, canonical(account))
+    return CURRENT.snapshot.find(canonical(kind), model, canonical(account))
 
 
 _COUNTING_THOUGHTS = ("openai_responses", "gemini")
@@ -356,7 +356,7 @@ def price_at(kind: str, model: str, account: str = "", *, free: bool | None = No
 
 def owner(model: str) -> str | None:
     """Return the vendor of a model name: the one that it pins, else by the checked rows, else by the families of names."""
-    current = _snapshot
+    current = CURRENT.snapshot
     known = current.owners.get(model, "")
     if known == "":
         known = _find_owner(current, model)
@@ -427,13 +427,13 @@ def list_models(vendor: str | None = None, capabilities: Iterable[str] = (), *, 
     wanted = _check_capabilities(capabilities)
     vendors = _vendors() if vendor is None else [_vendor_name(vendor)]
     today = SYSTEM_CLOCK.now().date()
-    found = (facts for name in vendors for facts in current_snapshot().listed(name))
+    found = (facts for name in vendors for facts in CURRENT.snapshot.listed(name))
     return tuple([facts for facts in found if wanted <= facts.capabilities and (not active_only or facts.is_active(today))])
 
 
 def models_with(rows: Mapping[str, Rows], version: Mapping[str, str]) -> tuple[ModelFacts, ...]:
     """Return all models, of whatever vendor, as they are with a registry's rows over the package's; changes nothing."""
-    found = CatalogSnapshot(Layer(rows, version), current_snapshot().own)
+    found = CatalogSnapshot(Layer(rows, version), CURRENT.snapshot.own)
     names = [*(row.name for row in vendor_rows()), *found.vendors()]
     return tuple([facts for name in names for facts in found.listed(name)])
 
@@ -447,7 +447,7 @@ def get_model(ref: str) -> ModelFacts:
     if not isinstance(ref, str) or not ref.strip():
         raise ConfigError(f"ref: {ref!r} names no model; give 'vendor:model', such as 'openai:gpt-4o', or a model's name")
     name = ref.strip()
-    current, (head, _, tail) = current_snapshot(), name.partition(":")
+    current, (head, _, tail) = CURRENT.snapshot, name.partition(":")
     if tail and canonical(head) in _vendors():
         found = current.find(canonical(head), tail.strip())
         if found is None:
@@ -462,12 +462,12 @@ def get_model(ref: str) -> ModelFacts:
 
 
 def _vendors() -> list[str]:
-    return [*(row.name for row in vendor_rows()), *current_snapshot().vendors()]
+    return [*(row.name for row in vendor_rows()), *CURRENT.snapshot.vendors()]
 
 
 def _vendor_name(vendor: str) -> str:
     name = canonical(vendor) if isinstance(vendor, str) else ""
-    if vendor_row(name) is None and name not in current_snapshot().vendors():
+    if vendor_row(name) is None and name not in CURRENT.snapshot.vendors():
         raise ConfigError(f"vendor: {vendor!r} is not in the catalog; {choices(vendor, _vendors(), 'there are {}')}")
     return name
 
@@ -480,7 +480,7 @@ def _check_capabilities(capabilities: Iterable[str]) -> frozenset[str]:
 
 
 def _not_found(ref: str, vendors: Iterable[str], name: str) -> ModelNotFound:
-    there = {each.casefold(): each for each in sorted({each for vendor in vendors for each in current_snapshot().names(vendor)})}
+    there = {each.casefold(): each for each in sorted({each for vendor in vendors for each in CURRENT.snapshot.names(vendor)})}
     near = [there[each] for each in difflib.get_close_matches(name.casefold(), there, _NEAR, _ALIKE)]
     head, colon, tail = ref.partition(":")
     vendor = closest_name(head, _vendors()) if colon and vendor_row(head) is None else None

@@ -26,6 +26,7 @@ from ..errors import (
     DeadlineExceeded,
     DispatchError,
     InvalidRequest,
+    MalformedReply,
     ModelNotFound,
     Overloaded,
     QuotaExceeded,
@@ -55,6 +56,7 @@ from ..routing import (
     CostOptimization,
     Latencies,
     Route,
+    Selection,
     dead_end,
 )
 from ..runtime import Deadline
@@ -68,7 +70,7 @@ from .continuation import ResumedStream, Reword
 from .hedging import ask_hedged
 from .resources import AttemptPolicies, AttemptResources
 from .trace import Plan
-from .vendor_call import ActiveStream, call_vendor, open_stream
+from .vendor_call import ActiveStream, open_stream, translate
 
 logger = room_logger("dispatcher")
 
@@ -169,7 +171,7 @@ class AttemptLoop(AttemptPolicies):
         now = call.deadline.clock.monotonic
         refused: DispatchError | None = None
         schedule = RetrySchedule(
-            route.targets, self.retry_policy, self.cooldowns, now(), transient_only=route.transient_only, on=route.goes_on
+            route.targets, self.retry_policy, self.cooldowns, now(), transient_only=route.choice is Selection.POOL, on=route.goes_on
         )
         while (turn := self._next(call, schedule)) is not None:
             target = turn.target
@@ -180,7 +182,15 @@ class AttemptLoop(AttemptPolicies):
             try:
                 call.resources = None
                 call.sends(attempt)
-                return self._ask(call, attempt, others, ask)
+                if target.stands_in_for:
+                    self._tell_stand_in(target)
+                vendor, request = self.vendors[target.vendor], call.request
+                if request.model != target.model:
+                    request = replace(request, model=target.model)
+                request = request.as_sent_to(target.kind or "", target.model)
+                if not others:
+                    return ask(call, attempt, vendor, request)
+                return self._within(call, attempt, others, partial(ask, call, attempt, vendor, request))
             except DispatchError as error:
                 error.with_facts(vendor=target.vendor, model=target.model)
                 self._learn(attempt, error, now())
@@ -231,19 +241,6 @@ class AttemptLoop(AttemptPolicies):
         resources, call.resources = call.resources, None
         if resources is not None:
             resources.cancel(call.deadline.clock.monotonic())
-
-    def _ask(self, call: Call, attempt: Attempt, others: Sequence[Target], ask: Ask[T]) -> T:
-        """Ask; where ``others`` could be asked after it, within its share of the deadline."""
-        target = attempt.target
-        if target.stands_in_for:
-            self._tell_stand_in(target)
-        vendor, request = self.vendors[target.vendor], call.request
-        if request.model != target.model:
-            request = replace(request, model=target.model)
-        request = request.as_sent_to(target.kind or "", target.model)
-        if not others:
-            return ask(call, attempt, vendor, request)
-        return self._within(call, attempt, others, partial(ask, call, attempt, vendor, request))
 
     def _after(self, call: Call, schedule: RetrySchedule, target: Target) -> Sequence[Target]:
         """Whom nobody has asked yet in this call and may before its deadline; a list that is not read yet may tell of somebody."""
@@ -367,7 +364,15 @@ class AttemptLoop(AttemptPolicies):
             self.latencies.failed(attempt.target, now)
 
     def _send(self, call: Call, attempt: Attempt, vendor: VendorInfo, request: Request) -> Response:
-        response = call_vendor(vendor, request, call.deadline)
+        """Ask for a whole response; what a vendor of the user's own raises is translated here."""
+        try:
+            response = vendor.vendor.send(request, call.deadline)
+        except DispatchError:
+            raise
+        except Exception as foreign:  # noqa: BLE001 - it may raise anything
+            raise translate(vendor, foreign) from None
+        if not isinstance(response, Response):
+            raise MalformedReply(f"vendor {vendor.name!r} returned {type(response).__name__}; send() must return a Response")
         now = call.deadline.clock.monotonic()
         self._learn(attempt, None, now)
         response = call.succeed(attempt, response)

@@ -59,7 +59,7 @@ from .stats import Stats, StatsBook
 from .streaming import StreamingResponse
 from .tokens import TokenCount, estimate_tokens
 from .trace import Plan, place_of
-from .vendor_call import forbidden_among, skip_unfit, without_forbidden
+from .vendor_call import skip_unfit
 
 if TYPE_CHECKING:
     from ..accounting import Ledger
@@ -348,7 +348,7 @@ class Dispatcher:
         self, vendor: str, request: Request[Parsed], *, timeout: float | None = None, cancel: Cancellation | None = None
     ) -> Response[Parsed]:
         """Answer a request by this vendor and no other, with the same retries."""
-        return self._answer(request, timeout, cancel, self._router.get_vendor(vendor).name)
+        return self._answer(request, timeout, cancel, pinned=self._router.get_vendor(vendor).name)
 
     @_asking
     def send_streaming_to_vendor(
@@ -651,14 +651,19 @@ class Dispatcher:
             call.abandon(error)
             raise
 
-    def _answer(self, request: Request, timeout: float | None, cancel: Cancellation | None, pinned: str | None = None) -> Response:
-        if isinstance(request, Request) and request.response_format is not None:
-            ask = partial(self._ask, cancel, pinned)
+    def _answer(
+        self,
+        request: Request,
+        timeout: float | None,
+        cancel: Cancellation | None = None,
+        *,
+        pinned: str | None = None,
+        parse: bool = True,
+    ) -> Response:
+        """One call, or the calls that an answer in its ``response_format`` needs; without ``parse`` always one."""
+        if parse and isinstance(request, Request) and request.response_format is not None:
+            ask = partial(self._answer, cancel=cancel, pinned=pinned, parse=False)
             return structured.ask_and_parse(ask, request, timeout if timeout is not None else self._timeout, self._clock)
-        return self._ask(cancel, pinned, request, timeout)
-
-    def _ask(self, cancel: Cancellation | None, pinned: str | None, request: Request, timeout: float | None) -> Response:
-        """One call, whatever the form of its answer."""
         call = self._begin(request, timeout, cancel, streamed=False)
         try:
             response = self._answers(call.request).send(call, self._route(call, pinned))
@@ -747,10 +752,12 @@ class Dispatcher:
         return self._plan(request, candidates, self._context(request, streamed=streamed))
 
     def _plan(self, request: Request, candidates: Candidates, moment: RoutingContext) -> Route:
-        forbidden = forbidden_among(request, candidates.targets)
+        forbidden = _forbidden(request, candidates.targets)
         targets = [target for target in candidates.targets if target not in forbidden] if forbidden else candidates.targets
         route = plan(request, targets, self._preferences, moment, candidates.choice, reserve=candidates.reserve)
-        route = without_forbidden(route, [*forbidden, *forbidden_among(request, route.targets)])
+        forbidden += _forbidden(request, route.targets)
+        if forbidden:
+            route = route.without(forbidden)
         if len(route.steps) > 1 and not moment.vectors:
             route = skip_unfit(request, route, self._router.vendors)
         if len(route.steps) > 1 and not self._fails_over(request):
@@ -773,3 +780,8 @@ class Dispatcher:
         models_at = partial(self._router.models_at, profile=request.profile)
         latencies = self._attempt_loop.latencies
         return RoutingContext(latencies=latencies, now=now, streamed=streamed, turn=turn, vectors=vectors, models_at=models_at)
+
+
+def _forbidden(request: Request, targets: Iterable[Target]) -> list[Target]:
+    """Those that the request may not ask."""
+    return [target for target in targets if not request.may_ask(target.vendor, target.model, target.stands_in_for)]

@@ -18,6 +18,7 @@ import attrs
 
 from .._text import room_logger
 from ..catalog import (
+    CURRENT,
     Alias,
     Aliases,
     NameClaim,
@@ -26,7 +27,6 @@ from ..catalog import (
     answers_prompts,
     canonical,
     claim_on,
-    current_snapshot,
     missing_capabilities,
     model_facts,
     model_names,
@@ -265,7 +265,7 @@ class Router:
         another vendor.
         """
         vendor = self.get_vendor(name)
-        if self._edition is not current_snapshot():
+        if self._edition is not CURRENT.snapshot:
             self._take_prices()
         _, bare = split_ref(model, (vendor.name,))
         if (is_open := is_any_model(bare)) or self.alias(model, profile) is not None:
@@ -298,7 +298,7 @@ class Router:
         has_aliases = self._pools or self._aliases is not None
         alias = self.alias(model, profile) if has_aliases else None
         key = model if alias is None else alias
-        if self._edition is not current_snapshot():
+        if self._edition is not CURRENT.snapshot:
             self._take_prices()
         found = self._candidates.get(key) or self._find(key)
         if deadline is not None and (found.undecided or found.later):
@@ -329,7 +329,7 @@ class Router:
 
         Raises :class:`ConfigError` for prices of a vendor that is neither in the catalog nor registered.
         """
-        now = current_snapshot()
+        now = CURRENT.snapshot
         unfit = next((name for name in now.accounts() if name not in _registered), None)
         if unfit is not None:
             near = get_close_matches(unfit, map(canonical, list(self.vendors)), 1)
@@ -530,7 +530,7 @@ class Router:
         """Whether a name is written like a local model with its tag: by the tag, or as other names of these servers begin."""
         head, _colon, tail = model.partition(":")
         head = head.strip().casefold()
-        listed = [name.casefold() for server in local for name in (*self._lists.names(server), *current_snapshot().names("ollama"))]
+        listed = [name.casefold() for server in local for name in (*self._lists.names(server), *CURRENT.snapshot.names("ollama"))]
         return bool(_TAG.fullmatch(tail.strip())) or any(re.split(r"[:-]", name)[0] == head for name in listed)
 
     def _for_any_model(self, bare: str, pinned: str | None) -> Candidates:
@@ -730,7 +730,7 @@ class Router:
         kind = vendor.kind
         names = [
             model
-            for model in (current_snapshot().names(kind) if not vendor.is_local else ())  # it has what was loaded into it
+            for model in (CURRENT.snapshot.names(kind) if not vendor.is_local else ())  # it has what was loaded into it
             if (facts := model_facts(kind, model)) is not None and facts.is_active(today) and vendor.model_for(model) == model
         ]
         listed = [model.removesuffix(":latest") for model in self._lists.names(name)]
@@ -858,7 +858,7 @@ def _asleep(name: str, vendor: VendorInfo) -> SkippedTarget:
 def _is_local_name(model: str) -> bool:
     """Whether a name is that of a model of Ollama's library with its tag, such as ``mistral:7b``."""
     head, _colon, tail = model.partition(":")
-    head, names = head.strip().casefold(), current_snapshot().names("ollama")
+    head, names = head.strip().casefold(), CURRENT.snapshot.names("ollama")
     return bool(_BARE_TAG.fullmatch(tail.strip())) and any(re.split(r"[:-]", name)[0].casefold() == head for name in names)
 
 

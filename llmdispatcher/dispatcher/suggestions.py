@@ -11,7 +11,7 @@ from difflib import SequenceMatcher, get_close_matches
 
 import attrs
 
-from ..catalog import VendorRow, canonical, claim_on, current_snapshot, owner, vendor_row, vendor_rows
+from ..catalog import CURRENT, VendorRow, canonical, claim_on, owner, vendor_row, vendor_rows
 from ..vendors import how_to_register
 
 _MOST = 3
@@ -69,7 +69,7 @@ def suggestion(model: str, vendors: Sequence[Registered], aliases: Iterable[str]
             return found
     absent = vendor_row(owner(model) or owner(model.lower()) or "")
     if absent is not None and absent.name not in [vendor.kind for vendor in vendors]:
-        name = _by_letters(current_snapshot().names(absent.name)).get(wanted, model)
+        name = _by_letters(CURRENT.snapshot.names(absent.name)).get(wanted, model)
         return Suggestion([f"{absent.name}:{name}"] if name != model else [], absent)
     near = _nearest(wanted, here)
     return Suggestion([here[name] for name in near]) if near else _elsewhere(model, vendors)
@@ -120,13 +120,13 @@ def _of_a_vendor(head: str, tail: str, vendors: Sequence[Registered], separator:
         return None
     if row.keyless and key != canonical(head) and _is_local_family(head):  # "llama3:8b" is a model of Ollama's, and no vendor
         return Suggestion([f"ollama:{head}{separator}{tail}"], vendor_row("ollama")) if separator == ":" else None
-    model = _corrected(row.name, tail, current_snapshot().names(row.name)) or (tail if not may_be_a_tag else None)
+    model = _corrected(row.name, tail, CURRENT.snapshot.names(row.name)) or (tail if not may_be_a_tag else None)
     return Suggestion([f"{row.name}:{model}"], row) if model is not None else None
 
 
 def _is_local_family(head: str) -> bool:
     """Whether what stands before a colon is how names of Ollama's library begin, such as ``llama3``."""
-    return any(name.partition(":")[0].casefold() == head.strip().casefold() for name in current_snapshot().names("ollama"))
+    return any(name.partition(":")[0].casefold() == head.strip().casefold() for name in CURRENT.snapshot.names("ollama"))
 
 
 def _elsewhere(model: str, vendors: Sequence[Registered]) -> Suggestion:
@@ -135,7 +135,7 @@ def _elsewhere(model: str, vendors: Sequence[Registered]) -> Suggestion:
     for row in vendor_rows():
         if row.name in kinds or row.any_model:
             continue
-        name = _corrected(row.name, model, current_snapshot().names(row.name))
+        name = _corrected(row.name, model, CURRENT.snapshot.names(row.name))
         if name is not None:
             return Suggestion([f"{row.name}:{name}"], row)
     return Suggestion()

@@ -1,6 +1,6 @@
-"""Ask one vendor: for a whole response, or for a stream up to its first output.
+"""Ask one vendor for a stream, up to its first output; the attempt loop itself asks for a whole response.
 
-Foreign exceptions that a user's own vendor raises are translated here. :class:`ActiveStream` is a stream that has begun: the worker
+What a user's own vendor raises gets its error here, for both. :class:`ActiveStream` is a stream that has begun: the worker
 reads it, and each of its ends settles the call.
 """
 
@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import itertools
 import traceback
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from operator import attrgetter
 from pathlib import Path
 
 import attrs
 
-from ..catalog import Target
-from ..errors import Cancelled, DispatchError, MalformedReply, ModelNotFound, VendorUnavailable
-from ..routing import FORBIDDEN, UNFIT, Route, SkippedTarget, Step
+from ..errors import Cancelled, DispatchError, MalformedReply, VendorUnavailable
+from ..routing import UNFIT, Route, SkippedTarget, Step
 from ..runtime import Deadline
 from ..types import RateLimitRemaining, Request, Response, StreamChunk, Usage, replace
 from ..vendors import ChunkStream, VendorInfo
@@ -31,22 +30,6 @@ _settings = attrgetter(
 
 Batches = Generator[list[StreamChunk]]
 OnRemaining = Callable[[RateLimitRemaining | None], None]
-
-
-def forbidden_among(request: Request, targets: Iterable[Target]) -> list[Target]:
-    """Those that the request may not ask."""
-    return [target for target in targets if not request.may_ask(target.vendor, target.model, target.stands_in_for)]
-
-
-def without_forbidden(route: Route, forbidden: Sequence[Target]) -> Route:
-    """Tell the targets that the request may not ask. Raises :class:`ModelNotFound` (``model_not_allowed``) where none is left."""
-    if not forbidden:
-        return route
-    steps = tuple([step for step in route.steps if step.target not in forbidden])
-    if not steps:
-        raise ModelNotFound("no target of the model may be asked for this request", code="model_not_allowed", sent=False)
-    told = [SkippedTarget(target.vendor, f"{target.model} may not be asked for this request", FORBIDDEN) for target in forbidden]
-    return attrs.evolve(route, steps=steps, skipped=(*route.skipped, *told))
 
 
 def skip_unfit(request: Request, route: Route, vendors: Mapping[str, VendorInfo]) -> Route:
@@ -75,19 +58,6 @@ class OpenedStream:
     close: Callable[[], None]
     has_output: bool
     movable: bool
-
-
-def call_vendor(vendor: VendorInfo, request: Request, deadline: Deadline) -> Response:
-    """Return the vendor's response."""
-    try:
-        response = vendor.vendor.send(request, deadline)
-    except DispatchError:
-        raise
-    except Exception as foreign:  # noqa: BLE001 - a vendor of the user's own may raise anything; here it is translated
-        raise _translate(vendor, foreign) from None
-    if not isinstance(response, Response):
-        raise MalformedReply(f"vendor {vendor.name!r} returned {type(response).__name__}; send() must return a Response")
-    return response
 
 
 def open_stream(vendor: VendorInfo, request: Request, deadline: Deadline, on_remaining: OnRemaining) -> OpenedStream:
@@ -129,7 +99,7 @@ def _user_batches(vendor: VendorInfo, request: Request, deadline: Deadline, on_r
     except DispatchError:
         raise
     except Exception as foreign:  # noqa: BLE001 - as above
-        raise _translate(vendor, foreign) from None
+        raise translate(vendor, foreign) from None
 
 
 def _one_by_one(chunks: Iterable[StreamChunk], deadline: Deadline) -> Batches:
@@ -145,15 +115,17 @@ def _one_by_one(chunks: Iterable[StreamChunk], deadline: Deadline) -> Batches:
             close()
 
 
-def _translate(vendor: VendorInfo, foreign: Exception) -> Exception:
+def translate(vendor: VendorInfo, foreign: Exception) -> Exception:
     """The error for what a user's vendor raised: its class and place, not the exception, which may hold headers and prompts.
 
     Out of our own vendors nothing comes but our errors, and what the caller's signal handler raised: that is passed on.
     """
     if vendor.is_http:
         return foreign
-    place = traceback.extract_tb(foreign.__traceback__)[-1]
-    if isinstance(foreign, TypeError) and place.filename == __file__:  # it was raised by the call itself
+    frames = traceback.extract_tb(foreign.__traceback__)
+    place, here = frames[-1], Path(__file__).parent
+    is_of_the_call = all(Path(frame.filename).parent == here for frame in frames)  # nothing of the vendor had begun
+    if isinstance(foreign, TypeError) and is_of_the_call:
         text = (
             f"vendor {vendor.name!r} cannot be called as send(request, deadline) and stream(request, deadline); correct its methods"
         )

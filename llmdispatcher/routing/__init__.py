@@ -30,26 +30,26 @@ if TYPE_CHECKING:
     from .optimize import output_tokens as output_tokens
     from .optimize import shown as shown
     from .optimize import tokens_of as tokens_of
+    from .planner import ANY_WINDOW as ANY_WINDOW
     from .planner import plan as plan
-    from .requirements import ANY_WINDOW as ANY_WINDOW
-    from .requirements import FAILOVER as FAILOVER
-    from .requirements import FALLBACK as FALLBACK
-    from .requirements import FORBIDDEN as FORBIDDEN
-    from .requirements import MISSING as MISSING
-    from .requirements import OVER_COST as OVER_COST
-    from .requirements import PINNED as PINNED
-    from .requirements import RULE as RULE
-    from .requirements import UNFIT as UNFIT
-    from .requirements import UNPRICED as UNPRICED
-    from .requirements import UNREAD as UNREAD
-    from .requirements import UNREGISTERED as UNREGISTERED
-    from .requirements import WINDOW as WINDOW
-    from .requirements import SkippedTarget as SkippedTarget
+    from .route import FAILOVER as FAILOVER
+    from .route import FALLBACK as FALLBACK
+    from .route import FORBIDDEN as FORBIDDEN
+    from .route import MISSING as MISSING
     from .route import NO_MODEL as NO_MODEL
+    from .route import OVER_COST as OVER_COST
+    from .route import PINNED as PINNED
+    from .route import RULE as RULE
+    from .route import UNFIT as UNFIT
+    from .route import UNPRICED as UNPRICED
+    from .route import UNREAD as UNREAD
+    from .route import UNREGISTERED as UNREGISTERED
+    from .route import WINDOW as WINDOW
     from .route import Preferences as Preferences
     from .route import Route as Route
     from .route import RoutingContext as RoutingContext
     from .route import Selection as Selection
+    from .route import SkippedTarget as SkippedTarget
     from .route import Step as Step
     from .route import dead_end as dead_end
     from .route import several as several
@@ -92,9 +92,8 @@ else:
                 "shown",
                 "tokens_of",
             ),
-            "planner": ("plan",),
-            "requirements": (
-                "ANY_WINDOW",
+            "planner": ("ANY_WINDOW", "plan"),
+            "route": (
                 "FALLBACK",
                 "MISSING",
                 "OVER_COST",
@@ -108,8 +107,6 @@ else:
                 "UNREAD",
                 "UNREGISTERED",
                 "WINDOW",
-            ),
-            "route": (
                 "Selection",
                 "dead_end",
                 "RoutingContext",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import attrs
 
@@ -21,25 +22,47 @@ from ..errors import (
 from .balance import Balancer
 from .modes import Modes, Placing
 from .optimize import CostOptimization, Latencies, LatencyOptimization, Ranking
-from .requirements import (
-    EMBEDDINGS,
-    FAILOVER,
-    FILE,
-    MISSING,
-    OVER_COST,
-    PINNED,
-    RULE,
-    UNPRICED,
-    UNREAD,
-    UNREGISTERED,
-    WINDOW,
-    SkippedTarget,
-)
 from .rules import RuleTable
 
+OVER_COST, UNPRICED, WINDOW, OUTPUT, RULE = "cost", "price", "window", "output", "rule"
+MISSING, UNREGISTERED, UNREAD, PINNED, FALLBACK = "missing", "unregistered", "unread", "pinned", "fallback"
+UNFIT, FILE, FORBIDDEN = "unfit", "file", "forbidden"
+FAILOVER = "failover"
+"""Codes of reasons: over ``max_cost``, of unknown price where that is not enough, conversation or answer too long, a setting that
+could not be followed, no key or address, no vendor of that name, a list of models that was not read yet, another vendor named by
+the request, a fallback vendor of which no model is known, settings that a target behind the first does not take, a file that
+another vendor has."""
+EMBEDDINGS = "embeddings"
 NO_MODEL = "does not have"
 """How the reason begins for a vendor that does not have the model."""
 _SETUP = (MISSING, UNREGISTERED)
+
+
+@attrs.frozen
+class SkippedTarget:
+    """A target that is not asked, and why.
+
+    ``code`` is ``"cost"``, ``"price"``, ``"window"``, ``"output"``, ``"rule"``, ``"missing"``, ``"unregistered"``, ``"unread"``
+    (its list of models would be read first), ``"pinned"``, ``"fallback"``, ``"failover"`` (it is off), ``"unfit"``, ``"file"`` or
+    the capability that it lacks; empty for other reasons.
+    ``model`` and ``at``, the seconds from the beginning of the call, are given for a target of the route that was skipped when its
+    turn came; a vendor that is not on the route has neither.
+    """
+
+    vendor: str
+    reason: str
+    code: str = ""
+    model: str | None = None
+    at: float | None = None
+
+    @property
+    def target(self) -> str:
+        """``"vendor:model"``, or the vendor where there is no model."""
+        return f"{self.vendor}:{self.model}" if self.model is not None else self.vendor
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON can hold them."""
+        return {"target": self.target, **attrs.asdict(self)}
 
 
 class Selection(enum.Enum):
@@ -104,11 +127,6 @@ class Route:
         """What was asked for, as the first line of an explanation."""
         return f"{self.model}:" if self.profile is None else f"{self.model} (an alias in the profile {self.profile}):"
 
-    @property
-    def transient_only(self) -> bool:
-        """Whether only a failure that passes leads on to the next target, or one that ``goes_on`` names."""
-        return self.choice is Selection.POOL
-
     def alike(self) -> int:
         """How many targets at its beginning share the calls for one model, so that each could have been the first."""
         count = 0
@@ -123,6 +141,14 @@ class Route:
         first, *others = self.steps
         left_out = [SkippedTarget(step.target.vendor, f"{step.target}: failover is off", FAILOVER) for step in others]
         return attrs.evolve(self, steps=(first,), skipped=(*self.skipped, *left_out))
+
+    def without(self, forbidden: Sequence[Target]) -> Route:
+        """The route without targets that the request may not ask. Raises :class:`ModelNotFound` where no other is left."""
+        steps = tuple([step for step in self.steps if step.target not in forbidden])
+        if not steps:
+            raise ModelNotFound("no target of the model may be asked for this request", code="model_not_allowed", sent=False)
+        told = [SkippedTarget(each.vendor, f"{each.model} may not be asked for this request", FORBIDDEN) for each in forbidden]
+        return attrs.evolve(self, steps=steps, skipped=(*self.skipped, *told))
 
     def __str__(self) -> str:
         lines = [self.heading]

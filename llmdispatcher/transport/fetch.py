@@ -35,10 +35,10 @@ from ..types import (
     media_type_of,
     medium_of,
 )
+from .connection import target_of
 from .context import Admit, IoLimits
 from .dns import Address
 from .proxies import Proxy, environment_proxy
-from .request import target_of
 from .transport import Transport
 
 MAX_ADDRESSES = 16

@@ -12,11 +12,10 @@ from ..errors import ConfigError, MalformedReply
 from ..runtime import Deadline, new_lock
 from ..types import HttpCall, HttpReply, copy_self, refuse_pickling
 from .body import Body, read_refusal
-from .connection import OriginAdapter, OriginRoute
+from .connection import Origin, OriginAdapter, OriginRoute, RequestChecker
 from .context import FOREIGN, Admit, IoContext, IoLimits, StaleConnection, active, clean, translate
 from .http1 import inflater_for
 from .proxies import Proxy, environment_bundles, environment_proxy
-from .request import Origin, RequestChecker
 from .sockets import DeadlineSocket
 from .tls import ClientCert, ClientContexts, SslContext, tls_context
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..catalog import current_snapshot, model_facts
+from ..catalog import CURRENT, model_facts
 from ..types import EmbeddingRequest, Request, VendorTool
 from ..wire import Bounds, numbers_in
 
@@ -73,7 +73,7 @@ class _MediaModels:
 
     def has(self, kind: str, model: str) -> bool:
         """Whether a model is known for pictures or sound: by its price, or by its name."""
-        now, found = current_snapshot(), self._found
+        now, found = CURRENT.snapshot, self._found
         if self._edition is not now or len(found) >= _MOST_REMEMBERED:
             found = self._found = {}
             self._edition = now

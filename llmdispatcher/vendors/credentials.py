@@ -178,10 +178,11 @@ class Credentials:
         """Return a vendor's text without keys that were used lately, secrets of ``headers=``, and the proxy's login."""
         return self._secrets().mask(text)
 
-    def mask_id(self, identity: str) -> str:
-        """Return the id of a call without secrets; most ids hold none, which is seen quickly."""
+    def mask_id(self, identity: str, further: tuple[str, ...] = ()) -> str:
+        """Return the id of a call without secrets, ``further`` ones too; most ids hold none, which is seen quickly."""
         secrets = self._secrets()
-        return secrets.mask(identity) if secrets.may_be_in(identity) else identity
+        identity = secrets.mask(identity) if secrets.may_be_in(identity) else identity
+        return Secrets(further).mask(identity) if further else identity
 
     def _secrets(self) -> Secrets:
         known, secrets = self._looked_for, (*self._shown, *self._words)

@@ -352,21 +352,17 @@ class HttpVendor:
         """One answer in one piece."""
         call, codec, bounds, names, dropped = self._encode(request, deadline, stream=False)
         reply = self.open(call, deadline)
-        response = self._decode(reply, deadline, partial(codec.decode, members=bounds.members))
+        response = self._decode(reply.read(), reply, deadline, partial(codec.decode, members=bounds.members))
         if names.sent:
             response = names.restore(response)
         if response.finish_reason not in ENDS or response.other_choices:
             self._refuse_unusable(response, reply)
         identity, left = request_id(reply.headers), rate_limit_remaining(reply.headers, self._clock.now())
         if identity is not None:
-            identity = self._mask_id(identity, reply)
+            identity = self._credentials.mask_id(identity, reply.secrets)
         if identity is None and left is None and not dropped:
             return response
         return replace(response, request_id=identity, rate_limit_remaining=left, dropped=dropped)
-
-    def _mask_id(self, identity: str, reply: HttpReply) -> str:
-        identity = self._credentials.mask_id(identity)
-        return Secrets(reply.secrets).mask(identity) if reply.secrets else identity
 
     def _refuse_unusable(self, response: Response, reply: HttpReply) -> None:
         try:
@@ -566,17 +562,17 @@ class HttpVendor:
             except DispatchError as error:
                 raise error.with_facts(vendor=self.name) from None
             identity = request_id(reply.headers)
-            identity = None if identity is None else self._mask_id(identity, reply)
+            identity = None if identity is None else self._credentials.mask_id(identity, reply.secrets)
             return VendorReply(status=reply.status, headers=reply.headers, content=content, request_id=identity)
 
         return retry(call.method, once, deadline, max_retries)
 
     def _read(self, call: HttpCall, deadline: Deadline, decode: Callable[[bytes], T]) -> T:
         """One exchange, its body read and decoded."""
-        return self._decode(self.open(call, deadline), deadline, decode)
+        reply = self.open(call, deadline)
+        return self._decode(reply.read(), reply, deadline, decode)
 
-    def _decode(self, reply: HttpReply, deadline: Deadline, decode: Callable[[bytes], T]) -> T:
-        body = reply.read()
+    def _decode(self, body: bytes, reply: HttpReply, deadline: Deadline, decode: Callable[[bytes], T]) -> T:
         try:
             answer = decode(body)
             deadline.check()  # the decoding takes time, too

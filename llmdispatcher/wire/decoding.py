@@ -39,15 +39,16 @@ def parse(body: bytes, members: int = MOST_MEMBERS, *, halves: bool = False) -> 
     So it does, before decoding, for a document with more members than that, or nested too deeply. ``halves`` leaves halves of
     characters as they are.
     """
+    objects = most_objects(members)
     try:
         text = (to_text(body) if halves else body.decode("utf-8", "replace")).removeprefix("\ufeff")
-        return parse_text(text, members, objects=most_objects(members), lenient=True, halves=halves)
+        return parse_text(text, members, objects=objects, lenient=True, halves=halves)
     except TooMuch as much:
         raise MalformedReply(f"the vendor's answer {much}", sent=True) from None
     except ValueError:
         fixed = repair(text) if text.lstrip()[:1] in ("{", "[") else None
         if fixed is not None:
-            return parse_text(fixed, members, objects=most_objects(members), lenient=True, halves=halves)
+            return parse_text(fixed, members, objects=objects, lenient=True, halves=halves)
         error = MalformedReply(f"the vendor's answer is {_describe(body.strip())}", sent=True)
         raise error.shortened(MAX_EXCERPT) from None
 

@@ -284,7 +284,8 @@ def adapt_request(request: Request, quirks: frozenset[str], codec: str) -> Reque
     request = without_nothings(request)
     if not only_text:
         request = _with_transcripts(request, codec)
-    request = without_refused(request, quirks, codec)
+    if not _REFUSING.isdisjoint(quirks):
+        request = without_refused(request, quirks, codec)
     wanted = _SHAPING & quirks
     if only_text and not request.tools and request.response_format is None:
         wanted -= _BESIDE_TEXT
@@ -296,8 +297,6 @@ def adapt_request(request: Request, quirks: frozenset[str], codec: str) -> Reque
 
 def without_refused(request: Request, quirks: frozenset[str], codec: str) -> Request:
     """The request without what the quirks refuse; the same one where there is nothing of it."""
-    if _REFUSING.isdisjoint(quirks):
-        return request
     left_out: list[str] = []
     for quirk in _REFUSING.intersection(quirks):
         for name in _TUNES.get(quirk, ()):

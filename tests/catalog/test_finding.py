@@ -6,7 +6,7 @@ import pytest
 
 import llmdispatcher
 from llmdispatcher import ConfigError, ModelNotFound, get_model, list_models
-from llmdispatcher.catalog import ABILITIES, current_snapshot, vendor_rows
+from llmdispatcher.catalog import ABILITIES, CURRENT, vendor_rows
 
 EVERYTHING = list_models(active_only=False)
 
@@ -132,7 +132,7 @@ def test_the_catalog_is_wide():
 
 def test_the_names_are_public():
     """``from llmdispatcher import get_model`` is all it takes."""
-    assert llmdispatcher.get_model("gpt-4o") is current_snapshot().find("openai", "gpt-4o")
+    assert llmdispatcher.get_model("gpt-4o") is CURRENT.snapshot.find("openai", "gpt-4o")
 
 
 def test_a_misspelt_vendor_of_a_reference_is_told_as_that():

