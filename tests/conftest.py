@@ -121,6 +121,15 @@ def unlogged() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+@pytest.fixture
+def simulator() -> Iterator[Any]:
+    """All vendors, on the loopback; imported here so that coverage sees it."""
+    from llmdispatcher.testing import VendorSimulator
+
+    with VendorSimulator() as running:
+        yield running
+
+
 @pytest.fixture(scope="session")
 def corpus() -> Path:
     """The folder of recorded exchanges with vendors; a test that needs it is skipped where it is not at hand."""

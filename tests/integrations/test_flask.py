@@ -22,19 +22,12 @@ from llmdispatcher import (
     VendorUnavailable,
 )
 from llmdispatcher.integrations.events import error_headers, error_status, stream_events
-from llmdispatcher.testing import FakeVendor, VendorSimulator, faults
+from llmdispatcher.testing import FakeVendor, faults
 
 flask = pytest.importorskip("flask", reason="Flask is not installed; scripts/test installs it")
 from werkzeug.serving import make_server  # noqa: E402 - it comes with Flask
 
 from llmdispatcher.integrations.flask import LLMDispatcher  # noqa: E402 - it needs Flask
-
-
-@pytest.fixture
-def simulator():
-    """A vendor on the loopback."""
-    with VendorSimulator() as running:
-        yield running
 
 
 @pytest.fixture

@@ -82,13 +82,6 @@ def serving(app: Any) -> Iterator[str]:
 
 
 @pytest.fixture
-def simulator() -> Iterator[VendorSimulator]:
-    """The vendors."""
-    with VendorSimulator() as running:
-        yield running
-
-
-@pytest.fixture
 def dispatcher(simulator: VendorSimulator) -> Iterator[Dispatcher]:
     """All three of them."""
     made = Dispatcher(Config(default_vendor="openai", retry_policy={"max_retries": 0}))

@@ -205,31 +205,41 @@ def limits_are_exact(made: Fleet, *, requests_per_minute: int, calls: int, threa
     return {"answered": statuses[200], "limit": requests_per_minute, "most in flight": most[0]}
 
 
-def failures_lose_nothing(made: Fleet, postgres: Postgres, redis: Server, *, calls: int, threads: int) -> dict[str, Any]:
+def failures_lose_nothing(
+    made: Fleet, postgres: Postgres, redis: Server, *, calls: int, threads: int, pause: float = 2.0
+) -> dict[str, Any]:
     """Kill workers, PostgreSQL and Redis under load: what was served is spent, or reserved still by calls that were killed.
 
+    The load comes in rounds of ``calls`` until the last server is back; ``pause`` is in seconds.
     The database goes last: a worker that is killed while that is away takes along what it has granted since.
     """
     cost = made.cost()
     key, secret = made.store.create("a key", budget="1000", in_flight=10_000)
     before = made.simulator.hits
-    statuses: list[Counter[int | str]] = []
-    loading = threading.Thread(target=lambda: statuses.append(made.load(secret, calls, threads, **LONG)))
+    statuses: Counter[int | str] = Counter()
+    over = threading.Event()
+
+    def load() -> None:
+        while not over.is_set():
+            statuses.update(made.load(secret, calls, threads, **LONG))
+
+    loading = threading.Thread(target=load)
     loading.start()
     for step in ("worker", "redis", "worker", "postgres"):
-        time.sleep(2)
+        time.sleep(pause)
         if step == "worker":
             os.kill(made.worker_pids()[-1], signal.SIGKILL)
         else:
             with away({"redis": redis, "postgres": postgres}[step], "kill"):
-                time.sleep(1)
+                time.sleep(pause / 2)
+    over.set()
     loading.join()
     spent, reserved = made.settled(key.id, 15.0)
     served = made.simulator.hits - before
     assert spent + reserved >= served * cost, (spent, reserved, served * cost)
     assert spent <= served * cost
     return {
-        "statuses": dict(statuses[0]),
+        "statuses": dict(statuses),
         "served": served,
         "bill": served * cost,
         "spent": spent,

@@ -91,7 +91,7 @@ def serving(home: Path, server: str, config: Path, *words: str, workers: int = 1
         running.until(lambda: is_ready(running.url))
         yield running
     finally:
-        _end(process)
+        end(process)
 
 
 def is_ready(url: str) -> bool:
@@ -101,7 +101,7 @@ def is_ready(url: str) -> bool:
     return False
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     """End a server with its workers, which outlive a main process that is killed: a second signal ends them at once."""
     for _ in range(2):
         with contextlib.suppress(subprocess.TimeoutExpired):

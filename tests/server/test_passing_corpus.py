@@ -100,10 +100,13 @@ def is_same_request(session: Session, heard: bytes) -> bool:
 @needs_corpus
 @pytest.mark.parametrize("api", [*PLACES, "generate_content", "stream_generate_content"])
 def test_a_recorded_session_is_the_same_at_both_ends(keys, api):
-    """Every one whose answer can be read: those that cannot be are told as errors, and a list of Google's becomes a stream."""
+    """Sixty from all of the recordings of an API.
+
+    Those whose answer cannot be read are told as errors, and a list of Google's becomes a stream.
+    """
     _, secret = keys.create("a test")
     every = sessions(api)
-    listed = every[:: max(1, len(every) // 150)]
+    listed = every[:: max(1, len(every) // 60)]
     changed, adapted, failed = [], [], []
     with upstream() as vendor, gateway_over(vendor, api) as dispatcher, requests.Session() as client:
         client.headers["Authorization"] = f"Bearer {secret}"

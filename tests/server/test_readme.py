@@ -15,6 +15,7 @@ import pytest
 
 from ..orphans import mortal
 from ..sdks.conftest import PYTHON
+from .processes import end
 from .test_serve import _awaited, _environment, _free_port
 
 pytest.importorskip("granian", reason="granian is not installed; scripts/test installs it")
@@ -39,8 +40,7 @@ def started(tmp_path):
             shown = next(home.rglob("first-keys-*.txt")).read_text()
             yield url, re.findall(r"llmr_pk_\w+", shown)[-1]
         finally:
-            process.kill()
-            process.wait()
+            end(process)
 
 
 def test_the_second_example_runs(started):

@@ -26,6 +26,7 @@ from ..cases import each
 from ..conftest import PATIENCE
 from ..orphans import mortal
 from .conftest import HELLO
+from .processes import end
 
 pytest.importorskip("granian", reason="granian is not installed; scripts/test installs it")
 
@@ -61,8 +62,7 @@ def running(request, tmp_path_factory):
         try:
             yield _awaited(f"http://127.0.0.1:{port}", process, home), home, process
         finally:
-            process.kill()
-            process.wait()
+            end(process)
 
 
 def _awaited(url, process, home):
@@ -172,8 +172,7 @@ def test_gunicorn_serves_the_same(tmp_path):
         assert 0 == process.wait(PATIENCE * 3)
         assert made not in (tmp_path / "log").read_text()
     finally:
-        process.kill()
-        process.wait()
+        end(process)
 
 
 @each("text", ["{", "[]", '{"thread": 4}', "7"])
@@ -209,8 +208,7 @@ def test_a_stream_under_way_is_finished_after_sigterm(tmp_path, server):
             assert b"data: [DONE]" == rest[-1]
             assert 0 == process.wait(PATIENCE * 3), (tmp_path / "log").read_text()
         finally:
-            process.kill()
-            process.wait()
+            end(process)
 
 
 def test_the_first_minutes_of_a_user(running):

@@ -39,13 +39,6 @@ KEY = "sk-proj-a9Xb8Yc7Zd6We5Vf4"
 HELLO = Request("openai:gpt-4o", "hello")
 
 
-@pytest.fixture
-def simulator():
-    """One that can be closed before the test ends."""
-    with VendorSimulator() as running:
-        yield running
-
-
 def dispatcher_for(simulator, key=KEY, **vendor):
     """Every vendor of the simulator, once each."""
     dispatcher = Dispatcher({"retry_policy": {"max_retries": 0}})

@@ -19,7 +19,7 @@ from llmdispatcher import (
     Request,
     vendor,
 )
-from llmdispatcher.testing import VendorSimulator, faults
+from llmdispatcher.testing import faults
 
 KEY = "simulated-key"
 
@@ -41,13 +41,6 @@ def every_vendor(simulator, key=KEY):
 
 
 NAMES = ("openai", "responses", "anthropic", "google", "azure", "deployments", "ollama", "vllm", "vertex")
-
-
-@pytest.fixture
-def simulator():
-    """One that makes things up."""
-    with VendorSimulator() as running:
-        yield running
 
 
 @pytest.fixture
