@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .budgets.budget import period_at as period_at
     from .budgets.budget import picodollars_up as picodollars_up
     from .budgets.budget import plain_dollars as plain_dollars
+    from .budgets.database import BookingExchange as BookingExchange
     from .budgets.database import DatabaseBudgetStore as DatabaseBudgetStore
     from .budgets.reservation import CallBudget as CallBudget
     from .budgets.reservation import Measure as Measure
@@ -62,7 +63,7 @@ else:
                 "picodollars_up",
                 "plain_dollars",
             ),
-            "budgets.database": ("DatabaseBudgetStore",),
+            "budgets.database": ("DatabaseBudgetStore", "BookingExchange"),
             "budgets.reservation": (
                 "bound",
                 "CallBudget",

@@ -43,6 +43,7 @@ from .estimates import CostEstimate, Estimates, PricedCall
 from .key_database import keys as _keys
 from .key_database import owners as _owners
 from .policies import LEVELS, PERIODS, KeyOwner, KeyPolicy, matches_any
+from .slices import Slices, SliceShare
 
 GRANT = Decimal("0.05")
 MARGIN = Decimal("1.1")
@@ -125,7 +126,7 @@ class KeyReservation:
     """What one call of a key has reserved; settled once, later settlements change nothing."""
 
     def __init__(
-        self, budgets: KeyBudgets, call: BudgetedCall, held: Booking | None, estimate: CostEstimate, *, booked: bool
+        self, budgets: KeyBudgets, call: BudgetedCall, held: Booking | SliceShare | None, estimate: CostEstimate, *, booked: bool
     ) -> None:
         self._budgets, self._call, self._held, self._booked = budgets, call, held, booked
         self.estimate = estimate
@@ -225,6 +226,7 @@ class KeyBudgets:
         self._seen: dict[tuple[str, str, int], _Seen] = {}
         self._rests_until = 0.0
         self._answered = 0
+        self._slices = Slices(self._open_store, clock, self._note)
         self.estimates = Estimates(clock)
 
     def reserve(self, call: BudgetedCall) -> KeyReservation:
@@ -246,7 +248,11 @@ class KeyBudgets:
         claims = [self._claim(one, now) for one in concerned]
         at, amount = _micros(now), picodollars_up(estimate.amount)
         until = at + int(1e6 * (min(call.seconds or _WITHOUT_LIMIT, _WITHOUT_LIMIT) + _LEASE))
-        wanted = Booking(os.urandom(16).hex(), tuple(claims), amount, until)
+        key = (priced.key, tuple(claims))
+        sliced = all(one.models is None for one in concerned)  # else accounts of models that have not answered get theirs back
+        if sliced and (share := self._slices.take(key, amount, until)) is not None:
+            return KeyReservation(self, call, share, estimate, booked=True)
+        wanted = Booking(os.urandom(16).hex(), key[1], amount, until)
         try:
             found = self._ask(lambda store: store.reserve_unless(_revoked(call), wanted, at, PATIENCE))
         except BudgetStoreUnavailable:
@@ -258,11 +264,16 @@ class KeyBudgets:
         if isinstance(found, AccountBalance):
             short = next(one for one, claim in zip(concerned, claims, strict=True) if claim.account.key == found.account.key)
             raise _exceeded(short, found, estimate.amount)
-        self._note(wanted, found)
+        self._note(wanted.claims, found)
+        if sliced:
+            self._slices.count(key, amount, until, _revoked(call))
         return KeyReservation(self, call, wanted, estimate, booked=True)
 
-    def settle(self, call: BudgetedCall, held: Booking, spent: int, target: Target | None, *, booked: bool) -> None:
+    def settle(self, call: BudgetedCall, held: Booking | SliceShare, spent: int, target: Target | None, *, booked: bool) -> None:
         """Replace a reservation by what was spent; accounts of other models than the one that answered get theirs back."""
+        if isinstance(held, SliceShare):
+            self._slices.settle(held, spent)
+            return
         names = _names(call.priced.request, () if target is None else (target,), asked=False)
         others = {(one.name, one.holder) for one in call.accounts if one.models is not None and not one.concerns(names)}
         mine = [claim for claim in held.claims if claim.account.key[:2] not in others]
@@ -282,6 +293,7 @@ class KeyBudgets:
             return {}
         now = self._clock.now()
         names = sorted({name for name, _ in wanted})
+        self._slices.flush()
         begins = {name: self._period(name.partition("/")[2], now)[0] for name in names}
         try:
             balances = self._ask(lambda store: store.balances(names, _micros(now), PATIENCE))
@@ -315,6 +327,7 @@ class KeyBudgets:
 
     def close(self) -> None:
         """Write what waits, for at most two seconds, and close the connections; a later use opens new ones."""
+        self._slices.close()
         with self._lock:
             ledger, store = self._ledger, self._store
             self._ledger = self._store = None
@@ -354,9 +367,9 @@ class KeyBudgets:
             self._periods[kind] = known
         return known
 
-    def _note(self, wanted: Booking, balances: Sequence[AccountBalance]) -> None:
+    def _note(self, claims: Sequence[Claim], balances: Sequence[AccountBalance]) -> None:
         """Remember what the accounts have left, which is what a grant is of."""
-        limits = {claim.account.key: claim.limit for claim in wanted.claims}
+        limits = {claim.account.key: claim.limit for claim in claims}
         with self._lock:
             if len(self._seen) >= _MOST_SEEN:
                 self._seen = {}

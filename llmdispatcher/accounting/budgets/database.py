@@ -260,6 +260,7 @@ _INSERT_RESERVATION = text(
     " VALUES (:id, :name, :share, :begins, :amount, :until, :no)"
 )
 _DELETE_RESERVATION = text(f"DELETE FROM llmdispatcher_reservations WHERE id = :id AND {_WHERE} RETURNING amount, expired")  # noqa: S608 - as above
+_SELECT_RESERVATION = text("SELECT amount FROM llmdispatcher_reservations WHERE id = :id")
 _DELETE_RESERVATIONS = text(
     "DELETE FROM llmdispatcher_reservations WHERE id IN :ids RETURNING id, name, share, begins, amount, expired"
 ).bindparams(bindparam("ids", expanding=True))
@@ -293,6 +294,25 @@ _SELECT_RUNNING = text(
     "SELECT name, share, begins, ends, spent, reserved FROM llmdispatcher_budgets"
     " WHERE name IN :names AND (ends = 0 OR ends > :now)"
 ).bindparams(bindparam("names", expanding=True))
+
+
+SHARE = 100
+"""An exchange reserves at most one in so many picodollars of what the accounts have left."""
+
+
+@attrs.frozen(kw_only=True)
+class BookingExchange:
+    """A reservation, and the one that follows it.
+
+    ``spent`` is what calls have cost meanwhile. The amount of ``following`` is reserved in any case, ``more`` as far as it is at
+    most a hundredth of what is left, and ``refuses`` returns nothing.
+    """
+
+    held: Booking
+    following: Booking
+    spent: int
+    more: int
+    refuses: Callable[[Connection], object | None]
 
 
 class DatabaseBudgetStore:
@@ -341,6 +361,12 @@ class DatabaseBudgetStore:
         if not settled.cancelled() and settled.exception() is None and self.on_warning is not None:
             for claim, balance in settled.result():
                 self.on_warning(claim, balance)
+
+    def exchange(self, wanted: BookingExchange) -> Future[tuple[int, list[AccountBalance]]]:
+        """Replace one reservation by another, soon; what is reserved then, and what the accounts hold."""
+        job = Job(partial(_exchange, wanted), lasting=True)
+        self._worker.submit(job)
+        return job.future
 
     def reset(self, budget: str, share: str | None, now: int, patience: float) -> int:
         """Have nothing spent in the running accounts of a budget."""
@@ -516,6 +542,35 @@ def _settle_many(settled: list[tuple[Booking, int, bool]], connection: Connectio
     for (name, share, begins), (spent, amount) in changes.items():
         connection.execute(_UPDATE_ACCOUNT, {"name": name, "share": share, "begins": begins, "spent": spent, "amount": amount})
     return [_all_due(held, connection) for held, _, _ in settled]
+
+
+def _exchange(wanted: BookingExchange, connection: Connection) -> tuple[int, list[AccountBalance]]:
+    """BookingExchange reservations; a second try of one that was done, though nobody heard of it, changes nothing."""
+    claims, after = wanted.following.claims, wanted.following
+    known = connection.execute(_SELECT_RESERVATION, {"id": after.id}).first()
+    if known is not None:
+        return known[0], []
+    balances, more = [], wanted.more if wanted.refuses(connection) is None else 0
+    for claim in claims:
+        names = _key_of(claim.account)
+        row = (
+            connection.execute(_DELETE_RESERVATION, {"id": wanted.held.id, **names}).one_or_none()
+            if wanted.held.amount
+            else (0, False)
+        )
+        if row is None:
+            return 0, []
+        before, expired = row
+        change = (wanted.spent - before, 0) if expired else (wanted.spent, before)
+        connection.execute(_UPDATE_ACCOUNT, {**names, "spent": change[0], "amount": change[1] - after.amount})
+        balances.append(AccountBalance(claim.account, *(connection.execute(_SELECT_BALANCE, names).one_or_none() or (0, 0))))
+        more = max(0, min(more, (claim.limit - balances[-1].spent - balances[-1].reserved) // SHARE))
+    for claim in claims if after.amount + more else ():
+        names = _key_of(claim.account)
+        new = {**names, "id": after.id, "amount": after.amount + more, "until": after.until, "no": False}
+        connection.execute(_UPDATE_ACCOUNT, {**names, "spent": 0, "amount": -more})
+        connection.execute(_INSERT_RESERVATION, new)
+    return after.amount + more, balances
 
 
 def _set_spent(account: Account, spent: int, connection: Connection) -> None:
