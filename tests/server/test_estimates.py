@@ -251,7 +251,10 @@ def _text(line):
     return event.get("delta", {}).get("text", "")
 
 
-@each("named", [{"headers": {"X-Claude-Code-Session-Id": "one"}}, {"body": {"prompt_cache_key": "one"}}, {}])
+SESSION_HEADERS = ("X-llmdispatcher-Session", "X-Claude-Code-Session-Id", "Session-Id", "Conversation-Id", "Thread-Id")
+
+
+@each("named", [*[{"headers": {name: "one"}} for name in SESSION_HEADERS], {"body": {"prompt_cache_key": "one"}}, {}])
 def test_a_session_of_the_gateway_reserves_less_when_it_is_cached(served, simulator, named):
     """By the session that the client names; without one nothing is taken to be cached."""
     _, secret = served.app.keys.create("a key", budget="5/day")

@@ -60,6 +60,7 @@ from .limits import KeyLimits, charge_of
 from .record import RequestRecord
 from .revoking import StreamKeys
 from .service import ProxyService
+from .sessions import session_of
 from .shared_limits import SharedKeyLimits
 from .usage import UsageDesk
 from .users import Users, key_of_user
@@ -199,8 +200,7 @@ class Gateway(Conversations):
         stop_counting: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
         unwatch: Callable[[], None] = lambda: None  # noqa: E731 - replaced below
         output = self.settings.default_max_tokens
-        session = incoming.header("x-claude-code-session-id")
-        charge = charge_of(self._limits, self.keys.budgets, key, default_output=output, session=session)
+        charge = charge_of(self._limits, self.keys.budgets, key, default_output=output, session=session_of(incoming, None))
 
         def release() -> None:
             give_back()
@@ -313,30 +313,6 @@ class Gateway(Conversations):
         record.failed(error, status, error_for_client(error).code)
         return WholeAnswer(status, body, {"Content-Type": "application/json", **headers})
 
-    def list_keys(self, task: Task) -> WholeAnswer:
-        """List the keys of an organization."""
-        return _json_answer(200, management.list_keys(self.keys, task.maker))
-
-    def show_key(self, task: Task) -> WholeAnswer:
-        """Show one of them."""
-        return _json_answer(200, management.show_key(self.keys, task.maker, task.match["id"]))
-
-    def make_key(self, task: Task) -> WholeAnswer:
-        """Make a key."""
-        return _json_answer(201, management.make_key(self.keys, task.maker, task.body))
-
-    def change_key(self, task: Task) -> WholeAnswer:
-        """Change settings of a key."""
-        return _json_answer(200, management.change_key(self.keys, task.maker, task.match["id"], task.body))
-
-    def rotate_key(self, task: Task) -> WholeAnswer:
-        """Give a key a new secret."""
-        return _json_answer(200, management.rotate_key(self.keys, task.maker, task.match["id"]))
-
-    def revoke_key(self, task: Task) -> WholeAnswer:
-        """Revoke a key."""
-        return _json_answer(200, management.revoke_key(self.keys, task.maker, task.match["id"]))
-
     def probe(self, _task: Task) -> WholeAnswer:
         """Say that something answers here, as agents ask before they begin."""
         return WholeAnswer(200, b'{"status": "ok"}', {"Content-Type": "application/json"})
@@ -405,6 +381,17 @@ def _of_service(work: Callable[[ProxyService, Task], WholeAnswer]) -> Callable[[
     return lambda gateway, task: work(gateway.service, task)
 
 
+def _of_keys(
+    work: Callable[..., Mapping[str, Any]], status: int = 200, *, reads: bool = False
+) -> Callable[[Gateway, Task], WholeAnswer]:
+    """A route of ``management``, which gets the key's id where the path has one, and the body where ``reads``."""
+
+    def answer(gateway: Gateway, task: Task) -> WholeAnswer:
+        return _json_answer(status, work(gateway.keys, task.maker, *task.match.groups(), *([task.body] if reads else ())))
+
+    return answer
+
+
 def _of_desk(work: Callable[[UsageDesk, Task], WholeAnswer]) -> Callable[[Gateway, Task], WholeAnswer]:
     return lambda gateway, task: work(gateway.desk, task)
 
@@ -427,13 +414,13 @@ ROUTES = _routes(
         ("POST", r"/api/chat", OLLAMA, "gateway", Gateway.converse),
         ("POST", r"/api/embed", OLLAMA, "gateway", Gateway.embed),
         ("GET", r"/api/tags", OLLAMA, "gateway", Gateway.models),
-        ("GET", r"/api/v1/keys", MANAGEMENT, "keys", Gateway.list_keys),
-        ("POST", r"/api/v1/keys", MANAGEMENT, "keys", Gateway.make_key),
-        ("GET", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.show_key),
-        ("PATCH", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.change_key),
-        ("DELETE", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.revoke_key),
+        ("GET", r"/api/v1/keys", MANAGEMENT, "keys", _of_keys(management.list_keys)),
+        ("POST", r"/api/v1/keys", MANAGEMENT, "keys", _of_keys(management.make_key, 201, reads=True)),
+        ("GET", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", _of_keys(management.show_key)),
+        ("PATCH", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", _of_keys(management.change_key, reads=True)),
+        ("DELETE", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", _of_keys(management.revoke_key)),
         ("GET", r"/", CHAT, None, Gateway.probe),
-        ("POST", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})/rotate", MANAGEMENT, "keys", Gateway.rotate_key),
+        ("POST", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})/rotate", MANAGEMENT, "keys", _of_keys(management.rotate_key)),
         ("GET", r"/livez", CHAT, None, Gateway.alive),
         ("GET", r"/readyz", CHAT, None, Gateway.ready),
     ]

@@ -6,26 +6,23 @@ which each vendor asks for in another way, is asked for in the target's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self, TypeVar
 
 import attrs
 
 from ...catalog import canonical, traits_of, vendor_row
 from ...dispatcher import Dispatcher
-from ...types import FilePart, ImagePart, Message, Request, TextPart, Tool
+from ...types import Message, Request, TextPart
 from ...wire import ANTHROPIC_MESSAGES, InboundRequest
 from ..keys import ApiKey, matches_any
+from .marks import is_worth_marks, with_marks
 from .passing import family
 
-MOST_MARKS = 4
-"""Cache marks that Anthropic takes in one request."""
 _OWN = "anthropic"
 _KEYED = ("openai", "azure")
 """Vendors that cache by prefix, and take ``prompt_cache_key``."""
 _BILLING = "x-anthropic-billing-header"
-_MARK = "cache_control"
-_TIME = "5m"
 _Asked = TypeVar("_Asked", bound="ClientRequest")
 
 
@@ -74,7 +71,7 @@ class ClientRequest(InboundRequest):
         row = vendor_row(kind) if kind else None
         if row is None or family(row.codec) == family(self.wire_format or ""):
             return request
-        if not self.marks or not (request.tools or _has_history(request.messages)):
+        if not self.marks or not is_worth_marks(request.tools, [message.role for message in request.messages]):
             return request
         if row.codec == ANTHROPIC_MESSAGES.name or "cache_marks" in traits_of(kind, model).quirks:
             return with_marks(request, own=row.codec == ANTHROPIC_MESSAGES.name)
@@ -168,71 +165,3 @@ def _without_billing(message: Message) -> Message | None:
     if len(parts) == len(message.content):
         return message
     return attrs.evolve(message, content=parts) if parts else None
-
-
-def with_marks(request: _Asked, *, own: bool) -> _Asked:
-    """The request with cache marks where its client has set none: behind the tools, the instructions, and the last two turns.
-
-    The next request of a session finds what this one has written: its last mark but one stands where the last one stands here.
-    ``own`` says that Anthropic itself is asked, which has marks on results of tools.
-    """
-    if request.prompt_cache is not None or _has_marks(request):
-        return request
-    changes: dict[str, Any] = {}
-    left = MOST_MARKS
-    last = next((tool for tool in reversed(request.tools) if isinstance(tool, Tool)), None)
-    if last is not None:
-        changes["tools"] = [attrs.evolve(last, cache=_TIME) if tool is last else tool for tool in request.tools]
-        left -= 1
-    messages = list(request.messages)
-    system = [place for place, message in enumerate(messages) if message.role in ("system", "developer")]
-    for place in [*system[-1:], *_ends_of_turns(messages)][:left]:
-        if (marked := _marked(messages[place], own=own)) is not None:
-            messages[place] = marked
-    changes["messages"] = messages
-    if request.prompt_cache_key is not None and own:
-        changes["prompt_cache_key"] = None  # the marks are what Anthropic has in its place
-    return attrs.evolve(request, **changes)
-
-
-def _ends_of_turns(messages: Sequence[Message]) -> list[int]:
-    """The places where the last two turns of the user, or of tools, end; the last one first."""
-    ends = []
-    for place in range(len(messages) - 1, -1, -1):
-        is_asking = messages[place].role in ("user", "tool")
-        if is_asking and (place + 1 == len(messages) or messages[place + 1].role == "assistant"):
-            ends.append(place)
-    return ends[:2]
-
-
-def _marked(message: Message, *, own: bool) -> Message | None:
-    """The message with a mark at its end; ``None`` where it has no place for one."""
-    if message.role == "tool" and own:
-        further = {**message.extra.get(ANTHROPIC_MESSAGES.name, {}), _MARK: {"type": "ephemeral"}}
-        return attrs.evolve(message, extra={**message.extra, ANTHROPIC_MESSAGES.name: further})
-    if isinstance(message.content, str):
-        if not message.content.strip():
-            return None
-        return attrs.evolve(message, content=(TextPart(text=message.content, cache=_TIME),))
-    last = message.content[-1] if message.content else None
-    if not isinstance(last, TextPart | ImagePart | FilePart) or (isinstance(last, TextPart) and not last.text.strip()):
-        return None
-    return attrs.evolve(message, content=(*message.content[:-1], attrs.evolve(last, cache=_TIME)))
-
-
-def _has_history(messages: Sequence[Message]) -> bool:
-    return any(message.role == "assistant" for message in messages)
-
-
-def _has_marks(request: Request[Any]) -> bool:
-    things: list[Any] = [*request.tools]
-    for message in request.messages:
-        things += [message, *(message.content if not isinstance(message.content, str) else ()), *message.tool_calls]
-    return any(getattr(thing, "cache", None) is not None or _is_marked(thing) for thing in things)
-
-
-def _is_marked(thing: Any) -> bool:
-    """Whether a mark stands among what a format says further of a thing."""
-    further = getattr(thing, "extra", None) or {}
-    data = getattr(thing, "data", None)
-    return any(_MARK in fields for fields in further.values()) or (isinstance(data, Mapping) and _MARK in data)
