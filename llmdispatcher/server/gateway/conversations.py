@@ -259,9 +259,11 @@ class Conversations(ModelNames):
             told = {"x-llmdispatcher-vendor": vendor.name, **({VENDOR_ID: reply.request_id} if reply.request_id else {})}
             return WholeAnswer(200, reply.content, {**told, **passthrough.content_headers(reply.headers.get("content-type", ""))})
         content_type = passthrough.content_type_of(task.incoming)
-        self._check_passing_model(key, row, passed_bodies.models_in(task.body, content_type))
+        models, files = passed_bodies.models_in(task.body, content_type), passed_bodies.named_in_files(task.body, content_type)
+        self._check_passing_model(key, row, None if models is None else [*models, *files.models])
         document = passed_bodies.document_in(task.body, content_type)
-        named = references_in(document) | passed_bodies.references_in_form(task.body, content_type)
+        passed_bodies.check_whole(row.to or row.path, document)
+        named = references_in(document) | passed_bodies.references_in_form(task.body, content_type) | files.ids
         if self._kept is None:
             passthrough.check_stateless_document(document, named)
         self._check_kept(task, named)
