@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,7 @@ from ..records import RequestRecords
 from . import passed_bodies, passthrough
 from .answers import VENDOR_ID, StreamedAnswer, WholeAnswer, facts_of, stream_of
 from .caching import may_cache
-from .checks import check_media, check_output, check_settings, check_stateless, further_models
+from .checks import check_media, check_output, check_settings, check_stateless, further_models, models_of_tools
 from .formats import MESSAGES, GatewayError
 from .http import GatewaySettings, Incoming, Leavers, PassthroughRow, Task, client_credentials
 from .limits import charging
@@ -84,7 +84,7 @@ class Conversations(ModelNames):
         timeout = self._timeout(task.incoming)
         if task.charge is not None:
             seconds = None if asked.stream else timeout or self.settings.timeout
-            targets = partial(self._targets, streaming=asked.stream)
+            targets = partial(self._billed_targets, streaming=asked.stream)
             asked = attrs.evolve(asked, request=task.charge.take(asked.request, targets, seconds, partial(self._with_model, task)))
         if not asked.stream:
             with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
@@ -119,7 +119,7 @@ class Conversations(ModelNames):
         check_settings(request)
         check_output(request, self.settings.max_max_tokens)
         check_media(request)
-        self._check_further_models(task.key, request.extra_params)
+        self._check_further_models(task.key, [*further_models(request.extra_params), *models_of_tools(request.tools)])
         if self._kept is None:
             check_stateless(request)
         else:
@@ -173,12 +173,12 @@ class Conversations(ModelNames):
             changes["id_at_origin"] = task.key.id
         return changes
 
-    def _check_further_models(self, key: ApiKey | None, extra: Mapping[str, Any]) -> None:
+    def _check_further_models(self, key: ApiKey | None, named: Sequence[str | None]) -> None:
         """Raise for names of models in fields of a vendor's own that a key may not ask for: some vendors fall back to these."""
         if key is None or not key.limits_models:
             return
-        if not all(one is not None and self._may_ask(key, one) for one in further_models(extra)):
-            text = "models, fallbacks: this key may not ask for all of these"
+        if not all(one is not None and self._may_ask(key, one) for one in named):
+            text = "models, fallbacks, tools: this key may not ask for all of these"
             raise GatewayError(text, status=403, code="model_not_allowed", param="models")
 
     def _timeout(self, incoming: Incoming) -> float | None:
@@ -203,7 +203,7 @@ class Conversations(ModelNames):
         codec = EMBEDDING_CODECS[task.form.codec.name]
         asked = codec.read_request(task.body, task.incoming.path)
         check_settings(asked)
-        self._check_further_models(task.key, asked.extra_params)
+        self._check_further_models(task.key, further_models(asked.extra_params))
         if not asked.texts:
             raise InvalidRequest("input: give a text or a list of texts; tokens are not taken, since each vendor has its own")
         metadata = _note_request(task, task.record, asked.as_request()) if task.record is not None else {}
@@ -215,7 +215,7 @@ class Conversations(ModelNames):
         timeout = self._timeout(task.incoming) or self.settings.timeout
         if task.charge is not None:
             request = attrs.evolve(asked, model=settings["model"]).as_request()
-            settings["model"] = task.charge.take(request, self._targets, timeout, partial(self._with_model, task)).model
+            settings["model"] = task.charge.take(request, self._billed_targets, timeout, partial(self._with_model, task)).model
         with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
             further = {**_embedding_settings(asked, settings), "metadata": metadata}
             if task.record is not None:
