@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import requests
 
 from llmdispatcher import Config, ConfigError, Dispatcher, OpenAIVendor
 from llmdispatcher.server import Gateway
@@ -96,6 +97,45 @@ def test_sighup_reloads_what_stands_in_the_environment(tmp_path, two, server, wo
         pids, before = reloaded(), running.log.count("is reloaded")
         running.until(lambda: reloaded() and running.log.count("is reloaded") >= before + workers)
         assert (reloaded(), _text(running.ask())) == (pids, "new answer")
+
+
+ROW = '[[passthrough]]\npath = "/v1/moderations"\nvendor = "openai"\n'
+KEPT = f'stateful = true\n{ROW}[[passthrough]]\npath = "/v1/files/{{id}}"\nvendor = "openai"\nmethods = ["GET"]\n'
+
+
+@pytest.mark.parametrize("server", ["granian", "waitress"])
+def test_what_the_gateway_alone_reads_is_reloaded_too(tmp_path, two, server):
+    """Its paths and its flags, added and taken away; with a mistake in them the old ones stay."""
+    _old, new = two
+    path = tmp_path / "llmdispatcher.toml"
+    path.write_text(_config(new))
+    with serving(tmp_path, server, path, workers=2 if server == "granian" else 1) as running:
+        headers = {"x-api-key": running.key, "Connection": "close"}
+
+        def codes():
+            """What each worker says of a path that passes, and of one with an id."""
+            found = set()
+            for _ in range(8):
+                asked = [
+                    requests.post(f"{running.url}/v1/moderations", json={"file_id": "file-1"}, headers=headers, timeout=60),
+                    requests.get(f"{running.url}/v1/files/file-1", headers=headers, timeout=60),
+                ]
+                found.add(tuple([one.json()["error"]["code"] for one in asked]))
+            return found
+
+        assert codes() == {("not_configured", "not_configured")}
+        _replace(path, _config(new, more=ROW))
+        running.until(lambda: codes() == {("stateful_not_allowed", "not_configured")})
+        _replace(path, _config(new, more=KEPT))
+        running.until(lambda: codes() == {("not_found", "not_found")})
+        _replace(path, _config(new, more=KEPT.replace("stateful = true", "")))
+        running.until(lambda: "set stateful = true" in running.log)
+        assert codes() == {("not_found", "not_found")}
+        _replace(path, _config(new, more="cache_marks = 7"))
+        running.until(lambda: "cache_marks: 7 is no flag" in running.log)
+        assert codes() == {("not_found", "not_found")}
+        _replace(path, _config(new))
+        running.until(lambda: codes() == {("not_configured", "not_configured")})
 
 
 @pytest.mark.parametrize("server", ["granian", "waitress"])

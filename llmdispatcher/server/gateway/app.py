@@ -18,6 +18,7 @@ from ..._text import room_logger
 from ...dispatcher import Dispatcher
 from ...errors import ConfigError, DispatchError
 from ...runtime import SYSTEM_CLOCK, Clock
+from ..kept_ids import KeptIds
 from ..keys import ApiKey, KeyStore, hash_of
 from ..reload import Generations
 from . import management, passed_bodies, passthrough
@@ -108,7 +109,7 @@ class Gateway(Conversations):
         self._stream_keys = StreamKeys(keys)
         self._limits = KeyLimits(clock, SharedKeyLimits(settings.redis, clock) if settings.redis is not None else None)
         passthrough.check_rows(settings.passthrough, dispatcher, stateful=settings.stateful)
-        self._routes = (*ROUTES, *[route for row in settings.passthrough for route in _passing_routes(row)])
+        self._routes = _routes_with(settings)
         self._generations = Generations(copy.copy(self))  # the last, since the copy has all that stands before
 
     def _observe(self) -> None:
@@ -135,17 +136,21 @@ class Gateway(Conversations):
     def draining(self, value: bool) -> None:
         (self._drains.set if value else self._drains.clear)()
 
-    def replace_dispatcher(self, dispatcher: Dispatcher, drain: float = 600.0) -> None:
+    def replace_dispatcher(self, dispatcher: Dispatcher, drain: float = 600.0, settings: GatewaySettings | None = None) -> None:
         """Have new requests answered over another dispatcher; that before it is closed after its calls, or ``drain`` seconds later.
 
-        Keys, limits of keys, and records stay. Raises :class:`ConfigError` for one that it cannot have, and goes on as it is.
+        Keys, limits of keys, and records stay. Of the ``settings`` those of a configuration file count, as
+        :func:`~.passthrough.settings_in` reads them. Raises :class:`ConfigError` for what it cannot have, and goes on as it is.
         """
         takes_own = takes_client_credentials(dispatcher)  # raises, and so before anything has changed
-        passthrough.check_rows(self.settings.passthrough, dispatcher, stateful=self.settings.stateful)
+        settings = settings or self.settings
+        passthrough.check_rows(settings.passthrough, dispatcher, stateful=settings.stateful)
         dispatcher.add_observer(self.log)
         warn_of_cache(dispatcher)
         self.dispatcher = self.service.dispatcher = self.desk.dispatcher = dispatcher
         self._takes_client_credentials = takes_own
+        self.settings, self._routes = settings, _routes_with(settings)
+        self._kept = (self._kept or KeptIds(self.keys)) if settings.stateful else None
         for told in self.at_reload:
             told(dispatcher)
         self._generations.replace(copy.copy(self), drain)
@@ -376,6 +381,10 @@ class Gateway(Conversations):
         self.log.close()
         self.records.close()
         self.keys.close()
+
+
+def _routes_with(settings: GatewaySettings) -> tuple[PathRoute, ...]:
+    return (*ROUTES, *[route for row in settings.passthrough for route in _passing_routes(row)])
 
 
 def _passing_routes(row: PassthroughRow) -> list[PathRoute]:
