@@ -11,8 +11,8 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from functools import partial, update_wrapper
+from typing import Any
 
 from ..._text import room_logger
 from ...dispatcher import Dispatcher
@@ -60,6 +60,7 @@ from .http import (
 from .limits import KeyLimits, charge_of
 from .record import RequestRecord
 from .revoking import StreamKeys
+from .routes import PathRoute, describe
 from .service import ProxyService
 from .shared_limits import SharedKeyLimits
 from .usage import UsageDesk
@@ -68,19 +69,6 @@ from .users import Users, key_of_user
 logger = room_logger("server")
 
 _EMBEDDING = re.compile(r"/embed|[eE]mbedContents?$")
-
-
-class PathRoute(NamedTuple):
-    """A row of the table: method, pattern of the path, the format of its answers, the scope that a key needs, and the work."""
-
-    method: str
-    pattern: re.Pattern[str]
-    form: ClientFormat
-    scope: str | None
-    work: Callable[[Gateway, Task], WholeAnswer | StreamedAnswer]
-    face: str = ""
-    passes: bool = False
-    """Whether bodies pass as they are, and every method counts."""
 
 
 class Gateway(Conversations):
@@ -346,6 +334,10 @@ class Gateway(Conversations):
         """Say that something answers here, as agents ask before they begin."""
         return WholeAnswer(200, b'{"status": "ok"}', {"Content-Type": "application/json"})
 
+    def describe(self, _task: Task) -> WholeAnswer:
+        """Describe the paths that are served, as OpenAPI does."""
+        return _json_answer(200, describe(self._routes))
+
     def alive(self, _task: Task) -> WholeAnswer:
         """Say that the process runs."""
         return WholeAnswer(200, b"ok\n", {"Content-Type": "text/plain"})
@@ -411,11 +403,11 @@ def _face(pattern: str) -> str:
 
 
 def _of_service(work: Callable[[ProxyService, Task], WholeAnswer]) -> Callable[[Gateway, Task], WholeAnswer]:
-    return lambda gateway, task: work(gateway.service, task)
+    return update_wrapper(lambda gateway, task: work(gateway.service, task), work, assigned=("__doc__",), updated=())
 
 
 def _of_desk(work: Callable[[UsageDesk, Task], WholeAnswer]) -> Callable[[Gateway, Task], WholeAnswer]:
-    return lambda gateway, task: work(gateway.desk, task)
+    return update_wrapper(lambda gateway, task: work(gateway.desk, task), work, assigned=("__doc__",), updated=())
 
 
 _NAME = r"(?P<name>[^/]{1,200})"
@@ -443,11 +435,12 @@ ROUTES = _routes(
         ("DELETE", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", Gateway.revoke_key),
         ("GET", r"/", CHAT, None, Gateway.probe),
         ("POST", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})/rotate", MANAGEMENT, "keys", Gateway.rotate_key),
+        ("GET", r"/openapi\.json", CHAT, None, Gateway.describe),
         ("GET", r"/livez", CHAT, None, Gateway.alive),
         ("GET", r"/readyz", CHAT, None, Gateway.ready),
     ]
 )
-"""All routes; every one but the probe and the two of health needs a scope."""
+"""All routes; every one but the probe, the description and the two of health needs a scope."""
 
 
 _EITHER = "gateway|operator"
