@@ -26,7 +26,7 @@ from . import passed_bodies, passthrough
 from .answers import VENDOR_ID, StreamedAnswer, WholeAnswer, facts_of, stream_of
 from .caching import may_cache
 from .checks import check_media, check_output, check_settings, check_stateless, further_models, models_of_tools
-from .formats import MESSAGES, GatewayError
+from .formats import MESSAGES, GatewayError, without_keys
 from .http import GatewaySettings, Incoming, Leavers, PassthroughRow, Task, client_credentials
 from .limits import charging
 from .models import ModelNames
@@ -160,12 +160,14 @@ class Conversations(ModelNames):
 
     def _settings_of(self, task: Task, model: str) -> dict[str, Any]:
         """The model as the dispatcher names it, and what the headers say. Raises where the key may not ask for it."""
+        if without_keys(model) != model:  # logs tell names of models
+            raise GatewayError("model: this looks like a key, and is no model", status=404, code="model_not_found", param="model")
         named = self._model(model)
         incoming = task.incoming
         changes: dict[str, Any] = {"model": named}
         for header, field in (("x-llmdispatcher-mode", "mode"), ("x-llmdispatcher-profile", "profile")):
             if (value := incoming.header(header)) is not None:
-                changes[field] = value
+                changes[field] = without_keys(value)  # a name, which logs tell
         if (incoming.header("x-llmdispatcher-cache") or "").lower() in ("false", "0", "no"):
             changes["cache"] = False
         if task.key is not None:
@@ -302,7 +304,8 @@ class Conversations(ModelNames):
 
 def _note_request(task: Task, record: RequestRecord, request: Request) -> dict[str, str]:
     """Note session and model of a request; returns what observers and a ledger are told of it, in its metadata."""
-    record.session, record.asked_model = session_of(task.incoming, request), request.model
+    session = session_of(task.incoming, request)
+    record.session, record.asked_model = session and without_keys(session), without_keys(request.model)
     return {"request_id": record.id, **({"session": record.session} if record.session is not None else {})}
 
 
