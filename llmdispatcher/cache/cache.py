@@ -15,7 +15,7 @@ from .._text import room_logger
 from ..errors import DispatchError
 from ..runtime import Clock, Deadline
 from ..types import ChunkSource, Request, Response, StreamChunk, copy_self, refuse_pickling, unfold
-from .entry import CacheTarget, Entry, Hit, Unkeyable, as_hit, decode_hit, key_of
+from .entry import CacheTarget, Entry, Hit, RequestKeys, Unkeyable, as_hit, decode_hit
 from .settings import CacheCounters, CacheStats, ResponseCache, attempts_in
 from .single_flight import SharedCall, SharedResult, SingleFlight, Tee, Teed, Tees
 from .stores import SafeStore
@@ -85,7 +85,7 @@ class CacheRequest:
     ``check`` raises a :class:`DispatchError` for a response that must be neither kept nor shared. ``recall`` gets a cached
     response, settles the call, and returns the caller's response; ``fail`` settles the call as failed. ``source`` makes the call of
     a shared stream, and ``adopt`` settles this call as that one ended, or with an error of its own. The first ``alike`` places
-    share the calls, so that an answer of one is as good as that of another.
+    share the calls and have one key, since an answer of one is as good as that of another.
     """
 
     request: Request
@@ -118,8 +118,8 @@ class _Slot:
     """The key and the time to live of a response; ``era`` counts how often the cache was cleared."""
 
     key: str
+    keys: RequestKeys
     ttl: float
-    tenant: Any
     era: int
 
 
@@ -146,7 +146,7 @@ class AnswerCache:
         if slot is None:
             return ask()
         latest = self._latest
-        entry = self._stored(cache_request, slot)
+        entry = self._store.get(slot.key)
         known = self._read_hit(cache_request, entry) if entry is not None else None
         if known is not None:
             return cache_request.recall(self._count_hit(known, "hits"))
@@ -169,7 +169,7 @@ class AnswerCache:
         slot = self._slot(cache_request)
         if slot is None:
             return begin()
-        entry = self._stored(cache_request, slot)
+        entry = self._store.get(slot.key)
         known = self._read_hit(cache_request, entry) if entry is not None else None
         if known is not None:
             return ReplayedStream(self._count_hit(known, "hits"), cache_request.recall, cache_request.fail)
@@ -224,21 +224,14 @@ class AnswerCache:
             tenant = settings.tenant_of(request) if settings.tenant is not None else None
             if settings.tenant is not None and tenant in (None, ""):
                 return None
-            return _Slot(key_of(request, cache_request.places[0], tenant), ttl, tenant, self._era)
+            shared = min(cache_request.places[: cache_request.alike], key=_name_of)  # the same one, whoever is asked first
+            keys = RequestKeys(request, tenant)
+            return _Slot(keys.at(shared), keys, ttl, self._era)
         except Unkeyable as error:
             logger.debug("not cached: %s", error)
         except Exception as foreign:  # noqa: BLE001 - a tenant function of the user's may raise anything
             self._store.complain("its tenant function", foreign)
         return None
-
-    def _stored(self, cache_request: CacheRequest, slot: _Slot) -> bytes | None:
-        """The entry of the first target, or of one that shares the calls with it."""
-        entry = self._store.get(slot.key)
-        for place in cache_request.places[1 : cache_request.alike] if entry is None else ():
-            entry = self._store.get(key_of(cache_request.request, place, slot.tenant))
-            if entry is not None:
-                break
-        return entry
 
     def _read_hit(self, cache_request: CacheRequest, entry: bytes) -> Hit | None:
         known = self._store.read(entry)
@@ -316,8 +309,12 @@ def _answered_by(response: Response) -> tuple[str, str] | None:
 
 
 def _key_at(cache_request: CacheRequest, slot: _Slot, where: tuple[str, str] | None) -> str | None:
-    """The key of the target that answered: the first, or a fallback."""
+    """The key of the target that answered: that of those which share the calls, or a fallback's."""
     for number, place in enumerate(cache_request.places):
         if where in (None, (place.vendor, place.model)):
-            return key_of(cache_request.request, place, slot.tenant) if number else slot.key
+            return slot.key if number < cache_request.alike else slot.keys.at(place)
     return None
+
+
+def _name_of(place: CacheTarget) -> tuple[str, str]:
+    return place.vendor, place.model

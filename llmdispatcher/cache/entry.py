@@ -264,17 +264,36 @@ def cache_target(vendor: Any, name: str, model: str) -> CacheTarget:
     return CacheTarget(name, model, identity)
 
 
-def key_of(request: Request, where: CacheTarget, tenant: Any = None) -> str:
-    """Return the key of a request to a target, for a tenant. Raises :class:`Unkeyable`."""
-    try:
-        numbers = [number if number is None else float(number) for number in _numbers(request)]  # 1 and 1.0 are the same
-        fields = list(_fields(request))
-        fields[_MESSAGES] = [_message(message) for message in request.messages]
-        headers = {name.lower(): text for name, text in (request.headers or {}).items()}
-        text = _canonical([VERSION, where, tenant, fields, numbers, *([headers] if headers else [])])
+class RequestKeys:
+    """The keys of a request, one for each target; what they have in common is encoded once.
+
+    Raises :class:`Unkeyable`, also in :meth:`at` for a target whose identity has no canonical form.
+    """
+
+    __slots__ = ("_common", "_tenant")
+
+    def __init__(self, request: Request, tenant: Any = None) -> None:
+        try:
+            numbers = [number if number is None else float(number) for number in _numbers(request)]  # 1 and 1.0 are the same
+            fields = list(_fields(request))
+            fields[_MESSAGES] = [_message(message) for message in request.messages]
+            headers = [{name.lower(): text for name, text in request.headers.items()}] if request.headers else []
+            self._common = _canonical([fields, numbers, *headers])[1:]
+            self._tenant = "null" if tenant is None else _canonical([tenant])[1:-1]
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _unkeyable(error) from None
+
+    def at(self, where: CacheTarget) -> str:
+        """Return the key at a target."""
+        try:
+            text = f"[{VERSION},{_canonical(where)},{self._tenant},{self._common}"
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _unkeyable(error) from None
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).hexdigest()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise Unkeyable(f"the request has no canonical form: {type(error).__name__}") from None
+
+
+def _unkeyable(error: Exception) -> Unkeyable:
+    return Unkeyable(f"the request has no canonical form: {type(error).__name__}")
 
 
 def _names(kind: type[attrs.AttrsInstance], leave_out: Collection[str] = ()) -> list[str]:

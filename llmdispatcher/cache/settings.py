@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +148,7 @@ def attempts_in(response: Response) -> Sequence[Any]:
     return getattr(response.trace, "attempts", response.trace) or ()
 
 
-@suggest
+@partial(suggest, remedies={"namespace": "the prefix of its keys is prefix="})
 @attrs.frozen(kw_only=True)
 class ResponseCache:
     """How answers are remembered. ``ttl`` is seconds.

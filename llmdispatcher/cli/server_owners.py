@@ -9,7 +9,19 @@ import click
 
 from ..errors import ConfigError
 from .options import make_command
-from .server_settings import NONE, ORGANIZATION, PLACE, Limit, limits_text, open_store, settings_of, spent_of, with_settings
+from .server_settings import (
+    NONE,
+    ORGANIZATION,
+    PLACE,
+    Limit,
+    budget_text,
+    check_organization,
+    limits_text,
+    open_store,
+    settings_of,
+    spent_of,
+    with_settings,
+)
 from .settings import Settings
 from .tables import print_records
 from .terminal import FAILED, OK, UsageError, complain, say, tell_json
@@ -59,6 +71,8 @@ def _add_create(suite: Suite, level: str, word: str) -> None:
         place = {key: given[key] for key in ("organization", "team") if given.get(key) is not None}
         try:
             with closing(open_store(database)) as store:
+                if level != "organization":
+                    check_organization(store, given["organization"])
                 made = store.owners.create(level, name, **place, **_given_settings(given))
         except ConfigError as error:
             raise UsageError(error.message) from None
@@ -110,7 +124,7 @@ def _add_list(suite: Suite, level: str, word: str) -> None:
             teams = {one.id: one.name for one in store.owners.all("team")} if level == "member" else {}
             spent = spent_of(store, found)
         rows = [
-            (one.id, one.organization, teams.get(one.team or "", ""), one.name, limits_text(one), _budget_text(one, spent))
+            (one.id, one.organization, teams.get(one.team or "", ""), one.name, limits_text(one), budget_text(one, spent))
             for one in found
         ]
         records = [{**one.as_dict(), "spent": spent.get(one.id)} for one in found]
@@ -161,7 +175,3 @@ def _find(store: KeyStore, level: str, name: str, given: dict[str, Any]) -> KeyO
 def _missing(level: str, word: str, name: str) -> int:
     complain(f"{name}: there is no such {level}; `llmdispatcher server {word} list` shows all")
     return FAILED
-
-
-def _budget_text(owner: KeyOwner, spent: dict[str, str]) -> str:
-    return "no budget" if owner.budget is None else f"${spent.get(owner.id, '?')} of ${owner.as_dict()['budget']}"

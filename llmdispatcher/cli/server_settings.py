@@ -101,6 +101,12 @@ def open_store(database: str | None) -> KeyStore:
     return ServeOptions(database=database).store()
 
 
+def check_organization(store: KeyStore, name: str) -> None:
+    """Raise :class:`ConfigError` for an organization that nobody has made: a mistyped name would have no limits and no budget."""
+    if name != "default":
+        store.owners.require("organization", name)
+
+
 def spent_of(store: KeyStore, holders: Sequence[ApiKey | KeyOwner]) -> dict[str, str]:
     """US dollars as texts, by id; nothing, with a complaint, while the budgets cannot be looked at."""
     try:
@@ -108,6 +114,11 @@ def spent_of(store: KeyStore, holders: Sequence[ApiKey | KeyOwner]) -> dict[str,
     except VendorUnavailable as error:
         complain(error.message)
         return {}
+
+
+def budget_text(holder: ApiKey | KeyOwner, spent: dict[str, str]) -> str:
+    """What is spent of a budget, for people."""
+    return "no budget" if holder.budget is None else f"${spent.get(holder.id, '?')} of ${holder.as_dict()['budget']}"
 
 
 def limits_text(holder: ApiKey | KeyOwner) -> str:

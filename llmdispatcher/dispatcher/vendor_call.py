@@ -16,7 +16,7 @@ import attrs
 
 from ..catalog import Target
 from ..errors import Cancelled, DispatchError, MalformedReply, ModelNotFound, VendorUnavailable
-from ..routing import FORBIDDEN, UNFIT, Route, SkippedTarget
+from ..routing import FORBIDDEN, UNFIT, Route, SkippedTarget, Step
 from ..runtime import Deadline
 from ..types import RateLimitRemaining, Request, Response, StreamChunk, Usage, replace
 from ..vendors import ChunkStream, VendorInfo
@@ -53,15 +53,18 @@ def skip_unfit(request: Request, route: Route, vendors: Mapping[str, VendorInfo]
     """Skip targets that do not take the settings of the request. The first target stays: its own error says so."""
     if not any(_settings(request)):
         return route
-    steps, skipped = [route.steps[0]], [*route.skipped]
+    unfit: list[Step] = []
+    skipped = [*route.skipped]
     for step in route.steps[1:]:
         target = step.target
-        why = vendors[target.vendor].objection(replace(request, model=target.model))
-        if why:
+        asked = request if target.model == request.model else replace(request, model=target.model)
+        if why := vendors[target.vendor].objection(asked):
+            unfit.append(step)
             skipped.append(SkippedTarget(target.vendor, f"{target.model} does not take the request: {why}", UNFIT))
-        else:
-            steps.append(step)
-    return route if len(steps) == len(route.steps) else attrs.evolve(route, steps=tuple(steps), skipped=tuple(skipped))
+    if not unfit:
+        return route
+    steps = [step for step in route.steps if step not in unfit]
+    return attrs.evolve(route, steps=tuple(steps), skipped=tuple(skipped))
 
 
 @attrs.frozen

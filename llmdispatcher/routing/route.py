@@ -111,9 +111,12 @@ class Route:
 
     def alike(self) -> int:
         """How many targets at its beginning share the calls for one model, so that each could have been the first."""
-        model = self.steps[0].target.model if self.steps else None
-        shared = [step.target.model == model and str(step.why).startswith(BALANCED) for step in self.steps]
-        return max(1, shared.index(False) if False in shared else len(shared))
+        count = 0
+        for step in self.steps:
+            if step.target.model != self.steps[0].target.model or not str(step.why).startswith(BALANCED):
+                break
+            count += 1
+        return max(1, count)
 
     def first_alone(self) -> Route:
         """The route without failover: its first target; the others are skipped."""

@@ -12,13 +12,14 @@ import sqlalchemy as sa
 
 from ..errors import ConfigError
 from ..runtime import Clock
+from ..types import choices
 from .key_database import KeyDatabase, telling_twins
 from .key_database import keys as _keys
 from .key_database import owners as _owners
 from .key_rows import columns_of, owner_of
 from .policies import LEVELS, OF_OWNERS, KeyOwner, check_name, read_settings
 
-_MOST_NAME = 200
+_MOST_NAME, _MOST_TOLD = 200, 20
 
 
 class KeyOwners:
@@ -90,9 +91,14 @@ class KeyOwners:
     def require(self, level: str, name: str, *, organization: str | None = None, team: str | None = None) -> KeyOwner:
         """The owner of a name or id. Raises :class:`ConfigError` where there is none."""
         found = self.find(level, name, organization=organization, team=team)
-        if found is None:
-            raise ConfigError(f"{level}: there is no {level} {name[:80]!r} in this organization; make it first")
-        return found
+        if found is not None:
+            return found
+        is_top = level == "organization"
+        known = [one.name for one in self.all(level, None if is_top else organization or "default")]
+        where = "" if is_top else f" in the organization {(organization or 'default')[:80]!r}"
+        hint = choices(name, known[:_MOST_TOLD], "there are {}") if known else "there are none yet"
+        make = f"`llmdispatcher server {'org' if is_top else level} create` makes one"
+        raise ConfigError(f"{level}: there is no {level} {name[:80]!r}{where}; {hint}; {make}")
 
     def all(self, level: str | None = None, organization: str | None = None, team: str | None = None) -> list[KeyOwner]:
         """All owners that are not removed, by name; of one level, organization or team id."""

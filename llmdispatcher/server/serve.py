@@ -32,7 +32,7 @@ from ..vendors import vendor
 from .gateway.access import write_to_stdout
 from .gateway.app import Gateway, make_gateway
 from .gateway.hosts import HostRules
-from .gateway.http import GatewaySettings, reserved_port
+from .gateway.http import GatewaySettings, check_port, reserved_port
 from .gateway.passthrough import settings_in
 from .keys import ApiKey, KeyStore
 from .reload import EVERY, ConfigWatch
@@ -292,6 +292,7 @@ def run_server(options: ServeOptions, tell: Callable[[int, int | None], None] = 
     name = choose_server(options.server)
     if options.metrics_port is not None:
         _require_prometheus()
+    check_port(options.host, options.port)
     if not options.simulate:
         _checked_dispatcher(options).close()
     os.environ[VARIABLE] = json.dumps(attrs.asdict(options))

@@ -17,6 +17,7 @@ from ..errors import ConfigError, to_raise
 from ..runtime import Deadline
 from ..types import (
     Capabilities,
+    Choice,
     EmbeddingRequest,
     Embeddings,
     Request,
@@ -126,7 +127,7 @@ class FakeVendor:
     A response is a string, a :class:`Response`, an exception of which a copy is raised, a callable that takes the request and
     returns any of these, or a list of chunks (:class:`StreamChunk` or strings) that may end in an exception. ``latency`` seconds
     pass on the deadline's clock before it speaks, so a ``ManualClock`` makes them free. It has every model, unless its
-    ``capabilities`` list some.
+    ``capabilities`` list some. Of a request with ``n`` it gives a string so many times.
 
     ``vectors`` are the answer to :meth:`embed`, ``models`` to :meth:`list_models`, ``tokens`` to :meth:`count_tokens`: a value, an
     exception, or a callable that takes the request and returns one of them. Without them vectors are made of the texts, the models
@@ -239,7 +240,14 @@ class FakeVendor:
             raise to_raise(answer)
         if isinstance(answer, str):
             return Response(
-                content=answer, model=request.model, vendor=self.name, usage=_usage(request, answer), finish_reason="stop"
+                content=answer,
+                model=request.model,
+                vendor=self.name,
+                usage=_usage(request, answer * (request.n or 1)),
+                finish_reason="stop",
+                other_choices=tuple(
+                    [Choice(index=index, content=answer, finish_reason="stop") for index in range(1, request.n or 1)]
+                ),
             )
         if isinstance(answer, Response):
             return attrs.evolve(answer, vendor=answer.vendor or self.name, model=answer.model or request.model)
@@ -293,6 +301,8 @@ def _split(response: Response) -> Iterator[StreamChunk]:
     for index, call in enumerate(response.tool_calls):
         delta = ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments, signature=call.signature)
         yield StreamChunk(tool_calls=(delta,))
+    for other in response.other_choices:
+        yield StreamChunk(content=other.content, reasoning=other.reasoning, choice=other.index, finish_reason=other.finish_reason)
     yield StreamChunk(
         finish_reason=response.finish_reason,
         finish_reason_raw=response.finish_reason_raw,

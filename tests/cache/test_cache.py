@@ -156,6 +156,16 @@ def test_an_answer_is_kept_where_it_came_from(clock):
     assert made.send(cache_request(REQUEST, OTHER), Vendor()).cached
 
 
+def test_targets_that_share_the_calls_have_one_key(clock):
+    """Whoever of them is asked first, and whoever answers; a target after them has its own."""
+    twin, made = CacheTarget("azure", "m", "azure"), cache(clock)
+    answered = attrs.evolve(ANSWER, trace=(record(),))
+    made.send(cache_request(REQUEST, PLACE, twin, OTHER, alike=2), Vendor(answered))
+
+    assert made.send(cache_request(REQUEST, twin, PLACE, OTHER, alike=2), Vendor()).cached
+    assert not made.send(cache_request(REQUEST, OTHER), Vendor()).cached
+
+
 def test_an_answer_from_nowhere_is_not_kept(clock):
     """A place that is not of the route has no key."""
     made, vendor = cache(clock), Vendor(attrs.evolve(ANSWER, trace=(record("another"),)))

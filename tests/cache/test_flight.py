@@ -1,5 +1,6 @@
 """Single flight: one asks, the others wait; whoever leads and fails hands on the lead."""
 
+import itertools
 import os
 import threading
 
@@ -7,9 +8,10 @@ import attrs
 import pytest
 
 from llmdispatcher import Cancellation, Cancelled, Deadline, DeadlineExceeded, InvalidRequest, MalformedReply, VendorUnavailable
+from llmdispatcher.cache.entry import CacheTarget
 from llmdispatcher.testing import ManualClock
 
-from .conftest import ANSWER, PATIENCE, REQUEST, Vendor, cache, cache_request, counts, in_threads, until
+from .conftest import ANSWER, PATIENCE, PLACE, REQUEST, Vendor, cache, cache_request, counts, in_threads, until
 
 COUNT = 32
 
@@ -41,7 +43,7 @@ class Held(Vendor):
         return answer
 
 
-def led(made, vendor, count, failures=0):
+def led(made, vendor, count, ask=cache_request):
     """Start a herd, and let the vendor go when all the others wait."""
     threads = []
     results = []
@@ -49,7 +51,7 @@ def led(made, vendor, count, failures=0):
 
     def run():
         try:
-            result = made.send(cache_request(), vendor)
+            result = made.send(ask(), vendor)
         except BaseException as error:
             result = error
         with lock:
@@ -84,6 +86,16 @@ def test_a_race_from_cold(round_):
     results = herd(made, vendor)
 
     assert (1, COUNT) == (vendor.asked, len([result for result in results if result.content == "Rayleigh."]))
+
+
+def test_one_asks_for_all_whoever_is_first():
+    """Of vendors that share the calls each call has another one first."""
+    places = [PLACE, CacheTarget("azure", "m", "azure")]
+    turns = itertools.count()
+    made, vendor = cache(), Held()
+    results = led(made, vendor, 4, lambda: cache_request(REQUEST, *sorted(places, reverse=next(turns) % 2 == 0), alike=2))
+
+    assert (1, 4) == (vendor.asked, len(results))
 
 
 def test_other_questions_do_not_wait():

@@ -23,7 +23,12 @@ from llmdispatcher import (
     tool,
 )
 from llmdispatcher.cache import cache_target
-from llmdispatcher.cache.entry import CacheTarget, Unkeyable, key_of
+from llmdispatcher.cache.entry import CacheTarget, RequestKeys, Unkeyable
+
+
+def key_of(request, where, tenant=None):
+    return RequestKeys(request, tenant).at(where)
+
 
 PLACE = CacheTarget("openai", "gpt-4o", ("openai", "https://api.example.com/v1"))
 CALL = ToolCall(name="look", arguments='{"at": 1}', id="c1", signature="s", kind="function", extra={"x": {"a": 1}})

@@ -85,6 +85,7 @@ def uwsgi(port: int) -> list[Any]:
         "--http-socket",
         f"127.0.0.1:{port}",
         *told,
+        "--die-on-term",
         "--module",
         "llmdispatcher.server.serve:application",
     ]

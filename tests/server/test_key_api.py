@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -273,3 +274,26 @@ def test_at_the_command_line(run):
     assert [(made["id"], "0", "7.5/month")] == [(one["id"], one["spent"], one["budget"]) for one in listed]
     assert (1, None) == run("set", "nobody", "--rpm", "5")
     assert (1, None) == run("rotate", "nobody")
+
+
+def test_an_organization_that_nobody_made_has_no_keys(run, place, capsys):
+    """A mistyped name would have no budget; the error tells the names, and keys are listed by them."""
+    with closing(KeyStore(place)) as store:
+        store.owners.create("organization", "acme", budget="5/day")
+        store.owners.create("team", "research", organization="acme")
+        store.owners.create("member", "ann", organization="acme", team="research")
+    assert (2, None) == run("create", "ci", "--organization", "acem")
+    _, made = run("create", "laptop", "--organization", "acme", "--member", "ann")
+    run("create", "other")
+    _, listed = run("list", "--organization", "acme")
+    assert [made["id"]] == [one["id"] for one in listed]
+    assert 0 == main(["server", "key", "list", "--database", place])
+    assert "acme/research/ann" in capsys.readouterr().out
+
+
+def test_a_team_of_an_organization_that_nobody_made(tmp_path, capsys):
+    """Is refused for the same reason."""
+    words = ["server", "team", "create", "research", "--organization", "NOPE", "--database", str(tmp_path / "keys.db")]
+
+    assert 2 == main(words)
+    assert "`llmdispatcher server org create` makes one" in capsys.readouterr().err

@@ -140,6 +140,15 @@ def test_no_request_hides_in_another(running):
     _check_framing(running[0])
 
 
+@pytest.mark.parametrize("server", ["granian", "waitress"])
+def test_a_taken_port_is_told(running, tmp_path, server):
+    """Also where another gateway listens, whose workers share the port among themselves."""
+    port = urlsplit(running[0]).port
+    refused = _run(tmp_path, "serve", "--simulate", "--port", str(port), "--server", server)
+
+    assert (2, True) == (refused.returncode, f"127.0.0.1:{port} cannot be listened on" in refused.stderr), refused.stderr
+
+
 def test_gunicorn_serves_the_same(tmp_path):
     """Loaded before its workers are made; a mistake in the variable is told."""
     pytest.importorskip("gunicorn", reason="gunicorn is not installed; scripts/test installs it")

@@ -287,3 +287,13 @@ def test_the_record_is_bounded():
     for wrong in (-1, 1.5, True, None):
         with pytest.raises(ConfigError, match="keep: "):
             FakeVendor(keep=wrong)
+
+
+def test_a_text_is_given_as_often_as_is_asked_for():
+    """Whole and streamed, and its tokens count so often."""
+    request, one = Request("m", "hi", n=3), FakeVendor("four")
+    for answer in (one.send(request, Deadline.after(30)), fold(one.stream(request, Deadline.after(30)))):
+        assert [(0, "four", "stop"), (1, "four", "stop"), (2, "four", "stop")] == [
+            (choice.index, choice.content, choice.finish_reason) for choice in answer.choices
+        ]
+        assert 3 == answer.usage.output_tokens

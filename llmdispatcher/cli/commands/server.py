@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,17 @@ from ...errors import ConfigError
 from ...runtime import SYSTEM_CLOCK
 from ..options import Positive, Suite, make_command
 from ..server_owners import add_owner_commands
-from ..server_settings import ORGANIZATION, PLACE, limits_text, open_store, settings_of, spent_of, with_settings
+from ..server_settings import (
+    ORGANIZATION,
+    PLACE,
+    budget_text,
+    check_organization,
+    limits_text,
+    open_store,
+    settings_of,
+    spent_of,
+    with_settings,
+)
 from ..settings import Settings
 from ..tables import print_records
 from ..terminal import FAILED, OK, UsageError, complain, say, tell, tell_json
@@ -68,6 +79,7 @@ def create(settings: Settings, label: str, database: str | None, **given: Any) -
     """Make a key and show it, once."""
     try:
         with closing(open_store(database)) as store:
+            check_organization(store, given["organization"])
             owner = {name: given[name] for name in ("organization", "team", "member")}
             made, secret = store.create(label, scopes=given["scopes"], **owner, **_settings(given))
     except ConfigError as error:
@@ -133,29 +145,37 @@ def rotate(settings: Settings, key_id: str, database: str | None) -> int:
     return OK
 
 
-@make_command("list", suite=key, examples=("llmdispatcher server key list --json",))
+@make_command("list", suite=key, examples=("llmdispatcher server key list --organization acme --json",))
+@click.option("--organization", metavar="NAME", help="Of one organization alone.")
 @PLACE
-def list_keys(settings: Settings, database: str | None) -> int:
-    """List all keys, the newest first, with what they have spent of their budget's present period."""
+def list_keys(settings: Settings, database: str | None, organization: str | None) -> int:
+    """List all keys, the newest first, with their owners and what they have spent of their budget's present period."""
     with closing(open_store(database)) as store:
-        now, found = SYSTEM_CLOCK.now(), store.all()
+        now, found = SYSTEM_CLOCK.now(), store.all(organization)
+        names = {one.id: one.name for level in ("team", "member") for one in store.owners.all(level, organization)}
         spent = spent_of(store, found)
     rows = [
         (
             one.id,
             one.shown,
             one.label,
+            _owner_text(one, names),
             one.state(now),
             "all" if one.models is None else ", ".join(one.models) or "none",
             limits_text(one),
-            _budget_text(one, spent),
+            budget_text(one, spent),
         )
         for one in found
     ]
     records = [{**one.as_dict(), "state": one.state(now), "spent": spent.get(one.id)} for one in found]
-    if not print_records(settings, records, ("id", "key", "label", "state", "models", "limits", "spent"), rows):
+    if not print_records(settings, records, ("id", "key", "label", "owner", "state", "models", "limits", "spent"), rows):
         say("llmdispatcher: there are no keys yet; `llmdispatcher server key create LABEL` makes one")
     return OK
+
+
+def _owner_text(key: ApiKey, names: Mapping[str, str]) -> str:
+    """The organization, the team and the member, as in ``acme/research/ann``; a removed one by its id."""
+    return "/".join([key.organization, *[names.get(one, one) for one in (key.team, key.member) if one is not None]])
 
 
 @make_command(
@@ -180,12 +200,6 @@ def revoke(settings: Settings, key_id: str, database: str | None) -> int:
 def _missing(key_id: str) -> int:
     complain(f"{key_id}: there is no such key that is good; `llmdispatcher server key list` shows all")
     return FAILED
-
-
-def _budget_text(key: ApiKey, spent: dict[str, str]) -> str:
-    if key.budget is None:
-        return "no budget"
-    return f"${spent.get(key.id, '?')} of ${key.as_dict()['budget']}"
 
 
 @make_command("migrate", suite=command, examples=("llmdispatcher server migrate --database postgresql://me@host/keys",))

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, unquote_plus
 
 import attrs
 
+from ...errors import ConfigError
 from ...runtime import Cancellation, Clock, new_lock, unique_hex
 from ..keys import ApiKey
 from .formats import CHAT, COMPLETIONS, GOOGLE, MANAGEMENT, MESSAGES, OLLAMA, RESPONSES, ClientFormat, GatewayError, without_keys
@@ -465,18 +466,30 @@ def _hidden(found: re.Match[str]) -> str:
 @contextmanager
 def reserved_port(host: str, port: int) -> Iterator[int]:
     """The port, or for 0 a free one, which nobody else gets meanwhile; workers of one user may listen on it together."""
-    if port:
-        yield port
-        return
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as held:
-        if hasattr(socket, "SO_REUSEPORT"):
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        held.bind((host, 0))
+    shares = hasattr(socket, "SO_REUSEPORT")
+    with _bound(host, port, socket.SO_REUSEPORT if shares else socket.SO_REUSEADDR) as held:
         found: int = held.getsockname()[1]
-        if not hasattr(socket, "SO_REUSEPORT"):
+        if not shares:
             held.close()
         yield found
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise :class:`ConfigError` for a port that somebody listens on, also one who would share it, as another gateway's workers."""
+    if port:
+        _bound(host, port, socket.SO_REUSEADDR).close()
+
+
+def _bound(host: str, port: int, option: int) -> socket.socket:
+    held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        held.setsockopt(socket.SOL_SOCKET, option, 1)
+        held.bind((host, port))
+    except OSError as error:
+        held.close()
+        text = f"port: {host}:{port} cannot be listened on ({error.strerror}); end what listens there, or give another --port"
+        raise ConfigError(text) from None
+    return held
 
 
 _GOOGLE_PATH = re.compile(r"/v1/tunedModels/.+")
