@@ -30,6 +30,7 @@ from ..accounting import (
     Claim,
     DatabaseBudgetStore,
     Ledger,
+    has_price,
     period_at,
     picodollars_up,
     plain_dollars,
@@ -39,7 +40,7 @@ from ..errors import BudgetExceeded, DispatchError, VendorUnavailable
 from ..routing import input_tokens
 from ..runtime import Clock, new_lock
 from ..types import Request, Response, Usage, cost_of
-from .estimates import CostEstimate, Estimates, PricedCall
+from .estimates import CostEstimate, Estimates, PricedCall, writes_cache
 from .key_database import keys as _keys
 from .key_database import owners as _owners
 from .policies import LEVELS, PERIODS, KeyOwner, KeyPolicy, matches_any
@@ -154,6 +155,9 @@ class KeyReservation:
             self._settle(self.estimate.amount, target)
         else:
             usage = broken_usage(self._call.priced.request, partial)
+            if (writing := writes_cache(self._call.priced.request, target)) and (partial is None or not partial.usage.input_tokens):
+                written, long = usage.input_tokens, usage.input_tokens if writing == "1h" else 0  # nobody has told: the dearest
+                usage = attrs.evolve(usage, cache_write_tokens=written, cache_write_long_tokens=long)
             more = attrs.evolve(usage, output_tokens=math.ceil(usage.output_tokens * MARGIN))
             self._settle(cost_of(more, target.price), target)
 
@@ -240,7 +244,7 @@ class KeyBudgets:
         priced = call.priced
         estimate = self.estimates.of(priced)
         if estimate is None:
-            raise _unpriced(priced.request.model)
+            raise _unpriced(next((one.model for one in priced.targets if not has_price(one)), priced.request.model))
         now = self._clock.now()
         concerned = [one for one in call.accounts if one.concerns(_names(priced.request, priced.targets))]
         if not concerned:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -115,7 +115,7 @@ class Estimates:
             output_tokens=self._output(call, target, bounds.output) * bounds.answers,
         )
         several = [_price(one, request, usage.input_tokens) for one in _tiers(target.price.at(self._clock.now()), request)]
-        writing = _writes_cache(request, target)
+        writing = writes_cache(request, target)
         amount = max([_cost(usage, one, writing=writing) for one in several])
         search = max(target.price.calls.values(), default=_NOTHING)
         return EXACT.add(amount, EXACT.add(target.price.calls.get("request", _NOTHING), EXACT.multiply(bounds.searches, search)))
@@ -194,19 +194,31 @@ def _texts(content: str | Iterable[object]) -> Iterator[str]:
             yield text if isinstance(text, str) else repr(part)
 
 
-def _writes_cache(request: Request, target: Target) -> str:
+def writes_cache(request: Request, target: Target) -> str:
     """For how long the vendor keeps what it reads, which some bill as more than input: "", "5m" or "1h".
 
     At Anthropic the gateway itself asks for it where the client does not.
     """
-    things: list[Any] = [*request.tools]
+    marks: list[Any] = [request.prompt_cache]
+    waiting: list[Any] = [request.extra_params, *request.tools]
     for message in request.messages:
-        things += [message, *(message.content if not isinstance(message.content, str) else ())]
-    marks = [mark for thing in things if (mark := getattr(thing, "cache", None)) is not None]
-    marked = any("cache_control" in repr(extra) for thing in things if (extra := getattr(thing, "extra", None)))
-    if "1h" in marks or request.prompt_cache == "1h":
+        waiting += [message, *(message.content if not isinstance(message.content, str) else ()), *message.tool_calls]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Mapping):
+            for name, value in one.items():
+                is_mark = name in ("cache_control", "cachePoint")
+                marks.append((value.get("ttl") if isinstance(value, Mapping) else None) or "5m" if is_mark else None)
+            waiting += [value for value in one.values() if isinstance(value, Mapping | list | tuple)]
+        elif isinstance(one, list | tuple):
+            waiting += one
+        elif not isinstance(one, str):
+            marks.append(getattr(one, "cache", None))
+            waiting += [inner for field in ("extra", "data") if isinstance(inner := getattr(one, field, None), Mapping)]
+    asked = {mark for mark in marks if mark is not None}
+    if asked - {"5m"}:
         return "1h"
-    return "5m" if marks or marked or request.prompt_cache is not None or target.kind == "anthropic" else ""
+    return "5m" if asked or target.kind == "anthropic" else ""
 
 
 def _tiers(price: Price, request: Request) -> Iterable[Price]:

@@ -29,7 +29,7 @@ REFERENCES = frozenset(
     }
 )
 """Fields whose values name what a vendor keeps, as a text, a list of texts, or an object with an ``id``."""
-_ARGUMENTS = frozenset(("input", "arguments", "args", "parameters", "input_schema", "properties", "response"))
+ARGUMENTS = frozenset(("input", "arguments", "args", "parameters", "input_schema", "properties", "response"))
 """Fields whose contents are a model's or a tool's, and are not looked into, where they are objects."""
 
 
@@ -93,7 +93,7 @@ def references_in(value: Any) -> set[str]:
             for name, inner in one.items():
                 if name in REFERENCES and not (isinstance(inner, str) and _is_no_id(str(name), inner)):
                     found |= _ids(inner)
-                if not (name in _ARGUMENTS and isinstance(inner, Mapping)):
+                if not (name in ARGUMENTS and isinstance(inner, Mapping)):
                     waiting.append(inner)
     return found
 

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 
 import attrs
 
+from .._text import room_logger
 from ..catalog import vendor_rows
 from ..dispatcher import Dispatcher, read_config_file
 from ..errors import ConfigError
@@ -33,8 +35,10 @@ from .gateway.hosts import HostRules
 from .gateway.http import GatewaySettings, check_port, reserved_port
 from .gateway.passthrough import settings_in
 from .keys import ApiKey, KeyStore
-from .reload import ConfigWatch
+from .reload import EVERY, ConfigWatch
 from .settings import ServiceSettings, with_providers
+
+logger = room_logger("server")
 
 VARIABLE = "LLMDISPATCHER_SERVE"
 """The variable that carries the options to the workers."""
@@ -42,6 +46,8 @@ ADMIN_KEY = "LLMDISPATCHER_ADMIN_KEY"
 PUBLIC_URL = "LLMDISPATCHER_PUBLIC_URL"
 TRUSTED_PROXIES, CORS_ORIGINS = "LLMDISPATCHER_TRUSTED_PROXIES", "LLMRING_CORS_ORIGINS"
 SERVERS = ("granian", "waitress")
+_ORPHANED = 5
+"""Seconds for calls under way, and as many for what waits to be written, in a worker whose main process has been killed."""
 _TO_STDERR = {"class": "logging.StreamHandler", "formatter": "generic", "stream": "ext://sys.stderr"}
 """Where granian logs, since the access log has the standard output for itself."""
 
@@ -149,10 +155,7 @@ def _simulate(made: Dispatcher) -> None:
 
 def make_application(options: ServeOptions, *, registry: Any = None) -> Gateway:
     """Return the application of one worker. With a port for metrics they are in ``registry``, by default in one of its own."""
-    settings = GatewaySettings(threads=options.threads, redis=options.redis, access_log=options.access_log, rules=options.rules())
-    if options.config is not None:
-        settings = settings_in(read_config_file(options.config), settings)
-    gateway = make_gateway(make_dispatcher(options), options.store(), settings)
+    gateway = make_gateway(make_dispatcher(options), options.store(), _settings_of(options))
     if options.access_log:
         write_to_stdout()
     if options.metrics_port is not None:
@@ -172,6 +175,12 @@ def make_application(options: ServeOptions, *, registry: Any = None) -> Gateway:
         gateway.at_end.append(metrics.close)
         gateway.at_reload.append(metrics.follow)
     return gateway
+
+
+def _settings_of(options: ServeOptions) -> GatewaySettings:
+    """The gateway's, by the options and the file. Raises :class:`ConfigError`."""
+    settings = GatewaySettings(threads=options.threads, redis=options.redis, access_log=options.access_log, rules=options.rules())
+    return settings_in(read_config_file(options.config), settings) if options.config is not None else settings
 
 
 def _checked_dispatcher(options: ServeOptions) -> Dispatcher:
@@ -204,6 +213,22 @@ def _at_end(work: Callable[[float], None], drain: float) -> None:
         atexit.register(work, drain)
 
 
+def _end_with_parent(gateway: Gateway) -> None:
+    """End this worker when its main process has been killed, which tells nobody; calls under way have some seconds to end."""
+    parent, pause = os.getppid(), threading.Event()
+    while os.getppid() == parent:
+        pause.wait(EVERY)
+    logger.error("process %d: the main process is gone, so this worker ends", os.getpid())
+    gateway.draining = True
+    os.kill(os.getpid(), signal.SIGTERM)
+    for _ in range(_ORPHANED):
+        pause.wait(0.0 if gateway.is_idle() else EVERY)
+    closing = threading.Thread(target=gateway.close, daemon=True)  # which writes what waits
+    closing.start()
+    closing.join(_ORPHANED)
+    os._exit(1)
+
+
 class _Application:
     """The application of a worker, made at its first request or when the worker starts."""
 
@@ -220,9 +245,16 @@ class _Application:
                 self._watch = ConfigWatch(Path(options.config), remake, options.drain)
             self._gateway = make_application(options, registry=registry)
             _at_end(self._gateway.close, options.drain)
+            if multiprocessing.parent_process() is not None:
+                threading.Thread(target=_end_with_parent, args=(self._gateway,), name="llmdispatcher-parent", daemon=True).start()
         if self._watch is not None:
-            self._watch.start(self._gateway.replace_dispatcher)
+            self._watch.start(self._take_over)
         return self._gateway
+
+    def _take_over(self, made: Dispatcher, drain: float) -> None:
+        """Go on with another dispatcher and what the file says to the gateway; raises for a mistake, and nothing has changed."""
+        assert self._gateway is not None, "it is made before its configuration is looked after"
+        self._gateway.replace_dispatcher(made, drain, _settings_of(_options_of(os.environ.get(VARIABLE) or "{}")))
 
     def __call__(self, environ: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:
         return self.start()(environ, start_response)

@@ -13,6 +13,7 @@ from llmdispatcher.server import Gateway, GatewaySettings, KeyStore
 from llmdispatcher.server.gateway import shared_limits
 from llmdispatcher.testing import ManualClock
 
+from ..cases import each
 from ..conftest import PATIENCE
 from .away import HOW, away
 from .conftest import HELLO, Served, serving
@@ -194,6 +195,18 @@ def test_tokens_a_minute_are_counted_on_the_server(two):
     secret = _limited(one.store, tokens_per_minute=1000)
     assert [200, 200] == [gateway.ask(secret, max_tokens=600)[0] for gateway in (one, other)]
     assert 429 == one.ask(secret, max_tokens=990)[0]
+
+
+@each("more", [{"max_tokens": 10**30}, {"n": 10**30}, {"max_tokens": 10**15, "n": 10**15}])
+def test_no_numbers_of_a_request_take_the_counts_away_from_others(two, more):
+    """They are no failures of Redis or of the database, which are left alone for a while after one."""
+    one, other = two
+    hostile = _limited(one.store, tokens_per_minute=1000, budget="5/day")
+    strict = _limited(one.store, tokens_per_minute=1000, budget="5/day", strict=True)
+    secret = _limited(one.store, requests_per_minute=3, budget="5/day", strict=True)
+    answers = [one.ask(key, **more) for key in (hostile, strict)]
+    assert all(status in (200, 400, 402) for status, _ in answers), answers
+    assert [200, 200, 200, 429, 429] == [gateway.ask(secret)[0] for gateway in (one, other, one, other, one)]
 
 
 def test_calls_in_flight_are_counted_on_the_server(two, simulator):

@@ -18,6 +18,7 @@ from llmdispatcher.server.budgets import BudgetedCall, accounts_of
 from llmdispatcher.server.estimates import ENOUGH, Estimates, PricedCall
 from llmdispatcher.testing import ManualClock, faults
 from llmdispatcher.types import TextPart, VendorTool
+from llmdispatcher.wire import ANTHROPIC_MESSAGES
 
 from ..cases import each
 from ..conftest import PATIENCE
@@ -127,6 +128,50 @@ def test_what_makes_a_call_dearer_is_reserved(estimates, more, least):
     """Several answers, and the searches of a vendor's own tool."""
     request = Request("claude-opus-4-5", [Message("user", "hi")], max_tokens=1000)
     assert _amount(estimates, attrs.evolve(request, **more)) >= Decimal(str(least)) * _amount(estimates, request)
+
+
+MARK = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+LONG = {
+    "of a text": {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi " * 9000, **MARK}]}]},
+    "of the instructions": {"system": [{"type": "text", "text": "Be short. " * 9000, **MARK}]},
+    "of a tool": {"tools": [{"name": "read", "description": "Reads. " * 9000, "input_schema": {"type": "object"}, **MARK}]},
+    "of a tool of the vendor's": {"tools": [{"type": "web_fetch_20250910", "name": "web_fetch", "max_uses": 1, **MARK}]},
+    "of a result": {
+        "messages": [
+            {"role": "user", "content": "hi " * 9000},
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "read", "input": {}}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "short", **MARK}]},
+        ]
+    },
+    "of all": MARK,
+}
+
+
+@each("name", list(LONG))
+def test_a_mark_for_an_hour_is_reserved_at_the_price_of_an_hour(estimates, name):
+    """Wherever Anthropic takes it: writing costs twice the input, and 1.25 times for five minutes."""
+    body = {"model": "claude-opus-4-5", "max_tokens": 1, "messages": [{"role": "user", "content": "hi " * 9000}], **LONG[name]}
+    amounts = []
+    for text in (json.dumps(body), json.dumps(body).replace('"1h"', '"5m"')):
+        request = ANTHROPIC_MESSAGES.read_request(text.encode(), "/v1/messages").request
+        amounts.append(_amount(estimates, request))
+
+    assert Decimal("1.5") < amounts[0] / amounts[1] <= Decimal("1.6")
+
+
+@each("partial", [None, Response(content="so", model="claude-opus-4-5", vendor="anthropic", finish_reason="stop")])
+def test_a_call_that_breaks_off_before_it_tells_counts_what_it_writes(store, partial):
+    """At the price of the marks: the vendor bills the input that it has read."""
+    key, _ = store.create("a key", budget="5/day")
+    spent = []
+    for ttl in ("5m", "1h"):
+        content = (TextPart(text="hi " * 9000, cache=ttl),)
+        request = Request("claude-opus-4-5", [Message("user", content)], max_tokens=9)
+        store.budgets.reserve(_call(store, key, request)).broken("anthropic", "claude-opus-4-5", partial)
+        store.budgets.close()
+        spent.append(store.spent([key])[key.id] - sum(spent))
+
+    assert Decimal("1.55") < spent[1] / spent[0] <= Decimal("1.6")
 
 
 @pytest.fixture

@@ -343,6 +343,8 @@ def hashed(app, value):
         ("chat", {"user": "ann@example.com"}, ("user",)),
         ("chat", {"prompt_cache_key": "s\u00e9ssion 1"}, ("prompt_cache_key",)),
         ("responses", {"user": "ann@example.com"}, ("user",)),
+        ("chat", {"safety_identifier": "ann"}, ("safety_identifier",)),
+        ("responses", {"safety_identifier": "ann"}, ("safety_identifier",)),
         ("responses", {"prompt_cache_key": "session 1"}, ("prompt_cache_key",)),
         ("messages", {"metadata": {"x": 1, "user_id": "ann@example.com"}}, ("metadata", "user_id")),
     ],
@@ -358,6 +360,16 @@ def test_names_of_users_and_sessions_go_out_hashed_by_organization(passing, form
 
     expected = json.dumps(body).replace(f'"{path[-1]}": {text}', f'"{path[-1]}": "{hashed(passing.app, value)}"')
     assert expected.encode() == passing.vendor.heard[0].body
+
+
+def test_a_body_that_is_encoded_anew_has_them_hashed_too(passing):
+    """As that of a model which calls a setting otherwise."""
+    passing.vendor.answers = [whole(json.dumps(CHAT_ANSWER).encode())]
+    body = {"model": "o3", "max_tokens": 9, "messages": [{"role": "user", "content": "a"}], "safety_identifier": "ann"}
+    passing.post("/v1/chat/completions", body)
+    sent = parsed(passing.vendor.heard[0].body)
+
+    assert ({"max_completion_tokens"}, hashed(passing.app, "ann")) == (sent.keys() - body.keys(), sent["safety_identifier"])
 
 
 def test_another_format_gets_them_hashed_too(passing):

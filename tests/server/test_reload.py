@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -10,13 +11,15 @@ import threading
 from pathlib import Path
 
 import pytest
+import requests
 
 from llmdispatcher import Config, ConfigError, Dispatcher, OpenAIVendor
-from llmdispatcher.server import Gateway
+from llmdispatcher.server import Gateway, GatewaySettings
 from llmdispatcher.server.reload import ConfigWatch
 from llmdispatcher.testing import VendorSimulator
 
 from ..conftest import PATIENCE
+from .conftest import serving as in_thread
 from .processes import serving
 
 pytest.importorskip("granian", reason="granian is not installed; scripts/test installs it")
@@ -98,6 +101,45 @@ def test_sighup_reloads_what_stands_in_the_environment(tmp_path, two, server, wo
         assert (reloaded(), _text(running.ask())) == (pids, "new answer")
 
 
+ROW = '[[passthrough]]\npath = "/v1/moderations"\nvendor = "openai"\n'
+KEPT = f'stateful = true\n{ROW}[[passthrough]]\npath = "/v1/files/{{id}}"\nvendor = "openai"\nmethods = ["GET"]\n'
+
+
+@pytest.mark.parametrize("server", ["granian", "waitress"])
+def test_what_the_gateway_alone_reads_is_reloaded_too(tmp_path, two, server):
+    """Its paths and its flags, added and taken away; with a mistake in them the old ones stay."""
+    _old, new = two
+    path = tmp_path / "llmdispatcher.toml"
+    path.write_text(_config(new))
+    with serving(tmp_path, server, path, workers=2 if server == "granian" else 1) as running:
+        headers = {"x-api-key": running.key, "Connection": "close"}
+
+        def codes():
+            """What each worker says of a path that passes, and of one with an id."""
+            found = set()
+            for _ in range(8):
+                asked = [
+                    requests.post(f"{running.url}/v1/moderations", json={"file_id": "file-1"}, headers=headers, timeout=60),
+                    requests.get(f"{running.url}/v1/files/file-1", headers=headers, timeout=60),
+                ]
+                found.add(tuple([one.json()["error"]["code"] for one in asked]))
+            return found
+
+        assert codes() == {("not_configured", "not_configured")}
+        _replace(path, _config(new, more=ROW))
+        running.until(lambda: codes() == {("stateful_not_allowed", "not_configured")})
+        _replace(path, _config(new, more=KEPT))
+        running.until(lambda: codes() == {("not_found", "not_found")})
+        _replace(path, _config(new, more=KEPT.replace("stateful = true", "")))
+        running.until(lambda: "set stateful = true" in running.log)
+        assert codes() == {("not_found", "not_found")}
+        _replace(path, _config(new, more="cache_marks = 7"))
+        running.until(lambda: "cache_marks: 7 is no flag" in running.log)
+        assert codes() == {("not_found", "not_found")}
+        _replace(path, _config(new))
+        running.until(lambda: codes() == {("not_configured", "not_configured")})
+
+
 @pytest.mark.parametrize("server", ["granian", "waitress"])
 def test_a_second_sigterm_ends_at_once(tmp_path, two, server):
     """While a stream would go on for seconds."""
@@ -168,3 +210,38 @@ def test_a_file_that_is_still_written_is_not_read(tmp_path, two, keys, monkeypat
     watch.ask()
     assert [watch.look(), gateway.dispatcher is made[0]] == [False, True]
     gateway.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="it counts descriptors in /proc")
+def test_fifty_reloads_leave_nothing_behind(two, keys):
+    """No thread, no socket and no dispatcher, though each has answered; a stream that began before all of them is whole."""
+    old, new = two
+    _, secret = keys.create("a test")
+    gateway = Gateway(_dispatcher(old), keys, GatewaySettings(threads=8))
+
+    def ask(url, **more):
+        body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}], **more}
+        return requests.post(f"{url}/v1/chat/completions", json=body, headers={"x-api-key": secret}, timeout=60, **more)
+
+    def left():
+        gc.collect()
+        dispatchers = sum([isinstance(one, Dispatcher) for one in gc.get_objects()])
+        return (threading.active_count(), len(list(Path("/proc/self/fd").iterdir())), dispatchers)
+
+    with in_thread(gateway) as url:
+        with ask(url, stream=True) as answer:
+            lines = answer.iter_lines()
+            assert next(line for line in lines if b'"content":"old' in line)
+            begun = left()
+            for number in range(50):
+                gateway.replace_dispatcher(_dispatcher(new), 60)
+                text = ask(url, stream=number % 2 == 1).text
+                assert ("new" in text, "old" in text) == (True, False)
+            assert sum(b'"content"' in line for line in lines) == 39
+        gateway._generations.join(60)
+        ended = left()
+    gateway.close()
+
+    assert ended[2] <= begun[2] + 2  # what the last requests hold
+    assert ended[0] <= begun[0] + 6, (begun, ended)
+    assert ended[1] <= begun[1] + 6, (begun, ended)  # servers hold some connections

@@ -11,13 +11,14 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from functools import partial, update_wrapper
+from typing import Any
 
 from ..._text import room_logger
 from ...dispatcher import Dispatcher
 from ...errors import ConfigError, DispatchError
 from ...runtime import SYSTEM_CLOCK, Clock
+from ..kept_ids import KeptIds
 from ..keys import ApiKey, KeyStore, hash_of
 from ..reload import Generations
 from . import management, passed_bodies, passthrough
@@ -59,6 +60,7 @@ from .http import (
 from .limits import KeyLimits, charge_of
 from .record import RequestRecord
 from .revoking import StreamKeys
+from .routes import PathRoute, describe
 from .service import ProxyService
 from .sessions import session_of
 from .shared_limits import SharedKeyLimits
@@ -68,19 +70,6 @@ from .users import Users, key_of_user
 logger = room_logger("server")
 
 _EMBEDDING = re.compile(r"/embed|[eE]mbedContents?$")
-
-
-class PathRoute(NamedTuple):
-    """A row of the table: method, pattern of the path, the format of its answers, the scope that a key needs, and the work."""
-
-    method: str
-    pattern: re.Pattern[str]
-    form: ClientFormat
-    scope: str | None
-    work: Callable[[Gateway, Task], WholeAnswer | StreamedAnswer]
-    face: str = ""
-    passes: bool = False
-    """Whether bodies pass as they are, and every method counts."""
 
 
 class Gateway(Conversations):
@@ -109,7 +98,7 @@ class Gateway(Conversations):
         self._stream_keys = StreamKeys(keys)
         self._limits = KeyLimits(clock, SharedKeyLimits(settings.redis, clock) if settings.redis is not None else None)
         passthrough.check_rows(settings.passthrough, dispatcher, stateful=settings.stateful)
-        self._routes = (*ROUTES, *[route for row in settings.passthrough for route in _passing_routes(row)])
+        self._routes = _routes_with(settings)
         self._generations = Generations(copy.copy(self))  # the last, since the copy has all that stands before
 
     def _observe(self) -> None:
@@ -136,17 +125,21 @@ class Gateway(Conversations):
     def draining(self, value: bool) -> None:
         (self._drains.set if value else self._drains.clear)()
 
-    def replace_dispatcher(self, dispatcher: Dispatcher, drain: float = 600.0) -> None:
+    def replace_dispatcher(self, dispatcher: Dispatcher, drain: float = 600.0, settings: GatewaySettings | None = None) -> None:
         """Have new requests answered over another dispatcher; that before it is closed after its calls, or ``drain`` seconds later.
 
-        Keys, limits of keys, and records stay. Raises :class:`ConfigError` for one that it cannot have, and goes on as it is.
+        Keys, limits of keys, and records stay. Of the ``settings`` those of a configuration file count, as
+        :func:`~.passthrough.settings_in` reads them. Raises :class:`ConfigError` for what it cannot have, and goes on as it is.
         """
         takes_own = takes_client_credentials(dispatcher)  # raises, and so before anything has changed
-        passthrough.check_rows(self.settings.passthrough, dispatcher, stateful=self.settings.stateful)
+        settings = settings or self.settings
+        passthrough.check_rows(settings.passthrough, dispatcher, stateful=settings.stateful)
         dispatcher.add_observer(self.log)
         warn_of_cache(dispatcher)
         self.dispatcher = self.service.dispatcher = self.desk.dispatcher = dispatcher
         self._takes_client_credentials = takes_own
+        self.settings, self._routes = settings, _routes_with(settings)
+        self._kept = (self._kept or KeptIds(self.keys)) if settings.stateful else None
         for told in self.at_reload:
             told(dispatcher)
         self._generations.replace(copy.copy(self), drain)
@@ -317,6 +310,10 @@ class Gateway(Conversations):
         """Say that something answers here, as agents ask before they begin."""
         return WholeAnswer(200, b'{"status": "ok"}', {"Content-Type": "application/json"})
 
+    def describe(self, _task: Task) -> WholeAnswer:
+        """Describe the paths that are served, as OpenAPI does."""
+        return _json_answer(200, describe(self._routes))
+
     def alive(self, _task: Task) -> WholeAnswer:
         """Say that the process runs."""
         return WholeAnswer(200, b"ok\n", {"Content-Type": "text/plain"})
@@ -354,6 +351,10 @@ class Gateway(Conversations):
         self.keys.close()
 
 
+def _routes_with(settings: GatewaySettings) -> tuple[PathRoute, ...]:
+    return (*ROUTES, *[route for row in settings.passthrough for route in _passing_routes(row)])
+
+
 def _passing_routes(row: PassthroughRow) -> list[PathRoute]:
     """The routes of a path that passes."""
     pattern = re.compile(passthrough.pattern_of(row))
@@ -378,7 +379,7 @@ def _face(pattern: str) -> str:
 
 
 def _of_service(work: Callable[[ProxyService, Task], WholeAnswer]) -> Callable[[Gateway, Task], WholeAnswer]:
-    return lambda gateway, task: work(gateway.service, task)
+    return update_wrapper(lambda gateway, task: work(gateway.service, task), work, assigned=("__doc__",), updated=())
 
 
 def _of_keys(
@@ -389,11 +390,11 @@ def _of_keys(
     def answer(gateway: Gateway, task: Task) -> WholeAnswer:
         return _json_answer(status, work(gateway.keys, task.maker, *task.match.groups(), *([task.body] if reads else ())))
 
-    return answer
+    return update_wrapper(answer, work, assigned=("__doc__",), updated=())
 
 
 def _of_desk(work: Callable[[UsageDesk, Task], WholeAnswer]) -> Callable[[Gateway, Task], WholeAnswer]:
-    return lambda gateway, task: work(gateway.desk, task)
+    return update_wrapper(lambda gateway, task: work(gateway.desk, task), work, assigned=("__doc__",), updated=())
 
 
 _NAME = r"(?P<name>[^/]{1,200})"
@@ -421,11 +422,12 @@ ROUTES = _routes(
         ("DELETE", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})", MANAGEMENT, "keys", _of_keys(management.revoke_key)),
         ("GET", r"/", CHAT, None, Gateway.probe),
         ("POST", r"/api/v1/keys/(?P<id>[A-Za-z0-9_-]{1,64})/rotate", MANAGEMENT, "keys", _of_keys(management.rotate_key)),
+        ("GET", r"/openapi\.json", CHAT, None, Gateway.describe),
         ("GET", r"/livez", CHAT, None, Gateway.alive),
         ("GET", r"/readyz", CHAT, None, Gateway.ready),
     ]
 )
-"""All routes; every one but the probe and the two of health needs a scope."""
+"""All routes; every one but the probe, the description and the two of health needs a scope."""
 
 
 _EITHER = "gateway|operator"

@@ -94,6 +94,12 @@ def further_models(fields: Mapping[str, Any]) -> list[Any]:
     return [one if isinstance(one, str) else None for one in found]
 
 
+def models_of_tools(tools: Iterable[Any]) -> list[str]:
+    """The models that tools of a vendor's own ask, such as the one that paints a picture, or advises."""
+    fields = [data for tool in tools if isinstance(data := getattr(tool, "data", None), Mapping)]
+    return [value for one in fields for name, value in one.items() if is_name_of(name, "model") and isinstance(value, str)]
+
+
 def check_output(request: Request, most: int | None) -> None:
     """Raise :class:`GatewayError` for more output than the gateway lets a request ask for, however that is set."""
     if most is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,8 +25,8 @@ from ..records import RequestRecords
 from . import passed_bodies, passthrough
 from .answers import VENDOR_ID, StreamedAnswer, WholeAnswer, facts_of, stream_of
 from .caching import may_cache
-from .checks import check_media, check_output, check_settings, check_stateless, further_models
-from .formats import MESSAGES, GatewayError
+from .checks import check_media, check_output, check_settings, check_stateless, further_models, models_of_tools
+from .formats import MESSAGES, GatewayError, without_keys
 from .http import GatewaySettings, Incoming, Leavers, PassthroughRow, Task, client_credentials
 from .limits import charging
 from .models import ModelNames
@@ -84,7 +84,7 @@ class Conversations(ModelNames):
         timeout = self._timeout(task.incoming)
         if task.charge is not None:
             seconds = None if asked.stream else timeout or self.settings.timeout
-            targets = partial(self._targets, streaming=asked.stream)
+            targets = partial(self._billed_targets, streaming=asked.stream)
             asked = attrs.evolve(asked, request=task.charge.take(asked.request, targets, seconds, partial(self._with_model, task)))
         if not asked.stream:
             with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
@@ -119,7 +119,7 @@ class Conversations(ModelNames):
         check_settings(request)
         check_output(request, self.settings.max_max_tokens)
         check_media(request)
-        self._check_further_models(task.key, request.extra_params)
+        self._check_further_models(task.key, [*further_models(request.extra_params), *models_of_tools(request.tools)])
         if self._kept is None:
             check_stateless(request)
         else:
@@ -160,12 +160,14 @@ class Conversations(ModelNames):
 
     def _settings_of(self, task: Task, model: str) -> dict[str, Any]:
         """The model as the dispatcher names it, and what the headers say. Raises where the key may not ask for it."""
+        if without_keys(model) != model:  # logs tell names of models
+            raise GatewayError("model: this looks like a key, and is no model", status=404, code="model_not_found", param="model")
         named = self._model(model)
         incoming = task.incoming
         changes: dict[str, Any] = {"model": named}
         for header, field in (("x-llmdispatcher-mode", "mode"), ("x-llmdispatcher-profile", "profile")):
             if (value := incoming.header(header)) is not None:
-                changes[field] = value
+                changes[field] = without_keys(value)  # a name, which logs tell
         if (incoming.header("x-llmdispatcher-cache") or "").lower() in ("false", "0", "no"):
             changes["cache"] = False
         if task.key is not None:
@@ -173,12 +175,12 @@ class Conversations(ModelNames):
             changes["id_at_origin"] = task.key.id
         return changes
 
-    def _check_further_models(self, key: ApiKey | None, extra: Mapping[str, Any]) -> None:
+    def _check_further_models(self, key: ApiKey | None, named: Sequence[str | None]) -> None:
         """Raise for names of models in fields of a vendor's own that a key may not ask for: some vendors fall back to these."""
         if key is None or not key.limits_models:
             return
-        if not all(one is not None and self._may_ask(key, one) for one in further_models(extra)):
-            text = "models, fallbacks: this key may not ask for all of these"
+        if not all(one is not None and self._may_ask(key, one) for one in named):
+            text = "models, fallbacks, tools: this key may not ask for all of these"
             raise GatewayError(text, status=403, code="model_not_allowed", param="models")
 
     def _timeout(self, incoming: Incoming) -> float | None:
@@ -203,7 +205,7 @@ class Conversations(ModelNames):
         codec = EMBEDDING_CODECS[task.form.codec.name]
         asked = codec.read_request(task.body, task.incoming.path)
         check_settings(asked)
-        self._check_further_models(task.key, asked.extra_params)
+        self._check_further_models(task.key, further_models(asked.extra_params))
         if not asked.texts:
             raise InvalidRequest("input: give a text or a list of texts; tokens are not taken, since each vendor has its own")
         metadata = _note_request(task, task.record, asked.as_request()) if task.record is not None else {}
@@ -215,7 +217,7 @@ class Conversations(ModelNames):
         timeout = self._timeout(task.incoming) or self.settings.timeout
         if task.charge is not None:
             request = attrs.evolve(asked, model=settings["model"]).as_request()
-            settings["model"] = task.charge.take(request, self._targets, timeout, partial(self._with_model, task)).model
+            settings["model"] = task.charge.take(request, self._billed_targets, timeout, partial(self._with_model, task)).model
         with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
             further = {**_embedding_settings(asked, settings), "metadata": metadata}
             if task.record is not None:
@@ -259,9 +261,11 @@ class Conversations(ModelNames):
             told = {"x-llmdispatcher-vendor": vendor.name, **({VENDOR_ID: reply.request_id} if reply.request_id else {})}
             return WholeAnswer(200, reply.content, {**told, **passthrough.content_headers(reply.headers.get("content-type", ""))})
         content_type = passthrough.content_type_of(task.incoming)
-        self._check_passing_model(key, row, passed_bodies.models_in(task.body, content_type))
+        models, files = passed_bodies.models_in(task.body, content_type), passed_bodies.named_in_files(task.body, content_type)
+        self._check_passing_model(key, row, None if models is None else [*models, *files.models])
         document = passed_bodies.document_in(task.body, content_type)
-        named = references_in(document) | passed_bodies.references_in_form(task.body, content_type)
+        passed_bodies.check_whole(row.to or row.path, document)
+        named = references_in(document) | passed_bodies.references_in_form(task.body, content_type) | files.ids
         if self._kept is None:
             passthrough.check_stateless_document(document, named)
         self._check_kept(task, named)
@@ -300,7 +304,8 @@ class Conversations(ModelNames):
 
 def _note_request(task: Task, record: RequestRecord, request: Request) -> dict[str, str]:
     """Note session and model of a request; returns what observers and a ledger are told of it, in its metadata."""
-    record.session, record.asked_model = session_of(task.incoming, request), request.model
+    session = session_of(task.incoming, request)
+    record.session, record.asked_model = session and without_keys(session), without_keys(request.model)
     return {"request_id": record.id, **({"session": record.session} if record.session is not None else {})}
 
 

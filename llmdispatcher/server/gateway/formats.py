@@ -50,6 +50,13 @@ _ACCOUNTS = re.compile(
 )
 """What names an account, or is a key: of vendors whose words a client may read."""
 
+_KEYS = re.compile(r"(?<![A-Za-z0-9])(?:llmr_pk_|sk-|gsk_|xai-|hf_|AIza|ya29\.)[\w-]{24,}")
+
+
+def without_keys(text: str) -> str:
+    """A text of a client's, such as the name of a session, without what looks like a key: it is written down."""
+    return _KEYS.sub("***", text)
+
 
 @attrs.frozen(kw_only=True)
 class ClientFormat:

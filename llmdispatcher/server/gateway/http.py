@@ -18,7 +18,7 @@ import attrs
 from ...errors import ConfigError
 from ...runtime import Cancellation, Clock, new_lock, unique_hex
 from ..keys import ApiKey
-from .formats import CHAT, COMPLETIONS, GOOGLE, MANAGEMENT, MESSAGES, OLLAMA, RESPONSES, ClientFormat, GatewayError
+from .formats import CHAT, COMPLETIONS, GOOGLE, MANAGEMENT, MESSAGES, OLLAMA, RESPONSES, ClientFormat, GatewayError, without_keys
 from .hosts import HostRules
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Incoming:
             path=environ.get("PATH_INFO") or "/",
             query=environ.get("QUERY_STRING", ""),
             request_id=f"req_{unique_hex(16)}",
-            client_request_id=given if _CLIENT_ID.fullmatch(given) else None,
+            client_request_id=given if _CLIENT_ID.fullmatch(given) and without_keys(given) == given else None,
             environ=environ,
             address=rules.address(environ),
         )

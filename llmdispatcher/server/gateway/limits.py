@@ -30,6 +30,8 @@ from .shared_limits import LimitedLevel, SharedKeyLimits, TakenTokens
 _Answer = TypeVar("_Answer", Response, Embeddings)
 _MOST_KEYS = 10_000
 """Keys and owners that are counted before those that are idle are forgotten."""
+_MOST_TOKENS = 10**12
+"""Of one call, whatever it says: more than any limit, and a number that Redis can add up."""
 _MOST_CHEAPER = 3
 """Models that are asked one in the place of the other, as their budgets are used up."""
 
@@ -187,7 +189,8 @@ class CallCharge:
         ``targets`` tells whom a request may ask, ``cheaper`` is the request with another model, where a budget that is used up
         names one. ``seconds`` is how long the call may take, ``None`` if nobody knows.
         """
-        self._entry = self._limits.take(self._key, max(1, input_tokens(request) + output_tokens(request)))
+        tokens = input_tokens(request) + output_tokens(request)
+        self._entry = self._limits.take(self._key, min(max(1, tokens), _MOST_TOKENS))
         self._request = request
         key = self._key
         session = getattr(request, "session", None) or self._session or request.prompt_cache_key

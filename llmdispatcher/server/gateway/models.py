@@ -12,10 +12,12 @@ from ...errors import DispatchError
 from ...types import Request, replace
 from ..keys import ApiKey
 from .answers import WholeAnswer
+from .checks import further_models, models_of_tools
 from .formats import GOOGLE, MESSAGES, OLLAMA, GatewayError
 from .http import Task, form_of
 from .targets import ClientRequest, Grants
 
+_MOST_FURTHER = 16
 _EPOCH = "1970-01-01T00:00:00Z"
 
 
@@ -92,6 +94,22 @@ class ModelNames:
     def _targets(self, request: Request, *, streaming: bool = False) -> Sequence[Target]:
         """Whom the dispatcher would ask."""
         return self.dispatcher.explain(request, streaming=streaming).targets
+
+    def _billed_targets(self, request: Request, *, streaming: bool = False) -> Sequence[Target]:
+        """Whom the dispatcher would ask, and the models that a request lets these vendors ask, which they bill."""
+        asked = self._targets(request, streaming=streaming)
+        found = list(asked)
+        models = {*further_models(request.extra_params), *models_of_tools(request.tools)}
+        if len(models) > _MOST_FURTHER:
+            text = f"models: {len(models)} more are named; this key has a budget, which takes {_MOST_FURTHER} at most"
+            raise GatewayError(text, status=400, code="invalid_request_error", param="models")
+        for model in models:
+            for vendor in {target.vendor for target in asked}:
+                try:
+                    found += self._targets(Request(f"{vendor}:{model}", "-", failover=False))
+                except DispatchError:  # of one that is not known, nor is what it costs
+                    found.append(Target(vendor=vendor, model=f"{model}"))
+        return found
 
     def _may_ask(self, key: ApiKey, model: str) -> bool:
         """Whether a key may use a name: as it is written, as ours, or without the registered vendor before it."""

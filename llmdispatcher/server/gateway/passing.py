@@ -207,14 +207,17 @@ class Original:
         return document.with_changes(changes) if changes else self._body
 
 
-def hashed_values(asked: Request, hash_for: Callable[[str], str]) -> tuple[dict[str, str], dict[tuple[str, ...], str]]:
+def hashed_values(asked: Request, hash_for: Callable[[str], str]) -> tuple[dict[str, Any], dict[tuple[str, ...], str]]:
     """What vendors get in place of names of a client's users: the fields of the request, and the values by their path in a body."""
-    fields: dict[str, str] = {}
+    fields: dict[str, Any] = {}
     paths: dict[tuple[str, ...], str] = {}
     for field, name in (("user", _USER.get(asked.wire_format or "", ("user",))), ("prompt_cache_key", ("prompt_cache_key",))):
         value = getattr(asked, field)
         if value is not None:
             fields[field] = paths[name] = hash_for(value)
+    if isinstance(value := asked.extra_params.get(_SAFETY), str):  # OpenAI's new name of "user"
+        paths[_SAFETY,] = hash_for(value)
+        fields["extra_params"] = {**asked.extra_params, _SAFETY: paths[_SAFETY,]}
     return fields, paths
 
 
@@ -231,6 +234,7 @@ def anthropic_headers(incoming: Incoming) -> dict[str, str]:
 _USUAL_VERSION = "2023-06-01"
 """Which our vendor asks for by itself."""
 _BETAS = re.compile(r"[A-Za-z0-9._:, -]{1,1024}")
+_SAFETY = "safety_identifier"
 _USER: Mapping[str, tuple[str, ...]] = {"anthropic_messages": ("metadata", "user_id")}
 
 
