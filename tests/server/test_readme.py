@@ -51,10 +51,10 @@ def test_the_second_example_runs(started):
         )
     url, key = started
     block = next(one for one in re.findall(r"```bash\n(.*?)```", README.read_text(encoding="utf-8"), re.S) if COMMAND in one)
-    script = block.partition("\n")[2].replace("http://127.0.0.1:8080", url)
+    script = block.partition("\n")[2].replace("http://127.0.0.1:8080", url).replace("llmr_pk_...", key)
     path = f"{PYTHON.parent}:{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "-ec", script], env={"PATH": path, "KEY": key, "PYTHONUTF8": "1"}, capture_output=True, text=True, timeout=120
+        ["bash", "-ec", script], env={"PATH": path, "PYTHONUTF8": "1"}, capture_output=True, text=True, timeout=120
     )
 
     assert 0 == done.returncode, done.stderr

@@ -33,6 +33,7 @@ from .formats import (
     GOOGLE,
     MANAGEMENT,
     MESSAGES,
+    NO_PATH,
     OLLAMA,
     RESPONSES,
     STATUS_TEXTS,
@@ -265,18 +266,20 @@ class Gateway(Conversations):
                 return route, match
             allowed.append(route.method)
         if allowed:
-            raise GatewayError("this path takes another method", status=405, code="method_not_allowed", allow=", ".join(allowed))
+            raise GatewayError(
+                f"this path takes {', '.join(allowed)} alone", status=405, code="method_not_allowed", allow=", ".join(allowed)
+            )
         if passthrough.CONFIGURABLE.fullmatch(path):
             text = "this path goes to no vendor here; whoever runs the gateway adds a [[passthrough]] with it to the configuration"
             raise GatewayError(text, status=404, code="not_configured")
-        raise GatewayError("there is nothing at this path", status=404, code="not_found")
+        raise GatewayError(NO_PATH, status=404, code="not_found")
 
     def _asker(self, incoming: Incoming, scope: str) -> ApiKey:
         """The key that asks, or what stands for one, if it has the scope."""
         key = self._key(incoming) if self._users is None else key_of_user(self._users, incoming, self.settings.origins)
         if not any(one in key.scopes for one in scope.split("|")):
             needed = " or ".join(map(repr, scope.split("|")))
-            raise GatewayError(f"this key lacks the scope {needed}", status=403, code="scope_required")
+            raise GatewayError(f"this key lacks the scope {needed}; ask with one that has it", status=403, code="scope_required")
         return key
 
     def _secret(self, incoming: Incoming) -> str:
@@ -289,7 +292,8 @@ class Gateway(Conversations):
         key = self.keys.find(secret)
         if key is None:
             self._failed.note(incoming.address)
-            raise GatewayError("this key is not known here, or is not good any more", status=401, code="invalid_api_key")
+            text = "this key is not known here, or is not good any more; whoever runs the gateway can make another"
+            raise GatewayError(text, status=401, code="invalid_api_key")
         return key
 
     def _refusal(self, incoming: Incoming, error: DispatchError, record: RequestRecord) -> WholeAnswer:

@@ -26,7 +26,7 @@ from . import passed_bodies, passthrough
 from .answers import VENDOR_ID, StreamedAnswer, WholeAnswer, facts_of, stream_of
 from .caching import may_cache
 from .checks import check_media, check_output, check_settings, check_stateless, further_models, models_of_tools
-from .formats import MESSAGES, GatewayError, without_keys
+from .formats import ITS_MODELS, MESSAGES, GatewayError, without_keys
 from .http import GatewaySettings, Incoming, Leavers, PassthroughRow, Task, client_credentials
 from .limits import charging
 from .models import ModelNames
@@ -72,7 +72,7 @@ class Conversations(ModelNames):
         }
         work = works.get(task.match["method"])
         if work is None:
-            raise GatewayError("there is no such method here", status=404, code="not_found")
+            raise GatewayError(f"there is no such method here; use {', '.join(works)}", status=404, code="not_found")
         return work(task)
 
     def converse(self, task: Task) -> WholeAnswer | StreamedAnswer:
@@ -180,7 +180,7 @@ class Conversations(ModelNames):
         if key is None or not key.limits_models:
             return
         if not all(one is not None and self._may_ask(key, one) for one in named):
-            text = "models, fallbacks, tools: this key may not ask for all of these"
+            text = f"models, fallbacks, tools: this key may not ask for all of these; {ITS_MODELS}"
             raise GatewayError(text, status=403, code="model_not_allowed", param="models")
 
     def _timeout(self, incoming: Incoming) -> float | None:
@@ -249,6 +249,7 @@ class Conversations(ModelNames):
         assert isinstance(vendor, HttpVendor), "checked at the beginning"
         if row.unpriced != "allow" and accounts_of(key.levels, self._clock.now()):
             text = "what calls of this path cost is not known, and this key has a budget"
+            text += '; unpriced = "allow" in its [[passthrough]] lets them through'
             raise GatewayError(text, status=403, code="model_unpriced")
         target = passthrough.target_of(row, vendor, task)
         self._check_kept(task, set(task.match.groups()))
@@ -295,11 +296,13 @@ class Conversations(ModelNames):
     def _check_passing_model(self, key: ApiKey, row: PassthroughRow, named: list[str] | None) -> None:
         """Raise unless a key may ask for the model that a body names, or else for the path."""
         if not key.may_use(row.vendor):
-            raise GatewayError("this key may not use the vendor of this path", status=403, code="model_not_allowed")
+            raise GatewayError(f"this key may not use {row.vendor}, the vendor of this path", status=403, code="model_not_allowed")
         if not key.limits_models:
             return
         if named is None or not all(self._may_ask(key, name) for name in named or [f"{row.vendor}:{row.path.strip('/')}"]):
-            raise GatewayError("model: this key may not ask for it", status=403, code="model_not_allowed", param="model")
+            raise GatewayError(
+                f"model: this key may not ask for it; {ITS_MODELS}", status=403, code="model_not_allowed", param="model"
+            )
 
 
 def _note_request(task: Task, record: RequestRecord, request: Request) -> dict[str, str]:

@@ -79,6 +79,10 @@ MANAGEMENT = ClientFormat(codec=OPENAI_CHAT, heartbeat=b"")
 """The gateway's own API, whose errors are ``{"detail", "error"}``."""
 
 
+NO_PATH = "there is nothing at this path; GET /openapi.json lists the paths"
+ITS_MODELS = "GET /v1/models lists those that it may"
+
+
 class GatewayError(DispatchError):
     """A request that the gateway itself refuses; ``status`` and ``code`` are those of its answer, ``param`` the field."""
 
@@ -92,7 +96,7 @@ def error_for_client(error: DispatchError, form: ClientFormat | None = None) -> 
     if isinstance(error, GatewayError):
         return error
     if error.code == "model_not_allowed" and error.sent is False:  # of ours; a vendor's code comes with a status
-        text = "model: this key may not ask for any target of this model"
+        text = f"model: this key may not ask for any target of this model; {ITS_MODELS}"
         return GatewayError(text, status=403, code=error.code, param="model")
     if error.code in _STORES:
         return GatewayError(error.message, status=503, code=error.code, retry_after=_SOON)

@@ -234,7 +234,7 @@ class Bodies:
         Raises :class:`GatewayError` for one that is too long, or not whole."""
         length = environ.get("CONTENT_LENGTH") or None
         if length is not None and not (length.isascii() and length.isdecimal() and len(length) < 19):
-            raise GatewayError("Content-Length is no number", status=400, code="bad_length")
+            raise GatewayError("Content-Length: it is no number", status=400, code="bad_length")
         most = self._most if most is None else min(most, self._most)
         if length is not None and int(length) > most:
             raise _too_long(most)
@@ -293,7 +293,7 @@ class Bodies:
 
 
 def _too_long(most: int) -> GatewayError:
-    return GatewayError(f"the body is longer than {most:,} bytes", status=413, code="body_too_large")
+    return GatewayError(f"the body is longer than {most:,} bytes; send less at a time", status=413, code="body_too_large")
 
 
 def skip_body(environ: Environ) -> None:

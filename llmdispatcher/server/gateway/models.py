@@ -13,7 +13,7 @@ from ...types import Request, replace
 from ..keys import ApiKey
 from .answers import WholeAnswer
 from .checks import further_models, models_of_tools
-from .formats import GOOGLE, MESSAGES, OLLAMA, GatewayError
+from .formats import GOOGLE, ITS_MODELS, MESSAGES, OLLAMA, GatewayError
 from .http import Task, form_of
 from .targets import ClientRequest, Grants
 
@@ -52,7 +52,9 @@ class ModelNames:
         name = task.match["model"]
         named, names = self._model(name), self._names(task.key)
         if named not in names and not (":" not in named and any(one.partition(":")[2] == named for one in names)):
-            raise GatewayError("there is no such model here", status=404, code="model_not_found", param="model")
+            raise GatewayError(
+                "model: there is no such model here; GET /v1/models lists all", status=404, code="model_not_found", param="model"
+            )
         form = form_of(task.incoming)
         if form is GOOGLE:
             record = _google_record(name)
@@ -80,7 +82,7 @@ class ModelNames:
         """Whom a key may ask for a model; ``None``: anybody. Raises where there is nobody, be the model known or not."""
         grants = Grants.of(key, model, self.dispatcher)
         if grants is not None and not grants.is_certain and not self._has_target(grants, replace(request, model=model)):
-            text = f"model: neither this key nor a vendor that it may use can be asked for {model[:80]!r}"
+            text = f"model: neither this key nor a vendor that it may use can be asked for {model[:80]!r}; {ITS_MODELS}"
             raise GatewayError(text, status=403, code="model_not_allowed", param="model")
         return grants
 

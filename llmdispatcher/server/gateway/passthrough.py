@@ -22,7 +22,7 @@ from ...vendors import HttpVendor
 from ...wire import OPENAI_CHAT, Bounds, Codec, InboundRequest
 from .answers import StreamedAnswer, WholeAnswer, facts_of
 from .checks import kept_in
-from .formats import GatewayError
+from .formats import NO_PATH, GatewayError
 from .http import GLANCE, GatewaySettings, Incoming, PassthroughRow, Task, has_left
 from .passing import PassedChunk, PassedResponse, head_of
 
@@ -129,7 +129,7 @@ def check_as_sent(incoming: Incoming) -> None:
         return
     path = sent.partition("?")[0] if sent.startswith("/") else urlsplit(sent).path
     if path != f"{incoming.environ.get('SCRIPT_NAME', '')}{incoming.path}":
-        raise GatewayError("there is nothing at this path", status=404, code="not_found")
+        raise GatewayError(NO_PATH, status=404, code="not_found")
 
 
 def target_of(row: PassthroughRow, vendor: HttpVendor, task: Task) -> str:
@@ -143,7 +143,7 @@ def target_of(row: PassthroughRow, vendor: HttpVendor, task: Task) -> str:
     pairs = [(name, value) for name, value in parse_qsl(task.incoming.query) if value != "***"]
     query = urlencode(pairs)
     if len(query) > _MOST_QUERY:
-        raise GatewayError("the address is too long", status=400, code="invalid_request_error")
+        raise GatewayError(f"the query is longer than {_MOST_QUERY:,} characters", status=400, code="invalid_request_error")
     return f"{path}?{query}" if query else path
 
 
@@ -151,7 +151,12 @@ def content_type_of(incoming: Incoming) -> str:
     """What a body says that it is."""
     text = str(incoming.environ.get("CONTENT_TYPE") or "application/json")
     if not _CONTENT_TYPE.fullmatch(text):
-        raise GatewayError("Content-Type: this is none", status=400, code="invalid_request_error", param="Content-Type")
+        raise GatewayError(
+            f"Content-Type: {text[:40]!r} is none; give one such as application/json",
+            status=400,
+            code="invalid_request_error",
+            param="Content-Type",
+        )
     return text
 
 
