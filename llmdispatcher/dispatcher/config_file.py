@@ -24,7 +24,7 @@ T = TypeVar("T")
 _VARIABLE = re.compile(r"\$(?:\$|\{([^}]*)(\}?))")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHELL = re.compile(r"\$[A-Z_][A-Z0-9_]*")
-GATEWAY = ("passthrough", "stateful", "cache_marks")
+GATEWAY = ("passthrough", "stateful", "cache_marks", "server")
 """Names in a file that the library leaves to the gateway, which checks them."""
 _DEPTH = 32
 """Tables and lists within each other; a configuration has about five."""

@@ -12,8 +12,8 @@ from ..runtime import make_data_folder
 from ..types import build
 from .gateway.app import Gateway, make_gateway
 from .gateway.caching import apart_by_organization
+from .gateway.file_settings import settings_in
 from .gateway.http import GatewaySettings
-from .gateway.passthrough import settings_in
 from .gateway.users import Users
 from .keys import KeyStore
 

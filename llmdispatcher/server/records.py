@@ -180,7 +180,7 @@ class RequestRecords:
     """
 
     def __init__(self, url: sa.URL, *, clock: Clock = SYSTEM_CLOCK, days: int = DAYS, spool: Path | None = None) -> None:
-        self._url, self._clock, self._days = url, clock, days
+        self._url, self._clock, self.days = url, clock, days
         self._folder = spool or _spool_folder(url)
         self._lock = new_lock()
         self._begin()
@@ -424,7 +424,7 @@ class RequestRecords:
         if now < self._prune_at:
             return
         self._prune_at = now + _PRUNE_EVERY
-        before = micros(self._clock.now() - timedelta(days=self._days))
+        before = micros(self._clock.now() - timedelta(days=self.days))
         old = sa.select(_requests.c.id).where(_requests.c.begun_us < before).limit(_PRUNED_AT_ONCE)
         deleted = _PRUNED_AT_ONCE
         while deleted >= _PRUNED_AT_ONCE:

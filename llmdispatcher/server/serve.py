@@ -31,9 +31,9 @@ from ..runtime import from_environment, make_data_folder, make_file
 from ..vendors import vendor
 from .gateway.access import write_to_stdout
 from .gateway.app import Gateway, make_gateway
+from .gateway.file_settings import settings_in
 from .gateway.hosts import HostRules
 from .gateway.http import GatewaySettings, check_port, reserved_port
-from .gateway.passthrough import settings_in
 from .keys import ApiKey, KeyStore
 from .reload import EVERY, ConfigWatch
 from .settings import ServiceSettings, with_providers

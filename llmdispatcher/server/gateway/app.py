@@ -100,6 +100,8 @@ class Gateway(Conversations):
         self._limits = KeyLimits(clock, SharedKeyLimits(settings.redis, clock) if settings.redis is not None else None)
         passthrough.check_rows(settings.passthrough, dispatcher, stateful=settings.stateful)
         self._routes = _routes_with(settings)
+        self._grace = keys.grace
+        self._tell_stores(settings)
         self._generations = Generations(copy.copy(self))  # the last, since the copy has all that stands before
 
     def _observe(self) -> None:
@@ -130,7 +132,7 @@ class Gateway(Conversations):
         """Have new requests answered over another dispatcher; that before it is closed after its calls, or ``drain`` seconds later.
 
         Keys, limits of keys, and records stay. Of the ``settings`` those of a configuration file count, as
-        :func:`~.passthrough.settings_in` reads them. Raises :class:`ConfigError` for what it cannot have, and goes on as it is.
+        :func:`~.file_settings.settings_in` reads them. Raises :class:`ConfigError` for what it cannot have, and goes on as it is.
         """
         takes_own = takes_client_credentials(dispatcher)  # raises, and so before anything has changed
         settings = settings or self.settings
@@ -140,10 +142,16 @@ class Gateway(Conversations):
         self.dispatcher = self.service.dispatcher = self.desk.dispatcher = dispatcher
         self._takes_client_credentials = takes_own
         self.settings, self._routes = settings, _routes_with(settings)
+        self._tell_stores(settings)
         self._kept = (self._kept or KeptIds(self.keys)) if settings.stateful else None
         for told in self.at_reload:
             told(dispatcher)
         self._generations.replace(copy.copy(self), drain)
+
+    def _tell_stores(self, settings: GatewaySettings) -> None:
+        """Have keys and records kept as long as the settings say."""
+        self.records.days = settings.record_days
+        self.keys.grace = self._grace if settings.auth_grace is None else settings.auth_grace
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""

@@ -66,7 +66,8 @@ class GatewaySettings:
     those that bill the whole of an answer that is broken off: where a client with a budget leaves, the rest is read, so that its
     cost is known; "*" is all. ``origins`` are those of pages, beside the gateway's own, that may ask for the users of an
     application around it, such as "https://app.example.com". With ``cache_marks`` vendors are asked to cache the beginnings of a
-    session whose client has not done so.
+    session whose client has not done so. ``auth_grace`` is how long keys that are known stay good while their database is away, by
+    default the time of the store.
     """
 
     threads: int = 512
@@ -86,6 +87,7 @@ class GatewaySettings:
     drain_vendors: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     cache_marks: bool = True
+    auth_grace: float | None = None
 
     def drains(self, vendor: str | None) -> bool:
         """Whether an answer of a vendor is read to its end though its client has left."""

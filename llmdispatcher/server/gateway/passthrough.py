@@ -23,11 +23,11 @@ from ...wire import OPENAI_CHAT, Bounds, Codec, InboundRequest
 from .answers import StreamedAnswer, WholeAnswer, facts_of
 from .checks import kept_in
 from .formats import NO_PATH, GatewayError
-from .http import GLANCE, GatewaySettings, Incoming, PassthroughRow, Task, has_left
+from .http import GLANCE, Incoming, PassthroughRow, Task, has_left
 from .passing import PassedChunk, PassedResponse, head_of
 
 if TYPE_CHECKING:
-    from ...dispatcher import ConfigFile, Dispatcher, StreamingResponse
+    from ...dispatcher import Dispatcher, StreamingResponse
 
 METHODS = ("POST", "GET", "DELETE")
 _PATH = re.compile(r"(?:/(?:[A-Za-z0-9._-]+|\{id\}))+")
@@ -40,19 +40,6 @@ CONFIGURABLE = re.compile(
     r"/v1/(?:moderations|images|audio|videos|files|uploads|batches|rerank|vector_stores|messages/batches)(?:/.*)?"
 )
 """Paths that clients know and that pass only where they are configured."""
-
-
-def settings_in(file: ConfigFile, settings: GatewaySettings) -> GatewaySettings:
-    """The settings with those of a configuration file. Raises :class:`ConfigError`."""
-    given = file.gateway
-    stateful = given.get("stateful", settings.stateful)
-    if not isinstance(stateful, bool):
-        raise ConfigError(f"stateful: {stateful!r} is no flag; write true or false")
-    cache_marks = given.get("cache_marks", settings.cache_marks)
-    if not isinstance(cache_marks, bool):
-        raise ConfigError(f"cache_marks: {cache_marks!r} is no flag; write true or false")
-    rows = read_rows(given["passthrough"]) if "passthrough" in given else settings.passthrough
-    return attrs.evolve(settings, stateful=stateful, cache_marks=cache_marks, passthrough=rows)
 
 
 def read_rows(listed: Any) -> tuple[PassthroughRow, ...]:
