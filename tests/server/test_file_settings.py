@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmdispatcher import ConfigError, Dispatcher
+from llmdispatcher.cli.main import main
 from llmdispatcher.dispatcher import read_config_file
 from llmdispatcher.server import GatewaySettings, create_app
 from llmdispatcher.server.gateway.file_settings import settings_in
@@ -75,3 +76,13 @@ def test_a_reload_takes_it_over_and_back(keys):
         app.replace_dispatcher(third, settings=GatewaySettings())
         assert (before, GatewaySettings().record_days) == (keys.grace, app.records.days)
         app.close(1.0)
+
+
+def test_config_check_looks_at_it(tmp_path, capsys):
+    """Beside what the dispatcher reads; a file without mistakes is told to be one."""
+    path = tmp_path / "llm.toml"
+    vendor = '[vendors.openai]\napi_key = "sk-test-0000"\n'
+    for line, code in {"patience = 5": 0, "patiense = 5": 1}.items():
+        path.write_text(f"{vendor}[server]\n{line}\n")
+        assert code == main(["config", "check", str(path)])
+    assert "server: unknown key 'patiense'; did you mean 'patience'" in capsys.readouterr().err

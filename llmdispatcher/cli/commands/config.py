@@ -44,7 +44,7 @@ def check(settings: Settings, file: Path | None) -> int:
         raise UsageError("config check: which file? llmdispatcher config check FILE")
     found = read_config_file(path, lenient=True)
     unknown, warnings = _find_unready(found)
-    mistakes = found.mistakes() + unknown
+    mistakes = found.mistakes() + unknown + _mistakes_of_gateway(found)
     if settings.json:
         tell_json({"file": str(path), "mistakes": mistakes, "warnings": warnings})
     for text in [*mistakes, *warnings] if not settings.json else ():
@@ -53,6 +53,22 @@ def check(settings: Settings, file: Path | None) -> int:
         vendors = f", vendors {', '.join(found.vendors)}" if found.vendors else ""
         tell(f"{path}: {'no mistakes, only warnings' if warnings else 'nothing is wrong'} ({len(found.fields)} settings{vendors})")
     return FAILED if mistakes else OK
+
+
+def _mistakes_of_gateway(found: ConfigFile) -> list[str]:
+    """The first mistake of what the gateway alone reads."""
+    if not found.gateway:
+        return []
+    try:
+        from ...server.gateway.file_settings import settings_in
+        from ...server.gateway.http import GatewaySettings
+    except ModuleNotFoundError as error:
+        return [f"{', '.join(found.gateway)}: {error.name} is not installed; pip install 'llmdispatcher[server]'"]
+    try:
+        settings_in(found, GatewaySettings())
+    except ConfigError as error:
+        return [error.message]
+    return []
 
 
 def _find_unready(found: ConfigFile) -> tuple[list[str], list[str]]:
