@@ -7,8 +7,7 @@ import pytest
 from llmdispatcher import ConfigError, Dispatcher
 from llmdispatcher.cli.main import main
 from llmdispatcher.dispatcher import read_config_file
-from llmdispatcher.server import GatewaySettings, create_app
-from llmdispatcher.server.gateway.file_settings import settings_in
+from llmdispatcher.server import GatewaySettings, create_app, settings_in
 from llmdispatcher.testing import FakeVendor
 
 from ..cases import each

@@ -60,8 +60,7 @@ def _mistakes_of_gateway(found: ConfigFile) -> list[str]:
     if not found.gateway:
         return []
     try:
-        from ...server.gateway.file_settings import settings_in
-        from ...server.gateway.http import GatewaySettings
+        from ...server import GatewaySettings, settings_in
     except ModuleNotFoundError as error:
         return [f"{', '.join(found.gateway)}: {error.name} is not installed; pip install 'llmdispatcher[server]'"]
     try:
