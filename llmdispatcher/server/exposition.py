@@ -68,7 +68,8 @@ class Exposition:
         try:
             self._server = make_server(host, port, self._answer, _Server6 if ":" in host else _Server, _Handler)
         except OSError as error:
-            raise ConfigError(f"metrics_port: {host}:{port} cannot be listened on: {error.strerror}; give another") from None
+            text = f"metrics_port: {host}:{port} cannot be listened on ({error.strerror}); end what listens there"
+            raise ConfigError(f"{text}, or give another --metrics-port") from None
         self.port: int = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, name="llmdispatcher-exposition", daemon=True)
         self._thread.start()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from llmdispatcher.cli.commands import configure
 from llmdispatcher.server import KeyStore
 
 from ..cases import each
@@ -40,6 +41,7 @@ def home(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("LLMDISPATCHER_KEY", KEY)
+    monkeypatch.setattr(configure, "is_gateway", lambda url: not url.endswith(":9"))
     return tmp_path
 
 
@@ -47,6 +49,19 @@ def _write_before(home):
     for name, content in BEFORE.items():
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_text(content)
+
+
+def test_where_no_gateway_answers_it_is_told(command, home):
+    """The file is written all the same: the gateway may start later."""
+    done = command("configure", "claude", "--url", "http://127.0.0.1:9")
+
+    assert (0, True) == (done.code, "no gateway answers at http://127.0.0.1:9 now; start it there" in done.err)
+    assert "no gateway answers" not in command("configure", "codex").err
+
+
+def test_what_answers_is_asked():
+    """By its own path for that; nobody listens at port 9."""
+    assert not configure.is_gateway("http://127.0.0.1:9")
 
 
 def test_an_agent_is_pointed_at_the_gateway(command, home):

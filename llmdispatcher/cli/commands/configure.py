@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ...errors import ConfigError
-from ...runtime import from_environment
+from ...errors import ConfigError, DispatchError
+from ...runtime import Deadline, from_environment
+from ...transport import Transport
+from ...types import HttpCall
 from ..agents import AGENTS, AgentAccess, SettingsFile, files_of, lines_of
 from ..options import FILE, OneOf, make_command
 from ..settings import Settings
-from ..terminal import OK, UsageError, is_typed, say, tell, tell_json
+from ..terminal import OK, UsageError, complain, is_typed, say, tell, tell_json
 
 _KEY = "LLMDISPATCHER_KEY"
 
@@ -48,13 +51,13 @@ def command(settings: Settings, agent: str, **given: Any) -> int:
         if given["printed"]:
             tell(*lines_of(agent, gateway))
             return OK
-        return _set(settings, agent, files_of(agent, gateway), dry_run=given["dry_run"], force=given["force"])
+        return _set(settings, agent, gateway, dry_run=given["dry_run"], force=given["force"])
     except ConfigError as error:
         raise UsageError(error.message) from None
 
 
-def _set(settings: Settings, agent: str, files: list[SettingsFile], *, dry_run: bool, force: bool) -> int:
-    changes = [(file, changed) for file in files if (changed := file.changes())]
+def _set(settings: Settings, agent: str, gateway: AgentAccess, *, dry_run: bool, force: bool) -> int:
+    changes = [(file, changed) for file in files_of(agent, gateway) if (changed := file.changes())]
     records = [
         {"file": str(file.path), "setting": ".".join(path), "from": _shown(path, old), "to": _shown(path, new)}
         for file, changed in changes
@@ -78,8 +81,20 @@ def _set(settings: Settings, agent: str, files: list[SettingsFile], *, dry_run: 
             return OK
     for file, _changed in changes:
         file.write()
-    say(f"{agent} asks the gateway now; `llmdispatcher configure {agent} --undo` sets it back")
+    say(f"{agent} asks {gateway.url} now; `llmdispatcher configure {agent} --undo` sets it back")
+    if not is_gateway(gateway.url):
+        complain(f"no gateway answers at {gateway.url} now; start it there (`llmdispatcher serve`), or give another --url")
     return OK
+
+
+def is_gateway(url: str) -> bool:
+    """Whether something answers as a gateway does, within three seconds."""
+    call = HttpCall(method="GET", url=f"{url}/livez", headers={})
+    try:
+        with closing(Transport(url, pool_size=1)) as transport, closing(transport.open(call, Deadline.after(3.0))) as reply:
+            return reply.status == 200
+    except (DispatchError, ConfigError):
+        return False
 
 
 def _undo(settings: Settings, files: list[SettingsFile]) -> int:
