@@ -24,11 +24,11 @@ from typing import Any
 import attrs
 
 from .._text import room_logger
-from ..catalog import vendor_rows
-from ..dispatcher import Dispatcher, read_config_file
+from ..catalog import canonical, vendor_row
+from ..dispatcher import ConfigFile, Dispatcher, read_config_file
 from ..errors import ConfigError
 from ..runtime import from_environment, make_data_folder, make_file
-from ..vendors import vendor
+from ..vendors import HttpVendor
 from .gateway.access import write_to_stdout
 from .gateway.app import Gateway, make_gateway
 from .gateway.file_settings import settings_in
@@ -46,6 +46,8 @@ ADMIN_KEY = "LLMDISPATCHER_ADMIN_KEY"
 PUBLIC_URL = "LLMDISPATCHER_PUBLIC_URL"
 TRUSTED_PROXIES, CORS_ORIGINS = "LLMDISPATCHER_TRUSTED_PROXIES", "LLMRING_CORS_ORIGINS"
 SERVERS = ("granian", "waitress")
+_SIMULATED = ("kind", "name", "models", "model_map", "default_model", "api", "drop_params", "rate_limit")
+"""What a simulated vendor has of the one in whose place it is: nothing that says where to go."""
 _ORPHANED = 5
 """Seconds for calls under way, and as many for what waits to be written, in a worker whose main process has been killed."""
 _TO_STDERR = {"class": "logging.StreamHandler", "formatter": "generic", "stream": "ext://sys.stderr"}
@@ -130,27 +132,31 @@ def make_dispatcher(options: ServeOptions) -> Dispatcher:
     if options.simulate:
         if options.config is None:
             config = attrs.evolve(config, default_vendor="openai")
-        made = Dispatcher(config)
+        made, vendors = Dispatcher(config), _simulated(file)
     else:
         made = Dispatcher(config) if vendors else Dispatcher.from_env(config)
     for one in vendors:
         made.register_vendor(one)
-    if options.simulate:
-        _simulate(made)
     made.check_vendors()
     return made
 
 
-def _simulate(made: Dispatcher) -> None:
-    """Register simulated vendors under the names that are free."""
+def _simulated(file: ConfigFile) -> list[HttpVendor]:
+    """Simulated vendors in place of those of a file, and of OpenAI, Anthropic and Google; none has a real key or address."""
     from ..testing import VendorSimulator
 
     simulator = VendorSimulator(latency=0.05, tokens_per_second=200.0).start()
     atexit.register(simulator.close)
-    known = {row.name for row in vendor_rows()}
-    for kind, url in (("openai", simulator.openai_url), ("anthropic", simulator.anthropic_url), ("google", simulator.google_url)):
-        if kind in known and kind not in made.get_vendors():
-            made.register_vendor(vendor(kind, api_key="simulated", base_url=url, trust_env=False))
+    urls = {"anthropic_messages": simulator.anthropic_url, "gemini": simulator.google_url}
+    tables = {name: {field: table[field] for field in _SIMULATED if field in table} for name, table in file.vendors.items()}
+    taken = {canonical(str(table.get("name", name))) for name, table in tables.items()}
+    tables |= {kind: {} for kind in ("openai", "anthropic", "google") if kind not in taken and vendor_row(kind) is not None}
+    for name, table in tables.items():
+        row = vendor_row(table.get("kind", name))
+        codec = row.codec if row is not None else ""
+        url = simulator.azure_url if row is not None and row.name == "azure" else urls.get(codec, simulator.openai_url)
+        table |= {"api_key": "simulated", "base_url": url, "trust_env": False}
+    return attrs.evolve(file, vendors=tables).make_vendors()
 
 
 def make_application(options: ServeOptions, *, registry: Any = None) -> Gateway:

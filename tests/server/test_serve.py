@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from llmdispatcher import ConfigError
-from llmdispatcher.server.serve import _Application
+from llmdispatcher import ConfigError, Request
+from llmdispatcher.server import ServeOptions
+from llmdispatcher.server.serve import _Application, make_dispatcher
 from llmdispatcher.testing import VendorSimulator
 
 from ..cases import each
@@ -181,6 +182,25 @@ def test_options_in_the_variable_that_are_none(text, monkeypatch):
     monkeypatch.setenv("LLMDISPATCHER_SERVE", text)
     with pytest.raises(ConfigError, match=r"LLMDISPATCHER_SERVE: .*; give a JSON object with fields of host, port"):
         _Application().start()
+
+
+def test_simulated_vendors_stand_in_for_those_of_a_file(tmp_path):
+    """No key and no prompt leaves the machine, whatever a file names; names and models are those of the file."""
+    with VendorSimulator() as real:
+        path = tmp_path / "llm.toml"
+        path.write_text(
+            f'[vendors.openai]\napi_key = "sk-real-000"\nbase_url = "{real.openai_url}"\n'
+            f'[vendors.mine]\nkind = "anthropic"\napi_key = "sk-real-000"\nbase_url = "{real.anthropic_url}"\n'
+            f'[vendors.plan]\nkind = "google"\nname = "google"\nheaders = {{x-secret = "s"}}\napi_key = "k-real-000"\n'
+            f'[vendors.local]\nkind = "vllm"\nbase_url = "{real.openai_url}"\nmodels = ["llama-9"]\n'
+            f'[vendors.blue]\nkind = "azure"\napi_key = "sk-real-000"\nbase_url = "{real.azure_url}"\n'
+        )
+        with make_dispatcher(ServeOptions(config=str(path), simulate=True)) as made:
+            assert {"openai", "mine", "google", "local", "blue", "anthropic"} == set(made.get_vendors())
+            asked = ("openai:gpt-4o", "mine:claude-haiku-4-5", "google:gemini-2.5-flash", "local:llama-9", "blue:gpt-4o")
+            answers = [made.send(Request(model, "Why is the sky blue?")).vendor for model in asked]
+            assert ["openai", "mine", "google", "local", "blue"] == answers
+        assert [] == list(real.requests)
 
 
 @pytest.mark.parametrize("server", ["granian", "waitress"])
