@@ -121,6 +121,11 @@ def _add_list(suite: Suite, level: str, word: str) -> None:
     def list_owners(settings: Settings, database: str | None, organization: str | None) -> int:
         with closing(open_store(database)) as store:
             found = store.owners.all(level, organization)
+            if organization is not None and not found:
+                try:
+                    check_organization(store, organization)
+                except ConfigError as error:
+                    raise UsageError(error.message) from None
             teams = {one.id: one.name for one in store.owners.all("team")} if level == "member" else {}
             spent = spent_of(store, found)
         rows = [

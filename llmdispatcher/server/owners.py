@@ -93,6 +93,8 @@ class KeyOwners:
         found = self.find(level, name, organization=organization, team=team)
         if found is not None:
             return found
+        if team is not None:
+            self.require("team", team, organization=organization)
         is_top = level == "organization"
         known = [one.name for one in self.all(level, None if is_top else organization or "default")]
         where = "" if is_top else f" in the organization {(organization or 'default')[:80]!r}"

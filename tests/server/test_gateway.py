@@ -115,6 +115,18 @@ def test_google_s_stable_paths_are_google_s_too(served):
     assert "authentication_error" == theirs.json()["error"]["type"]
 
 
+def test_a_refusal_of_the_gateway_has_no_vendor_s_id(served):
+    """Of a path, a method and a key: nobody could be asked about it elsewhere."""
+    answers = [
+        requests.get(f"{served.url}/nowhere", timeout=30),
+        requests.get(f"{served.url}/v1/chat/completions", timeout=30),
+        served.post("/v1/chat/completions", HELLO, key="nobody"),
+    ]
+
+    assert [404, 405, 401] == [answer.status_code for answer in answers]
+    assert not [answer for answer in answers if "x-llmdispatcher-vendor-request-id" in answer.headers]
+
+
 def test_the_slash_form_names_a_registered_vendor(served):
     """As other gateways write it; with another word before the slash it is a model's name."""
     asked = served.post("/v1/chat/completions", {**HELLO, "model": "anthropic/claude-haiku-4-5"})

@@ -289,6 +289,7 @@ def test_an_organization_that_nobody_made_has_no_keys(run, place, capsys):
     assert [made["id"]] == [one["id"] for one in listed]
     assert (2, None) == run("list", "--organization", "acem")
     assert 0 == main(["server", "key", "list", "--database", place])
+    assert 2 == main(["server", "team", "list", "--organization", "acem", "--database", place])
     assert "acme/research/ann" in capsys.readouterr().out
 
 

@@ -244,6 +244,13 @@ def test_owners_that_cannot_be(keys, level, name, more, told):
         keys.owners.create(level, name, **more)
 
 
+def test_a_mistyped_team_is_told_before_its_member(keys, team):
+    """The member is there; the team is not."""
+    keys.owners.create("member", "ann", organization="acme", team="research")
+    with pytest.raises(ConfigError, match="there is no team 'reserch' in the organization 'acme'; did you mean 'research'"):
+        _key(keys, member="ann", team="reserch")
+
+
 def test_two_owners_of_one_name(keys, team):
     """Are refused in one place, and are two in two."""
     with pytest.raises(ConfigError, match="there is a team 'research' already"):

@@ -313,7 +313,7 @@ class Gateway(Conversations):
         if form is RESPONSES and (incoming.header("originator") or "").startswith("codex"):
             answer = as_codex_acts(error, answer)
         status, headers, body = answer
-        if error.request_id is not None:
+        if error.request_id is not None and not isinstance(error, GatewayError):  # of which no vendor knows
             headers[VENDOR_ID] = header_text(error.request_id)
         record.failed(error, status, error_for_client(error).code)
         return WholeAnswer(status, body, {"Content-Type": "application/json", **headers})
