@@ -120,7 +120,7 @@ LATE = {
     "integrations/litellm/proxy_config.py": {"_parse"},  # a question of the command line
     "server/gateway/usage.py": {"_receipt"},  # receipts need an extra of their own
     "server/serve.py": {  # before the first request
-        *("_metrics_of_workers", "_serve_with_granian", "_serve_with_waitress", "_simulate", "make_application"),
+        *("_metrics_of_workers", "_serve_with_granian", "_serve_with_waitress", "_simulated", "make_application"),
     },
     "types/remote.py": {"_proxy"},  # the constructor of the settings of what is fetched
     "vendors/raw.py": {"retry"},  # a raw call that repeats is the user's own
