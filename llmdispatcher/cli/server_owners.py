@@ -53,7 +53,7 @@ def _with_place(level: str, function: Any) -> Any:
     return function
 
 
-def _given_settings(given: dict[str, Any]) -> dict[str, Any]:
+def _owner_settings(given: dict[str, Any]) -> dict[str, Any]:
     own = {field: given[name] for name, field in _OWN.items() if given[name] is not None}
     return {**settings_of(given), **{name: None if value == NONE else value for name, value in own.items()}}
 
@@ -73,7 +73,7 @@ def _add_create(suite: Suite, level: str, word: str) -> None:
             with closing(open_store(database)) as store:
                 if level != "organization":
                     check_organization(store, given["organization"])
-                made = store.owners.create(level, name, **place, **_given_settings(given))
+                made = store.owners.create(level, name, **place, **_owner_settings(given))
         except ConfigError as error:
             raise UsageError(error.message) from None
         if settings.json:
@@ -92,7 +92,7 @@ def _add_create(suite: Suite, level: str, word: str) -> None:
 
 def _add_set(suite: Suite, level: str, word: str) -> None:
     def set_owner(settings: Settings, name: str, database: str | None, **given: Any) -> int:
-        said = _given_settings(given)
+        said = _owner_settings(given)
         if not said:
             raise UsageError("nothing is to be changed; give an option, such as --budget")
         try:
@@ -122,10 +122,7 @@ def _add_list(suite: Suite, level: str, word: str) -> None:
         with closing(open_store(database)) as store:
             found = store.owners.all(level, organization)
             if organization is not None and not found:
-                try:
-                    check_organization(store, organization)
-                except ConfigError as error:
-                    raise UsageError(error.message) from None
+                check_organization(store, organization)
             teams = {one.id: one.name for one in store.owners.all("team")} if level == "member" else {}
             spent = spent_of(store, found)
         rows = [

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import VendorUnavailable
+from ..errors import ConfigError, VendorUnavailable
 from .terminal import UsageError, complain
 
 if TYPE_CHECKING:
@@ -102,9 +102,12 @@ def open_store(database: str | None) -> KeyStore:
 
 
 def check_organization(store: KeyStore, name: str) -> None:
-    """Raise :class:`ConfigError` for an organization that nobody has made: a mistyped name would have no limits and no budget."""
-    if name != "default":
-        store.owners.require("organization", name)
+    """Raise :class:`UsageError` for an organization that nobody has made: a mistyped name would have no limits and no budget."""
+    try:
+        if name != "default":
+            store.owners.require("organization", name)
+    except ConfigError as error:
+        raise UsageError(error.message) from None
 
 
 def spent_of(store: KeyStore, holders: Sequence[ApiKey | KeyOwner]) -> dict[str, str]:

@@ -29,7 +29,7 @@ from ..tables import print_records
 from ..terminal import FAILED, OK, UsageError, complain, say, tell, tell_json
 
 if TYPE_CHECKING:
-    from ...server import ApiKey, KeyStore
+    from ...server import ApiKey
 
 
 def _settings(given: dict[str, Any]) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def list_keys(settings: Settings, database: str | None, organization: str | None
     """List all keys, the newest first, with their owners and what they have spent of their budget's present period."""
     with closing(open_store(database)) as store:
         if organization is not None and not store.all(organization):
-            _check(store, organization)
+            check_organization(store, organization)
         now, found = SYSTEM_CLOCK.now(), store.all(organization)
         names = {one.id: one.name for level in ("team", "member") for one in store.owners.all(level, organization)}
         spent = spent_of(store, found)
@@ -173,13 +173,6 @@ def list_keys(settings: Settings, database: str | None, organization: str | None
     if not print_records(settings, records, ("id", "key", "label", "owner", "state", "models", "limits", "spent"), rows):
         say("llmdispatcher: there are no keys yet; `llmdispatcher server key create LABEL` makes one")
     return OK
-
-
-def _check(store: KeyStore, organization: str) -> None:
-    try:
-        check_organization(store, organization)
-    except ConfigError as error:
-        raise UsageError(error.message) from None
 
 
 def _owner_text(key: ApiKey, names: Mapping[str, str]) -> str:
