@@ -132,3 +132,16 @@ def test_a_mistake_is_told(settings):
     """With the field."""
     with pytest.raises(ConfigError, match=r"^credentials: "):
         AnthropicVendor(**settings)
+
+
+def test_tokens_are_counted_with_the_client_s_own(own):
+    """As its conversations are answered; a client without any is told an estimate, and the vendor nothing."""
+    gate, _other = own
+    gate.vendor.answers = [whole(b'{"input_tokens": 41}')]
+    body = json.dumps(MESSAGES).encode()
+    got = gate.post("/v1/messages/count_tokens", body, headers=carriers(gate.key)["a bearer"])
+    bare = gate.post("/v1/messages/count_tokens", body)
+
+    assert (200, b'{"input_tokens": 41}', 200) == (got.status_code, got.content, bare.status_code), bare.text
+    assert [(body, f"Bearer {TOKEN}")] == [(heard.body, heard.headers["authorization"]) for heard in gate.vendor.heard]
+    assert 0 < bare.json()["input_tokens"] != 41

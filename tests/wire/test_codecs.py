@@ -481,6 +481,7 @@ def test_what_holds_a_vendors_words_has_no_repr():
         "Counting",
         "Dialect",
         "Inbound",
+        "InboundEmbedding",
         "InboundRequest",
         "Listing",
         "ToolNames",

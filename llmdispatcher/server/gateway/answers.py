@@ -20,6 +20,7 @@ from ...wire import Inbound
 from .formats import GOOGLE, GatewayError, error_for_client
 from .http import BODY_SECONDS, GLANCE, GatewaySettings, Leavers, Task, can_tell_leaving, has_left
 from .limits import CallCharge
+from .passed_vectors import PassedEmbeddings
 from .passing import PassedChunk, PassedResponse, PassingWriter, ReplyHead
 
 logger = room_logger("server")
@@ -69,6 +70,8 @@ def facts_of(response: Response | Embeddings) -> dict[str, str]:
         facts["attempts"] = len(response.trace.attempts) if response.trace else None
         facts["dropped"] = ", ".join(response.dropped) or None
     limits = response.head.limits if isinstance(response, PassedResponse) and not response.cached else {}
+    if isinstance(response, PassedEmbeddings):
+        limits, facts["vendor-request-id"] = response.head.limits, response.head.request_id
     return {**limits, **{f"x-llmdispatcher-{name}": header_text(f"{value}") for name, value in facts.items() if value is not None}}
 
 

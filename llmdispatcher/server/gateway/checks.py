@@ -121,8 +121,13 @@ def check_media(request: Request) -> None:
     """Raise :class:`GatewayError` for a picture or file that is named by anything but an address."""
     for part in _parts(request):
         url = getattr(part, "url", None)
-        if isinstance(url, str) and _ADDRESS.match(url) is None:
+        if isinstance(url, str) and not is_address(url):
             raise _refused("url: this is no address of a picture or file; send its bytes, or an address with https:", param="url")
+
+
+def is_address(url: str) -> bool:
+    """Whether a picture or file is named by an address, and not by a path."""
+    return _ADDRESS.match(url) is not None
 
 
 def check_stateless(request: Request) -> None:

@@ -12,33 +12,34 @@ import attrs
 
 from ...catalog import vendor_row
 from ...dispatcher import Dispatcher
-from ...errors import ConfigError, InvalidRequest
-from ...routing import FORBIDDEN
+from ...errors import ConfigError
 from ...runtime import Clock
-from ...types import EmbeddingRequest, Request, replace
+from ...types import EmbeddingRequest, Message, Request, replace
 from ...vendors import HttpVendor
-from ...wire import COUNTING, EMBEDDING_CODECS, Inbound
+from ...wire import COUNTING, EMBEDDING_CODECS, EmbeddingCodec, Inbound
 from ..budgets import accounts_of
 from ..kept_ids import KeptIds, made_in, references_in
 from ..keys import ApiKey, KeyStore
 from ..records import RequestRecords
 from . import passed_bodies, passthrough
-from .answers import VENDOR_ID, StreamedAnswer, WholeAnswer, facts_of, stream_of
+from .answers import VENDOR_ID, StreamedAnswer, WholeAnswer, facts_of, header_text, stream_of
 from .caching import may_cache
 from .checks import check_media, check_output, check_settings, check_stateless, further_models, models_of_tools
 from .formats import ITS_MODELS, MESSAGES, GatewayError, without_keys
 from .http import GatewaySettings, Incoming, Leavers, PassthroughRow, Task, client_credentials
 from .limits import charging
 from .models import ModelNames
+from .passed_vectors import ClientEmbedding, PassedEmbeddings, VectorsDocument, check_parts, is_countable, no_texts
 from .passing import Original, anthropic_headers, body_of, family, hashed_values
 from .record import RequestRecord
 from .requests import RequestLog
 from .service_format import in_service_format
 from .sessions import session_of
-from .targets import ClientRequest, Grants
+from .targets import ClientRequest
 from .tenant import TenantHashes
 
 _MAX_TIMEOUT = 3600.0
+_ANY_MESSAGES = (Message.user("-"),)
 _MOST_PASSED = 64 << 20
 """Bytes of an answer that is fetched."""
 
@@ -77,7 +78,7 @@ class Conversations(ModelNames):
 
     def converse(self, task: Task) -> WholeAnswer | StreamedAnswer:
         """Answer a conversation, whole or as a stream, whichever vendor is asked."""
-        asked = self._asked(task)
+        asked, _document = self._asked(task)
         if task.record is not None:
             task.record.streamed = asked.stream
             self.log.dispatch(task.record)
@@ -111,8 +112,8 @@ class Conversations(ModelNames):
             return replace(request, model=named)
         return replace(request, model=named, allows=self._grants(task.key, request, named))
 
-    def _asked(self, task: Task) -> Inbound:
-        """What a body asks for, checked, with the model's name as the dispatcher has it."""
+    def _asked(self, task: Task, *, marks: bool = True) -> tuple[Inbound, Original]:
+        """What a body asks for, checked, with the model's name as the dispatcher has it, and its document."""
         incoming, codec = task.incoming, task.form.codec
         asked = codec.read_request(task.body, f"{incoming.path}?{incoming.query}")
         request = asked.request
@@ -140,9 +141,10 @@ class Conversations(ModelNames):
         changes["endless"] = isinstance(self.dispatcher.config.timeout, str) and self._timeout(incoming) is None
         beta = task.form is MESSAGES and "beta=true" in incoming.query.split("&")
         own = client_credentials(incoming) if self._takes_client_credentials else {}
-        original = Original(task.body, asked, codec, hashed=hashed, settings=self.settings, beta=beta)
+        settings = self.settings if marks else attrs.evolve(self.settings, cache_marks=False)
+        original = Original(task.body, asked, codec, hashed=hashed, settings=settings, beta=beta)
         bound = original.bind(ClientRequest.known(request, **{**changes, **fields}), own)
-        return attrs.evolve(asked, created_at=self._clock.now(), request=bound)
+        return attrs.evolve(asked, created_at=self._clock.now(), request=bound), original
 
     def _check_kept(self, task: Task, ids: set[str]) -> None:
         """Raise unless what a request names of the things that vendors keep is its organization's own."""
@@ -207,41 +209,72 @@ class Conversations(ModelNames):
         check_settings(asked)
         self._check_further_models(task.key, further_models(asked.extra_params))
         if not asked.texts:
-            raise InvalidRequest("input: give a text or a list of texts; tokens are not taken, since each vendor has its own")
-        metadata = _note_request(task, task.record, asked.as_request()) if task.record is not None else {}
-        settings = self._settings_of(task, asked.model)
-        if asked.user and task.key is not None:
-            asked = attrs.evolve(asked, user=self._tenants.hash_for(task.key.organization, asked.user))
-        if (grants := self._grants(task.key, asked.as_request(), settings["model"])) is not None:
-            settings["model"] = self._first_granted(asked, settings["model"], grants)
+            self._check_no_texts(task, asked)
+        sent = self._embedding_of(task, codec, asked)
         timeout = self._timeout(task.incoming) or self.settings.timeout
         if task.charge is not None:
-            request = attrs.evolve(asked, model=settings["model"]).as_request()
-            settings["model"] = task.charge.take(request, self._billed_targets, timeout, partial(self._with_model, task)).model
+            targets = lambda asked: self._billed_targets(replace(asked, messages=_ANY_MESSAGES))  # noqa: E731 - each fits by itself
+            request = task.charge.take(sent.as_request(), targets, timeout, partial(self._with_model, task))
+            sent = attrs.evolve(sent, model=request.model, known={**sent.known, "allows": getattr(request, "allows", None)})
         with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
-            further = {**_embedding_settings(asked, settings), "metadata": metadata}
             if task.record is not None:
                 self.log.dispatch(task.record)
-            found = answered(self.dispatcher.embed(settings["model"], asked.texts, timeout=timeout, cancel=cancel, **further))
+            found = answered(self.dispatcher.send_embedding(sent, timeout=timeout, cancel=cancel))
         if task.record is not None:
             task.record.answered(found)
-        body = codec.write_response(found, asked)
-        if task.incoming.path.endswith(":embedContent"):
-            body = json.dumps({"embedding": json.loads(body)["embeddings"][0]}).encode()
+        if isinstance(found, PassedEmbeddings):
+            body = found.body
+        elif not asked.texts:  # of a vendor of the application's own
+            raise no_texts(asked)
+        else:
+            body = codec.write_response(found, asked)
+            if task.incoming.path.endswith(":embedContent"):
+                body = json.dumps({"embedding": json.loads(body)["embeddings"][0]}).encode()
         return WholeAnswer(200, body, {"Content-Type": "application/json", **facts_of(found)})
 
-    def _first_granted(self, asked: EmbeddingRequest, model: str, grants: Grants) -> str:
-        """The model, or where a key may not ask all of its targets, the first that it may."""
-        request = ClientRequest.known(attrs.evolve(asked, model=model).as_request(), allows=grants)
-        plan = self.dispatcher.explain(request)
-        return model if all(skip.code != FORBIDDEN for skip in plan.skipped) else str(plan.targets[0])
+    def _check_no_texts(self, task: Task, asked: EmbeddingRequest) -> None:
+        """Raise for what has no texts alone, and that guards or a budget cannot look into, or that names what a vendor keeps."""
+        if self.dispatcher.config.guards:
+            text = "input: the guards of this gateway read texts alone; send the text in place of tokens or files"
+            raise GatewayError(text, status=400, code="invalid_request_error", param="input")
+        if task.charge is not None and not is_countable(asked):
+            text = "content: this key has a budget, and what files cost is not known before; send texts alone"
+            raise GatewayError(text, status=403, code="model_unpriced", param="content")
+        check_parts(asked)
+        named = references_in(asked.extra_params)
+        if self._kept is None:
+            passthrough.check_stateless_document(asked.extra_params, named)
+        self._check_kept(task, named)
+
+    def _embedding_of(self, task: Task, codec: EmbeddingCodec, asked: EmbeddingRequest) -> ClientEmbedding:
+        """What a body asks for, with the model's name as the dispatcher has it, and its document."""
+        known = self._settings_of(task, asked.model)
+        model, profile = known.pop("model"), known.pop("profile", None)
+        organization = task.key.organization if task.key is not None else ""
+        fields, hashed = hashed_values(asked, partial(self._tenants.hash_for, organization))
+        extra = fields.pop("extra_params", asked.extra_params)
+        extra = {name: value for name, value in extra.items() if name != "encoding_format"}  # the codecs want numbers
+        asked = attrs.evolve(asked, **fields, model=model, profile=profile, extra_params=extra, drop_params=True)
+        own = client_credentials(task.incoming) if self._takes_client_credentials else {}
+        document = VectorsDocument(task.body, codec, path=task.incoming.path, hashed=hashed, credentials=own)
+        sent = document.bind(asked, known)
+        metadata = self._known_as(task, sent.as_request())
+        allows = self._grants(task.key, sent.as_request(), model)
+        return attrs.evolve(sent, metadata=metadata, known={**known, "allows": allows})
 
     def count(self, task: Task) -> WholeAnswer:
         """Answer how many tokens a conversation has."""
-        request = self._asked(task).request
-        counted = self.dispatcher.count_tokens(request, timeout=self._timeout(task.incoming) or self.settings.timeout)
+        asked, document = self._asked(task, marks=False)
+        counted = self.dispatcher.count_tokens(asked.request, timeout=self._timeout(task.incoming) or self.settings.timeout)
+        headers = {"Content-Type": "application/json"}
+        if counted.vendor is not None:
+            headers |= {"x-llmdispatcher-vendor": header_text(counted.vendor), "x-llmdispatcher-model": header_text(counted.model)}
+        if document.count is not None:
+            body, head = document.count
+            told = {VENDOR_ID: head.request_id} if head.request_id is not None else {}
+            return WholeAnswer(200, body, {**head.limits, **headers, **told})
         counting = next(one for one in COUNTING.values() if one.codec is task.form.codec)
-        return WholeAnswer(200, counting.write(counted.tokens), {"Content-Type": "application/json"})
+        return WholeAnswer(200, counting.write(counted.tokens), headers)
 
     def pass_through(self, task: Task, row: PassthroughRow) -> WholeAnswer | StreamedAnswer:
         """Send a body to a vendor as it is, and its answer back."""
@@ -310,12 +343,6 @@ def _note_request(task: Task, record: RequestRecord, request: Request) -> dict[s
     session = session_of(task.incoming, request)
     record.session, record.asked_model = session and without_keys(session), without_keys(request.model)
     return {"request_id": record.id, **({"session": record.session} if record.session is not None else {})}
-
-
-def _embedding_settings(asked: EmbeddingRequest, settings: Mapping[str, Any]) -> dict[str, Any]:
-    further = {name: value for name, value in asked.extra_params.items() if name != "encoding_format"}
-    known = {name: value for name, value in settings.items() if name == "profile"}
-    return {"dimensions": asked.dimensions, "user": asked.user, "extra_params": further, **known}
 
 
 def takes_client_credentials(dispatcher: Dispatcher) -> bool:

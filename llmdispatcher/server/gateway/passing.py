@@ -19,7 +19,7 @@ import attrs
 
 from ...errors import AuthenticationError, DispatchError, MalformedReply
 from ...runtime import AttemptMetrics
-from ...types import Fold, Message, ReasoningPart, Request, Response, Secret, StreamChunk, Tool, unfold
+from ...types import EmbeddingRequest, Fold, Message, ReasoningPart, Request, Response, Secret, StreamChunk, Tool, unfold
 from ...wire import (
     ANTHROPIC_MESSAGES,
     GEMINI,
@@ -45,6 +45,8 @@ _said = attrgetter(*[field.name for field in attrs.fields(Request) if field.name
 """What the body of a request says."""
 _answered = attrgetter("content", "tool_calls", "reasoning", "parts", "refusal", "other_choices", "citations")
 """What the body of an answer says that a guard may change."""
+_COUNTED = "generateContentRequest"
+"""Where Google's counting has a whole request in place of its contents."""
 _MADE_ID = "rs_made_"
 """How the ids of thoughts begin that a codec made for another vendor's."""
 _LIMIT_NAME = re.compile(r"(?:x-ratelimit|anthropic-ratelimit|anthropic-priority|anthropic-fast)-[a-z0-9-]{1,64}")
@@ -140,6 +142,8 @@ class Original:
         self._credentials: Mapping[str, str] = {}
         self._hides_usage = codec is OPENAI_CHAT and asked.stream and not asked.stream_usage
         self._said: tuple[Any, ...] = ()
+        self.count: tuple[bytes, ReplyHead] | None = None
+        """The answer of a vendor that was sent the document to count its tokens."""
 
     def bind(self, request: Request, credentials: Mapping[str, str]) -> InboundRequest:
         """The request with its document; one that says something else later is encoded anew.
@@ -148,7 +152,10 @@ class Original:
         """
         self._said = _said(request)
         self._credentials = {name: Secret(text) for name, text in credentials.items()}
-        return InboundRequest.of(request, self.at_vendor)
+        return InboundRequest.of(request, self.at_vendor, counted=self._counted)
+
+    def _counted(self, answer: bytes, meter: AttemptMetrics | None) -> None:
+        self.count = answer, head_of(meter, same=True)
 
     def at_vendor(
         self,
@@ -199,6 +206,11 @@ class Original:
             if in_path:
                 return None
             changes["model",] = model
+        if in_path and isinstance(inner := document.value.get(_COUNTED), dict):
+            if document.value.keys() - {_COUNTED, "model"}:  # of which the codec has read nothing
+                return None
+            if inner.get("model", name := f"models/{model.removeprefix('models/')}") != name:
+                changes[_COUNTED, "model"] = name
         if self._hides_usage and "no_stream_options" not in quirks:
             options = document.value.get("stream_options")
             changes["stream_options",] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
@@ -207,17 +219,20 @@ class Original:
         return document.with_changes(changes) if changes else self._body
 
 
-def hashed_values(asked: Request, hash_for: Callable[[str], str]) -> tuple[dict[str, Any], dict[tuple[str, ...], str]]:
+def hashed_values(
+    asked: Request | EmbeddingRequest, hash_for: Callable[[str], str]
+) -> tuple[dict[str, Any], dict[tuple[str, ...], str]]:
     """What vendors get in place of names of a client's users: the fields of the request, and the values by their path in a body."""
     fields: dict[str, Any] = {}
     paths: dict[tuple[str, ...], str] = {}
     for field, name in (("user", _USER.get(asked.wire_format or "", ("user",))), ("prompt_cache_key", ("prompt_cache_key",))):
-        value = getattr(asked, field)
+        value = getattr(asked, field, None)
         if value is not None:
             fields[field] = paths[name] = hash_for(value)
-    if isinstance(value := asked.extra_params.get(_SAFETY), str):  # OpenAI's new name of "user"
-        paths[_SAFETY,] = hash_for(value)
-        fields["extra_params"] = {**asked.extra_params, _SAFETY: paths[_SAFETY,]}
+    for extra in (_SAFETY, "prompt_cache_key"):  # the first is OpenAI's new name of "user"; embeddings have no field of the second
+        if isinstance(value := asked.extra_params.get(extra), str):
+            paths[extra,] = hash_for(value)
+            fields["extra_params"] = {**fields.get("extra_params", asked.extra_params), extra: paths[extra,]}
     return fields, paths
 
 

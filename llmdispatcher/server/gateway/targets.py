@@ -83,7 +83,7 @@ class ClientRequest(InboundRequest):
 _UNSAID = {
     field.name: field.default
     for field in attrs.fields(ClientRequest)
-    if field.name in ("allows", "session", "cache_key", "endless", "marks")
+    if field.name in ("allows", "session", "cache_key", "endless", "marks", "counted")
 }
 
 

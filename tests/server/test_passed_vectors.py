@@ -1,0 +1,222 @@
+"""Same format, same bytes, for embeddings and counts of tokens: diffed at both ends, with fields that nobody knows."""
+
+from __future__ import annotations
+
+import base64
+import json
+from array import array
+from typing import Any
+
+import pytest
+
+from llmdispatcher import PatternGuard
+from llmdispatcher.server import GatewaySettings, create_app
+
+from ..cases import each
+from .conftest import Passing, dispatcher_over, serving
+from .test_passing import GEMINI, INVENTED, LIMITS, MESSAGES, as_sent, hashed, parsed
+from .upstream import whole
+
+SHORT = base64.b64encode(array("f", [0.5, -0.5]).tobytes()).decode()
+OPENAI_ANSWER = {
+    "object": "list",
+    "model": "text-embedding-3-small",
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.50, -1e-3], **INVENTED}],
+    "usage": {"prompt_tokens": 9, "total_tokens": 9, "x_details": INVENTED},
+    **INVENTED,
+}
+OPENAI = {"model": "text-embedding-3-small", "input": ["a"], "encoding_format": "float", **INVENTED}
+PART = {"parts": [{"text": "a", **INVENTED}], **INVENTED}
+BATCH = "/v1beta/models/gemini-embedding-001:batchEmbedContents"
+SINGLE = "/v1beta/models/gemini-embedding-001:embedContent"
+ENTRY = {"model": "models/gemini-embedding-001", "content": PART, "taskType": "RETRIEVAL_QUERY"}
+VALUES = {"values": [0.50, 1e-5], **INVENTED}
+COUNT = "/v1/messages/count_tokens"
+GOOGLE_COUNT = "/v1beta/models/gemini-2.5-flash:countTokens"
+WRAPPED = {"generateContentRequest": {"model": "models/gemini-2.5-flash", **GEMINI}}
+CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "openai": ("/v1/embeddings", OPENAI, OPENAI_ANSWER),
+    "a text alone": ("/v1/embeddings", {**OPENAI, "input": "a"}, OPENAI_ANSWER),
+    "base64": ("/v1/embeddings", {**OPENAI, "encoding_format": "base64"}, {**OPENAI_ANSWER, "data": [{"embedding": SHORT}]}),
+    "an encoding that nobody knows": ("/v1/embeddings", OPENAI, {**OPENAI_ANSWER, "data": [{"embedding": {"x": "0110"}}]}),
+    "tokens": ("/v1/embeddings", {**OPENAI, "input": [1, 2, 3]}, OPENAI_ANSWER),
+    "lists of tokens": ("/v1/embeddings", {**OPENAI, "input": [[1, 2], [3]]}, OPENAI_ANSWER),
+    "google's batch": (BATCH, {"requests": [{**ENTRY, **INVENTED}], **INVENTED}, {"embeddings": [VALUES], **INVENTED}),
+    "settings that differ": (BATCH, {"requests": [ENTRY, {**ENTRY, "title": "b"}]}, {"embeddings": [VALUES, VALUES]}),
+    "google's single text": (SINGLE, {"content": PART, **INVENTED}, {"embedding": VALUES, **INVENTED}),
+    "a picture": (
+        SINGLE,
+        {"content": {"parts": [{"inlineData": {"data": "AAAA"}}]}},
+        {"embedding": VALUES},
+    ),
+    "ollama": (
+        "/api/embed",
+        {"model": "ollama:nomic-embed-text", "input": ["a"], **INVENTED},
+        {"embeddings": [[0.50]], **INVENTED},
+    ),
+    "anthropic's count": (COUNT, MESSAGES, {"input_tokens": 14, **INVENTED}),
+    "a count with beta": (f"{COUNT}?beta=true", MESSAGES, {"input_tokens": 14, "context_management": INVENTED}),
+    "google's count": (GOOGLE_COUNT, GEMINI, {"totalTokens": 31, "promptTokensDetails": [INVENTED]}),
+    "google's count of a request": (GOOGLE_COUNT, WRAPPED, {"totalTokens": 31, **INVENTED}),
+}
+
+
+@each("case", list(CASES))
+def test_request_and_answer_are_the_same_at_both_ends(passing, case):
+    """With invented fields at every depth; the vendor's id and limits come back, too."""
+    path, body, answer = CASES[case]
+    sent, said = as_sent(body), as_sent(answer)
+    passing.vendor.heard.clear()
+    passing.vendor.answers = [whole(said, headers=LIMITS)]
+    got = passing.post(path, sent)
+
+    assert (200, said) == (got.status_code, got.content), got.text
+    sent = sent.replace(b'"ollama:', b'"')
+    assert [(path, sent)] == [(heard.path, heard.body) for heard in passing.vendor.heard]
+    assert ("41", "req_vendor") == (
+        got.headers["x-ratelimit-remaining-requests"],
+        got.headers["x-llmdispatcher-vendor-request-id"],
+    )
+    assert got.headers["x-llmdispatcher-model"] in f"{path} {body}"
+
+
+def test_the_usage_is_read_beside_it(passing):
+    """And priced: 9 tokens at $0.02 a million."""
+    passing.vendor.answers = [whole(json.dumps(OPENAI_ANSWER).encode())]
+    got = passing.post("/v1/embeddings", {**OPENAI, "input": [1, 2, 3]})
+
+    assert 0.00000018 == float(got.headers["x-llmdispatcher-cost"])
+    assert 9 == passing.app.dispatcher.get_stats().total_tokens
+
+
+@each(
+    "path, body, changed",
+    [
+        ("/v1/embeddings", '{"input": "a", "model": "openai:text-embedding-3-small" , "z": 1.0}', ("openai:", "")),
+        (
+            SINGLE.replace("gemini-e", "google/gemini-e"),
+            '{"model":  "models/google/gemini-embedding-001","content":{"parts":[{"text":"a"}]}}',
+            ("google/", ""),
+        ),
+        (
+            GOOGLE_COUNT.replace("gemini-2", "google:gemini-2"),
+            '{"generateContentRequest":{"model": "models/google:gemini-2.5-flash", "contents":[{"parts":[{"text":"a"}]}]}}',
+            ("google:", ""),
+        ),
+        (COUNT, '{"messages":[{"role":"user","content":"a"}] , "model": "anthropic:claude-haiku-4-5"}', ("anthropic:", "")),
+    ],
+)
+def test_the_model_s_name_alone_changes(passing, path, body, changed):
+    """Where the client's is another than the vendor's."""
+    vectors = {"embedding": {"values": [1]}} if "embedContent" in path else {"data": [{"embedding": [1]}]}
+    passing.vendor.answers = [whole(json.dumps({**vectors, "totalTokens": 1, "input_tokens": 1}).encode())]
+    got = passing.post(path, body.encode())
+
+    assert 200 == got.status_code, got.text
+    assert body.replace(*changed) == passing.vendor.heard[-1].body.decode()
+
+
+@each("field", ["user", "safety_identifier", "prompt_cache_key"])
+def test_names_of_users_go_out_hashed(passing, field):
+    """Also where the body is encoded anew, as for more texts than a call takes."""
+    answers = {**OPENAI_ANSWER, "data": [{"embedding": [1]}] * 2048}
+    passing.vendor.answers = [whole(json.dumps(one).encode()) for one in (OPENAI_ANSWER, answers, OPENAI_ANSWER)]
+    body = json.dumps({**OPENAI, field: "ann"})
+    passing.vendor.heard.clear()
+    passing.post("/v1/embeddings", body.encode())
+    several = passing.post("/v1/embeddings", {**OPENAI, "input": ["a"] * 2049, field: "ann"})
+
+    expected = hashed(passing.app, "ann")
+    assert body.replace('"ann"', f'"{expected}"').encode() == passing.vendor.heard[0].body
+    assert [expected] * 2 == [parsed(heard.body).get(field) for heard in passing.vendor.heard[1:]]
+    assert 2049 == len(several.json()["data"])
+
+
+GOOGLES = "https://generativelanguage.googleapis.com/v1beta/files/a"
+TOKENS = {"model": "google:gemini-embedding-001", "input": [1, 2, 3]}
+
+
+def test_tokens_to_another_format_are_refused_before_anything_is_sent(passing):
+    """With the field, the value and the remedy."""
+    got = passing.post("/v1/embeddings", TOKENS)
+    long = passing.post("/v1/embeddings", {**TOKENS, "input": list(range(10_000))})
+
+    assert (400, "input: [1, 2, 3] is no text") == (got.status_code, got.json()["error"]["message"][:27])
+    assert "send the text itself" in got.json()["error"]["message"]
+    assert (400, True) == (long.status_code, len(long.text) < 400)
+    assert [] == passing.vendor.heard
+
+
+def test_what_google_alone_knows_is_refused_by_others(passing):
+    """Settings that differ within a batch."""
+    got = passing.post(BATCH.replace("gemini-embedding-001", "openai:text-embedding-3-small"), CASES["settings that differ"][1])
+
+    assert (400, []) == (got.status_code, passing.vendor.heard)
+    assert "a batch for each setting" in got.json()["error"]["message"]
+
+
+def test_another_model_within_a_batch_is_none_that_was_not_looked_at(passing):
+    """The address says which may be asked."""
+    passing.vendor.answers = [whole(json.dumps({"embeddings": [VALUES]}).encode())]
+    entry = {"model": "models/gemini-embedding-2", "content": {"parts": [{"text": "a"}]}}
+    alike = passing.post(BATCH, {"requests": [entry]})
+    differing = passing.post(BATCH, {"requests": [entry, {**entry, "title": "b"}]})
+
+    assert (200, 400) == (alike.status_code, differing.status_code)
+    assert ["models/gemini-embedding-001"] == [parsed(heard.body)["requests"][0]["model"] for heard in passing.vendor.heard]
+
+
+@each(
+    "path, body, param",
+    [
+        (
+            SINGLE,
+            {"content": {"parts": [{"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/a"}}]}},
+            "file_id",
+        ),
+        (SINGLE, {"content": {"parts": [{"fileData": {"fileUri": "/etc/passwd"}}]}}, "fileUri"),
+        ("/v1/embeddings", {"model": "text-embedding-3-small", "input": [{"type": "file", "file_id": "file-1"}]}, "file_id"),
+    ],
+)
+def test_what_a_vendor_keeps_and_paths_are_refused(passing, path, body, param):
+    """As in a conversation."""
+    got = passing.post(path, body)
+
+    assert (400, []) == (got.status_code, passing.vendor.heard)
+    assert param in got.text
+
+
+def test_a_budget_reserves_for_tokens_and_refuses_what_cannot_be_counted(passing):
+    """Each number is a token; the model's window holds for each list of them."""
+    _, secret = passing.app.keys.create("narrow", budget="0.0001/day")
+    own = {"headers": {"Authorization": f"Bearer {secret}"}}
+    passing.vendor.answers = [whole(json.dumps(OPENAI_ANSWER).encode())]
+    few = passing.post("/v1/embeddings", {**OPENAI, "input": [7] * 100}, **own)
+    many = passing.post("/v1/embeddings", {**OPENAI, "input": [[7] * 100] * 100}, **own)
+    picture = passing.post(SINGLE, CASES["a picture"][1], **own)
+
+    assert (200, 402, 403) == (few.status_code, many.status_code, picture.status_code), many.text
+    assert 1 == len(passing.vendor.heard)
+
+
+@pytest.fixture
+def guarded(vendor, keys):
+    """A gateway whose guard masks a word."""
+    _, secret = keys.create("a test")
+    with dispatcher_over(vendor.url, guards=[PatternGuard(pattern="secret", action="mask")]) as made:
+        app = create_app(made, keys=keys, settings=GatewaySettings(threads=8))
+        with serving(app) as url:
+            yield Passing(app, url, secret, vendor)
+
+
+def test_a_text_that_a_guard_changes_goes_out_changed_and_tokens_not_at_all(guarded):
+    """A guard reads texts alone."""
+    guarded.vendor.answers = [whole(json.dumps(OPENAI_ANSWER).encode())]
+    masked = guarded.post("/v1/embeddings", {**OPENAI, "input": ["a secret"]})
+    tokens = guarded.post("/v1/embeddings", {**OPENAI, "input": [1, 2]})
+
+    assert (200, 400) == (masked.status_code, tokens.status_code), tokens.text
+    assert [["a [removed]"]] == [parsed(heard.body)["input"] for heard in guarded.vendor.heard]
+    guarded.vendor.answers = [whole(b'{"input_tokens": 3}')]
+    guarded.post(COUNT, {"model": "claude-haiku-4-5", "messages": [{"role": "user", "content": "a secret"}]})
+    assert b"secret" not in guarded.vendor.heard[-1].body
