@@ -198,7 +198,7 @@ class KeyDatabase:
         with self._lock:
             if self._engine is not None and self._pid == os.getpid():
                 return self._engine
-        made = _engine(self.url)
+        made = make_engine(self.url)
         with made.begin() as connection:
             _begin_alone(connection)
             _migrate(connection)
@@ -276,10 +276,14 @@ def ledger_place(place: str | os.PathLike[str], url: sa.URL) -> str:
     return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-def _engine(url: sa.URL) -> sa.Engine:
+def make_engine(url: sa.URL, *, size: int = 4, alone: bool = True) -> sa.Engine:
+    """The engine of a database, of SQLite in a file of mode 0600 with a log of what is written.
+
+    ``alone`` leaves the beginning of transactions to :func:`_begin_alone`; else SQLite does not wait for the disk at each.
+    """
     if url.get_backend_name() != "sqlite":
         waits = {"connect_timeout": 5, "prepare_threshold": None}
-        return sa.create_engine(url, pool_pre_ping=True, pool_size=4, pool_timeout=PATIENCE, connect_args=waits)
+        return sa.create_engine(url, pool_pre_ping=True, pool_size=size, pool_timeout=PATIENCE, connect_args=waits)
     if url.database not in (None, "", ":memory:"):
         path = Path(str(url.database))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -288,8 +292,11 @@ def _engine(url: sa.URL) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # transactions begin where they are begun here
+        if alone:
+            connection.isolation_level = None  # transactions begin where they are begun here
         connection.execute("PRAGMA journal_mode=WAL")
+        if not alone:
+            connection.execute("PRAGMA synchronous=NORMAL")
 
     return engine
 

@@ -64,10 +64,6 @@ class ApiKey(KeyPolicy):
     revoked_at: datetime | None = None
     owners: tuple[KeyOwner, ...] = attrs.field(default=(), repr=False, eq=False)
 
-    def may_ask(self, model: str) -> bool:
-        """Whether it, and each of its owners, may ask for a model of that name; case does not count."""
-        return all(one.models is None or matches_any(model, one.models) for one in (self, *self.owners))
-
     def may_use(self, vendor: str) -> bool:
         """Whether the registered vendor of that name may answer it."""
         return all(one.vendors is None or vendor in one.vendors for one in (self, *self.owners))

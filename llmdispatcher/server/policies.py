@@ -127,10 +127,6 @@ class KeyPolicy:
     strict: bool = False
     tags: tuple[str, ...] = ()
 
-    def may_ask(self, model: str) -> bool:
-        """Whether it may ask for a model of that name; case does not count."""
-        return self.models is None or matches_any(model, self.models)
-
     @property
     def is_limited(self) -> bool:
         """Whether anything is counted in the minute, or at a time."""

@@ -34,7 +34,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from .._text import room_logger
 from ..accounting import Spool
 from ..errors import VendorUnavailable
-from ..runtime import SYSTEM_CLOCK, Clock, TimedCalls, make_file, new_id, new_lock, state_folder
+from ..runtime import SYSTEM_CLOCK, Clock, TimedCalls, new_id, new_lock, state_folder
+from .key_database import make_engine
 
 logger = room_logger("server")
 
@@ -448,7 +449,7 @@ class RequestRecords:
     def _ready(self) -> sa.Engine:
         with self._lock:
             if self._engine is None:
-                engine = _engine(self._url)
+                engine = make_engine(self._url, size=2, alone=False)
                 with engine.begin() as connection:
                     if connection.dialect.name == "postgresql":
                         connection.execute(sa.text("SELECT pg_advisory_xact_lock(5463789210009)"))
@@ -520,22 +521,3 @@ def _spool_folder(url: sa.URL) -> Path:
         return path.with_name(f"{path.name}.requests-spool")
     name = hashlib.sha256(url.render_as_string(hide_password=True).encode()).hexdigest()[:16]
     return state_folder("spool") / "requests" / name
-
-
-def _engine(url: sa.URL) -> sa.Engine:
-    if url.get_backend_name() != "sqlite":
-        return sa.create_engine(
-            url, pool_pre_ping=True, pool_size=2, connect_args={"connect_timeout": 5, "prepare_threshold": None}
-        )
-    if url.database not in (None, "", ":memory:"):
-        path = Path(str(url.database))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        make_file(path)
-    engine = sa.create_engine(url, connect_args={"timeout": 5, "check_same_thread": False})
-
-    @sa.event.listens_for(engine, "connect")
-    def configure(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-
-    return engine

@@ -22,7 +22,7 @@ from ..errors import ConfigError
 from ..runtime import SYSTEM_CLOCK, new_lock
 
 _G = TypeVar("_G")
-"""A gateway, whose ``dispatcher`` is closed with it."""
+"""What answers requests over a ``dispatcher``, which is closed with it."""
 
 logger = room_logger("server")
 
@@ -31,41 +31,46 @@ EVERY = 1.0
 
 
 @attrs.define(eq=False)
-class _Generation(Generic[_G]):
-    """A gateway with one dispatcher, and how many requests are beginning on it; a stream that has begun is the dispatcher's."""
+class _InUse(Generic[_G]):
+    """What answers over one dispatcher, and how many requests are beginning on it; a stream that has begun is the dispatcher's."""
 
-    gateway: _G
+    value: _G
     beginning: int = 0
     retired: bool = False
     idle: threading.Event = attrs.field(factory=threading.Event)
 
 
 class Generations(Generic[_G]):
-    """The gateway that new requests get, and those before it that still have some; safe under threads."""
+    """What new requests get, and those before it that still have some; safe under threads."""
 
     def __init__(self, first: _G) -> None:
         self._lock = new_lock()
-        self._now = _Generation(first)
+        self._now = _InUse(first)
         self._retiring: list[threading.Thread] = []
+
+    @property
+    def current(self) -> _G:
+        """The one that new requests get."""
+        return self._now.value
 
     @contextlib.contextmanager
     def use(self) -> Iterator[_G]:
-        """The gateway for one request; it is not closed before the request has its answer, or its stream has begun."""
+        """What one request gets; it is not closed before the request has its answer, or its stream has begun."""
         with self._lock:
             mine = self._now
             mine.beginning += 1
         try:
-            yield mine.gateway
+            yield mine.value
         finally:
             with self._lock:
                 mine.beginning -= 1
                 if mine.retired and not mine.beginning:
                     mine.idle.set()
 
-    def replace(self, gateway: _G, drain: float) -> None:
-        """Give new requests another gateway. The dispatcher before it is closed after its calls, in ``drain`` seconds at most."""
+    def replace(self, value: _G, drain: float) -> None:
+        """Give new requests another. The dispatcher before it is closed after its calls, in ``drain`` seconds at most."""
         with self._lock:
-            old, self._now = self._now, _Generation(gateway)
+            old, self._now = self._now, _InUse(value)
             old.retired = True
             if not old.beginning:
                 old.idle.set()
@@ -81,9 +86,9 @@ class Generations(Generic[_G]):
             thread.join(max(0.0, end - SYSTEM_CLOCK.monotonic()))
 
 
-def _close(old: _Generation[Any], drain: float) -> None:
+def _close(old: _InUse[Any], drain: float) -> None:
     old.idle.wait(drain)
-    old.gateway.dispatcher.close(drain=drain)
+    old.value.dispatcher.close(drain=drain)
 
 
 class ConfigWatch:

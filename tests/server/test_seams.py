@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import requests
 
 from llmdispatcher import Dispatcher, HttpVendor
 from llmdispatcher.errors import ConfigError
 
 from ..cases import each
+from ..conftest import PATIENCE
 from .test_passthrough import passing_over
 from .upstream import whole
 
@@ -108,5 +110,57 @@ def test_a_configuration_that_the_gateway_cannot_have_changes_nothing(vendor, ke
         ):
             with made, pytest.raises(ConfigError):
                 gate.app.replace_dispatcher(made)
-            assert before is gate.app.dispatcher is gate.app.service.dispatcher
+            assert before is gate.app.dispatcher
             assert 200 == gate.post("/v1/moderations", {"input": "a"}).status_code
+
+
+def _over(vendor, name):
+    made = Dispatcher({"default_vendor": name, "retry_policy": {"max_retries": 0}})
+    made.register_vendor(HttpVendor(kind="openai", name=name, base_url=f"{vendor.url}/v1", api_key="sk-of-the-gateway"))
+    return made
+
+
+def _fetch(gate, path):
+    return requests.get(gate.url + path, headers={"x-api-key": gate.key}, timeout=PATIENCE).json()
+
+
+def test_a_request_ends_with_the_configuration_that_it_began_with(vendor, keys, monkeypatch):
+    """Also one of ``/proxy``, in the middle of which there is a reload; the next one has the new configuration."""
+    with passing_over(vendor, keys, (), key={}) as gate, _over(vendor, "other") as other:
+        replacing = [lambda _seconds: gate.app.replace_dispatcher(other)]
+        monkeypatch.setattr(gate.app.records, "flush", lambda seconds: replacing.pop()(seconds) if replacing else None)
+        during, after = _fetch(gate, "/proxy/stats"), _fetch(gate, "/proxy/stats")
+
+        assert "openai" in during["providers"]
+        assert {"other"} == set(after["providers"])
+
+
+def test_a_reload_leaves_the_health_of_vendors_in_sight(vendor, keys):
+    """The calls of the new dispatcher are heard."""
+    with passing_over(vendor, keys, (), key={}) as gate, _over(vendor, "other") as other:
+        gate.app.replace_dispatcher(other)
+        vendor.answers = [whole(b"{}", status=500)]
+        gate.post("/v1/chat/completions", {"model": "other:gpt-4o-mini", "messages": [{"role": "user", "content": "a"}]})
+
+        assert {"other": "error"} == _fetch(gate, "/proxy/health")["providers"]
+
+
+LEVELS = {
+    "a glob of each spelling": (["openai:gpt-4o*"], ["gpt-4o-mini"], 200),
+    "the name with a slash": (["openai/gpt-4o-mini"], None, 200),
+    "a level that says no": (["openai:gpt-4o*"], ["gpt-5"], 403),
+    "another vendor's": (["anthropic:gpt-4o-mini"], None, 403),
+}
+
+
+@each("case", list(LEVELS))
+def test_a_further_model_is_asked_for_as_any_is(vendor, keys, case):
+    """By the globs of each level, whichever spelling each of them has."""
+    own, of_team, status = LEVELS[case]
+    vendor.answers = [whole(b"{}")]
+    organization = f"org-{list(LEVELS).index(case)}"
+    keys.owners.create("organization", organization)
+    keys.owners.create("team", "a", organization=organization, models=of_team)
+    with passing_over(vendor, keys, ROWS, key={"models": own, "organization": organization, "team": "a"}) as gate:
+        named = "openai/gpt-4o-mini" if "slash" in case else "openai:gpt-4o-mini"
+        assert status == gate.post("/v1/moderations", {"input": "a", "model": named}).status_code

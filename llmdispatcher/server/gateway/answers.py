@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 import traceback
@@ -36,6 +37,11 @@ class WholeAnswer(NamedTuple):
     status: int
     body: bytes
     headers: dict[str, str]
+
+
+def json_answer(body: Any, status: int = 200) -> WholeAnswer:
+    """A document as an answer."""
+    return WholeAnswer(status, json.dumps(body).encode(), {"Content-Type": "application/json"})
 
 
 class ClosableBody(Protocol):

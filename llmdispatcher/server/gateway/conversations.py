@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -13,50 +12,36 @@ import attrs
 from ...catalog import vendor_row
 from ...dispatcher import Dispatcher
 from ...errors import ConfigError
-from ...runtime import Clock
 from ...types import EmbeddingRequest, Message, Request, replace
 from ...vendors import HttpVendor
 from ...wire import COUNTING, EMBEDDING_CODECS, EmbeddingCodec, Inbound
-from ..budgets import accounts_of
-from ..kept_ids import KeptIds, made_in, references_in
-from ..keys import ApiKey, KeyStore
-from ..records import RequestRecords
-from . import passed_bodies, passthrough
+from ..kept_ids import made_in, references_in
+from ..keys import ApiKey
+from . import passthrough
 from .answers import VENDOR_ID, StreamedAnswer, WholeAnswer, facts_of, header_text, stream_of
 from .caching import may_cache
 from .checks import check_media, check_output, check_settings, check_stateless, further_models, models_of_tools
 from .formats import ITS_MODELS, MESSAGES, GatewayError, without_keys
-from .http import GatewaySettings, Incoming, Leavers, PassthroughRow, Task, client_credentials
+from .http import GatewaySettings, Incoming, Task, client_credentials
 from .limits import charging
 from .models import ModelNames
 from .passed_vectors import ClientEmbedding, PassedEmbeddings, VectorsDocument, check_parts, is_countable, no_texts
 from .passing import Original, anthropic_headers, body_of, family, hashed_values
-from .record import RequestRecord
-from .requests import RequestLog
 from .service_format import in_service_format
-from .sessions import session_of
+from .sessions import note_request, session_of
+from .state import GatewayState
 from .targets import ClientRequest
-from .tenant import TenantHashes
 
 _MAX_TIMEOUT = 3600.0
 _ANY_MESSAGES = (Message.user("-"),)
-_MOST_PASSED = 64 << 20
-"""Bytes of an answer that is fetched."""
 
 
-class Conversations(ModelNames):
-    """Answers requests that are read, checked and bound to their key, over a dispatcher; each is noted in ``log``."""
+class Conversations:
+    """Answers requests that are read, checked and bound to their key, over the dispatcher of some ``names``."""
 
-    def __init__(self, dispatcher: Dispatcher, keys: KeyStore, settings: GatewaySettings, clock: Clock) -> None:
-        super().__init__(dispatcher)
-        self.settings = settings
-        self._clock = clock
-        self.records = RequestRecords(keys.url, clock=clock, days=settings.record_days)
-        self.log = RequestLog(self.records, clock)
-        self._leavers = Leavers()
-        self._tenants = TenantHashes(keys)
-        self._takes_client_credentials = takes_client_credentials(dispatcher)
-        self._kept = KeptIds(keys) if settings.stateful else None
+    def __init__(self, names: ModelNames, settings: GatewaySettings, state: GatewayState, *, own_credentials: bool) -> None:
+        self._names, self._dispatcher, self._settings, self._state = names, names.dispatcher, settings, state
+        self._takes_client_credentials = own_credentials
 
     def complete(self, task: Task) -> WholeAnswer | StreamedAnswer:
         """Answer a conversation in OpenAI's format, or as the LLM proxy service does where a body asks for that."""
@@ -81,15 +66,15 @@ class Conversations(ModelNames):
         asked, _document = self._asked(task)
         if task.record is not None:
             task.record.streamed = asked.stream
-            self.log.dispatch(task.record)
+            self._state.log.dispatch(task.record)
         timeout = self._timeout(task.incoming)
         if task.charge is not None:
-            seconds = None if asked.stream else timeout or self.settings.timeout
-            targets = partial(self._billed_targets, streaming=asked.stream)
+            seconds = None if asked.stream else timeout or self._settings.timeout
+            targets = partial(self._names.billed_targets, streaming=asked.stream)
             asked = attrs.evolve(asked, request=task.charge.take(asked.request, targets, seconds, partial(self._with_model, task)))
         if not asked.stream:
-            with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
-                response = answered(self.dispatcher.send(asked.request, timeout=timeout or self.settings.timeout, cancel=cancel))
+            with charging(task.charge) as answered, self._state.leavers.watch(task.incoming.environ) as cancel:
+                response = answered(self._dispatcher.send(asked.request, timeout=timeout or self._settings.timeout, cancel=cancel))
             if task.record is not None:
                 task.record.answered(response)
             passed = body_of(response)
@@ -98,9 +83,9 @@ class Conversations(ModelNames):
             body = passed or task.form.codec.write_response(response, asked)
             return WholeAnswer(200, body, {"Content-Type": "application/json", **facts_of(response)})
         with charging(task.charge):
-            stream = self.dispatcher.send_streaming(asked.request, timeout=timeout)
-        answer = stream_of(stream, task, asked, self.settings, self._leavers)
-        vendor = self.dispatcher.get_vendor(stream.vendor) if stream.vendor is not None else None
+            stream = self._dispatcher.send_streaming(asked.request, timeout=timeout)
+        answer = stream_of(stream, task, asked, self._settings, self._state.leavers)
+        vendor = self._dispatcher.get_vendor(stream.vendor) if stream.vendor is not None else None
         if (told := answer.headers.get(VENDOR_ID)) is not None and isinstance(vendor, HttpVendor):
             answer.headers[VENDOR_ID] = vendor.mask(told)
         return answer
@@ -110,7 +95,7 @@ class Conversations(ModelNames):
         named = self._settings_of(task, model)["model"]
         if not isinstance(request, ClientRequest):
             return replace(request, model=named)
-        return replace(request, model=named, allows=self._grants(task.key, request, named))
+        return replace(request, model=named, allows=self._names.grants(task.key, request, named))
 
     def _asked(self, task: Task, *, marks: bool = True) -> tuple[Inbound, Original]:
         """What a body asks for, checked, with the model's name as the dispatcher has it, and its document."""
@@ -118,39 +103,33 @@ class Conversations(ModelNames):
         asked = codec.read_request(task.body, f"{incoming.path}?{incoming.query}")
         request = asked.request
         check_settings(request)
-        check_output(request, self.settings.max_max_tokens)
+        check_output(request, self._settings.max_max_tokens)
         check_media(request)
         self._check_further_models(task.key, [*further_models(request.extra_params), *models_of_tools(request.tools)])
-        if self._kept is None:
+        if not self._settings.stateful:
             check_stateless(request)
         else:
-            self._check_kept(task, references_in(json.loads(task.body)))
+            self._state.check_kept(task, references_in(json.loads(task.body)))
         organization = task.key.organization if task.key is not None else ""
         session = session_of(task.incoming, request)
         changes = self._settings_of(task, request.model)
         changes["metadata"] = {**request.metadata, **self._known_as(task, request)}
-        if self.dispatcher.config.cache is not None and not may_cache(self.dispatcher, request):
+        if self._dispatcher.config.cache is not None and not may_cache(self._dispatcher, request):
             changes["cache"] = False
         if session is not None:
-            changes |= {"session": f"{organization}\0{session}", "cache_key": self._tenants.hash_for(organization, session)}
-        fields, hashed = hashed_values(request, partial(self._tenants.hash_for, organization))
+            changes |= {"session": f"{organization}\0{session}", "cache_key": self._state.tenants.hash_for(organization, session)}
+        fields, hashed = hashed_values(request, partial(self._state.tenants.hash_for, organization))
         if headers := anthropic_headers(incoming):
             changes["headers"] = headers
-        changes["allows"] = self._grants(task.key, request, changes["model"])
-        changes["marks"] = self.settings.cache_marks
-        changes["endless"] = isinstance(self.dispatcher.config.timeout, str) and self._timeout(incoming) is None
+        changes["allows"] = self._names.grants(task.key, request, changes["model"])
+        changes["marks"] = self._settings.cache_marks
+        changes["endless"] = isinstance(self._dispatcher.config.timeout, str) and self._timeout(incoming) is None
         beta = task.form is MESSAGES and "beta=true" in incoming.query.split("&")
         own = client_credentials(incoming) if self._takes_client_credentials else {}
-        settings = self.settings if marks else attrs.evolve(self.settings, cache_marks=False)
+        settings = self._settings if marks else attrs.evolve(self._settings, cache_marks=False)
         original = Original(task.body, asked, codec, hashed=hashed, settings=settings, beta=beta)
         bound = original.bind(ClientRequest.known(request, **{**changes, **fields}), own)
-        return attrs.evolve(asked, created_at=self._clock.now(), request=bound), original
-
-    def _check_kept(self, task: Task, ids: set[str]) -> None:
-        """Raise unless what a request names of the things that vendors keep is its organization's own."""
-        if self._kept is not None and not self._kept.are_of(task.maker.organization, ids):
-            text = "the request names an answer, file or conversation that is not here; make one, or leave it out"
-            raise GatewayError(text, status=404, code="not_found")
+        return attrs.evolve(asked, created_at=self._state.clock.now(), request=bound), original
 
     @staticmethod
     def _known_as(task: Task, request: Request) -> dict[str, Any]:
@@ -158,13 +137,13 @@ class Conversations(ModelNames):
         told: dict[str, Any] = {}
         if task.key is not None and (tags := task.key.all_tags):
             told = {"tags": tags, **{f"tag:{tag}": True for tag in tags}}  # which routing rules can compare
-        return told if task.record is None else {**told, **_note_request(task, task.record, request)}
+        return told if task.record is None else {**told, **note_request(task, task.record, request)}
 
     def _settings_of(self, task: Task, model: str) -> dict[str, Any]:
-        """The model as the dispatcher names it, and what the headers say. Raises where the key may not ask for it."""
+        """The model as the dispatcher names it, what the headers say, and whose the call is. Raises for a model that is a key."""
         if without_keys(model) != model:  # logs tell names of models
             raise GatewayError("model: this looks like a key, and is no model", status=404, code="model_not_found", param="model")
-        named = self._model(model)
+        named = self._names.named(model)
         incoming = task.incoming
         changes: dict[str, Any] = {"model": named}
         for header, field in (("x-llmdispatcher-mode", "mode"), ("x-llmdispatcher-profile", "profile")):
@@ -181,7 +160,7 @@ class Conversations(ModelNames):
         """Raise for names of models in fields of a vendor's own that a key may not ask for: some vendors fall back to these."""
         if key is None or not key.limits_models:
             return
-        if not all(one is not None and self._may_ask(key, one) for one in named):
+        if not all(one is not None and self._names.may_name(key, one) for one in named):
             text = f"models, fallbacks, tools: this key may not ask for all of these; {ITS_MODELS}"
             raise GatewayError(text, status=403, code="model_not_allowed", param="models")
 
@@ -211,15 +190,15 @@ class Conversations(ModelNames):
         if not asked.texts:
             self._check_no_texts(task, asked)
         sent = self._embedding_of(task, codec, asked)
-        timeout = self._timeout(task.incoming) or self.settings.timeout
+        timeout = self._timeout(task.incoming) or self._settings.timeout
         if task.charge is not None:
-            targets = lambda asked: self._billed_targets(replace(asked, messages=_ANY_MESSAGES))  # noqa: E731 - each fits by itself
+            targets = lambda asked: self._names.billed_targets(replace(asked, messages=_ANY_MESSAGES))  # noqa: E731 - each fits by itself
             request = task.charge.take(sent.as_request(), targets, timeout, partial(self._with_model, task))
             sent = attrs.evolve(sent, model=request.model, known={**sent.known, "allows": getattr(request, "allows", None)})
-        with charging(task.charge) as answered, self._leavers.watch(task.incoming.environ) as cancel:
+        with charging(task.charge) as answered, self._state.leavers.watch(task.incoming.environ) as cancel:
             if task.record is not None:
-                self.log.dispatch(task.record)
-            found = answered(self.dispatcher.send_embedding(sent, timeout=timeout, cancel=cancel))
+                self._state.log.dispatch(task.record)
+            found = answered(self._dispatcher.send_embedding(sent, timeout=timeout, cancel=cancel))
         if task.record is not None:
             task.record.answered(found)
         if isinstance(found, PassedEmbeddings):
@@ -234,7 +213,7 @@ class Conversations(ModelNames):
 
     def _check_no_texts(self, task: Task, asked: EmbeddingRequest) -> None:
         """Raise for what has no texts alone, and that guards or a budget cannot look into, or that names what a vendor keeps."""
-        if self.dispatcher.config.guards:
+        if self._dispatcher.config.guards:
             text = "input: the guards of this gateway read texts alone; send the text in place of tokens or files"
             raise GatewayError(text, status=400, code="invalid_request_error", param="input")
         if task.charge is not None and not is_countable(asked):
@@ -242,16 +221,16 @@ class Conversations(ModelNames):
             raise GatewayError(text, status=403, code="model_unpriced", param="content")
         check_parts(asked)
         named = references_in(asked.extra_params)
-        if self._kept is None:
+        if not self._settings.stateful:
             passthrough.check_stateless_document(asked.extra_params, named)
-        self._check_kept(task, named)
+        self._state.check_kept(task, named)
 
     def _embedding_of(self, task: Task, codec: EmbeddingCodec, asked: EmbeddingRequest) -> ClientEmbedding:
         """What a body asks for, with the model's name as the dispatcher has it, and its document."""
         known = self._settings_of(task, asked.model)
         model, profile = known.pop("model"), known.pop("profile", None)
         organization = task.key.organization if task.key is not None else ""
-        fields, hashed = hashed_values(asked, partial(self._tenants.hash_for, organization))
+        fields, hashed = hashed_values(asked, partial(self._state.tenants.hash_for, organization))
         extra = fields.pop("extra_params", asked.extra_params)
         extra = {name: value for name, value in extra.items() if name != "encoding_format"}  # the codecs want numbers
         asked = attrs.evolve(asked, **fields, model=model, profile=profile, extra_params=extra, drop_params=True)
@@ -259,13 +238,13 @@ class Conversations(ModelNames):
         document = VectorsDocument(task.body, codec, path=task.incoming.path, hashed=hashed, credentials=own)
         sent = document.bind(asked, known)
         metadata = self._known_as(task, sent.as_request())
-        allows = self._grants(task.key, sent.as_request(), model)
+        allows = self._names.grants(task.key, sent.as_request(), model)
         return attrs.evolve(sent, metadata=metadata, known={**known, "allows": allows})
 
     def count(self, task: Task) -> WholeAnswer:
         """Answer how many tokens a conversation has."""
         asked, document = self._asked(task, marks=False)
-        counted = self.dispatcher.count_tokens(asked.request, timeout=self._timeout(task.incoming) or self.settings.timeout)
+        counted = self._dispatcher.count_tokens(asked.request, timeout=self._timeout(task.incoming) or self._settings.timeout)
         headers = {"Content-Type": "application/json"}
         if counted.vendor is not None:
             headers |= {"x-llmdispatcher-vendor": header_text(counted.vendor), "x-llmdispatcher-model": header_text(counted.model)}
@@ -275,74 +254,6 @@ class Conversations(ModelNames):
             return WholeAnswer(200, body, {**head.limits, **headers, **told})
         counting = next(one for one in COUNTING.values() if one.codec is task.form.codec)
         return WholeAnswer(200, counting.write(counted.tokens), headers)
-
-    def pass_through(self, task: Task, row: PassthroughRow) -> WholeAnswer | StreamedAnswer:
-        """Send a body to a vendor as it is, and its answer back."""
-        key, vendor = task.maker, self.dispatcher.get_vendor(row.vendor)
-        assert isinstance(vendor, HttpVendor), "checked at the beginning"
-        if row.unpriced != "allow" and accounts_of(key.levels, self._clock.now()):
-            text = "what calls of this path cost is not known, and this key has a budget"
-            text += '; unpriced = "allow" in its [[passthrough]] lets them through'
-            raise GatewayError(text, status=403, code="model_unpriced")
-        target = passthrough.target_of(row, vendor, task)
-        self._check_kept(task, set(task.match.groups()))
-        if task.incoming.method != "POST":
-            self._check_passing_model(key, row, [])
-            reply = vendor.request(
-                task.incoming.method, target, timeout=self.settings.timeout, max_retries=0, max_body=_MOST_PASSED
-            )
-            self._keep_made(task, reply.content, reply.headers.get("content-type", ""))
-            told = {"x-llmdispatcher-vendor": vendor.name, **({VENDOR_ID: reply.request_id} if reply.request_id else {})}
-            return WholeAnswer(200, reply.content, {**told, **passthrough.content_headers(reply.headers.get("content-type", ""))})
-        content_type = passthrough.content_type_of(task.incoming)
-        models, files = passed_bodies.models_in(task.body, content_type), passed_bodies.named_in_files(task.body, content_type)
-        self._check_passing_model(key, row, None if models is None else [*models, *files.models])
-        document = passed_bodies.document_in(task.body, content_type)
-        passed_bodies.check_whole(row.to or row.path, document)
-        named = references_in(document) | passed_bodies.references_in_form(task.body, content_type) | files.ids
-        if self._kept is None:
-            passthrough.check_stateless_document(document, named)
-        self._check_kept(task, named)
-        stream = isinstance(document, dict) and (document.get("stream") is True or document.get("stream_format") == "sse")
-        request: Request = passthrough.request_of(row, vendor, task, target)
-        if task.record is not None:
-            request = replace(request, metadata={**request.metadata, **_note_request(task, task.record, request)})
-            self.log.dispatch(task.record)
-        if stream:
-            opened = self.dispatcher.send_streaming_to_vendor(vendor.name, request, timeout=self.settings.timeout)
-            return passthrough.streamed_answer(opened, task, self.settings.timeout)
-        with self._leavers.watch(task.incoming.environ) as cancel:
-            answer = self.dispatcher.send_to_vendor(vendor.name, request, timeout=self.settings.timeout, cancel=cancel)
-        if task.record is not None:
-            task.record.answered(answer)
-        passed = passthrough.whole_answer(answer)
-        self._keep_made(task, passed.body, passed.headers["Content-Type"])
-        return passed
-
-    @staticmethod
-    def _keep_made(task: Task, body: bytes, content_type: str) -> None:
-        """Note whose the things are that a vendor says it has made."""
-        if task.keep is not None and "json" in content_type:
-            with contextlib.suppress(ValueError, RecursionError):
-                task.keep(made_in(json.loads(body)))
-
-    def _check_passing_model(self, key: ApiKey, row: PassthroughRow, named: list[str] | None) -> None:
-        """Raise unless a key may ask for the model that a body names, or else for the path."""
-        if not key.may_use(row.vendor):
-            raise GatewayError(f"this key may not use {row.vendor}, the vendor of this path", status=403, code="model_not_allowed")
-        if not key.limits_models:
-            return
-        if named is None or not all(self._may_ask(key, name) for name in named or [f"{row.vendor}:{row.path.strip('/')}"]):
-            raise GatewayError(
-                f"model: this key may not ask for it; {ITS_MODELS}", status=403, code="model_not_allowed", param="model"
-            )
-
-
-def _note_request(task: Task, record: RequestRecord, request: Request) -> dict[str, str]:
-    """Note session and model of a request; returns what observers and a ledger are told of it, in its metadata."""
-    session = session_of(task.incoming, request)
-    record.session, record.asked_model = session and without_keys(session), without_keys(request.model)
-    return {"request_id": record.id, **({"session": record.session} if record.session is not None else {})}
 
 
 def takes_client_credentials(dispatcher: Dispatcher) -> bool:

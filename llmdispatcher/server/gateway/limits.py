@@ -165,12 +165,12 @@ def _per_minute(level: LimitedLevel) -> str:
 class CallCharge:
     """What one call has taken of its key's tokens and budgets. It is settled once: later settlements change nothing.
 
-    ``default_output`` are the tokens that are reserved for an answer of which nothing is known, ``session`` is the client's.
+    ``default_output`` are the tokens that are reserved for an answer of which nothing is known.
     """
 
-    def __init__(self, limits: KeyLimits, budgets: KeyBudgets, key: ApiKey, *, default_output: int, session: str | None) -> None:
+    def __init__(self, limits: KeyLimits, budgets: KeyBudgets, key: ApiKey, *, default_output: int) -> None:
         self._limits, self._budgets, self._key = limits, budgets, key
-        self._default_output, self._session = default_output, session
+        self._default_output = default_output
         self._request: Request | None = None
         self._entry: TokenEntry | None = None
         self._reservation: KeyReservation | None = None
@@ -193,7 +193,7 @@ class CallCharge:
         self._entry = self._limits.take(self._key, min(max(1, tokens), _MOST_TOKENS))
         self._request = request
         key = self._key
-        session = getattr(request, "session", None) or self._session or request.prompt_cache_key
+        session = getattr(request, "session", None) or request.prompt_cache_key
         accounts = accounts_of(key.levels, self._budgets.now())
         if not accounts:
             return request
@@ -298,13 +298,11 @@ def charging(charge: CallCharge | None) -> Iterator[Callable[[_Answer], _Answer]
         raise
 
 
-def charge_of(
-    limits: KeyLimits, budgets: KeyBudgets, key: ApiKey | None, *, default_output: int, session: str | None
-) -> CallCharge | None:
+def charge_of(limits: KeyLimits, budgets: KeyBudgets, key: ApiKey, *, default_output: int) -> CallCharge | None:
     """The charge of a call; ``None`` for a key that has neither a budget nor a limit of tokens, nor an owner with one."""
-    if key is None or not any(_counts_calls(policy) for _, _, policy in key.levels):
+    if not any(_counts_calls(policy) for _, _, policy in key.levels):
         return None
-    return CallCharge(limits, budgets, key, default_output=default_output, session=session)
+    return CallCharge(limits, budgets, key, default_output=default_output)
 
 
 def _counts_calls(policy: KeyPolicy) -> bool:

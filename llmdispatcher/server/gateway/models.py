@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from ...dispatcher import Dispatcher
 from ...errors import DispatchError
 from ...types import Request, replace
 from ..keys import ApiKey
-from .answers import WholeAnswer
+from .answers import WholeAnswer, json_answer
 from .checks import further_models, models_of_tools
 from .formats import GOOGLE, ITS_MODELS, MESSAGES, OLLAMA, GatewayError
 from .http import Task, form_of
@@ -45,12 +44,12 @@ class ModelNames:
             listed = {"object": "list", "data": [_model_record(name) for name in names]}
             if "client_version=" in task.incoming.query:  # Codex reads its own records here, and keeps its own table where none is
                 listed["models"] = []
-        return WholeAnswer(200, json.dumps(listed).encode(), {"Content-Type": "application/json"})
+        return json_answer(listed)
 
     def model(self, task: Task) -> WholeAnswer:
         """Show one name, if a key may ask for it."""
         name = task.match["model"]
-        named, names = self._model(name), self._names(task.key)
+        named, names = self.named(name), self._names(task.key)
         if named not in names and not (":" not in named and any(one.partition(":")[2] == named for one in names)):
             raise GatewayError(
                 "model: there is no such model here; GET /v1/models lists all", status=404, code="model_not_found", param="model"
@@ -62,7 +61,7 @@ class ModelNames:
             record = _anthropic_record(name)
         else:
             record = _model_record(name)
-        return WholeAnswer(200, json.dumps(record).encode(), {"Content-Type": "application/json"})
+        return json_answer(record)
 
     def _names(self, key: ApiKey | None) -> list[str]:
         vendors = self.dispatcher.get_vendors()
@@ -78,28 +77,28 @@ class ModelNames:
             return True
         return grants.allows_named(name) if ":" in name else self._has_target(grants, Request(name, "-"))
 
-    def _grants(self, key: ApiKey | None, request: Request, model: str) -> Grants | None:
+    def grants(self, key: ApiKey | None, request: Request, model: str) -> Grants | None:
         """Whom a key may ask for a model; ``None``: anybody. Raises where there is nobody, be the model known or not."""
         grants = Grants.of(key, model, self.dispatcher)
         if grants is not None and not grants.is_certain and not self._has_target(grants, replace(request, model=model)):
-            text = f"model: neither this key nor a vendor that it may use can be asked for {model[:80]!r}; {ITS_MODELS}"
+            text = f"model: this key may not ask for {model[:80]!r}, or none of the vendors that it may use has it; {ITS_MODELS}"
             raise GatewayError(text, status=403, code="model_not_allowed", param="model")
         return grants
 
     def _has_target(self, grants: Grants, request: Request) -> bool:
         """Whether any target of a request may be asked."""
         try:
-            return bool(self._targets(ClientRequest.known(request, allows=grants)))
+            return bool(self.targets(ClientRequest.known(request, allows=grants)))
         except DispatchError:
             return False
 
-    def _targets(self, request: Request, *, streaming: bool = False) -> Sequence[Target]:
+    def targets(self, request: Request, *, streaming: bool = False) -> Sequence[Target]:
         """Whom the dispatcher would ask."""
         return self.dispatcher.explain(request, streaming=streaming).targets
 
-    def _billed_targets(self, request: Request, *, streaming: bool = False) -> Sequence[Target]:
+    def billed_targets(self, request: Request, *, streaming: bool = False) -> Sequence[Target]:
         """Whom the dispatcher would ask, and the models that a request lets these vendors ask, which they bill."""
-        asked = self._targets(request, streaming=streaming)
+        asked = self.targets(request, streaming=streaming)
         found = list(asked)
         models = {*further_models(request.extra_params), *models_of_tools(request.tools)}
         if len(models) > _MOST_FURTHER:
@@ -108,22 +107,20 @@ class ModelNames:
         for model in models:
             for vendor in {target.vendor for target in asked}:
                 try:
-                    found += self._targets(Request(f"{vendor}:{model}", "-", failover=False))
+                    found += self.targets(Request(f"{vendor}:{model}", "-", failover=False))
                 except DispatchError:  # of one that is not known, nor is what it costs
                     found.append(Target(vendor=vendor, model=f"{model}"))
         return found
 
-    def _may_ask(self, key: ApiKey, model: str) -> bool:
-        """Whether a key may use a name: as it is written, as ours, or without the registered vendor before it."""
-        named = self._model(model)
-        vendor, colon, tail = named.partition(":")
-        return (
-            key.may_ask(model)
-            or key.may_ask(named)
-            or bool(colon and key.may_ask(tail) and self.dispatcher.get_vendor(canonical(vendor)) is not None)
-        )
+    def may_name(self, key: ApiKey, model: str) -> bool:
+        """Whether a key may ask for a name that a vendor resolves by itself, as it is written, or as ours.
 
-    def _model(self, name: str) -> str:
+        It is asked as any model is (:class:`Grants`), but that nobody knows the target: the globs must speak of the name.
+        """
+        found = [Grants.of(key, one, self.dispatcher) for one in {model, self.named(model)}]
+        return any(grants is None or grants.names_it for grants in found)
+
+    def named(self, name: str) -> str:
         """A name with a slash, as other gateways have it, as ours: ``openai/gpt-4o`` where openai is registered."""
         head, slash, tail = name.partition("/")
         if name in self.dispatcher.config.pools:

@@ -7,28 +7,37 @@ way. What such a call costs is not known: a key with a budget may make it only w
 
 from __future__ import annotations
 
+import contextlib
+import json
 import queue
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import attrs
 
+from ...dispatcher import Dispatcher, StreamingResponse
 from ...errors import ConfigError, DispatchError
 from ...runtime import AttemptMetrics, ChannelClosed
-from ...types import Message, Request, Response, StreamChunk, choices
+from ...types import Message, Request, Response, StreamChunk, choices, replace
 from ...vendors import HttpVendor
 from ...wire import OPENAI_CHAT, Bounds, Codec, InboundRequest
-from .answers import StreamedAnswer, WholeAnswer, facts_of
+from ..budgets import accounts_of
+from ..kept_ids import made_in, references_in
+from ..keys import ApiKey
+from . import passed_bodies
+from .answers import VENDOR_ID, StreamedAnswer, WholeAnswer, facts_of
 from .checks import kept_in
-from .formats import NO_PATH, GatewayError
-from .http import GLANCE, Incoming, PassthroughRow, Task, has_left
+from .formats import ITS_MODELS, NO_PATH, GatewayError
+from .http import GLANCE, GatewaySettings, Incoming, PassthroughRow, Task, has_left
+from .models import ModelNames
 from .passing import PassedChunk, PassedResponse, head_of
+from .sessions import note_request
+from .state import GatewayState
 
-if TYPE_CHECKING:
-    from ...dispatcher import Dispatcher, StreamingResponse
-
+_MOST_PASSED = 64 << 20
+"""Bytes of an answer that is fetched."""
 METHODS = ("POST", "GET", "DELETE")
 _PATH = re.compile(r"(?:/(?:[A-Za-z0-9._-]+|\{id\}))+")
 _ID = "[A-Za-z0-9_-]{1,128}"
@@ -117,6 +126,74 @@ def check_as_sent(incoming: Incoming) -> None:
     path = sent.partition("?")[0] if sent.startswith("/") else urlsplit(sent).path
     if path != f"{incoming.environ.get('SCRIPT_NAME', '')}{incoming.path}":
         raise GatewayError(NO_PATH, status=404, code="not_found")
+
+
+class Passthrough:
+    """Sends bodies to the vendors that rows name, and their answers back."""
+
+    def __init__(self, names: ModelNames, settings: GatewaySettings, state: GatewayState) -> None:
+        self._names, self._dispatcher, self._settings, self._state = names, names.dispatcher, settings, state
+
+    def answer(self, task: Task, row: PassthroughRow) -> WholeAnswer | StreamedAnswer:
+        """Send a body to a vendor as it is, and its answer back."""
+        key, vendor = task.maker, self._dispatcher.get_vendor(row.vendor)
+        assert isinstance(vendor, HttpVendor), "checked at the beginning"
+        if row.unpriced != "allow" and accounts_of(key.levels, self._state.clock.now()):
+            text = "what calls of this path cost is not known, and this key has a budget"
+            text += '; unpriced = "allow" in its [[passthrough]] lets them through'
+            raise GatewayError(text, status=403, code="model_unpriced")
+        target = target_of(row, vendor, task)
+        self._state.check_kept(task, set(task.match.groups()))
+        if task.incoming.method != "POST":
+            self._check_model(key, row, [])
+            reply = vendor.request(
+                task.incoming.method, target, timeout=self._settings.timeout, max_retries=0, max_body=_MOST_PASSED
+            )
+            _keep_made(task, reply.content, reply.headers.get("content-type", ""))
+            told = {"x-llmdispatcher-vendor": vendor.name, **({VENDOR_ID: reply.request_id} if reply.request_id else {})}
+            return WholeAnswer(200, reply.content, {**told, **content_headers(reply.headers.get("content-type", ""))})
+        content_type = content_type_of(task.incoming)
+        models, files = passed_bodies.models_in(task.body, content_type), passed_bodies.named_in_files(task.body, content_type)
+        self._check_model(key, row, None if models is None else [*models, *files.models])
+        document = passed_bodies.document_in(task.body, content_type)
+        passed_bodies.check_whole(row.to or row.path, document)
+        named = references_in(document) | passed_bodies.references_in_form(task.body, content_type) | files.ids
+        if not self._settings.stateful:
+            check_stateless_document(document, named)
+        self._state.check_kept(task, named)
+        stream = isinstance(document, dict) and (document.get("stream") is True or document.get("stream_format") == "sse")
+        request: Request = request_of(row, vendor, task, target)
+        if task.record is not None:
+            request = replace(request, metadata={**request.metadata, **note_request(task, task.record, request)})
+            self._state.log.dispatch(task.record)
+        if stream:
+            opened = self._dispatcher.send_streaming_to_vendor(vendor.name, request, timeout=self._settings.timeout)
+            return streamed_answer(opened, task, self._settings.timeout)
+        with self._state.leavers.watch(task.incoming.environ) as cancel:
+            answer = self._dispatcher.send_to_vendor(vendor.name, request, timeout=self._settings.timeout, cancel=cancel)
+        if task.record is not None:
+            task.record.answered(answer)
+        passed = whole_answer(answer)
+        _keep_made(task, passed.body, passed.headers["Content-Type"])
+        return passed
+
+    def _check_model(self, key: ApiKey, row: PassthroughRow, named: list[str] | None) -> None:
+        """Raise unless a key may ask for the model that a body names, or else for the path."""
+        if not key.may_use(row.vendor):
+            raise GatewayError(f"this key may not use {row.vendor}, the vendor of this path", status=403, code="model_not_allowed")
+        if not key.limits_models:
+            return
+        if named is None or not all(self._names.may_name(key, name) for name in named or [f"{row.vendor}:{row.path.strip('/')}"]):
+            raise GatewayError(
+                f"model: this key may not ask for it; {ITS_MODELS}", status=403, code="model_not_allowed", param="model"
+            )
+
+
+def _keep_made(task: Task, body: bytes, content_type: str) -> None:
+    """Note whose the things are that a vendor says it has made."""
+    if task.keep is not None and "json" in content_type:
+        with contextlib.suppress(ValueError, RecursionError):
+            task.keep(made_in(json.loads(body)))
 
 
 def target_of(row: PassthroughRow, vendor: HttpVendor, task: Task) -> str:

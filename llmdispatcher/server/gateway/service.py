@@ -6,18 +6,16 @@ processes and the days that records are kept for.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
 
 from ...dispatcher import Dispatcher
-from ...runtime import Clock
-from ..records import RecordSpan, RequestRecords
-from .answers import WholeAnswer
+from ..records import RecordSpan
+from .answers import WholeAnswer, json_answer
 from .formats import GatewayError
 from .http import Task
+from .state import GatewayState
 from .usage import PATIENCE, dollars
 from .watch import VendorWatch, is_good
 
@@ -25,36 +23,26 @@ from .watch import VendorWatch, is_good
 class ProxyService:
     """Answers the paths below ``/proxy``, for one dispatcher; it hears of its calls from now on."""
 
-    def __init__(
-        self,
-        dispatcher: Dispatcher,
-        records: RequestRecords,
-        clock: Clock,
-        *,
-        in_flight: Callable[[str], int],
-        draining: Callable[[], bool],
-    ) -> None:
-        self.dispatcher, self._records, self._clock = dispatcher, records, clock
-        self._in_flight, self._draining = in_flight, draining
-        self._began = clock.monotonic()
-        self.watch = VendorWatch(clock)
+    def __init__(self, dispatcher: Dispatcher, state: GatewayState) -> None:
+        self._dispatcher, self._state, self._records = dispatcher, state, state.records
+        self.watch = VendorWatch(state.clock)
         dispatcher.add_observer(self.watch)
 
     def stats(self, task: Task) -> WholeAnswer:
         """The counts of requests, their cost in US dollars, and how the providers are."""
         figures = self._process() if _is_operator(task) else self._own(task)
         total = figures["total_requests"]
-        return _json_answer(
+        return json_answer(
             {
                 **figures,
                 "cache_hit_ratio": figures["cache_hits"] / total if total else 0.0,
-                "uptime_seconds": self._clock.monotonic() - self._began,
-                "providers": self.watch.states(self.dispatcher),
+                "uptime_seconds": self._state.clock.monotonic() - self._state.began,
+                "providers": self.watch.states(self._dispatcher),
             }
         )
 
     def _process(self) -> dict[str, Any]:
-        stats = self.dispatcher.get_stats()
+        stats = self._dispatcher.get_stats()
         return {
             "total_requests": stats.total_requests,
             "successful_requests": stats.successful_requests,
@@ -77,7 +65,7 @@ class ProxyService:
             "cache_hits": int(sums["cached"]),
             "total_cost": float(cost),
             "total_cost_text": f"{cost:f}",
-            "active_requests": self._in_flight(task.maker.id) - 1,  # without this one
+            "active_requests": self._state.in_flight.of(task.maker.id) - 1,  # without this one
         }
 
     def _sums(self, task: Task, vendor: str | None = None) -> dict[str, Any]:
@@ -89,32 +77,32 @@ class ProxyService:
 
         Of the service "healthy", "degraded" (one of them fails), "unhealthy" (all of them), or "stopped"; 503 for the last two.
         """
-        states = self.watch.states(self.dispatcher)
+        states = self.watch.states(self._dispatcher)
         good = [is_good(state) for state in states.values()]
         status = "healthy" if good and all(good) else "degraded" if any(good) else "unhealthy"
-        if self._draining():
+        if self._state.drains.is_set():
             status = "stopped"
-        return _json_answer({"status": status, "providers": states}, 503 if status in ("unhealthy", "stopped") else 200)
+        return json_answer({"status": status, "providers": states}, 503 if status in ("unhealthy", "stopped") else 200)
 
     def providers(self, _task: Task) -> WholeAnswer:
         """The names of the providers."""
-        return _json_answer(self.dispatcher.get_vendors())
+        return json_answer(self._dispatcher.get_vendors())
 
     def provider(self, task: Task) -> WholeAnswer:
         """One provider, and whether it can be asked."""
         name = self._named(task)
-        state = self.watch.state(self.dispatcher, name)
-        return _json_answer({"name": name, "available": is_good(state), "status": state})
+        state = self.watch.state(self._dispatcher, name)
+        return json_answer({"name": name, "available": is_good(state), "status": state})
 
     def metrics(self, task: Task) -> WholeAnswer:
         """The attempts at one provider: how many, their mean latency (s), the share of errors, their cost, and those under way."""
         name = self._named(task)
         if not _is_operator(task):
-            return _json_answer(self._own_metrics(task, name))
-        stats = self.dispatcher.get_stats().vendor_stats.get(name)
+            return json_answer(self._own_metrics(task, name))
+        stats = self._dispatcher.get_stats().vendor_stats.get(name)
         count = stats.requests if stats is not None else 0
         failed = self.watch.last_error_at(name)
-        return _json_answer(
+        return json_answer(
             {
                 "request_count": count,
                 "avg_latency": stats.average_latency if stats is not None else 0.0,
@@ -140,8 +128,8 @@ class ProxyService:
 
     def rate_limit(self, task: Task) -> WholeAnswer:
         """What is left of a provider's own limits in this minute; ``None`` where it has none."""
-        status = self.dispatcher.get_rate_limit_status(self._named(task))
-        return _json_answer(
+        status = self._dispatcher.get_rate_limit_status(self._named(task))
+        return json_answer(
             {
                 "remaining": status.requests_remaining,
                 "limit": status.requests_limit,
@@ -153,21 +141,17 @@ class ProxyService:
 
     def clear_cache(self, _task: Task) -> WholeAnswer:
         """Forget all answers that are kept; those in the memory of other processes stay."""
-        cache = self.dispatcher.cache
+        cache = self._dispatcher.cache
         if cache is not None and not cache.clear():
             raise GatewayError("the cache's store cannot be asked; try again", status=503, code="store_unavailable")
-        return _json_answer({"cleared": True})
+        return json_answer({"cleared": True})
 
     def _named(self, task: Task) -> str:
         name = task.match["name"]
-        if name not in self.dispatcher.get_vendors():
+        if name not in self._dispatcher.get_vendors():
             raise GatewayError("there is no such provider; GET /proxy/providers lists them", status=404, code="not_found")
         return str(name)
 
 
 def _is_operator(task: Task) -> bool:
     return task.key is not None and "operator" in task.key.scopes
-
-
-def _json_answer(body: Mapping[str, Any] | list[str], status: int = 200) -> WholeAnswer:
-    return WholeAnswer(status, json.dumps(body).encode(), {"Content-Type": "application/json"})

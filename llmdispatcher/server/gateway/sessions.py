@@ -6,7 +6,9 @@ import json
 import re
 
 from ...types import Request
-from .http import Incoming
+from .formats import without_keys
+from .http import Incoming, Task
+from .record import RequestRecord
 
 MOST_OF_A_NAME = 256
 _MOST_OF_A_USER = 4096
@@ -31,6 +33,13 @@ def session_of(incoming: Incoming, request: Request | None) -> str | None:
         if (value := incoming.header(name)) is not None:
             return _bounded(value)
     return None if request is None else _bounded(request.prompt_cache_key) or _bounded(_in_user(request.user))
+
+
+def note_request(task: Task, record: RequestRecord, request: Request) -> dict[str, str]:
+    """Note session and model of a request; returns what observers and a ledger are told of it, in its metadata."""
+    session = session_of(task.incoming, request)
+    record.session, record.asked_model = session and without_keys(session), without_keys(request.model)
+    return {"request_id": record.id, **({"session": record.session} if record.session is not None else {})}
 
 
 def _in_user(user: str | None) -> str | None:

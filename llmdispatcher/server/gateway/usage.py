@@ -6,7 +6,6 @@ written down before anything is shown.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -16,7 +15,7 @@ from urllib.parse import parse_qs
 from ...dispatcher import Dispatcher
 from ...errors import DispatchError
 from ..records import GROUPS, Looking, RecordSpan, RequestRecords, decision_of
-from .answers import WholeAnswer
+from .answers import WholeAnswer, json_answer
 from .formats import GatewayError
 from .http import Task
 
@@ -28,11 +27,11 @@ _DAY_MICROS = 86_400_000_000
 _MONEY = ("cost", "saved")
 
 
-class UsageDesk:
+class UsageQueries:
     """Answers what requests were and what they cost."""
 
     def __init__(self, dispatcher: Dispatcher, records: RequestRecords) -> None:
-        self.dispatcher, self._records = dispatcher, records
+        self._dispatcher, self._records = dispatcher, records
 
     def request(self, task: Task) -> WholeAnswer:
         """One request with its decision, by its id. Raises :class:`GatewayError` with 404 for another organization's."""
@@ -43,11 +42,11 @@ class UsageDesk:
             raise GatewayError("there is no such request, or it has not ended", status=404, code="not_found")
         if row["organization"] != key.organization:
             self._records.looked(_looking(task), row["organization"], f"request {request_id}")
-        return _json_answer({**_request(row), **decision_of(row), "receipt": self._receipt(row["call_id"])})
+        return json_answer({**_request(row), **decision_of(row), "receipt": self._receipt(row["call_id"])})
 
     def _receipt(self, call_id: str | None) -> str | None:
         """The id of the receipt that has its call, where the dispatcher's ledger has one."""
-        ledger: Any = self.dispatcher.ledger
+        ledger: Any = self._dispatcher.ledger
         if call_id is None or not hasattr(ledger, "reading"):
             return None
         from ...accounting import Receipts  # late: where there is a ledger
@@ -78,7 +77,7 @@ class UsageDesk:
         if by is not None:
             groups = self._records.figures(span, by)
             told[f"by_{by}"] = [{by: _group(by, row["group"]), **_figures(row)} for row in groups]
-        return _json_answer(told)
+        return json_answer(told)
 
     def _span(self, task: Task, given: Mapping[str, str]) -> RecordSpan:
         key = task.maker
@@ -193,7 +192,3 @@ def _looking(task: Task) -> Looking:
 
 def _wrong(field: str, text: str) -> GatewayError:
     return GatewayError(f"{field}: {text}", status=400, code="invalid_request", param=field)
-
-
-def _json_answer(body: Mapping[str, Any]) -> WholeAnswer:
-    return WholeAnswer(200, json.dumps(body).encode(), {"Content-Type": "application/json"})
