@@ -330,7 +330,7 @@ def test_a_vendor_that_breaks_off_is_told_without_an_end_mark(served, form, end)
 
     assert (200, True) == (answer.status_code, "broke the answer off" in answer.text), answer.text
     assert end not in answer.text.replace(" ", "")
-    assert 0 == len(served.app._in_flight)
+    assert 0 == len(served.app._state.in_flight)
 
 
 def test_a_fault_of_the_gateway_in_a_stream_is_an_event(served, monkeypatch, caplog):
@@ -347,7 +347,7 @@ def test_a_fault_of_the_gateway_in_a_stream_is_an_event(served, monkeypatch, cap
     assert "[DONE]" not in answer.text
     assert "ValueError in test_hostile.py" in caplog.text
     assert CANARY not in answer.text + caplog.text
-    assert 0 == len(served.app._in_flight)
+    assert 0 == len(served.app._state.in_flight)
 
 
 @pytest.fixture
@@ -375,7 +375,7 @@ def test_a_client_that_leaves_a_whole_answer_stops_the_vendor(watched, path, bod
         with pytest.raises(requests.Timeout):
             requests.post(url + path, json=body, headers={"x-api-key": secret}, timeout=(30, 0.5))
         assert ended.wait(PATIENCE)
-    assert 0 == len(app._in_flight)
+    assert 0 == len(app._state.in_flight)
     assert app.settings.bodies_together == app._bodies._left
 
 
@@ -390,9 +390,9 @@ def test_a_stream_that_nobody_reads_stops_the_vendor(watched, monkeypatch):
 
     assert next(answer).startswith(b"data: ")
     assert ended.wait(PATIENCE)
-    assert 1 == len(app._in_flight)
+    assert 1 == len(app._state.in_flight)
     answer.close()
-    assert 0 == len(app._in_flight)
+    assert 0 == len(app._state.in_flight)
     assert app.settings.bodies_together == app._bodies._left
 
 
@@ -429,7 +429,7 @@ def test_waitress_drops_a_client_that_reads_nothing(watched, monkeypatch):
         assert simulator.await_hits(1, PATIENCE)
         monkeypatch.setattr("llmdispatcher.server.waitress.BODY_SECONDS", 0.3)
         assert ended.wait(PATIENCE)
-    assert 0 == len(app._in_flight)
+    assert 0 == len(app._state.in_flight)
 
 
 def test_every_answer_says_what_caches_may_do(served):

@@ -157,5 +157,5 @@ def test_the_places_of_requests_come_back(dispatcher, keys, simulator):
             with requests.post(url + path, json=asked, headers={"x-api-key": secret}, timeout=30, stream=True) as answer:
                 assert answer.status_code in (200, 404), answer.text
                 assert turn % 2 or answer.text
-    assert 0 == app._in_flight._all
+    assert 0 == app._state.in_flight._all
     assert app.settings.bodies_together == app._bodies._left
