@@ -179,8 +179,13 @@ class KeyStore:
         return key, made
 
     def _owners_of(self, organization: str, team: str | None, member: str | None) -> tuple[KeyOwner, ...]:
-        """The owners of a key that is to be made. Raises :class:`ConfigError` for one that is not there."""
+        """The owners of a key that is to be made. Raises :class:`ConfigError` for one that is not there.
+
+        An organization is there once it was made, or has keys, as those of older versions; a mistyped one would have no limits.
+        """
         found = [self.owners.find("organization", organization)]
+        if found == [None] and organization != "default" and not self.all(organization):
+            self.owners.require("organization", organization)
         if member is not None:
             person = self.owners.require("member", member, organization=organization, team=team)
             team = person.team

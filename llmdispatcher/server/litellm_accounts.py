@@ -262,6 +262,10 @@ class _Accounts:
         settings["expires_at"] = expires
         if row.text("project_id"):
             changed.append("it belongs to its team, not to a project")
+        if not row.text("team_id") and not row.text("user_id") and self._organization_of(row) == "default":
+            named = row.text("organization_id")
+            changed.append(f"its organization {named[:80]!r} is not in the dump" if named else "it has no organization")
+            changed[-1] += ", so it is in the organization 'default'"
         changed += [f"{name} is left out" for name in ("aliases", "permissions", "config") if row.table(name)]
         changed += ["allowed_routes is left out: paths are what scopes say"] if row.texts("allowed_routes") else []
         made = there or self._made(place, row, digest, settings)

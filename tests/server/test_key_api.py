@@ -74,6 +74,7 @@ def test_an_expiry_in_another_zone_is_the_same_moment(place):
 def test_rotating_keeps_all_but_the_secret(place):
     """And of a key that is revoked, or another's, nothing is rotated or changed."""
     store = KeyStore(place)
+    store.owners.ensure("organization", "ours")
     key, secret = store.create("a", budget="5/day", requests_per_minute=7, organization="ours")
     rotated, fresh = store.rotate(key.id)
     assert store.find(secret) is None
@@ -118,6 +119,7 @@ def test_limits_that_cannot_be(tmp_path, settings, told):
 @pytest.fixture
 def maker(served):
     """A key that manages keys, in an organization of its own."""
+    served.app.keys.owners.ensure("organization", "ours")
     return served.app.keys.create("manager", scopes=["keys", "gateway"], organization="ours")[1]
 
 
@@ -154,6 +156,7 @@ def _delete(served, key_id, key):
 
 def test_another_organization_s_keys_are_not_there(served, maker):
     """404, as for an id that nobody has; and they are in no list."""
+    served.app.keys.owners.ensure("organization", "theirs")
     other, secret = served.app.keys.create("theirs", organization="theirs")
     for answer in (
         _delete(served, other.id, maker),

@@ -141,6 +141,7 @@ def test_while_the_database_is_away_the_last_verdict_stands(tmp_path):
         ({"label": ""}, "label: '' is no name"),
         ({"label": "a\nb"}, "label: "),
         ({"label": "a", "organization": " "}, "organization: "),
+        ({"label": "a", "organization": "acne"}, "organization 'acne'.*server org create"),
         ({"label": "a", "scopes": ["everything"]}, "scopes: 'everything' is no scope; use gateway, keys, operator"),
         ({"label": "a", "scopes": []}, "scopes: "),
     ],

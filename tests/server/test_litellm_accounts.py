@@ -176,6 +176,7 @@ def test_what_a_dump_brings(dumped, store):
     assert told["key gone"] == ("left", "it has expired")
     assert told["user idle@example.com"] == ("left", "it has no team and no keys")
     assert told["key bob"] == ("changed", "aliases is left out")
+    assert told["key plain"] == ("changed", "it has no organization, so it is in the organization 'default'")
     assert told["SpendLogs (3 rows)"][0] == told["model in the database"][0] == "left"
     assert "in 7d is $14.285714 a day here" in told['team Core "A", B'][1]
 

@@ -232,6 +232,7 @@ def test_the_access_log_has_facts_alone(dispatcher, keys, caplog):
     assert [("chat.completions", 200), ("chat.completions", 401), ("v1beta.models", 200)] == [
         (line["face"], line["status"]) for line in lines
     ]
+    assert [None, "invalid_api_key", None] == [line["code"] for line in lines]
     first = lines[0]
     assert (made.id, answer.headers["x-request-id"], "openai", "gpt-4o-mini", 1) == tuple(
         first[name] for name in ("key", "request_id", "vendor", "model", "attempts")

@@ -19,7 +19,7 @@ from llmdispatcher.server.gateway.passthrough import read_rows
 
 from ..cases import each
 from ..conftest import PATIENCE
-from .conftest import Passing, dispatcher_over, serving
+from .conftest import Passing, dispatcher_over, serving, wait_until
 from .upstream import Upstream, streamed, whole
 
 ROWS = [
@@ -238,3 +238,17 @@ def test_a_vendor_without_a_key_of_its_own_has_no_rows(keys):
     made.register_vendor(OpenAIVendor(credentials="client"))
     with made, pytest.raises(ConfigError, match=r"passthrough\[0\]\.vendor"):
         create_app(made, keys=keys, settings=GatewaySettings(passthrough=read_rows(ROWS)))
+
+
+def test_what_fails_is_counted_under_the_same_names_as_what_does_not(vendor, keys):
+    """The vendor of the row and its path, whether the vendor was asked or not."""
+    vendor.answers = [whole(b"{}"), whole(b"{}", status=500)]
+    with passing_over(vendor, keys, key={"models": ["openai:v1/moderations", "gpt-4o-mini"]}) as gate:
+        seen = []
+        gate.app.log.listeners.append(lambda record: seen.append((record.status, record.vendor, record.model)))
+        for body in ({"input": "a"}, {"input": "a"}, {"input": "a", "model": "gpt-5"}):
+            gate.post("/v1/moderations", body)
+        wait_until(lambda: len(seen) == 3)
+
+    assert [200, 503, 403] == [status for status, *_ in seen]
+    assert [("openai", "v1/moderations")] * 3 == [tuple(labels) for _status, *labels in seen]

@@ -67,6 +67,7 @@ def _ask(served, body=None, **more):
 
 
 def _operator(served, organization="default"):
+    served.app.keys.owners.ensure("organization", organization)
     return served.app.keys.create("an operator", scopes=("operator",), organization=organization)[1]
 
 
@@ -144,6 +145,7 @@ def test_organizations_share_no_answer_and_no_call(serve_pair, pair):
 
     pair[0].responses = answer
     with serve_pair(alone=True, cache_size=10) as served, ThreadPoolExecutor(4) as pool:
+        served.app.keys.owners.ensure("organization", "another")
         _, other = served.app.keys.create("theirs", organization="another")
         asking = [pool.submit(_ask, served, key=key) for key in (served.key, served.key, other, other)]
         wait_until(lambda: pair[0].hits == 2)
@@ -252,6 +254,7 @@ def test_answers_have_the_service_s_fields_where_a_body_asks_for_them(serve_pair
 def test_who_is_no_operator_sees_his_own_figures(serve_pair):
     """And nothing of what other keys, of the same organization too, have done."""
     with serve_pair() as served:
+        served.app.keys.owners.ensure("organization", "another")
         _, other = served.app.keys.create("theirs", organization="another")
         for _ in range(3):
             _ask(served, key=other)

@@ -187,6 +187,7 @@ def test_a_span_of_time(served):
 def test_other_organizations_see_nothing_and_an_operator_s_look_is_written_down(served):
     """404 to a stranger, by the session's name too; the audit has the operator's key, address and what was looked at."""
     answer = served.post("/v1/chat/completions", HELLO, headers={"session-id": "mine"})
+    served.app.keys.owners.ensure("organization", "another")
     _, stranger = served.app.keys.create("a stranger", organization="another")
     operator, secret = served.app.keys.create("an operator", scopes=("operator",), organization="another")
     request_id = answer.headers["x-llmdispatcher-request-id"]
@@ -393,3 +394,12 @@ def test_receipts_are_named(tmp_path):
     ledger.close()
     assert (None, receipt.receipt_id) == (before["receipt"], after["receipt"])
     assert (before["call_id"], before["id"]) == (call.id, call.metadata["request_id"])
+
+
+@pytest.mark.parametrize("name", ["req_0", "req_" + "0" * 32, "nothing-of-the-kind"])
+def test_a_request_that_is_not_there_is_told_with_where_its_id_stands(served, name):
+    """Of any form."""
+    got = served.get(f"/proxy/requests/{name}")
+
+    assert 404 == got.status_code
+    assert "x-llmdispatcher-request-id" in got.json()["error"]["message"]

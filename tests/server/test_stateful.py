@@ -32,6 +32,8 @@ ASK = {"model": "gpt-4o-mini", "input": "a"}
 @pytest.fixture
 def both(vendor: Any, keys: Any) -> Any:
     """Two organizations at one gateway, over the same database as a second one."""
+    for name in ("ours", "theirs"):
+        keys.owners.ensure("organization", name)
     secrets = [keys.create("a test", organization=name)[1] for name in ("ours", "theirs")]
     settings = GatewaySettings(threads=8, stateful=True, passthrough=read_rows(ROWS))
     with dispatcher_over(vendor.url) as first, dispatcher_over(vendor.url) as second:

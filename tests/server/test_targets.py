@@ -126,6 +126,8 @@ def test_a_session_stays_at_one_vendor_and_survives_its_end(tmp_path, keys, way)
 def test_the_same_session_of_two_organizations_is_not_one(keys):
     """Neither for the vendor that it goes to, nor for what the vendor is told of it."""
     with VendorSimulator() as simulator, vendors_of({"one": simulator}) as made:
+        for name in ("ours", "theirs"):
+            keys.owners.ensure("organization", name)
         _, ours = keys.create("ours", organization="ours")
         _, theirs = keys.create("theirs", organization="theirs")
         with serving(create_app(made, keys=keys, settings=GatewaySettings(threads=8))) as url:

@@ -26,6 +26,7 @@ def log_request(record: RequestRecord) -> None:
         "face": record.face or None,
         "status": record.status,
         "error": record.error,
+        "code": record.code,
         "vendor": record.vendor,
         "model": record.model,
         "streamed": record.streamed,

@@ -142,6 +142,8 @@ class Passthrough:
             text = "what calls of this path cost is not known, and this key has a budget"
             text += '; unpriced = "allow" in its [[passthrough]] lets them through'
             raise GatewayError(text, status=403, code="model_unpriced")
+        if task.record is not None:  # also where the vendor is not asked, or is not the dispatcher's to ask
+            task.record.vendor, task.record.model = vendor.name, row.path.strip("/")
         target = target_of(row, vendor, task)
         self._state.check_kept(task, set(task.match.groups()))
         if task.incoming.method != "POST":

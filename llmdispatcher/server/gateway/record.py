@@ -86,6 +86,8 @@ class RequestRecord:
         for outcome in self.outcomes:
             error = outcome.error
             self.vendor, self.model = outcome.vendor or self.vendor, outcome.model or self.model
+            if self.vendor and self.model:  # a failure tells the name that was asked for, which may have its vendor before it
+                self.model = self.model.removeprefix(f"{self.vendor}:")
             self.cached = outcome.cached
             if outcome.usage is not None:
                 used = outcome.usage if used is None else used + outcome.usage

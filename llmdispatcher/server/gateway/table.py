@@ -78,7 +78,7 @@ _ROWS: tuple[tuple[str, str, ClientFormat, str | None, Work], ...] = (
     ("GET", rf"/proxy/providers/{_NAME}", MANAGEMENT, _EITHER, _proxy(ProxyService.provider)),
     ("GET", rf"/proxy/providers/{_NAME}/metrics", MANAGEMENT, _EITHER, _proxy(ProxyService.metrics)),
     ("GET", rf"/proxy/providers/{_NAME}/rate-limit", MANAGEMENT, "operator", _proxy(ProxyService.rate_limit)),
-    ("GET", r"/proxy/requests/(?P<id>req_[0-9a-f]{1,32})", MANAGEMENT, _EITHER, _query(UsageQueries.request)),
+    ("GET", r"/proxy/requests/(?P<id>[A-Za-z0-9._-]{1,128})", MANAGEMENT, _EITHER, _query(UsageQueries.request)),
     ("GET", r"/proxy/usage", MANAGEMENT, _EITHER, _query(UsageQueries.usage)),
     ("DELETE", r"/proxy/cache", MANAGEMENT, "operator", _proxy(ProxyService.clear_cache)),
 )

@@ -39,7 +39,8 @@ class UsageQueries:
         key, request_id = task.maker, task.match["id"]
         row = self._records.find(request_id, None if "operator" in key.scopes else key.organization)
         if row is None:
-            raise GatewayError("there is no such request, or it has not ended", status=404, code="not_found")
+            text = "there is no such request of your organization, or it has not ended; x-llmdispatcher-request-id has its id"
+            raise GatewayError(text, status=404, code="not_found")
         if row["organization"] != key.organization:
             self._records.looked(_looking(task), row["organization"], f"request {request_id}")
         return json_answer({**_request(row), **decision_of(row), "receipt": self._receipt(row["call_id"])})
