@@ -176,6 +176,7 @@ def test_another_model_within_a_batch_is_none_that_was_not_looked_at(passing):
         ),
         (SINGLE, {"content": {"parts": [{"fileData": {"fileUri": "/etc/passwd"}}]}}, "fileUri"),
         ("/v1/embeddings", {"model": "text-embedding-3-small", "input": [{"type": "file", "file_id": "file-1"}]}, "file_id"),
+        ("/v1/embeddings", {**OPENAI, "tools": [{"vector_store_ids": ["vs_1"]}]}, "vector_store_ids"),
     ],
 )
 def test_what_a_vendor_keeps_and_paths_are_refused(passing, path, body, param):
@@ -220,3 +221,23 @@ def test_a_text_that_a_guard_changes_goes_out_changed_and_tokens_not_at_all(guar
     guarded.vendor.answers = [whole(b'{"input_tokens": 3}')]
     guarded.post(COUNT, {"model": "claude-haiku-4-5", "messages": [{"role": "user", "content": "a secret"}]})
     assert b"secret" not in guarded.vendor.heard[-1].body
+
+
+@each(
+    "path, body, further",
+    [
+        (BATCH, {"requests": [ENTRY]}, {"x": {"fileId": "files/of-another"}}),
+        (BATCH, {"requests": [ENTRY]}, {"api_base": "https://elsewhere.example"}),
+        (BATCH, {"requests": [ENTRY]}, {"fallbacks": ["gemini-3-pro"]}),
+    ],
+)
+def test_what_was_not_looked_at_makes_a_document_stay_here(passing, path, body, further):
+    """It is encoded anew, from what was read; other fields pass."""
+    passing.vendor.answers = [whole(json.dumps({"data": [{"embedding": [1]}], "embeddings": [VALUES]}).encode())]
+    passing.vendor.heard.clear()
+    sent = json.dumps({**body, **further}).encode()
+    got = passing.post(path, sent)
+
+    assert got.status_code == 200, got.text
+    assert sent != passing.vendor.heard[0].body
+    assert not further.keys() & parsed(passing.vendor.heard[0].body).keys()

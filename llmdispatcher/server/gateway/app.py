@@ -153,7 +153,7 @@ class Gateway:
             self.log.finish(record)
         headers = {**answer.headers, form.id_header: incoming.request_id, "x-llmdispatcher-request-id": incoming.request_id}
         headers.setdefault("Cache-Control", "no-store")
-        if rules.origins:
+        if rules.cors_origins:
             headers.update(rules.cross_origin(environ))
         headers["Vary"] = "Accept-Encoding, X-API-Key, Authorization, Origin"
         if isinstance(answer, StreamedAnswer):

@@ -17,7 +17,6 @@ from ...vendors import HttpVendor
 from ...wire import COUNTING, EMBEDDING_CODECS, EmbeddingCodec, Inbound
 from ..kept_ids import made_in, references_in
 from ..keys import ApiKey
-from . import passthrough
 from .answers import VENDOR_ID, StreamedAnswer, WholeAnswer, facts_of, header_text, stream_of
 from .caching import may_cache
 from .checks import check_media, check_output, check_settings, check_stateless, further_models, models_of_tools
@@ -27,6 +26,7 @@ from .limits import charging
 from .models import ModelNames
 from .passed_vectors import ClientEmbedding, PassedEmbeddings, VectorsDocument, check_parts, is_countable, no_texts
 from .passing import Original, anthropic_headers, body_of, family, hashed_values
+from .passthrough import check_stateless_document
 from .service_format import in_service_format
 from .sessions import note_request, session_of
 from .state import GatewayState
@@ -187,6 +187,10 @@ class Conversations:
         asked = codec.read_request(task.body, task.incoming.path)
         check_settings(asked)
         self._check_further_models(task.key, further_models(asked.extra_params))
+        if self._settings.stateful:
+            self._state.check_kept(task, references_in(json.loads(task.body)))
+        else:
+            check_stateless_document(asked.extra_params, references_in(asked.extra_params))
         if not asked.texts:
             self._check_no_texts(task, asked)
         sent = self._embedding_of(task, codec, asked)
@@ -212,7 +216,7 @@ class Conversations:
         return WholeAnswer(200, body, {"Content-Type": "application/json", **facts_of(found)})
 
     def _check_no_texts(self, task: Task, asked: EmbeddingRequest) -> None:
-        """Raise for what has no texts alone, and that guards or a budget cannot look into, or that names what a vendor keeps."""
+        """Raise for what has no texts alone, and that guards or a budget cannot look into."""
         if self._dispatcher.config.guards:
             text = "input: the guards of this gateway read texts alone; send the text in place of tokens or files"
             raise GatewayError(text, status=400, code="invalid_request_error", param="input")
@@ -220,10 +224,6 @@ class Conversations:
             text = "content: this key has a budget, and what files cost is not known before; send texts alone"
             raise GatewayError(text, status=403, code="model_unpriced", param="content")
         check_parts(asked)
-        named = references_in(asked.extra_params)
-        if not self._settings.stateful:
-            passthrough.check_stateless_document(asked.extra_params, named)
-        self._state.check_kept(task, named)
 
     def _embedding_of(self, task: Task, codec: EmbeddingCodec, asked: EmbeddingRequest) -> ClientEmbedding:
         """What a body asks for, with the model's name as the dispatcher has it, and its document."""
@@ -235,7 +235,8 @@ class Conversations:
         extra = {name: value for name, value in extra.items() if name != "encoding_format"}  # the codecs want numbers
         asked = attrs.evolve(asked, **fields, model=model, profile=profile, extra_params=extra, drop_params=True)
         own = client_credentials(task.incoming) if self._takes_client_credentials else {}
-        document = VectorsDocument(task.body, codec, path=task.incoming.path, hashed=hashed, credentials=own)
+        kept = self._settings.stateful
+        document = VectorsDocument(task.body, codec, path=task.incoming.path, hashed=hashed, credentials=own, stateful=kept)
         sent = document.bind(asked, known)
         metadata = self._known_as(task, sent.as_request())
         allows = self._names.grants(task.key, sent.as_request(), model)

@@ -24,13 +24,13 @@ class HostRules:
     """``hosts`` are the names that a request may be for; ``None`` is any, and what ``Host`` says decides nothing then.
 
     ``proxies`` are the networks of proxies whose ``X-Forwarded-For`` counts, ``unix`` those that come by a socket of the system.
-    ``origins`` are the pages that a browser may let ask the gateway, ``"*"`` all; none of them is sent cookies.
+    ``cors_origins`` are the pages that a browser may let ask the gateway, ``"*"`` all; none of them is sent cookies.
     """
 
     hosts: frozenset[str] | None = None
     proxies: tuple[Network, ...] = ()
     unix: bool = False
-    origins: frozenset[str] = frozenset()
+    cors_origins: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, host: str, public_url: str | None, proxies: str | None, origins: str | None) -> HostRules:
@@ -48,7 +48,7 @@ class HostRules:
             )
         named = frozenset({*_LOOPBACK, host.lower(), *([name] if name else [])}) if here else None
         networks, unix = _networks(proxies or "")
-        return cls(hosts=named, proxies=networks, unix=unix, origins=_origins(origins or ""))
+        return cls(hosts=named, proxies=networks, unix=unix, cors_origins=_origins(origins or ""))
 
     def check(self, environ: Mapping[str, Any]) -> None:
         """Raise :class:`GatewayError` for a request that is for another host."""
@@ -85,7 +85,7 @@ class HostRules:
     def cross_origin(self, environ: Mapping[str, Any]) -> dict[str, str]:
         """The headers that let a page of another origin read an answer; none for other pages, and outside of a browser."""
         origin = environ.get("HTTP_ORIGIN")
-        if not origin or not self.origins or not (origin in self.origins or "*" in self.origins):
+        if not origin or not self.cors_origins or not (origin in self.cors_origins or "*" in self.cors_origins):
             return {}
         return {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": "*"}
 

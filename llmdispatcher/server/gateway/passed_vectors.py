@@ -15,7 +15,7 @@ from ...errors import InvalidRequest
 from ...runtime import AttemptMetrics
 from ...types import EmbeddingRequest, Embeddings, Request, Secret
 from ...wire import EmbeddingCodec, InboundEmbedding
-from .checks import is_address
+from .checks import FOREIGN_SETTINGS, further_models, is_address, kept_in
 from .document import JsonText
 from .formats import GatewayError
 from .passing import ReplyHead, family, head_of, own_credentials_missing
@@ -62,7 +62,9 @@ class VectorsDocument:
         path: str,
         hashed: Mapping[tuple[str, ...], str],
         credentials: Mapping[str, str],
+        stateful: bool,
     ) -> None:
+        self._stateful = stateful
         self._body, self._codec, self._hashed = body, codec, hashed
         self._is_single = path.endswith(_SINGLE)
         self._credentials = {name: Secret(text) for name, text in credentials.items()}
@@ -96,8 +98,12 @@ class VectorsDocument:
 
     def _written(self, model: str) -> bytes | None:
         document = JsonText.read(self._body, folded=self._codec.name == "gemini")
-        if document is None:
+        if document is None or (document.refers and not self._stateful and kept_in(document.value)):
             return None
+        if self._codec.name == "gemini" and (
+            further_models(document.value) or not set(FOREIGN_SETTINGS).isdisjoint(document.value)
+        ):
+            return None  # beside the requests, where the codec has not looked
         changes: dict[tuple[str, ...], Any] = dict(self._hashed)
         name = model
         if self._codec.name == "gemini":
