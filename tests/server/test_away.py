@@ -245,7 +245,7 @@ def test_the_place_of_a_dead_process_comes_back(two, monkeypatch):
 
 def test_leases_are_renewed_until_the_gateway_is_closed(two, monkeypatch):
     """A place that a closed gateway still held comes back, and its thread asks the server no more."""
-    one, other = two
+    one, _ = two
     monkeypatch.setattr(shared_limits, "_RENEW", 0.02)
     key = one.store.find(_limited(one.store, in_flight=1))
     one.served.app._limits.enter(key)
