@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
-from operator import attrgetter
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar, Unpack, cast
 from urllib.parse import urljoin, urlsplit
@@ -198,11 +198,11 @@ _MOST_REMEMBERED = 1_000
 
 def _settings(request: Request) -> tuple[Any, ...]:
     """What a vendor may refuse of a request. Of texts that differ from user to user it has only whether they are there."""
-    return (request.extra_params or None, request.user is None, request.prompt_cache_key is None, *_stated(request))
+    return (request.extra_params or None, request.user is None, request.prompt_cache_key is None, *_stated(vars(request)))
 
 
 _OF_ONE_CALL = ("messages", "metadata", "extra_params", "headers", "user", "prompt_cache_key", "origin", "id_at_origin", "cache")
-_stated = attrgetter(*[field.name for field in attrs.fields(Request) if field.name not in _OF_ONE_CALL])
+_stated = itemgetter(*[field.name for field in attrs.fields(Request) if field.name not in _OF_ONE_CALL])
 ANTHROPIC = "anthropic_messages"
 _ABSENT = (NameClaim.FOREIGN, NameClaim.CLOSED)
 """Claims on a model that a vendor does not have."""
