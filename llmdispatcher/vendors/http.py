@@ -152,7 +152,7 @@ Encoded = tuple[HttpCall, Codec, Bounds, ToolNames, tuple[str, ...]]
 
 
 def _body(codec: Codec, request: Request, traits: Traits, stream: bool) -> bytes:
-    return codec.encode(adapt_request(request, traits), stream=stream, quirks=traits.quirks)
+    return codec.encode(fit_to_model(request, traits), stream=stream, quirks=traits.quirks)
 
 
 def _roomy(request: Request, kind: str) -> Request:
@@ -166,7 +166,7 @@ def _roomy(request: Request, kind: str) -> Request:
 _NO_SAMPLING = frozenset({"no_sampling"})
 
 
-def adapt_request(request: Request, traits: Traits) -> Request:
+def fit_to_model(request: Request, traits: Traits) -> Request:
     """The request as this model takes it; the same one where there is nothing to change."""
     if request.tool_choice is not None or request.parallel_tool_calls is not None:
         request = without_idle_choice(request, request.model)
@@ -437,7 +437,7 @@ class HttpVendor:
             request = attrs.evolve(request, drop_params=True)
         request = ToolNames.of(request, traits.limits.get("tool_name")).rename(request)
         call = self.call(
-            counting.path(request.model), counting.encode(adapt_request(request, traits), traits.quirks), model=request.model
+            counting.path(request.model), counting.encode(fit_to_model(request, traits), traits.quirks), model=request.model
         )
         call = self._with_headers(call, request.headers)[0] if request.headers else call
         if self._row.codec == ANTHROPIC and b'"file_id"' in call.body:
