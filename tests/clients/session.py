@@ -426,15 +426,17 @@ class PydanticAI(Conversation):
         from pydantic_ai.messages import ThinkingPart
 
         content = [prompt, BinaryContent(base64.b64decode(picture), media_type="image/png")] if picture else prompt
-        if streamed:
-            run = self.agent.run_stream_sync(content, message_history=self.history)
-            text = run.get_output()
-        else:
-            run = self.agent.run_sync(content, message_history=self.history)
-            text = run.output
+
+        async def listen(_, events):
+            async for _ in events:
+                pass
+
+        # With a listener it asks for streams; run_stream() ends at the first text, before the calls that come with it.
+        handler = listen if streamed else None
+        run = self.agent.run_sync(content, message_history=self.history, event_stream_handler=handler)
         self.history = run.all_messages()
         parts = [part for message in run.new_messages() for part in message.parts]
-        return {"text": text, "thoughts": "".join([part.content for part in parts if isinstance(part, ThinkingPart)])}
+        return {"text": run.output, "thoughts": "".join([part.content for part in parts if isinstance(part, ThinkingPart)])}
 
     def sum_up(self):
         summary = self.bare.run_sync(SUM_UP, message_history=self.history).output
@@ -453,7 +455,7 @@ class PydanticAI(Conversation):
                 async for _ in run.stream_text():
                     break
 
-        asyncio.run(leave())
+        asyncio.get_event_loop().run_until_complete(leave())  # that of run_sync(), whose connections are bound to it
 
 
 class PydanticAIOpenAI(PydanticAI):
