@@ -30,6 +30,7 @@ PACKAGES = {
     "pydantic-ai-anthropic": "pydantic-ai-slim",
     "pydantic-ai-google": "pydantic-ai-slim",
     "instructor": "instructor",
+    "instructor-partial": "instructor",
 }
 MOST_ROUNDS = 8
 SYSTEM = "You work on the files of a folder with the tools that you have. " * 20
@@ -496,6 +497,9 @@ class PydanticAIGoogle(PydanticAI):
 class Instructor(OpenAIChat):
     """instructor: each answer is an object, by a forced call."""
 
+    partial = False
+    """Whether objects are streamed as they grow. A session has one of the two: their tools, with which a prompt begins, differ."""
+
     def connect(self):
         import instructor
         import openai
@@ -514,14 +518,29 @@ class Instructor(OpenAIChat):
 
     def turn(self, prompt, picture, streamed):
         self.say(prompt, picture)
-        asked = {"model": self.model, "messages": [{"role": "system", "content": SYSTEM}, *self.history]}
-        if streamed:
-            *_, report = self.made.chat.completions.create_partial(response_model=self.report, **asked)
+        completions = self.made.chat.completions
+        if self.partial:
+            *_, report = completions.create_partial(response_model=self.report, **self.request(tools=False))
         else:
-            report = self.made.chat.completions.create(response_model=self.report, **asked)
+            report = completions.create(response_model=self.report, **self.request(tools=False))
         assert isinstance(report.right, bool), report
         self.ask_nothing(report.model_dump_json())
         return {"text": report.said, "thoughts": ""}
+
+    def interrupt(self, prompt):
+        import instructor
+
+        self.say(prompt, None)
+        asked = instructor.Partial[self.report] if self.partial else self.report
+        tools = [{"type": "function", "function": instructor.openai_schema(asked).openai_schema}]
+        with self.client.chat.completions.create(**self.request(tools=False), tools=tools, stream=True) as stream:
+            next(iter(stream))
+
+
+class InstructorPartial(Instructor):
+    """instructor, with objects that are streamed."""
+
+    partial = True
 
 
 LIBRARIES = {
@@ -536,6 +555,7 @@ LIBRARIES = {
     "pydantic-ai-anthropic": PydanticAIAnthropic,
     "pydantic-ai-google": PydanticAIGoogle,
     "instructor": Instructor,
+    "instructor-partial": InstructorPartial,
 }
 FULL = ("context_length", "prompt is too long", "exceeds the maximum number of tokens", "maximum context length")
 STREAMED = ("edit", "two", "think", "resume")
