@@ -53,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for upstream in options.upstream or list(UPSTREAMS)[:3]:
                 cell = _cell(name, upstream, served, Path(made, f"{name}-{upstream}"))
                 cells.append(cell)
+                share = "" if cell.cached is None else f", {cell.cached:.0%} out of the cache"
+                _say(f"  {cell.client} on {upstream}: {'FAILED' if cell.failures else 'ok'}{share}")
                 if options.keep is not None:
                     _keep(options.keep / f"{name}-{upstream}", Path(made, f"{name}-{upstream}"), served, upstream)
                 if cell.failures:
