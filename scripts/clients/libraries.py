@@ -18,12 +18,13 @@ DRIVERS = Path(__file__).resolve().parents[2] / "tests" / "clients"
 PYTHON = (
     "openai", "openai-responses", "anthropic", "google-genai", "langchain-openai", "langchain-anthropic", "langchain-google",
     "pydantic-ai-openai", "pydantic-ai-anthropic", "pydantic-ai-google", "instructor",
+    "instructor-partial",
 )  # fmt: skip
 JAVASCRIPT = (
     "openai-js", "openai-responses-js", "anthropic-js", "google-genai-js", "ai-openai", "ai-anthropic", "ai-google",
     "langchain-js-openai", "langchain-js-anthropic", "langchain-js-google",
 )  # fmt: skip
-WITHOUT_TOOLS = ("instructor",)
+WITHOUT_TOOLS = ("instructor", "instructor-partial")
 """Libraries that ask for objects alone; they change no file."""
 BY_NAME = ("langchain-js-google",)
 """Libraries that send pictures only to models whose name they know."""

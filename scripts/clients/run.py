@@ -24,12 +24,14 @@ from .agent_session import Cell, run_agent
 from .agents import AGENTS
 from .libraries import JAVASCRIPT, PYTHON, environment_of, run_library
 from .script import STEPS
-from .service import UPSTREAMS, Service, service
+from .service import POOLS, UPSTREAMS, Service, service
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / ".clients"
 CLIENTS = (*PYTHON, *JAVASCRIPT, *AGENTS)
 LEAST_CACHED = 0.8
+_EXAMPLES = 60
+"""Generated requests for each operation, where none are named."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,18 +45,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--keep", metavar="FOLDER", type=Path, help="keep the clients' folders and the requests of failed cells here"
     )
     parser.add_argument("--examples", type=int, default=0, help="run the suites too, with so many generated requests an operation")
+    parser.add_argument("--suites", action="store_true", help="the suites alone, without sessions")
     options = parser.parse_args(arguments)
     cells: list[Cell] = []
     with tempfile.TemporaryDirectory(prefix="strangers-") as made, service(Path(made), server=options.server) as served:
-        for name in options.client or CLIENTS:
+        for name in () if options.suites else options.client or CLIENTS:
             for upstream in options.upstream or list(UPSTREAMS)[:3]:
                 cell = _cell(name, upstream, served, Path(made, f"{name}-{upstream}"))
                 cells.append(cell)
+                share = "" if cell.cached is None else f", {cell.cached:.0%} out of the cache"
+                _say(f"  {cell.client} on {upstream}: {'FAILED' if cell.failures else 'ok'}{share}")
                 if options.keep is not None:
                     _keep(options.keep / f"{name}-{upstream}", Path(made, f"{name}-{upstream}"), served, upstream)
                 if cell.failures:
                     _say(f"  {cell.client} on {upstream} FAILED; the gateway's log ends with:\n{served.log.read_text()[-1500:]}")
-        suites = _suites(served, options.examples) if options.examples else {}
+        suites = _suites(served, options.examples or _EXAMPLES) if options.suites or options.examples else {}
     if options.json:
         print(json.dumps({"cells": [attrs.asdict(cell) for cell in cells], "suites": suites}, indent=1))
     else:
@@ -66,8 +71,11 @@ def _suites(served: Service, examples: int) -> dict[str, tuple[bool, str]]:
     """Conformance suites of others against the gateway."""
     for vendor in served.vendors.values():
         vendor.always(OK)
-    told = {"compatcanary": compatcanary(served.url, served.key, UPSTREAMS["chat"])}
-    _say(f"compatcanary: {told['compatcanary'][1]}")
+    told: dict[str, tuple[bool, str]] = {}
+    for upstream, pool in POOLS.items():
+        name = f"compatcanary, {upstream}"
+        told[name] = compatcanary(served.url, served.key, pool)
+        _say(f"{name}: {told[name][1]}")
     with tempfile.TemporaryDirectory() as folder:
         for vendor_name in SPECS:
             name = f"schemathesis, {vendor_name}"

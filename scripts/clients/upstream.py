@@ -201,8 +201,10 @@ class PromptCache:
 
 def _without_mark(block: str) -> str:
     value = json.loads(block)
-    if isinstance(value, dict):
-        value.pop("cache_control", None)
+    parts = value.get("content") if isinstance(value, dict) else None
+    for one in (value, *(parts if isinstance(parts, list) else ())):
+        if isinstance(one, dict):
+            one.pop("cache_control", None)
     return json.dumps(value)
 
 

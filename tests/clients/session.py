@@ -30,6 +30,7 @@ PACKAGES = {
     "pydantic-ai-anthropic": "pydantic-ai-slim",
     "pydantic-ai-google": "pydantic-ai-slim",
     "instructor": "instructor",
+    "instructor-partial": "instructor",
 }
 MOST_ROUNDS = 8
 SYSTEM = "You work on the files of a folder with the tools that you have. " * 20
@@ -426,15 +427,17 @@ class PydanticAI(Conversation):
         from pydantic_ai.messages import ThinkingPart
 
         content = [prompt, BinaryContent(base64.b64decode(picture), media_type="image/png")] if picture else prompt
-        if streamed:
-            run = self.agent.run_stream_sync(content, message_history=self.history)
-            text = run.get_output()
-        else:
-            run = self.agent.run_sync(content, message_history=self.history)
-            text = run.output
+
+        async def listen(_, events):
+            async for _ in events:
+                pass
+
+        # With a listener it asks for streams; run_stream() ends at the first text, before the calls that come with it.
+        handler = listen if streamed else None
+        run = self.agent.run_sync(content, message_history=self.history, event_stream_handler=handler)
         self.history = run.all_messages()
         parts = [part for message in run.new_messages() for part in message.parts]
-        return {"text": text, "thoughts": "".join([part.content for part in parts if isinstance(part, ThinkingPart)])}
+        return {"text": run.output, "thoughts": "".join([part.content for part in parts if isinstance(part, ThinkingPart)])}
 
     def sum_up(self):
         summary = self.bare.run_sync(SUM_UP, message_history=self.history).output
@@ -453,7 +456,7 @@ class PydanticAI(Conversation):
                 async for _ in run.stream_text():
                     break
 
-        asyncio.run(leave())
+        asyncio.get_event_loop().run_until_complete(leave())  # that of run_sync(), whose connections are bound to it
 
 
 class PydanticAIOpenAI(PydanticAI):
@@ -494,6 +497,9 @@ class PydanticAIGoogle(PydanticAI):
 class Instructor(OpenAIChat):
     """instructor: each answer is an object, by a forced call."""
 
+    partial = False
+    """Whether objects are streamed as they grow. A session has one of the two: their tools, with which a prompt begins, differ."""
+
     def connect(self):
         import instructor
         import openai
@@ -512,14 +518,29 @@ class Instructor(OpenAIChat):
 
     def turn(self, prompt, picture, streamed):
         self.say(prompt, picture)
-        asked = {"model": self.model, "messages": [{"role": "system", "content": SYSTEM}, *self.history]}
-        if streamed:
-            *_, report = self.made.chat.completions.create_partial(response_model=self.report, **asked)
+        completions = self.made.chat.completions
+        if self.partial:
+            *_, report = completions.create_partial(response_model=self.report, **self.request(tools=False))
         else:
-            report = self.made.chat.completions.create(response_model=self.report, **asked)
+            report = completions.create(response_model=self.report, **self.request(tools=False))
         assert isinstance(report.right, bool), report
         self.ask_nothing(report.model_dump_json())
         return {"text": report.said, "thoughts": ""}
+
+    def interrupt(self, prompt):
+        import instructor
+
+        self.say(prompt, None)
+        asked = instructor.Partial[self.report] if self.partial else self.report
+        tools = [{"type": "function", "function": instructor.openai_schema(asked).openai_schema}]
+        with self.client.chat.completions.create(**self.request(tools=False), tools=tools, stream=True) as stream:
+            next(iter(stream))
+
+
+class InstructorPartial(Instructor):
+    """instructor, with objects that are streamed."""
+
+    partial = True
 
 
 LIBRARIES = {
@@ -534,6 +555,7 @@ LIBRARIES = {
     "pydantic-ai-anthropic": PydanticAIAnthropic,
     "pydantic-ai-google": PydanticAIGoogle,
     "instructor": Instructor,
+    "instructor-partial": InstructorPartial,
 }
 FULL = ("context_length", "prompt is too long", "exceeds the maximum number of tokens", "maximum context length")
 STREAMED = ("edit", "two", "think", "resume")

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from scripts.clients.libraries import run_library
-from scripts.clients.run import PLACE
+from scripts.clients.libraries import environment_of, run_library
+from scripts.clients.run import PLACE, ROOT
 from scripts.clients.script import STEPS
 from scripts.clients.service import service
 
@@ -48,6 +48,17 @@ def test_a_session_of_a_library_of_javascript(gateway, name, upstream, tmp_path)
     home = PLACE / "libraries"
     if not (home / "node_modules").exists():
         pytest.skip("the libraries of JavaScript are not installed: scripts/strangers gateway --client openai-js does it, with npm")
+    cell = taken_through(gateway, name, upstream, home, tmp_path / name)
+
+    assert cell.cached >= 0.8
+
+
+@each("name, upstream", [("langchain-google", "chat"), ("pydantic-ai-anthropic", "gemini"), ("instructor-partial", "anthropic")])
+def test_a_session_of_a_library_of_python(gateway, name, upstream, tmp_path):
+    """The same."""
+    home = ROOT / environment_of(name)
+    if not (home / ".installed").exists():
+        pytest.skip(f"{name} is not installed: scripts/strangers gateway --client {name} does it")
     cell = taken_through(gateway, name, upstream, home, tmp_path / name)
 
     assert cell.cached >= 0.8

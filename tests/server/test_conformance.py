@@ -17,9 +17,6 @@ pytest.importorskip("llm_comply", reason="llm-comply is not installed; scripts/t
 THINKING = ("openai:gpt-5-mini", "anthropic:claude-sonnet-4-5", "google:gemini-2.5-flash")
 """A model of each vendor that thinks, since the suites ask for thoughts."""
 
-REFUSED = {("open-responses", THINKING[1]): {"Assistant Message Phase"}}
-"""Anthropic refuses a conversation that the assistant begins, and its refusal comes through."""
-
 
 @each("suite, model", itertools.product(SUITES, THINKING))
 def test_llm_comply_passes(served, suite, model):
@@ -34,6 +31,4 @@ def test_llm_comply_passes(served, suite, model):
         env={"PYTHONUTF8": "1"},
     )
 
-    failed = {line.strip(" ✗").partition(" (")[0] for line in done.stdout.splitlines() if line.strip().startswith("✗")}
-    assert failed <= REFUSED.get((suite, model), set()), done.stdout + done.stderr
-    assert re.search(r"All \d+ tests passed|\d+/\d+ passed", done.stdout), done.stdout + done.stderr
+    assert re.search(r"All \d+ tests passed|Results: (\d+)/\1 passed", done.stdout), done.stdout + done.stderr

@@ -132,6 +132,8 @@ def test_every_error_has_its_status_on_every_face(failing):
             wrong.append((face, name, answer.json()))
         if face == "messages" and overloaded and answer.json()["error"]["type"] != "overloaded_error":
             wrong.append((face, name, answer.json()))
+        if name == "RateLimitError" and not text.endswith("try again in 900s"):  # for clients that see no header
+            wrong.append((face, name, text))
         if not words and "words" in text:
             wrong.append((face, name, text))
         if any(secret in answer.text for secret in ("org-", "proj_", "sk-")):

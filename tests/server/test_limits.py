@@ -57,6 +57,7 @@ def test_requests_per_minute(served, path, body, told):
     refused = served.post(path, body, key=secret)
     assert 429 == refused.status_code
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    assert f"try again in {refused.headers['Retry-After']}s" in refused.text
     assert told(refused.json()), refused.text
     assert before + 2 == served.simulator.hits
     assert 200 == served.get("/v1/models", key=secret).status_code

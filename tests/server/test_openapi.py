@@ -138,7 +138,9 @@ def test_schemathesis_passes(served, operator, described, tmp_path):
     text = json.dumps(described).replace('"model": {"type": "string"}', f'"model": {json.dumps({"enum": MODELS})}')
     (tmp_path / "openapi.json").write_text(text)
     command = [SUITE, "run", str(tmp_path / "openapi.json"), "--url", served.url, "--header", f"Authorization: Bearer {operator}"]
-    command += ["--checks", CHECKS, "--max-examples", "10", "--seed", "1", "--workers", "2", "--phases", "coverage,fuzzing"]
+    command += ["--checks", CHECKS, "--max-examples", "10", "--seed", "1", "--phases", "coverage,fuzzing"]
+    command += ["--suppress-health-check", "all"]  # one says that a machine is slow
+    command += ["--workers", "1"]  # CPython 3.11 counts the depth of ast.parse() for all threads together, and fails (gh-106905)
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, cwd=tmp_path)
 
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

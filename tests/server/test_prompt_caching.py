@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+from http.client import HTTPResponse
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -110,6 +113,51 @@ def test_an_agent_s_session_reads_four_fifths_from_the_cache(caching, agent, ven
         assert "cache_control" not in json.dumps([one.json for one in simulator.requests])
     if vendor == "openai":
         assert 1 == len({one.json["prompt_cache_key"] for one in simulator.requests})
+
+
+def raw_post(url, path, key, body):
+    """The answer to a body, whose bytes go over a socket as they are."""
+    address, data = urlsplit(url), json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nx-api-key: {key}\r\nContent-Length: {len(data)}\r\nConnection: close\r\n\r\n"
+    with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+        connection.sendall(head.encode() + data)
+        answer = HTTPResponse(connection)
+        answer.begin()
+        return answer.status, json.loads(answer.read())
+
+
+def test_a_mark_that_stands_at_a_message_is_one_of_its_last_part(caching):
+    """As opencode sets them in OpenAI's format for Claude's models; they reach Anthropic, and what they mark is read."""
+    url, key, simulator = caching
+    read = []
+    for turn in (1, 2):
+        _, body = chat(turn, MODELS["anthropic"], billing=False)
+        for place in (0, 1, -1):
+            body["messages"][place]["cache_control"] = {"type": "ephemeral", "ttl": "1h"}
+        status, told = raw_post(url, "/v1/chat/completions", key["x-api-key"], body)
+        assert 200 == status, told
+        read.append(told["usage"]["prompt_tokens_details"]["cached_tokens"])
+    last = simulator.requests[-1].json
+    marked = [last["system"][-1], last["messages"][0]["content"][-1], last["messages"][-1]["content"][-1]]
+
+    assert [{"type": "ephemeral", "ttl": "1h"}] * 3 == [one["cache_control"] for one in marked]
+    assert 3 == json.dumps(last).count('"cache_control"')
+    assert [0, True] == [read[0], read[1] > 1000]
+
+
+@pytest.mark.parametrize(
+    "mark", [{"type": "ephemeral", "ttl": "9d"}, {}, "ephemeral", 5, [], {"type": {}}, {"type": "ephemeral", "ttl": []}]
+)
+def test_a_mark_at_a_message_that_no_vendor_takes_is_none(caching, mark):
+    """Those of the gateway stand in its place; so they do where a turn of calls alone has one."""
+    url, key, simulator = caching
+    _, body = chat(1, MODELS["anthropic"], billing=False)
+    body["messages"][1]["cache_control"] = mark
+    body["messages"][2]["cache_control"] = {"type": "ephemeral"}
+    status, told = raw_post(url, "/v1/chat/completions", key["x-api-key"], body)
+
+    assert 200 == status, told
+    assert 4 == json.dumps(simulator.requests[-1].json).count('"cache_control": {"type": "ephemeral"}')
 
 
 def test_marks_are_set_only_where_the_client_has_none_and_there_is_something_to_keep(caching):

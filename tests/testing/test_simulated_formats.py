@@ -241,7 +241,6 @@ COMPLAINTS = [
     ("anthropic", {"messages": []}, "at least one message"),
     ("anthropic", {"messages": [{"role": "system", "content": "x"}]}, "unexpected role 'system'"),
     ("anthropic", {"messages": [{"role": "user", "content": ""}]}, "non-empty"),
-    ("anthropic", {"messages": [{"role": "assistant", "content": "x"}]}, "first message"),
     ("anthropic", {"temperature": 1.5}, "temperature"),
     ("anthropic", {"stop_sequences": 5}, "not valid"),
     ("gemini", {"contents": ...}, "contents"),
@@ -259,6 +258,15 @@ def test_a_wrong_request_is_refused():
 
     assert {400} == {reply.status for reply, _ in replies}
     assert [] == [(words, reply.json) for reply, words in replies if words not in json.dumps(reply.json["error"])]
+
+
+def test_a_conversation_with_anthropic_may_begin_with_the_assistant():
+    """Its API refused that until October 2024."""
+    begun = [{"role": "assistant", "content": "How can I help?"}, {"role": "user", "content": "Hi"}]
+    with VendorSimulator() as sim:
+        reply = ask(sim, "anthropic", messages=begun)
+
+    assert (200, "message") == (reply.status, reply.json["type"])
 
 
 @pytest.mark.parametrize("form", FORMATS)

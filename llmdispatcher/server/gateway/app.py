@@ -28,6 +28,7 @@ from .formats import (
     GatewayError,
     as_codex_acts,
     error_for_client,
+    when_to_try_again,
     write_error,
 )
 from .generation import Generation
@@ -240,7 +241,9 @@ class Gateway:
     def _key(self, generation: Generation, incoming: Incoming) -> ApiKey:
         secret = self._secret(generation, incoming)
         if (wait := self._failed.wait(incoming.address)) and not self.keys.lists(secret):
-            raise GatewayError("too many wrong keys; try again later", status=429, code="too_many_failures", retry_after=wait)
+            raise GatewayError(
+                f"too many wrong keys; {when_to_try_again(wait)}", status=429, code="too_many_failures", retry_after=wait
+            )
         key = self.keys.find(secret)
         if key is None:
             self._failed.note(incoming.address)

@@ -107,7 +107,8 @@ def error_for_client(error: DispatchError, form: ClientFormat | None = None) -> 
         return DispatchError("this gateway is not set up for that; tell whoever runs it", status=500, code="not_configured")
     for kinds, told, status, words in _TOLD:
         if isinstance(error, kinds):
-            seen = told(words or _words(error), status=status, retry_after=error.retry_after)
+            said = (words or _words(error)).replace(_LATER, when_to_try_again(error.retry_after))
+            seen = told(said, status=status, retry_after=error.retry_after)
             return seen.with_facts(code=_CODES.get(told) or (error.code if words is None else None))
     if isinstance(error, AuthenticationError) and error.code in _OF_CLIENTS:
         return GatewayError(_OF_CLIENTS[error.code], status=401, code=error.code)
@@ -126,6 +127,7 @@ _OF_CLIENTS: Mapping[str | None, str] = {
 _STORES = frozenset({"store_unavailable", "budget_unavailable"})
 _SOON = 5.0
 """Seconds until a client should try again while a database of the gateway's is away."""
+_LATER = "try again later"
 _Kinds = type[DispatchError] | tuple[type[DispatchError], ...]
 _TOLD: tuple[tuple[_Kinds, type[DispatchError], int | None, str | None], ...] = (
     (ContextWindowExceeded, ContextWindowExceeded, 400, None),
@@ -134,7 +136,7 @@ _TOLD: tuple[tuple[_Kinds, type[DispatchError], int | None, str | None], ...] = 
     (InvalidRequest, InvalidRequest, 400, None),
     (BudgetExceeded, BudgetExceeded, 402, None),
     (QuotaExceeded, QuotaExceeded, 429, "the vendor's account has no credit or quota left; tell whoever runs this gateway"),
-    (RateLimitError, RateLimitError, 429, "the vendor's rate limit is reached; try again later"),
+    (RateLimitError, RateLimitError, 429, f"the vendor's rate limit is reached; {_LATER}"),
     (DeadlineExceeded, DeadlineExceeded, 504, "no answer came in time; try again, or ask for less"),
     (Cancelled, Overloaded, None, "the gateway is stopping; try again"),
     (LedgerError, Overloaded, None, "the record of this call cannot be kept; try again"),
@@ -248,11 +250,20 @@ _LONGEST_WAIT = 86_400.0
 """Seconds that a client is told to wait at most; a vendor may have said more."""
 
 
+def when_to_try_again(wait: float | None) -> str:
+    """The end of a message about a limit, in OpenAI's words: some clients see no header, and look there for the seconds."""
+    return _LATER if wait is None else f"try again in {_seconds(wait)}s"
+
+
+def _seconds(wait: float) -> int:
+    return max(1, math.ceil(min(wait, _LONGEST_WAIT)))
+
+
 def error_headers(error: DispatchError) -> dict[str, str]:
     """The headers of such an answer: when to try again, and whether an SDK should."""
     headers: dict[str, str] = {}
     if error.retry_after is not None:
-        headers["Retry-After"] = f"{max(1, math.ceil(min(error.retry_after, _LONGEST_WAIT)))}"
+        headers["Retry-After"] = f"{_seconds(error.retry_after)}"
     if isinstance(error, BudgetExceeded | QuotaExceeded) or error.code in _NO_RETRY:
         headers["x-should-retry"] = "false"
     if isinstance(error, GatewayError) and error.allow is not None:

@@ -24,7 +24,7 @@ from ..budgets import BudgetedCall, KeyBudgetExceeded, KeyBudgets, KeyReservatio
 from ..estimates import PricedCall
 from ..keys import ApiKey
 from ..policies import KeyPolicy
-from .formats import GatewayError
+from .formats import GatewayError, when_to_try_again
 from .shared_limits import LimitedLevel, SharedKeyLimits, TakenTokens
 
 _Answer = TypeVar("_Answer", Response, Embeddings)
@@ -312,7 +312,8 @@ def _counts_calls(policy: KeyPolicy) -> bool:
 
 def _over(level: LimitedLevel, what: str, wait: float) -> GatewayError:
     whose = "this key" if level.level == "key" else f"the {level.level} of this key"
-    return GatewayError(f"{whose} may have {what}; try again later", status=429, code="rate_limit_exceeded", retry_after=wait)
+    text = f"{whose} may have {what}; {when_to_try_again(wait)}"
+    return GatewayError(text, status=429, code="rate_limit_exceeded", retry_after=wait)
 
 
 def _nothing() -> None:

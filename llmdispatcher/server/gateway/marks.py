@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 import attrs
 
 from ...types import FilePart, ImagePart, Message, Request, TextPart, Tool
-from ...wire import ANTHROPIC_MESSAGES
+from ...wire import ANTHROPIC_MESSAGES, OPENAI_CHAT
 
 MARK = {"type": "ephemeral"}
 _MARKED = frozenset({"text", "image", "document", "tool_result"})
 """Kinds of blocks that take a mark."""
 _FIELD = "cache_control"
-_TIME = "5m"
+_TIME, _TIMES = "5m", ("5m", "1h")
 _Marked = TypeVar("_Marked", bound=Request[Any])
 
 
@@ -92,19 +92,41 @@ def with_marks(request: _Marked, *, own: bool) -> _Marked:
     return attrs.evolve(request, **changes)
 
 
-def _marked(message: Message, *, own: bool) -> Message | None:
+def with_placed_marks(request: _Marked, *, own: bool) -> _Marked:
+    """The request with marks that stand at messages of OpenAI's format, as opencode and LiteLLM set them, at their last parts.
+
+    A mark that says what no vendor takes, or has nothing that it could stand at, is left out.
+    """
+    if not any(_FIELD in message.extra.get(OPENAI_CHAT.name, {}) for message in request.messages):
+        return request
+    return attrs.evolve(request, messages=[_placed(message, own=own) for message in request.messages])
+
+
+def _placed(message: Message, *, own: bool) -> Message:
+    further = message.extra.get(OPENAI_CHAT.name, {})
+    if _FIELD not in further:
+        return message
+    left = {name: value for name, value in further.items() if name != _FIELD}
+    plain = attrs.evolve(message, extra={**message.extra, OPENAI_CHAT.name: left})
+    mark = further[_FIELD]
+    time = mark.get("ttl", _TIME) if isinstance(mark, Mapping) and mark.get("type") == MARK["type"] else None
+    return (_marked(plain, own=own, time=time) if time in _TIMES else None) or plain
+
+
+def _marked(message: Message, *, own: bool, time: str = _TIME) -> Message | None:
     """The message with a mark at its end; ``None`` where it has no place for one."""
     if message.role == "tool" and own:
-        further = {**message.extra.get(ANTHROPIC_MESSAGES.name, {}), _FIELD: MARK}
+        mark = MARK if time == _TIME else {**MARK, "ttl": time}
+        further = {**message.extra.get(ANTHROPIC_MESSAGES.name, {}), _FIELD: mark}
         return attrs.evolve(message, extra={**message.extra, ANTHROPIC_MESSAGES.name: further})
     if isinstance(message.content, str):
         if not message.content.strip():
             return None
-        return attrs.evolve(message, content=(TextPart(text=message.content, cache=_TIME),))
+        return attrs.evolve(message, content=(TextPart(text=message.content, cache=time),))
     last = message.content[-1] if message.content else None
     if not isinstance(last, TextPart | ImagePart | FilePart) or (isinstance(last, TextPart) and not last.text.strip()):
         return None
-    return attrs.evolve(message, content=(*message.content[:-1], attrs.evolve(last, cache=_TIME)))
+    return attrs.evolve(message, content=(*message.content[:-1], attrs.evolve(last, cache=time)))
 
 
 def _has_marks(request: Request[Any]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...catalog import Target, canonical, model_names
+from ...catalog import Target, canonical, model_facts, model_names
 from ...dispatcher import Dispatcher
 from ...errors import DispatchError
 from ...types import Request, replace
@@ -30,12 +30,12 @@ class ModelNames:
         """List the names that a key may ask for: pools, ``auto``, and the models of the registered vendors."""
         names, form = self._names(task.key), form_of(task.incoming)
         if form is GOOGLE:
-            listed: Any = {"models": [_google_record(name) for name in names]}
+            listed: Any = {"models": [self._google_record(name) for name in names]}
         elif form is OLLAMA:
             listed = {"models": [{"name": name, "model": name, "modified_at": _EPOCH, "size": 0, "digest": ""} for name in names]}
         elif form is MESSAGES:
             listed = {
-                "data": [_anthropic_record(name) for name in names],
+                "data": [self._anthropic_record(name) for name in names],
                 "has_more": False,
                 "first_id": names[0] if names else None,
                 "last_id": names[-1] if names else None,
@@ -56,12 +56,32 @@ class ModelNames:
             )
         form = form_of(task.incoming)
         if form is GOOGLE:
-            record = _google_record(name)
+            record = self._google_record(name)
         elif form is MESSAGES:
-            record = _anthropic_record(name)
+            record = self._anthropic_record(name)
         else:
             record = _model_record(name)
         return json_answer(record)
+
+    def _google_record(self, name: str) -> dict[str, Any]:
+        methods = ["generateContent", "streamGenerateContent", "countTokens"]
+        window, most = self._limits_of(name)
+        limits = {"inputTokenLimit": window, "outputTokenLimit": most}
+        known = {field: value for field, value in limits.items() if value is not None}
+        return {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": methods, **known}
+
+    def _anthropic_record(self, name: str) -> dict[str, Any]:
+        """Its schema wants every field; what is not known is null."""
+        window, most = self._limits_of(name)
+        limits = {"max_input_tokens": window, "max_tokens": most, "capabilities": None}
+        return {"type": "model", "id": name, "display_name": name, "created_at": _EPOCH, **limits}
+
+    def _limits_of(self, name: str) -> tuple[int | None, int | None]:
+        """The most tokens of input and of output, where a name is that of a model whose facts are known."""
+        vendor, _, model = name.partition(":")
+        kind = getattr(self.dispatcher.get_vendor(canonical(vendor)), "kind", None)
+        facts = model_facts(kind, model, vendor) if kind is not None else None
+        return (facts.context_window or None, facts.max_tokens or None) if facts is not None else (None, None)
 
     def _names(self, key: ApiKey | None) -> list[str]:
         vendors = self.dispatcher.get_vendors()
@@ -132,12 +152,3 @@ class ModelNames:
 
 def _model_record(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": name.partition(":")[0] if ":" in name else "llmdispatcher"}
-
-
-def _google_record(name: str) -> dict[str, Any]:
-    methods = ["generateContent", "streamGenerateContent", "countTokens"]
-    return {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": methods}
-
-
-def _anthropic_record(name: str) -> dict[str, Any]:
-    return {"type": "model", "id": name, "display_name": name, "created_at": _EPOCH}

@@ -16,7 +16,7 @@ from ...dispatcher import Dispatcher
 from ...types import Message, Request, TextPart
 from ...wire import ANTHROPIC_MESSAGES, InboundRequest
 from ..keys import ApiKey, matches_any
-from .marks import is_worth_marks, with_marks
+from .marks import is_worth_marks, with_marks, with_placed_marks
 from .passing import family
 
 _OWN = "anthropic"
@@ -72,10 +72,14 @@ class ClientRequest(InboundRequest):
         row = vendor_row(kind) if kind else None
         if row is None or family(row.codec) == family(self.wire_format or ""):
             return request
+        own = row.codec == ANTHROPIC_MESSAGES.name
+        takes_marks = own or "cache_marks" in traits_of(kind, model).quirks
+        if takes_marks:
+            request = with_placed_marks(request, own=own)
         if not self.marks or not is_worth_marks(request.tools, [message.role for message in request.messages]):
             return request
-        if row.codec == ANTHROPIC_MESSAGES.name or "cache_marks" in traits_of(kind, model).quirks:
-            return with_marks(request, own=row.codec == ANTHROPIC_MESSAGES.name)
+        if takes_marks:
+            return with_marks(request, own=own)
         if kind in _KEYED and request.prompt_cache_key is None and self.cache_key is not None:
             return attrs.evolve(request, prompt_cache_key=self.cache_key)
         return request

@@ -90,7 +90,7 @@ def _wrong_turns(messages: Any) -> ApiError | None:
             return ApiError(400, message=f"messages.{number}.role: unexpected role {role!r}; system is a top-level field")
         if not message.get("content"):
             return ApiError(400, message=f"messages.{number}: content must be non-empty")
-    return None if messages[0]["role"] == "user" else ApiError(400, message='messages: first message must use the "user" role')
+    return None  # the assistant may begin: since October 2024 (anthropic-sdk-typescript, issues 565 and 622)
 
 
 def _wrong_sampling(asked: Mapping[str, Any], version: str) -> ApiError | None:
