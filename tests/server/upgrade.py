@@ -100,6 +100,8 @@ class Host:
 
     port: int
     process: subprocess.Popen[bytes] | None = None
+    leaves: bool = False
+    """Whether the balancer has been told that it ends."""
     answered: int = 0
     """Streams that were whole since the process began."""
 
@@ -139,7 +141,8 @@ class Balancer:
     def connect(self) -> tuple[Host, http.client.HTTPConnection] | None:
         """A connection to a host that takes it; ``None`` where there is none."""
         turn = next(self._turn)
-        order = sorted(self._hosts, key=lambda one: (one not in self._ready, (self._hosts.index(one) + turn) % len(self._hosts)))
+        hosts = [one for one in self._hosts if not one.leaves]
+        order = sorted(hosts, key=lambda one: (one not in self._ready, (self._hosts.index(one) + turn) % len(self._hosts)))
         for one in order:
             connection = http.client.HTTPConnection("127.0.0.1", one.port, timeout=120)
             with contextlib.suppress(ConnectionRefusedError):
@@ -207,11 +210,18 @@ class Deployment:
         return (self._folder / f"log-{host.port}").read_text(errors="replace")[-8000:]
 
     def replace(self, host: Host, code: Path) -> None:
-        """End a host as an orchestrator does, and start another version in its place; wait until that has answered, too."""
+        """End a host as an orchestrator does, and start another version in its place; wait until that has answered, too.
+
+        gunicorn drops what it has not begun to read when it ends, so its balancer is told before, as by Kubernetes' preStop.
+        """
         assert host.process is not None
+        if self._server == "gunicorn":
+            host.leaves = True
+            time.sleep(1.0)
         host.process.send_signal(signal.SIGTERM)
         assert host.process.wait(15 * PATIENCE) == 0, self.log(host)
         self.start(host, code)
+        host.leaves = False
         last = time.monotonic() + 5 * PATIENCE
         while host.answered < 10:
             assert time.monotonic() < last, (self.outcomes, code, self.log(host)[-2000:])
