@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,6 @@ from ..conftest import PATIENCE
 from ..loopback_postgres import Postgres, binaries
 from ..loopback_redis import Server, quiet_port
 from ..orphans import mortal
-from .conftest import wait_until
 from .processes import end, is_ready
 
 TEXT = " ".join(f"word{number}" for number in range(24))
@@ -163,7 +162,6 @@ class Deployment:
         self.hosts = [Host(quiet_port()), Host(quiet_port())]
         self.outcomes: Counter[str] = Counter()
         self._lock, self._over = threading.Lock(), threading.Event()
-        self._under_way = 0
         (folder / "config.toml").write_text(_CONFIG.format(url=self.simulator.openai_url, ledger=place))
 
     def start(self, host: Host, code: Path) -> None:
@@ -249,13 +247,7 @@ class Deployment:
         answer = connection.getresponse()
         if answer.status != 200:
             return f"refused: {answer.status} {json.loads(answer.read())['error']['code']}"
-        with self._lock:
-            self._under_way += 1
-        try:
-            events = [line[6:].strip() for line in answer.read().splitlines() if line.startswith(b"data: ")]
-        finally:
-            with self._lock:
-                self._under_way -= 1
+        events = [line[6:].strip() for line in answer.read().splitlines() if line.startswith(b"data: ")]
         chunks = [json.loads(event) for event in events if event != b"[DONE]"]
         text = "".join([choice["delta"].get("content") or "" for chunk in chunks for choice in chunk.get("choices", ())])
         return "whole" if (text, events[-1:]) == (TEXT, [b"[DONE]"]) else "broken: it is not whole"
@@ -277,7 +269,7 @@ class Deployment:
             for one in clients:
                 one.start()
             try:
-                wait_until(lambda: self._under_way >= streams // 2)
+                _until(lambda: self.outcomes.total() >= streams // 2)
                 yield
             finally:
                 self._over.set()
@@ -348,6 +340,13 @@ class SmallBudget:
         assert self.statuses[402] > 0, self.statuses
 
 
+def _until(happened: Callable[[], object]) -> None:
+    last = time.monotonic() + 5 * PATIENCE
+    while not happened():
+        assert time.monotonic() < last, "it has not happened in time"
+        time.sleep(0.1)
+
+
 def _asked(made: Deployment, query: str, **values: Any) -> Any:
     url = sa.make_url(made._place).set(drivername="postgresql+psycopg")
     engine = sa.create_engine(url, poolclass=sa.NullPool)
@@ -381,7 +380,7 @@ def upgrade_and_roll_back(made: Deployment, further: Path, *, streams: int = 50,
     served = made.simulator.hits - before - small.statuses[200]
     assert set(made.outcomes) == {"whole"}, made.outcomes
     assert served == made.outcomes["whole"]
-    wait_until(lambda: balance(made, key.id)[1] == 0)
+    _until(lambda: balance(made, key.id)[1] == 0)
     assert balance(made, key.id) == (served * cost, Decimal(0))
     assert _asked(made, "SELECT version FROM llmdispatcher_key_versions")[0] == VERSION + 1
     for one in made.hosts:  # what waits to be written is written at the end
