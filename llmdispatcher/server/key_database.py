@@ -24,6 +24,7 @@ VERSION, OLDEST = 2, 1
 """Of the tables as this version makes them; and of the oldest program that may use them."""
 PATIENCE = 5.0
 """Seconds that one waits for the database."""
+_PREPARING = 60.0
 REST = 5.0
 """Seconds for which a database that did not answer is left alone; then one call asks."""
 _LOCK = 5_463_789_210_008
@@ -140,6 +141,10 @@ class KeyDatabase:
 
         return self._ask(run)
 
+    def prepare(self) -> None:
+        """Make the tables, or bring them up to date, which may wait for others' transactions longer than a request should."""
+        self._ask(self._ready, _PREPARING)
+
     def secret(self, name: str) -> bytes:
         """32 random bytes under a name, the same for all workers and hosts; made at the first use."""
         row = sa.select(_secrets.c.secret).where(_secrets.c.name == name)
@@ -153,7 +158,7 @@ class KeyDatabase:
 
         return bytes.fromhex(self.read(lambda connection: connection.scalar(row)) or self.write(make))
 
-    def _ask(self, run: Callable[[], _T]) -> _T:
+    def _ask(self, run: Callable[[], _T], patience: float | None = None) -> _T:
         with self._lock:
             now = self._clock.monotonic()
             if now < self._rests_until:
@@ -162,7 +167,7 @@ class KeyDatabase:
                 self._rests_until = now + REST  # this one tries, the others wait for its result no longer
             answered = self._answered
         try:
-            answer = run() if self._calls is None else self._calls.run(run, PATIENCE)
+            answer = run() if self._calls is None else self._calls.run(run, patience or PATIENCE)
         except IntegrityError:
             raise
         except (SQLAlchemyError, TimeoutError) as error:

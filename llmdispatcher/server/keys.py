@@ -384,7 +384,7 @@ class KeyStore:
 
     def prepare(self) -> None:
         """Make all tables now, or bring them up to date. Raises :class:`VendorUnavailable` while the database is away."""
-        self.owners.all("organization")
+        self._database.prepare()
         self.budgets.prepare()
 
     def close(self) -> None:

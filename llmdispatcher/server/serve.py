@@ -33,7 +33,7 @@ from .gateway.access import write_to_stdout
 from .gateway.app import Gateway, make_gateway
 from .gateway.file_settings import settings_in
 from .gateway.hosts import HostRules
-from .gateway.http import GatewaySettings, check_port, reserved_port
+from .gateway.http import GatewaySettings, claim_ports, reserved_port
 from .keys import ApiKey, KeyStore
 from .reload import EVERY, ConfigWatch
 from .settings import ServiceSettings, with_providers
@@ -290,22 +290,32 @@ def choose_server(wanted: str | None) -> str:
     return wanted or found[0]
 
 
-def run_server(options: ServeOptions, tell: Callable[[int, int | None], None] = lambda _port, _metrics: None) -> None:
+def run_server(
+    options: ServeOptions,
+    tell: Callable[[int, int | None], None] = lambda _port, _metrics: None,
+    begin: Callable[[], None] = lambda: None,
+) -> None:
     """Serve until the process is told to end. Raises :class:`ConfigError` for a configuration that cannot be.
 
-    ``tell`` hears the port, and that of the metrics, before the first request is taken.
+    ``begin`` is called before anything else is made, once nothing is in the way and no other gateway can get the ports. ``tell``
+    hears the port, and that of the metrics, before the first request is taken.
     """
     name = choose_server(options.server)
+    if name == "waitress" and options.workers > 1:
+        raise ConfigError("workers: waitress serves in one process; install granian for more")
     if options.metrics_port is not None:
         _require_prometheus()
-    check_port(options.host, options.port)
-    if not options.simulate:
-        _checked_dispatcher(options).close()
-    os.environ[VARIABLE] = json.dumps(attrs.asdict(options))
-    if name == "waitress":
-        _serve_with_waitress(options, tell)
-    else:
-        _serve_with_granian(options, tell)
+    with claim_ports(options.host, options.port, options.metrics_port) as claims:
+        if not options.simulate:
+            _checked_dispatcher(options).close()
+        begin()
+        os.environ[VARIABLE] = json.dumps(attrs.asdict(options))
+
+        def tell_and_release(port: int, metrics_port: int | None) -> None:
+            claims.close()  # the ports are held or listened on by now
+            tell(port, metrics_port)
+
+        (_serve_with_waitress if name == "waitress" else _serve_with_granian)(options, tell_and_release)
 
 
 def _serve_with_granian(options: ServeOptions, tell: Callable[[int, int | None], None]) -> None:
@@ -372,8 +382,6 @@ def _metrics_of_workers(options: ServeOptions) -> Iterator[Any]:
 
 
 def _serve_with_waitress(options: ServeOptions, tell: Callable[[int, int | None], None]) -> None:
-    if options.workers > 1:
-        raise ConfigError("workers: waitress serves in one process; install granian for more")
     from .waitress import run_waitress
 
     registry = exposition = None

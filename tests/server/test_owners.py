@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
+import threading
 from datetime import timedelta
 from decimal import Decimal
 
@@ -12,13 +14,14 @@ import requests
 import sqlalchemy as sa
 
 from llmdispatcher.cli.main import main
-from llmdispatcher.errors import ConfigError
-from llmdispatcher.server import Gateway, GatewaySettings, KeyStore
+from llmdispatcher.errors import ConfigError, VendorUnavailable
+from llmdispatcher.server import Gateway, GatewaySettings, KeyStore, key_database
 from llmdispatcher.server.budgets import accounts_of
 from llmdispatcher.server.keys import hash_of
 from llmdispatcher.testing import ManualClock
 
 from ..cases import each
+from ..conftest import PATIENCE
 from .conftest import HELLO, Served, serving
 
 
@@ -443,6 +446,30 @@ def test_tables_that_are_too_new_are_refused(tmp_path):
         connection.execute("UPDATE llmdispatcher_key_versions SET oldest = 9")
     with pytest.raises(ConfigError, match="of version 9"):
         KeyStore(place).all()
+
+
+def test_a_migration_waits_for_the_transactions_of_others(postgres, monkeypatch):
+    """Longer than a request would: gateways of the version before work on."""
+    monkeypatch.setattr(key_database, "PATIENCE", 0.2)
+    place, failed = postgres.database(), []
+    with sa.create_engine(place.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.NullPool).begin() as other:
+        other.execute(sa.text(f"SELECT pg_advisory_xact_lock({key_database._LOCK})"))
+
+        def prepare():
+            try:
+                with contextlib.closing(KeyStore(place)) as store:
+                    store.prepare()
+            except VendorUnavailable as error:
+                failed.append(error)
+
+        migrating = threading.Thread(target=prepare)
+        migrating.start()
+        migrating.join(1.0)
+        assert migrating.is_alive()
+    migrating.join(PATIENCE * 3)
+    assert [] == failed
+    with contextlib.closing(KeyStore(place)) as store:
+        assert [] == store.all()
 
 
 def test_the_gateway_forgets_nothing_of_a_key_s_owners(dispatcher, keys, simulator, team):

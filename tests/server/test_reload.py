@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from llmdispatcher.testing import VendorSimulator
 from ..conftest import PATIENCE
 from .conftest import serving as in_thread
 from .processes import serving
+from .reloads import reload_again_and_again
 
 pytest.importorskip("granian", reason="granian is not installed; scripts/test installs it")
 pytest.importorskip("gunicorn", reason="gunicorn is not installed; scripts/test installs it")
@@ -212,6 +214,13 @@ def test_a_file_that_is_still_written_is_not_read(tmp_path, two, keys, monkeypat
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="it counts descriptors in /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process holds is told by Linux")
+@pytest.mark.parametrize("server", ["granian", "gunicorn"])
+def test_workers_that_reload_again_and_again(tmp_path, server):
+    """Hold no more threads and files than before, drop no call, and are the same processes."""
+    reload_again_and_again(tmp_path, server, 6)
+
+
 def test_fifty_reloads_leave_nothing_behind(two, keys):
     """No thread, no socket and no dispatcher, though each has answered; a stream that began before all of them is whole."""
     old, new = two

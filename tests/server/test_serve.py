@@ -20,6 +20,7 @@ import requests
 
 from llmdispatcher import ConfigError, Request
 from llmdispatcher.server import ServeOptions
+from llmdispatcher.server.gateway.http import claim_ports
 from llmdispatcher.server.serve import _Application, make_dispatcher
 from llmdispatcher.testing import VendorSimulator
 
@@ -143,11 +144,81 @@ def test_no_request_hides_in_another(running):
 
 @pytest.mark.parametrize("server", ["granian", "waitress"])
 def test_a_taken_port_is_told(running, tmp_path, server):
-    """Also where another gateway listens, whose workers share the port among themselves."""
+    """Also where another gateway listens, whose workers share the port among themselves; no first keys are made."""
     port = urlsplit(running[0]).port
     refused = _run(tmp_path, "serve", "--simulate", "--port", str(port), "--server", server)
 
-    assert (2, True) == (refused.returncode, f"127.0.0.1:{port} cannot be listened on" in refused.stderr), refused.stderr
+    assert (2, True) == (refused.returncode, f"port: 127.0.0.1:{port} cannot be listened on" in refused.stderr), refused.stderr
+    assert [] == list(tmp_path.rglob("*"))
+
+
+def test_gunicorn_is_refused_a_taken_port(running, tmp_path):
+    """It binds the port itself, and shares it with nobody."""
+    pytest.importorskip("gunicorn", reason="gunicorn is not installed; scripts/test installs it")
+    words = ["-m", "gunicorn", "--no-control-socket", "-b", f"127.0.0.1:{urlsplit(running[0]).port}"]
+    command = [sys.executable, *words, "llmdispatcher.server.serve:make_worker()"]
+    environment = {**_environment(tmp_path), "LLMDISPATCHER_SERVE": '{"simulate": true}'}
+    refused = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
+
+    assert (1, True) == (refused.returncode, "Address already in use" in refused.stderr), refused.stderr
+    assert [] == list(tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize("server", ["granian", "waitress"])
+def test_a_taken_metrics_port_is_told(tmp_path, server):
+    """Before anything is made."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        metrics = taken.getsockname()[1]
+        words = ["--server", server, "--port", str(_free_port()), "--metrics-port", str(metrics)]
+        refused = _run(tmp_path, "serve", "--simulate", *words)
+
+    told = f"metrics_port: 127.0.0.1:{metrics} cannot be listened on" in refused.stderr
+    assert (2, True) == (refused.returncode, told), refused.stderr
+    assert [] == list(tmp_path.rglob("*"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is claimed")
+def test_a_port_that_is_claimed_is_taken(tmp_path):
+    """By a gateway that starts and does not listen yet; another port, and another address, are not."""
+    port = _free_port()
+    with claim_ports("127.0.0.1", port):
+        claim_ports("127.0.0.1", _free_port()).close()
+        claim_ports("127.0.0.2", port).close()
+        refused = _run(tmp_path, "serve", "--simulate", "--port", str(port))
+    claim_ports("127.0.0.1", port).close()
+
+    assert (2, True) == (refused.returncode, f"port: 127.0.0.1:{port} cannot be listened on" in refused.stderr), refused.stderr
+    assert [] == list(tmp_path.rglob("*"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is claimed")
+@pytest.mark.parametrize("server", ["granian", "waitress"])
+def test_of_two_that_start_together_one_serves(tmp_path, server):
+    """The other is refused, and has made nothing."""
+    port, processes = _free_port(), {}
+    try:
+        for name in ("one", "other"):
+            home = tmp_path / name
+            home.mkdir()
+            words = ["serve", "--simulate", "--port", str(port), "--server", server]
+            with (tmp_path / f"log-{name}").open("wb") as log:
+                command = mortal([sys.executable, "-m", "llmdispatcher", *words], ending=signal.SIGTERM)
+                processes[name] = subprocess.Popen(command, env=_environment(home), stdout=log, stderr=log)
+        last = time.monotonic() + 10 * PATIENCE
+        while all(process.poll() is None for process in processes.values()):
+            assert time.monotonic() < last
+            time.sleep(0.05)
+        [refused] = [name for name, process in processes.items() if process.returncode is not None]
+        [serving] = set(processes) - {refused}
+        (tmp_path / serving / "log").symlink_to(tmp_path / f"log-{serving}")
+        _awaited(f"http://127.0.0.1:{port}", processes[serving], tmp_path / serving)
+
+        assert 2 == processes[refused].returncode, (tmp_path / f"log-{refused}").read_text()
+        assert [] == list((tmp_path / refused).rglob("*"))
+        assert "The first keys are in" in (tmp_path / f"log-{serving}").read_text()
+    finally:
+        for process in processes.values():
+            end(process)
 
 
 def test_gunicorn_serves_the_same(tmp_path):
@@ -269,7 +340,7 @@ def test_what_cannot_be_served_is_told(tmp_path):
     """Before a port is opened: no vendor, a weak key, a server that is not known."""
     none = _run(tmp_path, "serve", "--port", str(_free_port()))
     weak = subprocess.run(
-        [sys.executable, "-m", "llmdispatcher", "serve", "--simulate"],
+        [sys.executable, "-m", "llmdispatcher", "serve", "--simulate", "--port", str(_free_port())],
         env={**_environment(tmp_path), "LLMDISPATCHER_ADMIN_KEY": "sk-1234"},
         capture_output=True,
         text=True,

@@ -8,7 +8,8 @@ Statements are written with SQLAlchemy Core and compiled to text once, since bui
 writing it. PostgreSQL takes a batch as one JSON text, which is faster for both sides than single rows.
 
 Schema: one query tells whether a migration is due, and an empty database gets the current tables directly. Alembic takes half a
-second to load, so only databases of older versions load it. Of many processes that start together, one migrates.
+second to load, so only databases of older versions load it. Of many processes that start together, one migrates. Beside the version
+stands :data:`OLDEST`, so that programs of the version before go on with the tables, and start on them, while hosts are upgraded.
 
 Errors become one of three: unavailable (a lock, a full disk, a server that restarts: it is retried), refused (one row that no
 database would take: it is kept beside the spool), or corrupt (an SQLite file is renamed, never deleted, and a new one is created).
@@ -46,6 +47,9 @@ from .spool import DatabaseUnavailable, Rows
 APPLICATION = 0x6C6C6D64
 """The ``application_id`` of an SQLite file that is a ledger."""
 
+OLDEST = "0007"
+"""The oldest version whose programs may use the tables of the newest: a migration adds what may be left out, and the next but one
+takes away what nobody uses any more."""
 _PLACE = Path(__file__).with_name("migrations")
 _LOCK = 5_463_789_210_007
 """The key of PostgreSQL's advisory lock; any number that nobody else uses."""
@@ -148,11 +152,17 @@ def _foreign_tables(connection: sa.Connection) -> list[str]:
 
 
 def _version_of(connection: sa.Connection) -> str | None:
-    """The version of the database, ``None`` without tables. Raises :class:`LedgerError` for a newer one than this code's."""
+    """The version of the database, ``None`` without tables; the newest of this code where that may use newer tables.
+
+    Raises :class:`LedgerError` for tables that it may not use.
+    """
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
-    version = connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - our own constant
-    if version is not None and version not in known_versions():
+    found = connection.execute(sa.text(f"SELECT * FROM {VERSION_TABLE}")).mappings().first()  # noqa: S608 - our own constant
+    version: str | None = found["version_num"] if found is not None else None
+    if found is not None and version not in known_versions():
+        if found.get("oldest") in known_versions():
+            return newest_version()
         raise LedgerError(
             f"ledger: its schema {version} is newer than {newest_version()}, which this llmdispatcher knows; upgrade llmdispatcher"
         )
@@ -166,6 +176,14 @@ def _create_tables(connection: sa.Connection) -> None:
     versions = sa.Table(VERSION_TABLE, sa.MetaData(), version, sa.PrimaryKeyConstraint(version, name=f"{VERSION_TABLE}_pkc"))
     versions.create(connection)
     connection.execute(versions.insert().values(version_num=newest_version()))
+    _write_oldest(connection)
+
+
+def _write_oldest(connection: sa.Connection) -> None:
+    """Write down which programs may use the tables; Alembic knows one column of that table only."""
+    if "oldest" not in [column["name"] for column in sa.inspect(connection).get_columns(VERSION_TABLE)]:
+        connection.exec_driver_sql(f"ALTER TABLE {VERSION_TABLE} ADD COLUMN oldest VARCHAR(32)")
+    connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET oldest = :oldest"), {"oldest": OLDEST})  # noqa: S608 - our own constant
 
 
 def upgrade(connection: sa.Connection) -> None:
@@ -176,6 +194,7 @@ def upgrade(connection: sa.Connection) -> None:
     settings.set_main_option("script_location", str(_PLACE).replace("%", "%%"))
     settings.attributes["connection"] = connection
     command.upgrade(settings, "head")
+    _write_oldest(connection)
 
 
 UNSURE = ("open", "unknown")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import attrs
 import click
 
@@ -10,6 +13,9 @@ from ..options import make_command
 from ..server_settings import PLACE
 from ..settings import Settings
 from ..terminal import OK, UsageError, say, tell_json
+
+if TYPE_CHECKING:
+    from ...server import ApiKey
 
 
 @make_command(
@@ -74,25 +80,34 @@ def command(settings: Settings, **given: object) -> int:
     try:
         options.settings()
         options.rules()
-        made, path = first_keys(options)
-        if path is not None:
-            say(f"The first keys are in {path}; read them, and delete the file.")
-        for key, secret in made if path is None else ():
-            say(f"{key.label} key: {secret}")
-        if made and path is None:
-            say("They are not shown again.")
+        keys_file: list[Path | None] = []
+
+        def begin() -> None:
+            keys_file.append(_tell_keys(*first_keys(options)))
 
         def tell_address(port: int, metrics_port: int | None) -> None:
             address = f"http://{options.host}:{port}"
             if settings.json:
                 further = {} if metrics_port is None else {"metrics_port": metrics_port}
-                tell_json({"address": address, "keys_file": str(path) if path is not None else None, **further})
+                tell_json({"address": address, "keys_file": str(keys_file[0]) if keys_file[0] is not None else None, **further})
             elif not settings.quiet:
                 say(f"Serving {'simulated vendors' if options.simulate else 'the gateway'} on {address}; Ctrl-C ends it.")
                 if metrics_port is not None:
                     say(f"Metrics are on http://{options.host}:{metrics_port}/metrics.")
 
-        run_server(options, tell_address)
+        run_server(options, tell_address, begin)
     except ConfigError as error:
         raise UsageError(error.message) from None
     return OK
+
+
+def _tell_keys(made: list[tuple[ApiKey, str]], path: Path | None) -> Path | None:
+    """Tell the first keys, or the file that they are in, which is returned."""
+    if path is not None:
+        say(f"The first keys are in {path}; read them, and delete the file.")
+        return path
+    for key, secret in made:
+        say(f"{key.label} key: {secret}")
+    if made:
+        say("They are not shown again.")
+    return None

@@ -6,10 +6,11 @@ import os
 import re
 import select
 import socket
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote_plus
 
@@ -476,22 +477,36 @@ def reserved_port(host: str, port: int) -> Iterator[int]:
         yield found
 
 
-def check_port(host: str, port: int) -> None:
-    """Raise :class:`ConfigError` for a port that somebody listens on, also one who would share it, as another gateway's workers."""
-    if port:
-        _bound(host, port, socket.SO_REUSEADDR).close()
+def claim_ports(host: str, port: int, metrics_port: int | None = None) -> ExitStack:
+    """Keep other gateways that start at this moment from these ports until the stack is closed, when they are held or listened on.
+
+    Raises :class:`ConfigError` for a port that somebody listens on, also one who would share it, as another gateway's workers.
+    """
+    with ExitStack() as claims:
+        for option, number in (("port", port), ("metrics-port", metrics_port)):
+            if not number:
+                continue
+            if sys.platform == "linux":  # its abstract names are apart by network, as ports are, and gone with the process
+                claim = claims.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+                _bind(claim, f"\0llmdispatcher/{host}:{number}", host, number, option)
+            _bound(host, number, socket.SO_REUSEADDR, option).close()
+        return claims.pop_all()
 
 
-def _bound(host: str, port: int, option: int) -> socket.socket:
+def _bound(host: str, port: int, option: int, name: str = "port") -> socket.socket:
     held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    held.setsockopt(socket.SOL_SOCKET, option, 1)
+    _bind(held, (host, port), host, port, name)
+    return held
+
+
+def _bind(held: socket.socket, place: str | tuple[str, int], host: str, port: int, option: str) -> None:
     try:
-        held.setsockopt(socket.SOL_SOCKET, option, 1)
-        held.bind((host, port))
+        held.bind(place)
     except OSError as error:
         held.close()
-        text = f"port: {host}:{port} cannot be listened on ({error.strerror}); end what listens there, or give another --port"
-        raise ConfigError(text) from None
-    return held
+        text = f"{option.replace('-', '_')}: {host}:{port} cannot be listened on ({error.strerror})"
+        raise ConfigError(f"{text}; end what listens there, or give another --{option}") from None
 
 
 _GOOGLE_PATH = re.compile(r"/v1/tunedModels/.+")

@@ -17,7 +17,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
 from llmdispatcher import ConfigError, Ledger, LedgerError, open_ledger
-from llmdispatcher.accounting.ledger.database import known_versions, newest_version, upgrade
+from llmdispatcher.accounting.ledger.database import OLDEST, known_versions, newest_version, upgrade
 from llmdispatcher.accounting.ledger.schema import PREFIX, VERSION_TABLE, metadata
 from tests.cases import each
 from tests.stored.samples import SAMPLES
@@ -148,10 +148,36 @@ def test_a_newer_schema_is_refused(new_store):
     """A database from the future is told as such and left alone."""
     with open_ledger(new_store) as ledger:
         with ledger.transaction() as connection:
-            connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+            connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999', oldest = '9998'"))
 
         with pytest.raises(LedgerError, match=r"schema 9999 is newer than \d+, .*upgrade llmdispatcher"):
             ledger.migrate()
+
+
+def test_a_newer_schema_that_this_version_may_use(new_store):
+    """Calls are written and read, nothing is migrated, and a second program starts on it, too."""
+    open_ledger(new_store).close()
+    with Ledger(new_store) as newer, newer.transaction() as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+        connection.execute(text("ALTER TABLE llmdispatcher_calls ADD COLUMN further VARCHAR(64)"))
+        assert OLDEST == connection.scalar(text(f"SELECT oldest FROM {VERSION_TABLE}"))
+    for number in (1, 2):
+        with open_ledger(new_store) as ledger:
+            ledger.record("openai", "gpt-4o", id=f"call-{number}")
+            assert newest_version() == ledger.migrate()
+            assert number == len(ledger.list_recent_calls())
+            with ledger.transaction() as connection:
+                assert "9999" == connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))
+
+
+def test_an_older_schema_is_told_its_oldest_program(new_store):
+    """Once it is brought up to date, as tables that are new."""
+    with Ledger(new_store) as ledger:
+        with ledger.transaction() as connection:
+            to(connection, "0006")
+        ledger.migrate()
+        with ledger.transaction() as connection:
+            assert OLDEST == connection.scalar(text(f"SELECT oldest FROM {VERSION_TABLE}"))
 
 
 def test_nothing_is_opened_at_construction(tmp_path: Path):
