@@ -414,7 +414,13 @@ class Dispatcher:
         one, it is what the first two targets may need for all their batches, at least 50 s each, within 60 to 600 s. Raises
         :class:`InvalidRequest` where no vendor of the model makes vectors.
         """
-        asked = guards.rewritten_embedding(EmbeddingRequest(model, texts, **settings), self.config.guards)
+        return self.send_embedding(EmbeddingRequest(model, texts, **settings), timeout=timeout, cancel=cancel)
+
+    def send_embedding(
+        self, request: EmbeddingRequest, *, timeout: float | None = None, cancel: Cancellation | None = None
+    ) -> Embeddings:
+        """The vectors of a request's texts; what :meth:`embed` makes of its arguments, and raises."""
+        asked = guards.rewritten_embedding(request, self.config.guards)
         call = self._begin(asked.as_request(), timeout, cancel, streamed=False, guarded=True)
         try:
             return self._attempt_loop.embed(call, self._route(call, vectors=asked), asked)
