@@ -167,7 +167,7 @@ def a_level(level: str) -> str:
 
 
 def default_budget(owners: Sequence[KeyOwner]) -> Budget | None:
-    """The budget of a member that has none of its own, by its owners, the largest first: a team's goes before its organization's."""
+    """The budget of a member without its own, by its owners, the largest first: a team's goes before its organization's."""
     return next((one.member_budget for one in reversed(owners) if one.member_budget is not None), None)
 
 
