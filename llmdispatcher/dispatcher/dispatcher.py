@@ -144,6 +144,10 @@ class CallRecorder:
             else:
                 self.ledger.flush()
 
+    def warn_no_more(self, before: CallRecorder) -> None:
+        """Leave out the warnings that another recorder has given."""
+        self._unpriced |= before._unpriced
+
     def _warn_unpriced(self, outcome: Outcome, usage: Usage) -> None:
         """Log that nobody knows what a call cost, once for each model."""
         asked, unused = (outcome.vendor, outcome.model), outcome.error is not None and not usage.total_tokens
@@ -414,13 +418,7 @@ class Dispatcher:
         one, it is what the first two targets may need for all their batches, at least 50 s each, within 60 to 600 s. Raises
         :class:`InvalidRequest` where no vendor of the model makes vectors.
         """
-        return self.send_embedding(EmbeddingRequest(model, texts, **settings), timeout=timeout, cancel=cancel)
-
-    def send_embedding(
-        self, request: EmbeddingRequest, *, timeout: float | None = None, cancel: Cancellation | None = None
-    ) -> Embeddings:
-        """The vectors of a request's texts; what :meth:`embed` makes of its arguments, and raises."""
-        asked = guards.rewritten_embedding(request, self.config.guards)
+        asked = guards.rewritten_embedding(EmbeddingRequest(model, texts, **settings), self.config.guards)
         call = self._begin(asked.as_request(), timeout, cancel, streamed=False, guarded=True)
         try:
             return self._attempt_loop.embed(call, self._route(call, vectors=asked), asked)
@@ -564,6 +562,10 @@ class Dispatcher:
     def add_observer(self, observer: ObserverLike) -> None:
         """Have one more observer hear of the calls that begin from now on, as those given to the constructor do."""
         self._recorder.add(observer)
+
+    def take_over(self, before: Dispatcher) -> None:
+        """Come in place of another dispatcher, as after a reload: what that one has warned of is not told again."""
+        self._recorder.warn_no_more(before._recorder)
 
     def get_stats(self) -> Stats:
         """The counts of all calls that have ended, as of one moment, and how many run and wait."""

@@ -63,7 +63,6 @@ from ..wire import (
     LISTINGS,
     Bounds,
     Codec,
-    InboundEmbedding,
     InboundRequest,
     ToolNames,
     codec_for,
@@ -414,14 +413,11 @@ class HttpVendor:
             raise InvalidRequest(f"{self.name} makes no vectors; ask another vendor", vendor=self.name, try_elsewhere=True)
         if self._config.drop_params and not request.drop_params:
             request = attrs.evolve(request, drop_params=True)
-        pieces, own = [], _NO_HEADERS
-        if isinstance(request, InboundEmbedding):
-            adapts, client = self._config.drop_params, self.takes_client_credentials
-            codec, own = request.at_vendor(codec, request, deadline.meter, adapts=adapts, client=client)
+        pieces = []
         for batch in request.batches(codec.largest):
             size = self._config.max_body or size_of_vectors(batch)
             call = self.call(codec.path(batch.model), codec.encode(batch), model=batch.model, size=size)
-            call = self._with_headers(call, request.headers or {}, own)[0] if request.headers or own else call
+            call = self._with_headers(call, request.headers)[0] if request.headers else call
             pieces.append(self._read(call, deadline, partial(codec.decode, request=batch)))
             deadline.widen()
         return Embeddings.join(pieces)
@@ -430,7 +426,7 @@ class HttpVendor:
         """How many tokens a request has, by the vendor's own count; ``None`` where it has no way to ask."""
         traits = traits_of(self.kind, request.model)
         name = self._format(request, traits)
-        if self.takes_client_credentials and not isinstance(request, InboundRequest):
+        if self.takes_client_credentials:
             return None
         if name == "openai_chat" and self.kind == "openai":
             name = "openai_responses"  # by which OpenAI itself counts, whichever it is asked by; servers like it count nothing
@@ -439,28 +435,14 @@ class HttpVendor:
             return None
         if self._config.drop_params and not request.drop_params:
             request = attrs.evolve(request, drop_params=True)
-        names, path = ToolNames.of(request, traits.limits.get("tool_name")), counting.path(request.model)
-        body, headers = b"", _NO_HEADERS
-        if isinstance(request, InboundRequest):
-            try:
-                codec, body, headers = self._as_it_came(request, counting.codec, traits, names, deadline)
-            except AuthenticationError:  # no credentials of the client's own: it is told an estimate
-                return None
-            path += f"?{query}" if body and (query := codec.path(request.model, False).partition("?")[2]) else ""
-        as_sent = bool(body)
-        body = body or counting.encode(adapt_request(names.rename(request), traits), traits.quirks)
-        call = self.call(path, body, model=request.model)
-        call = self._with_headers(call, request.headers or {}, headers)[0] if request.headers or headers else call
-        if not as_sent and self._row.codec == ANTHROPIC and b'"file_id"' in body:
+        request = ToolNames.of(request, traits.limits.get("tool_name")).rename(request)
+        call = self.call(
+            counting.path(request.model), counting.encode(adapt_request(request, traits), traits.quirks), model=request.model
+        )
+        call = self._with_headers(call, request.headers)[0] if request.headers else call
+        if self._row.codec == ANTHROPIC and b'"file_id"' in call.body:
             call = attrs.evolve(call, headers=with_beta(call.headers, ANTHROPIC_BETA))
-
-        def read(answer: bytes) -> int:
-            tokens = counting.decode(answer)
-            if as_sent and isinstance(request, InboundRequest):
-                request.counted(answer, deadline.meter)
-            return tokens
-
-        return self._read(call, deadline, read)
+        return self._read(call, deadline, counting.decode)
 
     def list_models(self, deadline: Deadline) -> tuple[str, ...]:
         """The names of the models that the vendor says it has; asks it, which costs nothing."""

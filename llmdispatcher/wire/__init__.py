@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .counting import COUNTING as COUNTING
     from .counting import LISTINGS as LISTINGS
     from .embeddings import EMBEDDING_CODECS as EMBEDDING_CODECS
-    from .embeddings import EmbeddingCodec as EmbeddingCodec
-    from .embeddings import InboundEmbedding as InboundEmbedding
     from .embeddings import numbers_in as numbers_in
     from .encoding import telling_dropped as telling_dropped
     from .error_tables import STATUSES as STATUSES
@@ -51,7 +49,7 @@ else:
             "base": ("Bounds", "Codec", "Inbound", "InboundRequest", "StreamDecoder", "StreamWriter"),
             "codecs": ("CODECS", "codec_for"),
             "counting": ("COUNTING", "LISTINGS"),
-            "embeddings": ("EMBEDDING_CODECS", "EmbeddingCodec", "InboundEmbedding", "numbers_in"),
+            "embeddings": ("EMBEDDING_CODECS", "numbers_in"),
             "encoding": ("telling_dropped",),
             "errors": ("fault", "is_about_model", "rate_limit_remaining", "request_id"),
             "error_tables": ("STATUSES",),

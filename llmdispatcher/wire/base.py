@@ -11,7 +11,6 @@ from urllib.parse import unquote
 import attrs
 
 from ..errors import DispatchError
-from ..runtime import AttemptMetrics
 from ..types import MOST_MEMBERS, Request, Response, StreamChunk, TextPart
 
 
@@ -95,16 +94,12 @@ class InboundRequest(Request[Any]):
     """A request that knows how it goes to a vendor of the format in which it came; see :class:`Inbound`."""
 
     at_vendor: AtVendor = attrs.field(kw_only=True, eq=False, repr=False)
-    counted: Callable[[bytes, AttemptMetrics | None], None] = attrs.field(
-        default=lambda _answer, _meter: None, kw_only=True, eq=False, repr=False
-    )
-    """Called with the answer of a vendor that has counted the tokens of its document."""
 
     @classmethod
-    def of(cls, request: Request, at_vendor: AtVendor, **further: Any) -> Self:
-        """The request with that; ``further`` are other fields of this class."""
+    def of(cls, request: Request, at_vendor: AtVendor) -> Self:
+        """The request with that."""
         made = object.__new__(type(request) if isinstance(request, cls) else cls)
-        object.__setattr__(made, "__dict__", {**vars(request), "at_vendor": at_vendor, **further})
+        object.__setattr__(made, "__dict__", {**vars(request), "at_vendor": at_vendor})
         return made
 
 

@@ -9,7 +9,7 @@ import base64
 import math
 import sys
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -99,9 +99,7 @@ WIDEST = 8192
 
 def numbers_in(request: EmbeddingRequest) -> int:
     """How many numbers the answer to a request may have."""
-    kept = request.extra_params.get("input", request.extra_params.get("requests"))  # of one without texts, such as lists of tokens
-    several = isinstance(kept, list) and len(kept) > 0 and not isinstance(kept[0], int)
-    return (len(request.texts) or (len(kept) if several else 1)) * (request.dimensions or WIDEST)
+    return len(request.texts) * (request.dimensions or WIDEST)
 
 
 class EmbeddingCodec:
@@ -133,21 +131,13 @@ class EmbeddingCodec:
 
     def decode(self, body: bytes, request: EmbeddingRequest) -> Embeddings:
         """The vectors, one for each text. Raises :class:`MalformedReply`, or what an error inside a 200 stands for."""
-        answer, raw = self.decode_facts(body, request)
-        return attrs.evolve(answer, vectors=tuple([self._vector(found, request) for found in raw]))
-
-    def decode_facts(self, body: bytes, request: EmbeddingRequest) -> tuple[Embeddings, list[Any]]:
-        """An answer without its vectors, and these as they were written; as many as there are texts. Raises as :meth:`decode`."""
         document = parse_object(body, MOST_MEMBERS + numbers_in(request))
         if tells_of_failure(document):
             raise fault_inside(document)
-        raw = vectors_in(document)
-        if request.texts and len(raw) != len(request.texts):
-            raise MalformedReply(f"the vendor's answer has {len(raw)} vectors for {len(request.texts)} texts", sent=True)
-        return Embeddings(model=self._model(document, request), usage=self._usage(document)), raw
-
-    def _model(self, document: Mapping[str, Any], request: EmbeddingRequest) -> str:
-        return text_of(document.get("model"))
+        vectors = tuple([self._vector(found, request) for found in vectors_in(document)])
+        if request.texts and len(vectors) != len(request.texts):
+            raise MalformedReply(f"the vendor's answer has {len(vectors)} vectors for {len(request.texts)} texts", sent=True)
+        return Embeddings(vectors=vectors, model=text_of(document.get("model")), usage=self._usage(document))
 
     def _vector(self, found: Any, request: EmbeddingRequest) -> tuple[float, ...]:
         return vector(found, request.extra_params.get("encoding_format"), request.dimensions)
@@ -207,8 +197,9 @@ class _GeminiEmbeddings(EmbeddingCodec):
         except MalformedReply:
             raise InvalidRequest("extra_params: they cannot be written as JSON; use plain values in them") from None
 
-    def _model(self, document: Mapping[str, Any], request: EmbeddingRequest) -> str:
-        return request.model
+    def decode(self, body: bytes, request: EmbeddingRequest) -> Embeddings:
+        """The vectors of a batch, or the one of a single text."""
+        return attrs.evolve(super().decode(body, request), model=request.model)
 
     def _vector(self, found: Any, request: EmbeddingRequest) -> tuple[float, ...]:
         return vector(found)
@@ -264,17 +255,6 @@ class _OllamaEmbeddings(EmbeddingCodec):
         count = embeddings.usage.input_tokens
         counted = {"prompt_eval_count": count} if count else {}
         return written({"model": embeddings.model, "embeddings": embeddings.vectors, **counted})
-
-
-@attrs.frozen
-class InboundEmbedding(EmbeddingRequest):
-    """A request that knows how it goes to a vendor of the format in which it came, as an :class:`InboundRequest` does.
-
-    ``at_vendor(codec, request, meter, *, adapts, client)`` returns the codec to use in place of a vendor's, and headers to send in
-    place of its own. ``adapts`` tells that the vendor's settings change requests, ``client`` that it takes its clients' credentials.
-    """
-
-    at_vendor: Callable[..., tuple[EmbeddingCodec, Mapping[str, str]]] = attrs.field(kw_only=True, eq=False, repr=False)
 
 
 OPENAI_EMBEDDINGS, GEMINI_EMBEDDINGS, OLLAMA_EMBEDDINGS = EmbeddingCodec(), _GeminiEmbeddings(), _OllamaEmbeddings()

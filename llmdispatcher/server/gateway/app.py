@@ -64,6 +64,7 @@ from .revoking import StreamKeys
 from .routes import PathRoute, describe
 from .service import ProxyService
 from .sessions import session_of
+from .settings_checks import check_settings
 from .shared_limits import SharedKeyLimits
 from .usage import UsageDesk
 from .users import Users, key_of_user
@@ -98,7 +99,7 @@ class Gateway(Conversations):
         self._failed = FailedLogins(clock)
         self._stream_keys = StreamKeys(keys)
         self._limits = KeyLimits(clock, SharedKeyLimits(settings.redis, clock) if settings.redis is not None else None)
-        passthrough.check_rows(settings.passthrough, dispatcher, stateful=settings.stateful)
+        check_settings(settings, dispatcher, ROUTES)
         self._routes = _routes_with(settings)
         self._grace = keys.grace
         self._tell_stores(settings)
@@ -113,7 +114,7 @@ class Gateway(Conversations):
         """What is done when no more requests are taken."""
         self.at_reload: list[Callable[[Dispatcher], None]] = []
         """What hears of a new dispatcher."""
-        self.desk = UsageDesk(self.dispatcher, self.records)
+        self.desk = UsageDesk(self.dispatcher, self.records, self.keys)
         self.service = ProxyService(
             self.dispatcher, self.records, self._clock, in_flight=self.in_flight, draining=lambda: self.draining
         )
@@ -136,9 +137,10 @@ class Gateway(Conversations):
         """
         takes_own = takes_client_credentials(dispatcher)  # raises, and so before anything has changed
         settings = settings or self.settings
-        passthrough.check_rows(settings.passthrough, dispatcher, stateful=settings.stateful)
+        check_settings(settings, dispatcher, ROUTES)
         dispatcher.add_observer(self.log)
         warn_of_cache(dispatcher)
+        dispatcher.take_over(self.dispatcher)
         self.dispatcher = self.service.dispatcher = self.desk.dispatcher = dispatcher
         self._takes_client_credentials = takes_own
         self.settings, self._routes = settings, _routes_with(settings)
