@@ -66,6 +66,7 @@ from .service import ProxyService
 from .sessions import session_of
 from .settings_checks import check_settings
 from .shared_limits import SharedKeyLimits
+from .unreached import UnreachedVendors
 from .usage import UsageDesk
 from .users import Users, key_of_user
 
@@ -108,6 +109,8 @@ class Gateway(Conversations):
     def _observe(self) -> None:
         """Have requests recorded, and whoever asks told of them."""
         self.dispatcher.add_observer(self.log)
+        unreached = UnreachedVendors(self._clock)
+        self.log.listeners.append(lambda record: unreached.hear(record.id, record.attempts))
         if self.settings.access_log:
             self.log.listeners.append(log_request)
         self.at_end: list[Callable[[], None]] = []

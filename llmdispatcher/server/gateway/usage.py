@@ -21,6 +21,7 @@ from ..records import GROUPS, Looking, RecordSpan, RequestRecords, decision_of
 from .answers import WholeAnswer
 from .formats import GatewayError
 from .http import Task
+from .unreached import without_causes
 
 PATIENCE = 1.0
 """Seconds that a query waits for the rows of this process that are on their way."""
@@ -46,7 +47,10 @@ class UsageDesk:
             raise GatewayError("there is no such request, or it has not ended", status=404, code="not_found")
         if row["organization"] != key.organization:
             self._records.looked(_looking(task), row["organization"], f"request {request_id}")
-        return _json_answer({**_request(row), **decision_of(row), "receipt": self._receipt(row["call_id"])})
+        decision = decision_of(row)
+        if "operator" not in key.scopes:
+            decision = without_causes(decision)
+        return _json_answer({**_request(row), **decision, "receipt": self._receipt(row["call_id"])})
 
     def _receipt(self, call_id: str | None) -> str | None:
         """The id of the receipt that has its call, where the dispatcher's ledger has one."""
