@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -468,9 +469,14 @@ def split_observers(observers: Iterable[ObserverLike]) -> Listeners:
 
 
 def tell(observers: Iterable[Callable[[T], None]], news: T) -> None:
-    """Call every observer; what one raises is logged and does not affect the call."""
+    """Call every observer; what one raises is logged and does not affect the call.
+
+    ``SystemExit`` passes in the main thread alone, where a signal's handler may have raised it to end the process.
+    """
     for observer in observers:
         try:
             observer(news)
-        except Exception:  # it may raise anything
+        except (Exception, SystemExit) as failure:  # it may raise anything
+            if isinstance(failure, SystemExit) and threading.current_thread() is threading.main_thread():
+                raise
             logger.exception("an observer failed; the call is not affected")
