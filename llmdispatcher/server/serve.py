@@ -32,7 +32,7 @@ from ..runtime import from_environment, make_data_folder, make_file
 from ..vendors import HttpVendor
 from .gateway.access import write_to_stdout
 from .gateway.app import Gateway, make_gateway
-from .gateway.file_settings import SERVERS, check_ports, settings_in, start_in
+from .gateway.file_settings import SERVERS, check_ports, gateway_mistakes, settings_in, start_in
 from .gateway.hosts import HostRules
 from .gateway.http import GatewaySettings, check_port, reserved_port
 from .keys import ApiKey, KeyStore
@@ -212,6 +212,10 @@ def _checked_dispatcher(options: ServeOptions) -> Dispatcher:
     return made
 
 
+def _all_mistakes(file: ConfigFile) -> list[str]:
+    return [*file.mistakes(), *gateway_mistakes(file)]
+
+
 def _require_prometheus() -> None:
     if find_spec("prometheus_client") is None:
         raise ConfigError("metrics_port: prometheus-client is not installed; pip install prometheus-client")
@@ -259,6 +263,7 @@ class _Application:
     def __init__(self) -> None:
         self._gateway: Gateway | None = None
         self._watch: ConfigWatch | None = None
+        self._started: dict[str, Any] = {}
 
     def start(self, registry: Any = None) -> Gateway:
         """Make it, and look after its configuration in this process."""
@@ -266,7 +271,8 @@ class _Application:
             options = _options_of(os.environ.get(VARIABLE) or "{}")
             if options.config is not None:
                 remake = functools.partial(_checked_dispatcher, options)
-                self._watch = ConfigWatch(Path(options.config), remake, options.drain)
+                self._watch = ConfigWatch(Path(options.config), remake, options.drain, _all_mistakes)
+                self._started = start_in(read_config_file(options.config, only=()))
             self._gateway = make_application(options, registry=registry)
             _at_end(self._gateway.close, options.drain)
             if multiprocessing.parent_process() is not None:
@@ -278,7 +284,17 @@ class _Application:
     def _take_over(self, made: Dispatcher, drain: float) -> None:
         """Go on with another dispatcher and what the file says to the gateway; raises for a mistake, and nothing has changed."""
         assert self._gateway is not None, "it is made before its configuration is looked after"
-        self._gateway.replace_dispatcher(made, drain, _settings_of(_options_of(os.environ.get(VARIABLE) or "{}")))
+        options = _options_of(os.environ.get(VARIABLE) or "{}")
+        self._gateway.replace_dispatcher(made, drain, _settings_of(options))
+        self._tell_of_start(options)
+
+    def _tell_of_start(self, options: ServeOptions) -> None:
+        """Log which settings have changed that count from a start alone."""
+        said = start_in(read_config_file(options.config, only=()))
+        changed = sorted({*said, *self._started} - {name for name in said if said[name] == self._started.get(name)})
+        if changed:
+            logger.warning("server.%s: what the file says now counts from the next start of `serve`", ", server.".join(changed))
+        self._started = said
 
     def __call__(self, environ: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:
         return self.start()(environ, start_response)
@@ -329,8 +345,9 @@ def run_server(options: ServeOptions, tell: Callable[[int, int | None], None] = 
 
 def _serve_with_granian(options: ServeOptions, tell: Callable[[int, int | None], None]) -> None:
     from granian import Granian
+    from granian.log import logger as its_logger
 
-    logging.getLogger("_granian").addFilter(_is_no_news)
+    its_logger.addFilter(_is_no_news)
     with reserved_port(options.host, options.port) as port, _metrics_of_workers(options) as exposition:
         server = Granian(
             "llmdispatcher.server.serve:make_worker",

@@ -13,6 +13,7 @@ from llmdispatcher.accounting import CallBudget, Reservation
 from llmdispatcher.catalog import Target
 from llmdispatcher.resilience import Limits, RateLimitSlot
 from llmdispatcher.runtime import SYSTEM_CLOCK
+from llmdispatcher.vendors import HttpVendor
 
 PRICED = Target(vendor="openai", model="m", price=Price(input=Decimal(1), output=Decimal(1)))
 
@@ -190,7 +191,7 @@ def test_limits_are_read_without_making_vendors(command, away, redis_server, mon
     (away / "app.toml").write_text(
         f'{text}[vendors.xai]\napi_key = ["${{NO_SUCH_KEY}}", "b"]\nrate_limit = {{ requests_per_minute = 7, per_key = true }}\n'
     )
-    monkeypatch.setattr("llmdispatcher.vendors.http.HttpVendor.__init__", None)
+    monkeypatch.setattr(HttpVendor, "__init__", None)
     shown = command("--config", "app.toml", "limits", "show", "--json")
     assert 0 == shown.code, shown.err
     left = {(one["vendor"], one["unit"]): one["remaining"] for one in json.loads(shown.out)}

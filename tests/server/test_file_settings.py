@@ -10,7 +10,6 @@ from llmdispatcher import ConfigError, Dispatcher
 from llmdispatcher.cli.main import main
 from llmdispatcher.dispatcher import read_config_file
 from llmdispatcher.server import GatewaySettings, ServeOptions, create_app, settings_in
-from llmdispatcher.server.gateway.http import PassthroughRow
 from llmdispatcher.testing import FakeVendor
 
 from ..cases import each
@@ -169,22 +168,23 @@ def test_config_check_passes_what_serves(tmp_path, capsys):
 
 
 @each(
-    "settings, told",
+    "text, told",
     [
-        ({"passthrough": (PassthroughRow(path="/v1/messages", vendor="fake"),)}, "passthrough.0..vendor: 'fake' is not registered"),
-        ({"drain_vendors": ("fakke",)}, "server.drain_vendors: 'fakke' is not registered; did you mean 'fake'"),
+        ('[[passthrough]]\npath = "/v1/rerank"\nvendor = "fake"\n', "passthrough.0..vendor: 'fake' is not registered"),
+        ('[server]\ndrain_vendors = ["fakke"]\n', "server.drain_vendors: 'fakke' is not registered; did you mean 'fake'"),
     ],
 )
-def test_a_gateway_refuses_what_config_check_finds(keys, settings, told):
+def test_a_gateway_refuses_what_config_check_finds(tmp_path, keys, text, told):
     """At its start and at a reload, which changes nothing."""
+    settings = _settings(tmp_path, text)
     with Dispatcher() as made, Dispatcher() as other:
         for one in (made, other):
             one.register_vendor(FakeVendor())
         with pytest.raises(ConfigError, match=told):
-            create_app(made, keys=keys, settings=GatewaySettings(**settings))
+            create_app(made, keys=keys, settings=settings)
         app = create_app(made, keys=keys)
         with pytest.raises(ConfigError, match=told):
-            app.replace_dispatcher(other, settings=GatewaySettings(**settings))
+            app.replace_dispatcher(other, settings=settings)
         assert app.dispatcher is made
         app.close(1.0)
 
