@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple, get_args
 
 import attrs
@@ -274,8 +274,8 @@ class RequestKeys:
 
     def __init__(self, request: Request, tenant: Any = None) -> None:
         try:
-            numbers = [number if number is None else float(number) for number in _numbers(request)]  # 1 and 1.0 are the same
-            fields = list(_fields(request))
+            numbers = [number if number is None else float(number) for number in _numbers(vars(request))]  # 1 and 1.0 are the same
+            fields = list(_fields(vars(request)))
             fields[_MESSAGES] = [_message(message) for message in request.messages]
             headers = [{name.lower(): text for name, text in request.headers.items()}] if request.headers else []
             self._common = _canonical([fields, numbers, *headers])[1:]
@@ -308,7 +308,7 @@ _NOT_IN_PARTS = ("vendor",)
 """Who has a file: the key has the target."""
 _KEYED = _names(Request, (*_UNSENT, *_FLOATS, "headers"))
 _MESSAGES = _KEYED.index("messages")
-_fields, _numbers = attrgetter(*_KEYED), attrgetter(*_FLOATS)
+_fields, _numbers = itemgetter(*_KEYED), itemgetter(*_FLOATS)
 _message = _all(Message)
 _KEY_KINDS: dict[type, Callable[[Any], Any]] = {kind: _all(kind) for kind in (*get_args(Part), Tool, VendorTool)}
 

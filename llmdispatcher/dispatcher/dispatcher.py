@@ -760,10 +760,10 @@ class Dispatcher:
         return self._plan(request, candidates, self._context(request, streamed=streamed))
 
     def _plan(self, request: Request, candidates: Candidates, moment: RoutingContext) -> Route:
-        forbidden = _forbidden(request, candidates.targets)
+        forbidden = request.forbidden(candidates.targets)
         targets = [target for target in candidates.targets if target not in forbidden] if forbidden else candidates.targets
         route = plan(request, targets, self._preferences, moment, candidates.choice, reserve=candidates.reserve)
-        forbidden += _forbidden(request, route.targets)
+        forbidden += request.forbidden(route.targets)
         if forbidden:
             route = route.without(forbidden)
         if len(route.steps) > 1 and not moment.vectors:
@@ -788,8 +788,3 @@ class Dispatcher:
         models_at = partial(self._router.models_at, profile=request.profile)
         latencies = self._attempt_loop.latencies
         return RoutingContext(latencies=latencies, now=now, streamed=streamed, turn=turn, vectors=vectors, models_at=models_at)
-
-
-def _forbidden(request: Request, targets: Iterable[Target]) -> list[Target]:
-    """Those that the request may not ask."""
-    return [target for target in targets if not request.may_ask(target.vendor, target.model, target.stands_in_for)]

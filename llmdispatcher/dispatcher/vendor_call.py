@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from operator import attrgetter
+from operator import itemgetter
 from pathlib import Path
 
 import attrs
@@ -22,7 +22,7 @@ from ..vendors import ChunkStream, VendorInfo
 from . import guards, structured
 from .call import Attempt, Call
 
-_settings = attrgetter(
+_settings = itemgetter(
     *("seed", "n", "logprobs", "top_logprobs", "frequency_penalty", "presence_penalty", "top_k", "temperature", "extra_params"),
     *("stop", "tools", "tool_choice", "response_format", "reasoning_effort", "reasoning_tokens", "service_tier"),
 )
@@ -34,7 +34,7 @@ OnRemaining = Callable[[RateLimitRemaining | None], None]
 
 def skip_unfit(request: Request, route: Route, vendors: Mapping[str, VendorInfo]) -> Route:
     """Skip targets that do not take the settings of the request. The first target stays: its own error says so."""
-    if not any(_settings(request)):
+    if not any(_settings(vars(request))):
         return route
     unfit: list[Step] = []
     skipped = [*route.skipped]

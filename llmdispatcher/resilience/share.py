@@ -107,7 +107,7 @@ class Shares:
 
     def need(self, request: Request, target: Target) -> Need:
         """Return the seconds that the target may need for the whole answer."""
-        return self._need(request, target, _most_tokens(request))
+        return self._need(request, target, _output_limit(request))
 
     def _need(self, request: Request, target: Target, tokens: int | None) -> Need:
         pace, measured = pace_of(target.kind or target.vendor, target.model), self._measured.get(target.key)
@@ -132,7 +132,7 @@ class Shares:
             return WHOLE
         if streamed:
             return TimeShare(left / 2, left / 2, self._until_output(request, target, left / 2))
-        need = self._need(request, target, _most_tokens(request)) if left > LEAST_NEED else None
+        need = self._need(request, target, _output_limit(request)) if left > LEAST_NEED else None
         bounded = need is not None and (need.certain or probe) and need.seconds < left
         return TimeShare(need.seconds if need is not None and bounded else math.inf, left / 2)
 
@@ -154,7 +154,7 @@ class Shares:
 
         ``batches`` are the numbers of requests that the two are sent, one after the other.
         """
-        tokens, need = _most_tokens(request), 0.0
+        tokens, need = _output_limit(request), 0.0
         for target, count in zip(targets, batches, strict=False):
             need += self._need(request, target, tokens).seconds * count
         return min(max(need, SHORTEST_TIMEOUT), LONGEST_TIMEOUT)
@@ -167,5 +167,5 @@ def _thinks(request: Request, pace: Pace) -> bool:
     return bool(request.reasoning_tokens) or not _THINKING.isdisjoint(request.extra_params) or pace.thinks
 
 
-def _most_tokens(request: Request) -> int | None:
+def _output_limit(request: Request) -> int | None:
     return TokenLimits.of(request.extra_params).most(request.max_tokens) if request.extra_params else request.max_tokens

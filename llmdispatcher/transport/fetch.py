@@ -154,7 +154,7 @@ def fetch(url: str, allow: RemoteFetch, deadline: Deadline, *, trust_env: bool =
         raise
     except DispatchError as error:
         if proxy is not None and error.sent is False and (error.phase != "tls" or proxy.field in error.message):
-            raise _refusal(_describe_proxy_error(error, proxy, allow)) from None
+            raise _refusal(_describe_proxy_error(error, allow)) from None
         what = f"failed ({error.phase})" if error.phase is not None else f"is malformed, or longer than {allow.max_bytes} bytes"
         raise _refusal(f"the answer of {host} {what}; send the bytes themselves") from None
 
@@ -175,7 +175,7 @@ def _check(url: str, allow: RemoteFetch) -> tuple[SplitResult, str]:
     return parts, f"[{host}]" if ":" in host else host
 
 
-def _describe_proxy_error(error: DispatchError, proxy: Proxy, allow: RemoteFetch) -> str:
+def _describe_proxy_error(error: DispatchError, allow: RemoteFetch) -> str:
     """What a failure before the answer says, and how the proxy can be asked by name."""
     told = error.message.partition("; check base_url")[0]
     if allow.proxy_resolves or error.status == _LOGIN or error.phase == "tls":

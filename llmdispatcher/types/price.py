@@ -187,10 +187,13 @@ def _into(usage: Usage, price: Price) -> tuple[Decimal, Decimal, Decimal, Decima
 def _out(usage: Usage, price: Price) -> tuple[Decimal, Decimal]:
     """Millionths of dollars of what came out, and of what was thought before."""
     left, total = usage.output_tokens, NOTHING
-    for count, amount in ((usage.audio_output_tokens, price.audio_output), (usage.image_output_tokens, price.image_output)):
-        if count and amount is not price.output:
-            mine = min(count, left)
-            left -= mine
-            total = EXACT.fma(mine, amount, total)
+    if usage.audio_output_tokens and price.audio_output is not price.output:
+        said = min(usage.audio_output_tokens, left)
+        left -= said
+        total = EXACT.multiply(said, price.audio_output)
+    if usage.image_output_tokens and price.image_output is not price.output:
+        shown = min(usage.image_output_tokens, left)
+        left -= shown
+        total = EXACT.fma(shown, price.image_output, total)
     thought = min(usage.reasoning_tokens, left)
     return EXACT.fma(left - thought, price.output, total), EXACT.multiply(thought, price.reasoning) if thought else NOTHING

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import partial
 from types import UnionType
@@ -210,7 +210,8 @@ class Request(Generic[Parsed]):
     has the newer ones.
     Raises :class:`~llmdispatcher.InvalidRequest` with field, value and remedy.
 
-    A subclass may say what becomes of it at each target: :meth:`may_ask`, :meth:`as_sent_to`, :attr:`affinity`, :attr:`open_ended`.
+    A subclass may say what becomes of it at each target: :meth:`forbidden`, :meth:`as_sent_to`, :attr:`affinity` and
+    :attr:`open_ended`.
     """
 
     model: str = attrs.field(validator=request_fields.model)
@@ -297,9 +298,9 @@ class Request(Generic[Parsed]):
         """Whether a stream has no end of time once its vendor has begun, as long as it is not silent; its pings are no silence."""
         return False
 
-    def may_ask(self, vendor: str, model: str, stands_in_for: str) -> bool:
-        """Whether a target may be asked at all; ``stands_in_for`` is the model that its vendor does not have, else empty."""
-        return True
+    def forbidden(self, targets: Iterable[Any]) -> list[Any]:
+        """Those of some targets that may not be asked at all."""
+        return []
 
     def as_sent_to(self, kind: str, model: str) -> Self:
         """The request as a model of a kind of vendor (its name in the catalog, or empty) is to get it."""

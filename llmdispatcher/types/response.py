@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Context, Decimal, InvalidOperation
 from functools import cache
 from importlib import import_module
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_origin
 
 import attrs
@@ -36,7 +36,7 @@ EXACT = Context(prec=60)
 NOTHING = Decimal(0)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class CostDetails(Mapping[str, Decimal]):
     """US dollars of one usage by what was paid for; they add up to its cost exactly. Also a mapping of the same names.
 
@@ -221,7 +221,7 @@ def replace(value: Value, **changes: Any) -> Value:
 
 
 _COUNTS = tuple([field.name for field in attrs.fields(Usage) if field.name.endswith("_tokens")])
-_counts_of = attrgetter(*_COUNTS)
+_counts_of = itemgetter(*_COUNTS)
 _WHOLE = frozenset({int})
 _MOST_DECIMALS = 40
 _LEAST = Decimal("1e-18")
@@ -234,7 +234,7 @@ def plausible(usage: Usage, most: int = MOST_TOKENS) -> Usage:
 
     Vendors of a user's own and stores that others write to may say anything.
     """
-    counts = _counts_of(usage)
+    counts = _counts_of(vars(usage))
     if usage.tool_requests:
         counts += tuple(usage.tool_requests.values())
     if not (_WHOLE.issuperset(map(type, counts)) and min(counts) >= 0 and max(counts) <= most):

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
-from operator import attrgetter
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar, Unpack, cast
 from urllib.parse import urljoin, urlsplit
@@ -152,7 +152,7 @@ Encoded = tuple[HttpCall, Codec, Bounds, ToolNames, tuple[str, ...]]
 
 
 def _body(codec: Codec, request: Request, traits: Traits, stream: bool) -> bytes:
-    return codec.encode(adapt_request(request, traits), stream=stream, quirks=traits.quirks)
+    return codec.encode(fit_to_model(request, traits), stream=stream, quirks=traits.quirks)
 
 
 def _roomy(request: Request, kind: str) -> Request:
@@ -166,7 +166,7 @@ def _roomy(request: Request, kind: str) -> Request:
 _NO_SAMPLING = frozenset({"no_sampling"})
 
 
-def adapt_request(request: Request, traits: Traits) -> Request:
+def fit_to_model(request: Request, traits: Traits) -> Request:
     """The request as this model takes it; the same one where there is nothing to change."""
     if request.tool_choice is not None or request.parallel_tool_calls is not None:
         request = without_idle_choice(request, request.model)
@@ -198,11 +198,11 @@ _MOST_REMEMBERED = 1_000
 
 def _settings(request: Request) -> tuple[Any, ...]:
     """What a vendor may refuse of a request. Of texts that differ from user to user it has only whether they are there."""
-    return (request.extra_params or None, request.user is None, request.prompt_cache_key is None, *_stated(request))
+    return (request.extra_params or None, request.user is None, request.prompt_cache_key is None, *_stated(vars(request)))
 
 
 _OF_ONE_CALL = ("messages", "metadata", "extra_params", "headers", "user", "prompt_cache_key", "origin", "id_at_origin", "cache")
-_stated = attrgetter(*[field.name for field in attrs.fields(Request) if field.name not in _OF_ONE_CALL])
+_stated = itemgetter(*[field.name for field in attrs.fields(Request) if field.name not in _OF_ONE_CALL])
 ANTHROPIC = "anthropic_messages"
 _ABSENT = (NameClaim.FOREIGN, NameClaim.CLOSED)
 """Claims on a model that a vendor does not have."""
@@ -437,7 +437,7 @@ class HttpVendor:
             request = attrs.evolve(request, drop_params=True)
         request = ToolNames.of(request, traits.limits.get("tool_name")).rename(request)
         call = self.call(
-            counting.path(request.model), counting.encode(adapt_request(request, traits), traits.quirks), model=request.model
+            counting.path(request.model), counting.encode(fit_to_model(request, traits), traits.quirks), model=request.model
         )
         call = self._with_headers(call, request.headers)[0] if request.headers else call
         if self._row.codec == ANTHROPIC and b'"file_id"' in call.body:

@@ -20,6 +20,7 @@ from llmdispatcher.testing import FakeVendor
 from tests.cases import each
 from tests.loopback_redis import PASSWORD, QUOTED, Server
 
+from ..threads import in_threads
 from .conftest import PATIENCE, Vendor, cache, cache_request, counts, until
 
 driver = pytest.importorskip("redis", reason="the extra 'redis' is not installed")
@@ -443,11 +444,7 @@ def test_a_client_is_made_once_by_many_threads(redis_cluster):
         barrier.wait(PATIENCE)
         found.append(clients.own())
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
+    in_threads(work, 4)
     clients.close()
 
     assert (4, 1) == (len(found), len(set(map(id, found))))

@@ -20,6 +20,7 @@ from llmdispatcher.runtime import SYSTEM_CLOCK
 from llmdispatcher.testing import FakeVendor, LoopbackServer, ManualClock
 
 from ..conftest import PATIENCE
+from ..threads import in_threads
 from .parts import asked, at, made, read
 
 EVERY = 300.0
@@ -144,11 +145,7 @@ def test_a_silent_server_holds_nobody_up_beyond_the_deadline():
         except Exception as error:
             errors.append(type(error).__name__)
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
+    in_threads(ask, 4)
     silence.close()
     dispatcher.close()
 
@@ -165,11 +162,7 @@ def test_calls_at_the_same_time_share_one_question(serve):
             start.wait(PATIENCE)
             read(dispatcher, asked("a"), streamed=False)
 
-        threads = [threading.Thread(target=ask) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(PATIENCE)
+        in_threads(ask, 8)
 
     assert (1, 8) == (server.lists, len(server.prompts))
 

@@ -32,6 +32,7 @@ from llmdispatcher import (
 from llmdispatcher.testing import FakeVendor, ManualClock, VendorSimulator
 
 from ..conftest import PATIENCE
+from ..threads import in_threads
 from . import parts
 
 ASK = Request(model="any-model", messages="hello")
@@ -510,11 +511,7 @@ def test_counts_are_exact_under_threads():
             except InvalidRequest:
                 continue
 
-    threads = [threading.Thread(target=call) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(call, 8)
     stats = dispatcher.get_stats()
 
     assert (400, 200, 200, 0.5) == (stats.total_requests, stats.successful_requests, stats.failed_requests, stats.success_rate)

@@ -16,6 +16,7 @@ from llmdispatcher import (
 )
 from llmdispatcher.testing import FakeVendor, ManualClock
 
+from ..cases import each
 from .parts import dispatcher_of
 
 REQUEST = Request("m", "hi")
@@ -51,15 +52,21 @@ def test_another_target_is_asked_rather_than_waited_for():
     assert ["a", "a", "b", "b"] == [made.send(REQUEST).content for _ in range(4)]
 
 
-def test_without_another_target_the_call_waits():
-    """Until the first call is a minute old; nothing is sent before."""
-    clock = ManualClock()
-    vendor = Counting(rate_limit=RateLimit(requests_per_minute=1))
-    made = dispatcher_of(vendor, clock=clock, timeout=120.0)
+@each(
+    "settings, seconds",
+    {
+        "until the first call is a minute old": ({"rate_limit": RateLimit(requests_per_minute=1)}, 60.0),
+        "as the vendor says": ({"rate_limit_remaining": RateLimitRemaining(requests=0, requests_reset=5.0)}, 5.0),
+    },
+)
+def test_without_another_target_the_call_waits(settings, seconds):
+    """Nothing is sent before."""
+    vendor = Counting(**settings)
+    made = dispatcher_of(vendor, clock=ManualClock(), timeout=120.0)
     made.send(REQUEST)
     made.send(REQUEST)
 
-    assert [0.0, 60.0] == [round(at - vendor.asked[0], 3) for at in vendor.asked]
+    assert [0.0, seconds] == [round(at - vendor.asked[0], 3) for at in vendor.asked]
 
 
 def test_no_wait_goes_past_the_deadline():
@@ -72,17 +79,6 @@ def test_no_wait_goes_past_the_deadline():
         made.send(REQUEST)
 
     assert before == clock.monotonic()
-
-
-def test_what_the_vendor_says_is_obeyed():
-    """Nothing left for five seconds: the next call waits them out."""
-    clock = ManualClock()
-    vendor = Counting(rate_limit_remaining=RateLimitRemaining(requests=0, requests_reset=5.0))
-    made = dispatcher_of(vendor, clock=clock, timeout=120.0)
-    made.send(REQUEST)
-    made.send(REQUEST)
-
-    assert [0.0, 5.0] == [round(at - vendor.asked[0], 3) for at in vendor.asked]
 
 
 def test_the_status_is_told():

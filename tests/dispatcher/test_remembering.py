@@ -8,6 +8,8 @@ import pytest
 from llmdispatcher import Config, Dispatcher, OpenAIVendor, Request, Response, ResponseCache, Usage, VendorUnavailable
 from llmdispatcher.testing import FakeVendor, ManualClock, VendorSimulator
 
+from ..threads import in_threads
+
 ASK = Request("m", "Why?")
 
 
@@ -84,11 +86,7 @@ def test_many_that_ask_the_same_at_once_ask_once():
             barrier.wait()
             answers.append(made.send(Request("gpt-4o", "same")).content)
 
-        threads = [threading.Thread(target=ask) for _ in range(30)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        in_threads(ask, 30)
         made.close()
 
     assert (["hello"] * 30, 1, 30) == (answers, simulator.hits, len(outcomes))

@@ -28,6 +28,7 @@ from llmdispatcher import (
 from llmdispatcher.testing import FakeVendor, ManualClock
 
 from ..conftest import PATIENCE
+from ..threads import in_threads
 from . import parts
 
 ASK = Request(model="any-model", messages="hello")
@@ -202,11 +203,7 @@ def test_a_failure_is_one_and_the_same_for_all_who_read():
         return len(list(traceback.walk_tb(caught.value.__traceback__)))
 
     before = depth()
-    threads = [threading.Thread(target=look) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(look, 20)
     after = depth()
     (outcome,) = dispatcher.heard
 
@@ -287,11 +284,7 @@ def test_closing_twice_and_from_another_thread_is_fine():
     stream = dispatcher_of(FakeVendor(stuck)).send_streaming(ASK)
     reader = iter(stream)
     next(reader)
-    closers = [threading.Thread(target=stream.close) for _ in range(3)]
-    for closer in closers:
-        closer.start()
-    for closer in closers:
-        closer.join()
+    in_threads(stream.close, 3)
     gate.set()
 
     with pytest.raises(Cancelled):
@@ -352,11 +345,7 @@ def test_two_threads_share_a_stream_without_loss():
             with lock:
                 seen.append(int(chunk.content))
 
-    readers = [threading.Thread(target=read) for _ in range(2)]
-    for reader in readers:
-        reader.start()
-    for reader in readers:
-        reader.join()
+    in_threads(read, 2)
 
     assert list(range(1_000)) == sorted(seen)
 

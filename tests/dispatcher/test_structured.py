@@ -38,6 +38,7 @@ from llmdispatcher.runtime import SYSTEM_CLOCK, Deadline
 from llmdispatcher.testing import FakeVendor, ManualClock, VendorSimulator
 from llmdispatcher.types import schema_check
 
+from ..cases import each
 from .parts import dispatcher_of
 
 
@@ -439,22 +440,19 @@ def test_the_vendor_did_answer():
     assert (1, 1) == (vendor.hits, dispatcher.get_stats().successful_requests)
 
 
-def test_a_refusal_is_told():
-    """With what the model says."""
-    vendor = FakeVendor(Response(content="", refusal="I won't.", finish_reason="stop"))
+@each(
+    "answer, text, told",
+    {
+        "refused": (Response(content="", refusal="I won't.", finish_reason="stop"), "I won't.", "the model refuses to answer"),
+        "cut off": (Response(content='{"name": "A', finish_reason="length"), '{"name": "A', "raise max_tokens"),
+    },
+)
+def test_an_answer_that_would_end_the_same_way_is_told(answer, text, told):
+    """With what the model says; it is not asked again."""
+    vendor = FakeVendor(answer)
     error = refused(vendor, asking(Person, reask=3))
 
-    assert ("I won't.", 1) == (error.text, vendor.hits)
-    assert "the model refuses to answer" in str(error)
-
-
-def test_an_answer_that_was_cut_off_is_told():
-    """Asking again would end the same way."""
-    vendor = FakeVendor(Response(content='{"name": "A', finish_reason="length"))
-    error = refused(vendor, asking(Person, reask=3))
-
-    assert ('{"name": "A', 1) == (error.text, vendor.hits)
-    assert "raise max_tokens" in str(error)
+    assert (text, 1, True) == (error.text, vendor.hits, told in str(error))
 
 
 def test_a_whole_answer_at_the_limit_is_good():

@@ -21,6 +21,7 @@ from llmdispatcher.testing import VendorSimulator, faults
 from ..loopback_redis import quiet_port
 from ..orphans import mortal
 from ..process.conftest import with_library
+from ..threads import in_threads
 
 pytest.importorskip("flask", reason="Flask is not installed; scripts/test installs it")
 pytest.importorskip("django", reason="Django is not installed; scripts/test installs it")
@@ -142,11 +143,7 @@ def test_a_project_in_a_server(project, command, tmp_path):
     with VendorSimulator(responses="It is blue.") as vendor, served(project, command, vendor, tmp_path) as site:
         # whole answers, of many at once
         answers: list[tuple[int, str]] = []
-        askers = [threading.Thread(target=lambda: answers.append(site.get("/ask?q=Why"))) for _ in range(8)]
-        for asker in askers:
-            asker.start()
-        for asker in askers:
-            asker.join()
+        in_threads(lambda: answers.append(site.get("/ask?q=Why")), 8)
         assert [(200, "It is blue.")] * 8 == [(status, json.loads(body)["answer"]) for status, body in answers]
         status, streamed = site.get("/stream?q=Why")
         assert (200, "It is blue.") == (status, "".join(one.get("content", "") for one in data(streamed)))

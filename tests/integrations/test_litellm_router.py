@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 import llmdispatcher
@@ -13,6 +11,7 @@ from llmdispatcher.integrations.litellm.providers import Settled
 from llmdispatcher.testing import ManualClock, VendorSimulator, faults
 
 from ..cases import each
+from ..threads import in_threads
 
 HELLO = [{"role": "user", "content": "Why?"}]
 
@@ -573,11 +572,7 @@ def test_many_threads(make, servers):
     def work():
         found.extend(ask(router) for _ in range(10))
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, 8)
 
     assert 80 == len(found)
     assert [0, 0] == [router.get_deployment(name).in_flight for name in "ab"]

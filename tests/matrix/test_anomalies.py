@@ -27,6 +27,7 @@ from llmdispatcher.testing import VendorSimulator, faults
 from llmdispatcher.transport import dns
 
 from ..conftest import PATIENCE, SLACK
+from ..threads import in_threads
 from .anomalies import DATABASE, HOST, OPERATIONS, Error, Saboteur, planted
 from .conftest import MODELS, PROMPT, Result, descriptors, leaks, listen, vendor_at
 from .insides import residue
@@ -98,11 +99,7 @@ def _together(stage: Stage) -> None:
         both.wait()
         stage.ask()
 
-    threads = [threading.Thread(target=one) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(one, 2)
 
 
 NET = ("socket", "connect", "send", "recv", "getaddrinfo", "Thread.start")

@@ -2,7 +2,6 @@
 
 import itertools
 import sys
-import threading
 import time
 import types
 
@@ -26,6 +25,7 @@ from llmdispatcher.dispatcher import tokens as tokens_module
 from llmdispatcher.testing import FakeVendor, VendorSimulator
 
 from ..conftest import PATIENCE, SLACK
+from ..threads import in_threads
 
 ASK = Request("any-model", "hello", user="ann")
 
@@ -224,11 +224,7 @@ def test_permits_come_back_whatever_fails():
                 with pytest.raises((Broken, DispatchError, AllTargetsFailed)):
                     dispatcher.send(request, timeout=50)
 
-        threads = [threading.Thread(target=call) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        in_threads(call, 8)
         fails[0] = False
 
         assert "fine" == dispatcher.send(request, timeout=PATIENCE).content

@@ -6,9 +6,6 @@ import ast
 import multiprocessing
 import os
 import re
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import llmdispatcher
@@ -16,18 +13,9 @@ from llmdispatcher import Dispatcher, OpenAIVendor, Request, StreamInterrupted
 from llmdispatcher.testing import VendorSimulator
 
 from ..conftest import PATIENCE
+from .conftest import run
 
 KEY = "sk-process-0123456789"
-
-
-def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(script), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
 
 
 def test_importing_starts_nothing_opens_nothing_and_loads_no_http():

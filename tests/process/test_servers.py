@@ -19,6 +19,7 @@ import pytest
 from llmdispatcher.testing import VendorSimulator, faults
 
 from ..conftest import PATIENCE, SLACK
+from ..threads import in_threads
 from .conftest import with_library
 
 HERE = Path(__file__).parent
@@ -101,11 +102,7 @@ def all_at_once(count, work):
     def call(number):
         results[number] = work(number)
 
-    threads = [threading.Thread(target=call, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(call, range(count))
     return results
 
 

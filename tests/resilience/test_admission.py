@@ -15,6 +15,7 @@ from llmdispatcher.runtime import SYSTEM_CLOCK
 from llmdispatcher.testing import ManualClock
 
 from ..conftest import PATIENCE
+from ..threads import in_threads
 from ..turns import best_in_turns
 
 ANYBODY = Request("m", "hi")
@@ -303,11 +304,7 @@ def test_a_storm_of_threads_and_cancels_loses_no_place():
                     if cancel is not None:
                         cancel.join()
 
-    threads = [threading.Thread(target=call, args=(number,)) for number in range(100)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
+    in_threads(call, range(100))
 
     assert ((0, 0), {}, 0, {}) == (made.status(), made._guests, len(made._room.seats), made._queue._lines)
     assert 0 < max(most) <= 5

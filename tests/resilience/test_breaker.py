@@ -20,6 +20,9 @@ from llmdispatcher import (
 from llmdispatcher.catalog import Target
 from llmdispatcher.resilience import FREE, Breakers
 
+from ..cases import each
+from ..threads import in_threads
+
 TARGET = Target(vendor="openai", model="m")
 DOWN = VendorUnavailable("503")
 
@@ -196,26 +199,18 @@ def test_old_failures_are_forgotten():
     assert "closed" == made.state(TARGET, 600.0)
 
 
-@pytest.mark.parametrize(
-    "error", [InvalidRequest("400"), AuthenticationError("401"), RateLimitError("429"), Cancelled("by the caller")], ids=repr
-)
-def test_what_the_caller_did_never_counts(error):
-    """A storm of wrong requests, refused keys, rate limits or cancelled calls leaves the circuit closed."""
+CALLERS = (InvalidRequest("400"), AuthenticationError("401"), RateLimitError("429"), Cancelled("by the caller"))
+TARGETS = (DOWN, MalformedReply("html"), StreamInterrupted("cut"))
+
+
+@each("error, count, state", [*[(one, 1_000, "closed") for one in CALLERS], *[(one, 10, "open") for one in TARGETS]])
+def test_what_the_target_did_counts_and_what_the_caller_did_never(error, count, state):
+    """No answer, a broken one and half of one open the circuit; a storm of wrong requests, keys, limits and cancels does not."""
     made = breakers()
-    for _ in range(1_000):
+    for _ in range(count):
         made.report(TARGET, made.admit(TARGET, 0.0), error, 0.0)
 
-    assert "closed" == made.state(TARGET, 0.0)
-
-
-@pytest.mark.parametrize("error", [DOWN, MalformedReply("html"), StreamInterrupted("cut")], ids=repr)
-def test_what_the_target_did_counts(error):
-    """No answer, a broken answer and half an answer."""
-    made = breakers()
-    for _ in range(10):
-        made.report(TARGET, made.admit(TARGET, 0.0), error, 0.0)
-
-    assert "open" == made.state(TARGET, 0.0)
+    assert state == made.state(TARGET, 0.0)
 
 
 def test_half_open_lets_the_probes_out_and_no_more():
@@ -226,11 +221,7 @@ def test_half_open_lets_the_probes_out_and_no_more():
         barrier.wait()
         permits.append(made.admit(TARGET, 5.0))
 
-    threads = [threading.Thread(target=ask) for _ in range(100)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(ask, 100)
 
     assert 1 == sum(permit is not None for permit in permits)
 

@@ -26,6 +26,7 @@ from llmdispatcher.resilience.concurrency import SMALLEST_WINDOW
 from llmdispatcher.testing import ManualClock
 
 from ..conftest import PATIENCE
+from ..threads import in_threads
 
 TARGET = Target(vendor="openai", model="m")
 OTHER = Target(vendor="openai", model="other")
@@ -200,11 +201,7 @@ def test_nobody_starves_and_no_place_is_lost():
                 busy -= 1
             made.ended(place, None)
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(40)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
+    in_threads(work, 40)
     status = made.status(TARGET, 0.0)
 
     assert (4000, True, 0, 0) == (len(most), max(most) <= 3, status.in_flight, status.waiting)
@@ -222,11 +219,7 @@ def test_no_place_is_lost_when_callers_give_up():
                     made.wait((TARGET,), place, Deadline.after(0.001), FOREVER)
             made.give_back(place)
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(40)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
+    in_threads(work, 40)
     status = made.status(TARGET, 0.0)
 
     assert (0, 0) == (status.in_flight, status.waiting)

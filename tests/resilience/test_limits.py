@@ -8,6 +8,8 @@ from llmdispatcher import ConfigError, RateLimit, RateLimitRemaining
 from llmdispatcher.catalog import Target
 from llmdispatcher.resilience import Limits, RateLimitSlot
 
+from ..threads import in_threads
+
 TARGET = Target(vendor="openai", model="m")
 OTHER = Target(vendor="openai", model="other")
 
@@ -143,11 +145,7 @@ def test_threads_never_take_more_than_there_is():
         barrier.wait()
         taken.append(made.take(TARGET, 1, 0.0))
 
-    threads = [threading.Thread(target=ask) for _ in range(100)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(ask, 100)
 
     assert 30 == sum(isinstance(place, RateLimitSlot) for place in taken)
 

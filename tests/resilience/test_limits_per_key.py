@@ -10,6 +10,7 @@ from llmdispatcher.catalog import Target
 from llmdispatcher.resilience import Limits, RateLimitSlot
 
 from ..conftest import PATIENCE
+from ..threads import in_threads
 
 TARGET = Target(vendor="openai", model="m")
 OTHER = Target(vendor="openai", model="other")
@@ -231,11 +232,7 @@ def test_threads_never_take_more_than_there_is():
         barrier.wait()
         taken.append(made.take(TARGET, 1, 0.0))
 
-    threads = [threading.Thread(target=ask) for _ in range(100)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(ask, 100)
     keys = [place.key for place in taken if isinstance(place, RateLimitSlot)]
 
     assert [10, 10, 10] == [keys.count(number) for number in (1, 2, 3)]

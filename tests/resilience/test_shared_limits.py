@@ -20,6 +20,7 @@ from llmdispatcher.runtime import redis as clients
 from llmdispatcher.testing import FakeVendor
 
 from ..conftest import PATIENCE, SLACK
+from ..threads import in_threads
 
 pytest.importorskip("limits", reason="the extra 'limits' is not installed")
 redis = pytest.importorskip("redis", reason="the extra 'limits' is not installed")
@@ -72,15 +73,15 @@ def take(limits, tokens=1, now=100.0):
 
 
 def kinds(taken):
-    """Places, and the rounded seconds to wait."""
-    return ["place" if isinstance(each, RateLimitSlot) else round(each - 100.0) for each in taken]
+    """Places, and whether the wait is about a minute: the server's clock goes on while a busy machine asks."""
+    return ["place" if isinstance(each, RateLimitSlot) else 30.0 < each - 100.0 <= 60.0 + SLACK for each in taken]
 
 
 def test_two_share_one_count(server, opened):
     """As two processes would; whoever is refused hears when there may be a place."""
     first, second = (opened(server.url, requests_per_minute=3) for _ in range(2))
 
-    assert ["place", "place", "place", 60, 60] == kinds(take(limits) for limits in (first, second, first, second, first))
+    assert ["place", "place", "place", True, True] == kinds(take(limits) for limits in (first, second, first, second, first))
 
 
 def test_tokens_are_shared(server, opened):
@@ -162,11 +163,7 @@ def _worker(address, barrier, results):
                     counted.append(1)
 
     barrier.wait(PATIENCE)
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
+    in_threads(work, 4)
     results.put((len(counted), limits.status(TARGET, time.monotonic()).shared))
     limits.close()
 
@@ -207,7 +204,7 @@ def test_a_server_that_is_down_leaves_each_process_its_own_count(opened, caplog)
     with caplog.at_level(logging.WARNING):
         taken = [take(limits, now=100.0 + step) for step in (0, 6, 12)]
 
-    assert ["place", "place", 60] == kinds(taken)
+    assert ["place", "place", True] == kinds(taken)
     assert (False, 1) == (limits.status(TARGET, 112.0).shared, len(caplog.records))
     assert "geheim" not in caplog.text
 
@@ -255,7 +252,7 @@ def test_a_call_near_its_deadline_is_not_held_up(opened, mute):
     limits = opened(mute.url, requests_per_minute=2)
     taken = [limits.take(TARGET, 1, 100.0, RateLimitSlot(until=100.05)) for _ in range(3)]
 
-    assert (["place", "place", 60], 0) == (kinds(taken), mute.asked())
+    assert (["place", "place", True], 0) == (kinds(taken), mute.asked())
 
 
 def test_after_its_rest_one_call_alone_tries(mute):
@@ -268,11 +265,7 @@ def test_after_its_rest_one_call_alone_tries(mute):
         barrier.wait(PATIENCE)
         shared.take("k", limit, 1, 200.0)
 
-    threads = [threading.Thread(target=ask) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
+    in_threads(ask, 20)
     shared.close()
 
     assert (1, 1) == (before, mute.asked())

@@ -13,6 +13,8 @@ from llmdispatcher.routing import Latencies, Ranking, tokens_of
 from llmdispatcher.routing import optimize as room
 from llmdispatcher.routing.optimize import ranked
 
+from ..threads import in_threads
+
 TARGET = Target(vendor="openai", model="gpt-4o", kind="openai", price=model_facts("openai", "gpt-4o").price)
 USAGE = Usage(input_tokens=1000, output_tokens=500)
 
@@ -96,27 +98,17 @@ def test_a_disabled_cap_caps_nothing():
         ({"vendor_costs": {"openai": None}}, r"vendor_costs\['openai'\]: None"),
         ({"vendor_costs": ["openai"]}, "vendor_costs: list is not a mapping"),
         ({"prefer_cheap": "no"}, "prefer_cheap: 'no'"),
-    ],
-)
-def test_a_wrong_cost_setting_is_named(settings, named):
-    """Field and value stand in the error."""
-    with pytest.raises(ConfigError, match=named):
-        CostOptimization(**settings)
-
-
-@pytest.mark.parametrize(
-    ("settings", "named"),
-    [
         ({"max_latency": -1}, "max_latency: -1"),
         ({"latency_weights": {"openai": 0}}, r"latency_weights\['openai'\]: 0"),
         ({"latency_weights": {"openai": "2"}}, r"latency_weights\['openai'\]: '2'"),
         ({"latency_weights": 2}, "latency_weights: int is not a mapping"),
     ],
 )
-def test_a_wrong_latency_setting_is_named(settings, named):
+def test_a_wrong_setting_is_named(settings, named):
     """Field and value stand in the error."""
+    of_cost = named.startswith(("max_cost", "vendor_costs", "prefer_cheap"))
     with pytest.raises(ConfigError, match=named):
-        LatencyOptimization(**settings)
+        (CostOptimization if of_cost else LatencyOptimization)(**settings)
 
 
 def test_a_copy_with_a_change_keeps_the_rest():
@@ -196,11 +188,7 @@ def test_threads_share_one_estimate():
         for _ in range(200):
             latencies.observe(TARGET, 2.0, 0.5, now=0)
 
-    threads = [threading.Thread(target=observe) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(observe, 8)
 
     assert (2.0, 0.5) == (latencies.estimate(TARGET, 0, streamed=False), latencies.estimate(TARGET, 0, streamed=True))
 

@@ -11,14 +11,8 @@ from llmdispatcher.testing import VendorSimulator
 from llmdispatcher.types import fold
 from llmdispatcher.wire.codecs import CODECS
 
-CODEC_OF = {
-    "chat_completions": "openai_chat",
-    "responses": "openai_responses",
-    "messages": "anthropic_messages",
-    "generate_content": "gemini",
-    "stream_generate_content": "gemini",
-    "ollama_chat": "ollama_chat",
-}
+from ..wire.corpus import CODEC_OF
+
 ASKED = {
     "chat": {"model": "m", "messages": [{"role": "user", "content": "Tell me"}]},
     "respond": {"model": "m", "input": "Tell me"},

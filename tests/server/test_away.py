@@ -243,6 +243,18 @@ def test_the_place_of_a_dead_process_comes_back(two, monkeypatch):
     pytest.fail("the place never came back")
 
 
+def test_leases_are_renewed_until_the_gateway_is_closed(two, monkeypatch):
+    """A place that a closed gateway still held comes back, and its thread asks the server no more."""
+    one, _ = two
+    monkeypatch.setattr(shared_limits, "_RENEW", 0.02)
+    key = one.store.find(_limited(one.store, in_flight=1))
+    one.served.app._limits.enter(key)
+    (renewing,) = [thread for thread in threading.enumerate() if thread.name == "llmdispatcher-leases"]
+    one.served.app._limits.close()
+    renewing.join(PATIENCE)
+    assert not renewing.is_alive()
+
+
 @pytest.mark.parametrize("how", HOW)
 def test_while_redis_is_away_each_process_counts_alone(two, redis_server, how):
     """Requests go on, to at most so many a process; when it is back they count together again."""

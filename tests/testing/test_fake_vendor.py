@@ -24,6 +24,7 @@ from llmdispatcher.testing import FakeVendor, ManualClock
 from llmdispatcher.types import fold
 
 from ..cases import each
+from ..threads import in_threads
 
 REQUEST = Request("model-1", "Hello there")
 
@@ -203,11 +204,7 @@ def test_requests_are_counted_exactly():
         barrier.wait()
         answers.extend([sent(vendor).content for _ in range(50)])
 
-    threads = [threading.Thread(target=ask) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(ask, 8)
 
     assert (400, set(map(str, range(400)))) == (vendor.hits, set(answers))
     assert "FakeVendor(name='fake', hits=400)" == repr(vendor)

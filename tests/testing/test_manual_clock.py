@@ -8,6 +8,8 @@ import pytest
 from llmdispatcher import Cancellation, Cancelled, Deadline, DeadlineExceeded
 from llmdispatcher.testing import ManualClock
 
+from ..threads import in_threads
+
 
 def held():
     gate = threading.Lock()
@@ -120,10 +122,6 @@ def test_advancing_from_many_threads_loses_nothing():
         for _ in range(500):
             clock.advance(1)
 
-    threads = [threading.Thread(target=step) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(step, 8)
 
     assert 4_000 == clock.monotonic()

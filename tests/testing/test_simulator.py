@@ -11,6 +11,7 @@ import pytest
 
 from llmdispatcher.testing import OK, SimulatedResponse, VendorSimulator, faults
 
+from ..threads import in_threads
 from .conftest import FORMATS, HEADERS, NINE_AND_MORE, PATHS, PATIENCE, ask, bytes_of, wire_request
 
 
@@ -226,11 +227,7 @@ def test_fifty_connections_at_once():
             barrier.wait()
             statuses.extend(ask(sim, stream=number % 2 == 0).status for number in range(4))
 
-        threads = [threading.Thread(target=run) for _ in range(50)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        in_threads(run, 50)
 
     assert ([200] * 200, 200) == (statuses, sim.hits)
     assert list(range(200)) == [request.number for request in sim.requests]

@@ -14,6 +14,7 @@ from llmdispatcher import Cancellation, Cancelled, Deadline
 from llmdispatcher.transport import IoLimits
 from llmdispatcher.transport.context import IoContext
 
+from ..threads import in_threads
 from .conftest import LONG
 
 WORKERS = 4
@@ -63,11 +64,7 @@ def test_late_cancels_never_hit_the_next_user(serve, secure):
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(WORKERS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, range(WORKERS))
     canceller.close()
 
     assert [] == failures

@@ -29,6 +29,7 @@ from llmdispatcher.transport.sockets import PlainSocket
 from llmdispatcher.types import HttpCall
 
 from ..cases import each
+from ..threads import in_threads
 from .conftest import LONG, OVERSHOOT
 
 LIMIT = 0.12
@@ -532,11 +533,7 @@ def test_a_full_pool_waits_and_never_grows(serve):
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=work) for _ in range(30)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, 30)
 
     assert ([], 150) == (failures, len(line.server.requests))
     assert line.server.connections <= 2

@@ -13,6 +13,8 @@ from llmdispatcher.transport import IoLimits
 from llmdispatcher.transport.context import IoContext, active
 from llmdispatcher.transport.sockets import PoolQueue
 
+from ..threads import in_threads
+
 
 @pytest.fixture
 def pool_queue():
@@ -95,11 +97,7 @@ def test_no_wake_up_is_lost():
             served.append(number)
             pool_queue.put(item)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(12)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, range(12))
 
     assert [] == failures
     assert (8 * 200, 2) == (len([number for number in served if number % 3]), pool_queue.qsize())

@@ -3,7 +3,7 @@
 from llmdispatcher import Request, catalog
 from llmdispatcher.catalog import Traits
 from llmdispatcher.types import EFFORTS
-from llmdispatcher.vendors.http import adapt_request, nearest_effort
+from llmdispatcher.vendors.http import fit_to_model, nearest_effort
 
 from ..cases import each
 
@@ -16,7 +16,7 @@ def test_a_request_that_fits_is_not_copied():
     """The usual case costs nothing."""
     request = Request("gpt-4o", "hi", temperature=0.0)
 
-    assert adapt_request(request, catalog.traits_of("openai", "gpt-4o")) is request
+    assert fit_to_model(request, catalog.traits_of("openai", "gpt-4o")) is request
 
 
 def test_sampling_goes_where_there_is_no_effort():
@@ -24,7 +24,7 @@ def test_sampling_goes_where_there_is_no_effort():
     quirks = quirky("sampling_without_effort")
 
     assert [0.5, 0.5, None] == [
-        adapt_request(Request("m", "hi", temperature=0.5, reasoning_effort=effort), quirks).temperature
+        fit_to_model(Request("m", "hi", temperature=0.5, reasoning_effort=effort), quirks).temperature
         for effort in (None, "none", "low")
     ]
 
@@ -41,10 +41,10 @@ def test_sampling_goes_where_there_is_no_effort():
 def test_the_effort_is_the_nearest_that_a_model_knows(asked, known, sent):
     """And of two as near the lower, which costs less."""
     assert sent == nearest_effort(asked, known)
-    assert sent == adapt_request(Request("m", "hi", reasoning_effort=asked), quirky(efforts=known)).reasoning_effort
+    assert sent == fit_to_model(Request("m", "hi", reasoning_effort=asked), quirky(efforts=known)).reasoning_effort
 
 
 @each("effort", EFFORTS)
 def test_any_effort_goes_where_nothing_is_known(effort):
     """A model without traits gets what was asked for."""
-    assert effort == adapt_request(Request("m", "hi", reasoning_effort=effort), Traits()).reasoning_effort
+    assert effort == fit_to_model(Request("m", "hi", reasoning_effort=effort), Traits()).reasoning_effort

@@ -21,7 +21,7 @@ from llmdispatcher import (
     catalog,
 )
 from llmdispatcher.testing import LoopbackServer
-from llmdispatcher.vendors.http import adapt_request
+from llmdispatcher.vendors.http import fit_to_model
 from llmdispatcher.wire import CODECS, ToolNames
 
 from ..cases import each
@@ -35,7 +35,7 @@ def body(kind, request):
     traits = catalog.traits_of(kind, request.model)
     names = ToolNames.of(request, traits.limits.get("tool_name"))
     codec = CODECS[catalog.vendor_row(kind).codec]
-    return json.loads(codec.encode(adapt_request(names.rename(request), traits), stream=False, quirks=traits.quirks))
+    return json.loads(codec.encode(fit_to_model(names.rename(request), traits), stream=False, quirks=traits.quirks))
 
 
 def round_of(told, *more, name="f", answer="r"):

@@ -198,18 +198,6 @@ def test_sources_that_another_vendor_named_are_not_sent_to_anthropic():
     ][0]["content"]
 
 
-def test_an_instruction_in_the_middle_stays_there():
-    """Where this format says it; another has it joined to the others."""
-    turns = [
-        {"role": "user", "content": "a"},
-        {"role": "system", "content": [{"type": "text", "text": "b"}]},
-        {"role": "user", "content": "c"},
-    ]
-    request = read(system="s", messages=turns).request
-
-    assert ("s", turns) == (sent(request)["system"], sent(request)["messages"])
-
-
 @each(
     "fields",
     [

@@ -37,6 +37,7 @@ from llmdispatcher.wire import GEMINI, Inbound, fault
 
 from ..cases import each
 from .corpus import again, through
+from .small_apis import spoilt
 
 PATH = "/v1beta/models/m:generateContent"
 PIXEL = base64.b64encode(b"\x89PNG\xff\xfe").decode()
@@ -660,16 +661,6 @@ EVERYTHING = {
     "serviceTier": "FLEX",
     "model": "models/m",
 }
-
-
-def spoilt(value, junk):
-    """The same with junk in each place of it in turn."""
-    pairs = list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
-    for key, inner in pairs:
-        for other in (junk, *spoilt(inner, junk)):
-            copy = value.copy()
-            copy[key] = other
-            yield copy
 
 
 JUNK = each("junk", [None, True, -1, 2.5, 10**400, "", "x", "\ud800", [], ["x"], {}, {"a": []}])

@@ -140,12 +140,6 @@ def test_what_is_out_of_our_bounds_is_the_vendors(options):
     assert options == sent(read(options=options).request)["options"]
 
 
-def test_a_stream_is_the_default():
-    """As the format has it."""
-    assert read().stream
-    assert not read(stream=False).stream
-
-
 @each(
     "fields, name",
     [

@@ -179,26 +179,6 @@ def test_pieces_of_calls_find_each_other(pieces):
     assert TWO == [(found.id, found.name, found.arguments.replace(" ", "")) for found in calls]
 
 
-def test_the_old_function_call_is_a_tool_call():
-    """Servers of 2023 still speak it."""
-    legacy = {"function_call": {"name": "f", "arguments": "{}"}}
-    for answer in (answered({"content": None, **legacy}, "function_call"), streamed(chunk(legacy), chunk({}, "function_call"))):
-        assert ("f", "{}", "tool_calls", "function_call") == (
-            answer.tool_calls[0].name,
-            answer.tool_calls[0].arguments,
-            answer.finish_reason,
-            answer.finish_reason_raw,
-        )
-
-
-@each("raw, called, expected", [("stop", False, "stop"), ("stop", True, "tool_calls"), ("length", True, "length")])
-def test_the_reason_is_in_our_words_and_theirs(raw, called, expected):
-    """A call that ended with "stop" is still a call."""
-    calls = {"tool_calls": [call(0, "a", "f", "{}")]} if called else {}
-    for answer in (answered({"content": "x", **calls}, raw), streamed(chunk({"content": "x", **calls}, raw))):
-        assert (expected, raw) == (answer.finish_reason, answer.finish_reason_raw)
-
-
 def test_nothing_is_read_behind_the_end_marker():
     """A server that keeps talking, or the connection open, is left."""
     decoder = OPENAI_CHAT.decoder()
@@ -251,15 +231,6 @@ def test_usage_is_counted_once(raw, expected):
 def test_no_usage_is_told_from_none_used():
     """A zero would look like a free call."""
     assert "no_usage" == answered({"content": "x"}).usage.cost_status == streamed(chunk({"content": "x"}, "stop")).usage.cost_status
-
-
-def test_a_refusal_is_kept_apart():
-    """It is no answer."""
-    assert ("no", "") == (
-        answered({"content": None, "refusal": "no"}).refusal,
-        answered({"content": None, "refusal": "no"}).content,
-    )
-    assert "no way" == streamed(chunk({"refusal": "no "}), chunk({"refusal": "way"}, "stop")).refusal
 
 
 @each("where", ["top", "choice"])

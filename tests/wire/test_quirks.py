@@ -57,10 +57,12 @@ def test_the_effort_is_left_out_where_its_word_is_refused():
         ("no_penalties", {"frequency_penalty": 1, "presence_penalty": 0}),
         ("no_user", {"user": "u1"}),
         ("no_parallel_tools", {"parallel_tool_calls": False}),
+        ("no_logprobs", {"logprobs": False, "top_logprobs": 0}),
+        ("no_top_k", {"top_k": 0}),
     ],
 )
-def test_what_only_tunes_is_left_out(quirk, settings):
-    """The answer comes without it, rather than not at all."""
+def test_what_only_tunes_or_asks_for_nothing_is_left_out(quirk, settings):
+    """The answer comes without it, rather than not at all; no and 0 ask for nothing, and their field is refused all the same."""
     fit = without_refused(Request("m", "hi", **settings), frozenset({quirk}), "chat")
 
     assert [None] * len(settings) == [getattr(fit, name) for name in settings]
@@ -71,14 +73,6 @@ def test_what_decides_the_answer_is_refused(quirk, field, value):
     """A stop sequence that is not looked at would be an answer that nobody asked for."""
     with pytest.raises(InvalidRequest, match=f"{field}: is refused by this model .*drop_params"):
         without_refused(Request("m", "hi", **{field: value}), frozenset({quirk}), "chat")
-
-
-@each("quirk, settings", [("no_logprobs", {"logprobs": False, "top_logprobs": 0}), ("no_top_k", {"top_k": 0})])
-def test_a_setting_that_asks_for_nothing_is_left_out_where_its_field_is_refused(quirk, settings):
-    """Nobody misses it, so that nothing is refused."""
-    fit = without_refused(Request("m", "hi", **settings), frozenset({quirk}), "chat")
-
-    assert [None] * len(settings) == [getattr(fit, name) for name in settings]
 
 
 def test_what_decides_is_dropped_where_that_is_allowed(caplog):

@@ -153,6 +153,7 @@ class SharedKeyLimits:
         self._rests_until = self._quiet_until = 0.0
         self._leases: dict[str, tuple[str, ...]] = {}
         self._renewing: int | None = None
+        self._closing = threading.Event()
 
     def enter(self, organization: str, levels: Sequence[LimitedLevel]) -> str | Refusal | None:
         """Count a request; returns its lease, or why it must wait."""
@@ -197,7 +198,8 @@ class SharedKeyLimits:
             self._run(list(keys), "leave", len(keys), lease)
 
     def close(self) -> None:
-        """Close the connections of this process."""
+        """Close the connections of this process; leases that it still holds are renewed no more."""
+        self._closing.set()
         self._clients.close()
 
     def _run(self, keys: list[str], what: str, *facts: Any) -> list[str] | None:
@@ -237,9 +239,7 @@ class SharedKeyLimits:
                 threading.Thread(target=self._renew, name="llmdispatcher-leases", daemon=True).start()
 
     def _renew(self) -> None:
-        pause = threading.Event()
-        while True:
-            pause.wait(_RENEW)
+        while not self._closing.wait(_RENEW):
             with self._lock:
                 held = list(self._leases.items())
                 if not held:

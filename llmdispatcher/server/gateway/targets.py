@@ -6,12 +6,12 @@ which each vendor asks for in another way, is asked for in the target's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self, TypeVar
 
 import attrs
 
-from ...catalog import canonical, traits_of, vendor_row
+from ...catalog import Target, canonical, traits_of, vendor_row
 from ...dispatcher import Dispatcher
 from ...types import Message, Request, TextPart
 from ...wire import ANTHROPIC_MESSAGES, InboundRequest
@@ -58,9 +58,10 @@ class ClientRequest(InboundRequest):
         """Whether nobody has set a time for it."""
         return self.endless
 
-    def may_ask(self, vendor: str, model: str, stands_in_for: str) -> bool:
-        """Whether its key may ask a target."""
-        return self.allows is None or self.allows(vendor, model, stands_in_for)
+    def forbidden(self, targets: Iterable[Target]) -> list[Target]:
+        """Those of some targets that its key may not ask."""
+        allows = self.allows
+        return [] if allows is None else [one for one in targets if not allows(one.vendor, one.model, one.stands_in_for)]
 
     def as_sent_to(self, kind: str, model: str) -> Self:
         """Without what is for Anthropic alone, and with prompt caching in the vendor's own way.

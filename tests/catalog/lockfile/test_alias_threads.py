@@ -5,6 +5,8 @@ import threading
 from llmdispatcher import Config, Dispatcher, Lockfile, Request
 from llmdispatcher.testing import FakeVendor
 
+from ...threads import in_threads
+
 THREADS = 16
 
 
@@ -19,11 +21,7 @@ def at_once(work):
         except BaseException as error:
             raised.append(error)
 
-    threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    in_threads(run, range(THREADS))
     for error in raised:
         raise error
 

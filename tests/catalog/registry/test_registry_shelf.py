@@ -17,6 +17,7 @@ import pytest
 from llmdispatcher.catalog.registry.store import CachedDocument, DiskCache
 from tests.orphans import mortal
 
+from ...threads import in_threads
 from .conftest import DAY, document
 
 KEPT = CachedDocument(body=b'{"a": 1}\nb', etag='"x"', checked_at=datetime(2026, 1, 1, tzinfo=UTC))
@@ -244,11 +245,7 @@ def test_threads_share_a_shelf(shelf):
             if found is None or found.body not in bodies:
                 wrong.append(found)
 
-    threads = [threading.Thread(target=work, args=(body,)) for body in bodies]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    in_threads(work, bodies)
 
     assert [] == wrong
     assert 1 == len(files(shelf.folder))
