@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
 from ..errors import ConfigError, VendorUnavailable
+from .tables import print_records
 from .terminal import UsageError, complain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..server import ApiKey, KeyOwner, KeyStore
+    from .settings import Settings
 
 PLACE = click.option(
     "--database",
@@ -22,6 +25,8 @@ PLACE = click.option(
 )
 ORGANIZATION = click.option("--organization", default="default", show_default=True, metavar="NAME", help="Whose it is.")
 NONE = "none"
+_SPARE = ("key", "models", "limits", "each member")
+"""What a narrow terminal goes without, the first one first."""
 
 
 class Limit(click.ParamType[Any]):
@@ -117,6 +122,32 @@ def spent_of(store: KeyStore, holders: Sequence[ApiKey | KeyOwner]) -> dict[str,
     except VendorUnavailable as error:
         complain(error.message)
         return {}
+
+
+@attrs.frozen
+class Column:
+    """A column of a list. It is left out where each cell says ``nothing``; with ``None`` as ``nothing`` always."""
+
+    head: str
+    cells: Sequence[str]
+    nothing: str | None = attrs.field(default="\0", kw_only=True)
+
+    @property
+    def says_something(self) -> bool:
+        """Whether it is worth its place."""
+        return self.nothing is not None and any(cell != self.nothing for cell in self.cells)
+
+
+def print_columns_of(settings: Settings, records: Any, columns: Sequence[Column]) -> bool:
+    """Print a list of keys or owners without the columns that say nothing; False where it is empty."""
+    kept = [column for column in columns if column.says_something]
+    rows = list(zip(*[column.cells for column in kept], strict=True))
+    return print_records(settings, records, [column.head for column in kept], rows, whole=("id", "key"), spare=_SPARE)
+
+
+def models_text(holder: ApiKey | KeyOwner) -> str:
+    """The globs of models, for people."""
+    return "all" if holder.models is None else ", ".join(holder.models) or "none"
 
 
 def budget_text(holder: ApiKey | KeyOwner, spent: dict[str, str]) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .config import Continuation as Continuation
     from .config import unready as unready
     from .config_file import ConfigFile as ConfigFile
+    from .config_file import mistakes_of as mistakes_of
     from .config_file import read_config_file as read_config_file
     from .dispatcher import Dispatcher as Dispatcher
     from .guards import MaxLengthGuard as MaxLengthGuard
@@ -41,6 +42,7 @@ else:
             ),
             "config_file": (
                 "ConfigFile",
+                "mistakes_of",
                 "read_config_file",
             ),
             "dispatcher": ("Dispatcher",),

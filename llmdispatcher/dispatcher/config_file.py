@@ -26,6 +26,11 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHELL = re.compile(r"\$[A-Z_][A-Z0-9_]*")
 GATEWAY = ("passthrough", "stateful", "cache_marks", "server")
 """Names in a file that the library leaves to the gateway, which checks them."""
+_REMEDIES = (
+    ("use None for no limit", "write inf for no limit"),
+    ("or None for no", "or leave it out for no"),
+    (", or None", ", or leave it out"),
+)
 _DEPTH = 32
 """Tables and lists within each other; a configuration has about five."""
 _KEYS = frozenset(["vendors", *[field.name for field in attrs.fields(Config)]])
@@ -42,6 +47,11 @@ class ConfigFile:
     """What the gateway alone reads; see :data:`GATEWAY`."""
     _unread: tuple[str, ...] = ()
     """The mistakes of its values before they are fields: variables that are not set, and the like, each with its place."""
+
+    @property
+    def vendor_names(self) -> dict[str, str]:
+        """The names by which vendors are registered, by those of their tables."""
+        return {key: str(table.get("name", key)) if isinstance(table, dict) else key for key, table in self.vendors.items()}
 
     def config(self, **more: Any) -> Config:
         """Make the configuration; *more* overrides fields. Raises :class:`ConfigError` with the path of the first mistake."""
@@ -63,8 +73,8 @@ class ConfigFile:
     def mistakes(self) -> list[str]:
         """Return every mistake of the fields and the vendors, with its path."""
         places = {text.partition(": ")[0] for text in self._unread}
-        found = [text for name, value in self.fields.items() for text in _mistakes(partial(_config, name), value)]
-        found += [text for name, table in self.vendors.items() for text in _mistakes(partial(_vendor, name), table)]
+        found = [text for name, value in self.fields.items() for text in mistakes_of(partial(_config, name), value)]
+        found += [text for name, table in self.vendors.items() for text in mistakes_of(partial(_vendor, name), table)]
         found = [*self._unread, *(text for text in found if text.partition(": ")[0].removeprefix("config.") not in places)]
         if not found:  # two fields, or two vendors, may be wrong together
             found = [text for make in (self.config, self.make_vendors) if (text := _mistake(make)) is not None]
@@ -180,7 +190,17 @@ def _make(make: Callable[[Any], T], value: Any) -> T:
     """Make something of the plain texts. An error shows what stands in the file, since a variable may hold a key."""
     with suppress(ConfigError, TypeError):
         return make(_plain(value))
-    return make(value)
+    try:
+        return make(value)
+    except ConfigError as error:
+        raise ConfigError(_as_in_files(error.message)) from None
+
+
+def _as_in_files(text: str) -> str:
+    """The text of a mistake with the remedy for a file, since neither TOML nor a user of it has ``None``."""
+    for python, remedy in _REMEDIES:
+        text = text.replace(python, remedy)
+    return text
 
 
 def _plain(value: Any) -> Any:
@@ -210,10 +230,10 @@ def _config(name: str, value: Any) -> Config:
     return ConfigFile(fields={name: value}).config()
 
 
-def _mistakes(make: Callable[[Any], Any], value: Any) -> list[str]:
-    """Every mistake in a value: each item of a list is checked alone, and a table again without the key that is wrong."""
+def mistakes_of(make: Callable[[Any], Any], value: Any) -> list[str]:
+    """Every mistake that ``make`` finds: each item of a list is checked alone, and a table again without the key that is wrong."""
     if isinstance(value, list) and len(value) > 1:
-        by_item = [(number, text) for number, item in enumerate(value) for text in _mistakes(make, [item])]
+        by_item = [(number, text) for number, item in enumerate(value) for text in mistakes_of(make, [item])]
         if by_item:
             return [text.replace("[0]", f"[{number}]", 1) for number, text in by_item]
     text = _mistake(partial(make, value))
@@ -224,7 +244,7 @@ def _mistakes(make: Callable[[Any], Any], value: Any) -> list[str]:
     if wrong is None:
         return [text]
     rest = {key: part for key, part in table.items() if key != wrong}
-    more = _mistakes(make, [rest] if isinstance(value, list) else rest)
+    more = mistakes_of(make, [rest] if isinstance(value, list) else rest)
     return [text, *(one for one in more if " is missing; " not in one and not _is_named(wrong, one))]
 
 

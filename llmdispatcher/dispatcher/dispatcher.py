@@ -144,6 +144,10 @@ class CallRecorder:
             else:
                 self.ledger.flush()
 
+    def warn_no_more(self, before: CallRecorder) -> None:
+        """Leave out the warnings that another recorder has given."""
+        self._unpriced |= before._unpriced
+
     def _warn_unpriced(self, outcome: Outcome, usage: Usage) -> None:
         """Log that nobody knows what a call cost, once for each model."""
         asked, unused = (outcome.vendor, outcome.model), outcome.error is not None and not usage.total_tokens
@@ -564,6 +568,10 @@ class Dispatcher:
     def add_observer(self, observer: ObserverLike) -> None:
         """Have one more observer hear of the calls that begin from now on, as those given to the constructor do."""
         self._recorder.add(observer)
+
+    def take_over(self, before: Dispatcher) -> None:
+        """Come in place of another dispatcher, as after a reload: what that one has warned of is not told again."""
+        self._recorder.warn_no_more(before._recorder)
 
     def get_stats(self) -> Stats:
         """The counts of all calls that have ended, as of one moment, and how many run and wait."""

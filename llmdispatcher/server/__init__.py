@@ -9,6 +9,7 @@ from .._lazy import door
 if TYPE_CHECKING:
     from .app import create_app as create_app
     from .gateway.app import Gateway as Gateway
+    from .gateway.file_settings import gateway_mistakes as gateway_mistakes
     from .gateway.file_settings import settings_in as settings_in
     from .gateway.http import GatewaySettings as GatewaySettings
     from .gateway.users import GatewayUser as GatewayUser
@@ -28,7 +29,7 @@ else:
         {
             "app": ("create_app",),
             "gateway.app": ("Gateway",),
-            "gateway.file_settings": ("settings_in",),
+            "gateway.file_settings": ("gateway_mistakes", "settings_in"),
             "gateway.http": ("GatewaySettings",),
             "gateway.users": ("GatewayUser",),
             "keys": ("ApiKey", "KeyStore"),

@@ -43,7 +43,7 @@ from ..types import Request, Response, Usage, cost_of
 from .estimates import CostEstimate, Estimates, PricedCall, writes_cache
 from .key_database import keys as _keys
 from .key_database import owners as _owners
-from .policies import LEVELS, PERIODS, KeyOwner, KeyPolicy, matches_any
+from .policies import LEVELS, PERIODS, KeyOwner, KeyPolicy, default_budget, matches_any
 from .slices import Slices, SliceShare
 
 GRANT = Decimal("0.05")
@@ -109,8 +109,7 @@ def accounts_of(levels: Iterable[tuple[str, str, KeyPolicy]], now: datetime) -> 
     for level, holder, policy in levels:
         budget = policy.budget
         if budget is None and level == "member":
-            defaults = [one.member_budget for one in reversed(owners) if one.member_budget is not None]
-            budget = defaults[0] if defaults else None
+            budget = default_budget(owners)
         if budget is not None:
             raised = policy.override is not None and now < policy.override.until
             limit = policy.override.limit if raised and policy.override is not None else budget.limit

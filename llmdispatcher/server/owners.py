@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import attrs
 import sqlalchemy as sa
 
+from ..accounting import Budget
 from ..errors import ConfigError
 from ..runtime import Clock
 from ..types import choices
@@ -17,7 +18,7 @@ from .key_database import KeyDatabase, telling_twins
 from .key_database import keys as _keys
 from .key_database import owners as _owners
 from .key_rows import columns_of, owner_of
-from .policies import LEVELS, OF_OWNERS, KeyOwner, check_name, read_settings
+from .policies import LEVELS, OF_OWNERS, KeyOwner, a_level, check_name, default_budget, read_settings
 
 _MOST_NAME, _MOST_TOLD = 200, 20
 
@@ -44,7 +45,7 @@ class KeyOwners:
                 _ensure_organization(connection, owner.organization, self._clock.now())
             connection.execute(_owners.insert().values(**_row(owner)))
 
-        with telling_twins(f"name: there is a {level} {name[:80]!r} already; change it, or give another name"):
+        with telling_twins(f"name: there is {a_level(level)} {name[:80]!r} already; change it, or give another name"):
             self._database.write(make)
         self._changed()
         return owner
@@ -69,7 +70,7 @@ class KeyOwners:
                 raise ConfigError("team: a member belongs to a team; give its name or id")
             team_id = self.require("team", team, organization=holder).id
         elif team is not None:
-            raise ConfigError(f"team: a {level} has none; leave it out")
+            raise ConfigError(f"team: {a_level(level)} has none; leave it out")
         read = read_settings(settings, OF_OWNERS)
         made = {"id": secrets.token_hex(16), "created_at": self._clock.now()}
         return KeyOwner(level=level, organization=holder, team=team_id, name=name, **made, **read)  # type: ignore[arg-type]  # as read
@@ -100,7 +101,7 @@ class KeyOwners:
         where = "" if is_top else f" in the organization {(organization or 'default')[:80]!r}"
         hint = choices(name, known[:_MOST_TOLD], "there are {}") if known else "there are none yet"
         make = f"`llmdispatcher server {'org' if is_top else level} create` makes one"
-        raise ConfigError(f"{level}: there is no {level} {name[:80]!r}{where}; {hint}; {make}")
+        raise ConfigError(f"{level}: there is no {level} {name[:80]!r}{where}; {hint if hint.endswith('?') else f'{hint};'} {make}")
 
     def all(self, level: str | None = None, organization: str | None = None, team: str | None = None) -> list[KeyOwner]:
         """All owners that are not removed, by name; of one level, organization or team id."""
@@ -109,6 +110,21 @@ class KeyOwners:
             if value is not None:
                 query = query.where(column == value)
         return self._database.read(lambda connection: [owner_of(row) for row in connection.execute(query).mappings()])
+
+    def with_defaults(self, listed: Sequence[KeyOwner]) -> list[KeyOwner]:
+        """The owners, members with the budget that is in force for them: their own, else the default of team or organization."""
+        if not any(one.level == "member" and one.budget is None for one in listed):
+            return list(listed)
+        teams = {one.id: one for one in self.all("team")}
+        tops = {one.name: one for one in self.all("organization")}
+
+        def budget_of(one: KeyOwner) -> Budget | None:
+            if one.level != "member" or one.budget is not None:
+                return one.budget
+            above = (tops.get(one.organization), teams.get(one.team or ""))
+            return default_budget([owner for owner in above if owner is not None])
+
+        return [attrs.evolve(one, budget=budget_of(one)) for one in listed]
 
     def change(self, owner_id: str, **settings: Any) -> KeyOwner | None:
         """Change settings; ``None`` takes a limit away. Returns the owner, ``None`` where there is none of that id.

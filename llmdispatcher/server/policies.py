@@ -157,6 +157,16 @@ class KeyOwner(KeyPolicy):
     suspended: bool = False
 
 
+def a_level(level: str) -> str:
+    """A level with its article, for texts."""
+    return f"{'an' if level == 'organization' else 'a'} {level}"
+
+
+def default_budget(owners: Sequence[KeyOwner]) -> Budget | None:
+    """The budget of a member without its own, by its owners, the largest first: a team's goes before its organization's."""
+    return next((one.member_budget for one in reversed(owners) if one.member_budget is not None), None)
+
+
 def as_json(value: Any) -> Any:
     """A setting as JSON can hold it."""
     if isinstance(value, Budget):

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from .._text import room_logger
-from ..dispatcher import Dispatcher, read_config_file
+from ..dispatcher import ConfigFile, Dispatcher, read_config_file
 from ..errors import ConfigError
 from ..runtime import SYSTEM_CLOCK, new_lock
 
@@ -96,10 +96,17 @@ class ConfigWatch:
 
     ``remake`` makes a dispatcher of what stands in the file, and raises :class:`ConfigError` for a mistake. It is made before the
     file is read for the first time, so that no change after that is missed; in the main thread it hears SIGHUP from then on.
+    ``mistakes_in`` tells all mistakes of a file that cannot be had.
     """
 
-    def __init__(self, path: Path, remake: Callable[[], Dispatcher], drain: float) -> None:
-        self._path, self._remake, self._drain = path, remake, drain
+    def __init__(
+        self,
+        path: Path,
+        remake: Callable[[], Dispatcher],
+        drain: float,
+        mistakes_in: Callable[[ConfigFile], list[str]] = ConfigFile.mistakes,
+    ) -> None:
+        self._path, self._remake, self._drain, self._mistakes_in = path, remake, drain, mistakes_in
         self._replace: Callable[[Dispatcher, float], None] | None = None
         self._asked = False
         self._listen()
@@ -164,7 +171,7 @@ class ConfigWatch:
 
     def _mistakes(self) -> list[str]:
         try:
-            return read_config_file(self._path, lenient=True).mistakes()
+            return self._mistakes_in(read_config_file(self._path, lenient=True))
         except ConfigError:
             return []
 

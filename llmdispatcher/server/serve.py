@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import functools
 import json
+import logging
 import math
 import multiprocessing.util
 import os
@@ -16,10 +17,10 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import attrs
 
@@ -31,7 +32,7 @@ from ..runtime import from_environment, make_data_folder, make_file
 from ..vendors import HttpVendor
 from .gateway.access import write_to_stdout
 from .gateway.app import Gateway, make_gateway
-from .gateway.file_settings import settings_in
+from .gateway.file_settings import SERVERS, check_ports, gateway_mistakes, settings_in, start_in
 from .gateway.hosts import HostRules
 from .gateway.http import GatewaySettings, claim_ports, reserved_port
 from .keys import ApiKey, KeyStore
@@ -45,7 +46,6 @@ VARIABLE = "LLMDISPATCHER_SERVE"
 ADMIN_KEY = "LLMDISPATCHER_ADMIN_KEY"
 PUBLIC_URL = "LLMDISPATCHER_PUBLIC_URL"
 TRUSTED_PROXIES, CORS_ORIGINS = "LLMDISPATCHER_TRUSTED_PROXIES", "LLMRING_CORS_ORIGINS"
-SERVERS = ("granian", "waitress")
 _SIMULATED = ("kind", "name", "models", "model_map", "default_model", "api", "drop_params", "rate_limit")
 """What a simulated vendor has of the one in whose place it is: nothing that says where to go."""
 _ORPHANED = 5
@@ -82,6 +82,18 @@ class ServeOptions:
     access_log: bool = False
     public_url: str | None = None
     redis: str | None = attrs.field(default=None, repr=False)
+
+    @classmethod
+    def over_file(cls, given: Mapping[str, Any]) -> Self:
+        """The options that are given, and what ``[server]`` in the file of ``config`` says to the others.
+
+        Raises :class:`ConfigError` for a mistake there, :class:`TypeError` for an option that is none.
+        """
+        path = given.get("config")
+        said = start_in(read_config_file(path, only=())) if path is not None else {}
+        if from_environment((PUBLIC_URL,)):
+            said.pop("public_url", None)  # the environment counts before the file
+        return cls(**{**said, **given})
 
     def rules(self) -> HostRules:
         """The names of this server, its proxies and origins, by the options and the environment.
@@ -193,8 +205,15 @@ def _checked_dispatcher(options: ServeOptions) -> Dispatcher:
     made = make_dispatcher(options)
     if not made.get_vendors():
         made.close()
-        raise ConfigError("no vendor is configured; write [vendors.NAME] into the file of --config, or use --simulate")
+        raise ConfigError(
+            "no vendor is configured; set the variable of a vendor's key, such as OPENAI_API_KEY or ANTHROPIC_API_KEY"
+            " (`llmdispatcher vendors` shows all), write [vendors.NAME] into the file of --config, or use --simulate"
+        )
     return made
+
+
+def _all_mistakes(file: ConfigFile) -> list[str]:
+    return [*file.mistakes(), *gateway_mistakes(file)]
 
 
 def _require_prometheus() -> None:
@@ -205,7 +224,10 @@ def _require_prometheus() -> None:
 def _options_of(text: str) -> ServeOptions:
     """The options that a variable carries. Raises :class:`ConfigError` for a text that is none."""
     try:
-        return ServeOptions(**json.loads(text))
+        given = json.loads(text)
+        if not isinstance(given, dict):
+            raise TypeError(f"{type(given).__name__} is no object")
+        return ServeOptions.over_file(given)
     except (ValueError, TypeError) as error:
         known = ", ".join([field.name for field in attrs.fields(ServeOptions)])
         raise ConfigError(f"{VARIABLE}: {error}; give a JSON object with fields of {known}") from None
@@ -241,6 +263,7 @@ class _Application:
     def __init__(self) -> None:
         self._gateway: Gateway | None = None
         self._watch: ConfigWatch | None = None
+        self._started: dict[str, Any] = {}
 
     def start(self, registry: Any = None) -> Gateway:
         """Make it, and look after its configuration in this process."""
@@ -248,7 +271,8 @@ class _Application:
             options = _options_of(os.environ.get(VARIABLE) or "{}")
             if options.config is not None:
                 remake = functools.partial(_checked_dispatcher, options)
-                self._watch = ConfigWatch(Path(options.config), remake, options.drain)
+                self._watch = ConfigWatch(Path(options.config), remake, options.drain, _all_mistakes)
+                self._started = start_in(read_config_file(options.config, only=()))
             self._gateway = make_application(options, registry=registry)
             _at_end(self._gateway.close, options.drain)
             if multiprocessing.parent_process() is not None:
@@ -260,7 +284,17 @@ class _Application:
     def _take_over(self, made: Dispatcher, drain: float) -> None:
         """Go on with another dispatcher and what the file says to the gateway; raises for a mistake, and nothing has changed."""
         assert self._gateway is not None, "it is made before its configuration is looked after"
-        self._gateway.replace_dispatcher(made, drain, _settings_of(_options_of(os.environ.get(VARIABLE) or "{}")))
+        options = _options_of(os.environ.get(VARIABLE) or "{}")
+        self._gateway.replace_dispatcher(made, drain, _settings_of(options))
+        self._tell_of_start(options)
+
+    def _tell_of_start(self, options: ServeOptions) -> None:
+        """Log which settings have changed that count from a start alone."""
+        said = start_in(read_config_file(options.config, only=()))
+        changed = sorted({*said, *self._started} - {name for name in said if said[name] == self._started.get(name)})
+        if changed:
+            logger.warning("server.%s: what the file says now counts from the next start of `serve`", ", server.".join(changed))
+        self._started = said
 
     def __call__(self, environ: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:
         return self.start()(environ, start_response)
@@ -304,6 +338,7 @@ def run_server(
     if name == "waitress" and options.workers > 1:
         raise ConfigError("workers: waitress serves in one process; install granian for more")
     if options.metrics_port is not None:
+        check_ports(options.port, options.metrics_port)
         _require_prometheus()
     with claim_ports(options.host, options.port, options.metrics_port) as claims:
         if not options.simulate:
@@ -320,7 +355,9 @@ def run_server(
 
 def _serve_with_granian(options: ServeOptions, tell: Callable[[int, int | None], None]) -> None:
     from granian import Granian
+    from granian.log import logger as its_logger
 
+    its_logger.addFilter(_is_no_news)
     with reserved_port(options.host, options.port) as port, _metrics_of_workers(options) as exposition:
         server = Granian(
             "llmdispatcher.server.serve:make_worker",
@@ -349,6 +386,11 @@ def _serve_with_granian(options: ServeOptions, tell: Callable[[int, int | None],
             exposition.ready = lambda: not server.interrupt_signal
         tell(port, exposition.port if exposition is not None else None)
         server.serve()
+
+
+def _is_no_news(record: logging.LogRecord) -> bool:
+    """Whether granian says something else than that there are many threads: ours wait for vendors, and need no cores."""
+    return not record.getMessage().startswith("Configuration allows spawning up to")
 
 
 def _hand_on(*_args: object, **_more: object) -> None:

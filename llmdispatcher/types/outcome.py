@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import attrs
 
 from .._text import room_logger
-from ..errors import AllTargetsFailed, ConfigError, DispatchError, FailureClass, InvalidRequest
+from ..errors import AllTargetsFailed, ConfigError, DispatchError, FailureClass, InvalidRequest, VendorUnavailable
 from .message import Content, Message, ToolCall
 from .response import CostDetails, Response, Usage, dollars_text, from_json, json_converter
 
@@ -38,6 +39,9 @@ class AttemptRecord:
     ``key``, which of several keys was used last, counted from 1. ``None`` elsewhere. ``skipped`` counts the events of a stream that
     could not be read and are missing in the answer. ``dropped`` names the fields and parts of the request that the vendor was not
     sent, since its format or model has no place for them.
+
+    Of a vendor that was not reached, or fell silent: the ``phase``, as in :class:`~llmdispatcher.DispatchError`, and the ``cause``,
+    such as "127.0.0.1:9: connection refused while connecting", in the library's own words; it may name an address of yours.
 
     ``call_id`` and ``number`` (from 1, in the order of asking) name it for ever.
     """
@@ -68,6 +72,8 @@ class AttemptRecord:
     key: int | None = None
     call_id: str = ""
     number: int = 0
+    phase: str | None = None
+    cause: str | None = None
 
     @property
     def target(self) -> str:
@@ -113,7 +119,14 @@ def failure_fields(error: DispatchError) -> Mapping[str, Any]:
         "status": error.status,
         "sent": error.sent,
         "possibly_billed": error.possibly_billed,
+        "phase": error.phase,
+        "cause": error.message.partition(";")[0] if _is_unreached(error) else None,
     }
+
+
+def _is_unreached(error: DispatchError) -> bool:
+    """Whether the words are the transport's own, since no vendor has said anything."""
+    return isinstance(error, VendorUnavailable) and error.phase is not None and error.status is None
 
 
 class CallOrigin(NamedTuple):
@@ -456,9 +469,14 @@ def split_observers(observers: Iterable[ObserverLike]) -> Listeners:
 
 
 def tell(observers: Iterable[Callable[[T], None]], news: T) -> None:
-    """Call every observer; what one raises is logged and does not affect the call."""
+    """Call every observer; what one raises is logged and does not affect the call.
+
+    ``SystemExit`` passes in the main thread alone, where a signal's handler may have raised it to end the process.
+    """
     for observer in observers:
         try:
             observer(news)
-        except Exception:  # it may raise anything
+        except (Exception, SystemExit) as failure:  # it may raise anything
+            if isinstance(failure, SystemExit) and threading.current_thread() is threading.main_thread():
+                raise
             logger.exception("an observer failed; the call is not affected")

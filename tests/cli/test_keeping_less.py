@@ -13,6 +13,7 @@ from llmdispatcher.accounting import CallBudget, Reservation
 from llmdispatcher.catalog import Target
 from llmdispatcher.resilience import Limits, RateLimitSlot
 from llmdispatcher.runtime import SYSTEM_CLOCK
+from llmdispatcher.vendors import HttpVendor
 
 PRICED = Target(vendor="openai", model="m", price=Price(input=Decimal(1), output=Decimal(1)))
 
@@ -179,6 +180,26 @@ def test_shared_limits_are_shown_and_reset(command, away, redis_server):
     assert "it has no shared limit" in command(*base, "reset", "groq", "--yes").err
     assert "kept in the process that asks" in command("--config", "alone.toml", "limits", "show").err
     limits.close()
+
+
+def test_limits_are_read_without_making_vendors(command, away, redis_server, monkeypatch):
+    """No key needs to be there: the variable of one is not set, and nothing of a vendor is made."""
+    pytest.importorskip("limits", reason="the extra 'limits' is not installed")
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    monkeypatch.setenv("LIMITS_URL", redis_server.url)
+    text = LIMITS.replace('"k"', '"${NO_SUCH_KEY}"').replace("URL", "${LIMITS_URL}")
+    (away / "app.toml").write_text(
+        f'{text}[vendors.xai]\napi_key = ["${{NO_SUCH_KEY}}", "b"]\nrate_limit = {{ requests_per_minute = 7, per_key = true }}\n'
+    )
+    monkeypatch.setattr(HttpVendor, "__init__", None)
+    shown = command("--config", "app.toml", "limits", "show", "--json")
+    assert 0 == shown.code, shown.err
+    left = {(one["vendor"], one["unit"]): one["remaining"] for one in json.loads(shown.out)}
+    assert {("openai", "requests"), ("openai", "output_tokens"), ("xai", "requests")} == set(left)
+    assert 14 == left["xai", "requests"]
+    assert 0 == command("--config", "app.toml", "limits", "reset", "openai", "--yes").code
+    wrong = command("--config", "app.toml", "limits", "reset", "openay", "--yes")
+    assert (2, True) == (wrong.code, "did you mean 'openai'?" in wrong.err)
 
 
 def test_ask_without_failover(command, away, openai):

@@ -4,6 +4,8 @@ import contextvars
 import json
 import logging
 import pickle
+import sys
+import threading
 from decimal import Decimal
 
 import pytest
@@ -33,6 +35,7 @@ from llmdispatcher import (
 )
 from llmdispatcher.testing import OK, FakeVendor, ManualClock, VendorSimulator, faults
 
+from ..conftest import PATIENCE
 from .parts import dispatcher_of
 
 ASK = Request("m", "hi", max_tokens=100)
@@ -339,6 +342,22 @@ def test_observers_hear_attempts_and_outcomes():
 
     assert [("attempt", "a", "VendorUnavailable"), ("attempt", "b", None), ("outcome", "b", None)] == both.heard
     assert (2, 1) == (len(unrelated.records), len(outcomes))
+
+
+@pytest.mark.parametrize("event", ["on_call_start", "on_attempt_start", "on_attempt", "on_outcome"])
+def test_an_observer_that_exits_ends_no_call_of_a_thread(caplog, event):
+    """As sys.exit() in a callback does: the call has its answer; in the main thread it passes, as from a signal's handler."""
+    leaving = type("Leaving", (Observer,), {event: lambda *_: sys.exit(3)})()
+    answers = []
+    with Dispatcher(observers=[leaving]) as dispatcher:
+        dispatcher.register_vendor(FakeVendor(name="v"))
+        thread = threading.Thread(target=lambda: answers.append(dispatcher.send(Request("v:m", "hi")).content))
+        thread.start()
+        thread.join(PATIENCE)
+        assert 1 == len(answers)
+        assert "an observer failed" in caplog.text
+        with pytest.raises(SystemExit):
+            dispatcher.send(Request("v:m", "hi"))
 
 
 def test_what_an_observer_raises_is_logged_and_felt_by_nobody(caplog):

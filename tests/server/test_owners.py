@@ -234,7 +234,7 @@ def test_keys_from_elsewhere_come_by_their_digest(served, keys):
         ("team", "a" * 201, {}, "1 to 200"),
         ("member", "ann", {}, "team: a member belongs to a team"),
         ("member", "ann", {"team": "nobody's"}, "there is no team"),
-        ("organization", "acme", {"team": "a"}, "team: a organization has none"),
+        ("organization", "acme", {"team": "a"}, "team: an organization has none"),
         ("team", "a", {"rpm": 5}, "rpm: there is no such setting"),
         ("team", "a", {"label": "b"}, "label: there is no such setting"),
         ("team", "a", {"member_budget": "much"}, "member_budget: 'much' is no budget"),
@@ -383,12 +383,12 @@ def test_the_command_line(tmp_path, capsys):
     code, changed = _run(place, capsys, "team", "set", "research", "--organization", "acme", "--suspend", "--most-keys", "5")
     assert (0, True, 5) == (code, changed["suspended"], changed["most_keys"])
     assert ["100/month"] == [one["budget"] for one in _run(place, capsys, "org", "list")[1]]
-    assert (1, None) == _run(place, capsys, "team", "set", "nobody", "--rpm", "5")
+    assert (2, None) == _run(place, capsys, "team", "set", "nobody", "--rpm", "5")
     assert 2 == _run(place, capsys, "team", "set", "research", "--organization", "acme")[0]
     assert 2 == _run(place, capsys, "member", "create", "ben")[0]
     assert 2 == _run(place, capsys, "key", "create", "a", "--override", "5")[0]
     assert {"name": "acme", "removed": True, "keys_revoked": 1} == _run(place, capsys, "org", "remove", "acme")[1]
-    assert 1 == _run(place, capsys, "org", "remove", "acme")[0]
+    assert 2 == _run(place, capsys, "org", "remove", "acme")[0]
 
 
 _BEFORE = """CREATE TABLE llmdispatcher_api_keys (id VARCHAR(32) NOT NULL, hash VARCHAR(64) NOT NULL,

@@ -206,6 +206,17 @@ def test_other_organizations_see_nothing_and_an_operator_s_look_is_written_down(
     assert {f"request {request_id}", "usage"} == {one["object"] for one in looks}
 
 
+def test_an_operator_is_told_of_a_mistyped_organization(served):
+    """404 with the name that was probably meant, in place of zeros; one without requests has zeros."""
+    _, secret = served.app.keys.create("an operator", scopes=("operator",), organization="another")
+    served.app.keys.owners.create("organization", "idle")
+    wrong = served.get("/proxy/usage?organization=idel", key=secret)
+    assert (404, "organization") == (wrong.status_code, wrong.json()["error"]["param"])
+    assert "there is no 'idel'; did you mean 'idle'?" in wrong.json()["error"]["message"]
+    assert 0 == served.get("/proxy/usage?organization=idle", key=secret).json()["requests"]
+    assert 0 == served.get("/proxy/usage?organization=another", key=secret).json()["requests"]
+
+
 def _row(number, at=None, **fields):
     known = {
         "id": f"req_{number:032x}",

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from llmdispatcher import Config, ConfigError, Dispatcher, OpenAIVendor
-from llmdispatcher.server import Gateway, GatewaySettings
+from llmdispatcher.server import Gateway, GatewaySettings, ServeOptions, serve
 from llmdispatcher.server.reload import ConfigWatch
 from llmdispatcher.testing import VendorSimulator
 
@@ -211,6 +211,40 @@ def test_a_file_that_is_still_written_is_not_read(tmp_path, two, keys, monkeypat
     watch.ask()
     assert [watch.look(), gateway.dispatcher is made[0]] == [False, True]
     gateway.close()
+
+
+def test_all_mistakes_of_the_gateway_s_tables_are_logged(tmp_path, two, keys, monkeypatch, caplog):
+    """As `config check` tells them; nothing has changed."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    path = tmp_path / "c.toml"
+    path.write_text(_config(two[1]))
+    gateway = Gateway(_dispatcher(two[1]), keys)
+    before = gateway.dispatcher
+    watch = ConfigWatch(path, lambda: serve.make_dispatcher(ServeOptions(config=str(path))), 1.0, serve._all_mistakes)
+    watch._replace = lambda made, drain: gateway.replace_dispatcher(made, drain, serve._settings_of(ServeOptions(config=str(path))))
+    path.write_text(_config(two[1]) + "[server]\ntimeout = 0\nport = -1\n")
+    watch.ask()
+    assert (False, True) == (watch.look(), gateway.dispatcher is before)
+    assert all(f"{path}: server.{name}" in caplog.text for name in ("timeout: 0 is not", "port: -1 is not"))
+    gateway.close()
+
+
+def test_a_changed_port_counts_from_the_next_start(tmp_path, two, keys, caplog):
+    """And is told so; settings of the gateway itself count at once, and are not."""
+    path = tmp_path / "c.toml"
+    served = serve._Application()
+    served._gateway = Gateway(_dispatcher(two[1]), keys)
+    for text, told in (
+        ("", False),
+        ("[server]\ntimeout = 5\n", False),
+        ("[server]\nport = 9001\n", True),
+        ("[server]\nport = 9001\n", False),
+    ):
+        caplog.clear()
+        path.write_text(_config(two[1]) + text)
+        served._tell_of_start(ServeOptions(config=str(path)))
+        assert told is ("server.port: what the file says now counts from the next start" in caplog.text)
+    served._gateway.close()
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="it counts descriptors in /proc")

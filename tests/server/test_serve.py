@@ -348,6 +348,11 @@ def test_what_cannot_be_served_is_told(tmp_path):
         check=False,
     )
 
+    port = str(_free_port())
+    clash = _run(tmp_path, "serve", "--simulate", "--port", port, "--metrics-port", port)
+
     assert (2, True) == (none.returncode, "no vendor" in none.stderr), none.stderr
+    assert "OPENAI_API_KEY" in none.stderr
+    assert (2, True) == (clash.returncode, f"metrics_port: {port} is the port of the gateway itself" in clash.stderr), clash.stderr
     assert (2, True) == (weak.returncode, "LLMDISPATCHER_ADMIN_KEY: the key is too weak" in weak.stderr), weak.stderr
     assert "sk-1234" not in weak.stderr

@@ -49,25 +49,34 @@ def check(settings: Settings, file: Path | None) -> int:
         tell_json({"file": str(path), "mistakes": mistakes, "warnings": warnings})
     for text in [*mistakes, *warnings] if not settings.json else ():
         complain(f"{path}: {text}")
-    if not mistakes and not settings.json and not settings.quiet:
-        vendors = f", vendors {', '.join(found.vendors)}" if found.vendors else ""
-        tell(f"{path}: {'no mistakes, only warnings' if warnings else 'nothing is wrong'} ({len(found.fields)} settings{vendors})")
+    if not settings.json and not settings.quiet:
+        _summarize(path, found, mistakes, warnings)
     return FAILED if mistakes else OK
 
 
+def _summarize(path: Path, found: ConfigFile, mistakes: list[str], warnings: list[str]) -> None:
+    vendors = f", vendors {', '.join(found.vendors)}" if found.vendors else ""
+    settings = f"({len(found.fields) + len(found.gateway)} settings{vendors})"
+    if mistakes:
+        more = f", {_count(warnings, 'warning')}" if warnings else ""
+        say(f"{path}: {_count(mistakes, 'mistake')}{more} {settings}")
+    else:
+        tell(f"{path}: {'no mistakes, only warnings' if warnings else 'nothing is wrong'} {settings}")
+
+
+def _count(listed: list[str], word: str) -> str:
+    return f"{len(listed)} {word}{'' if len(listed) == 1 else 's'}"
+
+
 def _mistakes_of_gateway(found: ConfigFile) -> list[str]:
-    """The first mistake of what the gateway alone reads."""
+    """The mistakes of what the gateway alone reads."""
     if not found.gateway:
         return []
     try:
-        from ...server import GatewaySettings, settings_in
+        from ...server import gateway_mistakes
     except ModuleNotFoundError as error:
         return [f"{', '.join(found.gateway)}: {error.name} is not installed; pip install 'llmdispatcher[server]'"]
-    try:
-        settings_in(found, GatewaySettings())
-    except ConfigError as error:
-        return [error.message]
-    return []
+    return gateway_mistakes(found)
 
 
 def _find_unready(found: ConfigFile) -> tuple[list[str], list[str]]:
@@ -76,11 +85,14 @@ def _find_unready(found: ConfigFile) -> tuple[list[str], list[str]]:
     lacking: list[str] = []
     for part, number in found.valid_parts():
         made = {vendor.name: VendorInfo.of(vendor) for vendor in real_vendors(part, VendorChoice())}
-        problems = [one for one in unready(part.config(), made) if one.vendor in made or one.vendor not in found.vendors]
+        problems = [
+            one for one in unready(part.config(), made) if one.vendor in made or one.vendor not in found.vendor_names.values()
+        ]
         for one in problems:
             text = f"config.{one}" if number is None else f"config.{one}".replace("[0]", f"[{number}]", 1)
             (lacking if one.is_known else unknown).append(text)
-        lacks = {name: made[name].missing() for name in part.vendors if name not in [one.vendor for one in problems]}
+        told = [one.vendor for one in problems]
+        lacks = {table: made[name].missing() for table, name in part.vendor_names.items() if name not in told}
         lacking += [f"vendors.{name}: {lack}" for name, lack in lacks.items() if lack is not None]
     return unknown, lacking
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 
+import attrs
 import click
 
+from ...catalog import Target
 from ...dispatcher import Dispatcher, read_config_file
-from ...types import choices, dollars_text
+from ...resilience import Limits, RateLimit
+from ...runtime import SYSTEM_CLOCK
+from ...types import build, choices, dollars_text
 from .. import records
 from ..options import Suite, make_command
 from ..settings import Settings
@@ -83,23 +87,47 @@ def reset_budget(settings: Settings, name: str, share: str | None, yes: bool) ->
 limits = Suite("limits", help="Show shared rate limits, or reset one.", examples=("llmdispatcher --config app.toml limits show",))
 
 
+@attrs.frozen
+class _KeyNumbers:
+    """The keys of a vendor by their numbers, which is all that its limits need of them."""
+
+    key_count: int
+
+    def awake_keys(self) -> Sequence[int]:
+        """All of them."""
+        return range(1, self.key_count + 1)
+
+
 @contextmanager
-def _open_limits(settings: Settings) -> Iterator[tuple[Dispatcher, list[tuple[str, bool]]]]:
-    """A dispatcher with the vendors of the file, and those that have a shared limit, each with whether it is one of each model."""
-    file = read_config_file(settings.config)
-    with Dispatcher(file.config(ledger=None)) as dispatcher:
+def _open_limits(settings: Settings) -> Iterator[tuple[Limits, list[tuple[str, bool]]]]:
+    """The counts of the file's vendors that have a shared limit, and whether each is one of each model.
+
+    No vendor is made: no key needs to be there, and nothing but the storage is connected to.
+    """
+    config = read_config_file(settings.config, only=("limits_storage", "limits_prefix")).config()
+    file = read_config_file(settings.config, lenient=True, only=("vendors",))
+    with closing(Limits(config.limits_storage, config.limits_prefix)) as limits:
         shared = []
-        for vendor in file.make_vendors():
-            dispatcher.register_vendor(vendor)
-            limit = vendor.rate_limit
-            if limit is not None and (limit.storage or dispatcher.config.limits_storage):
-                shared.append((vendor.name, limit.per_model))
+        for table, name in file.vendor_names.items():
+            given = file.vendors[table]
+            limit = _limit_of(table, given)
+            if limit is not None and (limit.storage or config.limits_storage):
+                keys = given.get("api_key")
+                limits.set(name, limit, _KeyNumbers(len(keys)) if isinstance(keys, list) else None)
+                shared.append((name, limit.per_model))
         if not shared:
             raise UsageError(
                 "there are no shared limits: name the file that has vendors with a rate_limit, and limits_storage, with --config;"
                 " limits without a storage are kept in the process that asks"
             )
-        yield dispatcher, shared
+        yield limits, shared
+
+
+def _limit_of(table: str, given: Any) -> RateLimit | None:
+    if not isinstance(given, Mapping):
+        raise UsageError(f"vendors.{table}: {type(given).__name__} is not a table; write [vendors.{table}]")
+    value = given.get("rate_limit")
+    return None if value is None else build(RateLimit, value, f"vendors.{table}.rate_limit")
 
 
 _MODEL = click.option("-m", "--model", metavar="MODEL", help="The model, where each has a count of its own.")
@@ -110,12 +138,12 @@ _MODEL = click.option("-m", "--model", metavar="MODEL", help="The model, where e
 def show_limits(settings: Settings, model: str | None) -> int:
     """Show what is left of the rate limits that processes share, by vendor."""
     found: list[dict[str, Any]] = []
-    with _open_limits(settings) as (dispatcher, shared):
+    with _open_limits(settings) as (limits_of, shared):
         for name, per_model in shared:
             if per_model and model is None:
                 say(f"{name}: each model has its own count; --model names one")
                 continue
-            status = dispatcher.get_rate_limit_status(name, model or "")
+            status = limits_of.status(Target(vendor=name, model=model or ""), SYSTEM_CLOCK.monotonic())
             if status.shared is False:
                 raise CommandFailed(f"{name}: the Redis server of its limits fails")
             facts = {"vendor": name, "model": model if per_model else None}
@@ -154,12 +182,12 @@ def reset_limit(settings: Settings, vendor: str, model: str | None, yes: bool) -
 
     What the vendor itself has counted it has counted.
     """
-    with _open_limits(settings) as (dispatcher, shared):
+    with _open_limits(settings) as (limits_of, shared):
         names = [name for name, _ in shared]
         if vendor not in names:
             raise UsageError(f"{vendor}: it has no shared limit; {choices(vendor, names, 'give {}')}")
         if not (yes or confirm(f"Reset the rate limits of {plain(vendor)}", otherwise="--yes does so")):
             return FAILED
-        dispatcher.reset_rate_limit(vendor, model)
+        limits_of.reset(vendor, model)
     print_result(settings, {"vendor": vendor, "model": model}, f"{plain(vendor)}: its limits begin anew")
     return OK

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import attrs
 import click
 
 from ...errors import ConfigError
@@ -26,41 +25,32 @@ if TYPE_CHECKING:
         "llmdispatcher serve --config llmdispatcher.toml --host 0.0.0.0 --public-url https://gateway.example.com --workers 2",
     ),
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--host", metavar="TEXT", help="The address to listen on.  [default: 127.0.0.1]")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    default=8080,
-    show_default=True,
     metavar="N",
     envvar="PORT",
-    help="The port; 0 takes a free one.",
+    help="The port; 0 takes a free one.  [default: 8080]",
 )
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N", help="Processes.")
-@click.option(
-    "--threads",
-    type=click.IntRange(4, 4096),
-    default=512,
-    show_default=True,
-    metavar="N",
-    help="Requests at a time, in each process.",
-)
+@click.option("--workers", type=click.IntRange(1, 64), metavar="N", help="Processes.  [default: 1]")
+@click.option("--threads", type=click.IntRange(4, 4096), metavar="N", help="Requests at a time, in each process.  [default: 512]")
 @click.option("--simulate", is_flag=True, help="Let simulated vendors answer; nothing is sent anywhere.")
 @PLACE
 @click.option(
     "--drain",
     type=click.FloatRange(min=0),
-    default=600.0,
-    show_default=True,
     metavar="S",
-    help="Seconds for calls under way at the end.",
+    help="Seconds for calls under way at the end.  [default: 600]",
 )
 @click.option("--cache-size", type=click.IntRange(0), metavar="N", help="Keep N answers to answer again.  [default: none]")
 @click.option("--cache-ttl", type=click.FloatRange(min=0), metavar="S", help="Seconds for which they are kept.  [default: 3600]")
 @click.option("--max-retries", type=click.IntRange(0), metavar="N", help="Returns to a target that failed.  [default: 3]")
 @click.option("--load-balance", metavar="NAME", help="How equal vendors share the calls.  [default: ROUND_ROBIN]")
 @click.option("--metrics-port", type=click.IntRange(0, 65535), metavar="N", help="Serve metrics and health on a port of their own.")
-@click.option("--access-log", is_flag=True, help="Log a line of JSON for each request; of what is said it has nothing.")
+@click.option(
+    "--access-log/--no-access-log", default=None, help="Log a line of JSON for each request; of what is said it has nothing."
+)
 @click.option("--public-url", metavar="URL", help="The address that clients use; else $LLMDISPATCHER_PUBLIC_URL.")
 @click.option(
     "--redis", metavar="URL", envvar="LLMRING_REDIS_URL", help="Count keys' limits on this Redis server, for all workers and hosts."
@@ -69,15 +59,16 @@ if TYPE_CHECKING:
 def command(settings: Settings, **given: object) -> int:
     """Serve the formats of OpenAI, Anthropic, Google and Ollama, with keys of its own, until it is told to end.
 
-    Vendors are those of --config, or of the environment. The first start makes two keys: one to manage keys with, and one to ask
-    with.
+    Vendors are those of --config, or of the environment. What is not said here says [server] in that file. The first start makes
+    two keys: one to manage keys with, and one to ask with.
     """
     try:
         from ...server import ServeOptions, first_keys, run_server
     except ModuleNotFoundError as error:
         raise UsageError(f"{error.name} is not installed; pip install 'llmdispatcher[server]'") from None
-    options = attrs.evolve(ServeOptions(**given), config=str(settings.config) if settings.config else None)  # type: ignore[arg-type]  # click has checked them
+    said = {name: value for name, value in given.items() if value is not None}
     try:
+        options = ServeOptions.over_file({"config": str(settings.config) if settings.config else None, **said})
         options.settings()
         options.rules()
         keys_file: list[Path | None] = []

@@ -16,16 +16,18 @@ from ..server_owners import add_owner_commands
 from ..server_settings import (
     ORGANIZATION,
     PLACE,
+    Column,
     budget_text,
     check_organization,
     limits_text,
+    models_text,
     open_store,
+    print_columns_of,
     settings_of,
     spent_of,
     with_settings,
 )
 from ..settings import Settings
-from ..tables import print_records
 from ..terminal import FAILED, OK, UsageError, complain, say, tell, tell_json
 
 if TYPE_CHECKING:
@@ -156,21 +158,19 @@ def list_keys(settings: Settings, database: str | None, organization: str | None
         now, found = SYSTEM_CLOCK.now(), store.all(organization)
         names = {one.id: one.name for level in ("team", "member") for one in store.owners.all(level, organization)}
         spent = spent_of(store, found)
-    rows = [
-        (
-            one.id,
-            one.shown,
-            one.label,
-            _owner_text(one, names),
-            one.state(now),
-            "all" if one.models is None else ", ".join(one.models) or "none",
-            limits_text(one),
-            budget_text(one, spent),
-        )
-        for one in found
+    owners = [_owner_text(one, names) for one in found]
+    columns = [
+        Column("id", [one.id for one in found]),
+        Column("key", [one.shown for one in found]),
+        Column("label", [one.label for one in found]),
+        Column("owner", owners, nothing="default"),
+        Column("state", [one.state(now) for one in found], nothing="active"),
+        Column("models", [models_text(one) for one in found], nothing="all"),
+        Column("limits", [limits_text(one) for one in found], nothing="none"),
+        Column("spent", [budget_text(one, spent) for one in found], nothing="no budget"),
     ]
     records = [{**one.as_dict(), "state": one.state(now), "spent": spent.get(one.id)} for one in found]
-    if not print_records(settings, records, ("id", "key", "label", "owner", "state", "models", "limits", "spent"), rows):
+    if not print_columns_of(settings, records, columns):
         say("llmdispatcher: there are no keys yet; `llmdispatcher server key create LABEL` makes one")
     return OK
 

@@ -49,9 +49,11 @@ from .limits import KeyLimits, charge_of
 from .record import RequestRecord
 from .revoking import StreamKeys
 from .routes import PathRoute
+from .settings_checks import check_settings
 from .shared_limits import SharedKeyLimits
 from .state import GatewayState
 from .table import ROUTES, passing_routes
+from .unreached import UnreachedVendors
 from .users import Users, key_of_user
 
 logger = room_logger("server")
@@ -82,6 +84,8 @@ class Gateway:
         self._stream_keys = StreamKeys(keys)
         self._limits = KeyLimits(clock, SharedKeyLimits(settings.redis, clock) if settings.redis is not None else None)
         self._grace = keys.grace
+        unreached = UnreachedVendors(clock)
+        self.log.listeners.append(lambda record: unreached.hear(record.id, record.attempts))
         if settings.access_log:
             self.log.listeners.append(log_request)
         self.at_end: list[Callable[[], None]] = []
@@ -118,12 +122,14 @@ class Gateway:
         """
         settings = settings or self.settings
         generation = self._generation(dispatcher, settings)  # raises, and so before anything has changed
+        dispatcher.take_over(self.dispatcher)
         self._apply(settings)
         for listener in self.at_reload:
             listener(dispatcher)
         self._generations.replace(generation, drain)
 
     def _generation(self, dispatcher: Dispatcher, settings: GatewaySettings) -> Generation:
+        check_settings(settings, dispatcher, ROUTES)
         return Generation.of(dispatcher, settings, self._state, (*ROUTES, *passing_routes(settings)))
 
     def _apply(self, settings: GatewaySettings) -> None:

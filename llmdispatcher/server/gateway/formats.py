@@ -37,6 +37,7 @@ from ...errors import (
 )
 from ...wire import ANTHROPIC_MESSAGES, GEMINI, OLLAMA_CHAT, OPENAI_CHAT, OPENAI_RESPONSES, Codec
 from .completions import OPENAI_COMPLETIONS
+from .unreached import words_of_unreached
 
 MOST_WORDS = 2000
 """Characters of an error's text."""
@@ -107,7 +108,7 @@ def error_for_client(error: DispatchError, form: ClientFormat | None = None) -> 
         return DispatchError("this gateway is not set up for that; tell whoever runs it", status=500, code="not_configured")
     for kinds, told, status, words in _TOLD:
         if isinstance(error, kinds):
-            said = (words or _words(error)).replace(_LATER, when_to_try_again(error.retry_after))
+            said = words_of_unreached(error) or (words or _words(error)).replace(_LATER, when_to_try_again(error.retry_after))
             seen = told(said, status=status, retry_after=error.retry_after)
             return seen.with_facts(code=_CODES.get(told) or (error.code if words is None else None))
     if isinstance(error, AuthenticationError) and error.code in _OF_CLIENTS:

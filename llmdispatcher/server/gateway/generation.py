@@ -12,7 +12,6 @@ import attrs
 
 from ...dispatcher import Dispatcher
 from ..keys import ApiKey
-from . import passthrough
 from .answers import WholeAnswer, json_answer
 from .caching import warn_of_cache
 from .conversations import Conversations, takes_client_credentials
@@ -46,7 +45,6 @@ class Generation:
     ) -> Generation:
         """Make the parts. Raises :class:`ConfigError` for what the gateway cannot have; the dispatcher is as it was then."""
         takes_own = takes_client_credentials(dispatcher)
-        passthrough.check_rows(settings.passthrough, dispatcher, stateful=settings.stateful)
         dispatcher.add_observer(state.log)
         warn_of_cache(dispatcher)
         names = ModelNames(dispatcher)
@@ -60,7 +58,7 @@ class Generation:
             conversations=Conversations(names, settings, state, own_credentials=takes_own),
             passthrough=Passthrough(names, settings, state),
             service=ProxyService(dispatcher, state),
-            usage=UsageQueries(dispatcher, state.records),
+            usage=UsageQueries(dispatcher, state.records, state.keys),
         )
 
     def keeper(self, key: ApiKey | None) -> Callable[[set[str]], None] | None:

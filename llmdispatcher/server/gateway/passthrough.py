@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import attrs
 
-from ...dispatcher import Dispatcher, StreamingResponse
+from ...dispatcher import StreamingResponse
 from ...errors import ConfigError, DispatchError
 from ...runtime import AttemptMetrics, ChannelClosed
 from ...types import Message, Request, Response, StreamChunk, choices, replace
@@ -55,7 +55,7 @@ def read_rows(listed: Any) -> tuple[PassthroughRow, ...]:
     """The rows of a configuration. Raises :class:`ConfigError` with the place of the first mistake."""
     if not isinstance(listed, Sequence) or isinstance(listed, str):
         raise ConfigError("passthrough: this is no list of tables; write [[passthrough]]")
-    rows = tuple([_read_row(f"passthrough[{number}]", row) for number, row in enumerate(listed)])
+    rows = tuple([read_row(row, f"passthrough[{number}]") for number, row in enumerate(listed)])
     for number, row in enumerate(rows):
         if any(row.path == other.path and set(row.methods) & set(other.methods) for other in rows[:number]):
             raise ConfigError(
@@ -64,7 +64,8 @@ def read_rows(listed: Any) -> tuple[PassthroughRow, ...]:
     return rows
 
 
-def _read_row(place: str, row: Any) -> PassthroughRow:
+def read_row(row: Any, place: str) -> PassthroughRow:
+    """Read one row, which stands at a place of the file. Raises :class:`ConfigError` with the first mistake."""
     _check_names(place, row)
     for name in ("path", "vendor"):
         if not isinstance(row.get(name), str) or not row[name]:
@@ -103,19 +104,6 @@ def pattern_of(row: PassthroughRow) -> str:
     """The pattern of its path; an id has letters, digits, ``_`` and ``-`` alone."""
     head, *rest = [re.escape(part) for part in row.path.split("{id}")]
     return head + "".join([f"(?P<id{number}>{_ID}){part}" for number, part in enumerate(rest)])
-
-
-def check_rows(rows: Sequence[PassthroughRow], dispatcher: Dispatcher, *, stateful: bool) -> None:
-    """Raise :class:`ConfigError` for a row whose vendor is not registered, or that names what is kept where nothing is."""
-    for number, row in enumerate(rows):
-        vendor = dispatcher.get_vendor(row.vendor)
-        if not isinstance(vendor, HttpVendor):
-            hint = choices(row.vendor, dispatcher.get_vendors(), "there are {}")
-            raise ConfigError(f"passthrough[{number}].vendor: {row.vendor!r} is not registered; {hint}")
-        if vendor.takes_client_credentials:
-            raise ConfigError(f"passthrough[{number}].vendor: {row.vendor!r} has no key but those of clients; name another vendor")
-        if "{id}" in row.path and not stateful:
-            raise ConfigError(f"passthrough[{number}].path: {row.path!r} names what a vendor keeps; set stateful = true, too")
 
 
 def check_as_sent(incoming: Incoming) -> None:

@@ -236,7 +236,20 @@ def _candidate(plan: Any, step: Any) -> dict[str, Any]:
     return told
 
 
-_FACTS = ("started", "latency", "first_token", "error", "failure_class", "status", "sent", "bytes_sent", "bytes_received", "key")
+_FACTS = (
+    "started",
+    "latency",
+    "first_token",
+    "error",
+    "failure_class",
+    "status",
+    "sent",
+    "bytes_sent",
+    "bytes_received",
+    "key",
+    "phase",
+    "cause",
+)
 _FLAGS = ("retry", "failover", "hedge", "continuation", "possibly_billed", "resent", "skipped", "dropped", "reused")
 """Fields of an attempt that say nothing where they are false, zero or empty."""
 

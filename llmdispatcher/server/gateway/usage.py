@@ -14,14 +14,18 @@ from urllib.parse import parse_qs
 
 from ...dispatcher import Dispatcher
 from ...errors import DispatchError
+from ...types import choices
+from ..keys import KeyStore
 from ..records import GROUPS, Looking, RecordSpan, RequestRecords, decision_of
 from .answers import WholeAnswer, json_answer
 from .formats import GatewayError
 from .http import Task
+from .unreached import without_causes
 
 PATIENCE = 1.0
 """Seconds that a query waits for the rows of this process that are on their way."""
 _MOST_DAYS = 400
+_MOST_TOLD = 20
 _PARAMETERS = ("session", "key", "start", "end", "by", "organization")
 _DAY_MICROS = 86_400_000_000
 _MONEY = ("cost", "saved")
@@ -30,8 +34,8 @@ _MONEY = ("cost", "saved")
 class UsageQueries:
     """Answers what requests were and what they cost."""
 
-    def __init__(self, dispatcher: Dispatcher, records: RequestRecords) -> None:
-        self._dispatcher, self._records = dispatcher, records
+    def __init__(self, dispatcher: Dispatcher, records: RequestRecords, keys: KeyStore) -> None:
+        self._dispatcher, self._records, self._keys = dispatcher, records, keys
 
     def request(self, task: Task) -> WholeAnswer:
         """One request with its decision, by its id. Raises :class:`GatewayError` with 404 for another organization's."""
@@ -43,7 +47,10 @@ class UsageQueries:
             raise GatewayError(text, status=404, code="not_found")
         if row["organization"] != key.organization:
             self._records.looked(_looking(task), row["organization"], f"request {request_id}")
-        return json_answer({**_request(row), **decision_of(row), "receipt": self._receipt(row["call_id"])})
+        decision = decision_of(row)
+        if "operator" not in key.scopes:
+            decision = without_causes(decision)
+        return json_answer({**_request(row), **decision, "receipt": self._receipt(row["call_id"])})
 
     def _receipt(self, call_id: str | None) -> str | None:
         """The id of the receipt that has its call, where the dispatcher's ledger has one."""
@@ -67,6 +74,8 @@ class UsageQueries:
         span = self._span(task, given)
         self._records.flush(PATIENCE)
         whole = self._records.figures(span)[0]
+        if not whole["requests"] and span.organization != task.maker.organization:
+            self._require_organization(span.organization)
         if not whole["requests"] and span.session is not None:
             raise GatewayError("there are no requests of such a session", status=404, code="not_found")
         told = {
@@ -79,6 +88,15 @@ class UsageQueries:
             groups = self._records.figures(span, by)
             told[f"by_{by}"] = [{by: _group(by, row["group"]), **_figures(row)} for row in groups]
         return json_answer(told)
+
+    def _require_organization(self, name: str) -> None:
+        """Raise :class:`GatewayError` where no key and no owner is of that organization: the name is mistyped."""
+        known = {one.name for one in self._keys.owners.all("organization")} | {one.organization for one in self._keys.all()}
+        if name not in known:
+            hint = choices(name, sorted(known)[:_MOST_TOLD], "there are {}")
+            raise GatewayError(
+                f"organization: there is no {name[:80]!r}; {hint}", status=404, code="not_found", param="organization"
+            )
 
     def _span(self, task: Task, given: Mapping[str, str]) -> RecordSpan:
         key = task.maker
