@@ -8,7 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
+
+Taken = TypeVar("Taken")
 
 TURN = 10
 """Calls until the next client has its turn: a machine that is slow for a moment is then slow for all of them."""
@@ -31,6 +36,16 @@ def cpu_per_call(clients: Mapping[str, Callable[[], object]], calls: int, rounds
                 client()
             taken[name].append((time.process_time() - started) / turn)
     return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def in_fresh_processes(work: Callable[..., Taken], *arguments: object, processes: int = 7) -> list[Taken]:
+    """What ``work`` gives in each of several processes, one after the other.
+
+    Where an interpreter has put its code and its objects makes one process some percent slower than another, for as long as it
+    lives: no number of rounds within it shows that.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        return [pool.submit(work, *arguments).result() for _ in range(processes)]
 
 
 def import_cpu(statement: str, rounds: int = 9) -> float:

@@ -107,9 +107,9 @@ class Shares:
 
     def need(self, request: Request, target: Target) -> Need:
         """Return the seconds that the target may need for the whole answer."""
-        return self._need(request, target, _output_limit(request))
+        return Need(*self._need(request, target, _output_limit(request)))
 
-    def _need(self, request: Request, target: Target, tokens: int | None) -> Need:
+    def _need(self, request: Request, target: Target, tokens: int | None) -> tuple[float, bool]:
         pace, measured = pace_of(target.kind or target.vendor, target.model), self._measured.get(target.key)
         asked = request.reasoning_effort is not None or request.reasoning_tokens or request.extra_params
         thinks = _thinks(request, pace) if asked else pace.thinks
@@ -119,7 +119,7 @@ class Shares:
             tokens = pace.usual_thinking_tokens if thinks else pace.usual_tokens
         percentile = measured.percentile if measured is not None else None
         seconds = 2 * min(tokens, target.max_output or math.inf) * (percentile or 1 / pace.tokens_per_second) + BESIDE
-        return Need(max(seconds, LEAST_NEED), not thinks)
+        return max(seconds, LEAST_NEED), not thinks
 
     def share(
         self, request: Request, target: Target, left: float, others: Sequence[Target], *, streamed: bool, probe: bool = False
@@ -132,9 +132,10 @@ class Shares:
             return WHOLE
         if streamed:
             return TimeShare(left / 2, left / 2, self._until_output(request, target, left / 2))
-        need = self._need(request, target, _output_limit(request)) if left > LEAST_NEED else None
-        bounded = need is not None and (need.certain or probe) and need.seconds < left
-        return TimeShare(need.seconds if need is not None and bounded else math.inf, left / 2)
+        if left <= LEAST_NEED:
+            return TimeShare(math.inf, left / 2)
+        seconds, certain = self._need(request, target, _output_limit(request))
+        return TimeShare(seconds if (certain or probe) and seconds < left else math.inf, left / 2)
 
     def _until_output(self, request: Request, target: Target, seconds: float) -> float:
         """What a stream has until its first output: the ``seconds`` of its first event, or more where thoughts come first."""
@@ -156,7 +157,7 @@ class Shares:
         """
         tokens, need = _output_limit(request), 0.0
         for target, count in zip(targets, batches, strict=False):
-            need += self._need(request, target, tokens).seconds * count
+            need += self._need(request, target, tokens)[0] * count
         return min(max(need, SHORTEST_TIMEOUT), LONGEST_TIMEOUT)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .chunk import StreamChunk as StreamChunk
     from .chunk import ToolCallDelta as ToolCallDelta
     from .chunk import fold as fold
+    from .chunk import response_of as response_of
     from .chunk import unfold as unfold
     from .content import AUDIO_FORMATS as AUDIO_FORMATS
     from .content import IMAGE as IMAGE
@@ -184,7 +185,7 @@ else:
                 "secret_address",
                 "mask_store",
             ),
-            "chunk": ("ChunkSource", "Fold", "fold", "StreamChunk", "ToolCallDelta", "unfold"),
+            "chunk": ("ChunkSource", "Fold", "fold", "response_of", "StreamChunk", "ToolCallDelta", "unfold"),
             "content": (
                 "analyze_file",
                 "analyze_image",

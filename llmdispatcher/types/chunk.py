@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -194,28 +194,19 @@ def _part(entry: list[str] | int | Part, calls: dict[int, ToolCall]) -> Part:
 def fold(chunks: Iterable[StreamChunk]) -> Response:
     """The whole answer that the chunks make up."""
     if isinstance(chunks, list) and len(chunks) == 1 and not (chunks[0].tool_calls or chunks[0].parts or chunks[0].choice):
-        return _response_of_one(chunks[0])
+        return response_of({name: getattr(chunks[0], name) or empty for name, empty in _OF_ONE})
     collected = Fold()
     for chunk in chunks:
         collected.add(chunk)
     return collected.response()
 
 
-def _response_of_one(chunk: StreamChunk) -> Response:
-    """The response of a single chunk of text, which most whole answers are: nothing has to be joined."""
-    return Response(
-        content=chunk.content,
-        reasoning=chunk.reasoning,
-        refusal=chunk.refusal or None,
-        finish_reason=chunk.finish_reason,
-        finish_reason_raw=chunk.finish_reason_raw,
-        usage=chunk.usage or Usage(),
-        model=chunk.model or "",
-        response_id=chunk.response_id or None,
-        service_tier=chunk.service_tier or None,
-        citations=chunk.citations,
-        logprobs=chunk.logprobs,
-    )
+_OF_ONE = tuple([(field.name, field.default) for field in attrs.fields(StreamChunk) if field.name not in ("choice", "item")])
+
+
+def response_of(fields: Mapping[str, Any]) -> Response:
+    """The whole answer that a single chunk with these fields makes up; one without calls and parts, where nothing is joined."""
+    return Response(**{**fields, "usage": fields["usage"] or Usage(), "model": fields["model"] or ""})
 
 
 def unfold(response: Response) -> Iterator[StreamChunk]:

@@ -110,18 +110,19 @@ def openai_chat_usage(document: Mapping[str, Any]) -> Usage:
         completion = beyond  # nobody says what of it is which
     elif beyond > 0 and (beyond == reasoning or not says([raw[name] for name in raw if name not in _ALL])):
         completion, reasoning = completion + beyond, beyond  # xAI's reasoning; Gemini's, which the total alone tells
-    return counter.usage(
-        input_tokens=max(prompt, read + write),
-        output_tokens=completion,
-        cache_read_tokens=read,
-        cache_write_tokens=write,
-        cache_write_long_tokens=min(count(_long_writes(raw, into)), write) if write else 0,
-        reasoning_tokens=min(reasoning, completion),
-        audio_input_tokens=count(into["audio_tokens"]) if into.get("audio_tokens") else 0,
-        audio_output_tokens=count(out["audio_tokens"]) if out.get("audio_tokens") else 0,
-        cost=counter.cost(raw["cost"], raw) if "cost" in raw else None,
-        raw=raw,
-    )
+    counts = {
+        "input_tokens": max(prompt, read + write),
+        "output_tokens": completion,
+        "cache_read_tokens": read,
+        "reasoning_tokens": min(reasoning, completion),
+    }
+    if write:
+        counts["cache_write_tokens"], counts["cache_write_long_tokens"] = write, min(count(_long_writes(raw, into)), write)
+    if into.get("audio_tokens"):
+        counts["audio_input_tokens"] = count(into["audio_tokens"])
+    if out.get("audio_tokens"):
+        counts["audio_output_tokens"] = count(out["audio_tokens"])
+    return counter.usage(**counts, cost=counter.cost(raw["cost"], raw) if "cost" in raw else None, raw=raw)
 
 
 def first(names: tuple[str, ...], *records: Mapping[str, Any]) -> Any:

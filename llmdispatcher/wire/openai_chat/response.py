@@ -25,6 +25,7 @@ from ...types import (
     data_url,
     detect_media_type,
     fold,
+    response_of,
 )
 from ..decoding import (
     cite,
@@ -103,6 +104,12 @@ class ChoiceReader:
 
     def read(self, choice: Mapping[str, Any], document: Mapping[str, Any]) -> StreamChunk | list[StreamChunk]:
         """What one piece says, with the facts of the document around it."""
+        before, fields = self.read_fields(choice, document)
+        chunk = StreamChunk(**fields, choice=self._index)
+        return [*before, chunk] if before else chunk
+
+    def read_fields(self, choice: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[list[StreamChunk], dict[str, Any]]:
+        """What one piece says, as the fields of its chunk; and the chunks that come before it."""
         delta = choice.get("delta")
         if type(delta) is not dict or choice.get("message"):
             delta = self._unusual(choice)
@@ -130,19 +137,15 @@ class ChoiceReader:
         for one in before:
             self._content += [one.content] if one.content else []
             self._shows = self._shows or bool(one.reasoning or one.parts or one.refusal)
-        chunk = StreamChunk(
-            reasoning=reasoning,
-            usage=counted,
-            model=model or None if type(model) is str else None,
-            response_id=response_id or None if type(response_id) is str else None,
-            service_tier=tier or None if type(tier) is str else None,
-            logprobs=_logprobs(logprobs) if logprobs else (),
-            choice=self._index,
-            **fields,
-        )
-        if self._thought is not None and (chunk.content or chunk.tool_calls or chunk.finish_reason):
-            return [*before, *self.rest(), chunk]
-        return [*before, chunk] if before else chunk
+        fields["reasoning"] = reasoning
+        fields["usage"] = counted
+        fields["model"] = model or None if type(model) is str else None
+        fields["response_id"] = response_id or None if type(response_id) is str else None
+        fields["service_tier"] = tier or None if type(tier) is str else None
+        fields["logprobs"] = _logprobs(logprobs) if logprobs else ()
+        if self._thought is not None and (fields["content"] or fields.get("tool_calls") or fields.get("finish_reason")):
+            before += self.rest()
+        return before, fields
 
     @property
     def has_begun(self) -> bool:
@@ -461,16 +464,20 @@ def decode(body: bytes, members: int = MOST_MEMBERS, *, tagged: bool = False) ->
     if "message" not in listed[0] and all(map(_is_piece, listed)):
         raise StreamInterrupted("the vendor's answer is the first piece of a stream, and nothing follows it", sent=True)
     chunks: list[StreamChunk] = []
+    sources = sources_in(document) if "search_results" in document or "citations" in document else ()
     for place, choice in enumerate(listed):
         if "error" in choice:
             raise_if_failed(choice)
         reader = ChoiceReader(place, whole=True)
         delta = _message_in(choice) if "message" in choice or "delta" not in choice else choice["delta"]
-        read = reader.read({**choice, "delta": delta, "message": None}, document)
+        before, fields = reader.read_fields({**choice, "delta": delta, "message": None}, document)
         if reader.broken is not None:
             raise reader.broken
-        chunks += [*(read if isinstance(read, list) else [read]), *reader.flush()]
-    if ("search_results" in document or "citations" in document) and (sources := sources_in(document)):
+        behind = reader.flush()
+        if len(listed) == 1 and not (before or behind or sources or tagged or fields.get("tool_calls") or fields.get("parts")):
+            return response_of(fields)
+        chunks += [*before, StreamChunk(**fields, choice=place), *behind]
+    if sources:
         chunks.append(StreamChunk(citations=sources))
     return fold(TagSplitter().all(chunks) if tagged else chunks)
 
