@@ -276,7 +276,10 @@ def test_a_variable_that_is_not_set_hides_no_other_mistake(command, away):
     )
     ended = command("config", "check", "app.toml")
 
-    assert (1, ["vendors.eu.base_url: the variable NO_SUCH_NAME", "config: unknown key 'timeot'"]) == (
+    assert (
+        1,
+        ["vendors.eu.base_url: the variable NO_SUCH_NAME", "config: unknown key 'timeot'", "2 mistakes (2 settings, vendors eu)"],
+    ) == (
         ended.code,
         [line.partition("app.toml: ")[2].partition(" is not set")[0].partition(";")[0] for line in ended.err.splitlines()],
     )
@@ -291,7 +294,8 @@ def test_every_mistake_of_a_configuration_is_named(command, away):
     ended = command("config", "check", "app.json")
     told = json.loads(command("--config", "app.json", "config", "check", "--json").out)
 
-    assert (1, 5) == (ended.code, len(ended.err.splitlines()))
+    assert (1, 6) == (ended.code, len(ended.err.splitlines()))
+    assert "app.json: 5 mistakes (" in ended.err.splitlines()[-1]
     assert [
         text in ended.err
         for text in ("timeout: -1", "'nonsense'", "vendors.eu.kind: 'acme'", "vendors.openai.timeout: ", "vendors.us: ")
@@ -329,9 +333,10 @@ def test_a_mistake_hides_no_other(command, away, openai, text, said):
     """Each of them is told once."""
     (away / "app.toml").write_text(text)
     ended = command("config", "check", "app.toml")
-    lines = [line for line in ended.err.splitlines() if "no API key" not in line]
+    *lines, summary = [line for line in ended.err.splitlines() if "no API key" not in line]
 
     assert (1, len(said)) == (ended.code, len(lines)), ended.err
+    assert f"app.toml: {len(said)} mistake" in summary
     assert [True] * len(said) == [any(f"app.toml: {one}" in line for line in lines) for one in said], ended.err
 
 
@@ -348,7 +353,8 @@ def test_a_vendor_with_a_mistake_is_not_also_unknown(command, away, openai):
     (away / "app.toml").write_text('default_vendor = "eu"\n[vendors.eu]\nkind = "openai"\ntimeout = "x"\n')
     ended = command("config", "check", "app.toml")
 
-    assert (1, 1) == (ended.code, len(ended.err.splitlines()))
+    assert (1, 2) == (ended.code, len(ended.err.splitlines()))
+    assert "app.toml: 1 mistake (" in ended.err.splitlines()[-1]
 
 
 BROKEN = {

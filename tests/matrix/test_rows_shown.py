@@ -77,7 +77,10 @@ SHOWN_BY: dict[str, tuple[str, ...]] = {
         "resilience/test_breaker.py::test_open_times_double_to_their_most",
         "resilience/test_breaker.py::test_a_forced_success_closes_and_a_forced_failure_changes_nothing",
     ),
-    "K2": ("matrix/test_ways.py::test_row", "resilience/test_breaker.py::test_what_the_caller_did_never_counts"),
+    "K2": (
+        "matrix/test_ways.py::test_row",
+        "resilience/test_breaker.py::test_what_the_target_did_counts_and_what_the_caller_did_never",
+    ),
     "G1": (
         "matrix/test_ways.py::test_row",
         "matrix/test_ways.py::test_both_answer_at_once",

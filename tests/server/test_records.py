@@ -208,6 +208,7 @@ def test_other_organizations_see_nothing_and_an_operator_s_look_is_written_down(
 
 def test_an_operator_is_told_of_a_mistyped_organization(served):
     """404 with the name that was probably meant, in place of zeros; one without requests has zeros."""
+    served.app.keys.owners.create("organization", "another")
     _, secret = served.app.keys.create("an operator", scopes=("operator",), organization="another")
     served.app.keys.owners.create("organization", "idle")
     wrong = served.get("/proxy/usage?organization=idel", key=secret)
