@@ -252,7 +252,7 @@ def test_a_changed_port_counts_from_the_next_start(tmp_path, two, keys, caplog):
 @pytest.mark.parametrize("server", ["granian", "gunicorn"])
 def test_workers_that_reload_again_and_again(tmp_path, server):
     """Hold no more threads and files than before, drop no call, and are the same processes."""
-    reload_again_and_again(tmp_path, server, 6)
+    reload_again_and_again(tmp_path, server, 3)
 
 
 def test_fifty_reloads_leave_nothing_behind(two, keys):
