@@ -229,7 +229,8 @@ class _GeminiEmbeddings(EmbeddingCodec):
         if len(texts) < len(entries) or any(each != settings[0] for each in settings):
             return EmbeddingRequest(model, (), extra_params=fields, wire_format=self.name)
         further = settings[0] if settings else {}
-        dimensions = _take_field(further, "outputDimensionality", int, None)
+        given = [_take_field(further, name, int, None) for name in ("outputDimensionality", "output_dimensionality")]
+        dimensions = next(filter(None, given), None)
         return EmbeddingRequest(model, texts, dimensions=dimensions, extra_params=further, wire_format=self.name)
 
     def write_response(self, embeddings: Embeddings, request: EmbeddingRequest) -> bytes:

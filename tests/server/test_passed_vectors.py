@@ -241,3 +241,54 @@ def test_what_was_not_looked_at_makes_a_document_stay_here(passing, path, body, 
     assert got.status_code == 200, got.text
     assert sent != passing.vendor.heard[0].body
     assert not further.keys() & parsed(passing.vendor.heard[0].body).keys()
+
+
+@each("wrapper", ["generateContentRequest", "generate_content_request", "generatecontent_request", "Generate_Content_Request"])
+def test_a_count_asks_for_the_model_of_its_address_however_it_is_spelt(passing, wrapper):
+    """Google takes both spellings of every field; a key may be limited to the address's model."""
+    _, secret = passing.app.keys.create("narrow", models=["gemini-2.5-flash"])
+    passing.vendor.answers = [whole(b'{"totalTokens": 1}')]
+    passing.vendor.heard.clear()
+    body = {wrapper: {"model": "models/gemini-2.5-pro", "contents": [{"parts": [{"text": "a"}]}]}}
+    got = passing.post(GOOGLE_COUNT, body, headers={"Authorization": f"Bearer {secret}"})
+
+    assert got.status_code in (200, 400), got.text
+    assert (got.status_code == 200) == bool(passing.vendor.heard)
+    assert not [heard for heard in passing.vendor.heard if b"gemini-2.5-pro" in heard.body]
+    if wrapper in ("generateContentRequest", "generate_content_request"):
+        assert json.dumps(body).replace("2.5-pro", "2.5-flash").encode() == passing.vendor.heard[-1].body
+
+
+@each(
+    "path, body",
+    [
+        (GOOGLE_COUNT, {"generate_content_request": {"Model": "models/x-other", **GEMINI}}),
+        (GOOGLE_COUNT, {"generate_content_request": [{"model": "models/x-other"}], **GEMINI}),
+        (GOOGLE_COUNT, {"generate_content_request": {"model": "models/x-other"}, **GEMINI}),
+        (BATCH, {"requests": [{**ENTRY, "Model": "models/x-other"}]}),
+        (BATCH, {"requests": [ENTRY], "Requests": [{"model": "models/x-other"}]}),
+        (SINGLE, {"content": PART, "apiBase": "x-other"}),
+        (SINGLE, {"content": PART, "_model": "x-other"}),
+        (SINGLE, {"content": PART, "requests": None, "fallbacks": ["x-other"]}),
+    ],
+)
+def test_a_name_that_is_spelt_otherwise_does_not_pass(passing, path, body):
+    """It is encoded anew from what was read, or refused."""
+    passing.vendor.answers = [whole(json.dumps({"embeddings": [VALUES], "totalTokens": 1}).encode())]
+    passing.vendor.heard.clear()
+    sent = json.dumps(body).encode()
+    got = passing.post(path, sent)
+
+    assert got.status_code in (200, 400), got.text
+    assert sent not in [heard.body for heard in passing.vendor.heard]
+
+
+def test_the_number_of_dimensions_is_read_in_both_spellings(passing):
+    """So that a vendor of another format gives as many."""
+    passing.vendor.answers = [whole(json.dumps(OPENAI_ANSWER).encode())]
+    path = SINGLE.replace("gemini-embedding-001", "openai:text-embedding-3-small")
+    passing.vendor.heard.clear()
+    got = passing.post(path, {"content": PART, "output_dimensionality": 2})
+
+    assert 200 == got.status_code, got.text
+    assert 2 == parsed(passing.vendor.heard[-1].body)["dimensions"]

@@ -84,6 +84,11 @@ def is_name_of(name: str, *known: str) -> bool:
     return name.replace("_", "").removesuffix("[]").casefold() in known
 
 
+def is_misspelt(fields: Mapping[str, Any], *known: str) -> bool:
+    """Whether one of these fields stands there in another spelling, which a vendor may read and we do not."""
+    return any(name not in known and is_name_of(name, *map(str.casefold, known)) for name in fields)
+
+
 def further_models(fields: Mapping[str, Any]) -> list[Any]:
     """The models that some vendors fall back to; ``None`` stands for one that cannot be read."""
     found: list[Any] = []

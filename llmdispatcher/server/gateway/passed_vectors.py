@@ -15,7 +15,7 @@ from ...errors import InvalidRequest
 from ...runtime import AttemptMetrics
 from ...types import EmbeddingRequest, Embeddings, Request, Secret
 from ...wire import EmbeddingCodec, InboundEmbedding
-from .checks import FOREIGN_SETTINGS, further_models, is_address, kept_in
+from .checks import FOREIGN_SETTINGS, further_models, is_address, is_misspelt, is_name_of, kept_in
 from .document import JsonText
 from .formats import GatewayError
 from .passing import ReplyHead, family, head_of, own_credentials_missing
@@ -100,20 +100,28 @@ class VectorsDocument:
         document = JsonText.read(self._body, folded=self._codec.name == "gemini")
         if document is None or (document.refers and not self._stateful and kept_in(document.value)):
             return None
-        if self._codec.name == "gemini" and (
-            further_models(document.value) or not set(FOREIGN_SETTINGS).isdisjoint(document.value)
-        ):
+        if self._codec.name == "gemini" and _has_more(document.value):
             return None  # beside the requests, where the codec has not looked
         changes: dict[tuple[str, ...], Any] = dict(self._hashed)
         name = model
         if self._codec.name == "gemini":
             name = f"models/{model.removeprefix('models/')}"
-            entries = document.value.get("requests", [])
+            entries = document.value.get("requests") or []
             if any(entry.get("model", name) != name for entry in entries):  # another than the address has
                 return None
         if document.value.get("model", name) != name:
             changes["model",] = name
         return document.with_changes(changes) if changes else self._body
+
+
+def _has_more(document: Mapping[str, Any]) -> bool:
+    """Whether Google's document has, in whatever spelling, what chooses a model or a server and was not looked at."""
+    entries = [document, *(document.get("requests") or [])]
+    settings = {name.replace("_", "") for name in FOREIGN_SETTINGS}
+    return any(
+        further_models(one) or is_misspelt(one, "model", "requests", "content") or any(is_name_of(name, *settings) for name in one)
+        for one in entries
+    )
 
 
 def _said(request: EmbeddingRequest) -> tuple[Any, ...]:

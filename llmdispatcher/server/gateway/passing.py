@@ -33,7 +33,7 @@ from ...wire import (
     StreamWriter,
     request_id,
 )
-from .checks import kept_in
+from .checks import is_misspelt, is_name_of, kept_in
 from .document import JsonText
 from .http import GatewaySettings, Incoming
 from .marks import marks_for
@@ -47,6 +47,8 @@ _answered = attrgetter("content", "tool_calls", "reasoning", "parts", "refusal",
 """What the body of an answer says that a guard may change."""
 _COUNTED = "generateContentRequest"
 """Where Google's counting has a whole request in place of its contents."""
+_WRAPPERS = (_COUNTED, "generate_content_request")
+"""As Google spells it: of every field it takes both."""
 _MADE_ID = "rs_made_"
 """How the ids of thoughts begin that a codec made for another vendor's."""
 _LIMIT_NAME = re.compile(r"(?:x-ratelimit|anthropic-ratelimit|anthropic-priority|anthropic-fast)-[a-z0-9-]{1,64}")
@@ -206,17 +208,30 @@ class Original:
             if in_path:
                 return None
             changes["model",] = model
-        if in_path and isinstance(inner := document.value.get(_COUNTED), dict):
-            if document.value.keys() - {_COUNTED, "model"}:  # of which the codec has read nothing
+        if in_path:
+            if (named := _models_of_count(document.value, model)) is None:
                 return None
-            if inner.get("model", name := f"models/{model.removeprefix('models/')}") != name:
-                changes[_COUNTED, "model"] = name
+            changes |= named
         if self._hides_usage and "no_stream_options" not in quirks:
             options = document.value.get("stream_options")
             changes["stream_options",] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
         if self._marks:
             changes |= marks_for(document.value)
         return document.with_changes(changes) if changes else self._body
+
+
+def _models_of_count(document: Mapping[str, Any], model: str) -> dict[tuple[str, ...], str] | None:
+    """What to write as the model of a request that Google's counting has inside; ``None`` where that is not clear."""
+    wrapper = next((name for name, inner in document.items() if inner is not None and is_name_of(name, _COUNTED.casefold())), None)
+    if wrapper is None:
+        return None if is_misspelt(document, "model") else {}
+    inner = document[wrapper]
+    if document.keys() - {wrapper, "model"} or wrapper not in _WRAPPERS:  # of which the codec has read nothing
+        return None
+    if not isinstance(inner, dict) or is_misspelt(inner, "model"):
+        return None
+    name = f"models/{model.removeprefix('models/')}"
+    return {(wrapper, "model"): name} if inner.get("model", name) != name else {}
 
 
 def hashed_values(
