@@ -292,3 +292,49 @@ def test_the_number_of_dimensions_is_read_in_both_spellings(passing):
 
     assert 200 == got.status_code, got.text
     assert 2 == parsed(passing.vendor.heard[-1].body)["dimensions"]
+
+
+LONG = "word " * 30_000
+WITHIN = {"content": PART}
+PLAIN = {"content": {"parts": [{"text": "a"}]}}
+MORE: dict[str, tuple[str, dict[str, Any]]] = {
+    "a title": (SINGLE, {**WITHIN, "title": LONG}),
+    "an instruction": (SINGLE, {**WITHIN, "instruction": LONG}),
+    "a title of a batch": (BATCH, {"requests": [{**ENTRY, "title": LONG}]}),
+    "settings that differ": (BATCH, {"requests": [PLAIN, {**PLAIN, "title": LONG}]}),
+    "a second content": (SINGLE, {**WITHIN, "contents": [{"parts": [{"text": LONG}]}]}),
+    "beside the requests": (BATCH, {"requests": [ENTRY], "x": [LONG]}),
+    "a name": (SINGLE, {**WITHIN, "x": {LONG: 1}}),
+    "a long setting": (SINGLE, {**WITHIN, "taskType": LONG}),
+    "within a part": (SINGLE, {"content": {"parts": [{"text": "a", "x": {"y": LONG}}]}}),
+    "many short ones": (SINGLE, {**WITHIN, "x": ["a"] * 40_000}),
+    "many empty ones": (BATCH, {"requests": [{"content": {"parts": [{"text": ""}]}}] * 40_000}),
+    "a prompt": ("/v1/embeddings", {**OPENAI, "prompt": LONG}),
+    "inputs": ("/v1/embeddings", {**OPENAI, "inputs": [LONG]}),
+    "tokens elsewhere": ("/v1/embeddings", {**OPENAI, "inputs": [[7] * 40_000]}),
+}
+
+
+@each("case", list(MORE))
+@each("strict", [False, True])
+def test_a_budget_reserves_for_all_that_a_body_says(passing, case, strict):
+    """Also for what nobody knows: it passes to the vendor, which may embed it."""
+    path, body = MORE[case]
+    _, secret = passing.app.keys.create("narrow", budget="0.0005/day", strict=strict)
+    passing.vendor.heard.clear()
+    got = passing.post(path, body, headers={"Authorization": f"Bearer {secret}"})
+
+    assert (402, []) == (got.status_code, passing.vendor.heard), (case, got.text)
+
+
+def test_a_budget_reserves_no_more_for_usual_settings(passing):
+    """Nobody embeds these; Google tells no usage, so that what was reserved is what is paid."""
+    passing.vendor.answers = [whole(json.dumps({"embedding": VALUES}).encode())] * 2
+    costs = []
+    for further in ({}, {"model": "models/gemini-embedding-001", "taskType": "RETRIEVAL_QUERY", "outputDimensionality": 9}):
+        _, secret = passing.app.keys.create("narrow", budget="0.0005/day")
+        got = passing.post(SINGLE, {**PLAIN, **further}, headers={"Authorization": f"Bearer {secret}"})
+        assert 200 == got.status_code, got.text
+        costs.append(got.headers["x-llmdispatcher-reserved"])
+
+    assert costs[0] == costs[1]

@@ -197,7 +197,7 @@ class Conversations:
         timeout = self._timeout(task.incoming) or self._settings.timeout
         if task.charge is not None:
             targets = lambda asked: self._names.billed_targets(replace(asked, messages=_ANY_MESSAGES))  # noqa: E731 - each fits by itself
-            request = task.charge.take(sent.as_request(), targets, timeout, partial(self._with_model, task))
+            request = task.charge.take(sent.as_reserved(task.body), targets, timeout, partial(self._with_model, task))
             sent = attrs.evolve(sent, model=request.model, known={**sent.known, "allows": getattr(request, "allows", None)})
         with charging(task.charge) as answered, self._state.leavers.watch(task.incoming.environ) as cancel:
             if task.record is not None:

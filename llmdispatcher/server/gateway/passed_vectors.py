@@ -13,7 +13,7 @@ import attrs
 
 from ...errors import InvalidRequest
 from ...runtime import AttemptMetrics
-from ...types import EmbeddingRequest, Embeddings, Request, Secret
+from ...types import EmbeddingRequest, Embeddings, Request, Secret, parse_text
 from ...wire import EmbeddingCodec, InboundEmbedding
 from .checks import FOREIGN_SETTINGS, further_models, is_address, is_misspelt, is_name_of, kept_in
 from .document import JsonText
@@ -25,6 +25,15 @@ _BATCH, _SINGLE = ":batchEmbedContents", ":embedContent"
 _ONE_TOKEN = "0000"  # noqa: S105 - no secret
 """A text that counts as one token."""
 _MOST_SHOWN = 40
+_SETTINGS = frozenset(
+    {
+        *("model", "taskType", "task_type", "outputDimensionality", "output_dimensionality"),
+        *("dimensions", "output_dimension", "encoding_format", "user"),
+    }
+)
+_USUAL = frozenset(("input", "requests", "content", "parts", "text", "role", "title"))
+"""Names that stand in every document, and that no vendor counts."""
+_MOST_OF_SETTING = 256
 
 
 @attrs.frozen(kw_only=True)
@@ -40,6 +49,11 @@ class ClientEmbedding(InboundEmbedding):
     """A client's request; ``known`` are the fields by which its targets are chosen, as :class:`ClientRequest` has them."""
 
     known: Mapping[str, Any] = attrs.field(factory=dict, eq=False, repr=False)
+
+    def as_reserved(self, body: bytes) -> Request:
+        """The request by which a budget reserves: as long as all that stands in its body, of which any may pass to the vendor."""
+        made = EmbeddingRequest.as_request(attrs.evolve(self, texts=(_all_of(body),)))
+        return ClientRequest.known(made, at_vendor=_never_sent, **self.known)
 
     def as_request(self) -> Request:
         """The request by which its targets are chosen, as long as what is to be embedded is."""
@@ -177,6 +191,34 @@ def counted_texts(asked: EmbeddingRequest) -> tuple[str, ...]:
         count = sum(1 for one in _flat(given) if not isinstance(one, str))
         return (_ONE_TOKEN * max(1, count), *[one for one in _flat(given) if isinstance(one, str)])
     return tuple([part["text"] for part in _parts(asked) if isinstance(part.get("text"), str)]) or (_ONE_TOKEN,)
+
+
+def _all_of(body: bytes) -> str:
+    """A text as long as all texts of a document and its names, where a short text, a number and an empty content are a token."""
+    document = parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff"), None)
+    entries = document.get("requests")
+    found: list[str] = [_ONE_TOKEN]
+    waiting: list[Any] = []
+    for one in (document, *(entries if isinstance(entries, list) else ())):
+        waiting += [inner for name, inner in one.items() if name != "requests" and not _is_setting(name, inner)]
+        found += [name for name in one if name not in _SETTINGS and name not in _USUAL]
+    while waiting:
+        inner = waiting.pop()
+        if isinstance(inner, str):
+            found.append(inner.ljust(len(_ONE_TOKEN), "0"))
+        elif isinstance(inner, Mapping):
+            waiting += inner.values()
+            found += [name for name in inner if name not in _USUAL]
+        elif isinstance(inner, list):
+            waiting += inner or [""]
+        elif inner is not None:
+            found.append(_ONE_TOKEN)
+    return "".join(found)
+
+
+def _is_setting(name: str, value: Any) -> bool:
+    """Whether it is a setting whose value nobody embeds."""
+    return name in _SETTINGS and (isinstance(value, int | float) or (isinstance(value, str) and len(value) <= _MOST_OF_SETTING))
 
 
 def is_countable(asked: EmbeddingRequest) -> bool:
