@@ -6,8 +6,11 @@ All organizations share a vendor's key, so the vendor would give anybody what an
 from __future__ import annotations
 
 import hashlib
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import sqlalchemy as sa
 
@@ -31,6 +34,14 @@ REFERENCES = frozenset(
 """Fields whose values name what a vendor keeps, as a text, a list of texts, or an object with an ``id``."""
 ARGUMENTS = frozenset(("input", "arguments", "args", "parameters", "input_schema", "properties", "response"))
 """Fields whose contents are a model's or a tool's, and are not looked into, where they are objects."""
+
+_ADDRESSES = frozenset(("url", "image_url", "imageUrl", "file_url", "fileUrl"))
+"""Fields whose values may be the address of a file that Google keeps."""
+_GOOGLE = re.compile(r"(?<![a-z0-9-])googleapis\.com(?![a-z0-9-])")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")
+_AUTHORITY = re.compile(r"/*([^/?#]*)")
+_END_OF_PATH = re.compile(r"[?#]")
+_MOST_QUOTED = 4
 
 
 class KeptIds:
@@ -93,6 +104,8 @@ def references_in(value: Any) -> set[str]:
             for name, inner in one.items():
                 if name in REFERENCES and not (isinstance(inner, str) and _is_no_id(str(name), inner)):
                     found |= _ids(inner)
+                if name in _ADDRESSES and isinstance(inner, str) and is_googles_file(inner):
+                    found.add(inner)
                 if not (name in ARGUMENTS and isinstance(inner, Mapping)):
                     waiting.append(inner)
     return found
@@ -100,7 +113,48 @@ def references_in(value: Any) -> set[str]:
 
 def _is_no_id(name: str, value: str) -> bool:
     """Whether a text is no id although its field may have one: a prompt of words, an address that is no vendor's."""
-    return name == "prompt" or (name in ("fileUri", "file_uri") and "googleapis.com/" not in value)
+    return name == "prompt" or (name in ("fileUri", "file_uri") and "googleapis.com/" not in value and not is_googles(value))
+
+
+def is_googles(url: str) -> bool:
+    """Whether an address is one of Google's, or of a file without a host, however it is written."""
+    host, path = _host_and_path(url)
+    return _GOOGLE.search(host) is not None or (not host and _is_file(path))
+
+
+def is_googles_file(url: str) -> bool:
+    """Whether an address is that of a file that Google keeps, however it is written."""
+    host, path = _host_and_path(url)
+    return _GOOGLE.search(host) is not None and _is_file(path, 2 if host.rpartition("@")[2].startswith("storage.") else 3)
+
+
+def _is_file(path: list[str], within: int = 3) -> bool:
+    return "files" in path[:-1][:within]
+
+
+def _host_and_path(url: str) -> tuple[str, list[str]]:
+    """The host of an address with what may stand beside it, and the steps of its path, as lenient readers understand them."""
+    if url[:5].lower() == "data:":
+        return "", []
+    for _ in range(_MOST_QUOTED):
+        if "%" not in url or (plain := unquote(url)) == url:
+            break
+        url = plain
+    if not url.isascii():
+        url = unicodedata.normalize("NFKC", url).replace("\u3002", ".")
+    url = "".join([letter for letter in url if letter.isprintable() and not letter.isspace()]).replace("\\", "/").lower()
+    scheme = _SCHEME.match(url)
+    if scheme is not None and scheme.group() == "gs:":
+        return "", []
+    found = _AUTHORITY.match(url, scheme.end() if scheme is not None else 0) if scheme is not None or url[:2] == "//" else None
+    steps: list[str] = []
+    for step in _END_OF_PATH.split(url[found.end() :] if found is not None else url, maxsplit=1)[0].split("/"):
+        plain = step.partition(";")[0]
+        if plain == "..":
+            del steps[-1:]
+        elif plain not in ("", "."):
+            steps.append(plain)
+    return found.group(1) if found is not None else "", steps
 
 
 def _ids(value: Any) -> set[str]:

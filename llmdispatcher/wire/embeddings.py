@@ -292,6 +292,7 @@ https://docs.mistral.ai/api/endpoint/embeddings
 """
 
 
+_MEDIA = frozenset(("inlineData", "inline_data", "fileData", "file_data"))
 _MOST_TOKENS = 500_000
 """Members of a request: its texts may be lists of tokens."""
 
@@ -333,5 +334,7 @@ def _text(content: Any) -> str | None:
     """The text of a content; ``None`` where it is more than that."""
     parts = mapping(content).get("parts")
     if not isinstance(parts, list) or not all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in parts):
+        return None
+    if any(not _MEDIA.isdisjoint(part) for part in parts):
         return None
     return "".join([part["text"] for part in parts])

@@ -11,6 +11,7 @@ import pytest
 
 from llmdispatcher import PatternGuard
 from llmdispatcher.server import GatewaySettings, create_app
+from llmdispatcher.server.kept_ids import is_googles_file, references_in
 
 from ..cases import each
 from .conftest import Passing, dispatcher_over, serving
@@ -338,3 +339,62 @@ def test_a_budget_reserves_no_more_for_usual_settings(passing):
         costs.append(got.headers["x-llmdispatcher-reserved"])
 
     assert costs[0] == costs[1]
+
+
+HOST = "generativelanguage.googleapis.com"
+ODD = [
+    f"https://{HOST}:443/v1beta/files/x",
+    f"https://{HOST}./v1beta/files/x",
+    f"https://{HOST}.:443/v1beta/files/x",
+    f"https://{HOST.upper()}/v1beta/FILES/x",
+    f"https://{HOST}/v1beta/%66iles/x",
+    f"https://{HOST}/v1beta/%2566iles/x",
+    f"https://{HOST}/v1alpha//files/x",
+    f"https://{HOST}/v1beta/./a/../files/x",
+    f"https://{HOST}/v1beta%2Ffiles%2Fx",
+    f"https://{HOST}\\v1beta\\files\\x",
+    f"https://{HOST}\t/v1beta/files/x",
+    f"https://{HOST}/v1beta/fi\nles/x",
+    f"https://{HOST}\\@example.com/v1beta/files/x",
+    f"https://user@{HOST}/v1beta/files/x",
+    f"https:{HOST}/v1beta/files/x",
+    f"https:///{HOST}/v1beta/files/x",
+    f"https://{HOST.replace('.com', '%2Ecom')}/v1beta/files/x",
+    f"https://{HOST.replace('.com', chr(0x3002) + 'com')}/v1beta/files/x",
+    f"https://{HOST.replace('google', 'go' + chr(0xAD) + 'ogle')}/v1beta/files/x",
+    f" https://{HOST}/v1beta/files;a/x?alt=media",
+]
+OTHERS = [
+    "https://example.com/files/x",
+    "https://storage.googleapis.com/bucket/a/files/x.png",
+    "https://example.com/?googleapis.com",
+    "https://notgoogleapis.com/files/x",
+    "gs://bucket/files/x",
+    "data:text/plain,files/x",
+    "http://[::1/files/x",
+    "files/x",
+    "",
+]
+
+
+@each("url", ODD)
+def test_a_file_that_google_keeps_is_known_by_every_spelling(passing, url):
+    """Of a request for vectors, of a conversation, and beside a text; where ids are looked up, too."""
+    passing.vendor.heard.clear()
+    part = {"fileData": {"fileUri": url}}
+    turn = {"contents": [{"parts": [{"text": "a"}, {"fileData": {"fileUri": url, "mimeType": "image/png"}}]}]}
+    asked = [(SINGLE, {"content": {"parts": parts}}) for parts in ([part], [{"text": "a", **part}], [{"text": "a"}, part])]
+    asked += [(BATCH, {"requests": [{"content": {"parts": [part]}}]}), (GOOGLE_COUNT, turn)]
+    statuses = [passing.post(path, body).status_code for path, body in asked]
+
+    assert ([400] * 5, []) == (statuses, passing.vendor.heard), url
+    assert {url} == references_in(part) == references_in({"file_data": {"file_uri": url}})
+    assert {url} == references_in({"image_url": {"url": url}})
+    assert {"files/x"} == references_in({"fileUri": "files/x"})
+
+
+@each("url", OTHERS)
+def test_other_addresses_are_no_files_of_google_s(url):
+    """They are fetched by whoever is asked."""
+    assert not is_googles_file(url)
+    assert set() == references_in({"image_url": {"url": url}})

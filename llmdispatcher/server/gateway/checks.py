@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ...types import EmbeddingRequest, Request, TokenLimits
+from ..kept_ids import is_googles_file
 from .formats import GatewayError
 
 FOREIGN_SETTINGS = ("api_base", "base_url", "api_key", "extra_headers", "extra_body", "proxy")
@@ -20,7 +21,6 @@ MOST_DEPTH = 64
 MOST_MEMBERS, MOST_OF_EMBEDDINGS = 200_000, 500_000
 """Members of objects and lists in one body."""
 _ADDRESS = re.compile(r"(?:https?|data|gs):", re.IGNORECASE)
-_GOOGLES_FILE = re.compile(r"https?://[^/]*\bgoogleapis\.com/(?:[^/]+/)?files/", re.IGNORECASE)
 _PIECE = 1 << 18
 """Bytes of a body that are looked at at a time."""
 _LEVEL, _NO_BRACKETS = bytes.maketrans(b"{}", b"[]"), bytes(set(range(256)) - set(b"[]{}"))
@@ -147,7 +147,7 @@ def check_stateless(request: Request) -> None:
 
 
 def _kept(part: Any) -> str | None:
-    if getattr(part, "file_id", None) is not None or _GOOGLES_FILE.match(getattr(part, "url", None) or ""):
+    if getattr(part, "file_id", None) is not None or is_googles_file(getattr(part, "url", None) or ""):
         return "file_id"
     return kept_in(getattr(part, "data", None)) if hasattr(part, "origin") else None
 

@@ -15,6 +15,7 @@ from ...errors import InvalidRequest
 from ...runtime import AttemptMetrics
 from ...types import EmbeddingRequest, Embeddings, Request, Secret, parse_text
 from ...wire import EmbeddingCodec, InboundEmbedding
+from ..kept_ids import references_in
 from .checks import FOREIGN_SETTINGS, further_models, is_address, is_misspelt, is_name_of, kept_in
 from .document import JsonText
 from .formats import GatewayError
@@ -114,7 +115,7 @@ class VectorsDocument:
         document = JsonText.read(self._body, folded=self._codec.name == "gemini")
         if document is None or (document.refers and not self._stateful and kept_in(document.value)):
             return None
-        if self._codec.name == "gemini" and _has_more(document.value):
+        if self._codec.name == "gemini" and (_has_more(document.value) or (not self._stateful and references_in(document.value))):
             return None  # beside the requests, where the codec has not looked
         changes: dict[tuple[str, ...], Any] = dict(self._hashed)
         name = model
