@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -92,7 +92,16 @@ def _hash(value: str) -> str:
 
 def references_in(value: Any) -> set[str]:
     """The ids that a document names of what a vendor keeps."""
-    found: set[str] = set()
+    return {one for _field, ids in _references(value) for one in ids}
+
+
+def field_of_reference(value: Any) -> str | None:
+    """The field by which a document names what a vendor keeps."""
+    return next((field for field, ids in _references(value) if ids), None)
+
+
+def _references(value: Any) -> Iterator[tuple[str, set[str]]]:
+    """Fields that may name what a vendor keeps, and the ids in each."""
     waiting = [value]
     while waiting:
         one = waiting.pop()
@@ -100,15 +109,14 @@ def references_in(value: Any) -> set[str]:
             waiting += one
         elif isinstance(one, Mapping):
             if one.get("type") == "item_reference" and isinstance(one.get("id"), str):
-                found.add(one["id"])
+                yield "item_reference", {one["id"]}
             for name, inner in one.items():
                 if name in REFERENCES and not (isinstance(inner, str) and _is_no_id(str(name), inner)):
-                    found |= _ids(inner)
+                    yield name, _ids(inner)
                 if name in _ADDRESSES and isinstance(inner, str) and is_googles_file(inner):
-                    found.add(inner)
+                    yield name, {inner}
                 if not (name in ARGUMENTS and isinstance(inner, Mapping)):
                     waiting.append(inner)
-    return found
 
 
 def _is_no_id(name: str, value: str) -> bool:

@@ -173,7 +173,7 @@ def test_another_model_within_a_batch_is_none_that_was_not_looked_at(passing):
         (
             SINGLE,
             {"content": {"parts": [{"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/a"}}]}},
-            "file_id",
+            "fileUri",
         ),
         (SINGLE, {"content": {"parts": [{"fileData": {"fileUri": "/etc/passwd"}}]}}, "fileUri"),
         ("/v1/embeddings", {"model": "text-embedding-3-small", "input": [{"type": "file", "file_id": "file-1"}]}, "file_id"),
@@ -398,3 +398,12 @@ def test_other_addresses_are_no_files_of_google_s(url):
     """They are fetched by whoever is asked."""
     assert not is_googles_file(url)
     assert set() == references_in({"image_url": {"url": url}})
+
+
+@each("field", ["previous_response_id", "conversation", "cachedContent", "file_id", "training_file"])
+def test_a_refusal_names_the_field_that_was_meant(passing, field):
+    """And no other."""
+    got = passing.post("/v1/embeddings", {**OPENAI, field: "one_1"})
+
+    assert (400, field) == (got.status_code, got.json()["error"]["param"])
+    assert got.json()["error"]["message"].startswith(f"{field}: ")

@@ -24,7 +24,7 @@ from ...types import Message, Request, Response, StreamChunk, choices, replace
 from ...vendors import HttpVendor
 from ...wire import OPENAI_CHAT, Bounds, Codec, InboundRequest
 from ..budgets import accounts_of
-from ..kept_ids import made_in, references_in
+from ..kept_ids import field_of_reference, made_in, references_in
 from ..keys import ApiKey
 from . import passed_bodies
 from .answers import VENDOR_ID, StreamedAnswer, WholeAnswer, facts_of
@@ -216,7 +216,7 @@ def content_type_of(incoming: Incoming) -> str:
 
 def check_stateless_document(document: Any, named: Collection[str]) -> None:
     """Raise :class:`GatewayError` for a document that names what a vendor keeps; ``named`` are ids found in a body."""
-    if (found := kept_in(document) or ("file_id" if named else None)) is not None:
+    if (found := kept_in(document) or ((field_of_reference(document) or "file_id") if named else None)) is not None:
         text = f"{found}: this gateway keeps nothing at vendors, since their keys are shared"
         raise GatewayError(text, status=400, code="stateful_not_allowed", param=found)
 
