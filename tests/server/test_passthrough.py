@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 
 from llmdispatcher import ConfigError, Dispatcher, Ledger, OpenAIVendor
 from llmdispatcher.runtime import SYSTEM_CLOCK
@@ -147,6 +148,17 @@ def test_no_other_spelling_of_a_path_passes(vendor, keys, path):
 
     assert answer.split(b" ", 2)[1] in (b"404", b"400"), answer
     assert [] == vendor.heard
+
+
+def test_no_key_in_an_address_reaches_the_vendor(vendor, keys):
+    """The gateway's own, as Google's clients show it, nor any other; the other parameters do."""
+    vendor.answers = [whole(b"{}")]
+    rows = [{"path": "/v1beta/files", "vendor": "google", "to": "/files"}]
+    with passing_over(vendor, keys, rows) as gate:
+        address = f"{gate.url}/v1beta/files?key={gate.key}&k%65y={gate.key}&API_KEY=mine&uploadType=media"
+        got = requests.post(address, json={}, timeout=PATIENCE)
+
+    assert (200, ["/v1beta/files?uploadType=media"]) == (got.status_code, [one.path for one in vendor.heard])
 
 
 def test_without_a_row_the_path_tells_how_to_have_one(passing):

@@ -463,7 +463,12 @@ _PARAMETER = re.compile(r"([^?&;=]*)=([^&;]*)")
 
 
 def _hidden(found: re.Match[str]) -> str:
-    return f"{found[1]}=***" if unquote_plus(found[1]).strip().lower() in _SECRETS else found[0]
+    return f"{found[1]}=***" if has_a_key(unquote_plus(found[1])) else found[0]
+
+
+def has_a_key(parameter: str) -> bool:
+    """Whether the parameter of an address is one in which clients show their key, by its name."""
+    return parameter.strip().lower() in _SECRETS
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from . import passed_bodies
 from .answers import VENDOR_ID, StreamedAnswer, WholeAnswer, facts_of
 from .checks import kept_in
 from .formats import ITS_MODELS, NO_PATH, GatewayError
-from .http import GLANCE, GatewaySettings, Incoming, PassthroughRow, Task, has_left
+from .http import GLANCE, GatewaySettings, Incoming, PassthroughRow, Task, has_a_key, has_left
 from .models import ModelNames
 from .passing import PassedChunk, PassedResponse, head_of
 from .sessions import note_request
@@ -194,7 +194,7 @@ def target_of(row: PassthroughRow, vendor: HttpVendor, task: Task) -> str:
         path = path.removeprefix(first) if urlsplit(vendor.base_url or "").path.rstrip("/").endswith(first) else path
     for value in task.match.groups():
         path = path.replace("{id}", value, 1)
-    pairs = [(name, value) for name, value in parse_qsl(task.incoming.query) if value != "***"]
+    pairs = [(name, value) for name, value in parse_qsl(task.incoming.query) if not has_a_key(name)]
     query = urlencode(pairs)
     if len(query) > _MOST_QUERY:
         raise GatewayError(f"the query is longer than {_MOST_QUERY:,} characters", status=400, code="invalid_request_error")
