@@ -166,6 +166,7 @@ def test_a_session_s_cost_and_what_prompt_caching_saved(served):
         ("start=2026-02-01&end=2026-01-01", "end"),
         ("by=day&by=key", "by"),
         ("x=1", "x"),
+        ("&".join(["by=day"] * 21), "query"),
     ],
 )
 def test_queries_that_cannot_be(served, query, field):
