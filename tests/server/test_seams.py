@@ -9,6 +9,7 @@ import requests
 
 from llmdispatcher import Dispatcher, HttpVendor
 from llmdispatcher.errors import ConfigError
+from llmdispatcher.server.gateway.checks import MOST_MEMBERS
 
 from ..cases import each
 from ..conftest import PATIENCE
@@ -36,6 +37,29 @@ def test_what_a_body_names_is_read_whatever_it_calls_itself(vendor, keys, kind):
     with passing_over(vendor, keys, ROWS, key={"models": ["gpt-4o-mini", "openai:v1/moderations"]}) as gate:
         assert 403 == gate.post("/v1/moderations", b'{"model": "gpt-5-pro"}', headers=headers).status_code
     assert [] == vendor.heard
+
+
+@each("kind", JSONS)
+def test_a_body_is_bounded_whatever_it_calls_itself(vendor, keys, kind):
+    """Before it is decoded: neither deeper nor longer than a body that says that it is JSON."""
+    vendor.answers = [whole(b"{}")]
+    with passing_over(vendor, keys, ROWS) as gate:
+        refused = [
+            gate.post("/v1/moderations", body, headers={"Content-Type": kind}).json()["error"]["code"]
+            for body in (b'{"a": ' + b"[" * 65 + b"]" * 65 + b"}", b'{"a": [' + b"1," * MOST_MEMBERS + b"1]}")
+        ]
+
+    assert (["too_deep", "too_many_members"], []) == (refused, vendor.heard)
+
+
+@each("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_json_in_another_encoding_than_utf_8_is_refused(vendor, keys, encoding):
+    """A sign of it has the byte of a quotation mark, behind which nothing would be counted."""
+    vendor.answers = [whole(b"{}")]
+    with passing_over(vendor, keys, ROWS) as gate:
+        got = gate.post("/v1/moderations", '{"a": "\u2200", "input": "b"}'.encode(encoding))
+
+    assert (400, "invalid_request_error", []) == (got.status_code, got.json()["error"]["code"], vendor.heard)
 
 
 def _form(*heads: str, value: str) -> bytes:
