@@ -263,12 +263,13 @@ class _Application:
     def __init__(self) -> None:
         self._gateway: Gateway | None = None
         self._watch: ConfigWatch | None = None
+        self._options = ServeOptions()
         self._started: dict[str, Any] = {}
 
     def start(self, registry: Any = None) -> Gateway:
         """Make it, and look after its configuration in this process."""
         if self._gateway is None:
-            options = _options_of(os.environ.get(VARIABLE) or "{}")
+            options = self._options = _options_of(os.environ.get(VARIABLE) or "{}")
             if options.config is not None:
                 remake = functools.partial(_checked_dispatcher, options)
                 self._watch = ConfigWatch(Path(options.config), remake, options.drain, _all_mistakes)
@@ -284,13 +285,12 @@ class _Application:
     def _take_over(self, made: Dispatcher, drain: float) -> None:
         """Go on with another dispatcher and what the file says to the gateway; raises for a mistake, and nothing has changed."""
         assert self._gateway is not None, "it is made before its configuration is looked after"
-        options = _options_of(os.environ.get(VARIABLE) or "{}")
-        self._gateway.replace_dispatcher(made, drain, _settings_of(options))
-        self._tell_of_start(options)
+        said = start_in(read_config_file(self._options.config, only=()))  # raises, and so before anything has changed
+        self._gateway.replace_dispatcher(made, drain, _settings_of(self._options))
+        self._tell_of_start(said)
 
-    def _tell_of_start(self, options: ServeOptions) -> None:
-        """Log which settings have changed that count from a start alone."""
-        said = start_in(read_config_file(options.config, only=()))
+    def _tell_of_start(self, said: dict[str, Any]) -> None:
+        """Log which settings have changed that count from a start alone, given what the file says of them now."""
         changed = sorted({*said, *self._started} - {name for name in said if said[name] == self._started.get(name)})
         if changed:
             logger.warning("server.%s: what the file says now counts from the next start of `serve`", ", server.".join(changed))
