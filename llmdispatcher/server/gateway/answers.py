@@ -146,7 +146,7 @@ class Events:
         self._iterator: Iterator[bytes] | None = None
         self._leavers, self._keep = leavers, task.keep
         self._given: float | None = None
-        self._drains = settings.drains
+        self._drains, self._drained = settings.drains, False
         self._stopped: DispatchError | None = None
 
     def begin(self, patience: float) -> None:
@@ -197,9 +197,11 @@ class Events:
     def close(self) -> None:
         """Stop the vendor, and give back what the request had; idempotent."""
         self._leavers.drop(self._stream.close)
+        if self._drained:  # the iterator has closed it, and the server does so again
+            return
         if self._charge is not None and not self._stream.done_channel.closed and self._drains(self._stream.vendor):
-            charge, self._charge = self._charge, None
-            threading.Thread(target=self._drain, args=(charge,), name="llmdispatcher-drain", daemon=True).start()
+            self._drained = True
+            threading.Thread(target=self._drain, args=(self._charge,), name="llmdispatcher-drain", daemon=True).start()
             return
         try:
             self._stream.close()
