@@ -225,7 +225,7 @@ def test_the_options_of_serve_stand_in_the_table(tmp_path, monkeypatch):
 def test_serve_listens_where_the_file_says(tmp_path, monkeypatch):
     """As an operator starts it; PORT of the environment counts before the file."""
     heard: list[ServeOptions] = []
-    monkeypatch.setattr("llmdispatcher.server.serve.run_server", lambda options, tell: heard.append(options))
+    monkeypatch.setattr("llmdispatcher.server.serve.run_server", lambda options, *_: heard.append(options))
     monkeypatch.setenv("LLMDISPATCHER_HOME", str(tmp_path))
     monkeypatch.delenv("PORT", raising=False)
     path = tmp_path / "llm.toml"
