@@ -150,6 +150,16 @@ def test_no_other_spelling_of_a_path_passes(vendor, keys, path):
     assert [] == vendor.heard
 
 
+def test_a_row_may_spell_its_vendor_in_any_way(vendor, keys):
+    """A key is asked by the name that is registered."""
+    vendor.answers = [whole(b"{}")]
+    rows = [{"path": "/v1/moderations", "vendor": "OpenAI"}]
+    with passing_over(vendor, keys, rows, key={"vendors": ["openai"], "models": ["openai:v1/*"]}) as gate:
+        assert 200 == gate.post("/v1/moderations", {"input": "a"}).status_code
+    with passing_over(vendor, keys, rows, key={"vendors": ["anthropic"]}) as gate:
+        assert 403 == gate.post("/v1/moderations", {"input": "a"}).status_code
+
+
 def test_no_key_in_an_address_reaches_the_vendor(vendor, keys):
     """The gateway's own, as Google's clients show it, nor any other; the other parameters do."""
     vendor.answers = [whole(b"{}")]

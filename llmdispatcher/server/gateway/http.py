@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, unquote_plus
 
 import attrs
 
+from ...catalog import canonical
 from ...errors import ConfigError
 from ...runtime import Cancellation, Clock, new_lock, unique_hex
 from ..keys import ApiKey
@@ -92,7 +93,7 @@ class GatewaySettings:
 
     def drains(self, vendor: str | None) -> bool:
         """Whether an answer of a vendor is read to its end though its client has left."""
-        return "*" in self.drain_vendors or (vendor is not None and vendor in self.drain_vendors)
+        return "*" in self.drain_vendors or (vendor is not None and canonical(vendor) in map(canonical, self.drain_vendors))
 
 
 @attrs.frozen(kw_only=True)

@@ -135,7 +135,7 @@ class Passthrough:
         target = target_of(row, vendor, task)
         self._state.check_kept(task, set(task.match.groups()))
         if task.incoming.method != "POST":
-            self._check_model(key, row, [])
+            self._check_model(key, vendor.name, row, [])
             reply = vendor.request(
                 task.incoming.method, target, timeout=self._settings.timeout, max_retries=0, max_body=_MOST_PASSED
             )
@@ -144,7 +144,7 @@ class Passthrough:
             return WholeAnswer(200, reply.content, {**told, **content_headers(reply.headers.get("content-type", ""))})
         content_type = content_type_of(task.incoming)
         models, files = passed_bodies.models_in(task.body, content_type), passed_bodies.named_in_files(task.body, content_type)
-        self._check_model(key, row, None if models is None else [*models, *files.models])
+        self._check_model(key, vendor.name, row, None if models is None else [*models, *files.models])
         document = passed_bodies.document_in(task.body, content_type)
         passed_bodies.check_whole(row.to or row.path, document)
         named = references_in(document) | passed_bodies.references_in_form(task.body, content_type) | files.ids
@@ -167,13 +167,13 @@ class Passthrough:
         _keep_made(task, passed.body, passed.headers["Content-Type"])
         return passed
 
-    def _check_model(self, key: ApiKey, row: PassthroughRow, named: list[str] | None) -> None:
-        """Raise unless a key may ask for the model that a body names, or else for the path."""
-        if not key.may_use(row.vendor):
-            raise GatewayError(f"this key may not use {row.vendor}, the vendor of this path", status=403, code="model_not_allowed")
+    def _check_model(self, key: ApiKey, vendor: str, row: PassthroughRow, named: list[str] | None) -> None:
+        """Raise unless a key may use the vendor, by its registered name, and ask for the models that a body names, or the path."""
+        if not key.may_use(vendor):
+            raise GatewayError(f"this key may not use {vendor}, the vendor of this path", status=403, code="model_not_allowed")
         if not key.limits_models:
             return
-        if named is None or not all(self._names.may_name(key, name) for name in named or [f"{row.vendor}:{row.path.strip('/')}"]):
+        if named is None or not all(self._names.may_name(key, name) for name in named or [f"{vendor}:{row.path.strip('/')}"]):
             raise GatewayError(
                 f"model: this key may not ask for it; {ITS_MODELS}", status=403, code="model_not_allowed", param="model"
             )
