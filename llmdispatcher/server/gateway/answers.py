@@ -146,6 +146,7 @@ class Events:
         self._iterator: Iterator[bytes] | None = None
         self._leavers, self._keep = leavers, task.keep
         self._given: float | None = None
+        self._has_output = False
         self._drains, self._drained = settings.drains, False
         self._stopped: DispatchError | None = None
 
@@ -179,7 +180,7 @@ class Events:
         self._given = None
         piece = next(self._iterator)
         self._given = SYSTEM_CLOCK.monotonic()
-        if self._record is not None and self._record.first_output is None and piece != self._form.heartbeat:
+        if self._record is not None and self._record.first_output is None and self._has_output:
             self._record.first_output = self._given - self._record.begun
         return piece
 
@@ -261,6 +262,7 @@ class Events:
     def _pieces(self) -> Iterator[bytes]:
         """The events; heartbeats while the vendor is silent."""
         channel, writer = self._stream.content_channel, self._writer
+        self._has_output = self._first is not None
         yield writer.write(self._first) if self._first is not None else self._form.heartbeat
         silent = unheard = 0.0
         while True:
@@ -283,6 +285,7 @@ class Events:
             silent = unheard = 0.0
             self._note(chunk)
             if events := writer.write(chunk):
+                self._has_output = True
                 yield events
         try:
             self._stream.response()
