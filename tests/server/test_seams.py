@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -188,3 +189,21 @@ def test_a_further_model_is_asked_for_as_any_is(vendor, keys, case):
     with passing_over(vendor, keys, ROWS, key={"models": own, "organization": organization, "team": "a"}) as gate:
         named = "openai/gpt-4o-mini" if "slash" in case else "openai:gpt-4o-mini"
         assert status == gate.post("/v1/moderations", {"input": "a", "model": named}).status_code
+
+
+def test_a_vendor_that_echoes_its_key_as_an_id_tells_it_nobody(vendor, keys):
+    """On no path on which its answers pass."""
+    own = "sk-of-the-gateway"
+    head = {"x-request-id": own, "request-id": own}
+    vectors = {"object": "list", "model": "m", "data": [{"index": 0, "embedding": [1.0]}], "usage": {"prompt_tokens": 1}}
+    vendor.answers = [whole(body, headers=head) for body in (json.dumps(vectors).encode(), b'{"input_tokens": 5}', b"{}")]
+    asked = [
+        ("/v1/embeddings", {"model": "openai:text-embedding-3-small", "input": "a"}),
+        ("/v1/messages/count_tokens", {"model": "anthropic:claude-haiku-4-5", "messages": [{"role": "user", "content": "a"}]}),
+        ("/v1/moderations", {"input": "a", "stream": True}),
+    ]
+    with passing_over(vendor, keys, ROWS) as gate:
+        answers = [gate.post(path, body) for path, body in asked]
+
+    assert [(200, False)] * 3 == [(one.status_code, own in str(one.headers)) for one in answers]
+    assert all(one.headers["x-llmdispatcher-vendor-request-id"] for one in answers)

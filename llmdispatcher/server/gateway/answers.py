@@ -17,6 +17,7 @@ from ...dispatcher import StreamingResponse
 from ...errors import DispatchError
 from ...runtime import SYSTEM_CLOCK, ChannelClosed
 from ...types import Embeddings, Response, StreamChunk
+from ...vendors import HttpVendor
 from ...wire import Inbound
 from .formats import GOOGLE, GatewayError, error_for_client
 from .http import BODY_SECONDS, GLANCE, GatewaySettings, Leavers, Task, can_tell_leaving, has_left
@@ -79,6 +80,12 @@ def facts_of(response: Response | Embeddings) -> dict[str, str]:
     if isinstance(response, PassedEmbeddings):
         limits, facts["vendor-request-id"] = response.head.limits, response.head.request_id
     return {**limits, **{f"x-llmdispatcher-{name}": header_text(f"{value}") for name, value in facts.items() if value is not None}}
+
+
+def hide_own_key(headers: dict[str, str], vendor: object) -> None:
+    """Take a vendor's key out of its id of an answer, which may echo it."""
+    if VENDOR_ID in headers and isinstance(vendor, HttpVendor):
+        headers[VENDOR_ID] = vendor.mask(headers[VENDOR_ID])
 
 
 def place_of(error: BaseException) -> str:

@@ -27,7 +27,7 @@ from ..budgets import accounts_of
 from ..kept_ids import made_in, references_in
 from ..keys import ApiKey
 from . import passed_bodies
-from .answers import VENDOR_ID, StreamedAnswer, WholeAnswer, facts_of
+from .answers import VENDOR_ID, StreamedAnswer, WholeAnswer, facts_of, hide_own_key
 from .checks import kept_in
 from .formats import ITS_MODELS, NO_PATH, GatewayError
 from .http import GLANCE, GatewaySettings, Incoming, PassthroughRow, Task, has_a_key, has_left
@@ -158,12 +158,14 @@ class Passthrough:
             self._state.log.dispatch(task.record)
         if stream:
             opened = self._dispatcher.send_streaming_to_vendor(vendor.name, request, timeout=self._settings.timeout)
-            return streamed_answer(opened, task, self._settings.timeout)
+            answer = streamed_answer(opened, task, self._settings.timeout)
+            hide_own_key(answer.headers, vendor)
+            return answer
         with self._state.leavers.watch(task.incoming.environ) as cancel:
-            answer = self._dispatcher.send_to_vendor(vendor.name, request, timeout=self._settings.timeout, cancel=cancel)
+            response = self._dispatcher.send_to_vendor(vendor.name, request, timeout=self._settings.timeout, cancel=cancel)
         if task.record is not None:
-            task.record.answered(answer)
-        passed = whole_answer(answer)
+            task.record.answered(response)
+        passed = whole_answer(response)
         _keep_made(task, passed.body, passed.headers["Content-Type"])
         return passed
 
@@ -307,7 +309,7 @@ def streamed_answer(stream: StreamingResponse, task: Task, timeout: float) -> St
     limits = dict(head.limits) if head is not None else {}
     headers = {"X-Accel-Buffering": "no", "x-llmdispatcher-vendor": f"{stream.vendor}", **limits}
     if head is not None and head.request_id is not None:
-        headers["x-llmdispatcher-vendor-request-id"] = head.request_id
+        headers[VENDOR_ID] = head.request_id
     return StreamedAnswer(body, {**headers, **content_headers(head.content_type if head is not None else "")})
 
 
