@@ -95,6 +95,17 @@ def test_a_form_is_read_in_every_spelling(vendor, keys, form):
     assert [] == vendor.heard
 
 
+@each("name", ["model", "Model", "models[]", "models[0]", "fallback_models", "fallbacks[0][model]"])
+def test_a_field_of_a_form_names_a_model_as_one_of_json_does(vendor, keys, name):
+    """In each spelling in which a vendor may read it, with the index that forms have."""
+    vendor.answers = [whole(b"{}")]
+    body = _form(f'Content-Disposition: form-data; name="{name}"', value="gpt-5-pro")
+    with passing_over(vendor, keys, ROWS, key={"models": ["whisper-1", "openai:v1/audio/transcriptions"]}) as gate:
+        got = gate.post("/v1/audio/transcriptions", body, headers={"Content-Type": "multipart/form-data; boundary=x"})
+
+    assert (403, []) == (got.status_code, vendor.heard)
+
+
 FURTHER = [{"models": ["gpt-5-pro"]}, {"fallbacks": [{"model": "gpt-5-pro"}]}, {"models": "gpt-5-pro"}, {"Models": ["gpt-5-pro"]}]
 PATHS: list[tuple[str, dict[str, Any]]] = [
     ("/v1/chat/completions", {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "a"}]}),

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 
 from ...errors import InvalidRequest
 from ..kept_ids import ARGUMENTS, REFERENCES, references_in
-from .checks import check_members, further_models, is_name_of
+from .checks import FURTHER, check_members, further_models, is_name_of
 
 _MOST_FIELDS = 1000
 _MOST_OF_A_HEAD = 4096
@@ -149,7 +149,8 @@ def check_whole(path: str, document: Any) -> None:
 def models_in(body: bytes, content_type: str) -> list[str] | None:
     """The models that a body names, be it JSON or a form; ``None`` for a body that cannot be read."""
     if is_form(content_type):
-        return [value for name, value in form_fields(body, content_type) if is_name_of(name, "model", "models", "fallbacks")]
+        fields = [(name.partition("[")[0], value) for name, value in form_fields(body, content_type)]
+        return [value for name, value in fields if is_name_of(name, "model", *FURTHER)]
     if _is_lines(content_type):
         return []
     document = document_in(body, content_type)
