@@ -92,6 +92,21 @@ def _served(dispatcher, tmp_path, simulator, **settings):
             app.close()
 
 
+def test_a_listener_that_fails_takes_no_record_away(served, caplog):
+    """The next one hears of the request, it is written down, and the failure is logged."""
+    heard: list[str] = []
+
+    def fail(_record):
+        raise RuntimeError("a label")
+
+    served.app.log.listeners += [fail, lambda record: heard.append(record.id)]
+    answer = served.post("/v1/chat/completions", HELLO)
+
+    assert 200 == _record(served, answer).status_code
+    assert answer.headers["x-llmdispatcher-request-id"] in heard
+    assert "RuntimeError in test_records.py" in caplog.text
+
+
 def test_streams_are_recorded_when_they_end(served):
     """With their cost, and the time to the first piece."""
     answer = served.post("/v1/messages", {**HELLO, "max_tokens": 50, "stream": True, "model": "claude-haiku-4-5"})
