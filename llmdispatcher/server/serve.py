@@ -28,7 +28,7 @@ from .._text import room_logger
 from ..catalog import canonical, vendor_row
 from ..dispatcher import ConfigFile, Dispatcher, read_config_file
 from ..errors import ConfigError
-from ..runtime import from_environment, make_data_folder, make_file
+from ..runtime import from_environment, make_data_folder, make_file, new_lock
 from ..vendors import HttpVendor
 from .gateway.access import write_to_stdout
 from .gateway.app import Gateway, make_gateway
@@ -261,36 +261,42 @@ class _Application:
     """The application of a worker, made at its first request or when the worker starts."""
 
     def __init__(self) -> None:
+        self._lock = new_lock()
         self._gateway: Gateway | None = None
         self._watch: ConfigWatch | None = None
+        self._options = ServeOptions()
         self._started: dict[str, Any] = {}
 
     def start(self, registry: Any = None) -> Gateway:
-        """Make it, and look after its configuration in this process."""
-        if self._gateway is None:
-            options = _options_of(os.environ.get(VARIABLE) or "{}")
-            if options.config is not None:
-                remake = functools.partial(_checked_dispatcher, options)
-                self._watch = ConfigWatch(Path(options.config), remake, options.drain, _all_mistakes)
-                self._started = start_in(read_config_file(options.config, only=()))
-            self._gateway = make_application(options, registry=registry)
-            _at_end(self._gateway.close, options.drain)
-            if multiprocessing.parent_process() is not None:
-                threading.Thread(target=_end_with_parent, args=(self._gateway,), name="llmdispatcher-parent", daemon=True).start()
-        if self._watch is not None:
-            self._watch.start(self._take_over)
-        return self._gateway
+        """Make it, once however many threads ask, and look after its configuration in this process."""
+        with self._lock:
+            if self._gateway is None:
+                self._gateway = self._make(registry)
+            if self._watch is not None:
+                self._watch.start(self._take_over)
+            return self._gateway
+
+    def _make(self, registry: Any) -> Gateway:
+        options = self._options = _options_of(os.environ.get(VARIABLE) or "{}")
+        if options.config is not None:
+            remake = functools.partial(_checked_dispatcher, options)
+            self._watch = ConfigWatch(Path(options.config), remake, options.drain, _all_mistakes)
+            self._started = start_in(read_config_file(options.config, only=()))
+        made = make_application(options, registry=registry)
+        _at_end(made.close, options.drain)
+        if multiprocessing.parent_process() is not None:
+            threading.Thread(target=_end_with_parent, args=(made,), name="llmdispatcher-parent", daemon=True).start()
+        return made
 
     def _take_over(self, made: Dispatcher, drain: float) -> None:
         """Go on with another dispatcher and what the file says to the gateway; raises for a mistake, and nothing has changed."""
         assert self._gateway is not None, "it is made before its configuration is looked after"
-        options = _options_of(os.environ.get(VARIABLE) or "{}")
-        self._gateway.replace_dispatcher(made, drain, _settings_of(options))
-        self._tell_of_start(options)
+        said = start_in(read_config_file(self._options.config, only=()))  # raises, and so before anything has changed
+        self._gateway.replace_dispatcher(made, drain, _settings_of(self._options))
+        self._tell_of_start(said)
 
-    def _tell_of_start(self, options: ServeOptions) -> None:
-        """Log which settings have changed that count from a start alone."""
-        said = start_in(read_config_file(options.config, only=()))
+    def _tell_of_start(self, said: dict[str, Any]) -> None:
+        """Log which settings have changed that count from a start alone, given what the file says of them now."""
         changed = sorted({*said, *self._started} - {name for name in said if said[name] == self._started.get(name)})
         if changed:
             logger.warning("server.%s: what the file says now counts from the next start of `serve`", ", server.".join(changed))

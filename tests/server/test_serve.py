@@ -10,9 +10,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -253,6 +255,27 @@ def test_options_in_the_variable_that_are_none(text, monkeypatch):
     monkeypatch.setenv("LLMDISPATCHER_SERVE", text)
     with pytest.raises(ConfigError, match=r"LLMDISPATCHER_SERVE: .*; give a JSON object with fields of host, port"):
         _Application().start()
+
+
+def test_two_first_requests_make_one_application(monkeypatch):
+    """Where a server loads the application without a worker's start, and its threads get the first requests together."""
+    made: list[SimpleNamespace] = []
+    both = threading.Barrier(2)
+
+    def make(_options, registry):
+        made.append(SimpleNamespace(close=registry))
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.5)
+        return made[-1]
+
+    monkeypatch.setenv("LLMDISPATCHER_SERVE", "{}")
+    monkeypatch.setattr("llmdispatcher.server.serve.make_application", make)
+    monkeypatch.setattr("llmdispatcher.server.serve._at_end", lambda *_: None)
+    served = _Application()
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(lambda _: served.start(), range(2)))
+
+    assert [*made, *made] == found
 
 
 def test_simulated_vendors_stand_in_for_those_of_a_file(tmp_path):
