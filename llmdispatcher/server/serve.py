@@ -116,20 +116,28 @@ class ServeOptions:
 def first_keys(options: ServeOptions) -> tuple[list[tuple[ApiKey, str]], Path | None]:
     """Make the first keys where there are none. Off a terminal they stand in a file that its owner alone reads; returns its path.
 
-    Raises :class:`ConfigError` for an administrator's key in the environment that can be guessed.
+    Raises :class:`ConfigError` for an administrator's key in the environment that can be guessed, and where the file cannot be
+    written: then there are no keys, and the next start makes them.
     """
-    store = options.store()
+    store, paths = options.store(), list[Path]()
     try:
-        made = store.first(from_environment((ADMIN_KEY,)))
+        keep = (lambda _made: None) if sys.stderr.isatty() else lambda made: paths.append(_write_first(made))
+        made = store.first(from_environment((ADMIN_KEY,)), keep)
         store.budgets.prepare()
     finally:
         store.close()
-    if not made or sys.stderr.isatty():
-        return made, None
+    return made, paths[-1] if paths else None
+
+
+def _write_first(made: list[tuple[ApiKey, str]]) -> Path:
     path = make_data_folder() / f"first-keys-{made[0][0].id[:8]}.txt"
-    make_file(path)
-    path.write_text("".join([f"{key.label}: {secret}\n" for key, secret in made]), encoding="utf-8")
-    return made, path
+    try:
+        make_file(path)
+        path.write_text("".join([f"{key.label}: {secret}\n" for key, secret in made]), encoding="utf-8")
+    except OSError as error:
+        remedy = f"name a folder that can be written in LLMDISPATCHER_HOME, or give the administrator's key in {ADMIN_KEY}"
+        raise ConfigError(f"{path}: the first keys cannot be written ({error.strerror}); {remedy}") from None
+    return path
 
 
 def make_dispatcher(options: ServeOptions) -> Dispatcher:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -21,7 +22,7 @@ import pytest
 import requests
 
 from llmdispatcher import ConfigError, Request
-from llmdispatcher.server import ServeOptions
+from llmdispatcher.server import ServeOptions, first_keys
 from llmdispatcher.server.gateway.http import claim_ports
 from llmdispatcher.server.serve import _Application, make_dispatcher
 from llmdispatcher.testing import VendorSimulator
@@ -379,3 +380,18 @@ def test_what_cannot_be_served_is_told(tmp_path):
     assert (2, True) == (clash.returncode, f"metrics_port: {port} is the port of the gateway itself" in clash.stderr), clash.stderr
     assert (2, True) == (weak.returncode, "LLMDISPATCHER_ADMIN_KEY: the key is too weak" in weak.stderr), weak.stderr
     assert "sk-1234" not in weak.stderr
+
+
+def test_first_keys_that_cannot_be_written_are_not_made(tmp_path, monkeypatch):
+    """Nobody would know them, and no later start would make others."""
+    (tmp_path / "file").write_text("")
+    options = ServeOptions(simulate=True, database=f"sqlite:///{tmp_path}/keys.db")
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    for folder, error in ((tmp_path / "file" / "home", "cannot be made"), (tmp_path / "home", None)):
+        monkeypatch.setenv("LLMDISPATCHER_HOME", str(folder))
+        if error is not None:
+            with pytest.raises(ConfigError, match=error):
+                first_keys(options)
+            continue
+        made, path = first_keys(options)
+        assert [f"{key.label}: {secret}" for key, secret in made] == path.read_text().splitlines()
