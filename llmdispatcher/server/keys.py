@@ -7,7 +7,6 @@ verdict stands for :data:`GRACE` seconds. Organizations, teams and members are i
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import os
@@ -278,8 +277,11 @@ class KeyStore:
         if admin is not None:
             check_admin_key(admin)
             if self.find(admin) is None:
-                with contextlib.suppress(ConfigError):  # another worker was first
+                try:
                     self.create("administrator", scopes=SCOPES, secret=admin)
+                except ConfigError:
+                    if self.find_digest(hash_of(admin)) is None:
+                        raise  # else another worker was first
             return []
         return self._database.write(partial(self._make_first, hand_over))
 
