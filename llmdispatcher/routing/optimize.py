@@ -15,6 +15,7 @@ from ..runtime import new_lock
 from ..types import (
     Price,
     Request,
+    TextPart,
     TokenLimits,
     Tool,
     Usage,
@@ -136,6 +137,14 @@ def input_tokens(request: Request) -> int:
     if request.extra_params:
         characters += sum(map(len, texts_in(request.extra_params)))
     return characters // _CHARACTERS_PER_TOKEN + _TOKENS_PER_MESSAGE * len(messages)
+
+
+def longest_text(request: Request) -> int:
+    """An estimate of the tokens of its longest text, as :func:`input_tokens` counts them."""
+    contents = [message.content for message in request.messages]
+    parts = [part for said in contents if type(said) is tuple for part in said if isinstance(part, TextPart)]
+    lengths = [len(said) for said in contents if type(said) is str] + [len(part.text) for part in parts]
+    return max(lengths, default=0) // _CHARACTERS_PER_TOKEN + _TOKENS_PER_MESSAGE
 
 
 def _characters(tool: Tool | VendorTool) -> int:

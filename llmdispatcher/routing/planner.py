@@ -13,7 +13,7 @@ from ..types import AudioPart, FilePart, ImagePart, Request, Usage, stored_param
 from .balance import Balance, Balancer, among
 from .eligible import Named, Reserve, may_be_asked
 from .modes import Chosen, Placing
-from .optimize import CostOptimization, Ranking, input_tokens, ranked, tokens_of
+from .optimize import CostOptimization, Ranking, input_tokens, longest_text, ranked, tokens_of
 from .route import (
     BALANCED,
     EMBEDDINGS,
@@ -335,7 +335,8 @@ class Requirements:
         self.cost = cost
         self._tokens: Usage | None = None
         self._holders: frozenset[str] | None = None
-        self.input_tokens = input_tokens(request)
+        self.input_tokens = input_tokens(request) if EMBEDDINGS not in needs else longest_text(request)
+        """What must fit a model's window: of texts to embed each for itself."""
 
     @property
     def holders(self) -> frozenset[str]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import sqlalchemy as sa
 
 from .keys import KeyStore
 
+_T = TypeVar("_T")
 _metadata = sa.MetaData()
 _kept = sa.Table(
     "llmdispatcher_kept_ids",
@@ -58,14 +59,13 @@ class KeptIds:
             return
 
         def note(connection: sa.Connection) -> None:
-            self._make(connection)
             fresh = hashes - set(connection.scalars(sa.select(_kept.c.hash).where(_kept.c.hash.in_(hashes))))
             now = self._store.clock.now()
             if fresh:
                 rows = [{"hash": one, "organization": organization, "created_at": now} for one in sorted(fresh)]
                 connection.execute(sa.insert(_kept), rows)
 
-        self._store.database.write(note)
+        self._in_table(note)
 
     def are_of(self, organization: str, ids: Iterable[str]) -> bool:
         """Whether all of these are the organization's."""
@@ -74,16 +74,19 @@ class KeptIds:
             return True
         mine = sa.select(sa.func.count()).where(_kept.c.hash.in_(hashes), _kept.c.organization == organization)
 
-        def count(connection: sa.Connection) -> bool:
-            self._make(connection)
-            return bool(connection.scalar(mine) == len(hashes))
+        return self._in_table(lambda connection: bool(connection.scalar(mine) == len(hashes)))
 
-        return self._store.database.write(count)
+    def _in_table(self, work: Callable[[sa.Connection], _T]) -> _T:
+        """Do work in a transaction, and make the table before the first; it is there when that transaction has ended well."""
 
-    def _make(self, connection: sa.Connection) -> None:
-        if not self._made:
-            _metadata.create_all(connection)
-            self._made = True
+        def run(connection: sa.Connection) -> _T:
+            if not self._made:
+                _metadata.create_all(connection)
+            return work(connection)
+
+        found = self._store.database.write(run)
+        self._made = True
+        return found
 
 
 def _hash(value: str) -> str:

@@ -7,15 +7,15 @@ verdict stands for :data:`GRACE` seconds. Organizations, teams and members are i
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import attrs
@@ -266,20 +266,28 @@ class KeyStore:
         with self._lock:
             self._verdicts = {}
 
-    def first(self, admin: str | None = None) -> list[tuple[ApiKey, str]]:
+    def first(
+        self, admin: str | None = None, hand_over: Callable[[list[tuple[ApiKey, str]]], None] = lambda _made: None
+    ) -> list[tuple[ApiKey, str]]:
         """Make the first two keys, one of an administrator and one of the gateway, where the table is empty; else nothing.
 
         ``admin`` is the administrator's key, where there is one already. Of several processes that start together one makes them.
+        ``hand_over`` gets those that are made; where it raises none is, since nobody would know them.
         """
         if admin is not None:
             check_admin_key(admin)
             if self.find(admin) is None:
-                with contextlib.suppress(ConfigError):  # another worker was first
+                try:
                     self.create("administrator", scopes=SCOPES, secret=admin)
+                except ConfigError:
+                    if self.find_digest(hash_of(admin)) is None:
+                        raise  # else another worker was first
             return []
-        return self._database.write(self._make_first)
+        return self._database.write(partial(self._make_first, hand_over))
 
-    def _make_first(self, connection: sa.Connection) -> list[tuple[ApiKey, str]]:
+    def _make_first(
+        self, hand_over: Callable[[list[tuple[ApiKey, str]]], None], connection: sa.Connection
+    ) -> list[tuple[ApiKey, str]]:
         if connection.execute(sa.select(sa.func.count()).select_from(_keys)).scalar():
             return []
         made = []
@@ -295,6 +303,7 @@ class KeyStore:
             )
             connection.execute(_keys.insert().values(hash=hash_of(secret), **_row(key)))
             made.append((key, secret))
+        hand_over(made)
         return made
 
     def find(self, secret: str) -> ApiKey | None:

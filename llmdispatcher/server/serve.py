@@ -28,7 +28,7 @@ from .._text import room_logger
 from ..catalog import canonical, vendor_row
 from ..dispatcher import ConfigFile, Dispatcher, read_config_file
 from ..errors import ConfigError
-from ..runtime import from_environment, make_data_folder, make_file
+from ..runtime import from_environment, make_data_folder, make_file, new_lock
 from ..vendors import HttpVendor
 from .gateway.access import write_to_stdout
 from .gateway.app import Gateway, make_gateway
@@ -116,20 +116,28 @@ class ServeOptions:
 def first_keys(options: ServeOptions) -> tuple[list[tuple[ApiKey, str]], Path | None]:
     """Make the first keys where there are none. Off a terminal they stand in a file that its owner alone reads; returns its path.
 
-    Raises :class:`ConfigError` for an administrator's key in the environment that can be guessed.
+    Raises :class:`ConfigError` for an administrator's key in the environment that can be guessed, and where the file cannot be
+    written: then there are no keys, and the next start makes them.
     """
-    store = options.store()
+    store, paths = options.store(), list[Path]()
     try:
-        made = store.first(from_environment((ADMIN_KEY,)))
+        keep = (lambda _made: None) if sys.stderr.isatty() else lambda made: paths.append(_write_first(made))
+        made = store.first(from_environment((ADMIN_KEY,)), keep)
         store.budgets.prepare()
     finally:
         store.close()
-    if not made or sys.stderr.isatty():
-        return made, None
+    return made, paths[-1] if paths else None
+
+
+def _write_first(made: list[tuple[ApiKey, str]]) -> Path:
     path = make_data_folder() / f"first-keys-{made[0][0].id[:8]}.txt"
-    make_file(path)
-    path.write_text("".join([f"{key.label}: {secret}\n" for key, secret in made]), encoding="utf-8")
-    return made, path
+    try:
+        make_file(path)
+        path.write_text("".join([f"{key.label}: {secret}\n" for key, secret in made]), encoding="utf-8")
+    except OSError as error:
+        remedy = f"name a folder that can be written in LLMDISPATCHER_HOME, or give the administrator's key in {ADMIN_KEY}"
+        raise ConfigError(f"{path}: the first keys cannot be written ({error.strerror}); {remedy}") from None
+    return path
 
 
 def make_dispatcher(options: ServeOptions) -> Dispatcher:
@@ -261,36 +269,42 @@ class _Application:
     """The application of a worker, made at its first request or when the worker starts."""
 
     def __init__(self) -> None:
+        self._lock = new_lock()
         self._gateway: Gateway | None = None
         self._watch: ConfigWatch | None = None
+        self._options = ServeOptions()
         self._started: dict[str, Any] = {}
 
     def start(self, registry: Any = None) -> Gateway:
-        """Make it, and look after its configuration in this process."""
-        if self._gateway is None:
-            options = _options_of(os.environ.get(VARIABLE) or "{}")
-            if options.config is not None:
-                remake = functools.partial(_checked_dispatcher, options)
-                self._watch = ConfigWatch(Path(options.config), remake, options.drain, _all_mistakes)
-                self._started = start_in(read_config_file(options.config, only=()))
-            self._gateway = make_application(options, registry=registry)
-            _at_end(self._gateway.close, options.drain)
-            if multiprocessing.parent_process() is not None:
-                threading.Thread(target=_end_with_parent, args=(self._gateway,), name="llmdispatcher-parent", daemon=True).start()
-        if self._watch is not None:
-            self._watch.start(self._take_over)
-        return self._gateway
+        """Make it, once however many threads ask, and look after its configuration in this process."""
+        with self._lock:
+            if self._gateway is None:
+                self._gateway = self._make(registry)
+            if self._watch is not None:
+                self._watch.start(self._take_over)
+            return self._gateway
+
+    def _make(self, registry: Any) -> Gateway:
+        options = self._options = _options_of(os.environ.get(VARIABLE) or "{}")
+        if options.config is not None:
+            remake = functools.partial(_checked_dispatcher, options)
+            self._watch = ConfigWatch(Path(options.config), remake, options.drain, _all_mistakes)
+            self._started = start_in(read_config_file(options.config, only=()))
+        made = make_application(options, registry=registry)
+        _at_end(made.close, options.drain)
+        if multiprocessing.parent_process() is not None:
+            threading.Thread(target=_end_with_parent, args=(made,), name="llmdispatcher-parent", daemon=True).start()
+        return made
 
     def _take_over(self, made: Dispatcher, drain: float) -> None:
         """Go on with another dispatcher and what the file says to the gateway; raises for a mistake, and nothing has changed."""
         assert self._gateway is not None, "it is made before its configuration is looked after"
-        options = _options_of(os.environ.get(VARIABLE) or "{}")
-        self._gateway.replace_dispatcher(made, drain, _settings_of(options))
-        self._tell_of_start(options)
+        said = start_in(read_config_file(self._options.config, only=()))  # raises, and so before anything has changed
+        self._gateway.replace_dispatcher(made, drain, _settings_of(self._options))
+        self._tell_of_start(said)
 
-    def _tell_of_start(self, options: ServeOptions) -> None:
-        """Log which settings have changed that count from a start alone."""
-        said = start_in(read_config_file(options.config, only=()))
+    def _tell_of_start(self, said: dict[str, Any]) -> None:
+        """Log which settings have changed that count from a start alone, given what the file says of them now."""
         changed = sorted({*said, *self._started} - {name for name in said if said[name] == self._started.get(name)})
         if changed:
             logger.warning("server.%s: what the file says now counts from the next start of `serve`", ", server.".join(changed))

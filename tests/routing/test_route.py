@@ -10,10 +10,12 @@ from llmdispatcher import (
     ConfigError,
     ContextWindowExceeded,
     CostOptimization,
+    Dispatcher,
     ImagePart,
     LatencyOptimization,
     Message,
     ModelNotFound,
+    OpenAIVendor,
     Price,
     Request,
     Route,
@@ -203,6 +205,15 @@ def test_a_window_that_is_too_small_is_out():
     assert {"small": "about 1004 tokens do not fit the window of 1000 of m"} == skipped(
         request, targets=(target("small", context_window=1000), target("large", context_window=2000), target("unknown"))
     )
+
+
+def test_each_text_to_embed_has_the_window_for_itself(simulator):
+    """However many they are; one that is too long is refused."""
+    with Dispatcher() as dispatcher:
+        dispatcher.register_vendor(OpenAIVendor(api_key="sk-0123456789", base_url=simulator.openai_url))
+        assert 20 == len(dispatcher.embed("text-embedding-3-small", ["a" * 4_000] * 20).vectors)
+        with pytest.raises(ContextWindowExceeded, match="about 10004 tokens do not fit the window of 8191"):
+            dispatcher.embed("text-embedding-3-small", ["a", "a" * 40_000])
 
 
 def test_a_pinned_request_follows_no_rule():

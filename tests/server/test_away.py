@@ -9,8 +9,10 @@ from decimal import Decimal
 import attrs
 import pytest
 
+from llmdispatcher import ConfigError
 from llmdispatcher.server import Gateway, GatewaySettings, KeyStore
 from llmdispatcher.server.gateway import shared_limits
+from llmdispatcher.server.gateway.revoking import StreamKeys
 from llmdispatcher.testing import ManualClock
 
 from ..cases import each
@@ -306,3 +308,20 @@ def test_streams_end_with_their_key(gateway, simulator):
     assert "[DONE]" not in text
     assert any(b"word" in line for line in lines[1])
     streams[1].close()
+
+
+def test_a_look_at_the_keys_of_streams_that_fails_is_not_the_last(monkeypatch, tmp_path):
+    """Whatever it was, the next look is made."""
+    looks: list[Exception | set[str]] = [ConfigError("budget: this is none"), {"digest"}]
+
+    def bad_of(_digests):
+        found = looks.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    store, ended = KeyStore(tmp_path / "keys.db"), threading.Event()
+    monkeypatch.setattr(store, "bad_of", bad_of)
+    StreamKeys(store, every=0.01).watch("digest", lambda _error: ended.set())
+    assert ended.wait(PATIENCE)
+    store.close()

@@ -22,7 +22,7 @@ from llmdispatcher.wire import ANTHROPIC_MESSAGES
 
 from ..cases import each
 from ..conftest import PATIENCE
-from .conftest import HELLO
+from .conftest import HELLO, wait_until
 
 OPUS = Target(vendor="anthropic", model="claude-opus-4-5", kind="anthropic", **target_facts("anthropic", "claude-opus-4-5"))
 MINI = Target(vendor="openai", model="gpt-4o-mini", kind="openai", **target_facts("openai", "gpt-4o-mini"))
@@ -334,6 +334,19 @@ class TestDraining:
         next(line for line in stream.iter_lines() if b"word" in line)
         stream.close()
         assert 2 * cost == _spent_at_last(served, key, lambda spent: spent >= 2 * cost)
+
+    def test_a_client_that_leaves_while_the_vendor_is_silent(self, served, simulator):
+        """Its answer is closed twice, by itself and by the server; the rest is read all the same."""
+        key, secret = served.app.keys.create("a key", budget="5/day")
+        simulator.always("word " * 8)
+        whole = served.post("/v1/chat/completions", HELLO, key=secret)
+        cost = Decimal(whole.headers["x-llmdispatcher-cost"])
+        simulator.tokens_per_second = 2.0
+        stream = served.post("/v1/chat/completions", {**HELLO, "stream": True}, key=secret, stream=True)
+        next(line for line in stream.iter_lines() if b"word" in line)
+        stream.close()
+        wait_until(served.app.is_idle)
+        assert 2 * cost == served.app.keys.spent([key])[key.id]
 
 
 class TestMostOutput:

@@ -42,6 +42,12 @@ def test_each_setting_of_the_table_counts(tmp_path):
     assert kept == _settings(tmp_path, "[server]\n", kept)
 
 
+def test_a_vendor_that_drains_may_be_spelt_in_any_way():
+    """As it may be in all of the file."""
+    settings = GatewaySettings(drain_vendors=("OpenAI", "azure-openai"))
+    assert [True, True, False, False] == [settings.drains(name) for name in ("openai", "azure", "anthropic", None)]
+
+
 @each(
     "line, told",
     [

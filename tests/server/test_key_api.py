@@ -239,6 +239,33 @@ def test_a_new_key_never_has_more_than_its_maker(served):
     )
 
 
+@each(
+    "more",
+    [
+        {"scopes": ["operator"]},
+        {"models": None},
+        {"models": ["*"]},
+        {"budget": None},
+        {"budget": "9/day"},
+        {"requests_per_minute": None},
+    ],
+)
+def test_a_key_with_more_than_its_maker_gets_no_new_secret(served, more):
+    """The secret would be the maker's way to what it has not; an equal key gets one."""
+    keys, least = served.app.keys, {"models": ["gpt-*"], "budget": "5/day", "requests_per_minute": 60}
+    _, maker = keys.create("narrow", scopes=["keys", "gateway"], **least)
+    mine, _ = keys.create("equal", scopes=["keys"], **least)
+    other, secret = keys.create("wide", **{**least, **more})
+    refused = served.post(f"/api/v1/keys/{other.id}/rotate", None, key=maker)
+
+    assert (403, "more_than_maker", next(iter(more))) == (
+        refused.status_code,
+        *[refused.json()["error"][x] for x in ("code", "param")],
+    )
+    assert other == keys.find(secret)
+    assert 200 == served.post(f"/api/v1/keys/{mine.id}/rotate", None, key=maker).status_code
+
+
 def test_while_the_database_is_away_nothing_is_managed(served, maker):
     """503 with a code, not a failure of the gateway's."""
     assert 200 == served.get("/api/v1/keys", key=maker).status_code

@@ -115,6 +115,15 @@ def test_an_administrator_s_key_from_outside(tmp_path):
             store.first(weak)
 
 
+def test_an_administrator_s_key_that_cannot_be_made_is_told(tmp_path, monkeypatch):
+    """A start without it would be one that nobody can change anything of."""
+    monkeypatch.setattr("llmdispatcher.server.keys.MOST_LIVE_KEYS", 1)
+    store = KeyStore(tmp_path / "keys.db")
+    store.create("a")
+    with pytest.raises(ConfigError, match="has 1 live keys, and may have 1"):
+        store.first("0123456789abcdef0123456789abcdef")
+
+
 def test_while_the_database_is_away_the_last_verdict_stands(tmp_path):
     """For five minutes; an unknown key is told that nobody knows, and not that it is wrong."""
     clock = ManualClock()

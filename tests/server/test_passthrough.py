@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 
 from llmdispatcher import ConfigError, Dispatcher, Ledger, OpenAIVendor
 from llmdispatcher.runtime import SYSTEM_CLOCK
@@ -147,6 +148,27 @@ def test_no_other_spelling_of_a_path_passes(vendor, keys, path):
 
     assert answer.split(b" ", 2)[1] in (b"404", b"400"), answer
     assert [] == vendor.heard
+
+
+def test_a_row_may_spell_its_vendor_in_any_way(vendor, keys):
+    """A key is asked by the name that is registered."""
+    vendor.answers = [whole(b"{}")]
+    rows = [{"path": "/v1/moderations", "vendor": "OpenAI"}]
+    with passing_over(vendor, keys, rows, key={"vendors": ["openai"], "models": ["openai:v1/*"]}) as gate:
+        assert 200 == gate.post("/v1/moderations", {"input": "a"}).status_code
+    with passing_over(vendor, keys, rows, key={"vendors": ["anthropic"]}) as gate:
+        assert 403 == gate.post("/v1/moderations", {"input": "a"}).status_code
+
+
+def test_no_key_in_an_address_reaches_the_vendor(vendor, keys):
+    """The gateway's own, as Google's clients show it, nor any other; the other parameters do."""
+    vendor.answers = [whole(b"{}")]
+    rows = [{"path": "/v1beta/files", "vendor": "google", "to": "/files"}]
+    with passing_over(vendor, keys, rows) as gate:
+        address = f"{gate.url}/v1beta/files?key={gate.key}&k%65y={gate.key}&API_KEY=mine&uploadType=media"
+        got = requests.post(address, json={}, timeout=PATIENCE)
+
+    assert (200, ["/v1beta/files?uploadType=media"]) == (got.status_code, [one.path for one in vendor.heard])
 
 
 def test_without_a_row_the_path_tells_how_to_have_one(passing):

@@ -92,6 +92,21 @@ def _served(dispatcher, tmp_path, simulator, **settings):
             app.close()
 
 
+def test_a_listener_that_fails_takes_no_record_away(served, caplog):
+    """The next one hears of the request, it is written down, and the failure is logged."""
+    heard: list[str] = []
+
+    def fail(_record):
+        raise RuntimeError("a label")
+
+    served.app.log.listeners += [fail, lambda record: heard.append(record.id)]
+    answer = served.post("/v1/chat/completions", HELLO)
+
+    assert 200 == _record(served, answer).status_code
+    assert answer.headers["x-llmdispatcher-request-id"] in heard
+    assert "RuntimeError in test_records.py" in caplog.text
+
+
 def test_streams_are_recorded_when_they_end(served):
     """With their cost, and the time to the first piece."""
     answer = served.post("/v1/messages", {**HELLO, "max_tokens": 50, "stream": True, "model": "claude-haiku-4-5"})
@@ -166,6 +181,7 @@ def test_a_session_s_cost_and_what_prompt_caching_saved(served):
         ("start=2026-02-01&end=2026-01-01", "end"),
         ("by=day&by=key", "by"),
         ("x=1", "x"),
+        ("&".join(["by=day"] * 21), "query"),
     ],
 )
 def test_queries_that_cannot_be(served, query, field):

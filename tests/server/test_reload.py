@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import re
 import signal
@@ -14,8 +15,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from llmdispatcher import Config, ConfigError, Dispatcher, OpenAIVendor
+from llmdispatcher import Config, ConfigError, Dispatcher, OpenAIVendor, Request
+from llmdispatcher.dispatcher import read_config_file
 from llmdispatcher.server import Gateway, GatewaySettings, ServeOptions, serve
+from llmdispatcher.server.gateway.file_settings import start_in
 from llmdispatcher.server.reload import ConfigWatch
 from llmdispatcher.testing import VendorSimulator
 
@@ -242,9 +245,44 @@ def test_a_changed_port_counts_from_the_next_start(tmp_path, two, keys, caplog):
     ):
         caplog.clear()
         path.write_text(_config(two[1]) + text)
-        served._tell_of_start(ServeOptions(config=str(path)))
+        served._tell_of_start(start_in(read_config_file(path, only=())))
         assert told is ("server.port: what the file says now counts from the next start" in caplog.text)
     served._gateway.close()
+
+
+@pytest.fixture
+def application(tmp_path, two, monkeypatch):
+    """One that reloads when it is told to, with its file."""
+    path = tmp_path / "c.toml"
+    path.write_text(_config(two[1], more='[server]\npublic_url = "https://one.example"\n'))
+    monkeypatch.setenv(serve.VARIABLE, json.dumps({"config": str(path), "database": str(tmp_path / "server.db")}))
+    monkeypatch.setattr(ConfigWatch, "start", lambda watch, replace: setattr(watch, "_replace", replace))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(serve, "_at_end", lambda *_: None)
+    made = serve._Application()
+    gateway = made.start()
+    yield made, gateway, path
+    gateway.close()
+
+
+def test_a_file_that_vanishes_behind_a_reload_takes_no_dispatcher_away(application):
+    """What it says is read before anything has changed: the new dispatcher answers, and is not closed."""
+    served, gateway, path = application
+    gateway.at_reload.append(lambda _dispatcher: path.unlink())
+    before = gateway.dispatcher
+    assert served._watch.reload()
+    assert gateway.dispatcher is not before
+    assert "new answer" == gateway.dispatcher.send(Request("gpt-4o-mini", "hi")).content
+
+
+def test_the_public_address_counts_from_the_next_start(application, caplog):
+    """The rules of hosts stay, where the file alone names it, too; and that is told."""
+    served, gateway, path = application
+    before = gateway.settings.rules
+    path.write_text(path.read_text().replace("one.example", "two.example"))
+    assert served._watch.reload()
+    assert before == gateway.settings.rules
+    assert "server.public_url: what the file says now counts from the next start" in caplog.text
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="it counts descriptors in /proc")

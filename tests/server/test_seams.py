@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import requests
 
 from llmdispatcher import Dispatcher, HttpVendor
 from llmdispatcher.errors import ConfigError
+from llmdispatcher.server.gateway.checks import MOST_MEMBERS
 
 from ..cases import each
 from ..conftest import PATIENCE
@@ -36,6 +38,29 @@ def test_what_a_body_names_is_read_whatever_it_calls_itself(vendor, keys, kind):
     with passing_over(vendor, keys, ROWS, key={"models": ["gpt-4o-mini", "openai:v1/moderations"]}) as gate:
         assert 403 == gate.post("/v1/moderations", b'{"model": "gpt-5-pro"}', headers=headers).status_code
     assert [] == vendor.heard
+
+
+@each("kind", JSONS)
+def test_a_body_is_bounded_whatever_it_calls_itself(vendor, keys, kind):
+    """Before it is decoded: neither deeper nor longer than a body that says that it is JSON."""
+    vendor.answers = [whole(b"{}")]
+    with passing_over(vendor, keys, ROWS) as gate:
+        refused = [
+            gate.post("/v1/moderations", body, headers={"Content-Type": kind}).json()["error"]["code"]
+            for body in (b'{"a": ' + b"[" * 65 + b"]" * 65 + b"}", b'{"a": [' + b"1," * MOST_MEMBERS + b"1]}")
+        ]
+
+    assert (["too_deep", "too_many_members"], []) == (refused, vendor.heard)
+
+
+@each("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_json_in_another_encoding_than_utf_8_is_refused(vendor, keys, encoding):
+    """A sign of it has the byte of a quotation mark, behind which nothing would be counted."""
+    vendor.answers = [whole(b"{}")]
+    with passing_over(vendor, keys, ROWS) as gate:
+        got = gate.post("/v1/moderations", '{"a": "\u2200", "input": "b"}'.encode(encoding))
+
+    assert (400, "invalid_request_error", []) == (got.status_code, got.json()["error"]["code"], vendor.heard)
 
 
 def _form(*heads: str, value: str) -> bytes:
@@ -68,6 +93,17 @@ def test_a_form_is_read_in_every_spelling(vendor, keys, form):
         body = _form(head.format("file_id"), value="file-of-another")
         assert gate.post("/v1/audio/transcriptions", body, headers=headers).status_code in (400, 404)
     assert [] == vendor.heard
+
+
+@each("name", ["model", "Model", "models[]", "models[0]", "fallback_models", "fallbacks[0][model]"])
+def test_a_field_of_a_form_names_a_model_as_one_of_json_does(vendor, keys, name):
+    """In each spelling in which a vendor may read it, with the index that forms have."""
+    vendor.answers = [whole(b"{}")]
+    body = _form(f'Content-Disposition: form-data; name="{name}"', value="gpt-5-pro")
+    with passing_over(vendor, keys, ROWS, key={"models": ["whisper-1", "openai:v1/audio/transcriptions"]}) as gate:
+        got = gate.post("/v1/audio/transcriptions", body, headers={"Content-Type": "multipart/form-data; boundary=x"})
+
+    assert (403, []) == (got.status_code, vendor.heard)
 
 
 FURTHER = [{"models": ["gpt-5-pro"]}, {"fallbacks": [{"model": "gpt-5-pro"}]}, {"models": "gpt-5-pro"}, {"Models": ["gpt-5-pro"]}]
@@ -164,3 +200,21 @@ def test_a_further_model_is_asked_for_as_any_is(vendor, keys, case):
     with passing_over(vendor, keys, ROWS, key={"models": own, "organization": organization, "team": "a"}) as gate:
         named = "openai/gpt-4o-mini" if "slash" in case else "openai:gpt-4o-mini"
         assert status == gate.post("/v1/moderations", {"input": "a", "model": named}).status_code
+
+
+def test_a_vendor_that_echoes_its_key_as_an_id_tells_it_nobody(vendor, keys):
+    """On no path on which its answers pass."""
+    own = "sk-of-the-gateway"
+    head = {"x-request-id": own, "request-id": own}
+    vectors = {"object": "list", "model": "m", "data": [{"index": 0, "embedding": [1.0]}], "usage": {"prompt_tokens": 1}}
+    vendor.answers = [whole(body, headers=head) for body in (json.dumps(vectors).encode(), b'{"input_tokens": 5}', b"{}")]
+    asked = [
+        ("/v1/embeddings", {"model": "openai:text-embedding-3-small", "input": "a"}),
+        ("/v1/messages/count_tokens", {"model": "anthropic:claude-haiku-4-5", "messages": [{"role": "user", "content": "a"}]}),
+        ("/v1/moderations", {"input": "a", "stream": True}),
+    ]
+    with passing_over(vendor, keys, ROWS) as gate:
+        answers = [gate.post(path, body) for path, body in asked]
+
+    assert [(200, False)] * 3 == [(one.status_code, own in str(one.headers)) for one in answers]
+    assert all(one.headers["x-llmdispatcher-vendor-request-id"] for one in answers)

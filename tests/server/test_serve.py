@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -10,16 +11,18 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 
 from llmdispatcher import ConfigError, Request
-from llmdispatcher.server import ServeOptions
+from llmdispatcher.server import ServeOptions, first_keys
 from llmdispatcher.server.gateway.http import claim_ports
 from llmdispatcher.server.serve import _Application, make_dispatcher
 from llmdispatcher.testing import VendorSimulator
@@ -255,6 +258,27 @@ def test_options_in_the_variable_that_are_none(text, monkeypatch):
         _Application().start()
 
 
+def test_two_first_requests_make_one_application(monkeypatch):
+    """Where a server loads the application without a worker's start, and its threads get the first requests together."""
+    made: list[SimpleNamespace] = []
+    both = threading.Barrier(2)
+
+    def make(_options, registry):
+        made.append(SimpleNamespace(close=registry))
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.5)
+        return made[-1]
+
+    monkeypatch.setenv("LLMDISPATCHER_SERVE", "{}")
+    monkeypatch.setattr("llmdispatcher.server.serve.make_application", make)
+    monkeypatch.setattr("llmdispatcher.server.serve._at_end", lambda *_: None)
+    served = _Application()
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(lambda _: served.start(), range(2)))
+
+    assert [*made, *made] == found
+
+
 def test_simulated_vendors_stand_in_for_those_of_a_file(tmp_path):
     """No key and no prompt leaves the machine, whatever a file names; names and models are those of the file."""
     with VendorSimulator() as real:
@@ -356,3 +380,18 @@ def test_what_cannot_be_served_is_told(tmp_path):
     assert (2, True) == (clash.returncode, f"metrics_port: {port} is the port of the gateway itself" in clash.stderr), clash.stderr
     assert (2, True) == (weak.returncode, "LLMDISPATCHER_ADMIN_KEY: the key is too weak" in weak.stderr), weak.stderr
     assert "sk-1234" not in weak.stderr
+
+
+def test_first_keys_that_cannot_be_written_are_not_made(tmp_path, monkeypatch):
+    """Nobody would know them, and no later start would make others."""
+    (tmp_path / "file").write_text("")
+    options = ServeOptions(simulate=True, database=f"sqlite:///{tmp_path}/keys.db")
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    for folder, error in ((tmp_path / "file" / "home", "cannot be made"), (tmp_path / "home", None)):
+        monkeypatch.setenv("LLMDISPATCHER_HOME", str(folder))
+        if error is not None:
+            with pytest.raises(ConfigError, match=error):
+                first_keys(options)
+            continue
+        made, path = first_keys(options)
+        assert [f"{key.label}: {secret}" for key, secret in made] == path.read_text().splitlines()

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from llmdispatcher import ConfigError
 from llmdispatcher.server import GatewaySettings, KeyStore, create_app
@@ -139,3 +140,14 @@ def test_postgresql_keeps_them_too(postgres):
         assert other.are_of("ours", ["resp_1", "file_1"])
         assert one.are_of("theirs", ["file_2"])
         assert not one.are_of("theirs", ["resp_1"])
+
+
+def test_a_first_use_that_fails_leaves_the_table_to_the_next(tmp_path):
+    """It is gone with the transaction that made it."""
+    store = KeyStore(tmp_path / "keys.db")
+    kept = KeptIds(store)
+    with pytest.raises(IntegrityError):
+        kept.add(None, ["file-1"])  # type: ignore[arg-type]  # something that no row can have
+    kept.add("acme", ["file-1"])
+    assert [True, False] == [kept.are_of(name, ["file-1"]) for name in ("acme", "another")]
+    store.close()

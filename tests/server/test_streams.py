@@ -11,11 +11,12 @@ import requests
 
 from llmdispatcher import AnthropicVendor, Config, Dispatcher, OpenAIVendor
 from llmdispatcher.server import GatewaySettings, create_app
+from llmdispatcher.server.gateway.record import RequestRecord
 from llmdispatcher.testing import VendorSimulator, faults
 
 from ..cases import each
 from ..conftest import PATIENCE
-from .conftest import HELLO, serving
+from .conftest import HELLO, serving, wait_until
 from .test_gateway import GOOGLE, MODELS
 
 STREAMED = {
@@ -159,3 +160,19 @@ def test_the_places_of_requests_come_back(dispatcher, keys, simulator):
                 assert turn % 2 or answer.text
     assert 0 == app._state.in_flight._all
     assert app.settings.bodies_together == app._bodies._left
+
+
+@each("form", list(STREAMED))
+def test_a_heartbeat_is_no_first_output(keys, form):
+    """However a format writes it; the record's time is that of the vendor's first piece."""
+    _, secret = keys.create("a test")
+    path, body = STREAMED[form]
+    with VendorSimulator(latency=1.0) as simulator, Dispatcher(Config(default_vendor="openai")) as made:
+        made.register_vendor(OpenAIVendor(api_key="sk", base_url=simulator.openai_url))
+        app = create_app(made, keys=keys, settings=GatewaySettings(threads=8, patience=0.1, heartbeat=0.3))
+        records: list[RequestRecord] = []
+        app.log.listeners.append(records.append)
+        with serving(app) as url:
+            requests.post(url + path, json=body, headers={"x-api-key": secret}, timeout=60).raise_for_status()
+            wait_until(lambda: records)
+    assert (records[0].first_output or 0.0) >= 1.0

@@ -17,6 +17,7 @@ from ...dispatcher import StreamingResponse
 from ...errors import DispatchError
 from ...runtime import SYSTEM_CLOCK, ChannelClosed
 from ...types import Embeddings, Response, StreamChunk
+from ...vendors import HttpVendor
 from ...wire import Inbound
 from .formats import GOOGLE, GatewayError, error_for_client
 from .http import BODY_SECONDS, GLANCE, GatewaySettings, Leavers, Task, can_tell_leaving, has_left
@@ -79,6 +80,12 @@ def facts_of(response: Response | Embeddings) -> dict[str, str]:
     if isinstance(response, PassedEmbeddings):
         limits, facts["vendor-request-id"] = response.head.limits, response.head.request_id
     return {**limits, **{f"x-llmdispatcher-{name}": header_text(f"{value}") for name, value in facts.items() if value is not None}}
+
+
+def hide_own_key(headers: dict[str, str], vendor: object) -> None:
+    """Take a vendor's key out of its id of an answer, which may echo it."""
+    if VENDOR_ID in headers and isinstance(vendor, HttpVendor):
+        headers[VENDOR_ID] = vendor.mask(headers[VENDOR_ID])
 
 
 def place_of(error: BaseException) -> str:
@@ -146,7 +153,8 @@ class Events:
         self._iterator: Iterator[bytes] | None = None
         self._leavers, self._keep = leavers, task.keep
         self._given: float | None = None
-        self._drains = settings.drains
+        self._has_output = False
+        self._drains, self._drained = settings.drains, False
         self._stopped: DispatchError | None = None
 
     def begin(self, patience: float) -> None:
@@ -179,7 +187,7 @@ class Events:
         self._given = None
         piece = next(self._iterator)
         self._given = SYSTEM_CLOCK.monotonic()
-        if self._record is not None and self._record.first_output is None and piece != self._form.heartbeat:
+        if self._record is not None and self._record.first_output is None and self._has_output:
             self._record.first_output = self._given - self._record.begun
         return piece
 
@@ -197,9 +205,11 @@ class Events:
     def close(self) -> None:
         """Stop the vendor, and give back what the request had; idempotent."""
         self._leavers.drop(self._stream.close)
+        if self._drained:  # the iterator has closed it, and the server does so again
+            return
         if self._charge is not None and not self._stream.done_channel.closed and self._drains(self._stream.vendor):
-            charge, self._charge = self._charge, None
-            threading.Thread(target=self._drain, args=(charge,), name="llmdispatcher-drain", daemon=True).start()
+            self._drained = True
+            threading.Thread(target=self._drain, args=(self._charge,), name="llmdispatcher-drain", daemon=True).start()
             return
         try:
             self._stream.close()
@@ -259,6 +269,7 @@ class Events:
     def _pieces(self) -> Iterator[bytes]:
         """The events; heartbeats while the vendor is silent."""
         channel, writer = self._stream.content_channel, self._writer
+        self._has_output = self._first is not None
         yield writer.write(self._first) if self._first is not None else self._form.heartbeat
         silent = unheard = 0.0
         while True:
@@ -281,6 +292,7 @@ class Events:
             silent = unheard = 0.0
             self._note(chunk)
             if events := writer.write(chunk):
+                self._has_output = True
                 yield events
         try:
             self._stream.response()

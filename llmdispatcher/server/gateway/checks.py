@@ -16,6 +16,8 @@ STATEFUL = ("previous_response_id", "conversation", "container", "prompt", "cach
 """Fields that refer to what a vendor keeps: with shared keys anybody could name what another left there."""
 _KEPT_INSIDE = frozenset({"file_id", "file_ids", "vector_store_ids", "fileId", "fileIds", "fileSearchStoreNames"})
 """Fields of tools and of parts of a conversation that refer to what a vendor keeps."""
+FURTHER = ("models", "fallbacks", "fallbackmodels")
+"""Fields of models that some vendors fall back to, as :func:`is_name_of` compares them."""
 MOST_DEPTH = 64
 """Objects and lists within each other."""
 MOST_MEMBERS, MOST_OF_EMBEDDINGS = 200_000, 500_000
@@ -93,7 +95,7 @@ def further_models(fields: Mapping[str, Any]) -> list[Any]:
     """The models that some vendors fall back to; ``None`` stands for one that cannot be read."""
     found: list[Any] = []
     for field, listed in fields.items():
-        if is_name_of(field, "models", "fallbacks", "fallbackmodels") and listed:
+        if is_name_of(field, *FURTHER) and listed:
             named = listed if isinstance(listed, list) else [None]
             found += [one.get("model") if isinstance(one, dict) else one for one in named]
     return [one if isinstance(one, str) else None for one in found]

@@ -17,7 +17,7 @@ from ...vendors import HttpVendor
 from ...wire import COUNTING, EMBEDDING_CODECS, EmbeddingCodec, Inbound
 from ..kept_ids import made_in, references_in
 from ..keys import ApiKey
-from .answers import VENDOR_ID, StreamedAnswer, WholeAnswer, facts_of, header_text, stream_of
+from .answers import VENDOR_ID, StreamedAnswer, WholeAnswer, facts_of, header_text, hide_own_key, stream_of
 from .caching import may_cache
 from .checks import check_media, check_output, check_settings, check_stateless, further_models, models_of_tools
 from .formats import ITS_MODELS, MESSAGES, GatewayError, without_keys
@@ -85,9 +85,7 @@ class Conversations:
         with charging(task.charge):
             stream = self._dispatcher.send_streaming(asked.request, timeout=timeout)
         answer = stream_of(stream, task, asked, self._settings, self._state.leavers)
-        vendor = self._dispatcher.get_vendor(stream.vendor) if stream.vendor is not None else None
-        if (told := answer.headers.get(VENDOR_ID)) is not None and isinstance(vendor, HttpVendor):
-            answer.headers[VENDOR_ID] = vendor.mask(told)
+        hide_own_key(answer.headers, self._dispatcher.get_vendor(stream.vendor or ""))
         return answer
 
     def _with_model(self, task: Task, request: Request, model: str) -> Request:
@@ -213,7 +211,9 @@ class Conversations:
             body = codec.write_response(found, asked)
             if task.incoming.path.endswith(":embedContent"):
                 body = json.dumps({"embedding": json.loads(body)["embeddings"][0]}).encode()
-        return WholeAnswer(200, body, {"Content-Type": "application/json", **facts_of(found)})
+        headers = {"Content-Type": "application/json", **facts_of(found)}
+        hide_own_key(headers, self._dispatcher.get_vendor(found.vendor or ""))
+        return WholeAnswer(200, body, headers)
 
     def _check_no_texts(self, task: Task, asked: EmbeddingRequest) -> None:
         """Raise for what has no texts alone, and that guards or a budget cannot look into."""
@@ -252,6 +252,7 @@ class Conversations:
         if document.count is not None:
             body, head = document.count
             told = {VENDOR_ID: head.request_id} if head.request_id is not None else {}
+            hide_own_key(told, self._dispatcher.get_vendor(counted.vendor or ""))
             return WholeAnswer(200, body, {**head.limits, **headers, **told})
         counting = next(one for one in COUNTING.values() if one.codec is task.form.codec)
         return WholeAnswer(200, counting.write(counted.tokens), headers)

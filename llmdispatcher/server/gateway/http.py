@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, unquote_plus
 
 import attrs
 
+from ...catalog import canonical
 from ...errors import ConfigError
 from ...runtime import Cancellation, Clock, new_lock, unique_hex
 from ..keys import ApiKey
@@ -92,7 +93,7 @@ class GatewaySettings:
 
     def drains(self, vendor: str | None) -> bool:
         """Whether an answer of a vendor is read to its end though its client has left."""
-        return "*" in self.drain_vendors or (vendor is not None and vendor in self.drain_vendors)
+        return "*" in self.drain_vendors or (vendor is not None and canonical(vendor) in map(canonical, self.drain_vendors))
 
 
 @attrs.frozen(kw_only=True)
@@ -463,7 +464,12 @@ _PARAMETER = re.compile(r"([^?&;=]*)=([^&;]*)")
 
 
 def _hidden(found: re.Match[str]) -> str:
-    return f"{found[1]}=***" if unquote_plus(found[1]).strip().lower() in _SECRETS else found[0]
+    return f"{found[1]}=***" if has_a_key(unquote_plus(found[1])) else found[0]
+
+
+def has_a_key(parameter: str) -> bool:
+    """Whether the parameter of an address is one in which clients show their key, by its name."""
+    return parameter.strip().lower() in _SECRETS
 
 
 @contextmanager

@@ -70,8 +70,8 @@ def change_key(store: KeyStore, maker: ApiKey, key_id: str, body: bytes) -> dict
 
 
 def rotate_key(store: KeyStore, maker: ApiKey, key_id: str) -> dict[str, Any]:
-    """Give a key a new secret, which is returned once. Raises :class:`GatewayError` with 404 as above."""
-    _one(store, maker, key_id)
+    """Give a key a new secret, which is returned once. Raises :class:`GatewayError` as above, and for a key with more."""
+    _check_no_more(maker, _one(store, maker, key_id))
     rotated = store.rotate(key_id, maker.organization)
     if rotated is None:
         raise _unknown()
@@ -162,6 +162,15 @@ def _scopes(maker: ApiKey, wanted: list[Any]) -> list[str]:
     if more is not None and "operator" not in maker.scopes:
         raise _more("scopes", f"{more!r}")
     return list(dict.fromkeys(wanted))
+
+
+def _check_no_more(maker: ApiKey, key: ApiKey) -> None:
+    """Raise for a key that has more than the maker: by its new secret the maker would have that, too."""
+    _scopes(maker, list(key.scopes))
+    within = _within(maker, {name: value for name in _SETTINGS if (value := getattr(key, name)) is not None})
+    more = next((name for name, most in within.items() if getattr(key, name) != most), None)
+    if more is not None:
+        raise _more(more, "what the key has")
 
 
 def _within(maker: ApiKey, wanted: Mapping[str, Any]) -> dict[str, Any]:

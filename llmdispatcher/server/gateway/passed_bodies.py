@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 
 from ...errors import InvalidRequest
 from ..kept_ids import ARGUMENTS, REFERENCES, references_in
-from .checks import check_members, further_models, is_name_of
+from .checks import FURTHER, check_members, further_models, is_name_of
 
 _MOST_FIELDS = 1000
 _MOST_OF_A_HEAD = 4096
@@ -46,7 +46,8 @@ def is_json(content_type: str) -> bool:
 def document_in(body: bytes, content_type: str) -> Any:
     """The JSON in a body, where it is that, or the lists of a form in one line; ``None`` for anything else.
 
-    Raises :class:`InvalidRequest` for one that is not whole, or has a name twice.
+    Raises :class:`InvalidRequest` for one that is not whole, or has a name twice, and :class:`GatewayError` for one that is too
+    deep, or has too many members.
     """
     if is_form(content_type) or _is_lines(content_type):
         return None
@@ -55,8 +56,9 @@ def document_in(body: bytes, content_type: str) -> Any:
             return _urlencoded(body)
         if _JSON_BEGINS.match(body) is None:
             return None
+        check_members(body)  # as it was where the body says that it is JSON
     try:
-        return json.loads(body, object_pairs_hook=_once)
+        return json.loads(body.decode("utf-8-sig"), object_pairs_hook=_once)  # the bounds are counted in UTF-8
     except (ValueError, RecursionError):
         raise InvalidRequest("body: this is not JSON, or has a name twice; send a JSON object") from None
 
@@ -147,7 +149,8 @@ def check_whole(path: str, document: Any) -> None:
 def models_in(body: bytes, content_type: str) -> list[str] | None:
     """The models that a body names, be it JSON or a form; ``None`` for a body that cannot be read."""
     if is_form(content_type):
-        return [value for name, value in form_fields(body, content_type) if is_name_of(name, "model", "models", "fallbacks")]
+        fields = [(name.partition("[")[0], value) for name, value in form_fields(body, content_type)]
+        return [value for name, value in fields if is_name_of(name, "model", *FURTHER)]
     if _is_lines(content_type):
         return []
     document = document_in(body, content_type)

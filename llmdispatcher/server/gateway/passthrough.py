@@ -27,10 +27,10 @@ from ..budgets import accounts_of
 from ..kept_ids import field_of_reference, made_in, references_in
 from ..keys import ApiKey
 from . import passed_bodies
-from .answers import VENDOR_ID, StreamedAnswer, WholeAnswer, facts_of
+from .answers import VENDOR_ID, StreamedAnswer, WholeAnswer, facts_of, hide_own_key
 from .checks import kept_in
 from .formats import ITS_MODELS, NO_PATH, GatewayError
-from .http import GLANCE, GatewaySettings, Incoming, PassthroughRow, Task, has_left
+from .http import GLANCE, GatewaySettings, Incoming, PassthroughRow, Task, has_a_key, has_left
 from .models import ModelNames
 from .passing import PassedChunk, PassedResponse, head_of
 from .sessions import note_request
@@ -135,7 +135,7 @@ class Passthrough:
         target = target_of(row, vendor, task)
         self._state.check_kept(task, set(task.match.groups()))
         if task.incoming.method != "POST":
-            self._check_model(key, row, [])
+            self._check_model(key, vendor.name, row, [])
             reply = vendor.request(
                 task.incoming.method, target, timeout=self._settings.timeout, max_retries=0, max_body=_MOST_PASSED
             )
@@ -144,7 +144,7 @@ class Passthrough:
             return WholeAnswer(200, reply.content, {**told, **content_headers(reply.headers.get("content-type", ""))})
         content_type = content_type_of(task.incoming)
         models, files = passed_bodies.models_in(task.body, content_type), passed_bodies.named_in_files(task.body, content_type)
-        self._check_model(key, row, None if models is None else [*models, *files.models])
+        self._check_model(key, vendor.name, row, None if models is None else [*models, *files.models])
         document = passed_bodies.document_in(task.body, content_type)
         passed_bodies.check_whole(row.to or row.path, document)
         named = references_in(document) | passed_bodies.references_in_form(task.body, content_type) | files.ids
@@ -158,22 +158,24 @@ class Passthrough:
             self._state.log.dispatch(task.record)
         if stream:
             opened = self._dispatcher.send_streaming_to_vendor(vendor.name, request, timeout=self._settings.timeout)
-            return streamed_answer(opened, task, self._settings.timeout)
+            answer = streamed_answer(opened, task, self._settings.timeout)
+            hide_own_key(answer.headers, vendor)
+            return answer
         with self._state.leavers.watch(task.incoming.environ) as cancel:
-            answer = self._dispatcher.send_to_vendor(vendor.name, request, timeout=self._settings.timeout, cancel=cancel)
+            response = self._dispatcher.send_to_vendor(vendor.name, request, timeout=self._settings.timeout, cancel=cancel)
         if task.record is not None:
-            task.record.answered(answer)
-        passed = whole_answer(answer)
+            task.record.answered(response)
+        passed = whole_answer(response)
         _keep_made(task, passed.body, passed.headers["Content-Type"])
         return passed
 
-    def _check_model(self, key: ApiKey, row: PassthroughRow, named: list[str] | None) -> None:
-        """Raise unless a key may ask for the model that a body names, or else for the path."""
-        if not key.may_use(row.vendor):
-            raise GatewayError(f"this key may not use {row.vendor}, the vendor of this path", status=403, code="model_not_allowed")
+    def _check_model(self, key: ApiKey, vendor: str, row: PassthroughRow, named: list[str] | None) -> None:
+        """Raise unless a key may use the vendor, by its registered name, and ask for the models that a body names, or the path."""
+        if not key.may_use(vendor):
+            raise GatewayError(f"this key may not use {vendor}, the vendor of this path", status=403, code="model_not_allowed")
         if not key.limits_models:
             return
-        if named is None or not all(self._names.may_name(key, name) for name in named or [f"{row.vendor}:{row.path.strip('/')}"]):
+        if named is None or not all(self._names.may_name(key, name) for name in named or [f"{vendor}:{row.path.strip('/')}"]):
             raise GatewayError(
                 f"model: this key may not ask for it; {ITS_MODELS}", status=403, code="model_not_allowed", param="model"
             )
@@ -194,7 +196,7 @@ def target_of(row: PassthroughRow, vendor: HttpVendor, task: Task) -> str:
         path = path.removeprefix(first) if urlsplit(vendor.base_url or "").path.rstrip("/").endswith(first) else path
     for value in task.match.groups():
         path = path.replace("{id}", value, 1)
-    pairs = [(name, value) for name, value in parse_qsl(task.incoming.query) if value != "***"]
+    pairs = [(name, value) for name, value in parse_qsl(task.incoming.query) if not has_a_key(name)]
     query = urlencode(pairs)
     if len(query) > _MOST_QUERY:
         raise GatewayError(f"the query is longer than {_MOST_QUERY:,} characters", status=400, code="invalid_request_error")
@@ -307,7 +309,7 @@ def streamed_answer(stream: StreamingResponse, task: Task, timeout: float) -> St
     limits = dict(head.limits) if head is not None else {}
     headers = {"X-Accel-Buffering": "no", "x-llmdispatcher-vendor": f"{stream.vendor}", **limits}
     if head is not None and head.request_id is not None:
-        headers["x-llmdispatcher-vendor-request-id"] = head.request_id
+        headers[VENDOR_ID] = head.request_id
     return StreamedAnswer(body, {**headers, **content_headers(head.content_type if head is not None else "")})
 
 

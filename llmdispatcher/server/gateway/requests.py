@@ -78,14 +78,15 @@ class RequestLog(Observer):
             if record.told:
                 return
             record.told = True
-        try:
-            record.complete()
-            for listener in self.listeners:
-                listener(record)
-            if self._records is not None and record.recorded:
-                self._records.put(record.row)
-        except Exception as error:  # noqa: BLE001 - an answer must not fail by its record
-            logger.error("%s: the record of a request cannot be made: %s", record.id, place_of(error))
+        tell: list[Told] = [RequestRecord.complete, *self.listeners]
+        if self._records is not None and record.recorded:
+            records = self._records
+            tell.append(lambda one: records.put(one.row))
+        for work in tell:
+            try:
+                work(record)
+            except Exception as error:  # noqa: BLE001 - an answer must not fail by its record, nor the record by a listener
+                logger.error("%s: the record of a request cannot be made: %s", record.id, place_of(error))
 
     def close(self) -> None:
         """Tell of those whose calls never ended."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+from ..._text import room_logger
 from ...errors import DispatchError
 from ...runtime import new_lock
 from ..keys import KeyStore
+from .answers import place_of
 from .formats import GatewayError
+
+logger = room_logger("server")
 
 EVERY = 2.0
 """Seconds between two looks; a verdict is as old at most, and so a stream ends within five."""
@@ -46,8 +50,14 @@ class StreamKeys:
                 if not streams:
                     self._looking = None
                     return
-            bad = self._keys.bad_of({digest for _, digest in streams})
-            for stop, digest in streams:
-                if digest in bad:
-                    self._forget(stop)
-                    stop(GatewayError("the key of this stream is not good any more", status=401, code="invalid_api_key"))
+            try:
+                self._end_bad(streams)
+            except Exception as error:  # noqa: BLE001 - without this thread no stream would end with its key any more
+                logger.error("streams are not ended with their keys at this look: %s", place_of(error))
+
+    def _end_bad(self, streams: Collection[tuple[Callable[[DispatchError], None], str]]) -> None:
+        bad = self._keys.bad_of({digest for _, digest in streams})
+        for stop, digest in streams:
+            if digest in bad:
+                self._forget(stop)
+                stop(GatewayError("the key of this stream is not good any more", status=401, code="invalid_api_key"))

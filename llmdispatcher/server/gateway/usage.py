@@ -25,7 +25,7 @@ from .unreached import without_causes
 PATIENCE = 1.0
 """Seconds that a query waits for the rows of this process that are on their way."""
 _MOST_DAYS = 400
-_MOST_TOLD = 20
+_MOST_TOLD = _MOST_GIVEN = 20
 _PARAMETERS = ("session", "key", "start", "end", "by", "organization")
 _DAY_MICROS = 86_400_000_000
 _MONEY = ("cost", "saved")
@@ -181,7 +181,10 @@ def _time(micros: Any) -> str:
 
 
 def _query(query: str) -> dict[str, str]:
-    found = parse_qs(query, max_num_fields=20, errors="replace")
+    try:
+        found = parse_qs(query, max_num_fields=_MOST_GIVEN, errors="replace")
+    except ValueError:
+        raise _wrong("query", f"it has more than {_MOST_GIVEN} parameters; use {', '.join(_PARAMETERS)}") from None
     unknown = next((name for name in found if name not in _PARAMETERS), None)
     if unknown is not None:
         raise _wrong(unknown[:40], f"there is no such parameter; use {', '.join(_PARAMETERS)}")
