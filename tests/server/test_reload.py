@@ -290,7 +290,7 @@ def test_the_public_address_counts_from_the_next_start(application, caplog):
 @pytest.mark.parametrize("server", ["granian", "gunicorn"])
 def test_workers_that_reload_again_and_again(tmp_path, server):
     """Hold no more threads and files than before, drop no call, and are the same processes."""
-    reload_again_and_again(tmp_path, server, 3)
+    reload_again_and_again(tmp_path, server, 4)
 
 
 def test_fifty_reloads_leave_nothing_behind(two, keys):
