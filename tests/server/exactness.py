@@ -16,7 +16,6 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
@@ -145,14 +144,9 @@ class Fleet:
         self.simulator.close()
 
 
-@contextlib.contextmanager
-def fleet(place: str, redis: str, folder: Path, **sizes: int) -> Iterator[Fleet]:
-    """A fleet that ends."""
-    made = Fleet(place, redis, folder, **sizes)
-    try:
-        yield made
-    finally:
-        made.close()
+def fleet(place: str, redis: str, folder: Path, **sizes: int) -> contextlib.closing[Fleet]:
+    """A fleet that ends with the block."""
+    return contextlib.closing(Fleet(place, redis, folder, **sizes))
 
 
 def budget_is_exact(made: Fleet, *, strict: bool, answers: int, calls: int, threads: int) -> dict[str, Any]:

@@ -285,14 +285,9 @@ class Deployment:
         self.simulator.close()
 
 
-@contextlib.contextmanager
-def deployment(place: str, redis: str, folder: Path, **settings: Any) -> Iterator[Deployment]:
-    """A deployment that ends."""
-    made = Deployment(place, redis, folder, **settings)
-    try:
-        yield made
-    finally:
-        made.close()
+def deployment(place: str, redis: str, folder: Path, **settings: Any) -> contextlib.closing[Deployment]:
+    """A deployment that ends with the block."""
+    return contextlib.closing(Deployment(place, redis, folder, **settings))
 
 
 @attrs.define(eq=False)

@@ -83,13 +83,13 @@ class VectorsDocument:
         self._body, self._codec, self._hashed = body, codec, hashed
         self._is_single = path.endswith(_SINGLE)
         self._credentials = {name: Secret(text) for name, text in credentials.items()}
-        self._said: tuple[Any, ...] = ()
+        self._bound_fields: tuple[Any, ...] = ()
 
     def bind(self, asked: EmbeddingRequest, known: Mapping[str, Any]) -> ClientEmbedding:
         """The request with its document; one that says something else later is encoded anew."""
         fields = {field.name: getattr(asked, field.name) for field in attrs.fields(EmbeddingRequest)}
         bound = ClientEmbedding(**fields, at_vendor=self.at_vendor, known=known)
-        self._said = _said(bound)
+        self._bound_fields = _sent_fields(bound)
         return bound
 
     def at_vendor(
@@ -102,7 +102,7 @@ class VectorsDocument:
         if (
             not adapts
             and codec.name == self._codec.name
-            and self._said == _said(request)
+            and self._bound_fields == _sent_fields(request)
             and _is_alike(codec, self._codec, request)
         ):
             body = self._written(request.model)
@@ -139,7 +139,7 @@ def _has_more(document: Mapping[str, Any]) -> bool:
     )
 
 
-def _said(request: EmbeddingRequest) -> tuple[Any, ...]:
+def _sent_fields(request: EmbeddingRequest) -> tuple[Any, ...]:
     return (request.texts, request.dimensions, request.user, request.extra_params)
 
 
